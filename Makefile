@@ -1,0 +1,37 @@
+# make demo: the main job on synthetic ECGs.  make test: the tests.  make check: all that CI runs.
+# Each sets up what it needs by itself, in .venv, once; a changed pyproject.toml sets it up anew.
+PY ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+
+.PHONY: demo test check lint ui clean
+$(VENV)/.stamp: pyproject.toml constraints.txt
+	$(PY) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e '.[test]'
+	touch $@
+
+demo: $(VENV)/.stamp
+	rm -rf $(DEMO)/run $(DEMO)/report
+	mkdir -p $(DEMO)
+	cd $(DEMO) && ../$(BIN)/ecgmtl train --config ../configs/quick.yaml --out run
+	cd $(DEMO) && ../$(BIN)/ecgmtl evaluate run/model.safetensors --data data/synthetic/prepared --split test --out report
+	cd $(DEMO) && ../$(BIN)/ecgmtl predict run/model.safetensors data/synthetic/records/records100/00000/0000*_lr.hea --out predictions.csv
+	@echo "Look at $(DEMO)/report/reconstruction.png and $(DEMO)/predictions.csv; 'cd $(DEMO) && ../$(BIN)/ecgmtl ui' shows the run."
+
+test: $(VENV)/.stamp
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test
+
+ui: $(VENV)/.stamp
+	$(BIN)/ecgmtl ui
+
+clean:
+	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,50 @@
+"""Opening files that may be anything: missing, a pipe, a link to elsewhere, or larger than the memory."""
+
+import os
+import stat
+from pathlib import Path
+
+from data_prep.record import RecordError
+
+MAX_VALUES = 2**29
+"""Samples times leads that one record may hold: 24 hours of 12 leads at 500 Hz, and a little."""
+
+
+def regular_size(path: Path, missing: str = "there is no such file") -> int:
+    """Size in bytes of a regular file; whatever else lies there is refused before it is opened, so no pipe can hang."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        absent = isinstance(error, FileNotFoundError | NotADirectoryError)
+        reason = missing if absent else getattr(error, "strerror", None) or "its name is no file name"
+        raise RecordError(f"{path.name or path}: {reason}.") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise RecordError(f"{path.name or path} is a folder, not a file.")
+    if not stat.S_ISREG(status.st_mode):
+        raise RecordError(f"{path.name} is a pipe, socket or device; only regular files are read.")
+    return status.st_size
+
+
+def refuse_outside_link(path: Path, beside: Path) -> None:
+    """Raise RecordError if `path` is a link that leads out of the folder in which `beside` really lies."""
+    if os.path.islink(path) and path.resolve().parent != beside.resolve().parent:  # noqa: PTH114, half the time
+        raise RecordError(
+            f"{path.name} is a link out of the folder of {beside.name}; put the file itself there, or link the folder."
+        )
+
+
+def read_bytes(path: Path, at_most: int, missing: str = "there is no such file") -> bytes:
+    """A whole regular file, refused unread if it holds more than `at_most` bytes."""
+    size = regular_size(path, missing)
+    if size > at_most:
+        raise RecordError(f"{path.name} holds {size} bytes; more than {at_most} is no such file.")
+    return path.read_bytes()
+
+
+def require_sane_size(name: str, n_samples: int, n_leads: int) -> None:
+    """Raise RecordError if so many values must not be allocated."""
+    if n_samples * n_leads > MAX_VALUES:
+        raise RecordError(
+            f"{name}: {n_samples} samples of {n_leads} leads are promised, more than {MAX_VALUES} values; "
+            "the figure is damaged, or the recording must be cut first."
+        )

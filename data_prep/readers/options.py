@@ -1,0 +1,33 @@
+"""What a user adds to what a file says: its sampling rate, unit and leads."""
+
+import math
+from dataclasses import dataclass
+
+UNITS = {
+    **dict.fromkeys(("nV", "nv"), 1e-6),
+    **dict.fromkeys(("uV", "uv", "\u00b5V", "\u00b5v", "\u03bcV", "\u03bcv"), 1e-3),  # micro sign and Greek mu
+    **dict.fromkeys(("mV", "mv"), 1.0),
+    **dict.fromkeys(("V", "v"), 1e3),
+}
+"""Millivolts in one of each unit."""
+UNIT_NAMES = "nV, uV, mV, V"
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Facts that a file may not state, or may state wrongly."""
+
+    fs: float | None = None
+    """Sampling rate in hertz of files that state none; a file's own statement is kept."""
+    unit: str | None = None
+    """Unit of the values, whatever the file says."""
+    leads: tuple[str, ...] | None = None
+    """Names of the columns of files that name none."""
+
+    def __post_init__(self) -> None:
+        if self.fs is not None and not (math.isfinite(self.fs) and self.fs > 0):
+            raise ValueError(f"fs: {self.fs} is no sampling rate; it must be a number of hertz above 0.")
+        if self.unit is not None and self.unit not in UNITS:
+            raise ValueError(f"unit: '{self.unit}' is not one of {UNIT_NAMES}.")
+        if self.leads is not None and not self.leads:
+            raise ValueError("leads: the list is empty; name the columns in their order.")

@@ -1,0 +1,31 @@
+"""One ECG, as read from disk."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+
+class RecordError(ValueError):
+    """A file that cannot serve as an ECG record; the message says which file, what was found, and what would do."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One ECG: time runs down the rows, one column a lead, in millivolts."""
+
+    name: str
+    signal: Float32[np.ndarray, "time lead"]
+    fs: float
+    """Sampling rate, in hertz."""
+    leads: tuple[str, ...]
+    """Names as the file spells them, in the order of the columns."""
+    warnings: tuple[str, ...] = ()
+    """What a user should know of this record although it could be read, a sentence each."""
+
+    def __post_init__(self) -> None:
+        if self.signal.shape[1] != len(self.leads):
+            raise RecordError(
+                f"{self.name}: the signal has {self.signal.shape[1]} columns, "
+                f"but {len(self.leads)} leads are named: {', '.join(self.leads)}."
+            )

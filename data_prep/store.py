@@ -1,0 +1,170 @@
+"""A prepared folder: signals.npy, records.csv, and manifest.json, which says what they are and is written last."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int16, UInt8
+
+from data_prep.preprocess import Preprocess
+from data_prep.source import SEPARATOR
+
+FORMAT = 1
+"""Version of the layout; a reader refuses what is newer than itself."""
+
+SIGNALS = "signals.npy"
+RECORDS = "records.csv"
+MANIFEST = "manifest.json"
+FAILURES = "failures.csv"
+PROGRESS = "progress.jsonl"
+
+
+class StoreError(ValueError):
+    """A prepared folder that cannot be made or used; the message says which, what was found, and what would do."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A prepared folder, opened: nothing of the signals is read before it is asked for."""
+
+    path: Path
+    signals: Int16[np.ndarray, "record lead time"]
+    """Memory-mapped, in microvolts, leads in standard order."""
+    records: pd.DataFrame
+    """A row a record: ecg_id, patient_id, name, fold, split, age, sex, warnings, and a column a label set."""
+    manifest: Mapping[str, Any]
+
+    @property
+    def label_sets(self) -> tuple[str, ...]:
+        return tuple(self.manifest["label_sets"])
+
+    @property
+    def default_labels(self) -> str:
+        """The label set to use where none is named."""
+        return self.manifest["labels"]
+
+    @cached_property
+    def preprocess(self) -> Preprocess:
+        """What made the signals; the same must be done to a record before it is compared with them."""
+        return read_preprocess(self.path, self.manifest["preprocess"])
+
+    @property
+    def sha256(self) -> str:
+        """Identifies signals, records and labels: the same for the same data prepared twice, anywhere."""
+        data = {key: self.manifest[key] for key in ("sha256", "label_sets")}
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+    def label_names(self, label_set: str) -> tuple[str, ...]:
+        """The labels of a set, in the order of the columns of `labels`."""
+        if label_set not in self.manifest["label_sets"]:
+            raise StoreError(f"{self.path}: no label set '{label_set}'; there are {', '.join(self.label_sets)}.")
+        return tuple(self.manifest["label_sets"][label_set])
+
+    def labels(self, label_set: str) -> UInt8[np.ndarray, "record label"]:
+        """1 where a record has a label, else 0; the row of a record without any label of the set is all zero."""
+        names = self.label_names(label_set)
+        cells = self.records[label_set].reset_index(drop=True)
+        found = cells[cells != ""].str.split(SEPARATOR).explode()
+        columns = pd.Index(names).get_indexer(pd.Index(found))
+        if (columns < 0).any():
+            raise StoreError(f"{self.path / RECORDS}: {found[columns < 0].iloc[0]!r} is no label of '{label_set}'.")
+        labels = np.zeros((len(cells), len(names)), np.uint8)
+        labels[found.index, columns] = 1
+        return labels
+
+
+def open_store(path: Path, *, verify: bool = False) -> Store:
+    """Open a prepared folder; with `verify`, after reading all of it and comparing it with its checksum.
+
+    Raises StoreError for a folder that is none, was written by a newer version, or is not what its manifest promises.
+    """
+    manifest = read_manifest(path)
+    signals = map_signals(path / SIGNALS, tuple(manifest["signals"]["shape"]))
+    if verify:
+        require_sha256(path / SIGNALS, manifest["sha256"][SIGNALS])
+    require_sha256(path / RECORDS, manifest["sha256"][RECORDS])
+    records = read_records(path / RECORDS, manifest["columns"])
+    if len(records) != manifest["n_records"]:
+        raise StoreError(f"{path / RECORDS}: {len(records)} rows, where {manifest['n_records']} were written.")
+    return Store(path, signals, records, manifest)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    if not (path / MANIFEST).is_file():
+        unfinished = (path / PROGRESS).is_file()
+        rest = "its preparation was not finished; run `ecgmtl data prepare` on it again" if unfinished else (
+            "`ecgmtl data prepare SRC OUT` makes one"
+        )
+        raise StoreError(f"{path} is no prepared folder, it has no {MANIFEST}: {rest}.")
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        version = int(manifest["format"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path / MANIFEST}: not readable ({error}); prepare the folder again.") from error
+    if version > FORMAT:
+        raise StoreError(
+            f"{path} was written by a newer ecgmtl (store {version}, this one reads up to {FORMAT}); update ecgmtl."
+        )
+    needed = ("signals", "columns", "n_records", "label_sets", "labels", "preprocess", "source", "sha256")
+    missing = [key for key in needed if key not in manifest]
+    if missing:
+        raise StoreError(f"{path / MANIFEST}: no entry {', '.join(missing)}; prepare the folder again.")
+    return manifest
+
+
+def map_signals(path: Path, shape: tuple[int, ...]) -> Int16[np.ndarray, "record lead time"]:
+    try:
+        signals = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise StoreError(f"{path}: not readable ({error}); prepare the folder again.") from error
+    if signals.shape != shape or signals.dtype != np.int16:
+        raise StoreError(
+            f"{path}: holds {signals.shape} of {signals.dtype}, where {shape} of int16 were written; "
+            f"prepare the folder again."
+        )
+    return signals
+
+
+def read_records(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The table with the types that it was written with; an empty cell is NaN in a column of floats, else ''."""
+    numbers = {name: [""] for name, kind in columns.items() if kind == "float"}
+    return pd.read_csv(path, dtype=dict(columns), keep_default_na=False, na_values=numbers)
+
+
+def read_preprocess(path: Path, settings: Mapping[str, Any]) -> Preprocess:
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    try:
+        return Preprocess(**values)
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"{path / MANIFEST}: preprocess: {error}.") from error
+
+
+def require_sha256(path: Path, expected: str) -> None:
+    try:
+        found = file_sha256(path)
+    except OSError as error:
+        raise StoreError(f"{path}: not readable ({error.strerror}); prepare the folder again.") from error
+    if found != expected:
+        raise StoreError(f"{path}: not as it was written, its checksum differs; prepare the folder again.")
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file at once: whoever reads it finds the old content or the new, never a part."""
+    unfinished = path.with_suffix(".tmp")
+    with unfinished.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)

@@ -1,0 +1,77 @@
+"""Random changes to a batch that leave its labels true, drawn and applied on the device for the whole batch at once."""
+
+from functools import cache
+
+import torch
+from jaxtyping import Float, Int64
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+from scipy.stats import beta
+from torch import Tensor
+
+from ecgmtl.model import Batch
+from ecgmtl.settings import Settings
+
+N_QUANTILES = 1024
+
+
+class AugmentSettings(Settings):
+    crop_seconds: PositiveFloat | None = None
+    """A stretch of this length is taken from a random place of each record; the whole record when absent."""
+    shift: bool = False
+    """The stretch may run over the end of the record and go on at its beginning."""
+    amplitude: float = Field(0.0, ge=0, lt=1)
+    """Standard deviation of the logarithm of a factor on each record's voltage."""
+    noise: NonNegativeFloat = 0.0
+    """Standard deviation of white noise added to what the encoder sees, in mV."""
+    lead_dropout: float = Field(0.0, ge=0, lt=1)
+    """Probability that the encoder sees a lead flat at 0 mV."""
+    mixup: NonNegativeFloat = 0.0
+    """Records and labels are blended in pairs, by a share from Beta(mixup, mixup) (Zhang et al., ICLR 2018)."""
+
+
+def draw_places(
+    n_records: int, n_samples: int, fs: float, settings: AugmentSettings, generator: torch.Generator
+) -> Int64[Tensor, "batch time"]:
+    """Which samples of each record make up the batch."""
+    length = min(n_samples, round((settings.crop_seconds or n_samples / fs) * fs))
+    starts = n_samples if settings.shift else n_samples - length + 1
+    start = torch.randint(starts, (n_records, 1), generator=generator, device=generator.device)
+    return (start + torch.arange(length, device=generator.device)) % n_samples
+
+
+def augment(batch: Batch, settings: AugmentSettings, generator: torch.Generator) -> Batch:
+    """Change amplitude, add noise, drop leads, blend pairs; `signals` stay the clean target of the reconstruction."""
+    size, device = batch.signals.shape[0], batch.signals.device
+    if settings.amplitude:
+        spread = torch.randn(size, 1, 1, generator=generator, device=device)
+        batch = batch._replace(signals=batch.signals * torch.exp(settings.amplitude * spread))
+    if settings.mixup:
+        batch = blend(batch, settings.mixup, generator)
+    seen = batch.signals
+    if settings.noise:
+        seen = seen + settings.noise * torch.randn(seen.shape, generator=generator, device=device)
+    if settings.lead_dropout:
+        kept = torch.rand(*seen.shape[:2], 1, generator=generator, device=device) >= settings.lead_dropout
+        seen = seen * kept
+    return batch._replace(seen=seen)
+
+
+def blend(batch: Batch, alpha: float, generator: torch.Generator) -> Batch:
+    size, device = batch.signals.shape[0], batch.signals.device
+    drawn = torch.randint(N_QUANTILES, (size, 1), generator=generator, device=device)
+    share = beta_quantiles(alpha).to(device)[drawn]
+    partner = torch.randperm(size, generator=generator, device=device)
+
+    def mix(values: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch *rest"]:
+        part = share.view(size, *[1] * (values.dim() - 1))
+        return part * values + (1 - part) * values[partner]
+
+    auxiliary = None if batch.auxiliary_labels is None else mix(batch.auxiliary_labels)
+    return batch._replace(signals=mix(batch.signals), labels=mix(batch.labels), auxiliary_labels=auxiliary)
+
+
+@cache
+def beta_quantiles(alpha: float) -> Float[Tensor, " quantile"]:
+    """Equally likely values of Beta(alpha, alpha): torch draws no Beta from a generator of one's own."""
+    levels = (torch.arange(N_QUANTILES, dtype=torch.float64) + 0.5) / N_QUANTILES
+    return torch.from_numpy(beta.ppf(levels.numpy(), alpha, alpha)).float()

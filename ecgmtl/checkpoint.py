@@ -1,0 +1,139 @@
+"""A trained model in one file, which alone suffices to predict; and the state of a training that can go on.
+
+A model is a safetensors file: weights as plain numbers, all else as JSON in its metadata, so that loading one never runs
+code. A training state is a torch file, read with weights_only, which holds no code either.
+"""
+
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ecgmtl.calibration import Calibration
+from ecgmtl.config import Config, ConfigError, parse_config
+from ecgmtl.files import sha256, write_whole
+from ecgmtl.model import MultiTaskModel
+
+VERSION = 1
+KEY = "ecgmtl"
+
+
+class CheckpointError(ValueError):
+    """A file that is no model of ours, or a damaged one; the message says which and what would do."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model ready to use: in eval mode, on the CPU, in float32."""
+
+    model: MultiTaskModel
+    config: Config
+    label_set: str
+    label_names: tuple[str, ...]
+    calibration: Calibration
+    auxiliary_label_names: tuple[str, ...] = ()
+    provenance: dict[str, str] = field(default_factory=dict)
+    """Stage, data, code and package version it came from."""
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.model.state_dict().items()}
+    description = {
+        "version": VERSION,
+        "config": checkpoint.config.model_dump(mode="json"),
+        "label_set": checkpoint.label_set,
+        "label_names": checkpoint.label_names,
+        "auxiliary_label_names": checkpoint.auxiliary_label_names,
+        "calibration": checkpoint.calibration.model_dump(mode="json"),
+        "provenance": checkpoint.provenance,
+        "weights_sha256": tensors_sha256(tensors),
+    }
+    described = json.dumps(description)
+    metadata = {KEY: described, "sha256": sha256(described.encode())}
+    write_whole(path, lambda beside: save_file(tensors, beside, metadata=metadata))
+
+
+def load(path: Path) -> Checkpoint:
+    """The model of a file that `save` wrote.
+
+    Raises:
+        CheckpointError: it is missing, not ours, damaged, or of another version.
+    """
+    tensors, description = read(path)
+    try:
+        config = parse_config(description["config"], str(path))
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: its settings do not fit this ecgmtl: {error}") from error
+    model = config.build_model(len(description["label_names"]), len(description["auxiliary_label_names"]))
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: its weights do not fit its settings: {error}") from error
+    return Checkpoint(
+        model.eval(),
+        config,
+        description["label_set"],
+        tuple(description["label_names"]),
+        Calibration.model_validate(description["calibration"]),
+        tuple(description["auxiliary_label_names"]),
+        description["provenance"],
+    )
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights and description, their checksums compared."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; a trained model is runs/<run>/model.safetensors.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a model of ecgmtl, or cut short: {error}") from error
+    if KEY not in metadata:
+        raise CheckpointError(f"{path}: a safetensors file, but not one that ecgmtl wrote.")
+    if sha256(metadata[KEY].encode()) != metadata.get("sha256"):
+        raise CheckpointError(f"{path}: its settings are damaged (SHA-256 differs); take another copy.")
+    description = json.loads(metadata[KEY])
+    if description["version"] != VERSION:
+        age = "a newer" if description["version"] > VERSION else "an older"
+        raise CheckpointError(
+            f"{path} was written by {age} ecgmtl (checkpoint {description['version']}, this one reads {VERSION}); "
+            f"{'update ecgmtl' if age == 'a newer' else 'train it again'}."
+        )
+    if tensors_sha256(tensors) != description["weights_sha256"]:
+        raise CheckpointError(f"{path}: its weights are damaged (SHA-256 differs); take another copy.")
+    return tensors, description
+
+
+def tensors_sha256(tensors: dict[str, Tensor]) -> str:
+    """Identifies the values of all tensors, whatever the order they are stored in."""
+    return sha256(b"".join(name.encode() + tensors[name].numpy().tobytes() for name in sorted(tensors)))
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Keep a training state: tensors, numbers, strings, lists and dicts only."""
+    write_whole(path, lambda beside: torch.save(state, beside))
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """A training state.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch itself does not compare the checksums
+        if damaged:
+            raise ValueError(f"{damaged} is damaged")  # noqa: TRY301
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises six kinds of errors for damaged files
+        raise CheckpointError(f"{path}: the training state is damaged ({error}); delete it to train anew.") from error
+    return state

@@ -1,0 +1,193 @@
+"""The commands. Each parses its arguments, calls one function, and says what came of it."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ecgmtl import __version__
+from ecgmtl.terminal import progress_bar, spoken_errors
+
+app = typer.Typer(no_args_is_help=True, add_completion=True, help="Multi-task learning on 12-lead ECGs.")
+data_app = typer.Typer(no_args_is_help=True, help="From ECG files to a prepared folder.")
+app.add_typer(data_app, name="data")
+
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting: stages.0.epochs=3. Repeatable.")]
+ConfigPath = Annotated[Path | None, typer.Option("--config", help="A whole run as YAML; the built-in quick run when absent.")]
+StorePath = Annotated[Path, typer.Option("--data", help="A folder that `ecgmtl data prepare` wrote.")]
+Model = Annotated[str, typer.Argument(help="A checkpoint, an exported .onnx or .pt2, or an MLflow URI (runs:/…, models:/…).")]
+Unit = Annotated[str | None, typer.Option(help="Unit of the values, where files do not state it: mV, uV, V.")]
+Fs = Annotated[float | None, typer.Option("--fs", help="Sampling rate in hertz, where files do not state it.")]
+
+
+def main() -> None:
+    """Entry point of the `ecgmtl` command."""
+    # two OpenMP threads that spin while they wait are slower than one as soon as anything else runs
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if show:
+        typer.echo(f"ecgmtl {__version__}")
+        raise typer.Exit
+
+
+@data_app.command()
+def synth(
+    out: Path,
+    records: Annotated[int, typer.Option(min=10, help="How many ECGs.")] = 1000,
+    seed: int = 0,
+    fs: Annotated[int, typer.Option(help="100 or 500 Hz.")] = 100,
+) -> None:
+    """Write a PTB-XL-shaped folder of artificial ECGs with known labels."""
+    with spoken_errors(), progress_bar("synthesising") as bar:
+        from data_prep.synthetic import write_ptbxl
+
+        write_ptbxl(out, records, seed, fs=fs, progress=bar)
+    typer.echo(f"{records} artificial ECGs in {out}; next: ecgmtl data prepare {out} {out}-prepared")
+
+
+@data_app.command()
+def prepare(
+    source: Annotated[Path, typer.Argument(help="PTB-XL's folder, or any folder of WFDB records with a labels.csv.")],
+    out: Annotated[Path, typer.Argument(help="The prepared folder.")],
+    labels: Annotated[str | None, typer.Option(help="Label set to train on by default: all, diagnostic, subdiagnostic, superdiagnostic, form, rhythm.")] = None,
+    fs: Annotated[int, typer.Option(help="Sampling rate of the prepared signals, in hertz.")] = 100,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
+    config: ConfigPath = None,
+) -> None:
+    """Read, check and preprocess every record once, into one array that training maps into memory."""
+    with spoken_errors(lambda: "stopped; the same command goes on where it was."), progress_bar("preparing") as bar:
+        from dataclasses import replace
+
+        from data_prep.preprocess import Preprocess
+        from data_prep.prepare import prepare as prepare_store
+
+        preprocess = replace(Preprocess(), fs=fs)
+        if config is not None:
+            from ecgmtl.config import load_config
+
+            preprocess = load_config(config).preprocess
+        report = prepare_store(source, out, preprocess, labels, workers or os.cpu_count() or 1, bar)
+    for name, reason in report.failures:
+        typer.echo(f"{name}: {reason}" if name not in reason else reason, err=True)
+    typer.echo(f"{report.n_records} records in {out}" + (f", {len(report.failures)} left out" if report.failures else ""))
+    raise typer.Exit(3 if report.failures else 0)
+
+
+@data_app.command()
+def check(source: Path, workers: Annotated[int, typer.Option(min=0)] = 0) -> None:
+    """Say what is wrong with a folder of records, before anything is trained on it."""
+    with spoken_errors(), progress_bar("checking") as bar:
+        from data_prep.check import check as check_folder
+
+        report = check_folder(source, workers or os.cpu_count() or 1, bar)
+    typer.echo(report.render())
+    raise typer.Exit(3 if report.n_unreadable else 0)
+
+
+@app.command()
+def train(
+    config: ConfigPath = None,
+    data: Annotated[Path | None, typer.Option("--data", help="A prepared folder; built-in synthetic ECGs when absent.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Train up to and including this stage.")] = None,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/<name>-<time> when absent.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Folder of an interrupted run, to go on with.")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the processor; 0 for all.")] = 0,
+    track: Annotated[bool, typer.Option(help="Log the run to MLflow.")] = True,
+) -> None:
+    """Run a schedule of training stages, from pretraining to the decay of the auxiliary weight."""
+    if resume is not None and (config or overrides or out or data):
+        raise typer.BadParameter("a resumed run has its settings already; give --resume alone")
+    place: list[Path] = []
+    with spoken_errors(lambda: f"stopped; go on with: ecgmtl train --resume {place[0]}" if place else "stopped."):
+        from ecgmtl.training import Session, settings_of, start_training
+
+        settings = settings_of(config, tuple(overrides or ()), resume)
+        model = start_training(settings, data, out, stage, Session(threads, track, place.append))
+    typer.echo(f"model: {model}")
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data: StorePath,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    protocol: Annotated[str, typer.Option(help="whole, helme or fm-bench.")] = "whole",
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; beside the model when absent.")] = None,
+) -> None:
+    """Measure a checkpoint on a split: figures with intervals, tables, plots."""
+    with spoken_errors():
+        from ecgmtl.evaluate import evaluate_file
+
+        text, folder = evaluate_file(Path(model), data, split, protocol, out)
+    typer.echo(text)
+    typer.echo(f"report: {folder}")
+
+
+@app.command()
+def predict(
+    model: Model,
+    paths: Annotated[list[str], typer.Argument(help="Files, folders or globs of WFDB, .npz, .csv.")],
+    out: Annotated[Path | None, typer.Option(help="predictions.csv, .parquet or .jsonl; a table on screen when absent.")] = None,
+    fs: Fs = None,
+    unit: Unit = None,
+    batch: Annotated[int, typer.Option(min=1)] = 64,
+) -> None:
+    """Read ECG files and write a row a record: probabilities, calibrated ones, decisions, warnings."""
+    with spoken_errors():
+        from data_prep.readers import ReadOptions
+        from ecgmtl.inference import predict_to
+
+        counts = predict_to(model, paths, out, ReadOptions(fs=fs, unit=unit), batch)
+    raise typer.Exit(0 if not counts.failed else 3 if counts.ok else 1)
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="A checkpoint.")],
+    to: Annotated[str, typer.Option(help="onnx, pt2 or mlflow.")],
+    out: Annotated[Path, typer.Option(help="File, or folder for mlflow.")],
+    data: Annotated[Path | None, typer.Option("--data", help="Prepared records to compare on; synthetic ones when absent.")] = None,
+) -> None:
+    """Write the classifier alone, checked against the checkpoint before it is kept."""
+    with spoken_errors():
+        from ecgmtl.export import export_file
+
+        report = export_file(model, to, out, data)
+    typer.echo(
+        f"{report.path}: {report.size_bytes / 1e6:.2f} MB, "
+        f"probabilities differ by at most {report.max_difference:.1e} on {report.n_records} records"
+    )
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(min=0, help="0 for a free one.")] = 5000) -> None:
+    """Open MLflow's user interface on this folder's runs."""
+    with spoken_errors():
+        from ecgmtl.ui import serve
+
+        code = serve(port, say=typer.echo)
+    raise typer.Exit(code)
+
+
+@app.command()
+def show(
+    source: Annotated[str, typer.Argument(metavar="MODEL|CONFIG", help="A checkpoint, a config, or `defaults`.")],
+    overrides: Overrides = None,
+) -> None:
+    """Print a config as it would run, defaults included; or what a checkpoint holds."""
+    with spoken_errors():
+        from ecgmtl.show import describe
+
+        typer.echo(describe(source, tuple(overrides or ())))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""A split of a prepared folder as tensors on a device; a batch is an index into them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int16, Int64
+from torch import Tensor
+
+from data_prep.store import Store, open_store
+from ecgmtl.config import Config, ConfigError
+from ecgmtl.model import Batch
+
+SplitName = Literal["train", "validation", "test"]
+MICROVOLTS = 1000.0
+"""In a millivolt."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Records of one split. Signals stay int16 µV, half of what float32 mV would take, until a batch is drawn."""
+
+    signals: Int16[Tensor, "record lead time"]
+    labels: Float[Tensor, "record label"]
+    label_names: tuple[str, ...]
+    auxiliary_labels: Float[Tensor, "record auxiliary_label"] | None
+    auxiliary_label_names: tuple[str, ...]
+    names: tuple[str, ...]
+    patients: Int64[np.ndarray, " record"]
+    groups: Float[np.ndarray, "record group"]
+    """Diagnostic superclasses, or the labels where there are none: reconstruction is reported by them."""
+    group_names: tuple[str, ...]
+    fs: float
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def device(self) -> torch.device:
+        return self.signals.device
+
+    @property
+    def n_samples(self) -> int:
+        return int(self.signals.shape[-1])
+
+    def batch(
+        self, index: Int64[Tensor, " batch"], places: Int64[Tensor, "batch time"] | None = None
+    ) -> Batch:
+        """The records at `index`, in mV; of each only the samples at `places`, where given."""
+        signals = self.signals[index]
+        if places is not None:
+            signals = signals.gather(2, places[:, None, :].expand(-1, signals.shape[1], -1))
+        auxiliary = None if self.auxiliary_labels is None else self.auxiliary_labels[index]
+        return Batch(signals.float() / MICROVOLTS, self.labels[index], auxiliary)
+
+    def in_order(self, size: int) -> Iterator[Batch]:
+        """All records, whole, in batches of at most `size`."""
+        for index in torch.arange(len(self), device=self.device).split(size):
+            yield self.batch(index)
+
+    def select(self, kept: np.ndarray) -> "Split":
+        """The records that a boolean a record keeps."""
+        rows = torch.from_numpy(np.flatnonzero(kept)).to(self.device)
+        auxiliary = None if self.auxiliary_labels is None else self.auxiliary_labels[rows]
+        names = tuple(name for name, keep in zip(self.names, kept, strict=True) if keep)
+        return replace(
+            self,
+            signals=self.signals[rows],
+            labels=self.labels[rows],
+            auxiliary_labels=auxiliary,
+            names=names,
+            patients=self.patients[kept],
+            groups=self.groups[kept],
+        )
+
+
+def load_split(
+    store: Store, split: SplitName, labels: str, auxiliary_labels: str | None = None, device: str | torch.device = "cpu"
+) -> Split:
+    """The records of one split on a device.
+
+    Raises:
+        ConfigError: the store has no record of this split.
+    """
+    rows = np.flatnonzero((store.records["split"] == split).to_numpy())
+    if not len(rows):
+        counts = ", ".join(f"{name} {n}" for name, n in store.records["split"].value_counts().items())
+        raise ConfigError(f"{store.path}: no record of the split '{split}'; it has {counts}.")
+    grouping = "superdiagnostic" if "superdiagnostic" in store.manifest["label_sets"] else labels
+    table = store.records.iloc[rows]
+
+    def truth(name: str) -> np.ndarray:
+        return store.labels(name)[rows].astype(np.float32)
+
+    return Split(
+        signals=torch.from_numpy(np.ascontiguousarray(store.signals[rows])).to(device),
+        labels=torch.from_numpy(truth(labels)).to(device),
+        label_names=store.label_names(labels),
+        auxiliary_labels=torch.from_numpy(truth(auxiliary_labels)).to(device) if auxiliary_labels else None,
+        auxiliary_label_names=store.label_names(auxiliary_labels) if auxiliary_labels else (),
+        names=tuple(table["name"].astype(str)),
+        patients=np.unique(table["patient_id"].to_numpy(), return_inverse=True)[1].astype(np.int64),
+        groups=truth(grouping),
+        group_names=store.label_names(grouping),
+        fs=float(store.manifest["preprocess"]["fs"]),
+    )
+
+
+def open_for(config: Config, path: Path) -> Store:
+    """The store at `path`, after a look whether it was prepared as this config asks.
+
+    Raises:
+        ConfigError: it was prepared otherwise.
+        StoreError: it is no store, or a damaged one.
+    """
+    store = open_store(path)
+    wanted = config.model_dump(mode="json")["preprocess"]
+    for key, found in store.manifest["preprocess"].items():
+        if found != wanted.get(key):
+            raise ConfigError(
+                f"{path} was prepared with {key} {found}, but this config asks for {wanted.get(key)}; "
+                f"prepare it again, or set preprocess.{key}={found}."
+            )
+    return store
+
+
+def lead_statistics(split: Split, chunk: int = 1024) -> tuple[Float[Tensor, "lead 1"], Float[Tensor, "lead 1"]]:
+    """Mean and standard deviation of each lead over all samples of a split, in mV."""
+    n_leads = split.signals.shape[1]
+    total = torch.zeros(n_leads, dtype=torch.float64, device=split.device)
+    squares = torch.zeros_like(total)
+    for part in split.signals.split(chunk):
+        values = part.double()
+        total += values.sum(dim=(0, 2))
+        squares += values.square().sum(dim=(0, 2))
+    n_values = len(split) * split.n_samples
+    mean = total / n_values
+    std = (squares / n_values - mean.square()).clamp(min=1.0).sqrt()  # at least 1 µV: a flat lead must not divide by 0
+    return (mean / MICROVOLTS).float()[:, None], (std / MICROVOLTS).float()[:, None]

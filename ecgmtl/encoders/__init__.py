@@ -1,0 +1,17 @@
+"""Encoders. A new one is a file beside these, and its settings' name in the union below."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ecgmtl.encoders.base import Encoder
+from ecgmtl.encoders.cnn import CnnSettings
+from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
+from ecgmtl.encoders.transformer import TransformerSettings
+
+EncoderSettings = Annotated[
+    CnnSettings | TransformerSettings | CnnTransformerSettings,
+    Field(discriminator="kind"),
+]
+
+__all__ = ["Encoder", "EncoderSettings"]

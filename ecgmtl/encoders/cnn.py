@@ -1,0 +1,52 @@
+"""A one-dimensional residual network."""
+
+from typing import Literal
+
+from jaxtyping import Float
+from pydantic import PositiveInt, field_validator
+from torch import Tensor, nn
+
+from ecgmtl.encoders.base import Encoder
+from ecgmtl.encoders.blocks import ResidualBlock
+from ecgmtl.settings import Settings
+
+
+class CnnSettings(Settings):
+    kind: Literal["cnn"] = "cnn"
+    widths: tuple[PositiveInt, ...] = (64, 96, 128, 192)
+    """Features of the stem and of each stage; every one of them halves the time axis."""
+    n_blocks: PositiveInt = 1
+    """Residual blocks a stage."""
+    kernel_size: PositiveInt = 7
+    """Samples a convolution sees, an odd number."""
+
+    @field_validator("kernel_size")
+    @classmethod
+    def is_odd(cls, kernel_size: int) -> int:
+        if kernel_size % 2 == 0:
+            raise ValueError(f"should be odd, so that a frame lies amid its samples; found {kernel_size}")
+        return kernel_size
+
+    def build(self, n_inputs: int) -> "CnnEncoder":
+        return CnnEncoder(n_inputs, self.widths, self.n_blocks, self.kernel_size)
+
+
+class CnnEncoder(Encoder):
+    def __init__(self, n_inputs: int, widths: tuple[int, ...], n_blocks: int, kernel_size: int) -> None:
+        super().__init__()
+        self.n_features = widths[-1]
+        self.stride = 2 ** len(widths)
+        stem_kernel = 2 * kernel_size + 1  # the stem looks at raw samples, where a QRS is ten of them
+        self.stem = nn.Sequential(
+            nn.Conv1d(n_inputs, widths[0], stem_kernel, stride=2, padding=stem_kernel // 2, bias=False),
+            nn.BatchNorm1d(widths[0]),
+            nn.ReLU(),
+        )
+        blocks: list[nn.Module] = []
+        for n_in, n_out in zip(widths, widths[1:], strict=False):
+            blocks.append(ResidualBlock(n_in, n_out, kernel_size, stride=2))
+            blocks += [ResidualBlock(n_out, n_out, kernel_size, stride=1) for _ in range(n_blocks - 1)]
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, signals: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
+        return self.blocks(self.stem(signals))

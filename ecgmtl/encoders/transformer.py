@@ -1,0 +1,50 @@
+"""Patches of signal, then self-attention over them (Dosovitskiy et al., ICLR 2021, along time)."""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from ecgmtl.encoders.base import Encoder
+from ecgmtl.encoders.blocks import Transformer
+from ecgmtl.settings import Settings
+
+
+class AttentionSettings(Settings):
+    """What every encoder with self-attention can set."""
+
+    width: PositiveInt = 128
+    """Features of a frame."""
+    depth: PositiveInt = 4
+    """Blocks of attention."""
+    n_heads: PositiveInt = 4
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def heads_share_the_width(self) -> "AttentionSettings":
+        if self.width % self.n_heads:
+            raise ValueError(f"width {self.width} cannot be shared by {self.n_heads} heads; take a multiple of it")
+        return self
+
+
+class TransformerSettings(AttentionSettings):
+    kind: Literal["transformer"] = "transformer"
+    patch: PositiveInt = 10
+    """Samples a patch."""
+
+    def build(self, n_inputs: int) -> "TransformerEncoder":
+        return TransformerEncoder(n_inputs, self)
+
+
+class TransformerEncoder(Encoder):
+    def __init__(self, n_inputs: int, settings: TransformerSettings) -> None:
+        super().__init__()
+        self.n_features, self.stride = settings.width, settings.patch
+        self.embed = nn.Conv1d(n_inputs, settings.width, kernel_size=settings.patch, stride=settings.patch)
+        self.layers = Transformer(settings.width, settings.depth, settings.n_heads, settings.dropout)
+
+    def forward(self, signals: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
+        padded = F.pad(signals, (0, -signals.shape[-1] % self.stride))
+        return self.layers(self.embed(padded))

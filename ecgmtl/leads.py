@@ -1,0 +1,36 @@
+"""The algebra of the twelve leads, as tensors: eight are independent, four follow from I and II.
+
+Einthoven: III = II - I. Goldberger: aVR = -(I + II)/2, aVL = I - II/2, aVF = II - I/2.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
+
+N_LEADS = len(STANDARD_LEADS)
+N_BASIS = len(BASIS_LEADS)
+BASIS_INDEX = [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]
+DERIVED = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
+"""What of I and of II each derived lead is made of."""
+
+
+def algebra() -> Float[Tensor, "lead basis"]:
+    """The matrix that takes the 8 independent leads, in mV, to all 12."""
+    matrix = torch.zeros(N_LEADS, N_BASIS)
+    for row, lead in enumerate(STANDARD_LEADS):
+        if lead in DERIVED:
+            matrix[row, :2] = torch.tensor(DERIVED[lead])
+        else:
+            matrix[row, BASIS_LEADS.index(lead)] = 1.0
+    return matrix
+
+
+def spread(hidden: Bool[Tensor, "batch basis time"]) -> Bool[Tensor, "batch lead time"]:
+    """Which samples of all 12 leads must be hidden so that the given ones of the 8 cannot be computed from the rest.
+
+    A derived lead is hidden wherever I or II is: III and II together would give I away.
+    """
+    uses = (algebra().abs() > 0).float().to(hidden.device)
+    return torch.einsum("lb,nbt->nlt", uses, hidden.float()) > 0

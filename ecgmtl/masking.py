@@ -1,0 +1,52 @@
+"""Which samples are hidden from the encoder; the reconstruction is scored on them."""
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field, PositiveFloat
+from torch import Tensor
+
+from ecgmtl.leads import N_BASIS
+from ecgmtl.settings import Settings
+
+
+class MaskingSettings(Settings):
+    """Blocks of time are hidden in all leads at once, and whole leads for the whole time, over the 8 independent leads."""
+
+    share: float = Field(1.0, ge=0, le=1)
+    """Of a batch's records, how many have anything hidden; the others are seen whole."""
+    time: float = Field(0.3, ge=0, lt=1)
+    """Share of the time that is hidden."""
+    block_seconds: PositiveFloat = 0.4
+    """Length of one hidden block, in seconds."""
+    leads: float = Field(0.3, ge=0, lt=1)
+    """Share of the independent leads that are hidden; at least one stays visible."""
+    visible: float = Field(0.0, ge=0, le=1)
+    """What a visible sample counts in the loss; a hidden one counts 1."""
+
+    def scores(self, hidden: Bool[Tensor, "batch basis time"]) -> Float[Tensor, "batch basis time"]:
+        """How much each sample counts in the reconstruction loss."""
+        return hidden.float().clamp(min=self.visible)
+
+
+def draw_hidden(
+    size: tuple[int, int], fs: float, settings: MaskingSettings, generator: torch.Generator
+) -> Bool[Tensor, "batch basis time"]:
+    """Draw for each record of a batch what is hidden, on the generator's device.
+
+    size: records in the batch, samples of each; fs in hertz.
+    """
+    batch, n_samples = size
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator, device=generator.device)
+
+    block = max(1, round(settings.block_seconds * fs))
+    blocks = uniform(batch, n_samples // block + 2) < settings.time
+    phase = (uniform(batch, 1) * block).long()  # blocks start anywhere, not on a grid
+    place = (torch.arange(n_samples, device=generator.device) + phase) // block
+    times = blocks.gather(1, place)
+
+    order = uniform(batch, N_BASIS)
+    leads = (order < settings.leads) & (order > order.amin(dim=1, keepdim=True))
+    chosen = uniform(batch, 1, 1) < settings.share
+    return (times[:, None, :] | leads[:, :, None]) & chosen

@@ -1,0 +1,26 @@
+"""On what a run computes, and in which precision; decided once, at the border."""
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def pick_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether bf16 is arithmetic of this processor, not an emulation slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
+    """Matrix products in bf16 where asked for, or where `auto` finds that the processor computes in it."""
+    in_bf16 = precision == "bf16" or (precision == "auto" and computes_in_bf16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=in_bf16)

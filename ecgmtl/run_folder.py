@@ -1,0 +1,123 @@
+"""The folder of one training run, and the finished stages that lie in any of them.
+
+    runs/quick-20261121-101500/
+        config.yaml            the whole config
+        run.json               data, and the ids of the run in MLflow
+        history.jsonl          one line an epoch
+        stages/0-pretrain/     model.safetensors once finished; state.pt while under way
+        validation/            the report on the validation split
+        model.safetensors      the result
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ecgmtl import checkpoint
+from ecgmtl.checkpoint import CheckpointError
+from ecgmtl.config import Config, ConfigError, load_config
+from ecgmtl.files import write_whole
+
+MODEL = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path | None, config: Config, data: Path) -> "RunFolder":
+        """A new folder; runs/<name>-<time> where no path is given.
+
+        Raises:
+            ConfigError: the folder holds a run already, or cannot be written.
+        """
+        path = path or Path("runs") / f"{config.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        if (path / "run.json").exists():
+            raise ConfigError(f"{path} holds a run already; go on with it by --resume {path}, or choose another --out.")
+        folder = cls(path)
+        try:
+            (path / "stages").mkdir(parents=True, exist_ok=True)
+            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+            write_whole(path / "config.yaml", lambda beside: beside.write_text(text))
+            folder.write_facts({"data": str(data.resolve()), "tracked": {}})
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written: {error}") from error
+        return folder
+
+    @classmethod
+    def reopen(cls, path: Path) -> "RunFolder":
+        if not (path / "run.json").is_file():
+            raise ConfigError(f"--resume {path}: holds no run; a run's folder has a run.json.")
+        return cls(path)
+
+    @property
+    def config(self) -> Config:
+        return load_config(self.path / "config.yaml")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads((self.path / "run.json").read_text())
+        return facts
+
+    @property
+    def data(self) -> Path:
+        return Path(self.facts["data"])
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.jsonl"
+
+    def stage(self, place: int, name: str) -> Path:
+        path = self.path / "stages" / f"{place}-{name}"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write_facts(self, facts: dict[str, Any]) -> None:
+        write_whole(self.path / "run.json", lambda beside: beside.write_text(json.dumps(facts, indent=2)))
+
+    def tracked(self, name: str) -> str | None:
+        """The id under which MLflow knows this run or a stage of it."""
+        found: str | None = self.facts["tracked"].get(name)
+        return found
+
+    def note_tracked(self, name: str, run_id: str | None) -> None:
+        facts = self.facts
+        facts["tracked"][name] = run_id
+        self.write_facts(facts)
+
+    def read_history(self) -> list[dict[str, Any]]:
+        if not self.history.is_file():
+            return []
+        return [json.loads(line) for line in self.history.read_text().splitlines()]
+
+    def rewind(self, stage: str, epoch: int) -> None:
+        """Forget what was written of a stage from this epoch on: its state was not kept, so it is done again."""
+        kept = [line for line in self.read_history() if line["stage"] != stage or line["epoch"] < epoch]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        write_whole(self.history, lambda beside: beside.write_text(text))
+
+    def append(self, line: dict[str, Any]) -> None:
+        with self.history.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def finished_stage(key: str, beside: Path) -> Path | None:
+    """The model of a finished stage with this key, in any run folder that lies beside the given one."""
+    for path in stage_models(beside):
+        try:
+            _, description = checkpoint.read(path)
+        except CheckpointError:
+            continue  # a damaged or older model is simply not taken; its own run will say so when it is used
+        if description["provenance"].get("stage_key") == key:
+            return path
+    return None
+
+
+def stage_models(beside: Path) -> Iterator[Path]:
+    yield from sorted(beside.parent.glob(f"*/stages/*/{MODEL}"))

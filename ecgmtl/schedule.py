@@ -1,0 +1,203 @@
+"""A whole run: its stages in order, each taken from an earlier run where it is finished, then calibration and a report."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from data_prep.store import Store
+from ecgmtl import __version__, checkpoint
+from ecgmtl.calibration import Calibration, fit_calibration
+from ecgmtl.checkpoint import Checkpoint
+from ecgmtl.config import Config, ConfigError
+from ecgmtl.data import Split, lead_statistics, load_split
+from ecgmtl.files import code_digest, sha256
+from ecgmtl.model import MultiTaskModel
+from ecgmtl.precision import pick_device
+from ecgmtl.run_folder import MODEL, RunFolder, finished_stage
+from ecgmtl.stages import Stage
+from ecgmtl.tracking import Tracker
+from ecgmtl.trainer import EpochReport, StageTraining
+from ecgmtl.validation import BATCH
+
+
+class Progress(NamedTuple):
+    """How a run tells what it is doing; the command line draws it."""
+
+    begin: Callable[[Stage, int, int], None]
+    """A stage, its number of steps, and how many of them are done already."""
+    advance: Callable[[], None]
+    epoch: Callable[[EpochReport], None]
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A config, the data it learns from, and where its results go."""
+
+    config: Config
+    train: Split
+    validation: Split
+    label_set: str
+    data_sha256: str
+    folder: RunFolder
+    tracker: Tracker
+    progress: Progress
+
+    @classmethod
+    def prepare(cls, store: Store, folder: RunFolder, tracker: Tracker, progress: Progress) -> "Schedule":
+        config, device = folder.config, pick_device()
+        labels = config.labels or str(store.manifest["labels"])
+        train = load_split(store, "train", labels, config.auxiliary_labels, device)
+        validation = load_split(store, "validation", labels, config.auxiliary_labels, device)
+        if config.unlabelled == "drop":
+            train = train.select(train.labels.sum(dim=1).cpu().numpy() > 0)
+        return cls(config, train, validation, labels, store.sha256, folder, tracker, progress)
+
+    def run(self, last: str | None = None) -> Path:
+        """Train the stages up to the one named `last`, all where none is, and give the file of the final model.
+
+        A stage that is finished with the same settings, data and code is taken from its checkpoint; one that was
+        interrupted in this folder goes on from its last whole epoch.
+        """
+        stages = stages_until(self.config, last)
+        torch.use_deterministic_algorithms(self.config.deterministic)
+        parent = self.tracker.run(
+            self.folder.path.name,
+            tags=self.tags() | {"stages": " ".join(stage.name for stage in stages)},
+            params=self.config.model_dump(mode="json"),
+            note=self.describe(stages),
+            resume=self.folder.tracked("parent"),
+        )
+        with parent as run_id:
+            self.folder.note_tracked("parent", run_id)
+            self.tracker.log_artifact(self.folder.path / "config.yaml")
+            model, step = self.new_model(), 0
+            for place, stage in enumerate(stages):
+                step = self.run_stage(model, place, stage, step)
+            return self.finish(model, stages)
+
+    def tags(self) -> dict[str, str]:
+        return {
+            "seed": str(self.config.seed),
+            "encoder": self.config.encoder.kind,
+            "labels": self.label_set,
+            "data_sha256": self.data_sha256,
+            "code_sha256": code_digest(),
+            "ecgmtl": __version__,
+        }
+
+    def describe(self, stages: tuple[Stage, ...]) -> str:
+        """The note on top of the run in MLflow."""
+        lines = [
+            f"**{self.config.name}**: `{self.config.encoder.kind}` encoder, {len(self.train)} training records, "
+            f"label set `{self.label_set}`, validated on {len(self.validation)} records.",
+            "",
+        ]
+        for number, stage in enumerate(stages, 1):
+            tasks = " + ".join(stage.losses)
+            lines.append(f"{number}. `{stage.name}`: {tasks}; {stage.weighting.kind} weighting, {stage.epochs} epochs")
+        return "\n".join(lines)
+
+    def new_model(self) -> MultiTaskModel:
+        """An untrained model that knows the training split's scale and the share of each label."""
+        torch.manual_seed(self.config.seed)
+        auxiliary = self.train.auxiliary_labels
+        model = self.config.build_model(self.train.labels.shape[1], 0 if auxiliary is None else auxiliary.shape[1])
+        model.to(self.train.device)
+        mean, std = lead_statistics(self.train)
+        model.standardise.mean.copy_(mean)
+        model.standardise.std.copy_(std)
+        model.classifier.start_at(self.train.labels.mean(dim=0))
+        if model.auxiliary_classifier is not None and auxiliary is not None:
+            model.auxiliary_classifier.start_at(auxiliary.mean(dim=0))
+        return model
+
+    def stage_key(self, place: int) -> str:
+        """Identifies the result of a stage: the same settings, data and code give the same key."""
+        tree = self.config.model_dump(mode="json", exclude={"stages", "name"})
+        tree["stages"] = [stage.model_dump(mode="json") for stage in self.config.stages[: place + 1]]
+        return sha256(json.dumps([tree, self.label_set, self.data_sha256, code_digest()], sort_keys=True).encode())
+
+    def run_stage(self, model: MultiTaskModel, place: int, stage: Stage, global_step: int) -> int:
+        """Bring the model through one stage; give the number of steps that all stages so far have."""
+        training = StageTraining(model, stage, self.config, self.train, self.validation)
+        n_steps = training.n_batches * stage.epochs
+        key = self.stage_key(place)
+        finished = finished_stage(key, self.folder.path)
+        if finished is not None:
+            self.progress.say(f"stage {stage.name}: taken from {finished} (same settings, data and code)")
+            model.load_state_dict(checkpoint.read(finished)[0])
+            return global_step + n_steps
+
+        here = self.folder.stage(place, stage.name)
+        state = here / "state.pt"
+        if state.is_file():
+            training.load_state_dict(checkpoint.load_state(state))
+        self.folder.rewind(stage.name, training.epoch)
+        self.progress.begin(stage, n_steps, training.epoch * training.n_batches)
+        self.train_stage(training, state, global_step)
+        provenance = self.tags() | {"stage": stage.name, "stage_key": key}
+        identity = Calibration.identity(len(self.train.label_names))
+        checkpoint.save(here / MODEL, self.checkpoint(model, identity, provenance))
+        state.unlink()
+        return global_step + n_steps
+
+    def train_stage(self, training: StageTraining, state: Path, global_step: int) -> None:
+        stage = training.stage
+        tags = self.tags() | {"stage": stage.name, "weighting": stage.weighting.kind}
+        params = stage.model_dump(mode="json")
+        child = self.tracker.run(stage.name, tags=tags, params=params, resume=self.folder.tracked(stage.name))
+
+        def report(found: EpochReport) -> None:
+            last_step = found.first_step + training.n_batches - 1
+            self.folder.append(found.as_line())
+            self.tracker.log_steps({f"train/{k}": v for k, v in found.steps.items()}, found.first_step, global_step)
+            figures = {f"validation/{name}": value for name, value in found.figures.items()}
+            self.tracker.log_metrics(figures, last_step, global_step)
+            self.progress.epoch(found)
+
+        with child as run_id:
+            self.folder.note_tracked(stage.name, run_id)
+            training.model.load_state_dict(training.run(report, state, self.progress.advance))
+
+    def finish(self, model: MultiTaskModel, stages: tuple[Stage, ...]) -> Path:
+        """Calibrate on the validation split, write the final model and the report on that split."""
+        started = time.perf_counter()
+        classifies = any(stage.classifies for stage in stages)
+        calibration = self.calibrate(model) if classifies else Calibration.identity(len(self.train.label_names))
+        path = self.folder.path / MODEL
+        provenance = self.tags() | {"stage": stages[-1].name, "run": self.folder.path.name}
+        final = self.checkpoint(model, calibration, provenance)
+        checkpoint.save(path, final)
+        self.tracker.log_artifact(path, "checkpoint")
+        self.tracker.set_tags({"seconds_to_finish": f"{time.perf_counter() - started:.1f}"})
+        return path
+
+    @torch.inference_mode()
+    def calibrate(self, model: MultiTaskModel) -> Calibration:
+        model.eval()
+        logits = torch.cat([model.classify(batch.signals) for batch in self.validation.in_order(BATCH)])
+        return fit_calibration(logits.cpu().double().numpy(), self.validation.labels.cpu().double().numpy())
+
+    def checkpoint(self, model: MultiTaskModel, calibration: Calibration, provenance: dict[str, str]) -> Checkpoint:
+        auxiliary = self.train.auxiliary_label_names
+        return Checkpoint(model, self.config, self.label_set, self.train.label_names, calibration, auxiliary, provenance)
+
+
+def stages_until(config: Config, last: str | None) -> tuple[Stage, ...]:
+    """The stages up to and including the one named; all of them where none is.
+
+    Raises:
+        ConfigError: the config has no stage of this name.
+    """
+    names = [stage.name for stage in config.stages]
+    if last is None:
+        return config.stages
+    if last not in names:
+        raise ConfigError(f"--stage {last}: the config has the stages {', '.join(names)}.")
+    return config.stages[: names.index(last) + 1]

@@ -1,0 +1,71 @@
+"""What every command has in common at the terminal: bars, errors without tracebacks, signals."""
+
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+import typer
+
+KNOWN_ERRORS = {
+    "data_prep.record": "RecordError",
+    "data_prep.source": "SourceError",
+    "data_prep.store": "StoreError",
+    "ecgmtl.config": "ConfigError",
+    "ecgmtl.checkpoint": "CheckpointError",
+    "ecgmtl.protocols": "ProtocolError",
+    "ecgmtl.evaluate": "EvaluationError",
+    "ecgmtl.export": "ExportError",
+    "ecgmtl.predictions_file": "PredictionsFileError",
+    "ecgmtl.predictor": "PredictorError",
+    "ecgmtl.tracking": "TrackingError",
+    "ecgmtl.trainer": "TrainingError",
+    "ecgmtl.ui": "UiError",
+}
+"""Errors that are the user's to mend: their message alone is shown. Any other one is our bug and keeps its traceback."""
+
+
+def known_errors() -> tuple[type[Exception], ...]:
+    """Those of modules that are loaded: what is not loaded has not raised, and loading it here would take seconds."""
+    loaded = ((sys.modules[module], name) for module, name in KNOWN_ERRORS.items() if module in sys.modules)
+    return tuple(getattr(module, name) for module, name in loaded)
+
+
+@contextmanager
+def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Iterator[None]:
+    """Show known errors as sentences (exit code 1); on Ctrl-C or TERM say what is kept (exit code 130 or 143)."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    signal.signal(signal.SIGTERM, raise_terminated)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"\n{on_interrupt()}", err=True)
+        raise typer.Exit(130) from None
+    except SystemExit:
+        typer.echo(on_interrupt(), err=True)
+        raise typer.Exit(143) from None
+    except Exception as error:
+        if not isinstance(error, known_errors()):
+            raise
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+
+
+def raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(143)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with an estimate of the time left, on a terminal; elsewhere nothing. Call it with done and total."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        bar = bars.add_task(label, total=None)
+        yield lambda done, total: bars.update(bar, completed=done, total=total)

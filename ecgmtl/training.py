@@ -1,0 +1,108 @@
+"""`ecgmtl train`: a new run or an interrupted one, on a given store or on built-in synthetic ECGs, told at the terminal."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from data_prep.prepare import prepare
+from data_prep.synthetic import write_ptbxl
+from ecgmtl import schedule
+from ecgmtl.config import Config, load_config
+from ecgmtl.data import open_for
+from ecgmtl.run_folder import RunFolder
+from ecgmtl.schedule import Schedule, stages_until
+from ecgmtl.stages import Stage
+from ecgmtl.terminal import progress_bar
+from ecgmtl.tracking import open_tracker
+from ecgmtl.trainer import EpochReport
+
+EXPERIMENT = "ecgmtl"
+SYNTHETIC = Path("data/synthetic")
+N_SYNTHETIC = 1500
+
+
+class Session(NamedTuple):
+    """How to run, apart from what to run."""
+
+    threads: int
+    """Of the processor; 0 for all."""
+    track: bool
+    """Whether MLflow hears of it."""
+    opened: Callable[[Path], None]
+    """Told the run's folder as soon as it is known."""
+
+
+def start_training(source: Config | RunFolder, data: Path | None, out: Path | None, last: str | None, how: Session) -> Path:
+    """Train up to the stage named `last` and give the file of the model."""
+    if how.threads:
+        torch.set_num_threads(how.threads)
+    if isinstance(source, RunFolder):
+        folder, store = source, open_for(source.config, source.data)
+    else:
+        stages_until(source, last)
+        where = data or synthetic_store(source)
+        store = open_for(source, where)
+        folder = RunFolder.create(out, source, where)
+    how.opened(folder.path)
+    typer.echo(f"run: {folder.path}")
+    tracker = open_tracker(EXPERIMENT, enabled=how.track)
+    with stage_progress() as progress:
+        return Schedule.prepare(store, folder, tracker, progress).run(last)
+
+
+def synthetic_store(config: Config) -> Path:
+    """Built-in artificial ECGs, prepared as the config asks; made at the first call."""
+    typer.echo(
+        "No --data: training on built-in synthetic ECGs, which show that all works and nothing about patients. "
+        "For PTB-XL: ecgmtl data prepare PTBXL_FOLDER data/ptbxl && ecgmtl train --config configs/ptbxl.yaml "
+        "--data data/ptbxl"
+    )
+    source = SYNTHETIC / "records"
+    if not (source / "ptbxl_database.csv").is_file():
+        with progress_bar("synthesising") as bar:
+            write_ptbxl(source, N_SYNTHETIC, seed=0, progress=bar)
+    store = SYNTHETIC / "prepared"
+    with progress_bar("preparing") as bar:
+        prepare(source, store, config.preprocess, "superdiagnostic", workers=1, progress=bar)
+    return store
+
+
+@contextmanager
+def stage_progress() -> Iterator[schedule.Progress]:
+    """A bar a stage with the time left, on a terminal; a line an epoch in any case."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task: list[TaskID] = []
+
+        def begin(stage: Stage, total: int, done: int) -> None:
+            for old in task:
+                bars.remove_task(old)
+            task[:] = [bars.add_task(stage.name, total=total, completed=done)]
+
+        def advance() -> None:
+            bars.advance(task[0])
+
+        def epoch(found: EpochReport) -> None:
+            bars.console.print(epoch_line(found), highlight=False)
+
+        yield schedule.Progress(begin, advance, epoch, lambda text: bars.console.print(text, highlight=False))
+
+
+def epoch_line(found: EpochReport) -> str:
+    """Stage and epoch, the losses of the steps, and what validation gave."""
+    losses = [f"{name.removeprefix('loss.')} {values.mean():.3f}" for name, values in found.steps.items() if "loss." in name]
+    shown = {"macro_auroc": "AUROC {:.4f}", "rmse_mv": "RMSE {:.4f} mV", "records_per_second": "{:.0f} records/s"}
+    figures = [text.format(found.figures[name]) for name, text in shown.items() if name in found.figures]
+    return f"{found.stage:>10} {found.epoch + 1:3d}   train: {', '.join(losses)}   validation: {', '.join(figures)}"
+
+
+def settings_of(path: Path | None, overrides: tuple[str, ...], resume: Path | None) -> Config | RunFolder:
+    """What `train` is asked to run: a config with its overrides, or the folder of an interrupted run."""
+    return load_config(path, overrides) if resume is None else RunFolder.reopen(resume)

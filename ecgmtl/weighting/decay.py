@@ -1,0 +1,66 @@
+"""Auxiliary weights that fall by a schedule; the main task keeps the weight 1."""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import NonNegativeFloat, PositiveInt, model_validator
+from torch import Tensor
+
+from ecgmtl.settings import Settings
+from ecgmtl.weighting.base import Weighted, Weighting
+
+Shape = Literal["linear", "cosine", "exponential", "step"]
+
+
+class DecaySettings(Settings):
+    kind: Literal["decay"] = "decay"
+    main: str = "classification"
+    """The task whose loss always has the weight 1."""
+    start: NonNegativeFloat = 0.5
+    """Weight of each auxiliary task at the first step."""
+    floor: NonNegativeFloat = 0.0
+    """The weight never falls under this."""
+    shape: Shape = "cosine"
+    rate: NonNegativeFloat = 0.01
+    """exponential: what is left of the start at the end."""
+    n_steps: PositiveInt = 4
+    """step: into how many equal stairs the fall is cut."""
+
+    @model_validator(mode="after")
+    def falls(self) -> "DecaySettings":
+        if self.floor > self.start:
+            raise ValueError(f"the weight falls from start {self.start} to floor {self.floor}; floor should be lower")
+        return self
+
+    def build(self, tasks: tuple[str, ...]) -> "Decay":
+        if self.main not in tasks:
+            raise ValueError(f"weighting.main is '{self.main}', but the stage's losses are {', '.join(tasks)}")
+        return Decay(tasks, self)
+
+    def weight(self, progress: float) -> float:
+        """The auxiliary weight when this share of the steps, 0 to 1, is done."""
+        shapes: dict[Shape, Callable[[float], float]] = {
+            "linear": lambda p: 1 - p,
+            "cosine": lambda p: 0.5 * (1 + math.cos(math.pi * p)),
+            "exponential": lambda p: self.rate**p,
+            "step": lambda p: 1 - min(math.floor(p * self.n_steps), self.n_steps - 1) / self.n_steps,
+        }
+        return max(self.start * shapes[self.shape](progress), self.floor)
+
+
+class Decay(Weighting):
+    r"""The total is :math:`L_{main} + \lambda(p) \sum_{aux} L_i`, p the share of the stage's steps that is done."""
+
+    is_main: Tensor
+
+    def __init__(self, tasks: tuple[str, ...], settings: DecaySettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.register_buffer("is_main", torch.tensor([task == settings.main for task in tasks]))
+
+    def forward(self, losses: Float[Tensor, " task"], progress: float) -> Weighted:
+        weights = torch.where(self.is_main, 1.0, self.settings.weight(progress))
+        return Weighted((weights * losses).sum(), weights)

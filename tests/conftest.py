@@ -1,0 +1,41 @@
+"""Checks every shape and type annotation of both packages while the tests run; seeds each test; finds the real data."""
+
+import os
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+matplotlib.use("Agg")
+install_import_hook(
+    ["data_prep", "ecgmtl"],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",  # an int is a float, as in PEP 484
+)
+
+SHARED = Path(__file__).parent.parent.parent / "shared/data"
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real ECGs; the test is skipped where it is not."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no real ECGs at {SHARED}")
+    return SHARED
