@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from data_prep.readers import READERS
-from data_prep.source import (
+from data_prep.tables import (
     SEPARATOR,
     SPLIT_OF_FOLD,
     SPLITS,
@@ -56,9 +56,7 @@ def read_labelled_folder(folder: Path) -> Source:
     problems = (*row_problems(path, table, names, records), *table_problems(records))
     empty = [split for split in SPLITS if split not in set(records["split"])]
     notes += tuple(f"No record fell into the split '{split}'." for split in empty)
-    return Source(
-        folder, "labelled folder", records, files, {LABEL_SET: names}, LABEL_SET, (path,), problems, notes
-    )
+    return Source(folder, "labelled folder", records, files, {LABEL_SET: names}, LABEL_SET, (path,), problems, notes)
 
 
 def label_names(path: Path, table: pd.DataFrame) -> tuple[str, ...]:
@@ -108,16 +106,14 @@ def label_cells(table: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
     return [SEPARATOR.join(name for name, yes in zip(names, row, strict=True) if yes) for row in has]
 
 
-def row_problems(
-    path: Path, table: pd.DataFrame, names: tuple[str, ...], records: pd.DataFrame
-) -> Iterator[Finding]:
+def row_problems(path: Path, table: pd.DataFrame, names: tuple[str, ...], records: pd.DataFrame) -> Iterator[Finding]:
     for name in names:
         wrong = ~table[name].isin(YES + NO)
         for line in table.index[wrong]:
             message = f"{path}, line {line}: {name} is {table[name][line]!r}; a label is 0 or 1."
             yield Finding("unreadable labels", table["record"][line], message)
     for line, patient, split in zip(table.index, records["patient_id"], records["split"], strict=True):
-        if not patient:
+        if not patient and "patient_id" in table:
             yield Finding("no patient", f"line {line}", f"{path}, line {line}: patient_id is empty.")
         if split not in SPLITS:
             found = f"split is {split!r}" if "split" in table else f"fold is {table['fold'][line]!r}"

@@ -1,6 +1,7 @@
 """The twelve standard leads: their names, how files spell them, and the algebra between them."""
 
 import re
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float32
@@ -21,6 +22,7 @@ IDENTITIES = {
 """Einthoven's and Goldberger's: these sums over I, II, III, aVR, aVL, aVF are zero."""
 
 
+@lru_cache(maxsize=1024)
 def standard_lead(name: str) -> str | None:
     """The standard lead that a file means by `name`, as `avr`, `Lead aVR` and `MDC_ECG_LEAD_AVR` mean aVR; or None."""
     text = name.strip()
@@ -30,7 +32,7 @@ def standard_lead(name: str) -> str | None:
 
 def derive_limb_leads(leads: dict[str, Float32[np.ndarray, " time"]]) -> tuple[str, ...]:
     """Add to `leads` those of the six limb leads that follow exactly from two of I, II and III; gives their names."""
-    if not {"I", "II"} <= leads.keys() and (len(leads.keys() & {"I", "II", "III"}) < 2):
+    if not {"I", "II"} <= leads.keys() and len(leads.keys() & {"I", "II", "III"}) < 2:
         return ()
     missing = tuple(name for name in STANDARD_LEADS[:6] if name not in leads)
     if "I" in missing:
@@ -39,12 +41,10 @@ def derive_limb_leads(leads: dict[str, Float32[np.ndarray, " time"]]) -> tuple[s
         leads["II"] = leads["I"] + leads["III"]
     first, second = leads["I"], leads["II"]
     formulas = {
-        "III": lambda: second - first,
-        "aVR": lambda: -(first + second) / 2,
-        "aVL": lambda: first - second / 2,
-        "aVF": lambda: second - first / 2,
+        "III": second - first,
+        "aVR": -(first + second) / 2,
+        "aVL": first - second / 2,
+        "aVF": second - first / 2,
     }
-    for name in missing:
-        if name in formulas:
-            leads[name] = formulas[name]()
+    leads.update({name: formulas[name] for name in missing if name in formulas})
     return missing

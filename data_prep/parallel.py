@@ -1,29 +1,37 @@
-"""The same function over many pieces of work, on several processors."""
+"""The same function over many pieces of work, on several processors where that pays."""
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from itertools import starmap
 from multiprocessing import get_context
-from typing import ParamSpec, TypeVar
+from time import perf_counter
+from typing import TypeVar
 
 Result = TypeVar("Result")
-Arguments = ParamSpec("Arguments")
 
-PIECES_WORTH_A_WORKER = 8
-"""A worker takes about as long to start as this many pieces take to do."""
+SECONDS_WORTH_WORKERS = 4.0
+"""Work that is left; with less of it, starting workers takes longer than they save."""
 
 
 def in_parallel(
     function: Callable[..., Result], pieces: Sequence[tuple[object, ...]], workers: int
-) -> Iterator[Result]:
-    """The results of function(*piece), in the order in which they are ready; in this very process for one worker."""
-    workers = min(workers, len(pieces) // PIECES_WORTH_A_WORKER)
-    if workers <= 1:
-        yield from starmap(function, pieces)
-        return
+) -> Generator[Result, None, None]:
+    """The results of function(*piece), in the order in which they are ready."""
+    begun = perf_counter()
+    for done, piece in enumerate(pieces, start=1):
+        yield function(*piece)
+        left = (perf_counter() - begun) / done * (len(pieces) - done)
+        if workers > 1 and left > SECONDS_WORTH_WORKERS:
+            yield from in_workers(function, pieces[done:], workers)
+            return
+
+
+def in_workers(
+    function: Callable[..., Result], pieces: Sequence[tuple[object, ...]], workers: int
+) -> Generator[Result, None, None]:
+    """The same, in processes of their own."""
     # Forking would copy the threads' locks of a parent that has loaded torch.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(min(workers, len(pieces)), get_context("spawn"), leave_interrupts_to_the_parent)
     try:
         for future in as_completed([pool.submit(function, *piece) for piece in pieces]):
             yield future.result()

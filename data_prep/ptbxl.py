@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from data_prep.source import (
+from data_prep.tables import (
     SEPARATOR,
     SPLIT_OF_FOLD,
     Finding,
@@ -79,10 +79,9 @@ def read_database(folder: Path) -> pd.DataFrame:
         if broken.any():
             raise SourceError(f"{path}, line {broken.idxmax()}: {column} is missing or no whole number.")
         table[column] = table[column].astype(int)
-    strange = ~table["strat_fold"].isin(SPLIT_OF_FOLD)
-    if strange.any():
-        line = strange.idxmax()
-        raise SourceError(f"{path}, line {line}: strat_fold is {table['strat_fold'][line]}; folds are 1 to 10.")
+    for line, fold in table["strat_fold"].items():
+        if fold not in SPLIT_OF_FOLD:
+            raise SourceError(f"{path}, line {line}: strat_fold is {fold}; folds are 1 to 10.")
     if table.empty:
         raise SourceError(f"{path}: no record is listed.")
     return table.reset_index(drop=True)
@@ -107,7 +106,7 @@ def aggregate(statements: pd.DataFrame) -> dict[str, dict[str, str]]:
 
     def grouped(column: str) -> dict[str, str]:
         labels = flagged("diagnostic")[column]
-        return {code: label for code, label in labels.items() if label}
+        return {str(code): label for code, label in labels.items() if label}
 
     return {
         "all": {code: code for code in statements.index},

@@ -1,8 +1,7 @@
-"""A prepared folder: signals.npy, records.csv, and manifest.json, which says what they are and is written last."""
+"""A prepared folder, opened: its signals, records and labels."""
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,21 +12,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int16, UInt8
 
+from data_prep.manifest import MANIFEST, RECORDS, SIGNALS, StoreError, read_manifest, require_sha256
 from data_prep.preprocess import Preprocess
-from data_prep.source import SEPARATOR
-
-FORMAT = 1
-"""Version of the layout; a reader refuses what is newer than itself."""
-
-SIGNALS = "signals.npy"
-RECORDS = "records.csv"
-MANIFEST = "manifest.json"
-FAILURES = "failures.csv"
-PROGRESS = "progress.jsonl"
-
-
-class StoreError(ValueError):
-    """A prepared folder that cannot be made or used; the message says which, what was found, and what would do."""
+from data_prep.tables import SEPARATOR
 
 
 @dataclass(frozen=True)
@@ -96,29 +83,6 @@ def open_store(path: Path, *, verify: bool = False) -> Store:
     return Store(path, signals, records, manifest)
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    if not (path / MANIFEST).is_file():
-        unfinished = (path / PROGRESS).is_file()
-        rest = "its preparation was not finished; run `ecgmtl data prepare` on it again" if unfinished else (
-            "`ecgmtl data prepare SRC OUT` makes one"
-        )
-        raise StoreError(f"{path} is no prepared folder, it has no {MANIFEST}: {rest}.")
-    try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        version = int(manifest["format"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path / MANIFEST}: not readable ({error}); prepare the folder again.") from error
-    if version > FORMAT:
-        raise StoreError(
-            f"{path} was written by a newer ecgmtl (store {version}, this one reads up to {FORMAT}); update ecgmtl."
-        )
-    needed = ("signals", "columns", "n_records", "label_sets", "labels", "preprocess", "source", "sha256")
-    missing = [key for key in needed if key not in manifest]
-    if missing:
-        raise StoreError(f"{path / MANIFEST}: no entry {', '.join(missing)}; prepare the folder again.")
-    return manifest
-
-
 def map_signals(path: Path, shape: tuple[int, ...]) -> Int16[np.ndarray, "record lead time"]:
     try:
         signals = np.load(path, mmap_mode="r")
@@ -129,6 +93,9 @@ def map_signals(path: Path, shape: tuple[int, ...]) -> Int16[np.ndarray, "record
             f"{path}: holds {signals.shape} of {signals.dtype}, where {shape} of int16 were written; "
             f"prepare the folder again."
         )
+    more = path.stat().st_size - signals.offset - signals.nbytes
+    if more:
+        raise StoreError(f"{path}: {more} bytes too long; prepare the folder again.")
     return signals
 
 
@@ -139,32 +106,8 @@ def read_records(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
 
 
 def read_preprocess(path: Path, settings: Mapping[str, Any]) -> Preprocess:
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     try:
-        return Preprocess(**values)
+        return Preprocess(**tuples)
     except (TypeError, ValueError) as error:
         raise StoreError(f"{path / MANIFEST}: preprocess: {error}.") from error
-
-
-def require_sha256(path: Path, expected: str) -> None:
-    try:
-        found = file_sha256(path)
-    except OSError as error:
-        raise StoreError(f"{path}: not readable ({error.strerror}); prepare the folder again.") from error
-    if found != expected:
-        raise StoreError(f"{path}: not as it was written, its checksum differs; prepare the folder again.")
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file at once: whoever reads it finds the old content or the new, never a part."""
-    unfinished = path.with_suffix(".tmp")
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)

@@ -1,7 +1,6 @@
 """The commands. Each parses its arguments, calls one function, and says what came of it."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +13,17 @@ app = typer.Typer(no_args_is_help=True, add_completion=True, help="Multi-task le
 data_app = typer.Typer(no_args_is_help=True, help="From ECG files to a prepared folder.")
 app.add_typer(data_app, name="data")
 
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting: stages.0.epochs=3. Repeatable.")]
-ConfigPath = Annotated[Path | None, typer.Option("--config", help="A whole run as YAML; the built-in quick run when absent.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting: stages.0.epochs=3. Repeatable."),
+]
+ConfigPath = Annotated[
+    Path | None, typer.Option("--config", help="A whole run as YAML; the built-in quick run when absent.")
+]
 StorePath = Annotated[Path, typer.Option("--data", help="A folder that `ecgmtl data prepare` wrote.")]
-Model = Annotated[str, typer.Argument(help="A checkpoint, an exported .onnx or .pt2, or an MLflow URI (runs:/…, models:/…).")]
+Model = Annotated[
+    str, typer.Argument(help="A checkpoint, an exported .onnx or .pt2, or an MLflow URI (runs:/…, models:/…).")
+]
 Unit = Annotated[str | None, typer.Option(help="Unit of the values, where files do not state it: mV, uV, V.")]
 Fs = Annotated[float | None, typer.Option("--fs", help="Sampling rate in hertz, where files do not state it.")]
 
@@ -56,7 +62,12 @@ def synth(
 def prepare(
     source: Annotated[Path, typer.Argument(help="PTB-XL's folder, or any folder of WFDB records with a labels.csv.")],
     out: Annotated[Path, typer.Argument(help="The prepared folder.")],
-    labels: Annotated[str | None, typer.Option(help="Label set to train on by default: all, diagnostic, subdiagnostic, superdiagnostic, form, rhythm.")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Label set to train on by default: all, diagnostic, subdiagnostic, superdiagnostic, form, rhythm."
+        ),
+    ] = None,
     fs: Annotated[int, typer.Option(help="Sampling rate of the prepared signals, in hertz.")] = 100,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
     config: ConfigPath = None,
@@ -76,7 +87,9 @@ def prepare(
         report = prepare_store(source, out, preprocess, labels, workers or os.cpu_count() or 1, bar)
     for name, reason in report.failures:
         typer.echo(f"{name}: {reason}" if name not in reason else reason, err=True)
-    typer.echo(f"{report.n_records} records in {out}" + (f", {len(report.failures)} left out" if report.failures else ""))
+    typer.echo(
+        f"{report.n_records} records in {out}" + (f", {len(report.failures)} left out" if report.failures else "")
+    )
     raise typer.Exit(3 if report.failures else 0)
 
 
@@ -94,7 +107,9 @@ def check(source: Path, workers: Annotated[int, typer.Option(min=0)] = 0) -> Non
 @app.command()
 def train(
     config: ConfigPath = None,
-    data: Annotated[Path | None, typer.Option("--data", help="A prepared folder; built-in synthetic ECGs when absent.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="A prepared folder; built-in synthetic ECGs when absent.")
+    ] = None,
     stage: Annotated[str | None, typer.Option(help="Train up to and including this stage.")] = None,
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/<name>-<time> when absent.")] = None,
@@ -135,7 +150,9 @@ def evaluate(
 def predict(
     model: Model,
     paths: Annotated[list[str], typer.Argument(help="Files, folders or globs of WFDB, .npz, .csv.")],
-    out: Annotated[Path | None, typer.Option(help="predictions.csv, .parquet or .jsonl; a table on screen when absent.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="predictions.csv, .parquet or .jsonl; a table on screen when absent.")
+    ] = None,
     fs: Fs = None,
     unit: Unit = None,
     batch: Annotated[int, typer.Option(min=1)] = 64,
@@ -154,7 +171,9 @@ def export(
     model: Annotated[Path, typer.Argument(help="A checkpoint.")],
     to: Annotated[str, typer.Option(help="onnx, pt2 or mlflow.")],
     out: Annotated[Path, typer.Option(help="File, or folder for mlflow.")],
-    data: Annotated[Path | None, typer.Option("--data", help="Prepared records to compare on; synthetic ones when absent.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Prepared records to compare on; synthetic ones when absent.")
+    ] = None,
 ) -> None:
     """Write the classifier alone, checked against the checkpoint before it is kept."""
     with spoken_errors():
@@ -190,4 +209,4 @@ def show(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

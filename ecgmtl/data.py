@@ -46,9 +46,7 @@ class Split:
     def n_samples(self) -> int:
         return int(self.signals.shape[-1])
 
-    def batch(
-        self, index: Int64[Tensor, " batch"], places: Int64[Tensor, "batch time"] | None = None
-    ) -> Batch:
+    def batch(self, index: Int64[Tensor, " batch"], places: Int64[Tensor, "batch time"] | None = None) -> Batch:
         """The records at `index`, in mV; of each only the samples at `places`, where given."""
         signals = self.signals[index]
         if places is not None:

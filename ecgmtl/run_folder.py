@@ -1,12 +1,12 @@
 """The folder of one training run, and the finished stages that lie in any of them.
 
-    runs/quick-20261121-101500/
-        config.yaml            the whole config
-        run.json               data, and the ids of the run in MLflow
-        history.jsonl          one line an epoch
-        stages/0-pretrain/     model.safetensors once finished; state.pt while under way
-        validation/            the report on the validation split
-        model.safetensors      the result
+runs/quick-20261121-101500/
+    config.yaml            the whole config
+    run.json               data, and the ids of the run in MLflow
+    history.jsonl          one line an epoch
+    stages/0-pretrain/     model.safetensors once finished; state.pt while under way
+    validation/            the report on the validation split
+    model.safetensors      the result
 """
 
 import json

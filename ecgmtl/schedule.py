@@ -186,7 +186,9 @@ class Schedule:
 
     def checkpoint(self, model: MultiTaskModel, calibration: Calibration, provenance: dict[str, str]) -> Checkpoint:
         auxiliary = self.train.auxiliary_label_names
-        return Checkpoint(model, self.config, self.label_set, self.train.label_names, calibration, auxiliary, provenance)
+        return Checkpoint(
+            model, self.config, self.label_set, self.train.label_names, calibration, auxiliary, provenance
+        )
 
 
 def stages_until(config: Config, last: str | None) -> tuple[Stage, ...]:

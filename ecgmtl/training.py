@@ -38,7 +38,9 @@ class Session(NamedTuple):
     """Told the run's folder as soon as it is known."""
 
 
-def start_training(source: Config | RunFolder, data: Path | None, out: Path | None, last: str | None, how: Session) -> Path:
+def start_training(
+    source: Config | RunFolder, data: Path | None, out: Path | None, last: str | None, how: Session
+) -> Path:
     """Train up to the stage named `last` and give the file of the model."""
     if how.threads:
         torch.set_num_threads(how.threads)
@@ -97,7 +99,9 @@ def stage_progress() -> Iterator[schedule.Progress]:
 
 def epoch_line(found: EpochReport) -> str:
     """Stage and epoch, the losses of the steps, and what validation gave."""
-    losses = [f"{name.removeprefix('loss.')} {values.mean():.3f}" for name, values in found.steps.items() if "loss." in name]
+    losses = [
+        f"{name.removeprefix('loss.')} {values.mean():.3f}" for name, values in found.steps.items() if "loss." in name
+    ]
     shown = {"macro_auroc": "AUROC {:.4f}", "rmse_mv": "RMSE {:.4f} mV", "records_per_second": "{:.0f} records/s"}
     figures = [text.format(found.figures[name]) for name, text in shown.items() if name in found.figures]
     return f"{found.stage:>10} {found.epoch + 1:3d}   train: {', '.join(losses)}   validation: {', '.join(figures)}"

@@ -16,7 +16,7 @@ from data_prep.readers.wfdb_header import Header, Signal, parse_header
 from data_prep.readers.wfdb_samples import INVALID, read_samples, verify_samples
 from data_prep.record import Record, RecordError
 
-SUFFIXES = (".hea", ".dat", ".mat")
+SUFFIXES: tuple[str, ...] = (".hea", ".dat", ".mat")
 MAX_HEADER = 2**20
 MAX_OFFSET = 1e4
 """Millivolts between a lead's digital zero and 0 V beyond which a header is not believed."""
@@ -92,11 +92,13 @@ def _odd_ones_out(signals: list[Signal], per_mv: list[float]) -> tuple[str, ...]
 def _millivolts(digital: np.ndarray, signals: list[Signal], per_mv: list[float]) -> np.ndarray:
     """Float32, laid out lead by lead in memory, because every step after this goes along time."""
     signal = np.empty(digital.shape[::-1], np.float32)
-    baseline = np.array([signal.baseline for signal in signals], np.float32)[:, None]
-    np.subtract(digital.T, baseline, out=signal, casting="unsafe")
+    baseline = np.array([signal.baseline for signal in signals], np.float64)[:, None]
+    if baseline.any():
+        np.subtract(digital.T, baseline, out=signal, casting="unsafe")
+    else:
+        signal[:] = digital.T
     signal /= np.array(per_mv, np.float32)[:, None]
-    invalid = np.array([INVALID.get(signal.format, np.iinfo(np.int64).min) for signal in signals])
-    missing = digital == invalid
-    if missing.any():
-        signal.T[missing] = np.nan
+    invalid = np.array([INVALID[signal.format] for signal in signals])
+    if digital.min() <= invalid.max():
+        signal.T[digital == invalid] = np.nan
     return signal.T

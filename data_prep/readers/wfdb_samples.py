@@ -10,11 +10,17 @@ from data_prep.readers.files import refuse_outside_link, regular_size, require_s
 from data_prep.readers.wfdb_header import BITS, Header, Signal
 from data_prep.record import RecordError
 
-INVALID = {16: -(2**15), 61: -(2**15), 160: -(2**15), 80: -(2**7), 212: -(2**11), 310: -(2**9), 311: -(2**9)} | {
+INVALID = {
+    **dict.fromkeys((16, 61, 160), -(2**15)),
+    **dict.fromkeys((310, 311), -(2**9)),
+    80: -(2**7),
+    212: -(2**11),
     24: -(2**23),
     32: -(2**31),
 }
 """The value that stands for a missing sample in each format."""
+RAW = {16: "<i2", 61: ">i2"}
+"""Formats that lie in the file as NumPy can take them."""
 NO_CHECKSUM = "no checksum in the header: damage to the samples would go unnoticed."
 
 
@@ -22,11 +28,13 @@ def read_samples(path: Path, header: Header) -> Integer[np.ndarray, "time signal
     """All signals of the record whose header lies at `path`; sizes are checked before anything is read."""
     n_frames = _check_files(path, header)
     first = header.signals[0]
-    alike = (first.file, 16, 1, first.offset)
-    if all((signal.file, signal.format, signal.per_frame, signal.offset) == alike for signal in header.signals):
+    alike = (first.file, first.format, 1, first.offset)
+    if first.format in RAW and all(
+        (signal.file, signal.format, signal.per_frame, signal.offset) == alike for signal in header.signals
+    ):
         content = (path.parent / first.file).read_bytes()
         if len(content) == first.offset + 2 * n_frames * len(header.signals):
-            return np.frombuffer(content, "<i2", offset=first.offset).reshape(n_frames, len(header.signals))
+            return np.frombuffer(content, RAW[first.format], offset=first.offset).reshape(n_frames, len(header.signals))
         raise RecordError(f"{first.file} changed while it was read.")
     return _read_with_wfdb(path, header, n_frames)
 
@@ -47,15 +55,15 @@ def _check_files(path: Path, header: Header) -> int:
             raise RecordError(f"{path.name}: the signals in {name} have no samples.")
         if n_frames is None:
             n_frames = max(size - offset, 0) * 8 // math.ceil(bits)
-        require_sane_size(path.name, n_frames, math.ceil(bits / 8))
         _check_size(path, name, size, offset + math.ceil(n_frames * bits / 8 - 1e-6), n_frames, signals)
+        require_sane_size(path.name, n_frames, sum(signal.per_frame for signal in signals))
     if not n_frames:
         raise RecordError(f"{path.name} has no samples.")
     return n_frames
 
 
 def _check_size(path: Path, name: str, size: int, promised: int, n_frames: int, signals: list[Signal]) -> None:
-    padding = 0 if signals[0].format in (16, 61, 160, 8, 80) else 3
+    padding = 0 if signals[0].format in (16, 61, 160, 80, 24, 32) else 3
     if promised <= size <= promised + padding:
         return
     found = f"{name} holds {size} bytes, the header {path.name} promises {promised}"
@@ -74,7 +82,7 @@ def _read_with_wfdb(path: Path, header: Header, n_frames: int) -> Integer[np.nda
     try:
         found = wfdb.rdrecord(str(path.absolute().with_suffix("")), physical=False, smooth_frames=False, return_res=64)
         digital = np.stack(found.e_d_signal, axis=1).astype(np.int64, copy=False)
-    except Exception as error:  # noqa: BLE001, whatever a damaged file makes wfdb raise
+    except Exception as error:  # whatever a damaged file makes wfdb raise
         what = f"{type(error).__name__}: {error}".strip()[:200]
         raise RecordError(f"{path.name}: wfdb cannot read this record ({what}).") from error
     read = [(str(kind), name) for kind, name in zip(found.fmt, found.file_name, strict=True)]
@@ -88,21 +96,20 @@ def _read_with_wfdb(path: Path, header: Header, n_frames: int) -> Integer[np.nda
 def verify_samples(name: str, digital: Integer[np.ndarray, "time signal"], header: Header) -> tuple[str, ...]:
     """Compare first samples and checksums with the header's: RecordError where they differ, a warning without them."""
     signals = header.signals
-    stated = [signal.checksum for signal in signals]
     sums = (digital.sum(axis=0, dtype=np.int64) & 0xFFFF).tolist()
-    unwritten = None in stated or (len(signals) > 1 and not any(stated))  # some writers leave zeros
-    for signal, found in zip(signals, digital[0].tolist(), strict=True):
-        blank = unwritten and not signal.initial
-        if signal.initial is not None and signal.initial != found and not blank:
+    zeros = len(signals) > 1 and not any(signal.checksum for signal in signals) and any(sums)  # some writers leave 0
+    for signal, begins, total in zip(signals, digital[0].tolist(), sums, strict=True):
+        initial, checksum = signal.initial, signal.checksum
+        if initial is not None and initial != begins and not (zeros and initial == 0):
             raise RecordError(
-                f"{name}: lead {signal.lead} begins with {found}, its header says {signal.initial}; "
+                f"{name}: lead {signal.lead} begins with {begins}, its header says {initial}; "
                 f"{signal.file} or the header is damaged or belongs to another record. Copy both again."
             )
-    for signal, total in zip(signals, sums, strict=True):
-        checksum = signal.checksum
-        if checksum is not None and checksum & 0xFFFF != total and not unwritten:
+        if checksum is not None and checksum & 0xFFFF != total and not zeros:
             raise RecordError(
                 f"{name}: the checksum of lead {signal.lead} is {total}, its header says {checksum & 0xFFFF}; "
                 f"{signal.file} or the header is damaged. Copy both again."
             )
-    return (NO_CHECKSUM,) if unwritten else ()
+    if zeros or any(signal.checksum is None for signal in signals):
+        return (NO_CHECKSUM,)
+    return ()

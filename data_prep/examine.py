@@ -1,0 +1,99 @@
+"""One file at a time: whether it can be read, and what is odd about it."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.leads import IDENTITIES, STANDARD_LEADS, derive_limb_leads, standard_lead
+from data_prep.plausible import FLAT, MISMATCH, NARROW, WIDE
+from data_prep.preprocess import SHORTEST
+from data_prep.readers import read_record
+from data_prep.record import Record, RecordError
+from data_prep.tables import Finding
+
+USUAL_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found in a file; without digest and fs if it could not be read."""
+
+    file: str
+    findings: tuple[Finding, ...]
+    digest: bytes | None = None
+    """Of the samples: two records with the same are the same ECG."""
+    fs: float | None = None
+
+
+def examine_files(folder: Path, files: Sequence[str]) -> list[Examined]:
+    return [examine(folder, file) for file in files]
+
+
+def examine(folder: Path, file: str) -> Examined:
+    try:
+        record = read_record(folder / file)
+    except RecordError as error:
+        kind = "unreadable" if (folder / file).exists() else "missing file"
+        return Examined(file, (Finding(kind, file, str(error)),))
+    findings = tuple(Finding(kind, file, f"{file}: {message}") for kind, message in oddities(record))
+    digest = hashlib.blake2b(record.signal.T.tobytes(), digest_size=16).digest()
+    return Examined(file, findings, digest, record.fs)
+
+
+def oddities(record: Record) -> Iterator[tuple[str, str]]:
+    """(kind, what was found) of all that is odd about a record; a gap hides what can only be told without gaps."""
+    for warning in record.warnings:
+        yield "remark of the reader", warning
+    yield from odd_length(record)
+    leads = {
+        lead: column
+        for name, column in zip(record.leads, record.signal.T, strict=True)
+        if (lead := standard_lead(name))
+    }
+    yield from odd_leads(leads)
+    bad = (~np.isfinite(record.signal)).sum(axis=0)
+    if bad.any():
+        counts = ", ".join(f"{count} of lead {name}" for name, count in zip(record.leads, bad, strict=True) if count)
+        yield "not a number", f"of {len(record.signal)} samples, {counts} are not numbers."
+        return
+    yield from odd_values(leads)
+
+
+def odd_length(record: Record) -> Iterator[tuple[str, str]]:
+    seconds = len(record.signal) / record.fs
+    if seconds < SHORTEST:
+        yield "too short", f"lasts {seconds:.3g} s; at least {SHORTEST:g} s are needed."
+    elif seconds < USUAL_SECONDS:
+        yield "short", f"lasts {seconds:.3g} s; what is missing to {USUAL_SECONDS:g} s would be filled with zeros."
+
+
+def odd_leads(leads: dict[str, np.ndarray]) -> Iterator[tuple[str, str]]:
+    missing = [lead for lead in STANDARD_LEADS if lead not in leads]
+    if not missing:
+        return
+    derivable = [lead for lead in missing if lead in derive_limb_leads(dict(leads))]
+    lost = [lead for lead in missing if lead not in derivable]
+    if lost:
+        yield "missing leads", f"no lead {', '.join(lost)}; a record needs all twelve."
+    if derivable:
+        yield "leads to derive", f"no lead {', '.join(derivable)}; computed from the other limb leads."
+
+
+def odd_values(leads: dict[str, np.ndarray]) -> Iterator[tuple[str, str]]:
+    spans = {lead: float(np.ptp(column)) for lead, column in leads.items()}
+    flat = [lead for lead, span in spans.items() if span < FLAT]
+    if flat and len(flat) < len(spans):
+        yield "flat lead", f"lead {', '.join(flat)} flat."
+    widest = max(spans, key=spans.__getitem__, default=None)
+    if widest is not None and spans[widest] > WIDE:
+        yield "odd unit", f"lead {widest} spans {spans[widest]:.4g} mV; is its unit right, or was an electrode off?"
+    elif widest is not None and spans[widest] < NARROW:
+        yield "odd unit", f"no lead spans more than {spans[widest]:.3g} mV; are the values volts, or is no ECG there?"
+    if all(lead in leads for lead in STANDARD_LEADS[:6]):
+        limb = np.stack([leads[lead] for lead in STANDARD_LEADS[:6]])
+        broken = [name for name, terms in IDENTITIES.items() if float((terms @ limb).std()) > MISMATCH]
+        if broken:
+            yield "lead identity violated", f"{', '.join(broken)} violated; are leads swapped or wrongly named?"

@@ -1,0 +1,82 @@
+"""Whether twelve leads can be an ECG in millivolts, or show a wrong unit, gaps, flat or mixed-up leads."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32
+
+from data_prep.leads import IDENTITIES, STANDARD_LEADS
+from data_prep.record import RecordError
+
+WIDE = 20.0
+"""Millivolts that no lead of an ECG spans; a few leads may, when an electrode has come off."""
+WIDEST = 100.0
+"""Millivolts that no electrode makes a lead span; most recorders end at 65."""
+NARROW = 0.02
+"""Millivolts below which not every lead's span can lie."""
+FLAT = 0.001
+"""Millivolts, one step of a prepared file, that the lead of a living electrode spans."""
+LARGEST = 32.767
+"""Millivolts; what a prepared file's 16-bit microvolts can hold."""
+MISMATCH = 0.05
+"""Millivolts, root mean square, by which leads may violate the identities between them."""
+
+_IDENTITIES = np.stack(list(IDENTITIES.values()))
+
+
+def refuse_gaps(name: str, leads: Sequence[str], signal: Float32[np.ndarray, "lead time"]) -> None:
+    """Raise RecordError if there are values that are no numbers."""
+    if np.isfinite(signal).all():
+        return
+    counts = (~np.isfinite(signal)).sum(axis=1)
+    worst = int(counts.argmax())
+    others = int((counts > 0).sum()) - 1
+    more = f", nor are some of {others} other leads" if others else ""
+    raise RecordError(
+        f"{name}: {counts[worst]} of {signal.shape[1]} samples of lead {leads[worst]} are not numbers{more}."
+    )
+
+
+def check_prepared(
+    name: str, signal: Float32[np.ndarray, "12 time"], warnings: list[str]
+) -> Float32[np.ndarray, "12 time"]:
+    """The signal, within what can be stored; RecordError if its unit must be wrong, `warnings` grow by what is odd."""
+    spans = signal.max(axis=1) - signal.min(axis=1)
+    widest = int(spans.argmax())
+    lead, span = STANDARD_LEADS[widest], float(spans[widest])
+    if span > WIDEST or np.partition(spans, 5)[5] > WIDE:
+        raise RecordError(
+            f"{name}: lead {lead} spans {span:.4g} mV; the header's gain is probably for microvolts. "
+            "Pass --unit uV if so."
+        )
+    if span == 0:
+        raise RecordError(f"{name}: every lead is flat; there is no ECG in it.")
+    if span < NARROW:
+        raise RecordError(
+            f"{name}: no lead spans more than {span:.3g} mV; the values are probably volts. Pass --unit V if so."
+        )
+    if span > WIDE:
+        warnings.append(f"lead {lead} spans {span:.3g} mV; an electrode was probably off.")
+    if spans.min() < FLAT:
+        flat = [name for name, width in zip(STANDARD_LEADS, spans, strict=True) if width < FLAT]
+        warnings.append(f"lead {', '.join(flat)} flat.")
+    _check_identities(signal, warnings)
+    return _clip(signal, warnings)
+
+
+def _check_identities(signal: Float32[np.ndarray, "12 time"], warnings: list[str]) -> None:
+    residuals = _IDENTITIES @ signal[:6]
+    rms = residuals.std(axis=1)
+    if rms.max() > MISMATCH:
+        broken = [identity for identity, size in zip(IDENTITIES, rms, strict=True) if size > MISMATCH]
+        warnings.append(
+            f"{', '.join(broken)} violated, by up to {rms.max():.2g} mV rms; are leads swapped or wrongly named?"
+        )
+
+
+def _clip(signal: Float32[np.ndarray, "12 time"], warnings: list[str]) -> Float32[np.ndarray, "12 time"]:
+    largest = float(max(signal.max(), -signal.min()))
+    if largest <= LARGEST:
+        return signal
+    warnings.append(f"values up to {largest:.3g} mV are cut off at {LARGEST} mV.")
+    return np.clip(signal, -LARGEST, LARGEST)

@@ -1,0 +1,159 @@
+"""The steps between a record and what a model sees: the same ones at training and at prediction."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float32
+from scipy.signal import butter, resample_poly, sosfiltfilt
+
+from data_prep.leads import BASIS_LEADS, STANDARD_LEADS, derive_limb_leads, standard_lead
+from data_prep.plausible import check_prepared, refuse_gaps
+from data_prep.record import Record, RecordError
+
+__all__ = ["BASIS_LEADS", "STANDARD_LEADS", "Prepared", "Preprocess", "standard_lead"]
+
+SHORTEST = 2.5
+"""Seconds; a shorter record is refused, a longer one that is still too short is padded."""
+RATES = (50.0, 50_000.0)
+"""Sampling rates, in hertz, between which a record is an ECG's."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What Preprocess makes of a record."""
+
+    signal: Float32[np.ndarray, "lead time"]
+    """The 12 standard leads in their order, in millivolts."""
+    warnings: tuple[str, ...]
+    """The record's own, and what had to be done to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """Calling it turns a record into an array of one fixed shape; its fields are all it depends on."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # where a config nests this class
+
+    fs: int = 100
+    """Sampling rate of the result, in hertz."""
+    seconds: float = 10.0
+    """Length of the result: longer records lose their end, shorter ones gain zeros."""
+    baseline: Literal["keep", "mean"] = "mean"
+    """`mean` takes each lead's mean away, which keeps the identities between leads."""
+    band: Sequence[float] | None = None
+    """Pass band in hertz of a zero-phase second-order Butterworth filter, run forwards and backwards."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.fs, bool) or not isinstance(self.fs, int) or not 50 <= self.fs <= 10_000:
+            raise ValueError(f"preprocess.fs: {self.fs!r} must be a whole number of hertz from 50 to 10000.")
+        if not _is_real(self.seconds) or not 1 <= self.seconds <= 86_400:
+            raise ValueError(f"preprocess.seconds: {self.seconds!r} must be a number from 1 to 86400.")
+        if abs(self.fs * self.seconds - self.n_samples) > 1e-6:
+            raise ValueError(f"preprocess.seconds: {self.seconds} s at {self.fs} Hz are no whole number of samples.")
+        if self.baseline not in ("keep", "mean"):
+            raise ValueError(f"preprocess.baseline: {self.baseline!r} is not one of keep, mean.")
+        if self.band is not None:
+            object.__setattr__(self, "band", _checked_band(self.band, self.fs))  # JSON and YAML bring lists
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of a lead in the result."""
+        return round(self.fs * self.seconds)
+
+    def __call__(self, record: Record) -> Prepared:
+        """The record's first `seconds` in standard form; RecordError if it is not a plausible 12-lead ECG."""
+        warnings = list(record.warnings)
+        signal = self._cut(record, warnings)
+        signal = np.ascontiguousarray(_pick_leads(record, signal, warnings))  # sums depend on the order in memory
+        refuse_gaps(record.name, STANDARD_LEADS, signal)
+        signal = _resample(signal, record.fs, self.fs)[:, : self.n_samples]
+        if self.baseline == "mean":
+            signal = signal - signal.mean(axis=1, keepdims=True)
+        if self.band is not None:
+            filters = butter(2, self.band, "bandpass", fs=self.fs, output="sos")
+            signal = sosfiltfilt(filters, signal, axis=1).astype(np.float32)
+        signal = check_prepared(record.name, signal, warnings)
+        if short := self.n_samples - signal.shape[1]:
+            nearly = record.signal.shape[0] >= self._needed(record.fs) - 1  # a fraction of an interval
+            signal = np.pad(signal, ((0, 0), (0, short)), "edge" if nearly else "constant")
+        return Prepared(np.ascontiguousarray(signal), tuple(warnings))
+
+    def _needed(self, fs: float) -> int:
+        """Samples at `fs` that `seconds` take."""
+        return math.ceil(self.seconds * fs - 1e-6)
+
+    def _cut(self, record: Record, warnings: list[str]) -> Float32[np.ndarray, "lead time"]:
+        if not RATES[0] <= record.fs <= RATES[1]:
+            raise RecordError(
+                f"{record.name}: a sampling rate of {record.fs:g} Hz is no ECG's; "
+                f"{RATES[0]:g} to {RATES[1]:g} Hz are read."
+            )
+        n_samples = record.signal.shape[0]
+        needed, seconds = self._needed(record.fs), n_samples / record.fs
+        if seconds < min(SHORTEST, self.seconds):
+            raise RecordError(
+                f"{record.name} lasts {seconds:.3g} s ({n_samples} samples at {record.fs:g} Hz); "
+                f"at least {min(SHORTEST, self.seconds):g} s are needed."
+            )
+        if n_samples > needed:
+            warnings.append(f"lasts {seconds:.5g} s; only the first {self.seconds:g} s are used.")
+        if n_samples < needed - 1:
+            warnings.append(f"lasts {seconds:.5g} s; filled up with zeros to {self.seconds:g} s.")
+        return record.signal[:needed].T
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _checked_band(band: object, fs: int) -> tuple[float, float]:
+    if not isinstance(band, tuple | list) or len(band) != 2 or not all(map(_is_real, band)):
+        raise ValueError(f"preprocess.band: {band!r} must be two numbers of hertz, or nothing.")
+    low, high = map(float, band)
+    if not 0 < low < high < fs / 2:
+        raise ValueError(f"preprocess.band: {low:g} to {high:g} Hz must rise, above 0 and below {fs / 2:g} Hz.")
+    return low, high
+
+
+@lru_cache(maxsize=256)
+def _columns(leads: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Where each standard lead is found among a file's leads."""
+    columns: dict[str, tuple[int, ...]] = {}
+    for index, name in enumerate(leads):
+        if standard := standard_lead(name):
+            columns[standard] = (*columns.get(standard, ()), index)
+    return columns
+
+
+def _pick_leads(
+    record: Record, signal: Float32[np.ndarray, "lead time"], warnings: list[str]
+) -> Float32[np.ndarray, "12 time"]:
+    columns = _columns(record.leads)
+    twice = [name for name, found in columns.items() if len(found) > 1]
+    if twice:
+        names = ", ".join(record.leads[index] for index in columns[twice[0]])
+        raise RecordError(f"{record.name}: lead {twice[0]} occurs more than once ({names}); keep one of them.")
+    order = [columns[name][0] for name in STANDARD_LEADS if name in columns]
+    if len(order) == len(STANDARD_LEADS):
+        return signal[:12] if order == list(range(12)) else signal[order]
+    rows = {name: signal[found[0]] for name, found in columns.items()}
+    derived = derive_limb_leads(rows)
+    missing = [name for name in STANDARD_LEADS if name not in rows]
+    if missing:
+        raise RecordError(f"{record.name}: no lead {', '.join(missing)}; it has {', '.join(record.leads)}.")
+    warnings.append(f"no lead {', '.join(derived)} in the file; computed from the other limb leads.")
+    return np.stack([rows[name] for name in STANDARD_LEADS])
+
+
+def _resample(signal: Float32[np.ndarray, "lead time"], old: float, new: int) -> Float32[np.ndarray, "lead resampled"]:
+    if old == new:
+        return signal
+    ratio = (Fraction(new) / Fraction(old)).limit_denominator(10_000)
+    # continued beyond its ends along the line between them, for zeros there would ring
+    resampled = resample_poly(signal, ratio.numerator, ratio.denominator, axis=1, padtype="line")
+    return resampled.astype(np.float32, copy=False)

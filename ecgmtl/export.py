@@ -1,0 +1,160 @@
+"""The classifier alone, as ONNX, as a torch program or as an MLflow model; compared with its checkpoint before it is kept."""
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.special import expit
+from torch import Tensor, nn
+
+from ecgmtl.checkpoint import Checkpoint
+from ecgmtl.model import MultiTaskModel
+from ecgmtl.predictor import load_predictor
+from ecgmtl.torch_predictors import EXTRA, card_of
+
+TOLERANCE = 1e-5
+"""Largest difference of a probability between the checkpoint and what is exported."""
+LARGEST_BATCH = 4096
+
+
+class ExportError(ValueError):
+    """An export that was not kept; the message says why."""
+
+
+class ExportReport(NamedTuple):
+    path: Path
+    size_bytes: int
+    max_difference: float
+    n_records: int
+
+
+class ClassifierOnly(nn.Module):
+    """Encoder and classifier; nothing of the decoder or of a second classifier is in it."""
+
+    def __init__(self, model: MultiTaskModel) -> None:
+        super().__init__()
+        self.standardise, self.encoder, self.classifier = model.standardise, model.encoder, model.classifier
+
+    def forward(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
+        return MultiTaskModel.classify(self, signals)  # type: ignore[arg-type]  # the parts that it uses are here
+
+    encode = MultiTaskModel.encode
+
+
+def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "record lead time"]) -> ExportReport:
+    """Write the classifier to `out`; `signals`, in mV, are what it is compared on.
+
+    Raises:
+        ExportError: `to` is no kind we write, the result differs from the checkpoint, or `out` cannot be written.
+    """
+    write = WRITERS.get(to)
+    if write is None:
+        raise ExportError(f"--to {to}: is not one of {', '.join(WRITERS)}.")
+    suffix = "" if to == "mlflow" else f".{to}"
+    if suffix and out.suffix != suffix:
+        raise ExportError(f"{out}: an export to {to} should end in {suffix}.")
+    if out.exists() and (out.is_dir() and any(out.iterdir())):
+        raise ExportError(f"{out}: is a folder with something in it; choose a new one.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
+            beside = Path(folder) / f"classifier{suffix}"
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the exporters of torch and MLflow warn of their own deprecations
+                write(stored, beside)
+                difference = compare(stored, beside, signals)
+            shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
+            beside.replace(out)
+    except OSError as error:
+        raise ExportError(f"{out}: cannot be written: {error.strerror}.") from error
+    files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
+    return ExportReport(out, sum(path.stat().st_size for path in files), difference, len(signals))
+
+
+def compare(stored: Checkpoint, path: Path, signals: Float[Tensor, "record lead time"]) -> float:
+    """The largest difference of any probability, over batches of one, two, seven and of all.
+
+    Raises:
+        ExportError: it is more than 1e-5, or not a number.
+    """
+    predictor, values = load_predictor(str(path)), signals.numpy()
+    with torch.inference_mode():
+        wanted = stored.model.classify(signals).double().sigmoid().numpy()
+    worst = 0.0
+    for size in {1, 2, 7, len(values)}:
+        found = expit(predictor.logits(values[:size]).astype(np.float64))
+        worst = max(worst, float(np.abs(found - wanted[:size]).max()))
+    if not worst <= TOLERANCE:
+        raise ExportError(
+            f"{path.name}: its probabilities differ from the checkpoint's by {worst:.1e}, more than {TOLERANCE:.0e}; "
+            "it was not kept."
+        )
+    return worst
+
+
+def example(stored: Checkpoint) -> Float[Tensor, "2 lead time"]:
+    """Noise in the shape of two records: exporters keep their example inside the file, so it must be nobody's ECG."""
+    generator = torch.Generator().manual_seed(0)
+    return 0.1 * torch.randn(2, 12, stored.config.preprocess.n_samples, generator=generator)
+
+
+def write_onnx(stored: Checkpoint, path: Path) -> None:
+    import onnx
+
+    batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
+    program = torch.onnx.export(
+        ClassifierOnly(stored.model).eval(),
+        (example(stored),),
+        input_names=["signals"],
+        output_names=["logits"],
+        dynamic_shapes={"signals": {0: batch}},
+        dynamo=True,
+        verbose=False,
+    )
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, {"ecgmtl": card_of(stored).to_json()})
+    onnx.save(proto, path)
+
+
+def exported_program(stored: Checkpoint) -> torch.export.ExportedProgram:
+    batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
+    return torch.export.export(
+        ClassifierOnly(stored.model).eval(), (example(stored),), dynamic_shapes={"signals": {0: batch}}
+    )
+
+
+def write_pt2(stored: Checkpoint, path: Path) -> None:
+    torch.export.save(exported_program(stored), path, extra_files={EXTRA: card_of(stored).to_json()})
+
+
+def write_mlflow(stored: Checkpoint, path: Path) -> None:
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    shape = (-1, 12, stored.config.preprocess.n_samples)
+    signature = ModelSignature(
+        Schema([TensorSpec(np.dtype("float32"), shape, name=None)]),
+        Schema([TensorSpec(np.dtype("float32"), (-1, len(stored.label_names)), name=None)]),
+    )
+    mlflow.pytorch.save_model(
+        ClassifierOnly(stored.model).eval(),
+        str(path),
+        signature=signature,
+        input_example=example(stored).numpy(),
+        metadata={"ecgmtl": card_of(stored).to_json()},
+        serialization_format="pt2",
+    )
+
+
+WRITERS: dict[str, Callable[[Checkpoint, Path], None]] = {
+    "onnx": write_onnx,
+    "pt2": write_pt2,
+    "mlflow": write_mlflow,
+}

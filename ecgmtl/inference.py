@@ -1,0 +1,75 @@
+"""Predictions for ECG files, in batches as they are read. One bad file does not stop the others."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from scipy.special import expit
+
+from data_prep.preprocess import Prepared
+from data_prep.readers import ReadOptions, find_records, read_record
+from data_prep.record import RecordError
+from ecgmtl.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    path: Path
+    probabilities: dict[str, float]
+    """The network's own, a sigmoid of each logit."""
+    calibrated: dict[str, float]
+    """Made to agree with frequencies on the validation split."""
+    decisions: dict[str, bool]
+    """Whether the calibrated probability reaches the label's threshold."""
+    reconstruction_rmse: float | None
+    """mV; how far the record is from what the decoder expects. None for a model without one."""
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    path: Path
+    reason: str
+
+
+def predict(
+    predictor: Predictor, paths: Iterable[str | Path], options: ReadOptions, batch_size: int = 64
+) -> Iterator[Prediction | Failure]:
+    """A result a record, in the order the records are found; memory holds one batch at a time."""
+    found = find_records(paths)
+    while batch := list(islice(found, batch_size)):
+        read = [prepare(predictor, path, options) for path in batch]
+        good = [item for item in read if isinstance(item, Prepared)]
+        results = iter(classify(predictor, [p for p, item in zip(batch, read, strict=True) if item in good], good))
+        for item in read:
+            yield item if isinstance(item, Failure) else next(results)
+
+
+def prepare(predictor: Predictor, path: Path, options: ReadOptions) -> Prepared | Failure:
+    try:
+        return predictor.card.preprocess(read_record(path, options))
+    except (RecordError, OSError) as error:
+        return Failure(path, str(error))
+
+
+def classify(predictor: Predictor, paths: list[Path], prepared: list[Prepared]) -> Iterator[Prediction]:
+    if not prepared:
+        return
+    card = predictor.card
+    signals = np.stack([item.signal for item in prepared])
+    logits = predictor.logits(signals)
+    errors = predictor.reconstruction_rmse(signals)
+    calibrated = card.calibration.probabilities(logits)
+    decided = card.calibration.predicted(calibrated)
+    plain = expit(logits.astype(np.float64))
+    for i, (path, item) in enumerate(zip(paths, prepared, strict=True)):
+        yield Prediction(
+            path,
+            dict(zip(card.label_names, plain[i].tolist(), strict=True)),
+            dict(zip(card.label_names, calibrated[i].tolist(), strict=True)),
+            dict(zip(card.label_names, decided[i].tolist(), strict=True)),
+            None if errors is None else float(errors[i]),
+            item.warnings,
+        )

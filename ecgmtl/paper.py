@@ -1,0 +1,113 @@
+"""An ECG on clinical paper: 25 mm a second, 10 mm a millivolt, true to scale when printed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from data_prep.leads import STANDARD_LEADS
+
+MM_PER_SECOND = 25.0
+MM_PER_MV = 10.0
+MM_PER_INCH = 25.4
+GRID = ("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6")
+"""Rows of the printout; each lead is shown for a quarter of the time, one after the other, as a recorder prints it."""
+STRIP = "II"
+"""The lead drawn in full below, for the rhythm."""
+ROW_MM = 30.0
+LEFT_MM, RIGHT_MM, TOP_MM, BOTTOM_MM = 12.0, 6.0, 14.0, 8.0
+INK, REDRAWN, PAPER, FINE, COARSE = "#16202c", "#1668c4", "#fff8f6", "#f6d5d0", "#e8a79e"
+HIDDEN = "#f2dd8c"
+
+
+def plot_ecg(
+    signal: Float[np.ndarray, "12 time"],
+    fs: float,
+    title: str = "",
+    *,
+    reconstruction: Float[np.ndarray, "12 time"] | None = None,
+    hidden: Bool[np.ndarray, "12 time"] | None = None,
+) -> Figure:
+    """A 3 × 4 printout with a rhythm strip; signals in mV, fs in hertz.
+
+    Where `hidden` is set the paper is shaded, and the reconstruction, drawn from the rest, lies over the signal.
+    """
+    seconds = signal.shape[1] / fs
+    width, height = seconds * MM_PER_SECOND, ROW_MM * (len(GRID) + 1)
+    figure, axes = sheet(width, height)
+    quarter = seconds / len(GRID[0])
+    for row, leads in enumerate(GRID):
+        level = height - ROW_MM * (row + 0.5)
+        calibration_pulse(axes, level)
+        for column, lead in enumerate(leads):
+            draw(axes, lead, (column * quarter, (column + 1) * quarter), level, fs, (signal, reconstruction, hidden))
+    calibration_pulse(axes, ROW_MM / 2)
+    draw(axes, STRIP, (0.0, seconds), ROW_MM / 2, fs, (signal, reconstruction, hidden))
+    figure.text(LEFT_MM / (width + LEFT_MM + RIGHT_MM), 1 - 8 / (height + TOP_MM + BOTTOM_MM), title, fontsize=9)
+    scale = f"{MM_PER_SECOND:g} mm/s   {MM_PER_MV:g} mm/mV"
+    figure.text(0.98, 2.5 / (height + TOP_MM + BOTTOM_MM), scale, fontsize=7, ha="right")
+    if reconstruction is not None:
+        legend(figure)
+    return figure
+
+
+def sheet(width: float, height: float) -> tuple[Figure, Axes]:
+    """Paper of this size in mm inside its margins, ruled every millimetre and more strongly every fifth."""
+    full = (width + LEFT_MM + RIGHT_MM, height + TOP_MM + BOTTOM_MM)
+    figure = Figure(figsize=(full[0] / MM_PER_INCH, full[1] / MM_PER_INCH), facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((LEFT_MM / full[0], BOTTOM_MM / full[1], width / full[0], height / full[1]))
+    axes.set(xlim=(0, width), ylim=(0, height), xticks=[], yticks=[], facecolor=PAPER)
+    for step, colour, line in ((1, FINE, 0.3), (5, COARSE, 0.5)):
+        axes.vlines(np.arange(0, width + 0.1, step), 0, height, colors=colour, linewidths=line, zorder=0)
+        axes.hlines(np.arange(0, height + 0.1, step), 0, width, colors=colour, linewidths=line, zorder=0)
+    for spine in axes.spines.values():
+        spine.set_edgecolor(COARSE)
+    return figure, axes
+
+
+def draw(
+    axes: Axes,
+    lead: str,
+    span: tuple[float, float],
+    level: float,
+    fs: float,
+    drawn: tuple[np.ndarray, np.ndarray | None, np.ndarray | None],
+) -> None:
+    """One lead from span[0] to span[1] seconds, its zero at `level` mm above the lower edge."""
+    signal, reconstruction, hidden = drawn
+    index = STANDARD_LEADS.index(lead)
+    # one sample more than the span, so that the trace reaches the next lead's
+    part = slice(round(span[0] * fs), min(round(span[1] * fs) + 1, signal.shape[1]))
+    x = np.arange(part.start, part.stop) / fs * MM_PER_SECOND
+    y = level + MM_PER_MV * signal[index, part]
+    axes.plot(x, y, color=INK, linewidth=0.7, zorder=3, gid=lead)
+    axes.text(x[0] + 1.0, level + ROW_MM * 0.36, lead, fontsize=8, weight="bold", zorder=4)
+    if span[0] > 0:
+        axes.plot([x[0]] * 2, [level - 2.5, level + 2.5], color=INK, linewidth=0.6, zorder=3)
+    if reconstruction is not None and hidden is not None:
+        where = hidden[index, part]
+        over = np.where(where, level + MM_PER_MV * reconstruction[index, part], np.nan)
+        axes.plot(x, over, color=REDRAWN, linewidth=0.9, zorder=5)
+        axes.fill_between(x, level - ROW_MM / 2, level + ROW_MM / 2, where=where, color=HIDDEN, alpha=0.4, lw=0, zorder=1)
+
+
+def calibration_pulse(axes: Axes, level: float) -> None:
+    """1 mV for 0.2 s in the left margin."""
+    x: Sequence[float] = (-9, -8, -8, -3, -3, -2)
+    y = (level, level, level + MM_PER_MV, level + MM_PER_MV, level, level)
+    axes.plot(x, y, color=INK, linewidth=0.7, clip_on=False, gid="calibration")
+
+
+def legend(figure: Figure) -> None:
+    for place, (text, colour) in enumerate((("recorded", INK), ("redrawn where hidden (shaded)", REDRAWN))):
+        figure.text(0.60 + 0.11 * place, 0.965, f"— {text}", color=colour, fontsize=8)
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
+    """Write a figure as the format its name says."""
+    figure.savefig(path, dpi=dpi)

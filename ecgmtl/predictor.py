@@ -1,0 +1,52 @@
+"""A model ready to predict, whatever file it lies in. Torch is imported only for those that need it."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float32
+
+from ecgmtl.card import Card
+
+
+class PredictorError(ValueError):
+    """A model that cannot be used; the message says which, what was found, and what would do."""
+
+
+class Predictor(Protocol):
+    card: Card
+
+    def logits(self, signals: Float32[np.ndarray, "batch lead time"]) -> Float32[np.ndarray, "batch label"]:
+        """From the 12 leads in mV."""
+
+    def reconstruction_rmse(self, signals: Float32[np.ndarray, "batch lead time"]) -> Float32[np.ndarray, " batch"] | None:
+        """How far the redrawn hidden samples lie from the recorded ones, in mV; None without a decoder."""
+
+
+def load_predictor(model: str) -> Predictor:
+    """The model in a checkpoint, an exported .onnx or .pt2, an MLflow folder, or at an MLflow URI.
+
+    Raises:
+        PredictorError: there is no such file, or it is of no kind that we know.
+        CheckpointError, CardError: it is damaged, or not ours.
+    """
+    if model.startswith(("runs:/", "models:/", "mlflow-artifacts:/")):
+        from ecgmtl.torch_predictors import load_mlflow
+
+        return load_mlflow(model)
+    path = Path(model)
+    if not path.exists():
+        raise PredictorError(f"{model}: no such file; a trained model is runs/<run>/model.safetensors.")
+    if path.suffix == ".onnx":
+        from ecgmtl.onnx_predictor import OnnxPredictor
+
+        return OnnxPredictor(path)
+    from ecgmtl import torch_predictors
+
+    if path.suffix == ".pt2":
+        return torch_predictors.load_pt2(path)
+    if path.is_dir():
+        return torch_predictors.load_mlflow(model)
+    if path.suffix == ".safetensors":
+        return torch_predictors.CheckpointPredictor(path)
+    raise PredictorError(f"{model}: should be .safetensors, .onnx, .pt2, an MLflow folder or URI; found '{path.suffix}'.")

@@ -1,0 +1,86 @@
+"""How well hidden samples are redrawn, from sums that are added up batch by batch.
+
+All figures are pooled over the hidden samples of the records and leads they are asked for; visible samples never count.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class HiddenSums:
+    """Sums over the hidden samples of each record and lead, of the truth x and the reconstruction y in mV."""
+
+    n: Float[Tensor, "record lead"]
+    x: Float[Tensor, "record lead"]
+    y: Float[Tensor, "record lead"]
+    xx: Float[Tensor, "record lead"]
+    yy: Float[Tensor, "record lead"]
+    xy: Float[Tensor, "record lead"]
+    absolute: Float[Tensor, "record lead"]
+    """Of the absolute differences."""
+    squared: Float[Tensor, "record lead"]
+    """Of the squared differences."""
+
+    @classmethod
+    def of(
+        cls,
+        truth: Float[Tensor, "record lead time"],
+        reconstruction: Float[Tensor, "record lead time"],
+        hidden: Bool[Tensor, "record lead time"],
+    ) -> "HiddenSums":
+        counted = hidden.double()
+        x, y = truth.double() * counted, reconstruction.double() * counted
+        terms = (counted, x, y, x * x, y * y, x * y, (y - x).abs(), (y - x).square())
+        return cls(*(term.sum(dim=-1) for term in terms))
+
+    @classmethod
+    def join(cls, parts: list["HiddenSums"]) -> "HiddenSums":
+        """The sums of several batches, on the CPU."""
+        joined = (torch.cat([getattr(part, f.name) for part in parts]).cpu() for f in fields(cls))
+        return cls(*joined)
+
+    def select(self, records: Bool[np.ndarray, " record"] | slice, leads: list[int] | slice) -> "HiddenSums":
+        rows = torch.from_numpy(records) if isinstance(records, np.ndarray) else records
+        return HiddenSums(*(getattr(self, f.name)[rows][:, leads] for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class ReconstructionFigures:
+    """Of the truth x and the reconstruction y over a pool of hidden samples; nan where there is none."""
+
+    n_samples: int
+    rmse_mv: float
+    """Root of the mean of (y - x)², mV."""
+    mae_mv: float
+    """Mean of |y - x|, mV."""
+    pearson_r: float
+    """Correlation of x and y."""
+    prd_percent: float
+    """100 times the root of sum (y - x)² over sum (x - mean x)²: 100 is what drawing the mean would give."""
+    snr_db: float
+    """10 log10 of sum (x - mean x)² over sum (y - x)², decibels."""
+
+
+def reconstruction_figures(sums: HiddenSums) -> ReconstructionFigures:
+    """Pool the sums over all their records and leads."""
+    pooled = {f.name: float(getattr(sums, f.name).sum()) for f in fields(sums)}
+    n, x, y, squared = pooled["n"], pooled["x"], pooled["y"], pooled["squared"]
+    if not n:
+        return ReconstructionFigures(0, *[float("nan")] * 5)
+    spread_x, spread_y = pooled["xx"] - x * x / n, pooled["yy"] - y * y / n
+    common = pooled["xy"] - x * y / n
+    with np.errstate(divide="ignore", invalid="ignore"):
+        signal_to_error = np.float64(max(spread_x, 0.0)) / squared
+        return ReconstructionFigures(
+            n_samples=int(n),
+            rmse_mv=float(np.sqrt(squared / n)),
+            mae_mv=pooled["absolute"] / n,
+            pearson_r=float(common / np.sqrt(np.float64(spread_x * spread_y))),
+            prd_percent=float(100 / np.sqrt(signal_to_error)),
+            snr_db=float(10 * np.log10(signal_to_error)),
+        )

@@ -1,0 +1,190 @@
+"""What was measured of a model, and the files that tell it: for programs, for tables, for people."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from ecgmtl import plots
+from ecgmtl.classification_report import Answers, ClassificationReport, Estimate
+from ecgmtl.files import write_whole
+from ecgmtl.metrics import precision_recall_curve, roc_curve
+from ecgmtl.paper import plot_ecg, save_figure
+from ecgmtl.protocols import Protocol
+from ecgmtl.reconstruction_report import ReconstructionReport
+from ecgmtl.reliability import Bins, expected_calibration_error
+from ecgmtl.report_text import render
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model measured on a split by a protocol. A task that was never trained has no report."""
+
+    protocol: Protocol
+    label_set: str
+    names: tuple[str, ...]
+    answers: Answers
+    logits: Float64[np.ndarray, "record label"]
+    classification: ClassificationReport | None
+    reconstruction: ReconstructionReport | None
+    provenance: Mapping[str, str]
+    n_bootstrap: int
+    seed: int
+
+    @property
+    def n_patients(self) -> int:
+        return len(np.unique(self.answers.patients))
+
+    def summary(self) -> dict[str, float]:
+        """Headline figures by names that MLflow takes, the ends of intervals as `…_low` and `…_high`; none is nan."""
+        figures: dict[str, float] = {"n_records": len(self.names), "n_patients": self.n_patients}
+        for name, estimate in (self.classification.headline if self.classification else {}).items():
+            figures |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        if self.reconstruction:
+            figures |= {f"reconstruction_{name}": value for name, value in asdict(self.reconstruction.overall).items()}
+        return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
+
+
+def write_evaluation(evaluation: Evaluation, out: Path, title: str = "Evaluation") -> list[Path]:
+    """Fill a folder with the report and give its files.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "metrics.json": json.dumps(as_tree(evaluation, title), indent=2, allow_nan=False) + "\n",
+        "report.md": f"# {title}\n\n" + as_text(evaluation, n_shown=None),
+    }
+    if evaluation.classification:
+        texts["per_label.csv"] = evaluation.classification.labels.to_csv(float_format="%.6g", lineterminator="\n")
+    if evaluation.reconstruction:
+        both = [evaluation.reconstruction.by_lead, evaluation.reconstruction.by_group]
+        texts["reconstruction.csv"] = pd.concat(both, keys=["lead", "group"], names=["pool", "name"]).to_csv(
+            float_format="%.6g", lineterminator="\n"
+        )
+    for name, text in texts.items():
+        write_whole(out / name, lambda beside, text=text: beside.write_text(text, encoding="utf-8"))
+    return [*(out / name for name in texts), *write_arrays(evaluation, out), *write_pictures(evaluation, out)]
+
+
+def write_arrays(evaluation: Evaluation, out: Path) -> list[Path]:
+    """Truth and probabilities of every record, for paired tests between models later."""
+    if evaluation.classification is None:
+        return []
+    answers, path = evaluation.answers, out / "probabilities.npz"
+    np.savez_compressed(
+        path,
+        names=np.array(evaluation.names),
+        patients=answers.patients,
+        label_names=np.array(answers.label_names),
+        truth=answers.truth,
+        logits=evaluation.logits,
+        probabilities=answers.probabilities,
+        predicted=answers.predicted,
+    )
+    return [path]
+
+
+def write_pictures(evaluation: Evaluation, out: Path) -> list[Path]:
+    figures = {}
+    if evaluation.classification:
+        figures["roc_pr.png"] = draw_rankings(evaluation.answers, evaluation.classification)
+        figures["reliability.png"] = draw_reliability(evaluation.classification)
+    if evaluation.reconstruction:
+        drawn = evaluation.reconstruction.typical
+        title = f"{drawn.name}, the record with the median error"
+        figures["reconstruction.png"] = plot_ecg(
+            drawn.signal, drawn.fs, title, reconstruction=drawn.reconstruction, hidden=drawn.hidden
+        )
+    for name, figure in figures.items():
+        save_figure(figure, out / name)
+    return [out / name for name in figures]
+
+
+def draw_rankings(answers: Answers, report: ClassificationReport) -> plots.Figure:
+    """ROC and precision-recall curves of every label that has both classes, the most frequent first."""
+    labels = report.labels.drop(index=list(report.undefined)).sort_values("n_positive", ascending=False, kind="stable")
+    columns = {name: answers.label_names.index(name) for name in labels.index}
+    scores, truth = answers.probabilities, answers.truth
+    return plots.ranking_curves(
+        {name: roc_curve(scores[:, place], truth[:, place]) for name, place in columns.items()},
+        {name: precision_recall_curve(scores[:, place], truth[:, place]) for name, place in columns.items()},
+        {name: (row["auroc"], row["auprc"]) for name, row in labels.iterrows()},
+    )
+
+
+def draw_reliability(report: ClassificationReport) -> plots.Figure:
+    order = np.argsort(-report.labels["n_positive"].to_numpy(), kind="stable")
+    errors = expected_calibration_error(report.bins)
+
+    def points(bins: Bins) -> list[plots.Points]:
+        held = bins.n_records > 0
+        return [(bins.probability[i][held[i]], bins.observed[i][held[i]]) for i in order]
+
+    names = [str(report.labels.index[i]) for i in order]
+    return plots.reliability_panels(
+        names, points(report.bins), points(report.plain_bins), report.bins.n_records[order], list(errors[order])
+    )
+
+
+def as_text(evaluation: Evaluation, n_shown: int | None) -> str:
+    """The report as Markdown that reads well as it is; tables of labels only up to `n_shown` rows."""
+    answers = evaluation.answers
+    opening = (
+        f"{len(evaluation.names)} records of {evaluation.n_patients} patients, label set {evaluation.label_set} "
+        f"({len(answers.label_names)} labels). Protocol {evaluation.protocol.name}: {evaluation.protocol.description}.\n"
+    )
+    return opening + render(evaluation.classification, evaluation.reconstruction, evaluation.n_bootstrap, n_shown)
+
+
+def as_tree(evaluation: Evaluation, title: str) -> dict[str, Any]:
+    """Everything but the arrays, in values that strict JSON has: what is not defined is null."""
+    tree: dict[str, Any] = {
+        "title": title,
+        "protocol": asdict(evaluation.protocol),
+        "label_set": evaluation.label_set,
+        "n_records": len(evaluation.names),
+        "n_patients": evaluation.n_patients,
+        "n_bootstrap": evaluation.n_bootstrap,
+        "seed": evaluation.seed,
+        "model": dict(evaluation.provenance),
+    }
+    if evaluation.classification:
+        report = evaluation.classification
+        tree["classification"] = {
+            "headline": {name: plain_estimate(estimate) for name, estimate in report.headline.items()},
+            "undefined_labels": report.undefined,
+            "labels": report.labels.to_dict(orient="index"),
+        }
+    if evaluation.reconstruction:
+        drawn = evaluation.reconstruction
+        tree["reconstruction"] = {
+            "masking": drawn.masking.model_dump(mode="json"),
+            "overall": asdict(drawn.overall),
+            "by_lead": drawn.by_lead.to_dict(orient="index"),
+            "by_group": drawn.by_group.to_dict(orient="index"),
+        }
+    return strict(tree)
+
+
+def plain_estimate(estimate: Estimate) -> dict[str, float]:
+    """A figure as a tree; without an interval where none was computed."""
+    return estimate._asdict() if math.isfinite(estimate.low) else {"value": estimate.value}
+
+
+def strict(value: Any) -> Any:
+    """The same tree with null for numbers that JSON does not know, and tuples as lists."""
+    if isinstance(value, Mapping):
+        return {str(key): strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

@@ -1,0 +1,123 @@
+"""The report as text: Markdown whose tables are aligned, so that a terminal shows them well too."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import pandas as pd
+
+from ecgmtl.classification_report import FREQUENT, ClassificationReport, Estimate
+from ecgmtl.reconstruction_report import ReconstructionReport
+
+HEADLINE = {
+    "macro_auroc": "macro AUROC",
+    "macro_auroc_frequent": f"macro AUROC, labels with ≥ {FREQUENT} positives",
+    "macro_auprc": "macro AUPRC (average precision)",
+    "fmax": "Fmax, by record",
+    "accuracy": "accuracy (Jaccard), by record",
+    "precision": "precision, by record",
+    "recall": "recall, by record",
+    "f1": "F1, by record",
+    "exact": "records with exactly their labels",
+    "one_error": "one-error",
+    "macro_f1": "macro F1",
+    "macro_sensitivity": "macro sensitivity",
+    "macro_specificity": "macro specificity",
+    "brier": "Brier score, mean over labels",
+    "ece": "ECE (15 bins), mean over labels",
+    "ece_before_calibration": "ECE before calibration",
+}
+"""What the headline figures are called for people, in their order."""
+
+FIGURES = {"rmse_mv": "RMSE mV", "mae_mv": "MAE mV", "pearson_r": "Pearson r", "prd_percent": "PRD %", "snr_db": "SNR dB"}
+NOTES = """
+Thresholds and calibration come from the validation split, fitted on whole records. By record: means over records of how
+the predicted set meets the true one; where both are empty a record counts 1, where one is, 0. One-error: share of the
+records with a label whose highest probability is on none of theirs. Fmax: one threshold for all labels, precision over
+records with a prediction, recall over records with a label. ECE: bins of equal width, mean over records of the distance
+between mean probability and observed share."""
+
+
+def render(
+    classification: ClassificationReport | None,
+    reconstruction: ReconstructionReport | None,
+    n_bootstrap: int,
+    n_shown: int | None,
+) -> str:
+    """All sections that there is something to say in; the labels' table only if it has at most `n_shown` rows."""
+    parts: list[str] = []
+    if classification:
+        parts += ["\n## Classification\n", headline(classification, n_bootstrap)]
+        parts += notes_on(classification)
+        if n_shown is None or len(classification.labels) <= n_shown:
+            parts += ["\n### By label\n", label_table(classification.labels)]
+    if reconstruction:
+        parts += ["\n## Reconstruction of hidden samples\n", reconstruction_tables(reconstruction)]
+    if n_shown is None and classification:
+        parts += ["\n## How the figures are defined", NOTES]
+    return "\n".join(parts) + "\n"
+
+
+def headline(report: ClassificationReport, n_bootstrap: int) -> str:
+    rows = [
+        (text, number(report.headline[name].value), span(report.headline[name])) for name, text in HEADLINE.items()
+    ]
+    return markdown(("figure", "value", f"95 % interval ({n_bootstrap} resamples of patients)"), rows)
+
+
+def notes_on(report: ClassificationReport) -> list[str]:
+    """What a reader of the macro figures must know."""
+    notes = []
+    if report.undefined:
+        names, n_labels = ", ".join(report.undefined), len(report.labels)
+        notes.append(
+            f"\nNo AUROC, and left out of macro figures: {names} ({len(report.undefined)} of {n_labels} labels have no "
+            f"positive or no negative record here)."
+        )
+    frequent = int((report.labels["n_positive"] >= FREQUENT).sum())
+    return [*notes, f"\n{frequent} of {len(report.labels)} labels have at least {FREQUENT} positives."]
+
+
+def label_table(labels: pd.DataFrame) -> str:
+    rows = []
+    for name, row in labels.iterrows():
+        ends = Estimate(row["auroc"], row.get("auroc_low", math.nan), row.get("auroc_high", math.nan))
+        figures = [number(row[key]) for key in ("auprc", "threshold", "f1", "sensitivity", "specificity", "ece")]
+        rows.append((str(name), f"{row['n_positive']:.0f}", number(ends.value), span(ends), *figures))
+    titles = ("AUPRC", "threshold", "F1", "sensitivity", "specificity", "ECE")
+    return markdown(("label", "positives", "AUROC", "95 % interval", *titles), rows)
+
+
+def reconstruction_tables(report: ReconstructionReport) -> str:
+    """Overall, by superclass and by lead, one above the other."""
+    masking = report.masking
+    hidden = f"{masking.time:.0%} of the time, in blocks of {masking.block_seconds:g} s, and {masking.leads:.0%} of the leads"
+    pools = {"all, 8 independent leads": pd.Series(asdict(report.overall))}
+    pools |= {str(name): row for name, row in report.by_group.iterrows()}
+    pools |= {f"lead {name}": row for name, row in report.by_lead.iterrows()}
+    rows = [(name, f"{row['n_samples']:.0f}", *(number(row[key]) for key in FIGURES)) for name, row in pools.items()]
+    table = markdown(("pool", "hidden samples", *FIGURES.values()), rows)
+    return f"Hidden are {hidden}; visible samples do not count. A PRD of 100 % is what drawing the mean gives.\n\n{table}"
+
+
+def number(value: float) -> str:
+    """Four significant digits below 1, fewer above; a dash for what is not defined."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"
+
+
+def span(estimate: Estimate) -> str:
+    return f"{estimate.low:.4f} – {estimate.high:.4f}" if math.isfinite(estimate.low) else ""
+
+
+def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """An aligned table: the first column to the left, the others to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(titles, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = zip(cells, widths, strict=True)
+        return "| " + " | ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]) + " |"
+
+    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]) + "|"
+    return "\n".join([line(titles), rule, *(line(row) for row in rows)])

@@ -1,0 +1,143 @@
+"""Where MLflow keeps the runs: its settings, the experiment's page, what a process leaves behind."""
+
+import getpass
+import logging
+import os
+import re
+import shlex
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import psutil
+
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # loading a model never runs code from it
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # by MLflow's own figures a dead server holds up training for minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+"""Set before MLflow is imported, where the user has not set them."""
+
+NOTE = "mlflow.note.content"
+PARENT = "mlflow.parentRunId"
+
+EXPERIMENT_NOTE = """\
+Multi-task learning on 12-lead ECGs: one network that redraws the waveform and reads the disease.
+
+**One run is one training schedule.** Its stages are the runs nested in it: the **+** beside its name shows them.
+The schedule's own run carries all curves on one common axis of steps, the figures at its end and the final model.
+
+| metrics | |
+|:--|:--|
+| `train/` | every optimiser step: losses, how much each task weighs, learning rate, gradient norm |
+| `validation/` | every epoch, on records that are not trained on |
+| `test/` | at the end, on records by which nothing was chosen |
+| `system/` | processor, memory, disk, GPU |
+
+The parameters are the whole configuration; the tags name stage, seed, code, data and the command that was typed.
+"""
+"""What the experiment's page says at its top, unless somebody has written another note there."""
+
+
+class TrackingError(RuntimeError):
+    """The store for runs cannot be used; the message says what would do."""
+
+
+def import_mlflow() -> ModuleType:
+    """MLflow without telemetry or pickles, quiet, and soon through with a server that is away."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    # their tracebacks say at length what the tracker says in a line
+    for name in ("mlflow.store", "mlflow.system_metrics", "mlflow.tracking", "alembic"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return mlflow
+
+
+def refuse_old_store() -> None:
+    """Raise TrackingError where MLflow would find its old file store, which it refuses by now."""
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        return
+    for path in sorted(Path("mlruns").glob("[0-9]*/meta.yaml")):
+        raise TrackingError(
+            f"{path}: runs in the format of an older MLflow, which the present one refuses. Move mlruns elsewhere; "
+            "'mlflow migrate-filestore' takes its runs over into mlflow.db."
+        )
+
+
+def unusable(uri: str, error: Exception) -> TrackingError:
+    """What to tell of a store that does not work before training has begun."""
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    remedy = "Start the server" if uri.startswith("http") else "Mend or move it"
+    other = "set MLFLOW_TRACKING_URI to another store, or train with --no-track"
+    return TrackingError(f"{without_password(uri)}: runs cannot be logged here ({reason}). {remedy}, {other}.")
+
+
+def without_password(uri: str) -> str:
+    return re.sub(r"//[^@/]*@", "//", uri)
+
+
+def find_experiment(client: Any, name: str) -> str:
+    """The id of the experiment, which is made where it is not there yet."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        # the tag opens its page on runs and charts, not on MLflow's tools for language models
+        tags = {NOTE: EXPERIMENT_NOTE, "mlflow.experimentKind": "custom_model_development"}
+        try:
+            return str(client.create_experiment(name, tags=tags))
+        except Exception:
+            found = client.get_experiment_by_name(name)  # another process was quicker
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
+        raise TrackingError(f"The experiment '{name}' was deleted in MLflow. Bring it back with '{restore}'.")
+    return str(found.experiment_id)
+
+
+def own_tags() -> dict[str, str]:
+    """Who runs what, and as which process of which machine."""
+    program = Path(sys.argv[0]).name
+    command = sys.argv[1:2] if sys.argv[1:2] and not sys.argv[1].startswith("-") else []
+    tags = {
+        "mlflow.source.name": " ".join([program, *command]),
+        "mlflow.source.type": "LOCAL",
+        "command": shlex.join([program, *sys.argv[1:]])[:1000],
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "process_started": f"{psutil.Process().create_time():.0f}",
+    }
+    try:
+        tags["mlflow.user"] = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        tags["mlflow.user"] = str(os.getuid())
+    home = Path(__file__).parent.parent
+    if (home / ".git").exists():
+        from mlflow.utils.git_utils import get_git_commit
+
+        tags["mlflow.source.git.commit"] = get_git_commit(str(home)) or "none yet"
+    return tags
+
+
+def end_abandoned_runs(client: Any, experiment_id: str) -> None:
+    """Mark KILLED what a process of this machine left RUNNING when it was killed without warning."""
+    for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'", max_results=1000):
+        if run.data.tags.get("host") == socket.gethostname() and not is_alive(run.data.tags):
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def is_alive(tags: Mapping[str, str]) -> bool:
+    """Whether the process of these tags is still there, and not another one that has got its number."""
+    try:
+        started = psutil.Process(int(tags["pid"])).create_time()
+        return abs(started - float(tags["process_started"])) < 5
+    except psutil.AccessDenied:
+        return True
+    except (psutil.NoSuchProcess, KeyError, ValueError):
+        return False

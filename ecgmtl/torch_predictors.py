@@ -1,0 +1,103 @@
+"""Models that torch runs: checkpoints, exported .pt2 files, and MLflow models."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from ecgmtl import checkpoint
+from ecgmtl.card import Card, CardError
+from ecgmtl.checkpoint import Checkpoint
+from ecgmtl.masking import MaskingSettings, draw_hidden
+
+EXTRA = "ecgmtl.json"
+MASK_SEED = 7
+
+
+def card_of(stored: Checkpoint) -> Card:
+    """What travels with a classifier that is taken out of this checkpoint."""
+    standardise = stored.model.standardise
+    return Card(
+        label_set=stored.label_set,
+        label_names=stored.label_names,
+        calibration=stored.calibration,
+        preprocess=stored.config.preprocess,
+        lead_mean=tuple(standardise.mean.flatten().tolist()),
+        lead_std=tuple(standardise.std.flatten().tolist()),
+        provenance=stored.provenance,
+    )
+
+
+class CheckpointPredictor:
+    """The whole model, decoder included."""
+
+    def __init__(self, path: Path) -> None:
+        self.stored = checkpoint.load(path)
+        self.card = card_of(self.stored)
+        stages = self.stored.config.stages
+        self.masking = next((s.masking for s in reversed(stages) if s.reconstructs), None)
+
+    @torch.inference_mode()
+    def logits(self, signals: Float32[np.ndarray, "batch lead time"]) -> Float32[np.ndarray, "batch label"]:
+        return self.stored.model.classify(torch.from_numpy(signals)).numpy()
+
+    @torch.inference_mode()
+    def reconstruction_rmse(
+        self, signals: Float32[np.ndarray, "batch lead time"]
+    ) -> Float32[np.ndarray, " batch"] | None:
+        """Over the 8 independent leads; the same samples are hidden in every record."""
+        if self.masking is None:
+            return None
+        model, batch = self.stored.model, torch.from_numpy(signals)
+        hidden = self.hidden(signals.shape[-1], self.masking).expand(len(batch), -1, -1)
+        features = model.encode(batch, hidden)
+        drawn = model.standardise.to_mv(model.decoder(features)[..., : batch.shape[-1]])
+        error = (drawn - model.standardise.to_mv(model.standardise.basis(batch))).square() * hidden
+        return (error.sum(dim=(1, 2)) / hidden.sum(dim=(1, 2))).sqrt().numpy()
+
+    def hidden(self, n_samples: int, masking: MaskingSettings) -> Tensor:
+        generator = torch.Generator().manual_seed(MASK_SEED)
+        shown = masking.model_copy(update={"share": 1.0})
+        return draw_hidden((1, n_samples), self.card.preprocess.fs, shown, generator)
+
+
+class GraphPredictor:
+    """An exported classifier: a graph from mV to logits."""
+
+    def __init__(self, graph: Callable[[Tensor], Tensor], card: Card) -> None:
+        self.graph = graph
+        self.card = card
+
+    @torch.inference_mode()
+    def logits(self, signals: Float32[np.ndarray, "batch lead time"]) -> Float32[np.ndarray, "batch label"]:
+        return self.graph(torch.from_numpy(signals)).numpy()
+
+    def reconstruction_rmse(self, signals: Float32[np.ndarray, "batch lead time"]) -> None:
+        return None
+
+
+def load_pt2(path: Path) -> GraphPredictor:
+    extra = {EXTRA: ""}
+    try:
+        program = torch.export.load(path, extra_files=extra)
+    except Exception as error:  # torch raises errors of many kinds for files that are no programs
+        raise CardError(f"{path}: cannot be opened as an exported program: {error}") from error
+    return GraphPredictor(program.module(), Card.from_json(str(extra[EXTRA]), str(path)))
+
+
+def load_mlflow(uri: str) -> GraphPredictor:
+    """An MLflow model that `ecgmtl export` or a training run wrote; no pickled code is run."""
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        told = mlflow.models.get_model_info(uri).metadata or {}
+        model = mlflow.pytorch.load_model(uri)
+    except (MlflowException, OSError) as error:
+        raise CardError(f"{uri}: cannot be opened as an MLflow model: {error}") from error
+    return GraphPredictor(model, Card.from_json(told.get("ecgmtl"), uri))

@@ -1,0 +1,74 @@
+"""Small folders of records to prepare, written as their publishers write them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import wfdb
+
+LEADS = ["I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6"]
+STATEMENTS = """,description,diagnostic,form,rhythm,diagnostic_class,diagnostic_subclass
+NDT,non-diagnostic T abnormalities,1.0,1.0,,STTC,STTC
+NORM,normal ECG,1.0,,,NORM,NORM
+IMI,inferior myocardial infarction,1.0,,,MI,IMI
+ILMI,inferolateral myocardial infarction,1.0,,,MI,IMI
+ABQRS,abnormal QRS,,1.0,,,
+SR,sinus rhythm,,,1.0,,
+"""
+
+
+def ecg(rng, n_samples=1000):
+    """Noise of 12 leads that keeps Einthoven's and Goldberger's identities, in whole microvolts, as mV."""
+    basis = 2 * rng.integers(-300, 300, (n_samples, 8))
+    one, two = basis[:, 0], basis[:, 1]
+    limb = np.stack([one, two, two - one, -(one + two) // 2, one - two // 2, two - one // 2], axis=1)
+    return np.concatenate([limb, basis[:, 2:]], axis=1) / 1000
+
+
+def write_record(path: Path, signal, fs=100, leads=LEADS, gain=1000):
+    """A WFDB record of format 16; `gain` is in digital units a millivolt."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n_leads = signal.shape[1]
+    wfdb.wrsamp(
+        path.name,
+        fs,
+        ["mV"] * n_leads,
+        list(leads),
+        signal,
+        fmt=["16"] * n_leads,
+        adc_gain=[gain] * n_leads,
+        baseline=[0] * n_leads,
+        write_dir=str(path.parent),
+    )
+
+
+def write_ptbxl(folder: Path, codes, rng, *, rates=(100,), patients=None, folds=None):
+    """A PTB-XL folder with one record a cell of `codes`; by default each of another patient, folds 1 to 10 in turn."""
+    numbers = range(1, len(codes) + 1)
+    table = pd.DataFrame(
+        {
+            "ecg_id": numbers,
+            "patient_id": [float(patient) for patient in patients or numbers],
+            "age": 300.0,
+            "sex": 0,
+            "scp_codes": [str(found) for found in codes],
+            "strat_fold": folds or [(number - 1) % 10 + 1 for number in numbers],
+            "filename_lr": [f"records100/00000/{number:05d}_lr" for number in numbers],
+            "filename_hr": [f"records500/00000/{number:05d}_hr" for number in numbers],
+        }
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "ptbxl_database.csv", index=False)
+    (folder / "scp_statements.csv").write_text(STATEMENTS)
+    for rate in rates:
+        for name in table["filename_lr" if rate == 100 else "filename_hr"]:
+            write_record(folder / name, ecg(rng, 10 * rate), rate)
+    return folder
+
+
+def edit(path: Path, old: str, new: str):
+    """Replace a piece of text that must be there once or more."""
+    text = path.read_text()
+    if old not in text:
+        raise ValueError(f"{path} does not contain {old!r}")
+    path.write_text(text.replace(old, new))

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from scipy.special import expit, logit
+from sklearn.metrics import f1_score
+
+from ecgmtl.calibration import Calibration, best_threshold, fit_calibration, fit_line
+from ecgmtl.metrics import auroc
+from ecgmtl.reliability import expected_calibration_error, reliability_bins
+
+
+def planted(rng, slope, intercept, n_records=20_000):
+    logits = 2 * rng.standard_normal((n_records, len(slope))) - 1
+    return logits, rng.random(logits.shape) < expit(np.array(slope) * logits + np.array(intercept))
+
+
+def test_a_planted_slope_and_intercept_are_recovered(rng):
+    logits, labels = planted(rng, (0.5, 1.0, 2.0), (-1.0, 0.0, 0.7))
+    found = fit_calibration(logits, labels)
+    np.testing.assert_allclose(found.slope, (0.5, 1.0, 2.0), rtol=0.06)
+    np.testing.assert_allclose(found.intercept, (-1.0, 0.0, 0.7), atol=0.1)
+
+
+def test_the_fit_is_stationary_for_platts_targets(rng):
+    logits, labels = planted(rng, (1.7,), (0.4,), n_records=300)
+    slope, intercept = fit_line(logits[:, 0], labels[:, 0])
+    n_positive = labels.sum()
+    targets = np.where(labels[:, 0], (n_positive + 1) / (n_positive + 2), 1 / (300 - n_positive + 2))
+    error = expit(slope * logits[:, 0] + intercept) - targets
+    np.testing.assert_allclose([error.mean(), (error * logits[:, 0]).mean()], 0, atol=1e-6)
+
+
+def test_fitting_makes_probabilities_hold_and_keeps_the_ranking(rng):
+    logits, labels = planted(rng, (0.3,), (1.5,))
+    fitted = fit_calibration(logits, labels).probabilities(logits)
+    before = expected_calibration_error(reliability_bins(expit(logits), labels))[0]
+    assert expected_calibration_error(reliability_bins(fitted, labels))[0] < 0.1 * before
+    np.testing.assert_allclose(auroc(fitted, labels), auroc(logits, labels), atol=1e-12)
+
+
+def test_a_label_with_too_few_positives_gets_the_shared_slope(rng):
+    logits, labels = planted(rng, (0.5, 0.5), (0.0, 0.0), n_records=5000)
+    labels[:, 1] = False
+    labels[:4, 1] = True
+    found = fit_calibration(logits, labels)
+    assert (found.intercept[1], found.thresholds[1]) == (0.0, 0.5)
+    assert found.slope[1] > 0
+
+
+def test_scores_that_fall_with_the_label_are_not_turned_round(rng):
+    logits, labels = planted(rng, (-2.0,), (0.0,), n_records=1000)
+    found = fit_calibration(logits, labels)
+    assert (found.slope, found.intercept) == ((1.0,), (0.0,))
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_labels_of_one_class_give_a_finite_calibration(rng, value):
+    found = fit_calibration(rng.standard_normal((50, 2)), np.full((50, 2), float(value)))
+    assert np.isfinite([found.slope, found.intercept, found.thresholds]).all()
+
+
+def test_separable_labels_give_a_finite_slope():
+    logits = np.linspace(-3, 3, 40)[:, None]
+    found = fit_calibration(logits, logits > 0)
+    assert np.isfinite(found.slope[0])
+    np.testing.assert_array_equal(found.predicted(found.probabilities(logits)), logits > 0)
+
+
+def test_the_threshold_has_the_best_f1_of_all(rng):
+    for _ in range(30):
+        probabilities = np.round(rng.random(40), 2)
+        truth = rng.random(40) < probabilities
+        truth[0] = True
+        best = max(f1_score(truth, probabilities >= t) for t in np.unique(probabilities))
+        assert f1_score(truth, probabilities >= best_threshold(probabilities, truth)) == pytest.approx(best, abs=1e-12)
+
+
+def test_the_threshold_lies_half_way():
+    # .6 and above holds both positives and nothing else: half-way between .6 and .2
+    assert best_threshold(np.array([0.9, 0.6, 0.2, 0.1]), np.array([True, True, False, False])) == pytest.approx(0.4)
+
+
+def test_identity_is_the_sigmoid_at_one_half():
+    identity = Calibration.identity(2)
+    probabilities = np.array([[0.2, 0.5]])
+    np.testing.assert_allclose(identity.probabilities(logit(probabilities)), probabilities)
+    np.testing.assert_array_equal(identity.predicted(probabilities), [[False, True]])
+
+
+def test_a_calibration_is_stored_as_json_and_read_again(rng):
+    found = fit_calibration(*planted(rng, (0.5, 1.0), (0.1, 0.2), n_records=200))
+    assert Calibration.model_validate_json(found.model_dump_json()) == found
+
+
+def test_a_calibration_needs_a_value_a_label():
+    with pytest.raises(ValidationError, match="need a value a label; found 2, 1 and 2"):
+        Calibration(slope=(1.0, 1.0), intercept=(0.0,), thresholds=(0.5, 0.5))
+    with pytest.raises(ValidationError, match="finite"):
+        Calibration(slope=(float("nan"),), intercept=(0.0,), thresholds=(0.5,))

@@ -1,0 +1,148 @@
+import dataclasses
+import json
+import pickle
+
+import numpy as np
+import pytest
+from folders import edit, write_ptbxl
+from sklearn.preprocessing import MultiLabelBinarizer
+
+from data_prep.manifest import StoreError
+from data_prep.prepare import prepare
+from data_prep.preprocess import Preprocess
+from data_prep.store import open_store
+
+CODES = [{"NORM": 100.0, "SR": 0.0}, {"IMI": 50.0, "ILMI": 0.0, "NDT": 0.0}, {}, {"ABQRS": 0.0}]
+
+
+@pytest.fixture
+def path(tmp_path, rng):
+    source = write_ptbxl(tmp_path / "ptbxl", CODES, rng)
+    prepare(source, tmp_path / "store", Preprocess(band=(0.5, 40.0)))
+    return tmp_path / "store"
+
+
+def test_labels_are_those_of_scikit_learn(path):
+    store = open_store(path)
+    names = store.label_names("all")
+    expected = MultiLabelBinarizer(classes=names).fit_transform([list(codes) for codes in CODES])
+    assert np.array_equal(store.labels("all"), expected)
+
+
+def test_a_record_without_a_label_of_the_set_is_a_row_of_zeros(path):
+    store = open_store(path)
+    assert store.label_names("superdiagnostic") == ("MI", "NORM", "STTC")
+    assert store.labels("superdiagnostic").tolist() == [[0, 1, 0], [1, 0, 1], [0, 0, 0], [0, 0, 0]]
+
+
+def test_records_keep_their_types_on_the_way(path):
+    records = open_store(path).records
+    assert list(records["patient_id"]) == [1, 2, 3, 4]
+    assert records["patient_id"].dtype == np.int64
+    assert list(records["age"]) == [300.0] * 4
+    assert list(records["form"]) == ["", "NDT", "", "ABQRS"]
+
+
+def test_the_settings_come_back_as_they_were(path):
+    assert open_store(path).preprocess == Preprocess(band=(0.5, 40.0))
+
+
+def test_signals_are_not_read_before_they_are_asked_for(path):
+    store = open_store(path)
+    assert isinstance(store.signals, np.memmap)
+    assert not store.signals.flags.writeable
+
+
+def test_the_same_data_have_the_same_sha256_anywhere(path, tmp_path):
+    prepare(tmp_path / "ptbxl", tmp_path / "other", Preprocess(band=(0.5, 40.0)))
+    prepare(tmp_path / "ptbxl", tmp_path / "third", Preprocess())
+    assert open_store(path).sha256 == open_store(tmp_path / "other").sha256
+    assert open_store(path).sha256 != open_store(tmp_path / "third").sha256
+
+
+def test_an_unknown_label_set_is_refused_with_those_there_are(path):
+    with pytest.raises(StoreError, match="no label set 'sex'; there are all, diagnostic, subdiagnostic, superdia"):
+        open_store(path).labels("sex")
+
+
+def test_a_folder_without_manifest_is_no_store(tmp_path):
+    with pytest.raises(StoreError, match=r"is no prepared folder, it has no manifest.json: `ecgmtl data prepare"):
+        open_store(tmp_path)
+
+
+def test_a_newer_store_is_refused(path):
+    edit(path / "manifest.json", '"format": 1', '"format": 2')
+    with pytest.raises(StoreError, match=r"newer ecgmtl \(store 2, this one reads up to 1\); update ecgmtl"):
+        open_store(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "new"}', '{"format": 1}'])
+def test_a_broken_manifest_is_refused(path, text):
+    (path / "manifest.json").write_text(text)
+    with pytest.raises(StoreError, match="prepare the folder again"):
+        open_store(path)
+
+
+@pytest.mark.parametrize("n_bytes", [0, 5, 100, 50_000])
+def test_cut_signals_are_refused(path, n_bytes):
+    content = (path / "signals.npy").read_bytes()
+    (path / "signals.npy").write_bytes(content[:n_bytes])
+    with pytest.raises(StoreError, match=r"signals.npy: not readable"):
+        open_store(path)
+
+
+@pytest.mark.parametrize("other", [np.zeros((4, 12, 999), np.int16), np.zeros((4, 12, 1000), np.float32)])
+def test_other_signals_are_refused(path, other):
+    np.save(path / "signals.npy", other)
+    with pytest.raises(StoreError, match=r"where .* of int16 were written"):
+        open_store(path)
+
+
+def test_signals_with_something_behind_them_are_refused(path):
+    with (path / "signals.npy").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(StoreError, match="4 bytes too long"):
+        open_store(path)
+
+
+def test_a_pickle_is_not_run(path):
+    (path / "signals.npy").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(StoreError, match="not readable"):
+        open_store(path)
+
+
+@pytest.mark.parametrize("bit", [5000, 50_000, 95_000])
+def test_one_flipped_bit_is_found_when_verifying(path, bit):
+    content = bytearray((path / "signals.npy").read_bytes())
+    content[bit] ^= 1
+    (path / "signals.npy").write_bytes(content)
+    open_store(path)
+    with pytest.raises(StoreError, match=r"signals.npy: not as it was written"):
+        open_store(path, verify=True)
+
+
+def test_a_changed_table_is_refused(path):
+    edit(path / "records.csv", "train", "test")
+    with pytest.raises(StoreError, match=r"records.csv: not as it was written"):
+        open_store(path)
+
+
+def test_a_missing_table_is_refused(path):
+    (path / "records.csv").unlink()
+    with pytest.raises(StoreError, match=r"records.csv: not readable \(No such file"):
+        open_store(path)
+
+
+def test_settings_of_another_version_are_refused(path):
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["preprocess"]["notch"] = 50
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match=r"preprocess: .*notch"):
+        _ = open_store(path).preprocess
+
+
+def test_a_label_that_the_set_does_not_know_is_refused(path):
+    store = open_store(path)
+    odd = dataclasses.replace(store, records=store.records.assign(form="XYZ"))
+    with pytest.raises(StoreError, match="'XYZ' is no label of 'form'"):
+        odd.labels("form")
