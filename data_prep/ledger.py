@@ -1,14 +1,32 @@
 """What is already done of a preparation, a line a chunk, so that it can go on after it was interrupted."""
 
 import dataclasses
+import fcntl
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from data_prep.chunks import Chunk, Job
 from data_prep.manifest import PROGRESS, StoreError, write_whole
+
+
+@contextmanager
+def claimed(out: Path) -> Iterator[None]:
+    """The folder, made if need be, and for this process alone; StoreError if another is preparing it."""
+    out.mkdir(parents=True, exist_ok=True)
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StoreError(f"{out} is being prepared by another process; wait for it or stop it.") from error
+        yield
+    finally:
+        os.close(folder)
 
 
 def begin(out: Path, wanted: Mapping[str, Any]) -> None:

@@ -1,9 +1,11 @@
 """The same function over many pieces of work, on several processors where that pays."""
 
+import os
 import signal
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from time import perf_counter
 from typing import TypeVar
 
@@ -31,7 +33,7 @@ def in_workers(
 ) -> Generator[Result, None, None]:
     """The same, in processes of their own."""
     # Forking would copy the threads' locks of a parent that has loaded torch.
-    pool = ProcessPoolExecutor(min(workers, len(pieces)), get_context("spawn"), leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(min(workers, len(pieces)), get_context("spawn"), follow_the_parent)
     try:
         for future in as_completed([pool.submit(function, *piece) for piece in pieces]):
             yield future.result()
@@ -39,5 +41,13 @@ def in_workers(
         pool.shutdown(cancel_futures=True)
 
 
-def leave_interrupts_to_the_parent() -> None:
+def follow_the_parent() -> None:
+    """Leaves Ctrl-C to the parent, and ends with it should it be killed: an idle worker would wait for ever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=end_with_the_parent, daemon=True).start()
+
+
+def end_with_the_parent() -> None:
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)

@@ -76,9 +76,9 @@ def prepare(
     if labels not in found.label_sets:
         raise StoreError(f"{source}: no label set '{labels}'; there are {', '.join(found.label_sets)}.")
     wanted = {"preprocess": plain(preprocess), "source": identity(found)}
-    if (out / MANIFEST).is_file():
-        return reuse(out, wanted, labels, found.notes)
-    with explaining(out, found, preprocess):
+    with explaining(out, found, preprocess), ledger.claimed(out):
+        if (out / MANIFEST).is_file():
+            return reuse(out, wanted, labels, found.notes)
         job, done = start(found, out, preprocess, wanted)
         chunks = [*done, *convert(found, job, done, workers, progress)]
         report = summarise(found, chunks, n_records(done))
@@ -120,7 +120,7 @@ def explaining(out: Path, found: Source, preprocess: Preprocess) -> Iterator[Non
         yield
     except OSError as error:
         megabytes = len(found.files) * len(STANDARD_LEADS) * preprocess.n_samples * SAMPLE.itemsize / 1e6
-        raise StoreError(f"{out}: cannot be written ({error.strerror}); it takes {megabytes:.0f} MB.") from error
+        raise StoreError(f"{out}: cannot be written ({error.strerror}); it takes {megabytes:.1f} MB.") from error
     except BrokenProcessPool as error:
         raise StoreError(
             f"{out}: a worker was killed, perhaps for lack of memory. What is done is kept: run it again to go on, "
@@ -130,7 +130,6 @@ def explaining(out: Path, found: Source, preprocess: Preprocess) -> Iterator[Non
 
 def start(found: Source, out: Path, preprocess: Preprocess, wanted: Mapping[str, Any]) -> tuple[Job, list[Chunk]]:
     """The room for the signals, taken on disk at once, and the chunks in it that an earlier run finished."""
-    out.mkdir(parents=True, exist_ok=True)
     others = sorted(path.name for path in out.iterdir())
     if others and PROGRESS not in others:
         raise StoreError(f"{out} holds other files ({', '.join(others[:3])}); choose a new or an empty folder.")

@@ -102,7 +102,7 @@ def aggregate(statements: pd.DataFrame) -> dict[str, dict[str, str]]:
     """A dictionary a label set: which label of it each statement stands for."""
 
     def flagged(column: str) -> pd.DataFrame:
-        return statements[pd.to_numeric(statements[column].replace("", None), errors="coerce") == 1]
+        return statements[pd.to_numeric(statements[column], errors="coerce") == 1]
 
     def grouped(column: str) -> dict[str, str]:
         labels = flagged("diagnostic")[column]

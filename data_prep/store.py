@@ -106,8 +106,10 @@ def read_records(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
 
 
 def read_preprocess(path: Path, settings: Mapping[str, Any]) -> Preprocess:
-    tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
+    }
     try:
-        return Preprocess(**tuples)
+        return Preprocess(**values)
     except (TypeError, ValueError) as error:
         raise StoreError(f"{path / MANIFEST}: preprocess: {error}.") from error

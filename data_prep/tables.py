@@ -69,6 +69,8 @@ def read_table(path: Path) -> pd.DataFrame:
         rows = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: not readable as CSV: {str(error).strip()}.") from error
+    except OSError as error:
+        raise SourceError(f"{path}: not readable: {error.strerror}.") from error
     header = [name.strip() for name in rows.iloc[0]]
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
@@ -85,7 +87,7 @@ def require_columns(path: Path, table: pd.DataFrame, needed: Iterable[str]) -> N
 
 def number_column(path: Path, table: pd.DataFrame, column: str) -> pd.Series:
     """The column as numbers, NaN where a cell is empty; SourceError names the first line that is something else."""
-    numbers = pd.to_numeric(table[column].replace("", None), errors="coerce").astype(float)
+    numbers = pd.to_numeric(table[column], errors="coerce").astype(float)
     wrong = numbers.isna() & (table[column].str.strip() != "")
     for line, text in table.loc[wrong, column].items():
         raise SourceError(f"{path}, line {line}: {column} is {text!r}, which is no number.")

@@ -17,12 +17,12 @@ def bootstrap(
     patients: Int64[np.ndarray, " record"],
     n_resamples: int = 1000,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Ranked:
     """AUROC and average precision of every label in each resample of patients; nan where a label lost a class.
 
     A resample is a weight a record, so each label is sorted once. The same seed and patients give the same resamples,
-    so that two models are compared on the same draws.
+    so that two models are compared on the same draws. `advance` is told how many more resamples are done.
     """
     rankings = rank_labels(scores, labels)
     generator = np.random.default_rng(seed)
@@ -31,8 +31,7 @@ def bootstrap(
     chunks = []
     for start in range(0, n_resamples, size):
         chunks.append(weigh(rankings, draw_weights(place, min(size, n_resamples - start), generator)))
-        if progress:
-            progress(min(start + size, n_resamples), n_resamples)
+        advance(len(chunks[-1].auroc))
     return Ranked(np.concatenate([c.auroc for c in chunks]), np.concatenate([c.auprc for c in chunks]))
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int64
+from scipy.special import expit
 
 from ecgmtl.bootstrap import bootstrap, interval
 from ecgmtl.decision_metrics import LabelFigures, fmax, label_figures, one_error, record_figures
@@ -27,10 +28,9 @@ class Estimate(NamedTuple):
 class Answers(NamedTuple):
     """What a classifier said of the records of a split, and what is true."""
 
+    logits: Float64[np.ndarray, "record label"]
     probabilities: Float64[np.ndarray, "record label"]
     """Calibrated."""
-    plain: Float64[np.ndarray, "record label"]
-    """As they came from the network: the sigmoid of its logits."""
     predicted: Bool[np.ndarray, "record label"]
     truth: Bool[np.ndarray, "record label"]
     patients: Int64[np.ndarray, " record"]
@@ -40,6 +40,7 @@ class Answers(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassificationReport:
+    answers: Answers
     headline: dict[str, Estimate]
     labels: pd.DataFrame
     """Indexed by label; nan where a figure is not defined."""
@@ -47,17 +48,20 @@ class ClassificationReport:
     """Labels without positives or without negatives: they have no AUROC and are left out of macro figures."""
     bins: Bins
     plain_bins: Bins
+    """Before calibration."""
+    n_bootstrap: int
+    """Resamples that the intervals come from."""
 
 
 def report_classification(
-    answers: Answers, n_bootstrap: int = 1000, seed: int = 0, progress: Callable[[int, int], None] | None = None
+    answers: Answers, n_bootstrap: int = 1000, seed: int = 0, advance: Callable[[int], None] = lambda _: None
 ) -> ClassificationReport:
     truth, probabilities = answers.truth, answers.probabilities
     auroc, auprc = rank_figures(probabilities, truth)
-    draws = bootstrap(probabilities, truth, answers.patients, n_bootstrap, seed, progress) if n_bootstrap else None
+    draws = bootstrap(probabilities, truth, answers.patients, n_bootstrap, seed, advance) if n_bootstrap else None
     frequent = truth.sum(axis=0) >= FREQUENT
     decided = label_figures(answers.predicted, truth)
-    bins, plain_bins = reliability_bins(probabilities, truth), reliability_bins(answers.plain, truth)
+    bins, plain_bins = reliability_bins(probabilities, truth), reliability_bins(expit(answers.logits), truth)
 
     every = np.ones_like(frequent)
 
@@ -86,7 +90,7 @@ def report_classification(
     }
     table = pd.DataFrame(columns, index=pd.Index(answers.label_names, name="label"))
     undefined = tuple(name for name, both in zip(answers.label_names, has_both(truth), strict=True) if not both)
-    return ClassificationReport(headline, table, undefined, bins, plain_bins)
+    return ClassificationReport(answers, headline, table, undefined, bins, plain_bins, n_bootstrap)
 
 
 def at_thresholds(answers: Answers, decided: LabelFigures) -> dict[str, Estimate]:

@@ -131,7 +131,7 @@ def train(
 
 @app.command()
 def evaluate(
-    model: Model,
+    model: Annotated[Path, typer.Argument(help="A checkpoint.")],
     data: StorePath,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     protocol: Annotated[str, typer.Option(help="whole, helme or fm-bench.")] = "whole",
@@ -139,9 +139,9 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint on a split: figures with intervals, tables, plots."""
     with spoken_errors():
-        from ecgmtl.evaluate import evaluate_file
+        from ecgmtl.commands import evaluate_to
 
-        text, folder = evaluate_file(Path(model), data, split, protocol, out)
+        text, folder = evaluate_to(model, data, split, protocol, out)
     typer.echo(text)
     typer.echo(f"report: {folder}")
 
@@ -160,9 +160,13 @@ def predict(
     """Read ECG files and write a row a record: probabilities, calibrated ones, decisions, warnings."""
     with spoken_errors():
         from data_prep.readers import ReadOptions
-        from ecgmtl.inference import predict_to
+        from ecgmtl.commands import predict_to
 
-        counts = predict_to(model, paths, out, ReadOptions(fs=fs, unit=unit), batch)
+        try:
+            options = ReadOptions(fs=fs, unit=unit)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        counts = predict_to(model, paths, out, options, batch)
     raise typer.Exit(0 if not counts.failed else 3 if counts.ok else 1)
 
 
@@ -177,9 +181,15 @@ def export(
 ) -> None:
     """Write the classifier alone, checked against the checkpoint before it is kept."""
     with spoken_errors():
-        from ecgmtl.export import export_file
+        import torch
 
-        report = export_file(model, to, out, data)
+        from ecgmtl import checkpoint
+        from ecgmtl.commands import records_to_compare
+        from ecgmtl.export import export as export_classifier
+
+        stored = checkpoint.load(model)
+        signals = torch.from_numpy(records_to_compare(stored.config.preprocess, data))
+        report = export_classifier(stored, to, out, signals)
     typer.echo(
         f"{report.path}: {report.size_bytes / 1e6:.2f} MB, "
         f"probabilities differ by at most {report.max_difference:.1e} on {report.n_records} records"

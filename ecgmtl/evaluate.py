@@ -8,12 +8,10 @@ from typing import cast, get_args
 import numpy as np
 import torch
 from jaxtyping import Float64
-from scipy.special import expit
 
 from ecgmtl import checkpoint as checkpoints
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.classification_report import Answers, report_classification
-from ecgmtl.config import Config
 from ecgmtl.data import Split, SplitName, load_split, open_for
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.model import MultiTaskModel
@@ -50,31 +48,120 @@ def evaluate(
     Raises:
         EvaluationError: there is no record, the labels are not the model's, or its output is not finite.
     """
-    split = choose_records(checkpoint, split, protocol)
+    kept = choose_records(checkpoint, split, protocol)
     stages = stages_done(checkpoint)
     classifies, masking = any(stage.classifies for stage in stages), masking_of(stages)
-    n_steps = len(split) * (classifies + (masking is not None)) + n_bootstrap * classifies
-    advance = counter(progress, n_steps)
+    n_passes = classifies + (masking is not None)
+    advance = counter(progress, len(kept) * n_passes + n_bootstrap * classifies)
 
-    model = deepcopy(checkpoint.model).eval().to(split.device)
-    logits = infer_logits(model, split, protocol, batch_size, advance) if classifies else None
-    answers = answer(checkpoint, split, np.zeros(split.labels.shape) if logits is None else logits)
-    drawn = report_reconstruction(model, split, masking, MASK_SEED, batch_size, advance) if masking else None
-    begun = advance(0)
-    report = (
-        report_classification(answers, n_bootstrap, seed, lambda done, _: progress and progress(begun + done, n_steps))
-        if classifies
-        else None
-    )
+    model = deepcopy(checkpoint.model).eval().to(kept.device)
+    classification = reconstruction = None
+    if classifies:
+        answers = answer(checkpoint, kept, infer_logits(model, kept, protocol, batch_size, advance))
+        classification = report_classification(answers, n_bootstrap, seed, advance)
+    if masking:
+        reconstruction = report_reconstruction(model, kept, masking, MASK_SEED, batch_size, advance)
     return Evaluation(
-        protocol=protocol,
-        label_set=checkpoint.label_set,
-        names=split.names,
-        answers=answers,
+        protocol,
+        checkpoint.label_set,
+        checkpoint.label_names,
+        kept.names,
+        kept.patients,
+        classification,
+        reconstruction,
+        checkpoint.provenance,
+    )
+
+
+def evaluate_file(
+    path: Path, data: Path, split: str, protocol: str, out: Path | None = None, progress: Progress | None = None
+) -> tuple[str, Path]:
+    """Measure a model's file on a prepared folder, write the report, and give its text and its folder.
+
+    Without `out` the folder is `<split>-<protocol>` beside the model.
+    """
+    if split not in get_args(SplitName):
+        raise EvaluationError(f"no split '{split}'; there is {', '.join(get_args(SplitName))}.")
+    chosen, model = find_protocol(protocol), checkpoints.load(path)
+    store = open_for(model.config, data)
+    records = load_split(store, cast("SplitName", split), model.label_set, device=pick_device())
+    evaluation = evaluate(model, records, chosen, progress=progress)
+    folder = out or path.parent / f"{split}-{protocol}"
+    try:
+        write_evaluation(evaluation, folder, f"{path} on the {split} split of {data}")
+    except OSError as error:
+        raise EvaluationError(f"{folder}: cannot be written ({error.strerror}); choose another --out.") from error
+    return as_text(evaluation, MAX_ROWS), folder
+
+
+def choose_records(checkpoint: Checkpoint, split: Split, protocol: Protocol) -> Split:
+    """The records that count under the protocol."""
+    if split.label_names != checkpoint.label_names:
+        raise EvaluationError(
+            f"the model reads {', '.join(checkpoint.label_names)}; the data has {', '.join(split.label_names)}."
+        )
+    if protocol.unlabelled == "drop":
+        split = split.select(split.labels.sum(dim=1).cpu().numpy() > 0)
+    if not len(split):
+        dropped = " with a label of the set; protocol 'whole' keeps the others" * (protocol.unlabelled == "drop")
+        raise EvaluationError(f"the split has no record{dropped}.")
+    return split
+
+
+def stages_done(checkpoint: Checkpoint) -> tuple[Stage, ...]:
+    """The stages that the model went through, as far as its file says."""
+    stages = checkpoint.config.stages
+    names = [stage.name for stage in stages]
+    last = checkpoint.provenance.get("stage", names[-1])
+    return stages[: names.index(last) + 1]
+
+
+def masking_of(stages: tuple[Stage, ...]) -> MaskingSettings | None:
+    """How samples were hidden when the decoder last learnt; None where it never did."""
+    found = [stage.masking for stage in stages if stage.reconstructs]
+    return found[-1] if found else None
+
+
+def counter(progress: Progress | None, n_steps: int) -> Callable[[int], None]:
+    """Adds up what is done and tells it."""
+    done = 0
+
+    def advance(n: int) -> None:
+        nonlocal done
+        done += n
+        if progress:
+            progress(done, n_steps)
+
+    return advance
+
+
+@torch.inference_mode()
+def infer_logits(
+    model: MultiTaskModel, split: Split, protocol: Protocol, batch_size: int, advance: Callable[[int], None]
+) -> Float64[np.ndarray, "record label"]:
+    parts = []
+    for batch in split.in_order(batch_size):
+        parts.append(protocol.logits(model, batch.signals, split.fs).cpu())
+        advance(len(parts[-1]))
+    logits: Float64[np.ndarray, "record label"] = torch.cat(parts).numpy()
+    bad = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    if len(bad):
+        raise EvaluationError(
+            f"the model's output for {len(bad)} of {len(logits)} records is not a number, the first is "
+            f"{split.names[bad[0]]}; the training has probably diverged."
+        )
+    return logits
+
+
+def answer(checkpoint: Checkpoint, split: Split, logits: Float64[np.ndarray, "record label"]) -> Answers:
+    """Calibrate the logits, decide, and lay the truth beside it."""
+    probabilities = checkpoint.calibration.probabilities(logits)
+    return Answers(
         logits=logits,
-        classification=report,
-        reconstruction=drawn,
-        provenance=checkpoint.provenance,
-        n_bootstrap=n_bootstrap,
-        seed=seed,
+        probabilities=probabilities,
+        predicted=checkpoint.calibration.predicted(probabilities),
+        truth=split.labels.cpu().numpy() > 0,
+        patients=split.patients,
+        label_names=checkpoint.label_names,
+        thresholds=checkpoint.calibration.thresholds,
     )

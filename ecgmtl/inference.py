@@ -40,11 +40,10 @@ def predict(
     """A result a record, in the order the records are found; memory holds one batch at a time."""
     found = find_records(paths)
     while batch := list(islice(found, batch_size)):
-        read = [prepare(predictor, path, options) for path in batch]
-        good = [item for item in read if isinstance(item, Prepared)]
-        results = iter(classify(predictor, [p for p, item in zip(batch, read, strict=True) if item in good], good))
-        for item in read:
-            yield item if isinstance(item, Failure) else next(results)
+        read = [(path, prepare(predictor, path, options)) for path in batch]
+        predictions = classify(predictor, [(path, item) for path, item in read if isinstance(item, Prepared)])
+        for _, item in read:
+            yield item if isinstance(item, Failure) else next(predictions)
 
 
 def prepare(predictor: Predictor, path: Path, options: ReadOptions) -> Prepared | Failure:
@@ -54,17 +53,17 @@ def prepare(predictor: Predictor, path: Path, options: ReadOptions) -> Prepared 
         return Failure(path, str(error))
 
 
-def classify(predictor: Predictor, paths: list[Path], prepared: list[Prepared]) -> Iterator[Prediction]:
+def classify(predictor: Predictor, prepared: list[tuple[Path, Prepared]]) -> Iterator[Prediction]:
     if not prepared:
         return
     card = predictor.card
-    signals = np.stack([item.signal for item in prepared])
+    signals = np.stack([item.signal for _, item in prepared])
     logits = predictor.logits(signals)
     errors = predictor.reconstruction_rmse(signals)
     calibrated = card.calibration.probabilities(logits)
     decided = card.calibration.predicted(calibrated)
     plain = expit(logits.astype(np.float64))
-    for i, (path, item) in enumerate(zip(paths, prepared, strict=True)):
+    for i, (path, item) in enumerate(prepared):
         yield Prediction(
             path,
             dict(zip(card.label_names, plain[i].tolist(), strict=True)),

@@ -1,6 +1,7 @@
 """Curves for people to read, drawn without pyplot: nothing is left behind, and no screen is needed."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,7 +14,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 GREY = "#B0B0B0"
 MAX_PANELS = 12
 
-Points = tuple[Float[np.ndarray, "_"], Float[np.ndarray, "_"]]
+Points = tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]
 """x and y of a line."""
 
 
@@ -61,7 +62,7 @@ def stroke(colour: str) -> dict[str, float]:
     return {"linewidth": 0.7, "alpha": 0.6} if colour == GREY else {"linewidth": 1.6}
 
 
-def legend(axes: Axes, title: str, place: str) -> None:
+def legend(axes: Axes, title: str, place: Literal["lower left", "lower right"]) -> None:
     """A legend in the order of the labels; none where there is no line."""
     handles, names = axes.get_legend_handles_labels()
     if not handles:

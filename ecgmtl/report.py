@@ -4,22 +4,23 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
+from jaxtyping import Int64
 
-from ecgmtl import plots
-from ecgmtl.classification_report import Answers, ClassificationReport, Estimate
+from ecgmtl.classification_report import ClassificationReport, Estimate
 from ecgmtl.files import write_whole
-from ecgmtl.metrics import precision_recall_curve, roc_curve
-from ecgmtl.paper import plot_ecg, save_figure
+from ecgmtl.paper import save_figure
 from ecgmtl.protocols import Protocol
 from ecgmtl.reconstruction_report import ReconstructionReport
-from ecgmtl.reliability import Bins, expected_calibration_error
+from ecgmtl.report_pictures import draw_rankings, draw_reconstruction, draw_reliability
 from ecgmtl.report_text import render
+
+PICTURE_DPI = 120
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,18 @@ class Evaluation:
 
     protocol: Protocol
     label_set: str
+    label_names: tuple[str, ...]
     names: tuple[str, ...]
-    answers: Answers
-    logits: Float64[np.ndarray, "record label"]
+    """Of the records."""
+    patients: Int64[np.ndarray, " record"]
     classification: ClassificationReport | None
     reconstruction: ReconstructionReport | None
     provenance: Mapping[str, str]
-    n_bootstrap: int
-    seed: int
+    """Of the model."""
 
     @property
     def n_patients(self) -> int:
-        return len(np.unique(self.answers.patients))
+        return len(np.unique(self.patients))
 
     def summary(self) -> dict[str, float]:
         """Headline figures by names that MLflow takes, the ends of intervals as `…_low` and `…_high`; none is nan."""
@@ -70,7 +71,7 @@ def write_evaluation(evaluation: Evaluation, out: Path, title: str = "Evaluation
             float_format="%.6g", lineterminator="\n"
         )
     for name, text in texts.items():
-        write_whole(out / name, lambda beside, text=text: beside.write_text(text, encoding="utf-8"))
+        write_whole(out / name, partial(Path.write_text, data=text, encoding="utf-8"))
     return [*(out / name for name in texts), *write_arrays(evaluation, out), *write_pictures(evaluation, out)]
 
 
@@ -78,14 +79,14 @@ def write_arrays(evaluation: Evaluation, out: Path) -> list[Path]:
     """Truth and probabilities of every record, for paired tests between models later."""
     if evaluation.classification is None:
         return []
-    answers, path = evaluation.answers, out / "probabilities.npz"
+    answers, path = evaluation.classification.answers, out / "probabilities.npz"
     np.savez_compressed(
         path,
         names=np.array(evaluation.names),
         patients=answers.patients,
         label_names=np.array(answers.label_names),
         truth=answers.truth,
-        logits=evaluation.logits,
+        logits=answers.logits,
         probabilities=answers.probabilities,
         predicted=answers.predicted,
     )
@@ -95,53 +96,23 @@ def write_arrays(evaluation: Evaluation, out: Path) -> list[Path]:
 def write_pictures(evaluation: Evaluation, out: Path) -> list[Path]:
     figures = {}
     if evaluation.classification:
-        figures["roc_pr.png"] = draw_rankings(evaluation.answers, evaluation.classification)
+        figures["roc_pr.png"] = draw_rankings(evaluation.classification)
         figures["reliability.png"] = draw_reliability(evaluation.classification)
     if evaluation.reconstruction:
-        drawn = evaluation.reconstruction.typical
-        title = f"{drawn.name}, the record with the median error"
-        figures["reconstruction.png"] = plot_ecg(
-            drawn.signal, drawn.fs, title, reconstruction=drawn.reconstruction, hidden=drawn.hidden
-        )
+        figures["reconstruction.png"] = draw_reconstruction(evaluation.reconstruction)
     for name, figure in figures.items():
-        save_figure(figure, out / name)
+        save_figure(figure, out / name, PICTURE_DPI)
     return [out / name for name in figures]
-
-
-def draw_rankings(answers: Answers, report: ClassificationReport) -> plots.Figure:
-    """ROC and precision-recall curves of every label that has both classes, the most frequent first."""
-    labels = report.labels.drop(index=list(report.undefined)).sort_values("n_positive", ascending=False, kind="stable")
-    columns = {name: answers.label_names.index(name) for name in labels.index}
-    scores, truth = answers.probabilities, answers.truth
-    return plots.ranking_curves(
-        {name: roc_curve(scores[:, place], truth[:, place]) for name, place in columns.items()},
-        {name: precision_recall_curve(scores[:, place], truth[:, place]) for name, place in columns.items()},
-        {name: (row["auroc"], row["auprc"]) for name, row in labels.iterrows()},
-    )
-
-
-def draw_reliability(report: ClassificationReport) -> plots.Figure:
-    order = np.argsort(-report.labels["n_positive"].to_numpy(), kind="stable")
-    errors = expected_calibration_error(report.bins)
-
-    def points(bins: Bins) -> list[plots.Points]:
-        held = bins.n_records > 0
-        return [(bins.probability[i][held[i]], bins.observed[i][held[i]]) for i in order]
-
-    names = [str(report.labels.index[i]) for i in order]
-    return plots.reliability_panels(
-        names, points(report.bins), points(report.plain_bins), report.bins.n_records[order], list(errors[order])
-    )
 
 
 def as_text(evaluation: Evaluation, n_shown: int | None) -> str:
     """The report as Markdown that reads well as it is; tables of labels only up to `n_shown` rows."""
-    answers = evaluation.answers
     opening = (
-        f"{len(evaluation.names)} records of {evaluation.n_patients} patients, label set {evaluation.label_set} "
-        f"({len(answers.label_names)} labels). Protocol {evaluation.protocol.name}: {evaluation.protocol.description}.\n"
+        f"{len(evaluation.names)} records of {evaluation.n_patients} patients, "
+        f"label set {evaluation.label_set} ({len(evaluation.label_names)} labels). "
+        f"Protocol {evaluation.protocol.name}: {evaluation.protocol.description}.\n"
     )
-    return opening + render(evaluation.classification, evaluation.reconstruction, evaluation.n_bootstrap, n_shown)
+    return opening + render(evaluation.classification, evaluation.reconstruction, n_shown)
 
 
 def as_tree(evaluation: Evaluation, title: str) -> dict[str, Any]:
@@ -152,14 +123,13 @@ def as_tree(evaluation: Evaluation, title: str) -> dict[str, Any]:
         "label_set": evaluation.label_set,
         "n_records": len(evaluation.names),
         "n_patients": evaluation.n_patients,
-        "n_bootstrap": evaluation.n_bootstrap,
-        "seed": evaluation.seed,
         "model": dict(evaluation.provenance),
     }
     if evaluation.classification:
         report = evaluation.classification
         tree["classification"] = {
             "headline": {name: plain_estimate(estimate) for name, estimate in report.headline.items()},
+            "n_bootstrap": report.n_bootstrap,
             "undefined_labels": report.undefined,
             "labels": report.labels.to_dict(orient="index"),
         }

@@ -29,7 +29,13 @@ HEADLINE = {
 }
 """What the headline figures are called for people, in their order."""
 
-FIGURES = {"rmse_mv": "RMSE mV", "mae_mv": "MAE mV", "pearson_r": "Pearson r", "prd_percent": "PRD %", "snr_db": "SNR dB"}
+FIGURES = {
+    "rmse_mv": "RMSE mV",
+    "mae_mv": "MAE mV",
+    "pearson_r": "Pearson r",
+    "prd_percent": "PRD %",
+    "snr_db": "SNR dB",
+}
 NOTES = """
 Thresholds and calibration come from the validation split, fitted on whole records. By record: means over records of how
 the predicted set meets the true one; where both are empty a record counts 1, where one is, 0. One-error: share of the
@@ -41,13 +47,12 @@ between mean probability and observed share."""
 def render(
     classification: ClassificationReport | None,
     reconstruction: ReconstructionReport | None,
-    n_bootstrap: int,
     n_shown: int | None,
 ) -> str:
     """All sections that there is something to say in; the labels' table only if it has at most `n_shown` rows."""
     parts: list[str] = []
     if classification:
-        parts += ["\n## Classification\n", headline(classification, n_bootstrap)]
+        parts += ["\n## Classification\n", headline(classification)]
         parts += notes_on(classification)
         if n_shown is None or len(classification.labels) <= n_shown:
             parts += ["\n### By label\n", label_table(classification.labels)]
@@ -58,11 +63,9 @@ def render(
     return "\n".join(parts) + "\n"
 
 
-def headline(report: ClassificationReport, n_bootstrap: int) -> str:
-    rows = [
-        (text, number(report.headline[name].value), span(report.headline[name])) for name, text in HEADLINE.items()
-    ]
-    return markdown(("figure", "value", f"95 % interval ({n_bootstrap} resamples of patients)"), rows)
+def headline(report: ClassificationReport) -> str:
+    rows = [(text, number(report.headline[name].value), span(report.headline[name])) for name, text in HEADLINE.items()]
+    return markdown(("figure", "value", f"95 % interval ({report.n_bootstrap} resamples of patients)"), rows)
 
 
 def notes_on(report: ClassificationReport) -> list[str]:
@@ -91,13 +94,16 @@ def label_table(labels: pd.DataFrame) -> str:
 def reconstruction_tables(report: ReconstructionReport) -> str:
     """Overall, by superclass and by lead, one above the other."""
     masking = report.masking
-    hidden = f"{masking.time:.0%} of the time, in blocks of {masking.block_seconds:g} s, and {masking.leads:.0%} of the leads"
+    blocks = f"{masking.time:.0%} of the time, in blocks of {masking.block_seconds:g} s"
     pools = {"all, 8 independent leads": pd.Series(asdict(report.overall))}
     pools |= {str(name): row for name, row in report.by_group.iterrows()}
     pools |= {f"lead {name}": row for name, row in report.by_lead.iterrows()}
     rows = [(name, f"{row['n_samples']:.0f}", *(number(row[key]) for key in FIGURES)) for name, row in pools.items()]
     table = markdown(("pool", "hidden samples", *FIGURES.values()), rows)
-    return f"Hidden are {hidden}; visible samples do not count. A PRD of 100 % is what drawing the mean gives.\n\n{table}"
+    return (
+        f"Hidden are {blocks}, and {masking.leads:.0%} of the leads; visible samples do not count. "
+        f"A PRD of 100 % is what drawing the mean gives.\n\n{table}"
+    )
 
 
 def number(value: float) -> str:

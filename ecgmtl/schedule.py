@@ -1,7 +1,6 @@
 """A whole run: its stages in order, each taken from an earlier run where it is finished, then calibration and a report."""
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from ecgmtl.files import code_digest, sha256
 from ecgmtl.model import MultiTaskModel
 from ecgmtl.precision import pick_device
 from ecgmtl.run_folder import MODEL, RunFolder, finished_stage
+from ecgmtl.run_report import report_run
 from ecgmtl.stages import Stage
 from ecgmtl.tracking import Tracker
 from ecgmtl.trainer import EpochReport, StageTraining
@@ -76,10 +76,15 @@ class Schedule:
         with parent as run_id:
             self.folder.note_tracked("parent", run_id)
             self.tracker.log_artifact(self.folder.path / "config.yaml")
+            self.log_data()
             model, step = self.new_model(), 0
             for place, stage in enumerate(stages):
                 step = self.run_stage(model, place, stage, step)
             return self.finish(model, stages)
+
+    def log_data(self) -> None:
+        counts = {"train": len(self.train), "validation": len(self.validation)}
+        self.tracker.log_input(self.folder.data.name, self.data_sha256, str(self.folder.data), counts)
 
     def tags(self) -> dict[str, str]:
         return {
@@ -167,15 +172,17 @@ class Schedule:
 
     def finish(self, model: MultiTaskModel, stages: tuple[Stage, ...]) -> Path:
         """Calibrate on the validation split, write the final model and the report on that split."""
-        started = time.perf_counter()
         classifies = any(stage.classifies for stage in stages)
         calibration = self.calibrate(model) if classifies else Calibration.identity(len(self.train.label_names))
         path = self.folder.path / MODEL
         provenance = self.tags() | {"stage": stages[-1].name, "run": self.folder.path.name}
-        final = self.checkpoint(model, calibration, provenance)
+        if self.tracker.active_run_id:
+            provenance["mlflow_run"] = self.tracker.active_run_id
+        final = self.checkpoint(model.cpu().eval(), calibration, provenance)
         checkpoint.save(path, final)
         self.tracker.log_artifact(path, "checkpoint")
-        self.tracker.set_tags({"seconds_to_finish": f"{time.perf_counter() - started:.1f}"})
+        self.progress.say("reporting on the validation split")
+        report_run(final, self.validation, self.folder, self.tracker)
         return path
 
     @torch.inference_mode()

@@ -12,16 +12,17 @@ import typer
 
 KNOWN_ERRORS = {
     "data_prep.record": "RecordError",
-    "data_prep.source": "SourceError",
-    "data_prep.store": "StoreError",
+    "data_prep.tables": "SourceError",
+    "data_prep.manifest": "StoreError",
     "ecgmtl.config": "ConfigError",
+    "ecgmtl.card": "CardError",
     "ecgmtl.checkpoint": "CheckpointError",
     "ecgmtl.protocols": "ProtocolError",
     "ecgmtl.evaluate": "EvaluationError",
     "ecgmtl.export": "ExportError",
     "ecgmtl.predictions_file": "PredictionsFileError",
     "ecgmtl.predictor": "PredictorError",
-    "ecgmtl.tracking": "TrackingError",
+    "ecgmtl.run_store": "TrackingError",
     "ecgmtl.trainer": "TrainingError",
     "ecgmtl.ui": "UiError",
 }

@@ -19,10 +19,9 @@ from ecgmtl.run_folder import RunFolder
 from ecgmtl.schedule import Schedule, stages_until
 from ecgmtl.stages import Stage
 from ecgmtl.terminal import progress_bar
-from ecgmtl.tracking import open_tracker
+from ecgmtl.tracking import EXPERIMENT, open_tracker
 from ecgmtl.trainer import EpochReport
 
-EXPERIMENT = "ecgmtl"
 SYNTHETIC = Path("data/synthetic")
 N_SYNTHETIC = 1500
 
@@ -91,10 +90,13 @@ def stage_progress() -> Iterator[schedule.Progress]:
         def advance() -> None:
             bars.advance(task[0])
 
-        def epoch(found: EpochReport) -> None:
-            bars.console.print(epoch_line(found), highlight=False)
+        def say(text: str) -> None:
+            bars.console.print(text, highlight=False, soft_wrap=True)
 
-        yield schedule.Progress(begin, advance, epoch, lambda text: bars.console.print(text, highlight=False))
+        def epoch(found: EpochReport) -> None:
+            say(epoch_line(found))
+
+        yield schedule.Progress(begin, advance, epoch, say)
 
 
 def epoch_line(found: EpochReport) -> str:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import wfdb
 
 LEADS = ["I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6"]
 STATEMENTS = """,description,diagnostic,form,rhythm,diagnostic_class,diagnostic_subclass
@@ -26,20 +25,15 @@ def ecg(rng, n_samples=1000):
 
 
 def write_record(path: Path, signal, fs=100, leads=LEADS, gain=1000):
-    """A WFDB record of format 16; `gain` is in digital units a millivolt."""
+    """A WFDB record of format 16 with initial values and checksums; `gain` is in digital units a millivolt."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    n_leads = signal.shape[1]
-    wfdb.wrsamp(
-        path.name,
-        fs,
-        ["mV"] * n_leads,
-        list(leads),
-        signal,
-        fmt=["16"] * n_leads,
-        adc_gain=[gain] * n_leads,
-        baseline=[0] * n_leads,
-        write_dir=str(path.parent),
-    )
+    digital = np.rint(np.nan_to_num(signal * gain, nan=-32768)).astype("<i2")
+    lines = [f"{path.name} {len(leads)} {fs} {len(digital)}"]
+    for lead, values in zip(leads, digital.T, strict=True):
+        checksum = int(values.sum(dtype=np.int64)) & 0xFFFF
+        lines.append(f"{path.name}.dat 16 {gain}.0(0)/mV 16 0 {values[0]} {checksum} 0 {lead}")
+    Path(f"{path}.hea").write_text("\n".join(lines) + "\n")
+    digital.tofile(f"{path}.dat")
 
 
 def write_ptbxl(folder: Path, codes, rng, *, rates=(100,), patients=None, folds=None):

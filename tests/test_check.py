@@ -41,7 +41,7 @@ def changed(name):
         elif name == "flat lead":
             signal[:, 7] = 0.0
         elif name == "odd unit":
-            signal[:] = signal * 40
+            signal[:] = signal * 1000
         elif name == "lead identity violated":
             signal[:, [0, 1]] = signal[:, [1, 0]]
         return {"too short": signal[:200], "short": signal[:700]}.get(name, signal)
@@ -53,7 +53,7 @@ def changed(name):
     "kind", ["not a number", "flat lead", "odd unit", "lead identity violated", "too short", "short"]
 )
 def test_an_odd_record_is_found_by_what_is_odd(folder, rng, kind):
-    write_record(record(folder, 2), changed(kind)(ecg(rng)))
+    write_record(record(folder, 2), changed(kind)(ecg(rng)), gain=1 if kind == "odd unit" else 1000)
     report = check(folder)
     assert report.counts == {kind: 1}
     assert report.findings[0].name == "records100/00000/00002_lr.hea"

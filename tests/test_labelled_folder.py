@@ -1,7 +1,7 @@
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.labelled_folder import read_labelled_folder, split_of
@@ -33,6 +33,7 @@ def test_a_split_depends_on_the_patient_alone():
     assert 0.08 < shares.count("validation") / 5000 < 0.12
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), min_size=1, max_size=30))
 def test_no_patient_is_ever_in_two_splits(tmp_path_factory, rows):
     lines = [f"r{index},{patient},{int(label)}" for index, (patient, label) in enumerate(rows)]

@@ -56,16 +56,18 @@ def test_the_store_holds_what_wfdb_reads_in_microvolts(folder, tmp_path):
 
 
 @pytest.mark.real
-def test_published_records_keep_every_microvolt_and_label(shared_data, tmp_path):
-    source = shared_data / "ptbxl-sample"
+def test_published_records_keep_every_microvolt_and_label_set(shared_data, tmp_path):
+    sample, source = shared_data / "ptbxl-sample", tmp_path / "source"
+    source.mkdir()
+    (source / "records100").symlink_to(sample / "records100")
+    (source / "scp_statements.csv").write_text((sample / "scp_statements.csv").read_text())
+    pd.read_csv(sample / "ptbxl_database.csv")[::50].to_csv(source / "ptbxl_database.csv", index=False)
     prepare(source, tmp_path / "store", RAW)
     store = open_store(tmp_path / "store")
-    for row in range(0, 2277, 100):
-        expected = wfdb.rdrecord(str(source / store.records["name"][row]), physical=False).d_signal.T
-        assert np.array_equal(store.signals[row], expected)
+    for name, signal in zip(store.records["name"], store.signals, strict=True):
+        assert np.array_equal(signal, wfdb.rdrecord(str(source / name), physical=False).d_signal.T)
     sizes = {"all": 71, "diagnostic": 44, "subdiagnostic": 23, "superdiagnostic": 5, "form": 19, "rhythm": 12}
-    assert {name: store.labels(name).shape for name in sizes} == {name: (2277, size) for name, size in sizes.items()}
-    assert store.labels("superdiagnostic").any(axis=1).sum() == 2277 - 47
+    assert {name: store.labels(name).shape for name in sizes} == {name: (46, size) for name, size in sizes.items()}
 
 
 def test_the_manifest_says_what_the_store_was_made_from(folder, tmp_path):
@@ -255,6 +257,14 @@ def test_a_labelled_folder_becomes_a_store(tmp_path, rng):
 def test_a_folder_with_other_files_is_not_written_to(folder, tmp_path):
     with pytest.raises(StoreError, match=r"holds other files \(ptbxl_database.csv, records100, scp_statements.csv\)"):
         prepare(folder, folder, Preprocess())
+
+
+def test_a_folder_that_another_process_prepares_is_left_alone(folder, tmp_path):
+    def again(done, total):
+        prepare(folder, tmp_path / "store", Preprocess())
+
+    with pytest.raises(StoreError, match="being prepared by another process"):
+        prepare(folder, tmp_path / "store", Preprocess(), progress=again)
 
 
 def test_a_place_that_cannot_be_written_is_named(folder, tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wfdb_files import beats, make_record
 
 from data_prep import Preprocess, RecordError
-from data_prep.leads import BASIS_LEADS, IDENTITIES, STANDARD_LEADS, standard_lead
+from data_prep.leads import IDENTITIES
 
 RATES = (128, 240, 250, 257, 257.5, 360, 400, 480, 500, 512, 997, 1000, 2000)
 
@@ -21,12 +21,6 @@ def refusal(record, **fields):
     with pytest.raises(RecordError) as caught:
         Preprocess(**fields)(record)
     return str(caught.value)
-
-
-def only(leads, signal=None):
-    """A record of these leads alone."""
-    signal = beats() if signal is None else signal
-    return make_record(signal[:, [STANDARD_LEADS.index(lead) for lead in leads]], leads=leads)
 
 
 # the whole
@@ -95,78 +89,6 @@ def test_a_config_that_nests_it_checks_it():
     for wrong in ({"fz": 500}, {"fs": 0}, {"fs": 99.5}, {"baseline": "median"}, {"band": [1]}):
         with pytest.raises(pydantic.ValidationError):
             adapter.validate_python(wrong)
-
-
-# leads
-
-
-@pytest.mark.parametrize(
-    ("name", "lead"),
-    [
-        *[
-            (spelt.format(lead), lead)
-            for lead in STANDARD_LEADS
-            for spelt in ("{}", "Lead {}", "MDC_ECG_LEAD_{}", "ECG {}")
-        ],
-        ("i", "I"),
-        (" AVR ", "aVR"),
-        ("ecg_lead_v6", "V6"),
-        ("lead-ii", "II"),
-        ("MLII", None),
-        ("V", None),
-        ("V7", None),
-        ("-aVR", None),
-        ("", None),
-        ("vx", None),
-    ],
-)
-def test_leads_are_known_by_the_names_that_files_give_them(name, lead):
-    assert standard_lead(name) == lead
-
-
-def test_any_order_and_spelling_of_the_leads_gives_the_same_array(rng):
-    truth = Preprocess()(make_record()).signal
-    for spelt in ("{}", "Lead {}", "MDC_ECG_LEAD_{}", "ecg {}") * 6:
-        order = rng.permutation(12)
-        leads = [spelt.format(STANDARD_LEADS[index]).swapcase() for index in order]
-        assert np.array_equal(Preprocess()(make_record(beats()[:, order], leads=leads)).signal, truth)
-
-
-def test_further_leads_are_left_out():
-    signal = np.hstack([np.full((1000, 1), np.nan, np.float32), beats()])
-    prepared = Preprocess()(make_record(signal, leads=("vx", *STANDARD_LEADS)))
-    assert np.array_equal(prepared.signal, Preprocess()(make_record()).signal)
-
-
-def test_the_four_dependent_leads_are_computed_exactly():
-    prepared = Preprocess()(only(BASIS_LEADS))
-    assert np.abs(prepared.signal - Preprocess()(make_record()).signal).max() < 1e-5
-    assert prepared.warnings == ("no lead III, aVR, aVL, aVF in the file; computed from the other limb leads.",)
-
-
-@pytest.mark.parametrize("missing", ["I", "II", "III", "aVR", "aVL", "aVF"])
-def test_any_one_limb_lead_is_computed_from_the_others(missing):
-    prepared = Preprocess()(only([lead for lead in STANDARD_LEADS if lead != missing]))
-    assert np.abs(prepared.signal - Preprocess()(make_record()).signal).max() < 1e-5
-    assert f"no lead {missing} in the file" in prepared.warnings[0]
-
-
-def test_missing_leads_are_named():
-    assert refusal(only(["I", "II", "III", "V1", "V2", "V3"])) == (
-        "00001_lr: no lead V4, V5, V6; it has I, II, III, V1, V2, V3."
-    )
-    assert "no lead II, III, aVR" in refusal(only(["I", "V1"]))
-
-
-def test_a_lead_that_occurs_twice_is_refused():
-    record = make_record(np.hstack([beats(), beats()[:, :1]]), leads=(*STANDARD_LEADS, "Lead I"))
-    assert refusal(record) == "00001_lr: lead I occurs more than once (I, Lead I); keep one of them."
-
-
-def test_swapped_limb_leads_are_warned_of():
-    warnings = Preprocess()(make_record(beats()[:, [1, 0, *range(2, 12)]])).warnings
-    assert len(warnings) == 1
-    assert warnings[0].startswith("III = II - I, aVL = I - II/2, aVF = II - I/2 violated")
 
 
 # sampling rates
@@ -248,53 +170,3 @@ def test_the_band_keeps_its_middle_and_drops_what_lies_outside():
     drifting, plain = (Preprocess(band=(0.7, 40.0))(make_record(values)).signal for values in (signal, beats()))
     assert np.abs(drifting - plain)[:, inner].max() < 0.02
     assert np.ptp(plain[1]) > 0.8 * np.ptp(beats()[:, 1])
-
-
-# plausibility
-
-
-def test_gaps_are_counted_and_their_lead_is_named():
-    signal = beats(5000, 500)
-    signal[100:137, 3] = np.nan
-    assert refusal(make_record(signal, 500)) == "00001_lr: 37 of 5000 samples of lead aVR are not numbers."
-    signal[0, 4] = np.inf
-    assert "lead aVR are not numbers, nor are some of 1 other leads." in refusal(make_record(signal, 500))
-
-
-def test_gaps_behind_the_part_that_is_used_do_no_harm():
-    signal = beats(3000)
-    signal[2000:] = np.nan
-    assert np.isfinite(Preprocess()(make_record(signal)).signal).all()
-
-
-@pytest.mark.parametrize("scale", [1e3, 1e6])
-def test_microvolts_for_millivolts_are_noticed(scale):
-    reason = refusal(make_record(beats() * np.float32(scale)))
-    assert "the header's gain is probably for microvolts. Pass --unit uV if so." in reason
-    assert "mV;" in reason
-
-
-def test_volts_for_millivolts_are_noticed():
-    assert "the values are probably volts. Pass --unit V if so." in refusal(make_record(beats() / 1000))
-
-
-def test_one_wild_lead_alone_is_noticed():
-    signal = beats()
-    signal[:, 8] *= 1000
-    assert "lead V3 spans" in refusal(make_record(signal))
-
-
-def test_a_flat_lead_is_a_warning_and_twelve_are_refused():
-    signal = beats()
-    signal[:, 7] = 0.5
-    assert Preprocess()(make_record(signal)).warnings == ("lead V2 flat.",)
-    assert refusal(make_record(signal * 0 + 1)) == "00001_lr: every lead is flat; there is no ECG in it."
-
-
-def test_an_electrode_that_came_off_is_a_warning_and_its_values_can_be_stored():
-    signal = beats()
-    signal[500:520, 8] = 60
-    prepared = Preprocess()(make_record(signal))
-    assert prepared.warnings[0].startswith("lead V3 spans 60")
-    assert prepared.warnings[1] == "values up to 58.7 mV are cut off at 32.767 mV."
-    assert prepared.signal.max() == np.float32(32.767)

@@ -2,7 +2,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.signals_file import open_signals_file
@@ -20,6 +20,7 @@ def test_rows_land_where_numpy_finds_them(tmp_path, rng):
     assert np.array_equal(np.load(tmp_path / "signals.npy"), expected)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.booleans(), min_size=1, max_size=120))
 def test_closing_keeps_the_rows_to_keep_and_nothing_else(tmp_path_factory, wanted):
     path = tmp_path_factory.mktemp("store") / "signals.npy"

@@ -35,6 +35,12 @@ def test_a_record_without_a_label_of_the_set_is_a_row_of_zeros(path):
     assert store.labels("superdiagnostic").tolist() == [[0, 1, 0], [1, 0, 1], [0, 0, 0], [0, 0, 0]]
 
 
+def test_a_label_set_that_nobody_has_is_all_zero(path):
+    store = open_store(path)
+    bare = dataclasses.replace(store, records=store.records.assign(form=""))
+    assert bare.labels("form").tolist() == [[0, 0]] * 4
+
+
 def test_records_keep_their_types_on_the_way(path):
     records = open_store(path).records
     assert list(records["patient_id"]) == [1, 2, 3, 4]

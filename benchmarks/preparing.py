@@ -1,0 +1,94 @@
+"""How fast `ecgmtl data prepare` is, beside a plain loop of wfdb.rdsamp over the same records, in one run.
+
+    python benchmarks/preparing.py PTBXL_FOLDER [--workers 2]
+
+A sample of PTB-XL is brought to its full size by links, so that the seconds are measured and not projected.
+"""
+
+import argparse
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+import pandas as pd
+import wfdb
+
+from data_prep.prepare import prepare
+from data_prep.preprocess import Preprocess
+
+PUBLISHED = 21_799
+"""Records of PTB-XL 1.0.3."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--plain", type=int, default=300, help="records of the plain loop")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        source = full_size(given.folder.resolve(), Path(temporary) / "source")
+        names = pd.read_csv(source / "ptbxl_database.csv")["filename_lr"]
+        plain = names.iloc[:: max(1, len(names) // given.plain)][: given.plain]
+        before = cost(read_plainly, source, plain)
+        whole = cost(prepare_all, source, Path(temporary) / "store", given.workers)
+        after = cost(read_plainly, source, plain)
+    scale = len(names) / len(plain) / 2
+    loop = Cost(*(round(scale * (one + other), 1) for one, other in zip(before, after, strict=True)))
+    figures = {
+        "records": len(names),
+        "workers": given.workers,
+        "processors": os.cpu_count(),
+        "prepare": whole._asdict(),
+        "rdsamp_loop": loop._asdict(),
+        "times_faster": round(loop.seconds / whole.seconds, 1),
+        "times_less_processor_time": round(loop.processor_seconds / whole.processor_seconds, 1),
+    }
+    print(json.dumps(figures, indent=1))
+
+
+class Cost(NamedTuple):
+    """What something took; on a busy machine the processor time is the steadier of the two."""
+
+    seconds: float
+    processor_seconds: float
+
+
+def cost(function: Callable[..., None], *arguments: object) -> Cost:
+    begun, before = perf_counter(), os.times()
+    function(*arguments)
+    return Cost(round(perf_counter() - begun, 2), round(sum(os.times()[:4]) - sum(before[:4]), 2))
+
+
+def full_size(folder: Path, source: Path) -> Path:
+    """A PTB-XL folder of the published number of records: the given ones, as often as need be."""
+    table = pd.read_csv(folder / "ptbxl_database.csv")
+    n_copies = math.ceil(PUBLISHED / len(table))
+    source.mkdir()
+    (source / "scp_statements.csv").write_bytes((folder / "scp_statements.csv").read_bytes())
+    for copy in range(n_copies):
+        (source / f"copy{copy}").symlink_to(folder)
+    copies = [table.assign(filename_lr=f"copy{copy}/" + table["filename_lr"]) for copy in range(n_copies)]
+    full = pd.concat(copies).iloc[:PUBLISHED]
+    full.assign(ecg_id=range(1, len(full) + 1)).to_csv(source / "ptbxl_database.csv", index=False)
+    return source
+
+
+def prepare_all(source: Path, out: Path, workers: int) -> None:
+    report = prepare(source, out, Preprocess(fs=100), workers=workers)
+    if report.failures:
+        raise SystemExit(f"{len(report.failures)} records could not be prepared; the first: {report.failures[0]}")
+
+
+def read_plainly(source: Path, names: pd.Series) -> None:
+    for name in names:
+        wfdb.rdsamp(str(source / name))
+
+
+if __name__ == "__main__":
+    main()

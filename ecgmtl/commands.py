@@ -1,0 +1,95 @@
+"""What `predict` and `export` do beyond one call: where their input comes from, what is told on the way."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import typer
+from jaxtyping import Float32
+
+from data_prep.preprocess import Preprocess
+from data_prep.readers import ReadOptions
+from data_prep.record import Record
+from data_prep.store import open_store
+from data_prep.waveform import synthesise
+from ecgmtl.evaluate import evaluate_file
+from ecgmtl.inference import Failure, Prediction, predict
+from ecgmtl.predictions_file import Write, open_predictions, row_of
+from ecgmtl.predictor import Predictor, load_predictor
+from ecgmtl.report import as_text
+from ecgmtl.run_report import log_evaluation
+from ecgmtl.terminal import progress_bar
+from ecgmtl.tracking import EXPERIMENT, open_tracker
+
+N_LABELS_SHOWN = 30
+"""Labels that are still listed on a terminal."""
+N_COMPARED = 64
+"""Records on which an export is compared with its checkpoint."""
+
+
+class Counts(NamedTuple):
+    ok: int
+    failed: int
+
+
+def evaluate_to(model: Path, data: Path, split: str, protocol: str, out: Path | None) -> tuple[str, Path]:
+    """Measure a checkpoint, and add the report to its run where MLflow knows it; give the report's text and folder."""
+    with progress_bar("evaluating") as bar:
+        evaluation, folder = evaluate_file(model, data, split, protocol, out, bar)
+    run_id = evaluation.provenance.get("mlflow_run")
+    if run_id:
+        tracker = open_tracker(EXPERIMENT)
+        with tracker.run(f"{model.parent.name} {folder.name}", tags={}, params={}, resume=run_id):
+            log_evaluation(tracker, evaluation.summary(), folder, f"{split} {protocol}")
+    return as_text(evaluation, N_LABELS_SHOWN), folder
+
+
+def predict_to(model: str, paths: list[str], out: Path | None, options: ReadOptions, batch_size: int) -> Counts:
+    """Predict for all files that `paths` name, into a table, or on screen where there is none.
+
+    Failures are told on stderr as they come, by file, and stand in the table.
+    """
+    predictor = load_predictor(model)
+    ok = failed = 0
+    with table(predictor, out) as write:
+        results = predict(predictor, paths, options, batch_size)
+        while chunk := list(islice(results, batch_size)):
+            write([row_of(result) for result in chunk])
+            for result in chunk:
+                ok, failed = ok + isinstance(result, Prediction), failed + isinstance(result, Failure)
+                if isinstance(result, Failure):
+                    typer.echo(f"{result.path}: {result.reason}", err=True)
+                elif out is None:
+                    typer.echo(line_of(result))
+    typer.echo(f"{ok} records predicted, {failed} failed" + (f"; {out}" if out else ""), err=True)
+    return Counts(ok, failed)
+
+
+@contextmanager
+def table(predictor: Predictor, out: Path | None) -> Iterator[Write]:
+    if out is None:
+        yield lambda rows: None
+        return
+    with open_predictions(out, predictor.card.label_names) as write:
+        yield write
+
+
+def line_of(result: Prediction) -> str:
+    """A record on screen: each label's calibrated probability, a star where it is decided for."""
+    shown = (f"{name} {p:.2f}{'*' if result.decisions[name] else ' '}" for name, p in result.calibrated.items())
+    told = f"  ({' '.join(result.warnings)})" if result.warnings else ""
+    return f"{result.path}  {'  '.join(shown)}{told}"
+
+
+def records_to_compare(preprocess: Preprocess, data: Path | None) -> Float32[np.ndarray, "record 12 time"]:
+    """Signals in mV: of a prepared folder, or artificial ones, prepared as the model wants them."""
+    if data is not None:
+        return open_store(data).signals[:N_COMPARED].astype(np.float32) / 1000
+    fs = preprocess.fs
+    ecgs = (synthesise(["NORM", "SR"], fs, preprocess.seconds, np.random.default_rng(i)) for i in range(N_COMPARED))
+    leads = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
+    records = (Record(f"synthetic {i}", (ecg / 1000).astype(np.float32), fs, leads) for i, ecg in enumerate(ecgs))
+    return np.stack([preprocess(record).signal for record in records])

@@ -1,0 +1,64 @@
+"""The report on a finished run: figures and plots on the validation split, the course of training, the model for MLflow."""
+
+import logging
+import tempfile
+from pathlib import Path
+
+import torch
+
+from ecgmtl import export
+from ecgmtl.checkpoint import Checkpoint
+from ecgmtl.data import Split
+from ecgmtl.evaluate import evaluate
+from ecgmtl.export import ExportError
+from ecgmtl.model_card import ModelCard, render_model_card
+from ecgmtl.protocols import find_protocol
+from ecgmtl.report import Evaluation, write_evaluation
+from ecgmtl.run_folder import RunFolder
+from ecgmtl.tracking import Tracker
+from ecgmtl.training_plot import training_curves
+
+log = logging.getLogger("ecgmtl")
+
+N_COMPARED = 64
+"""Validation records on which the exported classifier is compared with the checkpoint."""
+
+
+def report_run(stored: Checkpoint, validation: Split, folder: RunFolder, tracker: Tracker) -> dict[str, float]:
+    """Write the report into the run's folder and hand it to the tracker; give the headline figures."""
+    evaluation = evaluate(stored, validation, find_protocol("whole"))
+    write_evaluation(evaluation, folder.path / "validation", f"{folder.path.name} on the validation split")
+    curves = folder.path / "training.png"
+    training_curves(folder.read_history()).savefig(curves, dpi=110)
+    card = folder.path / "model_card.md"
+    card.write_text(describe(stored, evaluation, folder))
+    summary = evaluation.summary()
+    log_evaluation(tracker, summary, folder.path / "validation", "validation")
+    for path in (curves, card):
+        tracker.log_artifact(path)
+    if evaluation.classification is not None and tracker.active_run_id is not None:
+        log_classifier(stored, validation, tracker, summary)
+    return summary
+
+
+def log_evaluation(tracker: Tracker, summary: dict[str, float], folder: Path, name: str) -> None:
+    """Figures as final/<name>/…, the report's files under the folder's name."""
+    tracker.log_metrics({f"final {name}/{key}": value for key, value in summary.items()}, step=0)
+    tracker.log_artifact(folder, name)
+
+
+def log_classifier(stored: Checkpoint, split: Split, tracker: Tracker, summary: dict[str, float]) -> None:
+    """The classifier as an MLflow model, compared with the checkpoint like any export."""
+    signals = split.batch(torch.arange(min(N_COMPARED, len(split)), device=split.device)).signals.cpu()
+    with tempfile.TemporaryDirectory() as place:
+        model = Path(place) / "classifier"
+        try:
+            export.export(stored, "mlflow", model, signals)
+        except ExportError as error:
+            log.warning("The model was not logged to MLflow: %s", error)
+            return
+        tracker.log_model(model, "classifier", {"macro_auroc": summary["macro_auroc"]})
+
+
+def describe(stored: Checkpoint, evaluation: Evaluation, folder: RunFolder) -> str:
+    return str(evaluation.summary())

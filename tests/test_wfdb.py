@@ -1,0 +1,155 @@
+"""WFDB records are read with the values that they were written with, whatever the way they are stored."""
+
+import re
+from itertools import islice
+
+import numpy as np
+import pytest
+import wfdb
+from wfdb_files import beats, edit, write_wfdb
+
+from data_prep import ReadOptions, find_records, read_record
+from data_prep.leads import STANDARD_LEADS
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_a_wfdb_record_is_read_as_it_was_written(tmp_path):
+    record = read_record(write_wfdb(tmp_path))
+    assert np.allclose(record.signal, beats(), atol=6e-4)
+    assert (record.name, record.fs, record.leads, record.warnings) == ("00001_lr", 100, STANDARD_LEADS, ())
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale"), [("/mV", 1), ("/mv", 1), ("", 1), ("/uV", 1e-3), ("/\u00b5V", 1e-3), ("/nV", 1e-6), ("/V", 1e3)]
+)
+def test_every_unit_of_voltage_becomes_millivolts(tmp_path, unit, scale):
+    record = read_record(write_wfdb(tmp_path, unit=unit))
+    assert np.allclose(record.signal, beats() * scale, rtol=1e-6, atol=6e-4 * scale)
+
+
+def test_the_unit_that_a_user_states_wins_over_the_header(tmp_path):
+    record = read_record(write_wfdb(tmp_path, gain="1(0)"), ReadOptions(unit="uV"))
+    assert np.allclose(record.signal, beats(), atol=6e-4)
+
+
+def encode_310(values):
+    low, mid, high = (values.reshape(-1, 3) & 1023).T
+    return np.stack([low << 1 | (high & 31) << 11, mid << 1 | (high >> 5) << 11], axis=1).astype("<u2")
+
+
+def encode_311(values):
+    low, mid, high = (values.reshape(-1, 3) & 1023).T
+    return (low | mid << 10 | high << 20).astype("<u4")
+
+
+def encode_212(values):
+    low, high = (values.reshape(-1, 2) & 4095).T
+    return np.stack([low & 255, low >> 8 | high >> 8 << 4, high & 255], axis=1).astype("u1")
+
+
+ENCODERS = {  # as https://wfdb.io/spec/signal-files.html draws them
+    "16": lambda values: values.astype("<i2"),
+    "24": lambda values: values.astype("<i4").view("u1").reshape(-1, 4)[:, :3],
+    "32": lambda values: values.astype("<i4"),
+    "61": lambda values: values.astype(">i2"),
+    "80": lambda values: (values + 128).astype("u1"),
+    "160": lambda values: (values + 32768).astype("<u2"),
+    "212": encode_212,
+    "310": encode_310,
+    "311": encode_311,
+}
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_every_storage_format_is_read(tmp_path, kind, rng):
+    digital = rng.integers(-100, 100, size=(600, 2))
+    np.ascontiguousarray(ENCODERS[kind](digital)).tofile(tmp_path / "x.dat")
+    sums, first = digital.sum(axis=0) % 65536, digital[0]
+    lines = [f"x.dat {kind} 50(3)/mV 12 0 {first[i]} {sums[i]} 0 {lead}" for i, lead in enumerate(("I", "II"))]
+    record = read_record(write(tmp_path / "x.hea", "\n".join(["x 2 250 600", *lines])))
+    assert np.allclose(record.signal, (digital - 3) / 50)
+    assert record.warnings == ()
+
+
+@pytest.mark.parametrize("kind", ["16", "24", "32", "80", "212"])
+def test_what_wfdb_writes_is_read_as_wfdb_reads_it(tmp_path, kind, rng, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    signal = rng.normal(size=(601, 2))
+    wfdb.wrsamp("x", fs=250, units=["mV"] * 2, sig_name=["I", "II"], p_signal=signal, fmt=[kind] * 2)
+    assert np.allclose(read_record(tmp_path / "x.hea").signal, wfdb.rdsamp("x")[0], atol=1e-6)
+
+
+def test_the_header_is_found_from_any_of_a_record_s_files(tmp_path):
+    header = write_wfdb(tmp_path)
+    assert np.array_equal(read_record(header.with_suffix(".dat")).signal, read_record(header).signal)
+
+
+def test_bytes_before_the_first_sample_are_skipped(tmp_path):
+    header = edit(write_wfdb(tmp_path), "00001_lr.dat 16 ", "00001_lr.mat 16x1+24 ")
+    header.with_suffix(".mat").write_bytes(b"x" * 24 + header.with_suffix(".dat").read_bytes())
+    assert np.allclose(read_record(header).signal, beats(), atol=6e-4)
+
+
+def test_several_samples_a_frame_multiply_the_rate(tmp_path):
+    # two signals of 2 samples a frame: a0 a1 b0 b1 ...; checksums are 1+2+5+6 = 14 and 3+4+7+8 = 22
+    np.arange(1, 9, dtype="<i2").tofile(tmp_path / "x.dat")
+    line = "x.dat 16x2 1/mV 16 0 {} 0 {}\n"
+    write(tmp_path / "x.hea", "x 2 100 2\n" + line.format("1 14", "I") + line.format("3 22", "II"))
+    record = read_record(tmp_path / "x.hea")
+    assert record.fs == 200
+    assert record.signal.T.tolist() == [[1, 2, 5, 6], [3, 4, 7, 8]]
+
+
+def test_the_missing_sample_mark_is_not_a_number(tmp_path):
+    signal = beats()
+    signal[10:13, 4] = np.nan
+    record = read_record(write_wfdb(tmp_path, signal))
+    assert np.isnan(record.signal).sum(axis=0).tolist() == [0] * 4 + [3] + [0] * 7
+
+
+@pytest.mark.parametrize("kept", [r" \1", ""], ids=["initial values kept", "neither kept"])
+def test_a_header_without_checksums_is_read_with_a_warning(tmp_path, kept):
+    header = write_wfdb(tmp_path)
+    header.write_text(re.sub(r"(?m) (-?\d+) -?\d+ 0 \S+$", kept, header.read_text()))
+    record = read_record(header)
+    assert record.warnings == ("no checksum in the header: damage to the samples would go unnoticed.",)
+    assert record.leads[0] == "signal 1"
+
+
+def test_zeros_in_place_of_checksums_count_as_none(tmp_path):
+    header = write_wfdb(tmp_path)
+    header.write_text(re.sub(r"(?m) -?\d+ -?\d+ 0 (\S+)$", r" 0 0 0 \1", header.read_text()))
+    assert read_record(header).warnings[0].startswith("no checksum")
+
+
+def test_a_header_without_a_length_takes_the_file_s(tmp_path):
+    header = edit(write_wfdb(tmp_path), "100 1000\n", "100\n")
+    assert np.allclose(read_record(header).signal, beats(), atol=6e-4)
+
+
+def test_signals_that_are_no_voltages_are_left_out_and_said_so(tmp_path):
+    header = write_wfdb(tmp_path, np.hstack([beats(), beats()[:, :1]]), leads=(*STANDARD_LEADS, "PLETH"))
+    header.write_text(
+        "\n".join(
+            line.replace("/mV", "/NU" * line.endswith("PLETH") or "/mV") for line in header.read_text().split("\n")
+        )
+    )
+    record = read_record(header)
+    assert record.leads == STANDARD_LEADS
+    assert record.warnings == ("signal PLETH is in 'NU', which is no voltage; it is left out.",)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("folder", ["formats/wfdb", "formats/cinc", "ptbxl-official-100hz", "ptbxl-sample/records500"])
+def test_real_records_equal_wfdb_s_reading(shared_data, folder):
+    paths = list(islice((path for path in find_records([shared_data / folder])), 20))
+    for path in paths:
+        record, (truth, fields) = read_record(path), wfdb.rdsamp(str(path.with_suffix("")))
+        columns = [fields["sig_name"].index(lead) for lead in record.leads]
+        assert np.allclose(record.signal, truth[:, columns], atol=1e-6)
+        assert record.fs == fields["fs"]
+    assert len(paths) >= 3
