@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 from scipy.special import expit
 
-from ecgmtl.bootstrap import bootstrap, interval
+from ecgmtl.bootstrap import bootstrap, interval, mirrored_interval
 from ecgmtl.decision_metrics import LabelFigures, fmax, label_figures, one_error, record_figures
 from ecgmtl.metrics import has_both, mean_defined, rank_figures
 from ecgmtl.reliability import Bins, brier, expected_calibration_error, reliability_bins
@@ -63,16 +63,10 @@ def report_classification(
     decided = label_figures(answers.predicted, truth)
     bins, plain_bins = reliability_bins(probabilities, truth), reliability_bins(expit(answers.logits), truth)
 
-    every = np.ones_like(frequent)
-
-    def macro(values: np.ndarray, drawn: np.ndarray | None, kept: np.ndarray = every) -> Estimate:
-        value = float(mean_defined(values[kept]))
-        return Estimate(value) if drawn is None else Estimate(value, *both_ends(mean_defined(drawn[:, kept])))
-
     headline = {
         "macro_auroc": macro(auroc, draws and draws.auroc),
-        "macro_auroc_frequent": macro(auroc, draws and draws.auroc, frequent),
-        "macro_auprc": macro(auprc, draws and draws.auprc),
+        "macro_auroc_frequent": macro(auroc[frequent], draws and draws.auroc[:, frequent]),
+        "macro_auprc": macro(auprc, draws and draws.auprc, mirrored=True),
         **at_thresholds(answers, decided),
         "brier": Estimate(float(brier(probabilities, truth).mean())),
         "ece": Estimate(float(expected_calibration_error(bins).mean())),
@@ -109,9 +103,19 @@ def at_thresholds(answers: Answers, decided: LabelFigures) -> dict[str, Estimate
     return {name: Estimate(value) for name, value in figures.items()}
 
 
-def both_ends(draws: Float64[np.ndarray, " resample"]) -> tuple[float, float]:
-    low, high = interval(draws)
-    return float(low), float(high)
+def macro(
+    values: Float64[np.ndarray, " label"],
+    draws: Float64[np.ndarray, "resample label"] | None,
+    *,
+    mirrored: bool = False,
+) -> Estimate:
+    """The mean over the labels that are defined, in the split and in each resample."""
+    value = float(mean_defined(values))
+    if draws is None:
+        return Estimate(value)
+    means = mean_defined(draws)
+    low, high = mirrored_interval(value, means) if mirrored else interval(means)
+    return Estimate(value, float(low), float(high))
 
 
 def with_ends(name: str, values: np.ndarray, draws: np.ndarray | None) -> dict[str, np.ndarray]:

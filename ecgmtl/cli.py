@@ -85,8 +85,10 @@ def prepare(
 
             preprocess = load_config(config).preprocess
         report = prepare_store(source, out, preprocess, labels, workers or os.cpu_count() or 1, bar)
+    for note in report.notes:
+        typer.echo(note)
     for name, reason in report.failures:
-        typer.echo(f"{name}: {reason}" if name not in reason else reason, err=True)
+        typer.echo(f"{name}: {reason}", err=True)
     typer.echo(
         f"{report.n_records} records in {out}" + (f", {len(report.failures)} left out" if report.failures else "")
     )
@@ -101,7 +103,7 @@ def check(source: Path, workers: Annotated[int, typer.Option(min=0)] = 0) -> Non
 
         report = check_folder(source, workers or os.cpu_count() or 1, bar)
     typer.echo(report.render())
-    raise typer.Exit(3 if report.n_unreadable else 0)
+    raise typer.Exit(3 if report.findings else 0)
 
 
 @app.command()

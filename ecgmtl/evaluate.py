@@ -18,12 +18,11 @@ from ecgmtl.model import MultiTaskModel
 from ecgmtl.precision import pick_device
 from ecgmtl.protocols import Protocol, find_protocol
 from ecgmtl.reconstruction_report import report_reconstruction
-from ecgmtl.report import Evaluation, as_text, write_evaluation
+from ecgmtl.report import Evaluation, write_evaluation
 from ecgmtl.stages import Stage
 
 MASK_SEED = 9
-MAX_ROWS = 30
-"""Labels that are still listed on a terminal."""
+"""The same samples of a record are hidden in every evaluation, so that models are compared on the same ones."""
 
 Progress = Callable[[int, int], None]
 """Told how much is done, of how much."""
@@ -59,7 +58,7 @@ def evaluate(
     if classifies:
         answers = answer(checkpoint, kept, infer_logits(model, kept, protocol, batch_size, advance))
         classification = report_classification(answers, n_bootstrap, seed, advance)
-    if masking:
+    if masking is not None:
         reconstruction = report_reconstruction(model, kept, masking, MASK_SEED, batch_size, advance)
     return Evaluation(
         protocol,
@@ -75,8 +74,8 @@ def evaluate(
 
 def evaluate_file(
     path: Path, data: Path, split: str, protocol: str, out: Path | None = None, progress: Progress | None = None
-) -> tuple[str, Path]:
-    """Measure a model's file on a prepared folder, write the report, and give its text and its folder.
+) -> tuple[Evaluation, Path]:
+    """Measure a model's file on a prepared folder, write the report, and give what was found and the report's folder.
 
     Without `out` the folder is `<split>-<protocol>` beside the model.
     """
@@ -91,7 +90,7 @@ def evaluate_file(
         write_evaluation(evaluation, folder, f"{path} on the {split} split of {data}")
     except OSError as error:
         raise EvaluationError(f"{folder}: cannot be written ({error.strerror}); choose another --out.") from error
-    return as_text(evaluation, MAX_ROWS), folder
+    return evaluation, folder
 
 
 def choose_records(checkpoint: Checkpoint, split: Split, protocol: Protocol) -> Split:
@@ -112,8 +111,8 @@ def stages_done(checkpoint: Checkpoint) -> tuple[Stage, ...]:
     """The stages that the model went through, as far as its file says."""
     stages = checkpoint.config.stages
     names = [stage.name for stage in stages]
-    last = checkpoint.provenance.get("stage", names[-1])
-    return stages[: names.index(last) + 1]
+    last = checkpoint.provenance.get("stage")
+    return stages[: names.index(last) + 1] if last in names else stages
 
 
 def masking_of(stages: tuple[Stage, ...]) -> MaskingSettings | None:

@@ -19,7 +19,8 @@ from ecgmtl.run_store import NOTE, PARENT, own_tags, unusable, without_password
 log = logging.getLogger("ecgmtl")
 
 SYSTEM_METRICS_SECONDS = 5.0
-MOST_METRICS, MOST_OTHERS, MOST_DIGEST = 1_000, 100, 36  # MLflow's own limits: entries in a call, characters
+MOST_METRICS, MOST_OTHERS = 1_000, 100  # in one call, by MLflow's own limits
+SHORT_DIGEST = 12  # characters, as there is room for in the list of runs
 
 
 class MlflowTracker:
@@ -107,7 +108,7 @@ class MlflowTracker:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         where = json.dumps({"uri": source})
-        data = Dataset(name, digest[:MOST_DIGEST], "local", where, profile=json.dumps(dict(n_records)))
+        data = Dataset(name, digest[:SHORT_DIGEST], "local", where, profile=json.dumps(dict(n_records)))
         used = DatasetInput(data, [InputTag("mlflow.data.context", " ".join(n_records))])
         run = self._open[-1]
         self._outbox.send(lambda: self._client.log_inputs(run.id, [used]))

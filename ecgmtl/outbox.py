@@ -1,6 +1,7 @@
 """Calls to a service that may be away for a while, such as a tracking server: none of them stops the caller."""
 
 import logging
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable
@@ -67,6 +68,17 @@ class Outbox:
 
     def _tell(self, error: Exception) -> None:
         if not self._told:
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            log.warning("%s: %s. Training goes on; what could not be logged is tried again.", self._service, reason)
+            told = "%s: %s. Training goes on; what could not be logged is tried again."
+            log.warning(told, self._service, reason_of(error))
             self._told = True
+
+
+def reason_of(error: Exception) -> str:
+    """One line: what the system or the database said, where it is behind the error, or else the error itself."""
+    reason: BaseException = error
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (OSError, sqlite3.Error)):
+            reason = cause
+        cause = cause.__cause__ or cause.__context__
+    return str(reason).strip().partition("\n")[0] or type(reason).__name__

@@ -85,7 +85,7 @@ def draw(
     part = slice(round(span[0] * fs), min(round(span[1] * fs) + 1, signal.shape[1]))
     x = np.arange(part.start, part.stop) / fs * MM_PER_SECOND
     y = level + MM_PER_MV * signal[index, part]
-    axes.plot(x, y, color=INK, linewidth=0.7, zorder=3, gid=lead)
+    axes.plot(x, y, color=INK, linewidth=0.7, zorder=3, gid=lead, clip_on=False)
     axes.text(x[0] + 1.0, level + ROW_MM * 0.36, lead, fontsize=8, weight="bold", zorder=4)
     if span[0] > 0:
         axes.plot([x[0]] * 2, [level - 2.5, level + 2.5], color=INK, linewidth=0.6, zorder=3)

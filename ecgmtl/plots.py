@@ -89,8 +89,9 @@ def reliability_panels(
     rows = -(-max(shown, 1) // columns)
     figure = new_figure(3.1 * columns, 3.3 * rows)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for panel in panels[shown:]:
-        panel.set_axis_off()
+    for place, panel in enumerate(panels):
+        panel.tick_params(labelbottom=place + columns >= shown)  # the lowest of each column
+        panel.set_visible(place < shown)
     for place, panel in enumerate(panels[:shown]):
         held = np.log1p(n_records[place]) / np.log1p(max(n_records[place].max(), 1))
         middles = (np.arange(len(held)) + 0.5) / len(held)

@@ -30,18 +30,27 @@ HEADLINE = {
 """What the headline figures are called for people, in their order."""
 
 FIGURES = {
-    "rmse_mv": "RMSE mV",
-    "mae_mv": "MAE mV",
-    "pearson_r": "Pearson r",
-    "prd_percent": "PRD %",
-    "snr_db": "SNR dB",
+    "rmse_mv": ("RMSE mV", 4),
+    "mae_mv": ("MAE mV", 4),
+    "pearson_r": ("Pearson r", 3),
+    "prd_percent": ("PRD %", 1),
+    "snr_db": ("SNR dB", 2),
 }
+"""Titles and decimals of the figures of a reconstruction."""
+
+FITTED = (
+    "\nThresholds and calibration were fitted on whole records of the validation split; "
+    "on that split itself the figures that depend on them flatter."
+)
 NOTES = """
-Thresholds and calibration come from the validation split, fitted on whole records. By record: means over records of how
-the predicted set meets the true one; where both are empty a record counts 1, where one is, 0. One-error: share of the
-records with a label whose highest probability is on none of theirs. Fmax: one threshold for all labels, precision over
-records with a prediction, recall over records with a label. ECE: bins of equal width, mean over records of the distance
-between mean probability and observed share."""
+- By record: means over records of how the predicted set meets the true one; where both are empty a record counts 1,
+  where one is, 0.
+- One-error: share of the records with a label whose highest probability is on none of theirs.
+- Fmax: one threshold for all labels; precision over records with a prediction, recall over records with a label.
+- ECE: 15 bins of equal width; mean over records of the distance between mean probability and observed share.
+- Intervals: patients are drawn again with replacement, each with all of their records; percentiles, for macro AUPRC
+  mirrored, because resampling pushes it up. Those of labels with fewer than 20 positives are rather too narrow.
+- PRD and SNR: the error against the variance of the hidden samples, pooled over records."""
 
 
 def render(
@@ -78,7 +87,7 @@ def notes_on(report: ClassificationReport) -> list[str]:
             f"positive or no negative record here)."
         )
     frequent = int((report.labels["n_positive"] >= FREQUENT).sum())
-    return [*notes, f"\n{frequent} of {len(report.labels)} labels have at least {FREQUENT} positives."]
+    return [*notes, FITTED, f"\n{frequent} of {len(report.labels)} labels have at least {FREQUENT} positives."]
 
 
 def label_table(labels: pd.DataFrame) -> str:
@@ -98,19 +107,20 @@ def reconstruction_tables(report: ReconstructionReport) -> str:
     pools = {"all, 8 independent leads": pd.Series(asdict(report.overall))}
     pools |= {str(name): row for name, row in report.by_group.iterrows()}
     pools |= {f"lead {name}": row for name, row in report.by_lead.iterrows()}
-    rows = [(name, f"{row['n_samples']:.0f}", *(number(row[key]) for key in FIGURES)) for name, row in pools.items()]
-    table = markdown(("pool", "hidden samples", *FIGURES.values()), rows)
+    rows = [
+        (name, f"{row['n_samples']:.0f}", *(number(row[key], places) for key, (_, places) in FIGURES.items()))
+        for name, row in pools.items()
+    ]
+    table = markdown(("pool", "hidden samples", *(title for title, _ in FIGURES.values())), rows)
     return (
         f"Hidden are {blocks}, and {masking.leads:.0%} of the leads; visible samples do not count. "
         f"A PRD of 100 % is what drawing the mean gives.\n\n{table}"
     )
 
 
-def number(value: float) -> str:
-    """Four significant digits below 1, fewer above; a dash for what is not defined."""
-    if not math.isfinite(value):
-        return "–"
-    return f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"
+def number(value: float, places: int = 4) -> str:
+    """With so many decimals; a dash for what is not defined."""
+    return f"{value:.{places}f}" if math.isfinite(value) else "–"
 
 
 def span(estimate: Estimate) -> str:

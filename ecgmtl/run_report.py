@@ -11,9 +11,9 @@ from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data import Split
 from ecgmtl.evaluate import evaluate
 from ecgmtl.export import ExportError
-from ecgmtl.model_card import ModelCard, render_model_card
+from ecgmtl.model_card import render_model_card
 from ecgmtl.protocols import find_protocol
-from ecgmtl.report import Evaluation, write_evaluation
+from ecgmtl.report import write_evaluation
 from ecgmtl.run_folder import RunFolder
 from ecgmtl.tracking import Tracker
 from ecgmtl.training_plot import training_curves
@@ -31,8 +31,8 @@ def report_run(stored: Checkpoint, validation: Split, folder: RunFolder, tracker
     curves = folder.path / "training.png"
     training_curves(folder.read_history()).savefig(curves, dpi=110)
     card = folder.path / "model_card.md"
-    card.write_text(describe(stored, evaluation, folder))
     summary = evaluation.summary()
+    card.write_text(render_model_card(stored, summary, folder.path.name, folder.data.name), encoding="utf-8")
     log_evaluation(tracker, summary, folder.path / "validation", "validation")
     for path in (curves, card):
         tracker.log_artifact(path)
@@ -58,7 +58,3 @@ def log_classifier(stored: Checkpoint, split: Split, tracker: Tracker, summary: 
             log.warning("The model was not logged to MLflow: %s", error)
             return
         tracker.log_model(model, "classifier", {"macro_auroc": summary["macro_auroc"]})
-
-
-def describe(stored: Checkpoint, evaluation: Evaluation, folder: RunFolder) -> str:
-    return str(evaluation.summary())

@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+from ecgmtl.outbox import reason_of
+
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # loading a model never runs code from it
@@ -54,8 +56,8 @@ def import_mlflow() -> ModuleType:
         os.environ.setdefault(name, value)
     import mlflow
 
-    # their tracebacks say at length what the tracker says in a line
-    for name in ("mlflow.store", "mlflow.system_metrics", "mlflow.tracking", "alembic"):
+    # they say at length and at every call what the tracker says once in a line
+    for name in ("mlflow.store", "mlflow.system_metrics", "mlflow.tracking", "alembic", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return mlflow
 
@@ -73,14 +75,14 @@ def refuse_old_store() -> None:
 
 def unusable(uri: str, error: Exception) -> TrackingError:
     """What to tell of a store that does not work before training has begun."""
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    reason = without_password(reason_of(error)).rstrip(".")
     remedy = "Start the server" if uri.startswith("http") else "Mend or move it"
     other = "set MLFLOW_TRACKING_URI to another store, or train with --no-track"
     return TrackingError(f"{without_password(uri)}: runs cannot be logged here ({reason}). {remedy}, {other}.")
 
 
 def without_password(uri: str) -> str:
-    return re.sub(r"//[^@/]*@", "//", uri)
+    return re.sub(r"//[^@/\s]*@", "//", uri)
 
 
 def find_experiment(client: Any, name: str) -> str:

@@ -22,7 +22,10 @@ from ecgmtl.run_store import (
     unusable,
 )
 
-__all__ = ["NoTracker", "Tracker", "TrackingError", "open_tracker"]
+__all__ = ["EXPERIMENT", "NoTracker", "Tracker", "TrackingError", "open_tracker"]
+
+EXPERIMENT = "ecgmtl"
+"""Where all runs are found in MLflow."""
 
 
 @runtime_checkable

@@ -33,9 +33,7 @@ def training_curves(history: Sequence[Line]) -> Figure:
         panel.set_ylabel(title, fontsize=9)
         panel.grid(alpha=0.3)
         shade_stages(panel, history)
-    for place, (first, _, stage) in enumerate(stages(history)):
-        height = 1.02 if place % 2 == 0 else 1.13  # names of short stages would run into each other
-        panels[0].text(first, height, stage, transform=panels[0].get_xaxis_transform(), fontsize=9)
+    name_stages(panels[0], history)
     panels[-1].set_xlabel("epoch, counted over all stages")
     return figure
 
@@ -65,7 +63,17 @@ def stages(history: Sequence[Line]) -> list[tuple[float, float, str]]:
     """Where each stage begins and ends, and its name."""
     names = [str(line["stage"]) for line in history]
     starts = [i for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
-    return [(a + 0.5, b + 0.5, names[a]) for a, b in zip(starts, [*starts[1:], len(names)], strict=True)]
+    ends = [*starts[1:], len(names)]
+    return [(a + 0.5, b + 0.5, names[a]) for a, b in zip(starts, ends, strict=False)]
+
+
+def name_stages(panel: Axes, history: Sequence[Line]) -> None:
+    """Each stage's name above its beginning; in two rows where short stages' names would run into each other."""
+    found = stages(history)
+    crowded = any(last - first < 0.12 * len(history) for first, last, _ in found[:-1])
+    for place, (first, _, stage) in enumerate(found):
+        height = 1.13 if crowded and place % 2 else 1.02
+        panel.text(first, height, stage, transform=panel.get_xaxis_transform(), fontsize=9)
 
 
 def shade_stages(panel: Axes, history: Sequence[Line]) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn import metrics as sk
 
-from ecgmtl.bootstrap import bootstrap, draw_weights, interval
+from ecgmtl.bootstrap import bootstrap, draw_weights, interval, mirrored_interval
 from ecgmtl.decision_metrics import FMAX_THRESHOLDS, fmax, label_figures, one_error, record_figures
 from ecgmtl.metrics import (
     auroc,
@@ -310,3 +310,10 @@ def test_turning_scores_round_turns_auroc_round(rows):
     scores = np.array([[score] for score, _ in rows])
     labels = np.array([[label] for _, label in rows])
     np.testing.assert_allclose(auroc(-scores, labels), 1 - auroc(scores, labels), atol=1e-12)
+
+
+def test_the_mirrored_interval_turns_the_percentiles_round_the_value():
+    # percentiles .5 and .9 round a value of .6: .3 and .7; round .4, which they leave out: -.1 and .3, widened to .4
+    draws = np.array([0.5, 0.7, 0.9])
+    assert mirrored_interval(0.6, draws, level=1.0) == pytest.approx((0.3, 0.7))
+    assert mirrored_interval(0.4, draws, level=1.0) == pytest.approx((-0.1, 0.4))

@@ -1,0 +1,165 @@
+"""The main job from end to end on a few artificial ECGs: prepare, train, kill, resume, evaluate, predict, export."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from data_prep.prepare import prepare
+from data_prep.preprocess import Preprocess
+from data_prep.synthetic import write_ptbxl
+from ecgmtl import checkpoint
+
+SMALL = [
+    "--set", "encoder.widths=[8, 16, 16]", "--set", "decoder.width=16",
+    "--set", "stages.0.epochs=2", "--set", "stages.1.epochs=3", "--set", "stages.2.epochs=1",
+    "--set", "stages.0.batch_size=16", "--set", "stages.1.batch_size=16", "--set", "stages.2.batch_size=16",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A working folder with artificial records and their prepared folder in it."""
+    place = tmp_path_factory.mktemp("work")
+    write_ptbxl(place / "records", 120, seed=0)
+    prepare(place / "records", place / "store", Preprocess(), "superdiagnostic")
+    return place
+
+
+def start(folder, *arguments, **options):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [sys.executable, "-m", "ecgmtl.cli", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=environment, **pipes, **options)
+
+
+def ecgmtl(folder, *arguments, code=0):
+    process = start(folder, *arguments)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, f"{out}\n{err}"
+    return out + err
+
+
+@pytest.fixture(scope="session")
+def trained(folder):
+    """A run of all three stages, never interrupted."""
+    ecgmtl(folder, "train", "--data", "store", "--out", "runs/whole", "--no-track", *SMALL)
+    return folder / "runs/whole/model.safetensors"
+
+
+def test_a_run_writes_its_model_and_reports(trained):
+    names = {path.name for path in trained.parent.iterdir()}
+    assert {"model.safetensors", "config.yaml", "history.jsonl", "model_card.md", "training.png"} <= names
+    history = [json.loads(line) for line in (trained.parent / "history.jsonl").read_text().splitlines()]
+    assert [line["stage"] for line in history] == ["pretrain"] * 2 + ["joint"] * 3 + ["decay"]
+    figures = json.loads((trained.parent / "validation/metrics.json").read_text())
+    assert figures
+
+
+def wait_for_epoch(run, epoch):
+    history = run / "history.jsonl"
+    deadline = time.monotonic() + 120
+    while not history.is_file() or len(history.read_text().splitlines()) < epoch:
+        assert time.monotonic() < deadline, "no epoch was finished in two minutes"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interrupted_run_resumes_bit_for_bit(folder, trained, how, code, tmp_path):
+    run = tmp_path / "runs/cut"
+    process = start(folder, "train", "--data", "store", "--out", run, "--no-track", *SMALL)
+    wait_for_epoch(run, 3)
+    process.send_signal(how)
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == code
+    if code > 0:
+        assert f"ecgmtl train --resume {run}" in err
+    assert not (run / "model.safetensors").exists()
+    ecgmtl(folder, "train", "--resume", run, "--no-track")
+    whole, resumed = (checkpoint.load(path).model.state_dict() for path in (trained, run / "model.safetensors"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["epoch"]) for line in lines] == [
+        ("pretrain", 0), ("pretrain", 1), ("joint", 0), ("joint", 1), ("joint", 2), ("decay", 0)
+    ]  # fmt: skip
+
+
+def test_an_earlier_stage_is_taken_from_its_checkpoint(folder, trained):
+    told = ecgmtl(folder, "train", "--data", "store", "--out", "runs/again", "--stage", "joint", "--no-track", *SMALL)
+    assert "stage pretrain: taken from runs/whole/stages/0-pretrain/model.safetensors" in told
+    assert "stage joint: taken from" in told
+
+
+def test_other_settings_train_anew(folder, trained):
+    told = ecgmtl(
+        folder, "train", "--data", "store", "--out", "runs/seed1", "--stage", "pretrain", "--no-track", *SMALL,
+        "--set", "seed=1",
+    )  # fmt: skip
+    assert "taken from" not in told
+
+
+def test_evaluate_measures_the_test_split(folder, trained):
+    told = ecgmtl(folder, "evaluate", trained, "--data", "store", "--split", "test", "--out", "report")
+    assert "AUROC" in told
+    assert (folder / "report/reconstruction.png").stat().st_size > 10_000
+
+
+def test_predict_goes_on_after_a_bad_file(folder, trained):
+    bad = folder / "bad.hea"
+    bad.write_text("bad 12 100 1000\nbad.dat 16 1000/mV 16 0 0 0 0 I\n")
+    good = sorted((folder / "records/records100/00000").glob("0000[1-5]_lr.hea"))
+    told = ecgmtl(folder, "predict", trained, *good[:2], bad, *good[2:], "--out", "p.csv", code=3)
+    assert "bad.hea" in told
+    rows = (folder / "p.csv").read_text().splitlines()
+    assert [row.split(",")[1] for row in rows[1:]] == ["ok", "ok", "failed", "ok", "ok", "ok"]
+
+
+def test_an_exported_classifier_predicts_the_same(folder, trained):
+    ecgmtl(folder, "export", trained, "--to", "onnx", "--out", "c.onnx", "--data", "store")
+    files = sorted((folder / "records/records100/00000").glob("0001?_lr.hea"))
+    for model, out in ((trained, "a.jsonl"), ("c.onnx", "b.jsonl")):
+        ecgmtl(folder, "predict", model, *files, "--out", out)
+    a, b = ([json.loads(line) for line in (folder / name).read_text().splitlines()] for name in ("a.jsonl", "b.jsonl"))
+    labels = [key for key in a[0] if key.startswith("calibrated_")]
+    np.testing.assert_allclose(*([[row[key] for key in labels] for row in rows] for rows in (a, b)), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_tracked_run_is_found_in_mlflow(folder, trained):
+    ecgmtl(folder, "train", "--data", "store", "--out", "runs/tracked", *SMALL, "--set", "seed=3")
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("ecgmtl").experiment_id])
+    parent = next(run for run in runs if run.info.run_name == "tracked")
+    assert {run.info.run_name for run in runs} == {"tracked", "pretrain", "joint", "decay"}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert "final validation/macro_auroc" in parent.data.metrics
+    assert parent.data.params["stages.1.weighting.kind"] == "uncertainty"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["train", "--set", "sed=1"], 1, "sed"),
+        (["train", "--data", "store", "--stage", "jiont"], 1, "pretrain, joint, decay"),
+        (["train", "--data", "nowhere"], 1, "nowhere"),
+        (["train", "--data", "store", "--set", "preprocess.fs=500"], 1, "prepare it again, or set preprocess.fs=100"),
+        (["train", "--resume", "nowhere"], 1, "run.json"),
+        (["data", "prepare", "nowhere", "out"], 1, "nowhere"),
+        (["data", "prepare", "records", "store2", "--labels", "superdiagnostik"], 1, "superdiagnostic"),
+        (["evaluate", "nothing.safetensors", "--data", "store"], 1, "nothing.safetensors"),
+        (["predict", "nothing.onnx", "x.hea"], 1, "nothing.onnx"),
+        (["frobnicate"], 2, "frobnicate"),
+    ],
+)
+def test_a_bad_call_is_answered_by_a_sentence(folder, arguments, code, said):
+    told = ecgmtl(folder, *arguments, code=code)
+    assert said in told
+    assert "Traceback" not in told

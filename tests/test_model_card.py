@@ -1,0 +1,55 @@
+from dataclasses import replace
+
+import pytest
+
+from ecgmtl.model_card import Figure, Label, ModelCard, TrainingData, render_model_card
+
+CARD = ModelCard(
+    name="quick",
+    version="0.1.0",
+    architecture="cnn encoder, 0.9 M parameters",
+    file="model.safetensors",
+    label_set="superdiagnostic",
+    labels=(Label(name="NORM", threshold=0.41, slope=1.2, intercept=-0.3), Label(name="A|B", threshold=0.5)),
+    data=TrainingData(name="PTB-XL 1.0.3", sha256="ab" * 32, n_records={"train": 17418, "validation": 2183}),
+    stages=("pretrain: reconstruction, 20 epochs", "joint: both, uncertainty weighting"),
+    figures=(Figure(name="macro AUROC", value=0.9254, low=0.918, high=0.931), Figure(name="RMSE (mV)", value=0.05)),
+    figures_on="test split, 2198 records",
+    leads=("I", "II"),
+    fs=100,
+    seconds=10.0,
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "**Not a medical device.**",
+        "17418 train, 2183 validation records; SHA-256 `" + "ab" * 32 + "`",
+        "CC BY 4.0",
+        "1. pretrain: reconstruction, 20 epochs\n2. joint: both, uncertainty weighting\n",
+        "| macro AUROC | 0.925 | 0.918 to 0.931 |\n| RMSE (mV) | 0.050 | – |",
+        "| NORM | 0.410 | 1.200 | -0.300 |",
+        "2 leads (I, II) in millivolts, 10 s at 100 Hz",
+        "ecgmtl predict model.safetensors PATH...",
+    ],
+)
+def test_the_card_says(text):
+    assert text in render_model_card(CARD)
+
+
+def test_only_ptbxl_gets_its_licence_and_artificial_ecgs_a_warning():
+    other = render_model_card(replace(CARD, data=replace(CARD.data, name="our ward")))
+    assert "CC BY" not in other
+    assert "See the data's own licence" in other
+    artificial = render_model_card(replace(CARD, data=replace(CARD.data, name="synthetic ECGs")))
+    assert "means nothing" in artificial
+
+
+def test_a_label_cannot_break_its_table():
+    lines = [line for line in render_model_card(CARD).splitlines() if "A\\|B" in line]
+    assert [line.replace("\\|", "").count("|") for line in lines] == [5]
+
+
+def test_without_figures_the_card_says_how_to_get_them():
+    assert "`ecgmtl evaluate`" in render_model_card(replace(CARD, figures=()))

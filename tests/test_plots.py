@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from ecgmtl.paper import save_figure
+from ecgmtl.plots import COLOURS, GREY, MAX_PANELS, ranking_curves, reliability_panels
+from ecgmtl.training_plot import stages, training_curves
+
+LINE = (np.array([0.0, 0.5, 1.0]), np.array([0.0, 0.8, 1.0]))
+HISTORY = [
+    {"stage": "pretrain", "epoch": 0, "train/loss.reconstruction": 0.9, "validation/rmse_mv": 0.2},
+    {"stage": "pretrain", "epoch": 1, "train/loss.reconstruction": 0.7, "validation/rmse_mv": 0.1},
+    {
+        "stage": "joint",
+        "epoch": 0,
+        "train/loss.reconstruction": 0.6,
+        "train/loss.classification": 0.5,
+        "train/weight.classification": 1.2,
+        "validation/macro_auroc": 0.8,
+        "validation/rmse_mv": 0.1,
+    },
+]
+
+
+def rankings(n_labels):
+    names = [f"L{i}" for i in range(n_labels)]
+    return ranking_curves(dict.fromkeys(names, LINE), dict.fromkeys(names, LINE), dict.fromkeys(names, (0.75, 0.5)))
+
+
+def test_every_label_has_both_curves_and_its_figures_in_the_legend():
+    left, right = rankings(3).axes
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["L0  0.750", "L1  0.750", "L2  0.750"]
+    assert right.get_legend().get_texts()[0].get_text() == "L0  0.500"
+
+
+def test_rarer_labels_are_grey_and_counted_in_the_legend():
+    left = rankings(20).axes[0]
+    texts = [text.get_text() for text in left.get_legend().get_texts()]
+    assert len(texts) == len(COLOURS) + 1
+    assert texts[-1] == "12 rarer labels"
+    assert sum(line.get_color() == GREY and len(line.get_xdata()) == 3 for line in left.lines) == 12
+
+
+@pytest.mark.parametrize("n_labels", [0, 1, 5, 30])
+def test_reliability_shows_at_most_twelve_labels(n_labels, tmp_path):
+    names = [f"L{i}" for i in range(n_labels)]
+    figure = reliability_panels(
+        names, [LINE] * n_labels, [LINE] * n_labels, np.ones((n_labels, 15), int), [0.1] * n_labels
+    )
+    assert sum(axes.get_visible() for axes in figure.axes) == min(n_labels, MAX_PANELS)
+    save_figure(figure, tmp_path / "reliability.png", 50)
+
+
+def test_training_curves_have_a_panel_a_kind_of_figure():
+    figure = training_curves(HISTORY)
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "loss",
+        "weight of the task",
+        "macro AUROC",
+        "RMSE of hidden samples, mV",
+    ]
+    line = figure.axes[0].lines[1]
+    assert line.get_label() == "reconstruction, train"
+    np.testing.assert_array_equal(line.get_ydata(), [0.9, 0.7, 0.6])
+
+
+def test_stages_are_marked_where_they_begin():
+    assert stages(HISTORY) == [(0.5, 2.5, "pretrain"), (2.5, 3.5, "joint")]
+    assert {text.get_text() for text in training_curves(HISTORY).axes[0].texts} == {"pretrain", "joint"}
+
+
+@pytest.mark.parametrize("history", [[], HISTORY[:1]])
+def test_a_history_of_nothing_or_of_one_epoch_is_drawn(history, tmp_path):
+    save_figure(training_curves(history), tmp_path / "training.png", 50)
+    assert (tmp_path / "training.png").stat().st_size > 0
+
+
+def test_figures_are_saved_without_a_screen_and_without_pyplot(tmp_path):
+    save_figure(rankings(2), tmp_path / "roc_pr.png", 50)
+    assert (tmp_path / "roc_pr.png").read_bytes().startswith(b"\x89PNG")
