@@ -27,7 +27,7 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Wave:
-    """A bump of the heart vector: its centre in seconds after the R peak, its standard deviation, its direction in mV."""
+    """A bump of the heart vector: centre in seconds after the R peak, standard deviation, direction in mV."""
 
     at: float
     width: float
@@ -204,7 +204,9 @@ def fibrillation(statements: list[str], time: np.ndarray, rng: np.random.Generat
     """The atria's waves of five to eight a second, in place of P: (time, 3) mV."""
     if "AFIB" not in statements:
         return np.zeros((len(time), 3))
-    phase = 2 * np.pi * np.cumsum(np.full(len(time), time[1]) * (rng.uniform(5, 8) + 0.6 * np.sin(2 * np.pi * 0.4 * time)))
+    phase = (
+        2 * np.pi * np.cumsum(np.full(len(time), time[1]) * (rng.uniform(5, 8) + 0.6 * np.sin(2 * np.pi * 0.4 * time)))
+    )
     direction = rng.uniform(0.5, 1.3) * np.array([0.01, 0.05, -0.06])
     return (np.sin(phase) + 0.4 * np.sin(2 * phase))[:, None] * direction
 

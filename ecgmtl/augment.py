@@ -62,7 +62,7 @@ def blend(batch: Batch, alpha: float, generator: torch.Generator) -> Batch:
     share = beta_quantiles(alpha).to(device)[drawn]
     partner = torch.randperm(size, generator=generator, device=device)
 
-    def mix(values: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch *rest"]:
+    def mix(values: Tensor) -> Tensor:
         part = share.view(size, *[1] * (values.dim() - 1))
         return part * values + (1 - part) * values[partner]
 

@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import Field
+
 from data_prep.leads import STANDARD_LEADS
 from data_prep.preprocess import Preprocess
 from ecgmtl.calibration import Calibration
@@ -24,7 +26,7 @@ class Card(Settings):
     lead_mean: tuple[float, ...] = ()
     """mV, over the training split; the exported graph subtracts it itself."""
     lead_std: tuple[float, ...] = ()
-    provenance: dict[str, str] = {}
+    provenance: dict[str, str] = Field(default_factory=dict)
 
     def to_json(self) -> str:
         tree = self.model_dump(mode="json") | {"preprocess": asdict(self.preprocess)}

@@ -1,7 +1,7 @@
 """A trained model in one file, which alone suffices to predict; and the state of a training that can go on.
 
-A model is a safetensors file: weights as plain numbers, all else as JSON in its metadata, so that loading one never runs
-code. A training state is a torch file, read with weights_only, which holds no code either.
+A model is a safetensors file: weights as plain numbers, all else as JSON in its metadata, so that loading one never
+runs code. A training state is a torch file, read with weights_only, which holds no code either.
 """
 
 import json

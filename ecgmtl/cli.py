@@ -76,8 +76,8 @@ def prepare(
     with spoken_errors(lambda: "stopped; the same command goes on where it was."), progress_bar("preparing") as bar:
         from dataclasses import replace
 
-        from data_prep.preprocess import Preprocess
         from data_prep.prepare import prepare as prepare_store
+        from data_prep.preprocess import Preprocess
 
         preprocess = replace(Preprocess(), fs=fs)
         if config is not None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import typer
@@ -71,10 +71,14 @@ def predict_to(model: str, paths: list[str], out: Path | None, options: ReadOpti
 @contextmanager
 def table(predictor: Predictor, out: Path | None) -> Iterator[Write]:
     if out is None:
-        yield lambda rows: None
+        yield forget
         return
     with open_predictions(out, predictor.card.label_names) as write:
         yield write
+
+
+def forget(_rows: list[dict[str, Any]]) -> None:
+    """Where no table is asked for."""
 
 
 def line_of(result: Prediction) -> str:

@@ -1,9 +1,11 @@
-"""The classifier alone, as ONNX, as a torch program or as an MLflow model; compared with its checkpoint before it is kept."""
+"""The classifier alone, as ONNX, torch program or MLflow model; compared with its checkpoint before it is kept."""
 
+import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,8 +67,7 @@ def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "recor
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
             beside = Path(folder) / f"classifier{suffix}"
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the exporters of torch and MLflow warn of their own deprecations
+            with quiet():
                 write(stored, beside)
                 difference = compare(stored, beside, signals)
             shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
@@ -75,6 +76,22 @@ def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "recor
         raise ExportError(f"{out}: cannot be written: {error.strerror}.") from error
     files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
     return ExportReport(out, sum(path.stat().st_size for path in files), difference, len(signals))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the exporters' warnings of their own deprecations and of packages that we do not need."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "mlflow")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def compare(stored: Checkpoint, path: Path, signals: Float[Tensor, "record lead time"]) -> float:
@@ -117,6 +134,8 @@ def write_onnx(stored: Checkpoint, path: Path) -> None:
         dynamo=True,
         verbose=False,
     )
+    if program is None:
+        raise ExportError(f"{path.name}: the exporter gave no program.")
     proto = program.model_proto
     onnx.helper.set_model_props(proto, {"ecgmtl": card_of(stored).to_json()})
     onnx.save(proto, path)
@@ -150,6 +169,7 @@ def write_mlflow(stored: Checkpoint, path: Path) -> None:
         input_example=example(stored).numpy(),
         metadata={"ecgmtl": card_of(stored).to_json()},
         serialization_format="pt2",
+        pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "mlflow", "numpy"],
     )
 
 

@@ -11,7 +11,7 @@ from ecgmtl.model import Batch, MultiTaskModel, Output
 
 
 def reconstruction(model: MultiTaskModel, output: Output, batch: Batch) -> Float[Tensor, ""]:
-    """Mean squared error over the scored samples of the 8 independent leads, in standardised units; 0 if there are none."""
+    """Mean squared error over the scored samples of the 8 independent leads, in standardised units; 0 without any."""
     if output.reconstruction is None or batch.scored is None:
         raise ValueError("the reconstruction loss needs a reconstruction, and which samples are scored")
     error = output.reconstruction - model.standardise.basis(batch.signals)

@@ -10,7 +10,7 @@ from ecgmtl.settings import Settings
 
 
 class MaskingSettings(Settings):
-    """Blocks of time are hidden in all leads at once, and whole leads for the whole time, over the 8 independent leads."""
+    """Blocks of time are hidden in all leads at once, and whole leads throughout, over the 8 independent leads."""
 
     share: float = Field(1.0, ge=0, le=1)
     """Of a batch's records, how many have anything hidden; the others are seen whole."""
@@ -18,7 +18,7 @@ class MaskingSettings(Settings):
     """Share of the time that is hidden."""
     block_seconds: PositiveFloat = 0.4
     """Length of one hidden block, in seconds."""
-    leads: float = Field(0.3, ge=0, lt=1)
+    leads: float = Field(0.2, ge=0, lt=1)
     """Share of the independent leads that are hidden; at least one stays visible."""
     visible: float = Field(0.0, ge=0, le=1)
     """What a visible sample counts in the loss; a hidden one counts 1."""
@@ -47,6 +47,6 @@ def draw_hidden(
     times = blocks.gather(1, place)
 
     order = uniform(batch, N_BASIS)
-    leads = (order < settings.leads) & (order > order.amin(dim=1, keepdim=True))
+    leads = (order < settings.leads) & (order < order.amax(dim=1, keepdim=True))
     chosen = uniform(batch, 1, 1) < settings.share
     return (times[:, None, :] | leads[:, :, None]) & chosen

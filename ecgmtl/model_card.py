@@ -85,7 +85,7 @@ def render_model_card(card: ModelCard) -> str:
 
 
 INTENDED_USE = """\
-Research on 12-lead ECGs: comparing methods of learning, sorting records before a physician reads them in a study,
+Research on 12-lead ECGs: comparing methods of learning, exploring collections of records,
 teaching. It was neither made nor tested for diagnosis, triage, monitoring or any other clinical decision, and no
 authority has cleared it."""
 
@@ -100,8 +100,8 @@ LIMITS = """\
 def what_it_is(card: ModelCard) -> str:
     origin = f" and code `{card.code}`" if card.code else ""
     return (
-        f"A network with one shared encoder, trained to redraw hidden parts of an ECG and to read from it the label set "
-        f"`{card.label_set}`: {card.architecture}. Made by ecgmtl {card.version}{origin}."
+        "A network with one shared encoder, trained to redraw hidden parts of an ECG and to read from it the label "
+        f"set `{card.label_set}`: {card.architecture}. Made by ecgmtl {card.version}{origin}."
     )
 
 
@@ -143,9 +143,8 @@ def training(card: ModelCard) -> str:
 
 
 def how_to_run(card: ModelCard) -> str:
-    command = f"ecgmtl predict {card.file} PATH... --out predictions.csv"
     return (
-        f"```\npip install ecgmtl=={card.version}\n{command}\n```\n\n"
+        f"```\necgmtl predict {card.file} PATH... --out predictions.csv\n```\n\n"
         "PATH is a file, a folder or a pattern of WFDB, `.npz` or `.csv` records. The output has a row a record, with "
         "each label's probability and decision, the error of the reconstruction, and warnings."
     )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
@@ -42,9 +42,9 @@ class OptimiserSettings(Settings):
 def build_optimiser(
     parameters: Iterable[nn.Parameter], weighting: Weighting, settings: OptimiserSettings
 ) -> torch.optim.AdamW:
-    """Three groups: matrices, other parameters of the network (no decay), the weighting's own (no decay, fixed rate)."""
+    """Three groups: matrices, the network's other parameters (no decay), the weighting's own (no decay, fixed rate)."""
     learnt = [parameter for parameter in parameters if parameter.requires_grad]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in learnt if p.dim() > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in learnt if p.dim() <= 1]},
         {"params": list(weighting.parameters()), "lr": WEIGHTING_LR},
@@ -74,7 +74,7 @@ class WeightAverage:
         self.n_updates += 1
         now = model.state_dict()
         floats = [name for name, value in self.mean.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.mean[n] for n in floats], [now[n] for n in floats], 1 - decay)  # noqa: SLF001
+        torch._foreach_lerp_([self.mean[n] for n in floats], [now[n] for n in floats], 1 - decay)
         for name in self.mean.keys() - set(floats):
             self.mean[name].copy_(now[name])
 

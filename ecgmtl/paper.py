@@ -93,7 +93,9 @@ def draw(
         where = hidden[index, part]
         over = np.where(where, level + MM_PER_MV * reconstruction[index, part], np.nan)
         axes.plot(x, over, color=REDRAWN, linewidth=0.9, zorder=5)
-        axes.fill_between(x, level - ROW_MM / 2, level + ROW_MM / 2, where=where, color=HIDDEN, alpha=0.4, lw=0, zorder=1)
+        axes.fill_between(
+            x, level - ROW_MM / 2, level + ROW_MM / 2, where=where, color=HIDDEN, alpha=0.4, lw=0, zorder=1
+        )
 
 
 def calibration_pulse(axes: Axes, level: float) -> None:

@@ -19,7 +19,9 @@ class Predictor(Protocol):
     def logits(self, signals: Float32[np.ndarray, "batch lead time"]) -> Float32[np.ndarray, "batch label"]:
         """From the 12 leads in mV."""
 
-    def reconstruction_rmse(self, signals: Float32[np.ndarray, "batch lead time"]) -> Float32[np.ndarray, " batch"] | None:
+    def reconstruction_rmse(
+        self, signals: Float32[np.ndarray, "batch lead time"]
+    ) -> Float32[np.ndarray, " batch"] | None:
         """How far the redrawn hidden samples lie from the recorded ones, in mV; None without a decoder."""
 
 
@@ -49,4 +51,6 @@ def load_predictor(model: str) -> Predictor:
         return torch_predictors.load_mlflow(model)
     if path.suffix == ".safetensors":
         return torch_predictors.CheckpointPredictor(path)
-    raise PredictorError(f"{model}: should be .safetensors, .onnx, .pt2, an MLflow folder or URI; found '{path.suffix}'.")
+    raise PredictorError(
+        f"{model}: should be .safetensors, .onnx, .pt2, an MLflow folder or URI; found '{path.suffix}'."
+    )

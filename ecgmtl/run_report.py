@@ -1,4 +1,4 @@
-"""The report on a finished run: figures and plots on the validation split, the course of training, the model for MLflow."""
+"""The report on a finished run: validation figures and plots, the course of training, the model for MLflow."""
 
 import logging
 import tempfile
@@ -6,15 +6,16 @@ from pathlib import Path
 
 import torch
 
-from ecgmtl import export
+from data_prep.leads import STANDARD_LEADS
+from ecgmtl import __version__, export
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data import Split
 from ecgmtl.evaluate import evaluate
 from ecgmtl.export import ExportError
-from ecgmtl.model_card import render_model_card
+from ecgmtl.model_card import Figure, Label, ModelCard, TrainingData, render_model_card
 from ecgmtl.protocols import find_protocol
 from ecgmtl.report import write_evaluation
-from ecgmtl.run_folder import RunFolder
+from ecgmtl.run_folder import MODEL, RunFolder
 from ecgmtl.tracking import Tracker
 from ecgmtl.training_plot import training_curves
 
@@ -24,7 +25,9 @@ N_COMPARED = 64
 """Validation records on which the exported classifier is compared with the checkpoint."""
 
 
-def report_run(stored: Checkpoint, validation: Split, folder: RunFolder, tracker: Tracker) -> dict[str, float]:
+def report_run(
+    stored: Checkpoint, train: Split, validation: Split, folder: RunFolder, tracker: Tracker
+) -> dict[str, float]:
     """Write the report into the run's folder and hand it to the tracker; give the headline figures."""
     evaluation = evaluate(stored, validation, find_protocol("whole"))
     write_evaluation(evaluation, folder.path / "validation", f"{folder.path.name} on the validation split")
@@ -32,7 +35,7 @@ def report_run(stored: Checkpoint, validation: Split, folder: RunFolder, tracker
     training_curves(folder.read_history()).savefig(curves, dpi=110)
     card = folder.path / "model_card.md"
     summary = evaluation.summary()
-    card.write_text(render_model_card(stored, summary, folder.path.name, folder.data.name), encoding="utf-8")
+    card.write_text(render_model_card(describe(stored, summary, (train, validation), folder)), encoding="utf-8")
     log_evaluation(tracker, summary, folder.path / "validation", "validation")
     for path in (curves, card):
         tracker.log_artifact(path)
@@ -58,3 +61,37 @@ def log_classifier(stored: Checkpoint, split: Split, tracker: Tracker, summary: 
             log.warning("The model was not logged to MLflow: %s", error)
             return
         tracker.log_model(model, "classifier", {"macro_auroc": summary["macro_auroc"]})
+
+
+def describe(
+    stored: Checkpoint, summary: dict[str, float], splits: tuple[Split, Split], folder: RunFolder
+) -> ModelCard:
+    """The card of this run's model; figures that have an interval, and those of the reconstruction."""
+    calibration, preprocess, (train, validation) = stored.calibration, stored.config.preprocess, splits
+    values = zip(stored.label_names, calibration.thresholds, calibration.slope, calibration.intercept, strict=True)
+    n_parameters = sum(parameter.numel() for parameter in stored.model.parameters())
+    shown = [name for name in summary if f"{name}_low" in summary or name.startswith("reconstruction_")]
+    stages = (f"{s.name}: {', '.join(s.losses)}; {s.weighting.kind} weighting" for s in stored.config.stages)
+    return ModelCard(
+        name=folder.path.name,
+        version=__version__,
+        architecture=f"{stored.config.encoder.kind} encoder, {n_parameters / 1e6:.1f} M parameters with all heads",
+        file=MODEL,
+        label_set=stored.label_set,
+        labels=tuple(Label(name=n, threshold=t, slope=s, intercept=i) for n, t, s, i in values),
+        data=TrainingData(
+            name=f"{folder.data.parent.name}/{folder.data.name}",
+            sha256=stored.provenance["data_sha256"],
+            n_records={"train": len(train), "validation": len(validation)},
+        ),
+        stages=tuple(stages),
+        figures=tuple(
+            Figure(name=n, value=summary[n], low=summary.get(f"{n}_low"), high=summary.get(f"{n}_high")) for n in shown
+        ),
+        figures_on=f"validation split, {len(validation)} records; epoch, calibration and thresholds were chosen on it, "
+        "so they flatter the model",
+        leads=STANDARD_LEADS,
+        fs=float(preprocess.fs),
+        seconds=preprocess.seconds,
+        code=stored.provenance["code_sha256"],
+    )

@@ -1,4 +1,4 @@
-"""A whole run: its stages in order, each taken from an earlier run where it is finished, then calibration and a report."""
+"""A whole run: its stages in order, each taken from an earlier run where it is finished; calibration; a report."""
 
 import json
 from collections.abc import Callable
@@ -182,7 +182,7 @@ class Schedule:
         checkpoint.save(path, final)
         self.tracker.log_artifact(path, "checkpoint")
         self.progress.say("reporting on the validation split")
-        report_run(final, self.validation, self.folder, self.tracker)
+        report_run(final, self.train, self.validation, self.folder, self.tracker)
         return path
 
     @torch.inference_mode()

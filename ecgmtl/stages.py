@@ -35,7 +35,7 @@ class Stage(Settings):
     augment: AugmentSettings = AugmentSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     keep: Literal["best", "last"] = "best"
-    """Which epoch's weights go on: the best by validation macro-AUROC (by reconstruction where nothing is classified)."""
+    """Which epoch's weights go on: the best by validation macro-AUROC, or by reconstruction in its absence."""
     patience: PositiveInt | None = None
     """Stop after this many epochs without a better one."""
 

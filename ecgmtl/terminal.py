@@ -26,7 +26,7 @@ KNOWN_ERRORS = {
     "ecgmtl.trainer": "TrainingError",
     "ecgmtl.ui": "UiError",
 }
-"""Errors that are the user's to mend: their message alone is shown. Any other one is our bug and keeps its traceback."""
+"""Errors that are the user's to mend: only their message is shown. Any other is our bug and keeps its traceback."""
 
 
 def known_errors() -> tuple[type[Exception], ...]:

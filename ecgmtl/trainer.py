@@ -224,7 +224,7 @@ class StageTraining:
 
 
 def freeze(model: MultiTaskModel, stage: Stage) -> None:
-    """Let the stage's parts learn and hold the others still; in eval mode a frozen BatchNorm keeps its statistics too."""
+    """Let the stage's parts learn and hold the others still; in eval mode BatchNorm keeps its statistics too."""
     for name, part in model.named_children():
         learns = name in stage.trains
         part.train(learns).requires_grad_(learns)

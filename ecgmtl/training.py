@@ -1,4 +1,4 @@
-"""`ecgmtl train`: a new run or an interrupted one, on a given store or on built-in synthetic ECGs, told at the terminal."""
+"""`ecgmtl train`: a new run or an interrupted one, on a given store or on synthetic ECGs, told at the terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -25,7 +25,7 @@ class ResidualBlock(nn.Module):
 
 
 class Shortcut(nn.Module):
-    """Averages over the stride, so that no sample is dropped, then changes the width (He et al., CVPR 2019, ResNet-D)."""
+    """Averages over the stride, so that no sample is dropped, then changes the width (ResNet-D, CVPR 2019)."""
 
     def __init__(self, n_in: int, n_out: int, stride: int) -> None:
         super().__init__()

@@ -1,5 +1,6 @@
 """A one-dimensional residual network."""
 
+from itertools import pairwise
 from typing import Literal
 
 from jaxtyping import Float
@@ -43,7 +44,7 @@ class CnnEncoder(Encoder):
             nn.ReLU(),
         )
         blocks: list[nn.Module] = []
-        for n_in, n_out in zip(widths, widths[1:], strict=False):
+        for n_in, n_out in pairwise(widths):
             blocks.append(ResidualBlock(n_in, n_out, kernel_size, stride=2))
             blocks += [ResidualBlock(n_out, n_out, kernel_size, stride=1) for _ in range(n_blocks - 1)]
         self.blocks = nn.Sequential(*blocks)

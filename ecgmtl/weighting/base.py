@@ -20,7 +20,7 @@ class Weighting(nn.Module, ABC):
     Its parameters learn in a group of their own; what must survive a resumed run lies in parameters and buffers.
     """
 
-    def begin(self, losses: Float[Tensor, " task"]) -> None:  # noqa: B027  (most methods need no start)
+    def begin(self, losses: Float[Tensor, " task"]) -> None:
         """Called once, with the mean losses of the first batches of a stage, before its first step."""
 
     @abstractmethod
@@ -31,7 +31,7 @@ class Weighting(nn.Module, ABC):
         """What else is worth a curve in the log, by name, a number a task."""
         return {}
 
-    def end_epoch(self) -> None:  # noqa: B027  (only methods with a memory of epochs need it)
+    def end_epoch(self) -> None:
         """Called once after each epoch."""
 
 

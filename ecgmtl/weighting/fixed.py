@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import NonNegativeFloat
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
 from ecgmtl.settings import Settings
@@ -13,7 +13,7 @@ from ecgmtl.weighting.base import Weighted, Weighting, by_task
 
 class FixedSettings(Settings):
     kind: Literal["fixed"] = "fixed"
-    weights: dict[str, NonNegativeFloat] = {}
+    weights: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     """By task; 1 for those not named."""
 
     def build(self, tasks: tuple[str, ...]) -> "Fixed":

@@ -27,8 +27,8 @@ class UncertaintySettings(Settings):
 class Uncertainty(Weighting):
     r"""The total is :math:`\sum_i k_i e^{-s_i} L_i + \tfrac12 s_i` with a learnt :math:`s_i = \log\sigma_i^2` a task.
 
-    k is 1/2 for a Gaussian likelihood and 1 for a Bernoulli one; for both the weight at the optimum is 1/(2L). It has no
-    minimum for a negative loss, which is therefore refused.
+    k is 1/2 for a Gaussian likelihood and 1 for a Bernoulli one; for both the weight at the optimum is 1/(2L). It has
+    no minimum for a negative loss, which is therefore refused.
     """
 
     scale: Tensor

@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from ecgmtl.augment import AugmentSettings, augment, beta_quantiles, draw_places
+from ecgmtl.model import Batch
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def batch():
+    return Batch(torch.randn(64, 12, 100), (torch.rand(64, 5) > 0.5).float())
+
+
+def test_a_crop_that_shifts_runs_over_the_end():
+    places = draw_places(200, 1000, 100.0, AugmentSettings(crop_seconds=5.0, shift=True), generator())
+    assert places.shape == (200, 500)
+    assert torch.equal((places[:, 1:] - places[:, :-1]) % 1000, torch.ones(200, 499, dtype=torch.long))
+    assert (places[:, 0] > places[:, -1]).any()
+
+
+def test_a_crop_that_does_not_shift_stays_within():
+    places = draw_places(200, 1000, 100.0, AugmentSettings(crop_seconds=5.0), generator())
+    assert (places[:, -1] - places[:, 0] == 499).all()
+    assert places.max() < 1000
+
+
+def test_amplitude_changes_voltage_alone(batch):
+    changed = augment(batch, AugmentSettings(amplitude=0.2), generator())
+    ratio = changed.signals / batch.signals
+    torch.testing.assert_close(ratio, ratio[:, :1, :1].expand_as(ratio), atol=1e-3, rtol=1e-3)
+    assert ratio[:, 0, 0].log().std().item() == pytest.approx(0.2, rel=0.3)
+    assert torch.equal(changed.labels, batch.labels)
+
+
+def test_noise_and_lost_leads_are_seen_but_not_asked_for(batch):
+    changed = augment(batch, AugmentSettings(noise=0.1, lead_dropout=0.3), generator())
+    assert torch.equal(changed.signals, batch.signals)
+    flat = (changed.seen == 0).all(dim=2)
+    assert flat.float().mean().item() == pytest.approx(0.3, abs=0.05)
+    difference = (changed.seen - batch.signals)[~flat]
+    assert difference.std().item() == pytest.approx(0.1, rel=0.05)
+
+
+def test_blends_keep_labels_and_signals_together(batch):
+    telling = batch._replace(signals=batch.labels[:, :1, None].expand(-1, 12, 100).contiguous())
+    mixed = augment(telling, AugmentSettings(mixup=1.0), generator())
+    torch.testing.assert_close(mixed.signals[:, 0, 0], mixed.labels[:, 0])
+    assert ((mixed.labels > 0) & (mixed.labels < 1)).any()
+
+
+@pytest.mark.parametrize("alpha", [0.3, 1.0, 4.0])
+def test_shares_of_a_blend_come_from_beta(alpha):
+    share = beta_quantiles(alpha).double()
+    assert share.mean().item() == pytest.approx(0.5, abs=1e-3)
+    assert share.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.02)
