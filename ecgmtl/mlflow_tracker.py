@@ -20,6 +20,7 @@ log = logging.getLogger("ecgmtl")
 
 SYSTEM_METRICS_SECONDS = 5.0
 MOST_METRICS, MOST_OTHERS = 1_000, 100  # in one call, by MLflow's own limits
+MOST_NOTE = 8_000  # characters
 SHORT_DIGEST = 12  # characters, as there is room for in the list of runs
 
 
@@ -47,7 +48,7 @@ class MlflowTracker:
         resume: str | None = None,
     ) -> Iterator[str | None]:
         run = OpenRun(self._open[-1] if self._open else None)
-        self._start(run, name, {**tags, NOTE: note} if note else tags, resume)
+        self._start(run, name, {**tags, NOTE: note[:MOST_NOTE]} if note else tags, resume)
         self._log_params(run, flatten(params))
         self._open.append(run)
         status = "FAILED"
@@ -113,8 +114,8 @@ class MlflowTracker:
         run = self._open[-1]
         self._outbox.send(lambda: self._client.log_inputs(run.id, [used]))
 
-    def log_model(self, folder: Path, name: str, metrics: Mapping[str, float]) -> None:
-        self._outbox.send(partial(self._log_model, self._open[-1], folder, name, metrics))
+    def log_model(self, folder: Path, name: str, metrics: Mapping[str, float], note: str = "") -> None:
+        self._outbox.send(partial(self._log_model, self._open[-1], folder, name, metrics, note))
 
     def _start(self, run: "OpenRun", name: str, tags: Mapping[str, str], resume: str | None) -> None:
         """Open the run, the outermost one now or not at all: a store that does not work is told before training."""
@@ -169,10 +170,12 @@ class MlflowTracker:
     def _log_batch(self, run: "OpenRun", **entries: Any) -> None:
         self._client.log_batch(run.id, **entries)
 
-    def _log_model(self, run: "OpenRun", folder: Path, name: str, metrics: Mapping[str, float]) -> None:
+    def _log_model(self, run: "OpenRun", folder: Path, name: str, metrics: Mapping[str, float], note: str) -> None:
         from mlflow.entities import LoggedModelOutput
 
-        model = self._client.create_logged_model(self._experiment_id, name, source_run_id=run.id)
+        model = self._client.create_logged_model(
+            self._experiment_id, name, source_run_id=run.id, tags={NOTE: note[:MOST_NOTE]}
+        )
         self._client.log_model_artifacts(model.model_id, str(folder))
         self._client.finalize_logged_model(model.model_id, "READY")
         self._client.log_outputs(run.id, [LoggedModelOutput(model.model_id, step=0)])

@@ -1,7 +1,7 @@
 """A model ready to predict, whatever file it lies in. Torch is imported only for those that need it."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -13,6 +13,7 @@ class PredictorError(ValueError):
     """A model that cannot be used; the message says which, what was found, and what would do."""
 
 
+@runtime_checkable
 class Predictor(Protocol):
     card: Card
 

@@ -1,6 +1,7 @@
 """Where MLflow keeps the runs: its settings, the experiment's page, what a process leaves behind."""
 
 import getpass
+import json
 import logging
 import os
 import re
@@ -44,6 +45,15 @@ The schedule's own run carries all curves on one common axis of steps, the figur
 The parameters are the whole configuration; the tags name stage, seed, code, data and the command that was typed.
 """
 """What the experiment's page says at its top, unless somebody has written another note there."""
+
+VIEW_KEY = "ecgmtl"
+VIEW = f"mlflow.sharedViewState.{VIEW_KEY}"
+COLUMNS = (
+    *("attributes.`Dataset`", "attributes.`Models`"),
+    *("metrics.`test/macro_auroc`", "metrics.`validation/macro_auroc`", "metrics.`validation/rmse_mv`"),
+    *("tags.`labels`", "tags.`encoder`", "tags.`weighting`", "tags.`seed`"),
+)
+"""Of the table of runs as `ecgmtl ui` opens it, in the interface's own terms; of itself it shows no figures."""
 
 
 class TrackingError(RuntimeError):
@@ -91,6 +101,7 @@ def find_experiment(client: Any, name: str) -> str:
     if found is None:
         # the tag opens its page on runs and charts, not on MLflow's tools for language models
         tags = {NOTE: EXPERIMENT_NOTE, "mlflow.experimentKind": "custom_model_development"}
+        tags[VIEW] = json.dumps({"selectedColumns": COLUMNS})
         try:
             return str(client.create_experiment(name, tags=tags))
         except Exception:

@@ -70,8 +70,8 @@ class Tracker(Protocol):
     def log_input(self, name: str, digest: str, source: str, n_records: Mapping[str, int]) -> None:
         """The data that the run learns from: `digest` identifies it, `n_records` counts each split."""
 
-    def log_model(self, folder: Path, name: str, metrics: Mapping[str, float]) -> None:
-        """A model saved by MLflow in `folder`, with the figures that speak for it."""
+    def log_model(self, folder: Path, name: str, metrics: Mapping[str, float], note: str = "") -> None:
+        """A model saved by MLflow in `folder`, with the figures that speak for it and a description in Markdown."""
 
 
 class NoTracker:
@@ -94,7 +94,7 @@ class NoTracker:
 
     def log_input(self, name: str, digest: str, source: str, n_records: Mapping[str, int]) -> None: ...
 
-    def log_model(self, folder: Path, name: str, metrics: Mapping[str, float]) -> None: ...
+    def log_model(self, folder: Path, name: str, metrics: Mapping[str, float], note: str = "") -> None: ...
 
 
 def open_tracker(experiment: str, enabled: bool = True) -> Tracker:

@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ecgmtl.run_store import ENVIRONMENT, refuse_old_store
+from ecgmtl.run_store import ENVIRONMENT, VIEW, VIEW_KEY, refuse_old_store
 
 HOST = "127.0.0.1"
 SECONDS_TO_START = 120.0
 SECONDS_TO_STOP = 10.0
-VIEW = "workflowType=machine_learning&compareRunsMode=CHART"
-"""Without these MLflow opens on its tools for language models."""
+MODELS_VIEW = "workflowType=machine_learning"
+"""Without this MLflow opens on its tools for language models."""
 
 
 class UiError(RuntimeError):
@@ -33,7 +33,7 @@ class UiError(RuntimeError):
 def serve(port: int, say: Callable[[str], object], open_browser: bool = False, experiment: str = "ecgmtl") -> int:
     """Show the runs until interrupted; the server's exit code if it ends by itself.
 
-    `say` is told the address once it answers. Port 0 is a free one. Where MLFLOW_TRACKING_URI is a server already,
+    `say` is told where to look once it answers. Port 0 is a free one. Where MLFLOW_TRACKING_URI is a server already,
     its address is told and nothing started.
 
     Raises:
@@ -107,20 +107,19 @@ def wait_until_it_answers(address: str, process: subprocess.Popen[bytes], output
 
 
 def announce(address: str, experiment: str, say: Callable[[str], object], open_browser: bool) -> None:
-    link = f"{address}/#/experiments{runs_of(address, experiment)}?{VIEW}"
-    say(f"MLflow: {link} (Ctrl-C ends it)")
-    if open_browser:
-        webbrowser.open(link)
-
-
-def runs_of(address: str, experiment: str) -> str:
-    """The place of the experiment's runs in the interface; nothing where it has no such experiment."""
+    """Tell the addresses of the experiment's curves and of the table of its runs."""
     query = urllib.parse.urlencode({"experiment_name": experiment})
     try:
-        found = json.loads(fetch(f"{address}/api/2.0/mlflow/experiments/get-by-name?{query}"))
-    except (OSError, ValueError):
-        return ""
-    return f"/{found['experiment']['experiment_id']}/runs"
+        found = json.loads(fetch(f"{address}/api/2.0/mlflow/experiments/get-by-name?{query}"))["experiment"]
+    except (OSError, ValueError, KeyError):
+        say(f"MLflow: {address}/#/experiments?{MODELS_VIEW} (no experiment '{experiment}' yet)")
+        return
+    runs = f"{address}/#/experiments/{found['experiment_id']}/runs?{MODELS_VIEW}"
+    has_columns = VIEW in {tag["key"] for tag in found.get("tags", ())}
+    say(f"curves: {runs}&compareRunsMode=CHART")
+    say(f"runs:   {runs}{f'&viewStateShareKey={VIEW_KEY}' if has_columns else ''}")
+    if open_browser:
+        webbrowser.open(f"{runs}&compareRunsMode=CHART")
 
 
 def fetch(url: str) -> bytes:

@@ -43,7 +43,9 @@ def test_a_server_that_runs_already_is_told_and_none_started(monkeypatch):
     told = []
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9/")
     assert serve(0, told.append) == 0
-    assert told[0].startswith("MLflow: http://127.0.0.1:9/#/experiments?workflowType=machine_learning")
+    assert told == [
+        "MLflow: http://127.0.0.1:9/#/experiments?workflowType=machine_learning (no experiment 'ecgmtl' yet)"
+    ]
 
 
 @pytest.mark.slow
@@ -69,12 +71,14 @@ serve(0, lambda text: print(text, flush=True))
         [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     link = shown.stdout.readline().split()[1]
+    table = shown.stdout.readline().split()[1]
     children = psutil.Process(shown.pid).children(recursive=True)
     page = urllib.request.urlopen(link).read()
     shown.send_signal(signal.SIGINT)
     shown.wait(20)
     shown.stdout.close()
     assert "/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=CHART" in link
+    assert table.endswith("/runs?workflowType=machine_learning&viewStateShareKey=ecgmtl")
     assert b"MLflow" in page
     assert children
     assert not any(child.is_running() for child in children)
