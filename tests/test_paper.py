@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from data_prep.leads import STANDARD_LEADS
+from ecgmtl.paper import MM_PER_INCH, plot_ecg, save_figure
+
+
+@pytest.fixture
+def signal(rng):
+    return rng.normal(0, 0.2, (12, 1000)).astype(np.float32)
+
+
+def millimetres(figure, values):
+    """Where points of the axes lie on the printed sheet."""
+    axes = figure.axes[0]
+    return axes.transData.transform(values) / figure.dpi * MM_PER_INCH
+
+
+def test_the_paper_is_true_to_scale(signal):
+    signal[:] = 0.0
+    signal[0, 100:] = 1.0  # a step of 1 mV in lead I after one second
+    figure = plot_ecg(signal, 100.0)
+    line = next(line for line in figure.axes[0].lines if line.get_gid() == "I")
+    points = millimetres(figure, line.get_xydata())
+    assert points[100, 1] - points[0, 1] == pytest.approx(10.0, abs=0.1)
+    assert points[200, 0] - points[100, 0] == pytest.approx(25.0, abs=0.1)
+
+
+def test_the_calibration_pulse_is_one_millivolt_for_a_fifth_of_a_second(signal):
+    figure = plot_ecg(signal, 100.0)
+    pulse = next(line for line in figure.axes[0].lines if line.get_gid() == "calibration")
+    points = millimetres(figure, pulse.get_xydata())
+    assert np.ptp(points[:, 1]) == pytest.approx(10.0, abs=0.1)
+    assert points[3, 0] - points[2, 0] == pytest.approx(5.0, abs=0.1)
+
+
+def test_each_lead_is_drawn_once_beside_the_strip(signal):
+    drawn = [line.get_gid() for line in plot_ecg(signal, 100.0).axes[0].lines if line.get_gid() in STANDARD_LEADS]
+    assert sorted(drawn) == sorted([*STANDARD_LEADS, "II"])
+
+
+def test_a_reconstruction_is_drawn_where_samples_were_hidden(signal, tmp_path):
+    hidden = np.zeros((12, 1000), bool)
+    hidden[:, 200:240] = True
+    figure = plot_ecg(signal, 100.0, "a", reconstruction=signal + 0.1, hidden=hidden)
+    redrawn = [line for line in figure.axes[0].lines if line.get_gid() is None and len(line.get_ydata()) > 2]
+    shown = sum(np.isfinite(line.get_ydata()).sum() for line in redrawn)
+    assert shown == 3 * 40 + 40  # three leads share the first quarter, and the strip
+    save_figure(figure, tmp_path / "ecg.png", dpi=50)
+    assert (tmp_path / "ecg.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,142 @@
+import numpy as np
+import pandas as pd
+import pytest
+import wfdb
+from scipy.signal import find_peaks
+
+from data_prep.prepare import prepare
+from data_prep.preprocess import Preprocess
+from data_prep.readers import read_record
+from data_prep.store import open_store
+from data_prep.synthetic import write_ptbxl
+from data_prep.waveform import NORMAL, synthesise, waves_of
+
+FS = 500
+
+
+def ecgs(*statements, n=12):
+    """Signals in mV: (record, time, lead)."""
+    drawn = [synthesise([*statements], FS, 10.0, np.random.default_rng(i)) for i in range(n)]
+    return np.stack(drawn) / 1000
+
+
+def peaks(lead):
+    strength = np.abs(np.gradient(lead))
+    return find_peaks(strength, height=0.4 * strength.max(), distance=0.25 * FS)[0]
+
+
+def beat(signals, lead, before=0.4, after=0.5):
+    """The mean beat of a lead over all records, the R peak of lead II at `before` seconds."""
+    beats = []
+    for signal in signals:
+        found = find_peaks(np.abs(signal[:, 1]), height=0.5 * np.abs(signal[:, 1]).max(), distance=0.3 * FS)[0]
+        beats += [
+            signal[p - int(before * FS) : p + int(after * FS), lead]
+            for p in found
+            if before * FS < p < len(signal) - after * FS
+        ]
+    mean = np.mean(beats, axis=0)
+    return mean - np.median(mean[: int(0.1 * FS)])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("synthetic")
+    write_ptbxl(place, 60, seed=0)
+    return place
+
+
+def test_the_leads_obey_einthoven_and_goldberger():
+    one, two, three, avr, avl, avf = np.moveaxis(np.rint(ecgs("IMI", "SR") * 1000), 2, 0)[:6]
+    assert np.array_equal(three, two - one)
+    for derived, expected in ((avr, -(one + two) / 2), (avl, one - two / 2), (avf, two - one / 2)):
+        assert np.abs(derived - expected).max() <= 1
+
+
+def test_files_are_read_alike_by_wfdb_and_by_us(folder):
+    name = folder / "records100/00000/00007_lr"
+    ours, theirs = read_record(name.with_suffix(".hea")), wfdb.rdsamp(str(name))
+    np.testing.assert_allclose(ours.signal, theirs[0], atol=1e-6)
+    assert list(ours.leads) == theirs[1]["sig_name"]
+    assert ours.warnings == ()
+
+
+def test_a_record_does_not_depend_on_how_many_there_are(folder, tmp_path):
+    write_ptbxl(tmp_path, 12, seed=0)
+    for name in ("00003_lr.dat", "00012_lr.hea"):
+        assert (tmp_path / "records100/00000" / name).read_bytes() == (folder / "records100/00000" / name).read_bytes()
+
+
+def test_the_folder_prepares_like_ptbxl(folder, tmp_path):
+    report = prepare(folder, tmp_path / "store", Preprocess(), "superdiagnostic")
+    store = open_store(tmp_path / "store")
+    assert (report.n_records, report.failures) == (60, ())
+    assert store.label_names("superdiagnostic") == ("CD", "HYP", "MI", "NORM", "STTC")
+    assert store.labels("superdiagnostic").any(axis=1).mean() > 0.9
+
+
+def test_superclasses_are_about_as_frequent_as_in_ptbxl(tmp_path):
+    from data_prep.synthetic import STATEMENTS, draw_statements
+
+    drawn = [draw_statements(np.random.default_rng(i)) for i in range(2000)]
+    classes = pd.Series([{STATEMENTS[code][4] for code in codes} for codes in drawn])
+    # of 21,799: NORM 9514, MI 5469, STTC 5235, CD 4898, HYP 2649
+    for name, share in {"NORM": 0.436, "MI": 0.251, "STTC": 0.240, "CD": 0.225, "HYP": 0.122}.items():
+        assert classes.map(lambda found, name=name: name in found).mean() == pytest.approx(share, abs=0.05)
+
+
+@pytest.mark.parametrize(("statement", "low", "high"), [("SBRAD", 36, 58), ("SR", 58, 98), ("STACH", 98, 145)])
+def test_the_heart_beats_as_its_label_says(statement, low, high):
+    rates = [60 * FS / np.diff(peaks(signal[:, 1])).mean() for signal in ecgs("NORM", statement)]
+    assert low <= np.median(rates) <= high
+
+
+def test_fibrillation_is_irregular_and_has_no_p_wave():
+    def scatter(signals):
+        gaps = [np.diff(peaks(signal[:, 1])) for signal in signals]
+        return np.mean([gap.std() / gap.mean() for gap in gaps])
+
+    assert scatter(ecgs("NORM", "AFIB")) > 3 * scatter(ecgs("NORM", "SR"))
+    assert "P" not in waves_of(["NORM", "AFIB"], 1.0)
+
+
+@pytest.mark.parametrize(("statement", "lead"), [("IMI", 2), ("IMI", 5), ("ASMI", 7), ("ALMI", 4)])
+def test_an_infarct_raises_st_and_digs_a_q_in_its_leads(statement, lead):
+    infarct, normal = (beat(ecgs(s, "SR"), lead) for s in (statement, "NORM"))
+    st, q = slice(int(0.48 * FS), int(0.52 * FS)), slice(int(0.36 * FS), int(0.40 * FS))
+    assert infarct[st].mean() > normal[st].mean() + 0.05
+    assert infarct[q].min() < normal[q].min() - 0.1
+
+
+def test_ischaemia_lowers_st_and_turns_t_over():
+    ischaemic, normal = (beat(ecgs(s, "SR"), 10) for s in ("ISC_", "NORM"))
+    assert ischaemic[int(0.50 * FS) : int(0.54 * FS)].mean() < -0.05
+    late = slice(int(0.62 * FS), int(0.75 * FS))
+    assert ischaemic[late].mean() < 0 < normal[late].mean()
+
+
+def test_bundle_branch_block_widens_the_qrs():
+    def width(statement):
+        steep = np.abs(np.gradient(beat(ecgs(statement, "SR"), 6)))
+        found = np.flatnonzero(steep > 0.15 * steep.max())
+        return (found[-1] - found[0]) / FS
+
+    assert width("CLBBB") > 0.11
+    assert width("CRBBB") > width("NORM") + 0.02
+
+
+def test_first_degree_block_lengthens_pr():
+    def p_peak(statement):
+        return np.argmax(beat(ecgs(statement, "SR"), 1)[: int(0.32 * FS)]) / FS
+
+    assert p_peak("NORM") - p_peak("1AVB") > 0.03
+    assert waves_of(["1AVB"], 1.0)["P"].at < NORMAL["P"].at - 0.1
+
+
+def test_hypertrophy_raises_the_voltage():
+    # Sokolow and Lyon: S in V1 plus R in V5
+    def voltage(statement):
+        signals = ecgs(statement, "SR")
+        return np.mean(signals[:, :, 10].max(axis=1) - signals[:, :, 6].min(axis=1))
+
+    assert voltage("LVH") > 1.3 * voltage("NORM")
