@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import ValidationError, field_validator
+from pydantic import NonNegativeInt, ValidationError, field_validator, model_validator
 
 from data_prep.preprocess import Preprocess
 from ecgmtl.augment import AugmentSettings
@@ -13,7 +13,7 @@ from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.heads import ClassifierSettings, DecoderSettings
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.model import N_INPUTS, MultiTaskModel
-from ecgmtl.settings import Settings
+from ecgmtl.settings import Name, Settings
 from ecgmtl.stages import Stage
 from ecgmtl.weighting.decay import DecaySettings
 from ecgmtl.weighting.uncertainty import UncertaintySettings
@@ -47,9 +47,9 @@ STAGES = (
 
 
 class Config(Settings):
-    name: str = "quick"
+    name: Name = "quick"
     """What the run is called, in its folder and in MLflow."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     labels: str | None = None
     """The label set to learn; the one the store was prepared for when absent."""
     auxiliary_labels: str | None = None
@@ -75,6 +75,13 @@ class Config(Settings):
         if len(set(names)) < len(names) or not names:
             raise ValueError(f"stages need names that differ; found {', '.join(names) or 'no stage'}")
         return stages
+
+    @model_validator(mode="after")
+    def second_labels_are_named(self) -> "Config":
+        for stage in self.stages:
+            if "auxiliary_classification" in stage.losses and self.auxiliary_labels is None:
+                raise ValueError(f"stage '{stage.name}' learns auxiliary_classification; set auxiliary_labels too")
+        return self
 
     def build_model(self, n_labels: int, n_auxiliary_labels: int = 0) -> MultiTaskModel:
         encoder = self.encoder.build(N_INPUTS)
@@ -102,7 +109,7 @@ def load_config(path: Path | None, overrides: tuple[str, ...] = ()) -> Config:
         dotted, given, value = override.partition("=")
         if not given:
             raise ConfigError(f"--set {override}: should be key=value, as in --set stages.0.epochs=3.")
-        set_key(tree, dotted, yaml.safe_load(value))
+        set_key(tree, dotted, read_value(dotted, value))
     return parse_config(tree, source)
 
 
@@ -111,7 +118,7 @@ def parse_config(tree: dict[str, Any], source: str) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        lines = [f"{source}: {explain(found)}" for found in error.errors()]
+        lines = [f"{source}: {explain(found, tree)}" for found in error.errors()]
         raise ConfigError("\n".join(lines)) from None
 
 
@@ -125,24 +132,50 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
+def read_value(dotted: str, value: str) -> object:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {dotted}={value}: the value cannot be read as YAML.") from None
+
+
 def set_key(tree: Any, dotted: str, value: object) -> None:
     *parents, last = dotted.split(".")
     try:
         for key in parents:
-            tree = tree[int(key)] if isinstance(tree, list) else tree[key]
-        if last == "kind" and tree[last] != value:
+            tree = tree[int(key)] if isinstance(tree, list) else tree.setdefault(key, {})
+        if last == "kind" and tree.get(last) != value:
             tree.clear()  # the options of one kind mean nothing to another
         tree[int(last) if isinstance(tree, list) else last] = value
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(f"--set {dotted}: there is no such place in the config.") from error
 
 
-def explain(found: Any) -> str:
-    """One line for one mistake: where it is, and what is wrong there."""
-    where = ".".join(str(key) for key in found["loc"])
+def explain(found: Any, tree: Any) -> str:
+    """One line for one mistake: where it is in the tree that was given, and what is wrong there."""
+    where = place(found["loc"], tree)
     if found["type"] == "union_tag_invalid":
         known = found["ctx"]["expected_tags"].replace("'", "")
         return f"{where}.kind: '{found['ctx']['tag']}' is not one of {known}."
+    if found["type"] == "union_tag_not_found":
+        return f"{where}: should say of which `kind` it is."
     if found["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{where}: there is no such setting; is it misspelt?"
-    return f"{where}: {found['msg'].removeprefix('Value error, ')}; found {found['input']!r}."
+    said = found["msg"].removeprefix("Value error, ").removesuffix(".")
+    if isinstance(found["input"], dict):  # of a whole group; what is said names the key
+        return f"{said}." if not where or said.startswith(f"{where}.") else f"{where}: {said}."
+    return f"{where}: {said}; found {found['input']!r}."
+
+
+def place(keys: tuple[str | int, ...], tree: Any) -> str:
+    """The dotted key as the user wrote it: pydantic puts the kind of a part among the keys."""
+    written: list[str] = []
+    for key in keys:
+        if isinstance(tree, dict) and tree.get("kind") == key:
+            continue
+        written.append(str(key))
+        try:
+            tree = tree[key]
+        except (LookupError, TypeError):
+            tree = None
+    return ".".join(written)

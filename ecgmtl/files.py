@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import data_prep
@@ -30,8 +31,12 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+@cache
 def code_digest() -> str:
-    """Identifies the code of both packages, so that a result is never taken for another code's."""
+    """Identifies the code of both packages, so that a result is never taken for another code's.
+
+    Read once a process: files edited while it runs are not what it runs.
+    """
     digest = hashlib.sha256()
     for package in (data_prep, ecgmtl):
         root = Path(str(package.__file__)).parent

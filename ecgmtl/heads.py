@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 from ecgmtl.encoders.blocks import ResidualBlock
 from ecgmtl.leads import N_BASIS
-from ecgmtl.settings import Settings
+from ecgmtl.settings import KernelSize, Settings
 
 
 class DecoderSettings(Settings):
     width: PositiveInt = 128
     n_blocks: PositiveInt = 2
     """Residual blocks at the rate of the frames."""
-    kernel_size: PositiveInt = 5
+    kernel_size: KernelSize = 5
 
     def build(self, n_features: int, stride: int) -> "Decoder":
         return Decoder(n_features, stride, self)

@@ -23,6 +23,11 @@ class MaskingSettings(Settings):
     visible: float = Field(0.0, ge=0, le=1)
     """What a visible sample counts in the loss; a hidden one counts 1."""
 
+    @property
+    def hides(self) -> bool:
+        """Whether anything is hidden at all."""
+        return self.share > 0 and (self.time > 0 or self.leads > 0)
+
     def scores(self, hidden: Bool[Tensor, "batch basis time"]) -> Float[Tensor, "batch basis time"]:
         """How much each sample counts in the reconstruction loss."""
         return hidden.float().clamp(min=self.visible)

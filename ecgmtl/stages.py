@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-from pydantic import PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from ecgmtl.augment import AugmentSettings
 from ecgmtl.losses import LOSSES, MAIN
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.optimisation import OptimiserSettings
-from ecgmtl.settings import Settings
+from ecgmtl.settings import Name, Settings
 from ecgmtl.weighting import WeightingSettings
 from ecgmtl.weighting.fixed import FixedSettings
 
@@ -21,9 +21,9 @@ HEADS: dict[str, Part] = {
 
 
 class Stage(Settings):
-    name: str
+    name: Name
     """As it is called in `--stage`, in the run's folder and in MLflow."""
-    trains: tuple[Part, ...]
+    trains: tuple[Part, ...] = Field(min_length=1)
     """Parts of the model that learn; the others stay exactly as they are."""
     losses: tuple[str, ...]
     """Tasks that are learnt."""
@@ -35,7 +35,7 @@ class Stage(Settings):
     augment: AugmentSettings = AugmentSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     keep: Literal["best", "last"] = "best"
-    """Which epoch's weights go on: the best by validation macro-AUROC, or by reconstruction in its absence."""
+    """Which epoch's weights go on: the best by validation macro-AUROC, or in its absence by the loss of `judged_by`."""
     patience: PositiveInt | None = None
     """Stop after this many epochs without a better one."""
 
@@ -45,6 +45,8 @@ class Stage(Settings):
         unknown = sorted(set(losses) - set(LOSSES))
         if unknown or not losses:
             raise ValueError(f"{', '.join(unknown) or 'nothing'} is asked for; there is {', '.join(LOSSES)}")
+        if len(set(losses)) < len(losses):
+            raise ValueError("a task is named twice; weigh it more by the weighting's weights")
         return losses
 
     @model_validator(mode="after")
@@ -52,12 +54,21 @@ class Stage(Settings):
         for task, head in HEADS.items():
             if head in self.trains and task not in self.losses:
                 raise ValueError(f"stage '{self.name}' trains the {head}, but has no {task} among its losses")
+        if self.reconstructs and not self.masking.hides and not self.masking.visible:
+            raise ValueError(
+                f"stage '{self.name}' hides nothing, so its reconstruction is never scored; set masking.visible"
+            )
         self.weighting.build(self.losses)  # a weighting that does not fit these tasks says so here
         return self
 
     @property
     def classifies(self) -> bool:
         return MAIN in self.losses
+
+    @property
+    def judged_by(self) -> str:
+        """The task by which one epoch is better than another."""
+        return next(task for task in (MAIN, "reconstruction", *self.losses) if task in self.losses)
 
     @property
     def reconstructs(self) -> bool:

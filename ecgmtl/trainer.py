@@ -192,12 +192,28 @@ class StageTraining:
         current = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.load_state_dict(self.average.mean)
         figures = validate(self.model, self.stage, self.validation)
-        score = figures["macro_auroc"] if self.stage.classifies else -figures["loss.reconstruction"]
+        score = self.score(figures)
         if score > self.best_score:
             self.best_score, self.best_epoch = score, self.epoch
             self.best = {name: value.clone() for name, value in self.average.mean.items()}
         self.model.load_state_dict(current)
         return figures
+
+    def score(self, figures: dict[str, float]) -> float:
+        """By which the best epoch is chosen; higher is better.
+
+        Raises:
+            TrainingError: the figure is not a number.
+        """
+        task = self.stage.judged_by
+        score = figures["macro_auroc"] if self.stage.classifies else -figures[f"loss.{task}"]
+        if np.isnan(score):
+            raise TrainingError(
+                f"stage '{self.stage.name}', epoch {self.epoch + 1}: {task} cannot be judged on the "
+                f"{len(self.validation)} validation records: no label has positives and negatives among them, or an "
+                f"output is not a number."
+            )
+        return score
 
     def state_dict(self) -> dict[str, Any]:
         return {

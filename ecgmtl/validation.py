@@ -22,12 +22,12 @@ def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, flo
     generator = torch.Generator(split.device).manual_seed(MASK_SEED)
     sums: dict[str, float] = dict.fromkeys(stage.losses, 0.0)
     logits: list[Tensor] = []
-    squares = n_hidden = 0.0
+    squares = n_scored = 0.0
     for batch in split.in_order(BATCH):
         if stage.reconstructs:
             loss, square, count = reconstruct(model, stage, batch, split.fs, generator)
             sums["reconstruction"] += loss * count
-            squares, n_hidden = squares + square, n_hidden + count
+            squares, n_scored = squares + square, n_scored + count
         output = model(batch.signals, None, tuple(task for task in stage.losses if task != "reconstruction"))
         for task in stage.losses:
             if task != "reconstruction":
@@ -36,8 +36,8 @@ def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, flo
             logits.append(output.logits)
     figures = {f"loss.{task}": total / len(split) for task, total in sums.items() if task != "reconstruction"}
     if stage.reconstructs:
-        figures["loss.reconstruction"] = sums["reconstruction"] / max(n_hidden, 1)
-        figures["rmse_mv"] = (squares / max(n_hidden, 1)) ** 0.5
+        figures["loss.reconstruction"] = sums["reconstruction"] / max(n_scored, 1)
+        figures["rmse_mv"] = (squares / max(n_scored, 1)) ** 0.5
     if logits:
         figures["macro_auroc"] = macro_auroc(torch.cat(logits).cpu().numpy(), split.labels.cpu().numpy())
     return figures
@@ -46,13 +46,17 @@ def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, flo
 def reconstruct(
     model: MultiTaskModel, stage: Stage, batch: Batch, fs: float, generator: torch.Generator
 ) -> tuple[float, float, float]:
-    """Loss, sum of squared errors in mV², and the number of hidden samples they are over; of the independent leads."""
+    """Loss, sum of squared errors in mV², and the number of samples they are over; of the independent leads.
+
+    These samples are the hidden ones, or all where the stage hides nothing.
+    """
     n_records, _, n_samples = batch.signals.shape
     masking = stage.masking.model_copy(update={"share": 1.0})
     hidden = draw_hidden((n_records, n_samples), fs, masking, generator)
-    batch = batch._replace(hidden=hidden, scored=hidden.float())
+    scored = (hidden if masking.hides else torch.ones_like(hidden)).float()
+    batch = batch._replace(hidden=hidden, scored=scored)
     output = model(batch.signals, hidden, ("reconstruction",))
     loss = float(LOSSES["reconstruction"].loss(model, output, batch))
     drawn, truth = output.reconstruction, model.standardise.basis(batch.signals)
     error = model.standardise.to_mv(drawn) - model.standardise.to_mv(truth)
-    return loss, float((error.square() * hidden).sum()), float(hidden.sum())
+    return loss, float((error.square() * scored).sum()), float(scored.sum())

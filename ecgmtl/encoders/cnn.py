@@ -4,29 +4,22 @@ from itertools import pairwise
 from typing import Literal
 
 from jaxtyping import Float
-from pydantic import PositiveInt, field_validator
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from ecgmtl.encoders.base import Encoder
 from ecgmtl.encoders.blocks import ResidualBlock
-from ecgmtl.settings import Settings
+from ecgmtl.settings import KernelSize, Settings
 
 
 class CnnSettings(Settings):
     kind: Literal["cnn"] = "cnn"
-    widths: tuple[PositiveInt, ...] = (64, 96, 128, 192)
+    widths: tuple[PositiveInt, ...] = Field((64, 96, 128, 192), min_length=1)
     """Features of the stem and of each stage; every one of them halves the time axis."""
     n_blocks: PositiveInt = 1
     """Residual blocks a stage."""
-    kernel_size: PositiveInt = 7
+    kernel_size: KernelSize = 7
     """Samples a convolution sees, an odd number."""
-
-    @field_validator("kernel_size")
-    @classmethod
-    def is_odd(cls, kernel_size: int) -> int:
-        if kernel_size % 2 == 0:
-            raise ValueError(f"should be odd, so that a frame lies amid its samples; found {kernel_size}")
-        return kernel_size
 
     def build(self, n_inputs: int) -> "CnnEncoder":
         return CnnEncoder(n_inputs, self.widths, self.n_blocks, self.kernel_size)

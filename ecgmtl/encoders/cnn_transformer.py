@@ -3,22 +3,23 @@
 from typing import Literal
 
 from jaxtyping import Float
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from ecgmtl.encoders.base import Encoder
 from ecgmtl.encoders.blocks import Transformer
 from ecgmtl.encoders.cnn import CnnEncoder
 from ecgmtl.encoders.transformer import AttentionSettings
+from ecgmtl.settings import KernelSize
 
 
 class CnnTransformerSettings(AttentionSettings):
     kind: Literal["cnn_transformer"] = "cnn_transformer"
     depth: PositiveInt = 2
     """Blocks of attention."""
-    stem: tuple[PositiveInt, ...] = (64, 96, 128)
+    stem: tuple[PositiveInt, ...] = Field((64, 96, 128), min_length=1)
     """Features of each convolutional stage; every one of them halves the time axis."""
-    kernel_size: PositiveInt = 7
+    kernel_size: KernelSize = 7
     """Samples a convolution of the stem sees, an odd number."""
 
     def build(self, n_inputs: int) -> "CnnTransformerEncoder":

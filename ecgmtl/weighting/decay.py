@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor
 
 from ecgmtl.settings import Settings
@@ -24,7 +24,7 @@ class DecaySettings(Settings):
     floor: NonNegativeFloat = 0.0
     """The weight never falls under this."""
     shape: Shape = "cosine"
-    rate: NonNegativeFloat = 0.01
+    rate: float = Field(0.01, ge=0, le=1)
     """exponential: what is left of the start at the end."""
     n_steps: PositiveInt = 4
     """step: into how many equal stairs the fall is cut."""

@@ -1,0 +1,59 @@
+import pytest
+from pydantic import ValidationError
+
+from ecgmtl.masking import MaskingSettings
+from ecgmtl.stages import Stage
+from ecgmtl.weighting.decay import DecaySettings
+
+
+def stage(**changes):
+    fields = {"name": "s", "trains": ("encoder", "decoder"), "losses": ("reconstruction",), "epochs": 1}
+    return Stage(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "a/b"}, "plain name"),
+        ({"name": ".."}, "plain name"),
+        ({"trains": ()}, "at least 1 item"),
+        ({"trains": ("encodr",)}, "Input should be 'encoder'"),
+        ({"losses": ()}, "nothing is asked for; there is reconstruction, classification"),
+        ({"losses": ("redraw",)}, "redraw is asked for"),
+        ({"losses": ("reconstruction", "reconstruction")}, "named twice"),
+        ({"trains": ("classifier",)}, "trains the classifier, but has no classification among its losses"),
+        ({"epochs": 0}, "greater than 0"),
+        ({"weighting": DecaySettings()}, "weighting.main is 'classification', but the stage's losses are recon"),
+        ({"masking": MaskingSettings(time=0, leads=0)}, "hides nothing"),
+        ({"masking": MaskingSettings(share=0)}, "hides nothing"),
+    ],
+)
+def test_a_stage_that_cannot_be_run_is_refused(changes, said):
+    with pytest.raises(ValidationError, match=said):
+        stage(**changes)
+
+
+def test_an_autoencoder_that_hides_nothing_is_scored_on_what_is_visible():
+    assert stage(masking=MaskingSettings(time=0, leads=0, visible=1.0)).reconstructs
+
+
+def test_masking_is_nobodys_business_without_reconstruction():
+    assert not stage(trains=("classifier",), losses=("classification",), masking=MaskingSettings(share=0)).reconstructs
+
+
+@pytest.mark.parametrize(
+    ("losses", "judged_by"),
+    [
+        (("reconstruction", "classification"), "classification"),
+        (("auxiliary_classification", "reconstruction"), "reconstruction"),
+        (("auxiliary_classification",), "auxiliary_classification"),
+    ],
+)
+def test_a_stage_is_judged_by_its_most_important_task(losses, judged_by):
+    found = stage(trains=("encoder",), losses=losses)
+    assert found.judged_by == judged_by
+    assert found.classifies == (judged_by == "classification")
+
+
+def test_a_frozen_head_may_still_tell_the_encoder_what_to_learn():
+    assert stage(trains=("encoder",), losses=("reconstruction", "classification")).classifies
