@@ -11,14 +11,14 @@ import typer
 from jaxtyping import Float32
 
 from data_prep.preprocess import Preprocess
-from data_prep.readers import ReadOptions
+from data_prep.readers import READERS, ReadOptions
 from data_prep.record import Record
 from data_prep.store import open_store
 from data_prep.waveform import synthesise
 from ecgmtl.evaluate import evaluate_file
 from ecgmtl.inference import Failure, Prediction, predict
 from ecgmtl.predictions_file import Write, open_predictions, row_of
-from ecgmtl.predictor import Predictor, load_predictor
+from ecgmtl.predictor import Predictor, PredictorError, load_predictor
 from ecgmtl.report import as_text
 from ecgmtl.run_report import log_evaluation
 from ecgmtl.terminal import progress_bar
@@ -51,6 +51,9 @@ def predict_to(model: str, paths: list[str], out: Path | None, options: ReadOpti
     """Predict for all files that `paths` name, into a table, or on screen where there is none.
 
     Failures are told on stderr as they come, by file, and stand in the table.
+
+    Raises:
+        PredictorError: there is no model, or nothing to predict for.
     """
     predictor = load_predictor(model)
     ok = failed = 0
@@ -64,6 +67,8 @@ def predict_to(model: str, paths: list[str], out: Path | None, options: ReadOpti
                     typer.echo(f"{result.path}: {result.reason}", err=True)
                 elif out is None:
                     typer.echo(line_of(result))
+    if not ok + failed:
+        raise PredictorError(f"{', '.join(paths)}: no ECG file is there; files of {', '.join(READERS)} are read.")
     typer.echo(f"{ok} records predicted, {failed} failed" + (f"; {out}" if out else ""), err=True)
     return Counts(ok, failed)
 

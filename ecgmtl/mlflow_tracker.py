@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ecgmtl.outbox import Outbox
-from ecgmtl.run_store import NOTE, PARENT, own_tags, unusable, without_password
+from ecgmtl.run_store import NOTE, PARENT, origin_tags, process_tags, unusable, without_password
 
 log = logging.getLogger("ecgmtl")
 
@@ -64,7 +64,9 @@ class MlflowTracker:
             raise
         finally:
             self._open.pop()
-            self._outbox.send(lambda: self._client.set_terminated(run.id, status))
+            # what is added to a finished run, as by a later evaluation, does not change how it ended
+            end = status if run.finished_at is None else "FINISHED"
+            self._outbox.send(lambda: self._client.set_terminated(run.id, end, run.finished_at))
             if not self._open:
                 self._outbox.close()
 
@@ -130,14 +132,16 @@ class MlflowTracker:
     def _create(self, run: "OpenRun", name: str, tags: Mapping[str, str], resume: str | None) -> None:
         from mlflow.entities import RunTag
 
-        tags = own_tags() | dict(tags)
+        tags = process_tags() | dict(tags)
         if run.around is not None:
             tags[PARENT] = str(run.around.id)
         known = self._find(resume) if resume else None
         if known is None:
+            tags = origin_tags() | tags
             run.id = self._client.create_run(self._experiment_id, tags=tags, run_name=name).info.run_id
             return
         run.id = known.info.run_id
+        run.finished_at = known.info.end_time if known.info.status == "FINISHED" else None
         run.last_steps = {metric.key: metric.step for metric in known.data.to_proto().metrics}
         run.known_params = frozenset(known.data.params)
         self._client.update_run(run.id, status="RUNNING")
@@ -207,6 +211,8 @@ class OpenRun:
     last_steps: Mapping[str, int] = field(default_factory=dict)
     """By metric, of what the run that is resumed has already."""
     known_params: frozenset[str] = frozenset()
+    finished_at: int | None = None
+    """When the run that is resumed had come to its end, in ms; None if it had not."""
 
 
 def is_hopeless(error: Exception) -> bool:

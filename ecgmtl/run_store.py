@@ -39,7 +39,8 @@ The schedule's own run carries all curves on one common axis of steps, the figur
 |:--|:--|
 | `train/` | every optimiser step: losses, how much each task weighs, learning rate, gradient norm |
 | `validation/` | every epoch, on records that are not trained on |
-| `test/` | at the end, on records by which nothing was chosen |
+| `final validation/` | at the end, of the final model; `_low` and `_high` are the ends of 95 % intervals |
+| `final test …/` | the same by `ecgmtl evaluate`, on records by which nothing was chosen |
 | `system/` | processor, memory, disk, GPU |
 
 The parameters are the whole configuration; the tags name stage, seed, code, data and the command that was typed.
@@ -50,7 +51,8 @@ VIEW_KEY = "ecgmtl"
 VIEW = f"mlflow.sharedViewState.{VIEW_KEY}"
 COLUMNS = (
     *("attributes.`Dataset`", "attributes.`Models`"),
-    *("metrics.`test/macro_auroc`", "metrics.`validation/macro_auroc`", "metrics.`validation/rmse_mv`"),
+    *("metrics.`final test whole/macro_auroc`", "metrics.`final validation/macro_auroc`"),
+    *("metrics.`validation/macro_auroc`", "metrics.`validation/rmse_mv`"),
     *("tags.`labels`", "tags.`encoder`", "tags.`weighting`", "tags.`seed`"),
 )
 """Of the table of runs as `ecgmtl ui` opens it, in the interface's own terms; of itself it shows no figures."""
@@ -99,9 +101,7 @@ def find_experiment(client: Any, name: str) -> str:
     """The id of the experiment, which is made where it is not there yet."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        # the tag opens its page on runs and charts, not on MLflow's tools for language models
-        tags = {NOTE: EXPERIMENT_NOTE, "mlflow.experimentKind": "custom_model_development"}
-        tags[VIEW] = json.dumps({"selectedColumns": COLUMNS})
+        tags = {NOTE: EXPERIMENT_NOTE, VIEW: json.dumps({"selectedColumns": COLUMNS})}
         try:
             return str(client.create_experiment(name, tags=tags))
         except Exception:
@@ -114,17 +114,20 @@ def find_experiment(client: Any, name: str) -> str:
     return str(found.experiment_id)
 
 
-def own_tags() -> dict[str, str]:
-    """Who runs what, and as which process of which machine."""
+def process_tags() -> dict[str, str]:
+    """Which process of which machine a run belongs to."""
+    started = psutil.Process().create_time()
+    return {"host": socket.gethostname(), "pid": str(os.getpid()), "process_started": f"{started:.0f}"}
+
+
+def origin_tags() -> dict[str, str]:
+    """Who began a run, by which command, from which commit."""
     program = Path(sys.argv[0]).name
     command = sys.argv[1:2] if sys.argv[1:2] and not sys.argv[1].startswith("-") else []
     tags = {
         "mlflow.source.name": " ".join([program, *command]),
         "mlflow.source.type": "LOCAL",
         "command": shlex.join([program, *sys.argv[1:]])[:1000],
-        "host": socket.gethostname(),
-        "pid": str(os.getpid()),
-        "process_started": f"{psutil.Process().create_time():.0f}",
     }
     try:
         tags["mlflow.user"] = getpass.getuser()

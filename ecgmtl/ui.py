@@ -67,7 +67,7 @@ def claim_port(port: int) -> int:
 @contextmanager
 def server(uri: str, address: str, output: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """MLflow's server with one worker and without its job runner, which would take 2 GB and 24 s to start."""
-    environment = os.environ | ENVIRONMENT | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = ENVIRONMENT | os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     port = address.rpartition(":")[2]
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", HOST, "--port", port, "--workers", "1"]

@@ -56,3 +56,39 @@ def test_shares_of_a_blend_come_from_beta(alpha):
     share = beta_quantiles(alpha).double()
     assert share.mean().item() == pytest.approx(0.5, abs=1e-3)
     assert share.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.02)
+
+
+def test_without_a_crop_a_record_is_whole():
+    places = draw_places(3, 1000, 100.0, AugmentSettings(), generator())
+    assert torch.equal(places, torch.arange(1000).expand(3, -1))
+    longer = draw_places(3, 1000, 100.0, AugmentSettings(crop_seconds=60.0), generator())
+    assert torch.equal(longer, places)
+
+
+def test_a_shifted_record_has_all_its_samples():
+    places = draw_places(50, 100, 100.0, AugmentSettings(shift=True), generator())
+    assert torch.equal(places.sort(dim=1).values, torch.arange(100).expand(50, -1))
+    assert len(set(places[:, 0].tolist())) > 30
+
+
+def test_blends_leave_the_sum_of_the_labels_about_as_it_was(batch):
+    with_second = batch._replace(auxiliary_labels=batch.labels[:, :2])
+    mixed = augment(with_second, AugmentSettings(mixup=0.5), generator())
+    assert mixed.labels.min() >= 0
+    assert mixed.labels.max() <= 1
+    torch.testing.assert_close(mixed.labels.mean(dim=0), batch.labels.mean(dim=0), atol=0.15, rtol=0)
+    assert torch.equal(mixed.auxiliary_labels, mixed.labels[:, :2])
+
+
+def test_the_generator_alone_decides(batch):
+    settings = AugmentSettings(amplitude=0.1, noise=0.1, lead_dropout=0.2, mixup=0.4)
+    one, two = (augment(batch, settings, generator()) for _ in range(2))
+    assert torch.equal(one.seen, two.seen)
+    assert torch.equal(one.labels, two.labels)
+
+
+def test_nothing_asked_for_changes_nothing(batch):
+    same = augment(batch, AugmentSettings(), generator())
+    assert torch.equal(same.signals, batch.signals)
+    assert torch.equal(same.seen, batch.signals)
+    assert torch.equal(same.labels, batch.labels)

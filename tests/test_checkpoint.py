@@ -4,6 +4,9 @@ import struct
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from ecgmtl import checkpoint
 from ecgmtl.calibration import Calibration
@@ -119,3 +122,62 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
         write_whole(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_another_programmes_safetensors_is_refused(tmp_path):
+    save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match=r"other\.safetensors: a safetensors file, but not one that ecgmtl wrote"):
+        checkpoint.load(tmp_path / "other.safetensors")
+
+
+def test_an_older_version_says_train_again(path):
+    with_description(path, version=0)
+    with pytest.raises(CheckpointError, match=r"an older ecgmtl .* train it again"):
+        checkpoint.load(path)
+
+
+def test_weights_of_another_size_are_refused(path, stored):
+    tree = stored.config.model_dump(mode="json")
+    with_description(path, config={**tree, "encoder": {"kind": "cnn", "widths": [8, 9]}})
+    with pytest.raises(CheckpointError, match="its weights do not fit its settings"):
+        checkpoint.load(path)
+
+
+def test_a_model_is_stored_as_plain_numbers_bit_for_bit(path, stored):
+    kept = load_file(path)
+    assert kept.keys() == stored.model.state_dict().keys()
+    assert all(torch.equal(kept[name], value) for name, value in stored.model.state_dict().items())
+    assert not checkpoint.load(path).model.training
+
+
+@given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
+@settings(max_examples=80, deadline=None)
+def test_a_flipped_bit_of_a_state_is_found_or_changes_nothing(state_file, place, bit):
+    path, content, state = state_file
+    damaged = bytearray(content)
+    damaged[place % len(content)] ^= 1 << bit
+    path.write_bytes(bytes(damaged))
+    try:
+        loaded = checkpoint.load_state(path)
+    except CheckpointError:
+        return
+    assert loaded["epoch"] == state["epoch"]  # a date of the archive, say
+    assert torch.equal(loaded["weights"], state["weights"])
+
+
+@pytest.fixture(scope="module")
+def state_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("state") / "state.pt"
+    state = {"weights": torch.arange(50.0), "epoch": 3}
+    checkpoint.save_state(path, state)
+    return path, path.read_bytes(), state
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_state_cut_short_is_refused(tmp_path, share):
+    path = tmp_path / "state.pt"
+    checkpoint.save_state(path, {"weights": torch.randn(100)})
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(CheckpointError, match="delete it to train anew"):
+        checkpoint.load_state(path)

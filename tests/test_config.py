@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,20 @@ def test_a_config_survives_yaml():
         ("stages.0.epochs=0", "stages.0.epochs: Input should be greater than 0; found 0"),
         ("stages.7.epochs=1", "there is no such place"),
         ("seed", "should be key=value"),
+        ("seed={", "--set seed={: the value cannot be read as YAML."),
+        ("seed=-1", "seed: Input should be greater than or equal to 0; found -1."),
+        ("seed.x=1", "there is no such place"),
+        ("name=../elsewhere", "name: should be a plain name"),
+        ("encodr.kind=cnn", "config: encodr: there is no such setting"),
+        ("encoder.widht=3", "config: encoder.widht: there is no such setting"),
+        ("encoder={widths: [8]}", "encoder: should say of which `kind` it is."),
+        ("encoder.kernel_size=4", "encoder.kernel_size: should be odd"),
+        ("stages.1.name=pretrain", "stages need names that differ; found pretrain, pretrain, decay"),
+        ("stages=[]", "no stage"),
+        (
+            "stages.1.losses=[classification, reconstruction, auxiliary_classification]",
+            "config: stage 'joint' learns auxiliary_classification; set auxiliary_labels too.",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named(override, said):
@@ -66,3 +81,47 @@ def test_a_file_that_holds_no_settings_is_refused(tmp_path, text, said):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
         load_config(tmp_path / "none.yaml")
+
+
+def test_every_option_survives_json():
+    config = load_config(
+        None, ("preprocess.band=[0.5, 40]", "encoder.kind=transformer", "stages.1.weighting.kind=fixed",
+               "stages.1.weighting.weights.classification=2", "stages.0.patience=3", "auxiliary_labels=all"),
+    )  # fmt: skip
+    assert parse_config(json.loads(json.dumps(config.model_dump(mode="json"))), "again") == config
+    assert config.stages[1].weighting.weights == {"classification": 2.0}
+    assert config.preprocess.band == (0.5, 40.0)
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [("seed=7", 7), ("precision=bf16", "bf16"), ("stages.2.optimiser.lr=1e-4", 1e-4), ("labels=null", None)],
+)
+def test_a_value_is_set_where_it_belongs(override, value):
+    found = load_config(None, (override,)).model_dump(mode="json")
+    for key in override.partition("=")[0].split("."):
+        found = found[int(key) if isinstance(found, list) else key]
+    assert found == value
+
+
+def test_the_same_kind_keeps_its_options():
+    config = load_config(None, ("encoder.widths=[8, 16]", "encoder.kind=cnn"))
+    assert config.encoder.widths == (8, 16)
+
+
+def test_mistakes_of_a_file_are_all_told_with_its_name(tmp_path):
+    path = tmp_path / "joint.yaml"
+    path.write_text("sed: 1\nencoder: {kind: cnn, widht: 3}\npreprocess: {fs: 30}\nprecision: fp8\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert sorted(str(caught.value).splitlines()) == [
+        f"{path}: encoder.widht: there is no such setting; is it misspelt?",
+        f"{path}: precision: Input should be 'auto', 'fp32' or 'bf16'; found 'fp8'.",
+        f"{path}: preprocess.fs: 30 must be a whole number of hertz from 50 to 10000.",
+        f"{path}: sed: there is no such setting; is it misspelt?",
+    ]
+
+
+def test_a_second_classifier_is_built_for_second_labels_alone():
+    assert Config().build_model(5).auxiliary_classifier is None
+    assert Config().build_model(5, 71).auxiliary_classifier.read.out_features == 71

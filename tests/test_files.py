@@ -1,6 +1,6 @@
 import pytest
 
-from ecgmtl.files import code_digest, sha256, write_whole
+from ecgmtl.files import sha256, write_whole
 
 
 def test_sha256_is_the_standard_one():
@@ -25,8 +25,3 @@ def test_a_file_is_replaced_at_once(tmp_path):
 def test_a_folder_that_is_not_there_is_the_systems_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_whole(tmp_path / "none/file", lambda beside: beside.write_text("x"))
-
-
-def test_the_code_of_a_process_is_told_once():
-    assert code_digest() == code_digest()
-    assert code_digest.cache_info().misses == 1

@@ -156,10 +156,15 @@ def test_a_tracked_run_is_found_in_mlflow(folder, trained):
         (["data", "prepare", "records", "store2", "--labels", "superdiagnostik"], 1, "superdiagnostic"),
         (["evaluate", "nothing.safetensors", "--data", "store"], 1, "nothing.safetensors"),
         (["predict", "nothing.onnx", "x.hea"], 1, "nothing.onnx"),
+        (["predict", "runs/whole/model.safetensors", "empty"], 1, "no ECG file is there"),
+        (["predict", "runs/whole/model.safetensors", "x.hea", "--out", "p.xls"], 1, ".csv, .parquet, .jsonl"),
+        (["predict", "runs/whole/model.safetensors", "x.csv", "--unit", "kV"], 2, "kV"),
+        (["export", "runs/whole/model.safetensors", "--to", "tflite", "--out", "c"], 1, "onnx, pt2, mlflow"),
         (["frobnicate"], 2, "frobnicate"),
     ],
 )
-def test_a_bad_call_is_answered_by_a_sentence(folder, arguments, code, said):
+def test_a_bad_call_is_answered_by_a_sentence(folder, trained, arguments, code, said):
+    (folder / "empty").mkdir(exist_ok=True)
     told = ecgmtl(folder, *arguments, code=code)
     assert said in told
     assert "Traceback" not in told

@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 import torch
 
+from data_prep.leads import STANDARD_LEADS
 from ecgmtl.leads import algebra, spread
 from ecgmtl.masking import MaskingSettings, draw_hidden
 
@@ -58,3 +60,40 @@ def test_the_same_seed_hides_the_same():
 def test_visible_samples_count_as_set():
     hidden = torch.tensor([[[True, False]]])
     torch.testing.assert_close(MaskingSettings(visible=0.25).scores(hidden), torch.tensor([[[1.0, 0.25]]]))
+
+
+def test_nothing_visible_holds_a_trace_of_what_is_hidden():
+    for bits in range(256):
+        hidden = torch.tensor([bool(bits >> k & 1) for k in range(8)])[None, :, None]
+        visible = algebra()[~spread(hidden)[0, :, 0]]
+        assert not visible[:, hidden[0, :, 0]].any()  # not even a mixture of hidden leads
+
+
+def test_hiding_lead_one_hides_all_that_holds_it_at_that_time():
+    hidden = torch.zeros(1, 8, 3, dtype=torch.bool)
+    hidden[0, 0, 1] = True
+    found = spread(hidden)
+    assert [STANDARD_LEADS[row] for row in found[0, :, 1].nonzero().flatten()] == ["I", "III", "aVR", "aVL", "aVF"]
+    assert not found[0, :, [0, 2]].any()
+
+
+def test_a_block_hides_all_leads_and_a_hidden_lead_all_time():
+    blocks, leads = draw(time=0.4, leads=0.0), draw(time=0.0, leads=0.4)
+    assert torch.equal(blocks.all(dim=1), blocks.any(dim=1))
+    assert torch.equal(leads.all(dim=2), leads.any(dim=2))
+
+
+def test_blocks_start_anywhere():
+    edges = draw((500, 500), time=0.2, leads=0.0)[:, 0].int().diff(dim=1)
+    assert len(set(((edges == 1).nonzero()[:, 1] % 40).tolist())) == 40
+
+
+def test_as_many_records_are_masked_as_set():
+    assert abs(draw((4000, 100), share=0.4, time=0.9).any(dim=(1, 2)).float().mean() - 0.4) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("settings", "hides"), [({}, True), ({"share": 0}, False), ({"time": 0}, True), ({"time": 0, "leads": 0}, False)]
+)
+def test_settings_say_whether_anything_is_hidden(settings, hides):
+    assert MaskingSettings(**settings).hides == hides == bool(draw(**settings).any())

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from ecgmtl.optimisation import OptimiserSettings, WeightAverage, build_optimiser
+from ecgmtl.optimisation import WEIGHTING_LR, OptimiserSettings, WeightAverage, build_optimiser, set_lr
 from ecgmtl.weighting.fixed import FixedSettings
+from ecgmtl.weighting.uncertainty import UncertaintySettings
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,54 @@ def test_without_decay_the_mean_is_the_last_value():
     model(torch.randn(8, 2))
     average.update(model)
     assert all(torch.equal(average.mean[name], value) for name, value in model.state_dict().items())
+
+
+def test_without_warm_up_the_rate_starts_at_its_highest():
+    assert OptimiserSettings(lr=1.0, warmup=0.0).lr_at(0.0) == 1.0
+    assert OptimiserSettings(lr=1.0, warmup=0.0, schedule="constant").lr_at(0.0) == 1.0
+
+
+def test_a_step_without_a_gradient_shrinks_matrices_alone():
+    network = nn.Sequential(nn.Conv1d(2, 3, 3), nn.BatchNorm1d(3))
+    weighting = UncertaintySettings().build(("classification",))
+    weighting.log_var.data.fill_(2.0)
+    settings = OptimiserSettings(lr=0.1, weight_decay=0.5)
+    optimiser = build_optimiser(network.parameters(), weighting, settings)
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    for parameter in (*network.parameters(), *weighting.parameters()):
+        parameter.grad = torch.zeros_like(parameter)
+    optimiser.step()
+    torch.testing.assert_close(network[0].weight, before.pop("0.weight") * (1 - 0.1 * 0.5))
+    assert all(torch.equal(network.get_parameter(name), value) for name, value in before.items())
+    assert weighting.log_var.item() == 2.0
+
+
+def test_frozen_parameters_are_not_the_optimisers():
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    network[0].requires_grad_(False)
+    weighting = FixedSettings().build(("classification",))
+    optimiser = build_optimiser(network.parameters(), weighting, OptimiserSettings())
+    assert {id(p) for group in optimiser.param_groups for p in group["params"]} == {
+        id(p) for p in network[1].parameters()
+    }
+
+
+def test_the_weightings_rate_is_its_own():
+    weighting = UncertaintySettings().build(("classification",))
+    optimiser = build_optimiser(nn.Linear(2, 2).parameters(), weighting, OptimiserSettings())
+    set_lr(optimiser, 0.123, n_network_groups=2)
+    assert [group["lr"] for group in optimiser.param_groups] == [0.123, 0.123, WEIGHTING_LR]
+
+
+def test_a_kept_mean_goes_on_as_it_was():
+    model = nn.BatchNorm1d(2)
+    first, second = WeightAverage(model, 0.9), WeightAverage(model, 0.9)
+    for _ in range(3):
+        model(torch.randn(8, 2))
+        first.update(model)
+    second.load_state_dict({name: torch.as_tensor(value).clone() for name, value in first.state_dict().items()})
+    model(torch.randn(8, 2))
+    for average in (first, second):
+        average.update(model)
+    assert all(torch.equal(first.mean[name], second.mean[name]) for name in first.mean)
+    assert first.mean["num_batches_tracked"] == 4  # a count is copied, not averaged

@@ -20,9 +20,6 @@ from ecgmtl.ui import server, stop, wait_until_it_answers
 
 NOTHING = {"tags": {}, "params": {}}
 
-# MLflow 3.17 under SQLAlchemy 2.1, when its tables are first mapped
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")
-
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory):
@@ -101,6 +98,7 @@ def test_a_resumed_run_adds_only_new_steps(store):
     tracker = open_tracker("ecgmtl")
     with tracker.run("quick", tags={}, params={"epochs": 3}) as first:
         tracker.log_steps({"train/loss": np.arange(5.0)}, 0)
+    store.set_terminated(first, "KILLED")
     with open_tracker("ecgmtl").run(
         "quick", tags={"again": "yes"}, params={"epochs": 9, "new": 1}, resume=first
     ) as id_:
@@ -116,6 +114,29 @@ def test_a_resumed_run_adds_only_new_steps(store):
         {"epochs": "3", "new": "1"},
         "yes",
     )
+
+
+def test_what_is_added_to_a_finished_run_changes_neither_its_end_nor_its_origin(store, monkeypatch):
+    tracker = open_tracker("ecgmtl")
+    with tracker.run("quick", **NOTHING) as first:
+        pass
+    before = store.get_run(first)
+    monkeypatch.setattr("sys.argv", ["/bin/ecgmtl", "evaluate"])
+    time.sleep(0.01)
+    with pytest.raises(ValueError, match="no good"), tracker.run("again", **NOTHING, resume=first):
+        raise ValueError("no good")
+    after = store.get_run(first)
+    assert (after.info.status, after.info.end_time) == ("FINISHED", before.info.end_time)
+    assert after.data.tags["command"] == before.data.tags["command"] != "ecgmtl evaluate"
+
+
+def test_a_run_says_which_command_began_it(store, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/some/bin/ecgmtl", "train", "--config", "my quick.yaml"])
+    with open_tracker("ecgmtl").run("quick", **NOTHING) as run_id:
+        pass
+    tags = store.get_run(run_id).data.tags
+    assert tags["command"] == "ecgmtl train --config 'my quick.yaml'"
+    assert tags["mlflow.source.name"] == "ecgmtl train"
 
 
 def test_a_run_that_is_gone_is_begun_anew(store, caplog):

@@ -1,15 +1,20 @@
+import contextlib
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from ecgmtl.augment import AugmentSettings
-from ecgmtl.checkpoint import load_state, save_state
+from ecgmtl.checkpoint import load_state
 from ecgmtl.config import Config
 from ecgmtl.data import Split, lead_statistics
 from ecgmtl.encoders.cnn import CnnSettings
+from ecgmtl.masking import MaskingSettings
 from ecgmtl.optimisation import OptimiserSettings
 from ecgmtl.stages import Stage
 from ecgmtl.trainer import StageTraining, TrainingError
+from ecgmtl.validation import validate
 from ecgmtl.weighting.uncertainty import UncertaintySettings
 
 JOINT = Stage(
@@ -22,8 +27,10 @@ JOINT = Stage(
     augment=AugmentSettings(crop_seconds=1.5, shift=True, mixup=0.3, noise=0.01),
 )
 
+PROBE = Stage(name="probe", trains=("classifier",), losses=("classification",), epochs=2, batch_size=16)
 
-def split(n=64, seed=0):
+
+def split(n=64, seed=0, auxiliary=False):
     """Records whose first label is a taller wave in lead I, its second one a faster rhythm."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, (n, 2))
@@ -35,8 +42,8 @@ def split(n=64, seed=0):
         signals=torch.from_numpy(signals.astype(np.int16)),
         labels=torch.from_numpy(labels.astype(np.float32)),
         label_names=("tall", "fast"),
-        auxiliary_labels=None,
-        auxiliary_label_names=(),
+        auxiliary_labels=torch.from_numpy(labels.astype(np.float32)) if auxiliary else None,
+        auxiliary_label_names=("tall", "fast") if auxiliary else (),
         names=tuple(map(str, range(n))),
         patients=np.arange(n),
         groups=labels.astype(np.float32),
@@ -45,20 +52,21 @@ def split(n=64, seed=0):
     )
 
 
-def training(stage=JOINT, seed=0):
-    config = Config(seed=seed, encoder=CnnSettings(widths=(8, 16)), stages=(stage,), precision="fp32")
-    train = split()
+def training(stage=JOINT, seed=0, auxiliary=False):
+    config = Config(
+        seed=seed, encoder=CnnSettings(widths=(8, 16)), stages=(stage,), precision="fp32", auxiliary_labels="second"
+    )
+    train = split(auxiliary=auxiliary)
     torch.manual_seed(seed)
-    model = config.build_model(2)
+    model = config.build_model(2, 2 if auxiliary else 0)
     mean, std = lead_statistics(train)
     model.standardise.mean.copy_(mean)
     model.standardise.std.copy_(std)
-    return StageTraining(model, stage, config, train, split(32, seed=1))
+    return StageTraining(model, stage, config, train, split(32, 1, auxiliary))
 
 
 def test_frozen_parts_do_not_move(tmp_path):
-    probe = Stage(name="probe", trains=("classifier",), losses=("classification",), epochs=2, batch_size=16)
-    run = training(probe)
+    run = training(PROBE)
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     after = run.run(lambda _: None, tmp_path / "state.pt")
     moved = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
@@ -75,34 +83,27 @@ def test_the_same_seed_gives_the_same_history(tmp_path):
     assert not np.array_equal(histories[0], histories[2])
 
 
-def test_learning_happens(tmp_path):
-    stage = JOINT.model_copy(
-        update={"epochs": 15, "augment": AugmentSettings(), "optimiser": OptimiserSettings(ema=0.9)}
-    )
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    """Of 15 epochs on records that are easily told apart."""
+    plain = {"augment": AugmentSettings(), "optimiser": OptimiserSettings(ema=0.9)}
     history = []
-    training(stage).run(history.append, tmp_path / "state.pt")
+    torch.set_num_threads(1)
+    run = training(JOINT.model_copy(update={"epochs": 15, **plain}))
+    run.run(history.append, tmp_path_factory.mktemp("long") / "state.pt")
+    return history
+
+
+def test_learning_happens(history):
     assert history[-1].figures["macro_auroc"] > 0.95
     assert history[-1].figures["loss.reconstruction"] < history[0].figures["loss.reconstruction"]
 
 
-def test_a_resumed_training_ends_at_the_very_same_weights(tmp_path):
-    whole = training().run(lambda _: None, tmp_path / "whole.pt")
-    first = training()
-    for _ in range(2):
-        first.run_epoch()
-        first.epoch += 1
-    save_state(tmp_path / "cut.pt", first.state_dict())
-    second = training()
-    second.load_state_dict(load_state(tmp_path / "cut.pt"))
-    resumed = second.run(lambda _: None, tmp_path / "rest.pt")
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-
-
-def test_patience_ends_a_stage_early(tmp_path):
-    stage = JOINT.model_copy(update={"epochs": 50, "patience": 2, "optimiser": OptimiserSettings(lr=1e-12)})
-    history = []
-    training(stage).run(history.append, tmp_path / "state.pt")
-    assert len(history) < 50
+def test_learnt_uncertainties_follow_the_losses(history):
+    last = history[-1].steps
+    for task in JOINT.losses:
+        half_inverse = 1 / (2 * last[f"loss.{task}"].mean())
+        assert last[f"weight.{task}"].mean() == pytest.approx(half_inverse, rel=0.5)
 
 
 def test_a_loss_that_is_not_finite_names_its_place(tmp_path):
@@ -120,3 +121,91 @@ def test_a_step_logs_losses_weights_and_rate():
     assert all(len(values) == 4 for values in found.steps.values())  # 64 records in batches of 16
     weights = 0.5 * np.exp(-found.steps["log_var.reconstruction"])
     np.testing.assert_allclose(found.steps["weight.reconstruction"][1:], weights[:-1], rtol=1e-4)
+
+
+def test_a_run_cut_after_any_epoch_ends_at_the_very_same_weights(tmp_path):
+    whole = training().run(lambda _: None, tmp_path / "whole.pt")
+    for epoch in (1, 3):
+
+        def cut(found, epoch=epoch):
+            if found.epoch == epoch:
+                raise KeyboardInterrupt
+
+        path = tmp_path / f"{epoch}.pt"
+        with contextlib.suppress(KeyboardInterrupt):
+            training().run(cut, path)
+        second = training()
+        second.load_state_dict(load_state(path))
+        assert second.epoch == epoch
+        resumed = second.run(lambda _: None, path)
+        assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_the_best_epoch_is_kept_or_the_last(tmp_path):
+    kept = {}
+    for keep in ("best", "last"):
+        history = []
+        run = training(JOINT.model_copy(update={"keep": keep, "optimiser": OptimiserSettings(lr=0.02, ema=0.0)}))
+        weights = run.run(history.append, tmp_path / "state.pt")
+        run.model.load_state_dict(weights)
+        kept[keep] = validate(run.model, run.stage, run.validation)["macro_auroc"]
+        scores = [found.figures["macro_auroc"] for found in history]
+    assert kept["best"] == max(scores)
+    assert kept["last"] == scores[-1]
+
+
+def test_patience_counts_epochs_without_a_better_one(tmp_path):
+    still = OptimiserSettings(lr=1e-30)  # less than any weight can move by
+    stage = PROBE.model_copy(update={"epochs": 50, "patience": 3, "optimiser": still})
+    history = []
+    training(stage).run(history.append, tmp_path / "state.pt")
+    assert len(history) == 1 + 3
+
+
+def test_a_stage_of_second_labels_alone_is_judged_by_their_loss(tmp_path):
+    stage = Stage(name="s", trains=("encoder", "auxiliary_classifier"), losses=("auxiliary_classification",), epochs=3)
+    history = []
+    run = training(stage, auxiliary=True)
+    run.run(history.append, tmp_path / "state.pt")
+    losses = [found.figures["loss.auxiliary_classification"] for found in history]
+    assert run.best_epoch == int(np.argmin(losses))
+
+
+def test_a_plain_autoencoder_is_judged_on_all_samples(tmp_path):
+    masking = MaskingSettings(time=0, leads=0, visible=1.0)
+    run = training(
+        Stage(name="s", trains=("encoder", "decoder"), losses=("reconstruction",), epochs=3, masking=masking)
+    )
+    history = []
+    run.run(history.append, tmp_path / "state.pt")
+    losses = [found.figures["loss.reconstruction"] for found in history]
+    assert 0 < min(losses) < losses[0]
+    assert run.best_epoch == int(np.argmin(losses))
+
+
+def test_a_validation_split_without_positives_is_told(tmp_path):
+    run = training()
+    run.validation.labels.zero_()
+    with pytest.raises(TrainingError, match=r"stage 'joint', epoch 1: classification cannot be judged on the 32 "):
+        run.run(lambda _: None, tmp_path / "state.pt")
+
+
+@pytest.mark.parametrize("clip", [None, 0.01])
+def test_the_networks_gradient_alone_is_measured_and_clipped(clip):
+    run = training(JOINT.model_copy(update={"batch_size": 64, "optimiser": OptimiserSettings(clip=clip)}))
+    measured = run.run_epoch().steps["gradient_norm"].item()  # of the one step, whose gradients are still there
+    assert gradient_norm(run.model) == pytest.approx(clip or measured, rel=1e-3)
+    assert measured > 0.01
+    assert run.weighting.log_var.grad.isfinite().all()
+
+
+def gradient_norm(model):
+    return math.sqrt(sum(p.grad.double().square().sum().item() for p in model.parameters() if p.grad is not None))
+
+
+def test_a_record_left_over_is_left_to_another_epoch():
+    run = training()
+    assert run.n_batches == 64 // 16
+    whole = training(JOINT.model_copy(update={"batch_size": 100}))
+    assert whole.n_batches == 1
+    assert len(next(whole.batches(whole.seed_epoch())).labels) == 64

@@ -6,7 +6,7 @@ from ecgmtl.optimisation import WEIGHTING_LR, OptimiserSettings, build_optimiser
 from ecgmtl.stages import Stage
 from ecgmtl.weighting.decay import DecaySettings
 from ecgmtl.weighting.fixed import FixedSettings
-from ecgmtl.weighting.uncertainty import UncertaintySettings
+from ecgmtl.weighting.uncertainty import LIMIT, UncertaintySettings
 from tests.promises import TASKS, every_weighting
 
 LOSSES = torch.tensor([0.8, 0.3, 0.1])
@@ -116,3 +116,56 @@ def test_a_weight_for_a_task_that_is_not_learnt_is_refused():
             name="s", trains=("decoder",), losses=("reconstruction",), epochs=1,
             weighting=FixedSettings(weights={"classification": 1.0}),
         )  # fmt: skip
+
+
+def test_uncertainty_refuses_to_start_from_a_negative_loss():
+    with pytest.raises(ValueError, match="never negative"):
+        UncertaintySettings().build(TASKS).begin(torch.tensor([-0.1, 0.2, 0.3]))
+
+
+def test_uncertainty_starts_at_half_the_inverse_losses():
+    weighting = UncertaintySettings().build(TASKS)
+    weighting.begin(LOSSES)
+    torch.testing.assert_close(weighting(LOSSES, 0.0).weights, 1 / (2 * LOSSES))
+
+
+def test_uncertainty_comes_back_from_its_limit():
+    weighting = UncertaintySettings().build(("classification",))
+    optimiser = torch.optim.Adam(weighting.parameters(), lr=0.5)
+    for loss in [0.0] * 40 + [0.2] * 80:  # at the limit, the gradient must still pull back
+        optimiser.zero_grad()
+        weighting(torch.tensor([loss]), 0.0).total.backward()
+        optimiser.step()
+        assert abs(weighting.log_var.item()) < LIMIT + 0.6
+    assert weighting.log_var.item() > -LIMIT + 1
+
+
+def test_the_documents_decay_weighs_a_quarter_on_average():
+    # max(0.5 (1 - e/E), 0.1) over E = 80 epochs: 65 of them fall from 0.5 by 1/160 to 0.1, 15 stay there
+    decay = DecaySettings(shape="linear", start=0.5, floor=0.1)
+    by_hand = sum(max(0.5 * (1 - epoch / 80), 0.1) for epoch in range(80)) / 80
+    assert by_hand == pytest.approx(0.2625)
+    assert sum(decay.weight(epoch / 80) for epoch in range(80)) / 80 == pytest.approx(0.2625)
+
+
+@pytest.mark.parametrize("shape", ["linear", "cosine", "exponential", "step"])
+def test_auxiliary_weights_never_rise_and_keep_above_the_floor(shape):
+    decay = DecaySettings(shape=shape, start=0.7, floor=0.2, rate=0.3)
+    weights = [decay.weight(step / 100) for step in range(101)]
+    assert weights == sorted(weights, reverse=True)
+    assert weights[0] == 0.7
+    assert weights[-1] >= 0.2
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"start": 0.1, "floor": 0.2}, "floor should be lower"), ({"rate": 5}, "less than or equal to 1")],
+)
+def test_a_decay_that_rises_is_refused(settings, said):
+    with pytest.raises(ValidationError, match=said):
+        DecaySettings(**settings)
+
+
+def test_the_main_task_of_a_decay_is_one_of_the_stage():
+    with pytest.raises(ValueError, match=r"weighting\.main is 'classification', but the stage's losses are recon"):
+        DecaySettings().build(("reconstruction",))
