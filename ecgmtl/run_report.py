@@ -60,7 +60,7 @@ def log_classifier(stored: Checkpoint, split: Split, tracker: Tracker, summary: 
         except ExportError as error:
             log.warning("The model was not logged to MLflow: %s", error)
             return
-        tracker.log_model(model, "classifier", {"macro_auroc": summary["macro_auroc"]})
+        tracker.log_model(model, "classifier", {"final validation/macro_auroc": summary["macro_auroc"]})
 
 
 def describe(
