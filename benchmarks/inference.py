@@ -38,8 +38,9 @@ def main() -> None:
             link(files, Path(place), given.links)
             before = peak_mb()
             seconds = timed(predictor, Path(place))
+        rate = given.links / seconds
         print(
-            f"{given.links} links: {given.links / seconds:.0f} records/s, peak memory {before:.0f} -> {peak_mb():.0f} MB"
+            f"{given.links} links: {rate:.0f} records/s, peak memory {before:.0f} MB before, {peak_mb():.0f} MB after"
         )
 
 
