@@ -33,7 +33,7 @@ def draw_places(
     n_records: int, n_samples: int, fs: float, settings: AugmentSettings, generator: torch.Generator
 ) -> Int64[Tensor, "batch time"]:
     """Which samples of each record make up the batch."""
-    length = min(n_samples, round((settings.crop_seconds or n_samples / fs) * fs))
+    length = min(n_samples, max(1, round((settings.crop_seconds or n_samples / fs) * fs)))
     starts = n_samples if settings.shift else n_samples - length + 1
     start = torch.randint(starts, (n_records, 1), generator=generator, device=generator.device)
     return (start + torch.arange(length, device=generator.device)) % n_samples

@@ -51,9 +51,10 @@ def reconstruct(
     These samples are the hidden ones, or all where the stage hides nothing.
     """
     n_records, _, n_samples = batch.signals.shape
-    masking = stage.masking.model_copy(update={"share": 1.0})
+    hides = stage.masking.hides
+    masking = stage.masking.model_copy(update={"share": float(hides)})  # in every record or, as in training, in none
     hidden = draw_hidden((n_records, n_samples), fs, masking, generator)
-    scored = (hidden if masking.hides else torch.ones_like(hidden)).float()
+    scored = (hidden if hides else torch.ones_like(hidden)).float()
     batch = batch._replace(hidden=hidden, scored=scored)
     output = model(batch.signals, hidden, ("reconstruction",))
     loss = float(LOSSES["reconstruction"].loss(model, output, batch))

@@ -1,6 +1,7 @@
 """Checks every shape and type annotation of both packages while the tests run; seeds each test; finds the real data."""
 
 import os
+import signal
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -14,6 +15,8 @@ import torch
 from jaxtyping import install_import_hook
 
 matplotlib.use("Agg")
+# a shell starts background jobs deaf to Ctrl-C, and their children inherit that: the tests of interruption would hang
+signal.signal(signal.SIGINT, signal.default_int_handler)
 install_import_hook(
     ["data_prep", "ecgmtl"],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",  # an int is a float, as in PEP 484

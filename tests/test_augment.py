@@ -92,3 +92,7 @@ def test_nothing_asked_for_changes_nothing(batch):
     assert torch.equal(same.signals, batch.signals)
     assert torch.equal(same.seen, batch.signals)
     assert torch.equal(same.labels, batch.labels)
+
+
+def test_a_crop_has_at_least_one_sample():
+    assert draw_places(3, 100, 100.0, AugmentSettings(crop_seconds=0.001), generator()).shape == (3, 1)

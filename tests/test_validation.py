@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from ecgmtl.config import Config
+from ecgmtl.data import Split
+from ecgmtl.encoders.cnn import CnnSettings
+from ecgmtl.masking import MaskingSettings
+from ecgmtl.stages import Stage
+from ecgmtl.validation import BATCH, validate
+
+MASKING = MaskingSettings()
+AUTOENCODER = MaskingSettings(time=0, leads=0, visible=1.0)
+
+
+def split(n=20, n_samples=100):
+    generator = torch.Generator().manual_seed(1)
+    return Split(
+        signals=torch.randint(-900, 900, (n, 12, n_samples), dtype=torch.int16, generator=generator),
+        labels=torch.randint(0, 2, (n, 3), generator=generator).float(),
+        label_names=("a", "b", "c"),
+        auxiliary_labels=None,
+        auxiliary_label_names=(),
+        names=tuple(map(str, range(n))),
+        patients=np.arange(n),
+        groups=np.zeros((n, 3), dtype=np.float32),
+        group_names=("a", "b", "c"),
+        fs=100.0,
+    )
+
+
+def stage(masking=MASKING):
+    return Stage(
+        name="s", trains=("encoder", "decoder", "classifier"), losses=("reconstruction", "classification"), epochs=1,
+        masking=masking,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def model():
+    model = Config(encoder=CnnSettings(widths=(8, 8))).build_model(3)
+    model.standardise.std.fill_(0.5)
+    return model
+
+
+def test_figures_equal_those_by_hand(model):
+    records = split()
+    found = validate(model, stage(AUTOENCODER), records)
+    whole = next(records.in_order(100))
+    with torch.inference_mode():
+        output = model.eval()(whole.signals)
+        error = output.reconstruction - model.standardise.basis(whole.signals)
+    cost = torch.nn.functional.binary_cross_entropy_with_logits(output.logits, whole.labels)
+    assert found["loss.classification"] == pytest.approx(cost.item(), rel=1e-5)
+    assert found["loss.reconstruction"] == pytest.approx(error.square().mean().item(), rel=1e-5)
+    assert found["rmse_mv"] == pytest.approx(0.5 * error.square().mean().sqrt().item(), rel=1e-5)
+    expected = roc_auc_score(whole.labels.numpy(), output.logits.numpy(), average="macro")
+    assert found["macro_auroc"] == pytest.approx(expected)
+
+
+def test_batches_count_by_their_records(model):
+    records = split(BATCH + 5)
+    first, rest = np.arange(BATCH + 5) < BATCH, np.arange(BATCH + 5) >= BATCH
+    whole, one, two = (
+        validate(model, stage(AUTOENCODER), part) for part in (records, records.select(first), records.select(rest))
+    )
+    for name in ("loss.classification", "loss.reconstruction"):
+        assert whole[name] == pytest.approx((BATCH * one[name] + 5 * two[name]) / (BATCH + 5), rel=1e-5)
+
+
+def test_the_same_samples_are_hidden_after_every_epoch(model):
+    assert validate(model, stage(), split()) == validate(model, stage(), split())
+
+
+def test_every_record_is_masked_however_few_are_in_training(model):
+    records = split()
+    assert validate(model, stage(MaskingSettings(share=0.1)), records) == validate(model, stage(), records)
+
+
+@pytest.mark.parametrize("masking", [AUTOENCODER, MaskingSettings(share=0, visible=1.0)])
+def test_a_stage_that_hides_nothing_is_judged_with_nothing_hidden(model, masking):
+    records = split()
+    found = validate(model, stage(masking), records)
+    assert found == validate(model, stage(AUTOENCODER), records)
+
+
+def test_no_weight_or_statistic_moves(model):
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    validate(model.train(), stage(), split())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
