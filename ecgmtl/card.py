@@ -37,9 +37,13 @@ class Card(Settings):
         """The card of an exported model; `source` names it in errors."""
         if not text:
             raise CardError(f"{source}: not a model that ecgmtl exported; it carries no description.")
-        tree: dict[str, Any] = json.loads(text)
-        if tree.pop("version") != VERSION:
-            raise CardError(f"{source} was exported by another version of ecgmtl; export it again.")
-        for fixed in ("leads", "unit", "fs"):
-            tree.pop(fixed)
-        return cls.model_validate(tree)
+        try:
+            tree: dict[str, Any] = json.loads(text)
+            version = tree.pop("version")
+            if version == VERSION:
+                for fixed in ("leads", "unit", "fs"):
+                    tree.pop(fixed)
+                return cls.model_validate(tree)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise CardError(f"{source}: its description is damaged ({error}); export it again.") from error
+        raise CardError(f"{source} was exported by another version of ecgmtl; export it again.")

@@ -22,7 +22,6 @@ from ecgmtl.torch_predictors import EXTRA, card_of
 
 TOLERANCE = 1e-5
 """Largest difference of a probability between the checkpoint and what is exported."""
-LARGEST_BATCH = 4096
 
 
 class ExportError(ValueError):
@@ -61,8 +60,12 @@ def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "recor
     suffix = "" if to == "mlflow" else f".{to}"
     if suffix and out.suffix != suffix:
         raise ExportError(f"{out}: an export to {to} should end in {suffix}.")
-    if out.exists() and (out.is_dir() and any(out.iterdir())):
+    if out.is_dir() and any(out.iterdir()):
         raise ExportError(f"{out}: is a folder with something in it; choose a new one.")
+    if to == "mlflow" and out.is_file():
+        raise ExportError(f"{out}: is a file, and an MLflow model is a folder; choose another place.")
+    if not len(signals):
+        raise ExportError(f"{out}: there is no record to compare the export on.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
@@ -73,7 +76,7 @@ def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "recor
             shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
             beside.replace(out)
     except OSError as error:
-        raise ExportError(f"{out}: cannot be written: {error.strerror}.") from error
+        raise ExportError(f"{out}: cannot be written: {error.strerror or error}.") from error
     files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
     return ExportReport(out, sum(path.stat().st_size for path in files), difference, len(signals))
 
@@ -124,7 +127,7 @@ def example(stored: Checkpoint) -> Float[Tensor, "2 lead time"]:
 def write_onnx(stored: Checkpoint, path: Path) -> None:
     import onnx
 
-    batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
+    batch = torch.export.Dim("batch")
     program = torch.onnx.export(
         ClassifierOnly(stored.model).eval(),
         (example(stored),),
@@ -142,7 +145,7 @@ def write_onnx(stored: Checkpoint, path: Path) -> None:
 
 
 def exported_program(stored: Checkpoint) -> torch.export.ExportedProgram:
-    batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
+    batch = torch.export.Dim("batch")
     return torch.export.export(
         ClassifierOnly(stored.model).eval(), (example(stored),), dynamic_shapes={"signals": {0: batch}}
     )

@@ -46,12 +46,14 @@ def open_predictions(path: Path, label_names: tuple[str, ...]) -> Iterator[Write
     writer = WRITERS.get(path.suffix)
     if writer is None:
         raise PredictionsFileError(f"{path}: should end in {', '.join(WRITERS)}; found '{path.suffix}'.")
+    if path.is_dir():
+        raise PredictionsFileError(f"{path}: is a folder; name a file.")
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.touch()
     except OSError as error:
-        raise PredictionsFileError(f"{path}: cannot be written: {error.strerror}.") from error
+        raise PredictionsFileError(f"{path}: cannot be written: {error.strerror or error}.") from error
     try:
         with writer(beside, columns(label_names)) as write:
             yield write

@@ -94,7 +94,8 @@ class RunFolder:
     def read_history(self) -> list[dict[str, Any]]:
         if not self.history.is_file():
             return []
-        return [json.loads(line) for line in self.history.read_text().splitlines()]
+        lines = self.history.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]  # a process killed amid a line leaves half
 
     def rewind(self, stage: str, epoch: int) -> None:
         """Forget what was written of a stage from this epoch on: its state was not kept, so it is done again."""

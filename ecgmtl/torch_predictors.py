@@ -1,11 +1,16 @@
 """Models that torch runs: checkpoints, exported .pt2 files, and MLflow models."""
 
+import io
+import json
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from jaxtyping import Float32
 from torch import Tensor
 
@@ -81,12 +86,38 @@ class GraphPredictor:
 
 
 def load_pt2(path: Path) -> GraphPredictor:
+    """A program that `ecgmtl export` wrote. No pickled code is run; it is a program still, so open those you trust."""
     extra = {EXTRA: ""}
     try:
+        refuse_pickles(path)
         program = torch.export.load(path, extra_files=extra)
     except Exception as error:  # torch raises errors of many kinds for files that are no programs
         raise CardError(f"{path}: cannot be opened as an exported program: {error}") from error
     return GraphPredictor(program.module(), Card.from_json(str(extra[EXTRA]), str(path)))
+
+
+def refuse_pickles(path: Path) -> None:
+    """Open every record that torch would unpickle in the way that runs no code; torch.export.load itself does not.
+
+    Raises:
+        ValueError, or what torch raises: a record needs more than that, or is of a kind that we never write.
+    """
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if len(set(names)) < len(names):
+            raise ValueError("two records have one name")
+        for name in names:
+            if name.endswith("_config.json"):
+                json.loads(archive.read(name), object_hook=refuse_pickled_tensor)
+            elif name.endswith(".pt"):
+                torch.load(io.BytesIO(archive.read(name)), map_location="cpu", weights_only=True)
+            elif "/data/constants/" in name or "/data/aotinductor/" in name:
+                raise ValueError(f"it holds {name}, which no export of ecgmtl has")
+
+
+def refuse_pickled_tensor(told: dict[str, Any]) -> None:
+    if told.get("use_pickle"):
+        raise ValueError("it holds a pickled tensor, which no export of ecgmtl does")
 
 
 def load_mlflow(uri: str) -> GraphPredictor:
@@ -96,8 +127,10 @@ def load_mlflow(uri: str) -> GraphPredictor:
     from mlflow.exceptions import MlflowException
 
     try:
-        told = mlflow.models.get_model_info(uri).metadata or {}
+        info = mlflow.models.get_model_info(uri)
+        if any(flavor.get("code") for flavor in info.flavors.values()):
+            raise CardError(f"{uri}: brings Python code of its own, which no model of ecgmtl does; it was not opened.")
         model = mlflow.pytorch.load_model(uri)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, yaml.YAMLError) as error:
         raise CardError(f"{uri}: cannot be opened as an MLflow model: {error}") from error
-    return GraphPredictor(model, Card.from_json(told.get("ecgmtl"), uri))
+    return GraphPredictor(model, Card.from_json((info.metadata or {}).get("ecgmtl"), uri))

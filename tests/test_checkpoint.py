@@ -13,7 +13,6 @@ from ecgmtl.calibration import Calibration
 from ecgmtl.checkpoint import Checkpoint, CheckpointError
 from ecgmtl.config import Config
 from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.files import write_whole
 
 
 @pytest.fixture
@@ -110,20 +109,6 @@ def test_damage_to_a_training_state_is_found(tmp_path):
         checkpoint.load_state(path)
 
 
-def test_an_interrupted_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "file"
-    write_whole(path, lambda beside: beside.write_text("old"))
-
-    def fail(beside):
-        beside.write_text("ne")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_whole(path, fail)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_another_programmes_safetensors_is_refused(tmp_path):
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match=r"other\.safetensors: a safetensors file, but not one that ecgmtl wrote"):
@@ -181,3 +166,17 @@ def test_a_state_cut_short_is_refused(tmp_path, share):
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(CheckpointError, match="delete it to train anew"):
         checkpoint.load_state(path)
+
+
+def test_a_checkpoint_cannot_be_half_written(path, stored, monkeypatch):
+    before = path.read_bytes()
+
+    def fail(tensors, beside, metadata):
+        beside.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(checkpoint, "save_file", fail)
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.save(path, stored)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]

@@ -1,39 +1,26 @@
-import subprocess
-import sys
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from data_prep.readers import ReadOptions
+from data_prep.readers import READERS, ReadOptions, read_record
 from data_prep.synthetic import write_record
 from data_prep.waveform import synthesise
-from ecgmtl import checkpoint, export
-from ecgmtl.calibration import Calibration
-from ecgmtl.checkpoint import Checkpoint
-from ecgmtl.config import Config
+from ecgmtl import checkpoint
 from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.export import ExportError
 from ecgmtl.inference import Failure, Prediction, predict
-from ecgmtl.predictions_file import PredictionsFileError, open_predictions, row_of
-from ecgmtl.predictor import PredictorError, load_predictor
-from tests.promises import every_encoder
-
-LABELS = ("CD", "HYP", "MI", "NORM", "STTC")
-
-
-def make(encoder):
-    config = Config(encoder=encoder)
-    torch.manual_seed(0)
-    model = config.build_model(5).eval()
-    calibration = Calibration(slope=(1.2,) * 5, intercept=(0.1,) * 5, thresholds=(0.4,) * 5)
-    return Checkpoint(model, config, "superdiagnostic", LABELS, calibration, (), {"stage": "decay"})
+from ecgmtl.predictor import load_predictor
+from ecgmtl.weighting.fixed import FixedSettings
+from tests.models import untrained
+from tests.wfdb_files import beats, write_wfdb
 
 
 @pytest.fixture(scope="module")
 def stored():
-    return make(CnnSettings(widths=(8, 16)))
+    return untrained(CnnSettings(widths=(8, 16)))
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +36,6 @@ def records(tmp_path_factory):
     for i in range(6):
         write_record(folder / f"r{i}", synthesise(["NORM", "SR"], 100, 10.0, np.random.default_rng(i)), 100)
     return folder
-
-
-@pytest.fixture(scope="module")
-def signals():
-    return 0.2 * torch.randn(9, 12, 1000, generator=torch.Generator().manual_seed(1))
 
 
 def run(model, *paths, batch_size=4):
@@ -85,81 +67,85 @@ def test_probabilities_are_calibrated_and_decided(model, records):
     assert found.decisions == {name: p >= 0.4 for name, p in found.calibrated.items()}
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_a_table_holds_what_was_predicted(model, records, tmp_path, suffix):
-    results = [*run(model, records), Failure(records / "x.hea", "why")]
-    path = tmp_path / f"p{suffix}"
-    with open_predictions(path, LABELS) as write:
-        write([row_of(result) for result in results])
-    reads = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": lambda p: pd.read_json(p, lines=True)}
-    table = reads[suffix](path)
-    assert table["status"].tolist() == ["ok"] * 6 + ["failed"]
-    np.testing.assert_allclose(table["calibrated_MI"][:6], [r.calibrated["MI"] for r in results[:6]], rtol=1e-12)
-    assert table["calibrated_MI"].isna()[6]
-    assert "nan" not in (path.read_text().lower() if suffix != ".parquet" else "")
+def test_what_is_predicted_is_what_the_model_says_of_the_prepared_record(stored, model, records):
+    found = run(model, records)[2]
+    signal = stored.config.preprocess(read_record(records / "r2.hea")).signal
+    with torch.inference_mode():
+        wanted = stored.model.classify(torch.from_numpy(signal)[None]).sigmoid()[0].tolist()
+    assert list(found.probabilities) == list(stored.label_names)
+    assert list(found.probabilities.values()) == pytest.approx(wanted, abs=1e-6)
 
 
-def test_a_table_cut_short_is_not_left_behind(tmp_path):
-    with pytest.raises(RuntimeError), open_predictions(tmp_path / "p.csv", LABELS):
-        raise RuntimeError
-    assert not list(tmp_path.iterdir())
+def test_a_missing_file_is_a_failure_among_the_others(model, records):
+    results = run(model, records / "r0.hea", records / "none.hea", records / "r1.hea", batch_size=1)
+    assert [type(result) for result in results] == [Prediction, Failure, Prediction]
+    assert "none.hea: there is no such" in results[1].reason
 
 
-@pytest.mark.parametrize(("name", "said"), [("p.txt", "should end in .csv, .parquet, .jsonl"), ("f/p.csv", "written")])
-def test_a_place_that_cannot_be_written_is_refused(tmp_path, name, said):
-    (tmp_path / "f").touch()
-    with pytest.raises(PredictionsFileError, match=said), open_predictions(tmp_path / name, LABELS):
-        pass
+def test_nothing_but_bad_files_gives_failures_alone(model, tmp_path):
+    for name in ("a.csv", "b.hea", "c.npz"):
+        (tmp_path / name).write_bytes(b"nonsense")
+    results = run(model, tmp_path, batch_size=2)
+    assert [(result.path.name, type(result)) for result in results] == [
+        (n, Failure) for n in ("a.csv", "b.hea", "c.npz")
+    ]
 
 
-@pytest.mark.parametrize("kind", ["onnx", "pt2", pytest.param("mlflow", marks=pytest.mark.slow)])
-def test_an_export_predicts_the_same_without_a_decoder(stored, model, records, signals, tmp_path, kind):
-    path = tmp_path / ("c" if kind == "mlflow" else f"c.{kind}")
-    report = export.export(stored, kind, path, signals)
-    assert report.max_difference <= 1e-5
-    content = b"".join(p.read_bytes() for p in ([path] if path.is_file() else path.rglob("*")) if p.is_file())
-    assert b"decoder" not in content.replace(b'"decoder"', b"")  # the settings may name it; the weights must not
-    for a, b in zip(run(model, records), run(path, records), strict=True):
-        assert list(a.calibrated.values()) == pytest.approx(list(b.calibrated.values()), abs=1e-5)
-        assert a.decisions == b.decisions
-        assert b.reconstruction_rmse is None
+@given(content=st.binary(max_size=300), suffix=st.sampled_from(sorted(READERS)))
+@settings(max_examples=60, deadline=None)
+def test_no_content_of_a_file_stops_a_run(predictor, scratch, content, suffix):
+    path = scratch / f"x{suffix}"
+    path.write_bytes(content)
+    (result,) = predict(predictor, [path], ReadOptions(fs=100.0, unit="mV"))
+    path.unlink()
+    assert isinstance(result, Failure)
+    assert "x" in result.reason
 
 
-@every_encoder
-def test_every_encoder_exports_to_onnx(settings, signals, tmp_path):
-    report = export.export(make(settings()), "onnx", tmp_path / "c.onnx", signals)
-    assert report.max_difference <= 1e-5
+@pytest.fixture(scope="module")
+def predictor(model):
+    return load_predictor(str(model))
 
 
-def test_onnx_is_predicted_without_torch(stored, records, signals, tmp_path):
-    export.export(stored, "onnx", tmp_path / "c.onnx", signals)
-    code = (
-        "import sys; from data_prep.readers import ReadOptions; from ecgmtl.inference import predict; "
-        "from ecgmtl.predictor import load_predictor; "
-        f"found = list(predict(load_predictor({str(tmp_path / 'c.onnx')!r}), [{str(records)!r}], ReadOptions())); "
-        "assert len(found) == 6; assert 'torch' not in sys.modules, 'torch was imported'"
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    return tmp_path_factory.mktemp("scratch")
+
+
+def test_warnings_of_a_record_stand_beside_its_prediction(model, tmp_path):
+    signal = beats()
+    signal[:, 8] = 0.0
+    write_wfdb(tmp_path, signal, name="flat")
+    write_wfdb(tmp_path, name="sound")
+    flat, sound = run(model, tmp_path)
+    assert any("V3" in told for told in flat.warnings)
+    assert sound.warnings == ()
+
+
+def test_records_are_read_only_as_they_are_asked_for(model, records):
+    def paths():
+        yield records / "r0.hea"
+        yield records / "r1.hea"
+        raise RuntimeError("read too far ahead")
+
+    results = predict(load_predictor(str(model)), paths(), ReadOptions(), batch_size=1)
+    assert [next(results).path.name, next(results).path.name] == ["r0.hea", "r1.hea"]
+    with pytest.raises(RuntimeError, match="too far"):
+        next(results)
+
+
+def test_the_redrawn_error_tells_noise_from_what_the_decoder_draws(model, predictor):
+    shown = 0.2 * np.random.default_rng(0).standard_normal((2, 12, 1000)).astype(np.float32)
+    shown[1] *= 3
+    calm, wild = predictor.reconstruction_rmse(shown)
+    assert wild > 2 * calm
+    np.testing.assert_array_equal(predictor.reconstruction_rmse(shown), [calm, wild])  # the same samples are hidden
+
+
+def test_a_model_that_never_learnt_to_redraw_tells_no_error(stored, tmp_path, records):
+    stage = stored.config.stages[1].model_copy(
+        update={"trains": ("encoder", "classifier"), "losses": ("classification",), "weighting": FixedSettings()}
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_an_export_that_differs_is_not_kept(stored, signals, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "TOLERANCE", -1.0)
-    with pytest.raises(ExportError, match="it was not kept"):
-        export.export(stored, "pt2", tmp_path / "c.pt2", signals)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("kind", "name", "said"), [("onx", "c.onx", "onnx, pt2, mlflow"), ("onnx", "c.pt2", ".onnx")])
-def test_an_export_that_makes_no_sense_is_refused(stored, signals, tmp_path, kind, name, said):
-    with pytest.raises(ExportError, match=said):
-        export.export(stored, kind, tmp_path / name, signals)
-
-
-@pytest.mark.parametrize("name", ["none.safetensors", "a.txt", "bad.onnx", "bad.pt2"])
-def test_what_is_no_model_is_refused_by_name(tmp_path, name):
-    if name != "none.safetensors":
-        (tmp_path / name).write_text("nonsense")
-    with pytest.raises(ValueError, match=name) as caught:
-        load_predictor(str(tmp_path / name))
-    assert isinstance(caught.value, PredictorError) or type(caught.value).__name__ == "CardError"
+    config = stored.config.model_copy(update={"stages": (stage,)})
+    checkpoint.save(tmp_path / "model.safetensors", replace(stored, config=config))
+    assert {result.reconstruction_rmse for result in run(tmp_path / "model.safetensors", records)} == {None}

@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 
@@ -48,3 +50,36 @@ def test_a_reconstruction_is_drawn_where_samples_were_hidden(signal, tmp_path):
     assert shown == 3 * 40 + 40  # three leads share the first quarter, and the strip
     save_figure(figure, tmp_path / "ecg.png", dpi=50)
     assert (tmp_path / "ecg.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("seconds", [2.5, 5.0, 10.0])
+def test_the_printed_sheet_is_as_large_as_the_record_is_long(rng, seconds):
+    signal = rng.normal(0, 0.2, (12, round(500 * seconds))).astype(np.float32)
+    figure = plot_ecg(signal, 500.0)
+    box = figure.axes[0].get_position()
+    width, height = figure.get_size_inches() * MM_PER_INCH
+    assert box.width * width == pytest.approx(25.0 * seconds, abs=0.1)
+    x0, x1 = figure.axes[0].get_xlim()
+    y0, y1 = figure.axes[0].get_ylim()
+    assert box.width * width / (x1 - x0) == pytest.approx(1.0, abs=1e-3)  # one unit of the axes is a millimetre
+    assert box.height * height / (y1 - y0) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_leads_follow_each_other_in_time(signal):
+    signal[:] = np.arange(12)[:, None] / 100 + np.arange(1000) / 1e5
+    lines = {line.get_gid(): line for line in plot_ecg(signal, 100.0).axes[0].lines if len(line.get_ydata()) > 200}
+    for row in (("I", "aVR", "V1", "V4"), ("III", "aVF", "V3", "V6")):
+        for place, lead in enumerate(row):
+            x, y = lines[lead].get_xydata().T
+            assert (x[0], x[250 - 1]) == pytest.approx((62.5 * place, 62.5 * (place + 1) - 0.25))
+            shown = signal[STANDARD_LEADS.index(lead), 250 * place : 250 * (place + 1)]
+            np.testing.assert_allclose(np.diff(y[:250]), 10 * np.diff(shown), atol=1e-4)
+
+
+def test_a_png_has_the_size_of_the_paper(signal, tmp_path):
+    figure = plot_ecg(signal, 100.0, "a record")
+    save_figure(figure, tmp_path / "ecg.png", dpi=50)
+    content = (tmp_path / "ecg.png").read_bytes()
+    assert content.startswith(b"\x89PNG")
+    pixels = struct.unpack(">II", content[16:24])
+    assert pixels == pytest.approx(tuple(figure.get_size_inches() * 50), abs=1)

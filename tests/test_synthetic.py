@@ -2,13 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import wfdb
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.signal import find_peaks
 
 from data_prep.prepare import prepare
 from data_prep.preprocess import Preprocess
 from data_prep.readers import read_record
 from data_prep.store import open_store
-from data_prep.synthetic import write_ptbxl
+from data_prep.synthetic import STATEMENTS, draw_statements, write_ptbxl
 from data_prep.waveform import NORMAL, synthesise, waves_of
 
 FS = 500
@@ -75,9 +77,7 @@ def test_the_folder_prepares_like_ptbxl(folder, tmp_path):
     assert store.labels("superdiagnostic").any(axis=1).mean() > 0.9
 
 
-def test_superclasses_are_about_as_frequent_as_in_ptbxl(tmp_path):
-    from data_prep.synthetic import STATEMENTS, draw_statements
-
+def test_superclasses_are_about_as_frequent_as_in_ptbxl():
     drawn = [draw_statements(np.random.default_rng(i)) for i in range(2000)]
     classes = pd.Series([{STATEMENTS[code][4] for code in codes} for codes in drawn])
     # of 21,799: NORM 9514, MI 5469, STTC 5235, CD 4898, HYP 2649
@@ -140,3 +140,58 @@ def test_hypertrophy_raises_the_voltage():
         return np.mean(signals[:, :, 10].max(axis=1) - signals[:, :, 6].min(axis=1))
 
     assert voltage("LVH") > 1.3 * voltage("NORM")
+
+
+def test_no_patient_lies_in_two_splits(folder, tmp_path):
+    prepare(folder, tmp_path / "store", Preprocess(), "superdiagnostic")
+    records = open_store(tmp_path / "store").records
+    splits = records.groupby("patient_id")["split"].nunique()
+    assert (len(splits) < len(records), splits.max()) == (True, 1)
+    assert set(records["split"]) == {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize("lead", [1, 2, 5])
+def test_an_inferior_infarct_raises_st_in_ii_iii_and_avf(lead):
+    infarct, normal = (beat(ecgs(s, "SR", n=24), lead) for s in ("IMI", "NORM"))
+    st = slice(int(0.48 * FS), int(0.54 * FS))
+    assert infarct[st].mean() > normal[st].mean() + 0.05
+
+
+def test_the_same_seed_draws_the_same_and_another_does_not(folder, tmp_path):
+    for name, seed in (("again", 0), ("other", 1)):
+        write_ptbxl(tmp_path / name, 6, seed=seed)
+    record = "records100/00000/00004_lr.dat"
+    assert (tmp_path / "again" / record).read_bytes() == (folder / record).read_bytes()
+    assert (tmp_path / "other" / record).read_bytes() != (folder / record).read_bytes()
+    tables = [pd.read_csv(place / "ptbxl_database.csv") for place in (tmp_path / "again", folder)]
+    pd.testing.assert_frame_equal(tables[0], tables[1][:6])
+
+
+def test_premature_beats_come_early_and_are_wide():
+    def gaps(*statements):
+        return np.concatenate([np.diff(peaks(s[:, 1])) / np.median(np.diff(peaks(s[:, 1]))) for s in ecgs(*statements)])
+
+    assert np.mean(gaps("NORM", "SR", "PVC") < 0.8) > 0.08 > 0.02 > np.mean(gaps("NORM", "SR") < 0.8)
+
+
+def test_records_of_500_hz_are_written_and_of_300_refused(tmp_path):
+    write_ptbxl(tmp_path, 2, seed=0, fs=500)
+    record = read_record(tmp_path / "records500/00000/00002_hr.hea")
+    assert (record.fs, record.signal.shape) == (500.0, (5000, 12))
+    with pytest.raises(ValueError, match="fs is 300; PTB-XL has records at 100 and at 500 Hz"):
+        write_ptbxl(tmp_path / "other", 2, seed=0, fs=300)
+    assert not (tmp_path / "other").exists()
+
+
+@given(
+    codes=st.lists(st.sampled_from(sorted(set(STATEMENTS) - {"AFIB"})), unique=True, max_size=5),
+    seconds=st.sampled_from([2.5, 5.0, 10.0]),
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_drawn_is_a_plausible_ecg(codes, seconds, seed):
+    signal = synthesise(codes, 100, seconds, np.random.default_rng(seed)).astype(int)
+    assert signal.shape == (round(100 * seconds), 12)
+    assert np.array_equal(signal[:, 2], signal[:, 1] - signal[:, 0])
+    assert np.abs(signal).max() < 10_000
+    assert np.ptp(signal, axis=0).min() > 20

@@ -1,0 +1,174 @@
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from data_prep.readers import ReadOptions
+from data_prep.synthetic import write_record
+from data_prep.waveform import synthesise
+from ecgmtl import checkpoint, export
+from ecgmtl.encoders.cnn import CnnSettings
+from ecgmtl.export import ExportError
+from ecgmtl.inference import predict
+from ecgmtl.predictor import load_predictor
+from tests.models import LABELS, untrained
+from tests.promises import every_encoder
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return untrained(CnnSettings(widths=(8, 16)))
+
+
+@pytest.fixture(scope="module")
+def signals():
+    return 0.2 * torch.randn(9, 12, 1000, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("records")
+    for i in range(6):
+        write_record(folder / f"r{i}", synthesise(["NORM", "SR"], 100, 10.0, np.random.default_rng(i)), 100)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(stored, signals, tmp_path_factory):
+    """The classifier in each of the files."""
+    folder = tmp_path_factory.mktemp("exported")
+    return {kind: export.export(stored, kind, folder / f"c.{kind}", signals) for kind in ("onnx", "pt2")}
+
+
+@pytest.fixture(scope="module")
+def mlflow_folder(stored, signals, tmp_path_factory):
+    return export.export(stored, "mlflow", tmp_path_factory.mktemp("exported") / "c", signals)
+
+
+def run(model, *paths, batch_size=4):
+    return list(predict(load_predictor(str(model)), paths, ReadOptions(), batch_size))
+
+
+def report_of(request, kind):
+    return request.getfixturevalue("mlflow_folder") if kind == "mlflow" else request.getfixturevalue("exported")[kind]
+
+
+every_kind = pytest.mark.parametrize("kind", ["onnx", "pt2", pytest.param("mlflow", marks=pytest.mark.slow)])
+
+
+@every_kind
+def test_an_export_predicts_what_its_checkpoint_does(request, stored, records, tmp_path, kind):
+    checkpoint.save(tmp_path / "model.safetensors", stored)
+    report = report_of(request, kind)
+    assert (report.max_difference <= 1e-5, report.n_records) == (True, 9)
+    for a, b in zip(run(tmp_path / "model.safetensors", records), run(report.path, records), strict=True):
+        assert list(a.probabilities.values()) == pytest.approx(list(b.probabilities.values()), abs=1e-5)
+        assert list(a.calibrated.values()) == pytest.approx(list(b.calibrated.values()), abs=1e-5)
+        assert (a.path, a.decisions, a.warnings) == (b.path, b.decisions, b.warnings)
+        assert b.reconstruction_rmse is None
+
+
+@every_kind
+def test_an_export_holds_the_classifier_and_no_decoder(request, stored, kind):
+    report = report_of(request, kind)
+    files = [report.path] if report.path.is_file() else [p for p in report.path.rglob("*") if p.is_file()]
+    content = b"".join(path.read_bytes() for path in files)
+    assert b"decoder" not in content
+    assert report.size_bytes == len(content)
+    weights = stored.model.decoder.state_dict()
+    assert weights
+    large = [value for value in weights.values() if value.numel() > 16]  # the small ones may be all zeros, as others
+    assert not any(value.numpy().tobytes() in content for value in large)
+
+
+def test_the_weights_of_an_onnx_file_are_as_many_as_the_classifiers(stored, exported):
+    kept = {array.name: int(np.prod(array.dims)) for array in onnx.load(exported["onnx"].path).graph.initializer}
+    model = stored.model
+    wanted = sum(p.numel() for part in (model.encoder, model.classifier) for p in part.parameters())
+    assert wanted - 200 <= sum(kept.values()) <= wanted + 200  # biases are folded, shapes and lead statistics are added
+
+
+@every_kind
+def test_an_export_carries_all_that_its_use_needs(request, stored, kind):
+    card = load_predictor(str(report_of(request, kind).path)).card
+    assert (card.label_names, card.label_set) == (LABELS, "superdiagnostic")
+    assert (card.calibration, card.preprocess) == (stored.calibration, stored.config.preprocess)
+    assert card.lead_mean == tuple(stored.model.standardise.mean.flatten().tolist())
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+@pytest.mark.parametrize("size", [1, 3, 4097])
+def test_a_batch_may_be_of_any_size(stored, exported, kind, size):
+    batch = 0.2 * torch.randn(3, 12, 1000).repeat(size // 3 + 1, 1, 1)[:size]
+    found = load_predictor(str(exported[kind].path)).logits(batch.numpy())
+    with torch.inference_mode():
+        wanted = stored.model.classify(batch[:3]).numpy()
+    np.testing.assert_allclose(found, np.tile(wanted, (size // 3 + 1, 1))[:size], atol=1e-5)
+
+
+@every_encoder
+def test_every_encoder_exports_to_onnx(settings, signals, tmp_path):
+    report = export.export(untrained(settings()), "onnx", tmp_path / "c.onnx", signals)
+    assert report.max_difference <= 1e-5
+
+
+def test_onnx_is_predicted_without_torch(exported, records):
+    code = (
+        "import sys; from data_prep.readers import ReadOptions; from ecgmtl.inference import predict; "
+        "from ecgmtl.predictor import load_predictor; "
+        f"found = list(predict(load_predictor({str(exported['onnx'].path)!r}), [{str(records)!r}], ReadOptions())); "
+        "assert len(found) == 6; assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["onnx", pytest.param("mlflow", marks=pytest.mark.slow)])
+def test_exporting_says_nothing(stored, signals, tmp_path, capfd, kind):
+    export.export(stored, kind, tmp_path / ("c" if kind == "mlflow" else f"c.{kind}"), signals)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_an_export_with_another_weight_is_not_kept(stored, signals, tmp_path, monkeypatch, kind):
+    write = export.WRITERS[kind]
+
+    def write_another(other, path):
+        changed = untrained(CnnSettings(widths=(8, 16)))
+        with torch.no_grad():
+            next(changed.model.classifier.parameters()).add_(0.01)
+        write(changed, path)
+
+    monkeypatch.setitem(export.WRITERS, kind, write_another)
+    (tmp_path / f"c.{kind}").write_text("the one before")
+    with pytest.raises(ExportError, match=r"differ from the checkpoint's by .* it was not kept"):
+        export.export(stored, kind, tmp_path / f"c.{kind}", signals)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["the one before"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "said"),
+    [
+        ("onx", "c.onx", "--to onx: is not one of onnx, pt2, mlflow"),
+        ("onnx", "c.pt2", r"should end in \.onnx"),
+        ("mlflow", "model.safetensors", "is a file, and an MLflow model is a folder"),
+        ("mlflow", "full", "is a folder with something in it"),
+        ("onnx", "model.safetensors/c.onnx", "cannot be written"),
+    ],
+)
+def test_an_export_that_makes_no_sense_is_refused_and_nothing_lost(stored, signals, tmp_path, kind, name, said):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/notes").write_text("mine")
+    (tmp_path / "model.safetensors").write_text("weights")
+    with pytest.raises(ExportError, match=said):
+        export.export(stored, kind, tmp_path / name, signals)
+    assert (tmp_path / "full/notes").read_text() == "mine"
+    assert (tmp_path / "model.safetensors").read_text() == "weights"
+
+
+def test_an_export_is_compared_on_something(stored, signals, tmp_path):
+    with pytest.raises(ExportError, match="no record to compare"):
+        export.export(stored, "onnx", tmp_path / "c.onnx", signals[:0])

@@ -1,0 +1,129 @@
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from ecgmtl.inference import Failure, Prediction
+from ecgmtl.predictions_file import PredictionsFileError, open_predictions, row_of
+
+LABELS = ("MI", "NORM")
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+READS = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": lambda path: pd.read_json(path, lines=True)}
+every_suffix = pytest.mark.parametrize("suffix", SUFFIXES)
+
+
+def predicted(i, p, warnings=(), rmse=0.125):
+    calibrated = {"MI": p / 3, "NORM": 1 - p}
+    decided = {name: value >= 0.5 for name, value in calibrated.items()}
+    return Prediction(Path(f"r{i}.hea"), {"MI": p, "NORM": 1 - p}, calibrated, decided, rmse, warnings)
+
+
+@pytest.fixture
+def results(rng):
+    some = [predicted(i, p) for i, p in enumerate(rng.uniform(size=5).tolist())]
+    told = predicted(5, 0.1, ("lead V1 is flat;", 'a "quoted", comma\nand line'), rmse=None)
+    return [*some[:3], Failure(Path("é, b.hea"), "é, b.hea: no lead V4, V5"), *some[3:], told]
+
+
+def written(path, results, size=2):
+    with open_predictions(path, LABELS) as write:
+        for start in range(0, len(results), size):
+            write([row_of(result) for result in results[start : start + size]])
+    return READS[path.suffix](path)
+
+
+@every_suffix
+def test_a_table_holds_what_was_predicted(results, tmp_path, suffix):
+    table = written(tmp_path / f"p{suffix}", results)
+    assert table["path"].tolist() == [str(result.path) for result in results]
+    assert table["status"].tolist() == ["ok"] * 3 + ["failed"] + ["ok"] * 3
+    for row, result in zip(table.to_dict("records"), results, strict=True):
+        if isinstance(result, Failure):
+            assert row["message"] == result.reason
+            continue
+        for name in LABELS:
+            assert row[f"p_{name}"] == pytest.approx(result.probabilities[name], rel=1e-12)
+            assert row[f"calibrated_{name}"] == pytest.approx(result.calibrated[name], rel=1e-12)
+            assert row[f"decision_{name}"] == result.decisions[name]
+    assert table["warnings"].iloc[-1] == " ".join(results[-1].warnings)
+
+
+def test_the_formats_hold_the_same(results, tmp_path):
+    tables = [written(tmp_path / f"p{suffix}", results) for suffix in SUFFIXES]
+    numbers = [name for name in tables[0] if name.startswith(("p_", "calibrated_", "decision_", "reconstruction"))]
+    for table in tables[1:]:
+        assert list(table.columns) == list(tables[0].columns)
+        np.testing.assert_allclose(table[numbers].astype(float), tables[0][numbers].astype(float), rtol=1e-12)
+
+
+def test_what_failed_has_no_figures(results, tmp_path):
+    for suffix in SUFFIXES:
+        written(tmp_path / f"p{suffix}", results)
+    line = json.loads((tmp_path / "p.jsonl").read_text().splitlines()[3])
+    assert {name for name, value in line.items() if value is not None} == {"path", "status", "message"}
+    assert '"é, b.hea",failed,"é, b.hea: no lead V4, V5",,,,,,,,' in (tmp_path / "p.csv").read_text().splitlines()
+    kept = pq.read_table(tmp_path / "p.parquet").to_pylist()[3]
+    assert {name for name, value in kept.items() if value is not None} == {"path", "status", "message"}
+    for name in ("p.csv", "p.jsonl"):
+        assert not re.search(r"\bnan\b", (tmp_path / name).read_text(), re.IGNORECASE)
+
+
+@every_suffix
+def test_a_table_of_nothing_has_its_columns(tmp_path, suffix):
+    with open_predictions(tmp_path / f"p{suffix}", LABELS):
+        pass
+    if suffix != ".jsonl":
+        assert "calibrated_NORM" in READS[suffix](tmp_path / f"p{suffix}").columns
+
+
+@every_suffix
+def test_an_error_midway_leaves_the_table_before(results, tmp_path, suffix):
+    path = tmp_path / f"p{suffix}"
+    path.write_text("the one before")
+
+    def write_some_and_stop(write):
+        write([row_of(result) for result in results])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), open_predictions(path, LABELS) as write:
+        write_some_and_stop(write)
+    assert path.read_text() == "the one before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@every_suffix
+def test_a_table_appears_when_it_is_whole(results, tmp_path, suffix):
+    path = tmp_path / "new folder" / f"p{suffix}"
+    with open_predictions(path, LABELS) as write:
+        write([row_of(result) for result in results])
+        assert not path.exists()
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("p.txt", r"p\.txt: should end in \.csv, \.parquet, \.jsonl; found '\.txt'"),
+        ("p", "found ''"),
+        ("file/p.csv", "cannot be written: "),
+        ("folder.csv", r"folder\.csv: is a folder; name a file"),
+    ],
+)
+def test_a_place_that_will_not_do_is_refused_before_any_work(tmp_path, name, said):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(PredictionsFileError, match=said), open_predictions(tmp_path / name, LABELS):
+        pytest.fail("the work began")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder.csv"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(PredictionsFileError, match="Permission denied"), open_predictions(tmp_path / "p.csv", LABELS):
+        pytest.fail("the work began")

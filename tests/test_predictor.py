@@ -1,0 +1,131 @@
+import io
+import os
+import shutil
+import zipfile
+
+import onnx
+import pytest
+import torch
+
+from ecgmtl import export
+from ecgmtl.card import CardError
+from ecgmtl.encoders.cnn import CnnSettings
+from ecgmtl.predictor import PredictorError, load_predictor
+from tests.models import untrained
+
+SIGNALS = 0.2 * torch.randn(3, 12, 1000, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return untrained(CnnSettings(widths=(8, 16)))
+
+
+@pytest.fixture(scope="module")
+def exported(stored, tmp_path_factory):
+    """The classifier in each of the files."""
+    folder = tmp_path_factory.mktemp("exported")
+    return {kind: export.export(stored, kind, folder / f"c.{kind}", SIGNALS).path for kind in ("onnx", "pt2")}
+
+
+class Payload:
+    """What a crafted pickle can do: here, make a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
+
+
+def rewritten(source, path, record, content):
+    """The archive with other content in the records whose names end in `record`, or with one more."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
+        names = old.namelist()
+        for name in names:
+            new.writestr(name, content if name.endswith(record) else old.read(name))
+        if not any(name.endswith(record) for name in names):
+            new.writestr(f"{names[0].partition('/')[0]}/{record}", content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "record", ["data/sample_inputs/model.pt", "serialized_state_dict.pt", "data/constants/opaque_obj_0"]
+)
+def test_a_crafted_program_is_refused_and_not_run(exported, tmp_path, record):
+    content = io.BytesIO()
+    torch.save(Payload(tmp_path / "ran"), content)
+    path = rewritten(exported["pt2"], tmp_path / "crafted.pt2", record, content.getvalue())
+    with pytest.raises(CardError, match=r"crafted\.pt2: cannot be opened as an exported program"):
+        load_predictor(str(path))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_pickled_weight_is_refused_and_not_run(exported, tmp_path):
+    content = io.BytesIO()
+    torch.save(Payload(tmp_path / "ran"), content)
+    with zipfile.ZipFile(exported["pt2"]) as archive:
+        config = next(name for name in archive.namelist() if name.endswith("weights_config.json"))
+        told = archive.read(config).replace(b'"use_pickle": false', b'"use_pickle": true')
+    assert b'"use_pickle": true' in told
+    path = rewritten(exported["pt2"], tmp_path / "one.pt2", "weights/weight_0", content.getvalue())
+    with pytest.raises(CardError, match="pickled tensor"):
+        load_predictor(str(rewritten(path, tmp_path / "crafted.pt2", "weights_config.json", told)))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+def test_an_mlflow_model_with_code_or_damage_is_refused(stored, tmp_path):
+    sound = tmp_path / "sound"
+    export.export(stored, "mlflow", sound, SIGNALS)
+    text = (sound / "MLmodel").read_text()
+    for name, changed, said in (
+        ("code", text.replace("code: null", "code: code"), "brings Python code of its own"),
+        ("torn", "flavors: [", "cannot be opened as an MLflow model"),
+        ("card", text.replace('{"version": 1', '{"version": 1,,'), "its description is damaged"),
+    ):
+        assert changed != text
+        shutil.copytree(sound, tmp_path / name)
+        (tmp_path / name / "MLmodel").write_text(changed)
+        with pytest.raises(CardError, match=said):
+            load_predictor(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        (None, "carries no description"),
+        ('{"vers', r"c\.onnx: its description is damaged"),
+        ("[]", "its description is damaged"),
+        ('{"version": 9}', "exported by another version"),
+        ('{"version": 1}', "its description is damaged"),
+    ],
+)
+def test_a_card_that_cannot_be_read_is_told_with_its_file(exported, tmp_path, card, said):
+    proto = onnx.load(exported["onnx"])
+    del proto.metadata_props[:]
+    if card is not None:
+        onnx.helper.set_model_props(proto, {"ecgmtl": card})
+    onnx.save(proto, tmp_path / "c.onnx")
+    with pytest.raises(CardError, match=said):
+        load_predictor(str(tmp_path / "c.onnx"))
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_an_export_cut_short_is_refused_in_one_line(exported, tmp_path, capfd, kind):
+    content = exported[kind].read_bytes()
+    path = tmp_path / f"cut.{kind}"
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(CardError, match=path.name):
+        load_predictor(str(path))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["none.safetensors", "a.txt", "bad.onnx", "bad.pt2", "folder"])
+def test_what_is_no_model_is_refused_by_name(tmp_path, name):
+    if name == "folder":
+        (tmp_path / name).mkdir()
+    elif name != "none.safetensors":
+        (tmp_path / name).write_text("nonsense")
+    with pytest.raises((PredictorError, CardError), match=name):
+        load_predictor(str(tmp_path / name))

@@ -1,0 +1,103 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from ecgmtl import checkpoint
+from ecgmtl.config import Config, ConfigError, load_config
+from ecgmtl.encoders.cnn import CnnSettings
+from ecgmtl.run_folder import MODEL, RunFolder, finished_stage
+from tests.models import untrained
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder.create(tmp_path / "runs/a", Config(seed=3), tmp_path / "data")
+
+
+def line(stage, epoch):
+    return {"stage": stage, "epoch": epoch, "loss": 0.5 / (epoch + 1)}
+
+
+def test_a_run_keeps_its_config_and_its_data(folder, tmp_path):
+    again = RunFolder.reopen(folder.path)
+    assert again.config == Config(seed=3)
+    assert again.data == tmp_path / "data"
+    assert load_config(folder.path / "config.yaml") == Config(seed=3)
+
+
+def test_a_run_is_named_after_its_config_and_the_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = RunFolder.create(None, Config(name="joint"), tmp_path).path
+    stamp = datetime.strptime(path.name.removeprefix("joint-"), "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    assert path.parent.name == "runs"
+    assert abs((datetime.now(UTC) - stamp).total_seconds()) < 60
+
+
+def test_a_folder_with_a_run_is_not_written_over(folder):
+    with pytest.raises(ConfigError, match=r"holds a run already; go on with it by --resume"):
+        RunFolder.create(folder.path, Config(seed=4), folder.path)
+    assert folder.config.seed == 3
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="file/run: cannot be written"):
+        RunFolder.create(tmp_path / "file/run", Config(), tmp_path)
+
+
+def test_what_is_no_run_cannot_go_on(tmp_path):
+    with pytest.raises(ConfigError, match=r"--resume .*: holds no run; a run's folder has a run\.json"):
+        RunFolder.reopen(tmp_path)
+
+
+def test_ids_of_tracked_runs_are_remembered(folder):
+    assert folder.tracked("joint") is None
+    folder.note_tracked("joint", "abc")
+    folder.note_tracked("decay", None)
+    assert RunFolder.reopen(folder.path).tracked("joint") == "abc"
+    assert folder.facts["tracked"] == {"joint": "abc", "decay": None}
+
+
+def test_history_comes_back_in_order(folder):
+    assert folder.read_history() == []
+    lines = [line("pretrain", 0), line("pretrain", 1), line("joint", 0)]
+    for one in lines:
+        folder.append(one)
+    assert folder.read_history() == lines
+
+
+def test_rewinding_forgets_the_epochs_that_are_done_again(folder):
+    for one in [line("pretrain", 0), line("pretrain", 1), line("joint", 0), line("joint", 1), line("joint", 2)]:
+        folder.append(one)
+    folder.rewind("joint", 1)
+    assert folder.read_history() == [line("pretrain", 0), line("pretrain", 1), line("joint", 0)]
+
+
+def test_half_a_line_of_a_killed_process_is_forgotten(folder):
+    folder.append(line("joint", 0))
+    with folder.history.open("a") as file:
+        file.write('{"stage": "joint", "ep')
+    folder.rewind("joint", 1)
+    folder.append(line("joint", 1))
+    assert folder.read_history() == [line("joint", 0), line("joint", 1)]
+
+
+def test_a_finished_stage_is_found_in_a_run_beside(folder):
+    stored = untrained(CnnSettings(widths=(8,)))
+    path = folder.stage(0, "pretrain") / MODEL
+    checkpoint.save(path, replace(stored, provenance={"stage_key": "k1"}))
+    beside = folder.path.parent / "b"
+    assert finished_stage("k1", beside) == path
+    assert finished_stage("k1", folder.path) == path
+    assert finished_stage("k2", beside) is None
+    assert finished_stage("k1", folder.path / "elsewhere/c") is None
+
+
+def test_a_damaged_stage_is_not_taken(folder):
+    path = folder.stage(0, "pretrain") / MODEL
+    checkpoint.save(path, replace(untrained(CnnSettings(widths=(8,))), provenance={"stage_key": "k1"}))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    assert finished_stage("k1", folder.path) is None

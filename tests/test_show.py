@@ -1,0 +1,48 @@
+import pytest
+import yaml
+
+from ecgmtl import checkpoint
+from ecgmtl.checkpoint import CheckpointError
+from ecgmtl.config import Config, ConfigError, load_config, parse_config
+from ecgmtl.encoders.cnn import CnnSettings
+from ecgmtl.show import describe
+from tests.models import LABELS, untrained
+
+
+@pytest.fixture
+def path(tmp_path):
+    checkpoint.save(tmp_path / "model.safetensors", untrained(CnnSettings(widths=(8, 16))))
+    return tmp_path / "model.safetensors"
+
+
+def test_the_defaults_are_shown_as_a_config_that_can_be_used(tmp_path):
+    shown = tmp_path / "shown.yaml"
+    shown.write_text(describe("defaults"))
+    assert load_config(shown) == Config()
+
+
+def test_a_config_is_shown_whole_with_what_is_set(tmp_path):
+    (tmp_path / "c.yml").write_text("name: mine\nencoder: {kind: transformer}\n")
+    tree = yaml.safe_load(describe(str(tmp_path / "c.yml"), ("seed=5",)))
+    assert parse_config(tree, "shown") == load_config(tmp_path / "c.yml", ("seed=5",))
+    assert (tree["name"], tree["seed"], tree["encoder"]["kind"]) == ("mine", 5, "transformer")
+
+
+def test_a_checkpoint_tells_labels_sizes_and_settings(path):
+    stored = checkpoint.load(path)
+    tree = yaml.safe_load(describe(str(path)))
+    assert tuple(tree["labels"]) == LABELS
+    assert tree["labels"]["MI"] == {"threshold": 0.4, "slope": 1.2, "intercept": 0.1}
+    assert sum(tree["parameters"].values()) == sum(p.numel() for p in stored.model.parameters())
+    assert parse_config(tree["config"], "shown") == stored.config
+    assert tree["file_megabytes"] == pytest.approx(path.stat().st_size / 1e6, abs=0.005)
+    assert tree["provenance"] == {"stage": "decay"}
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("none.yaml", ConfigError), ("none.safetensors", CheckpointError), ("folder", CheckpointError)]
+)
+def test_what_cannot_be_shown_is_named(tmp_path, name, error):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(error, match=name):
+        describe(str(tmp_path / name))
