@@ -14,20 +14,19 @@ from data_prep.preprocess import Preprocess
 from data_prep.readers import READERS, ReadOptions
 from data_prep.record import Record
 from data_prep.store import open_store
+from data_prep.synthetic import LEADS
 from data_prep.waveform import synthesise
 from ecgmtl.evaluate import evaluate_file
 from ecgmtl.inference import Failure, Prediction, predict
 from ecgmtl.predictions_file import Write, open_predictions, row_of
 from ecgmtl.predictor import Predictor, PredictorError, load_predictor
 from ecgmtl.report import as_text
-from ecgmtl.run_report import log_evaluation
+from ecgmtl.run_report import N_COMPARED, log_evaluation
 from ecgmtl.terminal import progress_bar
 from ecgmtl.tracking import EXPERIMENT, open_tracker
 
 N_LABELS_SHOWN = 30
 """Labels that are still listed on a terminal."""
-N_COMPARED = 64
-"""Records on which an export is compared with its checkpoint."""
 
 
 class Counts(NamedTuple):
@@ -99,6 +98,5 @@ def records_to_compare(preprocess: Preprocess, data: Path | None) -> Float32[np.
         return open_store(data).signals[:N_COMPARED].astype(np.float32) / 1000
     fs = preprocess.fs
     ecgs = (synthesise(["NORM", "SR"], fs, preprocess.seconds, np.random.default_rng(i)) for i in range(N_COMPARED))
-    leads = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
-    records = (Record(f"synthetic {i}", (ecg / 1000).astype(np.float32), fs, leads) for i, ecg in enumerate(ecgs))
+    records = (Record(f"synthetic {i}", (ecg / 1000).astype(np.float32), fs, LEADS) for i, ecg in enumerate(ecgs))
     return np.stack([preprocess(record).signal for record in records])

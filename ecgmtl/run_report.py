@@ -22,7 +22,7 @@ from ecgmtl.training_plot import training_curves
 log = logging.getLogger("ecgmtl")
 
 N_COMPARED = 64
-"""Validation records on which the exported classifier is compared with the checkpoint."""
+"""Records on which an exported classifier is compared with its checkpoint."""
 
 
 def report_run(
