@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.chunks import Chunk, Job
-from data_prep.manifest import PROGRESS, StoreError, write_whole
+from data_prep.files import write_text
+from data_prep.manifest import PROGRESS, StoreError
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def claimed(out: Path) -> Iterator[None]:
 
 
 def begin(out: Path, wanted: Mapping[str, Any]) -> None:
-    write_whole(out / PROGRESS, json.dumps(wanted) + "\n")
+    write_text(out / PROGRESS, json.dumps(wanted) + "\n")
 
 
 def note(out: Path, chunk: Chunk) -> None:

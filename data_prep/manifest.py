@@ -4,10 +4,11 @@ import csv
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from data_prep.files import write_text
 
 FORMAT = 1
 """Version of the layout; a reader refuses what is newer than itself."""
@@ -48,7 +49,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    write_whole(path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    write_text(path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_failures(path: Path, failures: Sequence[tuple[str, str]]) -> None:
@@ -58,7 +59,7 @@ def write_failures(path: Path, failures: Sequence[tuple[str, str]]) -> None:
         return
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([("name", "reason"), *failures])
-    write_whole(path / FAILURES, text.getvalue())
+    write_text(path / FAILURES, text.getvalue())
 
 
 def read_failures(path: Path) -> tuple[tuple[str, str], ...]:
@@ -66,16 +67,6 @@ def read_failures(path: Path) -> tuple[tuple[str, str], ...]:
         return ()
     with (path / FAILURES).open(newline="", encoding="utf-8") as file:
         return tuple((row["name"], row["reason"]) for row in csv.DictReader(file))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file at once: whoever reads it finds the old content or the new, never a part."""
-    unfinished = path.with_suffix(".tmp")
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
 
 
 def require_sha256(path: Path, expected: str) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from data_prep import ledger
 from data_prep.chunks import RECORDS_A_CHUNK, Chunk, Job, prepare_chunk
+from data_prep.files import write_text
 from data_prep.leads import STANDARD_LEADS
 from data_prep.manifest import (
     FORMAT,
@@ -26,7 +27,6 @@ from data_prep.manifest import (
     read_failures,
     write_failures,
     write_manifest,
-    write_whole,
 )
 from data_prep.parallel import in_parallel
 from data_prep.preprocess import Preprocess
@@ -182,7 +182,7 @@ def finish(found: Source, job: Job, chunks: list[Chunk], entries: Mapping[str, A
     kept = [row for row in found.records.index if row not in failures]
     job.signals.close(kept, len(found.files))
     records = found.records.assign(warnings=[warnings.get(row, "") for row in found.records.index]).loc[kept]
-    write_whole(out / RECORDS, records.to_csv(index=False))
+    write_text(out / RECORDS, records.to_csv(index=False))
     write_failures(out, [(found.records["name"][row], failures[row]) for row in sorted(failures)])
     manifest = {
         "format": FORMAT,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int16
 
-from data_prep.manifest import write_whole
+from data_prep.files import write_text
 from data_prep.waveform import synthesise
 
 SECONDS = 10.0
@@ -140,4 +140,4 @@ def write_record(path: Path, signal: Int16[np.ndarray, "time 12"], fs: int) -> N
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     text = StringIO(newline="")
     csv.writer(text).writerows([columns, *rows])
-    write_whole(path, text.getvalue())
+    write_text(path, text.getvalue())

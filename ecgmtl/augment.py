@@ -23,6 +23,8 @@ class AugmentSettings(Settings):
     """Standard deviation of the logarithm of a factor on each record's voltage."""
     noise: NonNegativeFloat = 0.0
     """Standard deviation of white noise added to what the encoder sees, in mV."""
+    wander: NonNegativeFloat = 0.0
+    """Standard deviation of a slow swing of the baseline, 0.05 to 0.5 Hz, added to what the encoder sees, in mV."""
     lead_dropout: float = Field(0.0, ge=0, lt=1)
     """Probability that the encoder sees a lead flat at 0 mV."""
     mixup: NonNegativeFloat = 0.0
@@ -39,7 +41,7 @@ def draw_places(
     return (start + torch.arange(length, device=generator.device)) % n_samples
 
 
-def augment(batch: Batch, settings: AugmentSettings, generator: torch.Generator) -> Batch:
+def augment(batch: Batch, fs: float, settings: AugmentSettings, generator: torch.Generator) -> Batch:
     """Change amplitude, add noise, drop leads, blend pairs; `signals` stay the clean target of the reconstruction."""
     size, device = batch.signals.shape[0], batch.signals.device
     if settings.amplitude:
@@ -50,10 +52,20 @@ def augment(batch: Batch, settings: AugmentSettings, generator: torch.Generator)
     seen = batch.signals
     if settings.noise:
         seen = seen + settings.noise * torch.randn(seen.shape, generator=generator, device=device)
+    if settings.wander:
+        seen = seen + settings.wander * draw_wander(tuple(seen.shape), fs, generator)
     if settings.lead_dropout:
         kept = torch.rand(*seen.shape[:2], 1, generator=generator, device=device) >= settings.lead_dropout
         seen = seen * kept
     return batch._replace(seen=seen)
+
+
+def draw_wander(size: tuple[int, ...], fs: float, generator: torch.Generator) -> Float[Tensor, "batch lead time"]:
+    """A sine of random rate and phase a lead, of variance 1: what breathing and skin do to the baseline."""
+    uniform = torch.rand(2, *size[:2], 1, generator=generator, device=generator.device)
+    hertz, phase = 0.05 + 0.45 * uniform[0], 2 * torch.pi * uniform[1]
+    seconds = torch.arange(size[2], device=generator.device) / fs
+    return 2**0.5 * torch.sin(2 * torch.pi * hertz * seconds + phase)
 
 
 def blend(batch: Batch, alpha: float, generator: torch.Generator) -> Batch:
@@ -66,7 +78,7 @@ def blend(batch: Batch, alpha: float, generator: torch.Generator) -> Batch:
         part = share.view(size, *[1] * (values.dim() - 1))
         return part * values + (1 - part) * values[partner]
 
-    auxiliary = None if batch.auxiliary_labels is None else mix(batch.auxiliary_labels)
+    auxiliary = {name: mix(labels) for name, labels in batch.auxiliary_labels.items()}
     return batch._replace(signals=mix(batch.signals), labels=mix(batch.labels), auxiliary_labels=auxiliary)
 
 

@@ -6,6 +6,8 @@ runs code. A training state is a torch file, read with weights_only, which holds
 
 import json
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from data_prep.files import write_whole
 from ecgmtl.calibration import Calibration
 from ecgmtl.config import Config, ConfigError, parse_config
-from ecgmtl.files import sha256, write_whole
+from ecgmtl.identity import sha256
 from ecgmtl.model import MultiTaskModel
 
-VERSION = 1
+VERSION = 2
 KEY = "ecgmtl"
 
 
@@ -37,7 +40,8 @@ class Checkpoint:
     label_set: str
     label_names: tuple[str, ...]
     calibration: Calibration
-    auxiliary_label_names: tuple[str, ...] = ()
+    auxiliary_label_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By further label set."""
     provenance: dict[str, str] = field(default_factory=dict)
     """Stage, data, code and package version it came from."""
 
@@ -70,7 +74,9 @@ def load(path: Path) -> Checkpoint:
         config = parse_config(description["config"], str(path))
     except ConfigError as error:
         raise CheckpointError(f"{path}: its settings do not fit this ecgmtl: {error}") from error
-    model = config.build_model(len(description["label_names"]), len(description["auxiliary_label_names"]))
+    auxiliary = {name: tuple(labels) for name, labels in description["auxiliary_label_names"].items()}
+    counts = {name: len(labels) for name, labels in auxiliary.items()}
+    model = config.build_model(len(description["label_names"]), counts)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -81,35 +87,48 @@ def load(path: Path) -> Checkpoint:
         description["label_set"],
         tuple(description["label_names"]),
         Calibration.model_validate(description["calibration"]),
-        tuple(description["auxiliary_label_names"]),
+        auxiliary,
         description["provenance"],
     )
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights and description, their checksums compared."""
+    description = describe(path)
+    with opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+    if tensors_sha256(tensors) != description["weights_sha256"]:
+        raise CheckpointError(f"{path}: its weights are damaged (SHA-256 differs); take another copy.")
+    return tensors, description
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """The description alone; of the weights nothing is read."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; a trained model is runs/<run>/model.safetensors.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a model of ecgmtl, or cut short: {error}") from error
+    with opened(path) as file:
+        metadata = file.metadata() or {}
     if KEY not in metadata:
         raise CheckpointError(f"{path}: a safetensors file, but not one that ecgmtl wrote.")
     if sha256(metadata[KEY].encode()) != metadata.get("sha256"):
         raise CheckpointError(f"{path}: its settings are damaged (SHA-256 differs); take another copy.")
-    description = json.loads(metadata[KEY])
+    description: dict[str, Any] = json.loads(metadata[KEY])
     if description["version"] != VERSION:
         age = "a newer" if description["version"] > VERSION else "an older"
         raise CheckpointError(
             f"{path} was written by {age} ecgmtl (checkpoint {description['version']}, this one reads {VERSION}); "
             f"{'update ecgmtl' if age == 'a newer' else 'train it again'}."
         )
-    if tensors_sha256(tensors) != description["weights_sha256"]:
-        raise CheckpointError(f"{path}: its weights are damaged (SHA-256 differs); take another copy.")
-    return tensors, description
+    return description
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a model of ecgmtl, or cut short: {error}") from error
 
 
 def tensors_sha256(tensors: dict[str, Tensor]) -> str:

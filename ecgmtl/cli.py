@@ -132,6 +132,34 @@ def train(
 
 
 @app.command()
+def compare(
+    arms: Annotated[Path, typer.Argument(help="Folder with a YAML file an arm, as configs/compare.")],
+    data: StorePath,
+    out: Annotated[Path, typer.Option(help="Folder of results and report; one that exists is gone on with.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds an arm; an arm's file may ask for fewer.")] = 5,
+    tune: Annotated[int, typer.Option(min=0, help="Settings to try for each arm before its seeds are run.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Run this arm alone; repeatable. The report has all that was ever run.")
+    ] = None,
+    overrides: Overrides = None,
+    track: Annotated[bool, typer.Option(help="Log the runs to MLflow.")] = True,
+) -> None:
+    """Train ways of learning side by side from the same seeds, and report which is better by how much."""
+    with spoken_errors(lambda: "stopped; the same command goes on where it was."):
+        from ecgmtl.comparison.arms import load_arms
+        from ecgmtl.comparison.compare import Plan
+        from ecgmtl.comparison.compare import compare as compare_arms
+
+        plan = Plan(load_arms(arms, only or (), overrides or ()), data, out, seeds, tune, jobs, track)
+        outcome = compare_arms(plan, typer.echo)
+    for run, reason in outcome.failed.items():
+        typer.echo(f"{run}: {reason}", err=True)
+    typer.echo(f"report: {outcome.report}")
+    raise typer.Exit(3 if outcome.failed else 0)
+
+
+@app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A checkpoint.")],
     data: StorePath,

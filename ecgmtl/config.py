@@ -4,16 +4,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import NonNegativeInt, ValidationError, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
 from data_prep.preprocess import Preprocess
 from ecgmtl.augment import AugmentSettings
 from ecgmtl.encoders import EncoderSettings
 from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.heads import ClassifierSettings, DecoderSettings
+from ecgmtl.leads import N_LEADS
+from ecgmtl.losses import MAIN, SECOND
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.model import N_INPUTS, MultiTaskModel
 from ecgmtl.settings import Name, Settings
+from ecgmtl.sharing import SharingSettings
+from ecgmtl.sharing.hard import HardSettings
 from ecgmtl.stages import Stage
 from ecgmtl.weighting.decay import DecaySettings
 from ecgmtl.weighting.uncertainty import UncertaintySettings
@@ -52,12 +56,16 @@ class Config(Settings):
     seed: NonNegativeInt = 0
     labels: str | None = None
     """The label set to learn; the one the store was prepared for when absent."""
-    auxiliary_labels: str | None = None
-    """A second label set, for the task auxiliary_classification."""
+    auxiliary_labels: tuple[str, ...] = ()
+    """More label sets, each with a classifier of its own: the tasks classification_<label set>."""
+    label_share: float = Field(1.0, gt=0, le=1)
+    """Of the training patients, how many have labels; the signals of the others are there for reconstruction alone."""
     unlabelled: Literal["keep", "drop"] = "keep"
     """What happens in training to records without a label of the set; those kept count as having none of them."""
     preprocess: Preprocess = Preprocess()
     encoder: EncoderSettings = CnnSettings()
+    sharing: SharingSettings = HardSettings()
+    """How the tasks share the encoder."""
     decoder: DecoderSettings = DecoderSettings()
     classifier: ClassifierSettings = ClassifierSettings()
     stages: tuple[Stage, ...] = STAGES
@@ -77,20 +85,34 @@ class Config(Settings):
         return stages
 
     @model_validator(mode="after")
-    def second_labels_are_named(self) -> "Config":
+    def stages_fit_the_model(self) -> "Config":
         for stage in self.stages:
-            if "auxiliary_classification" in stage.losses and self.auxiliary_labels is None:
-                raise ValueError(f"stage '{stage.name}' learns auxiliary_classification; set auxiliary_labels too")
+            unknown = sorted(set(stage.second_label_sets) - set(self.auxiliary_labels))
+            if unknown:
+                learnt = ", ".join(SECOND + name for name in unknown)
+                raise ValueError(f"stage '{stage.name}' learns {learnt}; name {', '.join(unknown)} in auxiliary_labels")
+            if "consistency" in stage.losses and self.decoder.leads != N_LEADS:
+                raise ValueError(
+                    f"stage '{stage.name}' learns consistency, which needs 12 drawn leads; set decoder.leads"
+                )
+            if stage.reconstruction.kind == "beta_nll" and stage.reconstructs and not self.decoder.log_var:
+                raise ValueError(f"stage '{stage.name}' learns by beta_nll; set decoder.log_var too")
+            if stage.meets_in_encoder and self.sharing.kind == "soft":
+                methods = " and ".join(stage.meets_in_encoder)
+                raise ValueError(f"stage '{stage.name}': {methods} needs parameters that tasks share; soft has none")
         return self
 
-    def build_model(self, n_labels: int, n_auxiliary_labels: int = 0) -> MultiTaskModel:
-        encoder = self.encoder.build(N_INPUTS)
-        head = self.classifier
+    def build_model(self, n_labels: int, n_auxiliary: dict[str, int] | None = None) -> MultiTaskModel:
+        """An untrained model; `n_auxiliary` gives the labels of each further label set."""
+        shared, head = self.sharing.build(self.encoder, N_INPUTS), self.classifier
+        auxiliary = {
+            name: head.build(shared.n_features(SECOND + name), count) for name, count in (n_auxiliary or {}).items()
+        }
         return MultiTaskModel(
-            encoder,
-            self.decoder.build(encoder.n_features, encoder.stride),
-            head.build(encoder.n_features, n_labels),
-            head.build(encoder.n_features, n_auxiliary_labels) if n_auxiliary_labels else None,
+            shared,
+            self.decoder.build(shared.n_features("reconstruction"), shared.stride("reconstruction")),
+            head.build(shared.n_features(MAIN), n_labels),
+            auxiliary,
         )
 
 

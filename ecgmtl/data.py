@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int16, Int64
+from jaxtyping import Bool, Float, Int16, Int64
 from torch import Tensor
 
 from data_prep.store import Store, open_store
@@ -26,13 +26,16 @@ class Split:
     signals: Int16[Tensor, "record lead time"]
     labels: Float[Tensor, "record label"]
     label_names: tuple[str, ...]
-    auxiliary_labels: Float[Tensor, "record auxiliary_label"] | None
-    auxiliary_label_names: tuple[str, ...]
+    auxiliary_labels: dict[str, Tensor]
+    """By label set, further labels of the same records."""
+    auxiliary_label_names: dict[str, tuple[str, ...]]
     names: tuple[str, ...]
     patients: Int64[np.ndarray, " record"]
     groups: Float[np.ndarray, "record group"]
     """Diagnostic superclasses, or the labels where there are none: reconstruction is reported by them."""
     group_names: tuple[str, ...]
+    labelled: Bool[np.ndarray, " record"]
+    """Whose labels may be learnt from."""
     fs: float
 
     def __len__(self) -> int:
@@ -51,7 +54,7 @@ class Split:
         signals = self.signals[index]
         if places is not None:
             signals = signals.gather(2, places[:, None, :].expand(-1, signals.shape[1], -1))
-        auxiliary = None if self.auxiliary_labels is None else self.auxiliary_labels[index]
+        auxiliary = {name: labels[index] for name, labels in self.auxiliary_labels.items()}
         return Batch(signals.float() / MICROVOLTS, self.labels[index], auxiliary)
 
     def in_order(self, size: int) -> Iterator[Batch]:
@@ -62,21 +65,31 @@ class Split:
     def select(self, kept: np.ndarray) -> "Split":
         """The records that a boolean a record keeps."""
         rows = torch.from_numpy(np.flatnonzero(kept)).to(self.device)
-        auxiliary = None if self.auxiliary_labels is None else self.auxiliary_labels[rows]
         names = tuple(name for name, keep in zip(self.names, kept, strict=True) if keep)
         return replace(
             self,
             signals=self.signals[rows],
             labels=self.labels[rows],
-            auxiliary_labels=auxiliary,
+            auxiliary_labels={name: labels[rows] for name, labels in self.auxiliary_labels.items()},
             names=names,
             patients=self.patients[kept],
             groups=self.groups[kept],
+            labelled=self.labelled[kept],
         )
+
+    def draw_patients(self, share: float, seed: tuple[int, ...]) -> Bool[np.ndarray, " record"]:
+        """Whose records a share of the patients, at least one, have."""
+        patients = np.unique(self.patients)
+        drawn = np.random.default_rng(seed).permutation(patients)[: max(1, round(share * len(patients)))]
+        return np.isin(self.patients, drawn)
 
 
 def load_split(
-    store: Store, split: SplitName, labels: str, auxiliary_labels: str | None = None, device: str | torch.device = "cpu"
+    store: Store,
+    split: SplitName,
+    labels: str,
+    auxiliary_labels: tuple[str, ...] = (),
+    device: str | torch.device = "cpu",
 ) -> Split:
     """The records of one split on a device.
 
@@ -93,16 +106,20 @@ def load_split(
     def truth(name: str) -> np.ndarray:
         return store.labels(name)[rows].astype(np.float32)
 
+    def on_device(name: str) -> Tensor:
+        return torch.from_numpy(truth(name)).to(device)
+
     return Split(
         signals=torch.from_numpy(np.ascontiguousarray(store.signals[rows])).to(device),
-        labels=torch.from_numpy(truth(labels)).to(device),
+        labels=on_device(labels),
         label_names=store.label_names(labels),
-        auxiliary_labels=torch.from_numpy(truth(auxiliary_labels)).to(device) if auxiliary_labels else None,
-        auxiliary_label_names=store.label_names(auxiliary_labels) if auxiliary_labels else (),
+        auxiliary_labels={name: on_device(name) for name in auxiliary_labels},
+        auxiliary_label_names={name: store.label_names(name) for name in auxiliary_labels},
         names=tuple(table["name"].astype(str)),
         patients=np.unique(table["patient_id"].to_numpy(), return_inverse=True)[1].astype(np.int64),
         groups=truth(grouping),
         group_names=store.label_names(grouping),
+        labelled=np.ones(len(rows), dtype=bool),
         fs=float(store.manifest["preprocess"]["fs"]),
     )
 

@@ -16,7 +16,7 @@ from scipy.special import expit
 from torch import Tensor, nn
 
 from ecgmtl.checkpoint import Checkpoint
-from ecgmtl.model import MultiTaskModel
+from ecgmtl.model import MultiTaskModel, mark
 from ecgmtl.predictor import load_predictor
 from ecgmtl.torch_predictors import EXTRA, card_of
 
@@ -36,16 +36,15 @@ class ExportReport(NamedTuple):
 
 
 class ClassifierOnly(nn.Module):
-    """Encoder and classifier; nothing of the decoder or of a second classifier is in it."""
+    """Classifier and what it reads of the encoder; nothing of the decoder, of other classifiers or of their encoder."""
 
     def __init__(self, model: MultiTaskModel) -> None:
         super().__init__()
-        self.standardise, self.encoder, self.classifier = model.standardise, model.encoder, model.classifier
+        self.standardise, self.classifier = model.standardise, model.classifier
+        self.encoder = model.encoder.for_task("classification")
 
     def forward(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
-        return MultiTaskModel.classify(self, signals)  # type: ignore[arg-type]  # the parts that it uses are here
-
-    encode = MultiTaskModel.encode
+        return self.classifier(self.encoder(mark(self.standardise(signals), None))).float()
 
 
 def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "record lead time"]) -> ExportReport:

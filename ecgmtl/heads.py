@@ -1,13 +1,17 @@
 """What stands on the shared features: a decoder that redraws the waveform, classifiers that read labels."""
 
+from typing import Literal, NamedTuple
+
 import torch
 from jaxtyping import Float
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from ecgmtl.encoders.blocks import ResidualBlock
-from ecgmtl.leads import N_BASIS
 from ecgmtl.settings import KernelSize, Settings
+
+LOG_VAR_LIMIT = 7.0
+"""A log-variance lies between minus this and this, so no sample counts over e^7 times more than at the start."""
 
 
 class DecoderSettings(Settings):
@@ -15,28 +19,56 @@ class DecoderSettings(Settings):
     n_blocks: PositiveInt = 2
     """Residual blocks at the rate of the frames."""
     kernel_size: KernelSize = 5
+    leads: Literal[8, 12] = 8
+    """How many leads are drawn: the 8 independent ones, from which the others follow exactly, or each by itself."""
+    log_var: bool = False
+    """Draw a variance beside each sample, for losses that learn how sure the reconstruction is."""
 
     def build(self, n_features: int, stride: int) -> "Decoder":
         return Decoder(n_features, stride, self)
 
 
+class Drawing(NamedTuple):
+    """What the decoder draws of each sample, in standardised units."""
+
+    mean: Float[Tensor, "batch drawn time"]
+    log_var: Float[Tensor, "batch drawn time"] | None
+    """Logarithm of the variance about the mean."""
+
+
 class Decoder(nn.Module):
-    """Draws the 8 independent leads, in standardised units: each frame unfolds into its `stride` samples."""
+    """Draws 8 or 12 leads, in standardised units: each frame unfolds into its `stride` samples."""
 
     def __init__(self, n_features: int, stride: int, settings: DecoderSettings) -> None:
         super().__init__()
         width, kernel = settings.width, settings.kernel_size
+        self.n_leads = settings.leads
         self.blocks = nn.Sequential(
             nn.Conv1d(n_features, width, 1),
             *(ResidualBlock(width, width, kernel, stride=1) for _ in range(settings.n_blocks)),
         )
         # each sample is drawn from its frame and the two beside it, so that no seam shows where frames meet
-        self.unfold = nn.Conv1d(width, N_BASIS * stride, kernel_size=3, padding=1)
+        self.unfold = nn.Conv1d(width, self.n_leads * stride, kernel_size=3, padding=1)
+        self.unfold_log_var = self.start_at_one(width, stride) if settings.log_var else None
 
-    def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch basis time"]:
-        drawn = self.unfold(self.blocks(features))
-        batch, _, n_frames = drawn.shape
-        return drawn.view(batch, N_BASIS, -1, n_frames).transpose(2, 3).reshape(batch, N_BASIS, -1)
+    def start_at_one(self, width: int, stride: int) -> nn.Conv1d:
+        """A last convolution whose variance is that of standardised signals until it has learnt."""
+        unfold = nn.Conv1d(width, self.n_leads * stride, kernel_size=3, padding=1)
+        for parameter in unfold.parameters():
+            nn.init.zeros_(parameter)
+        return unfold
+
+    def forward(self, features: Float[Tensor, "batch feature frame"]) -> Drawing:
+        inner = self.blocks(features)
+        if self.unfold_log_var is None:
+            return Drawing(self.in_time(self.unfold(inner)), None)
+        free = self.in_time(self.unfold_log_var(inner))
+        # bent, not cut off: where a clamp holds, it lets no gradient through, and a sample could not come back
+        return Drawing(self.in_time(self.unfold(inner)), LOG_VAR_LIMIT * torch.tanh(free / LOG_VAR_LIMIT))
+
+    def in_time(self, unfolded: Float[Tensor, "batch row frame"]) -> Float[Tensor, "batch drawn time"]:
+        batch, _, n_frames = unfolded.shape
+        return unfolded.view(batch, self.n_leads, -1, n_frames).transpose(2, 3).reshape(batch, self.n_leads, -1)
 
 
 class ClassifierSettings(Settings):

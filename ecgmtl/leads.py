@@ -14,6 +14,7 @@ N_BASIS = len(BASIS_LEADS)
 BASIS_INDEX = [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]
 DERIVED = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
 """What of I and of II each derived lead is made of."""
+DERIVED_INDEX = [STANDARD_LEADS.index(lead) for lead in DERIVED]
 
 
 def algebra() -> Float[Tensor, "lead basis"]:
@@ -34,3 +35,10 @@ def spread(hidden: Bool[Tensor, "batch basis time"]) -> Bool[Tensor, "batch lead
     """
     uses = (algebra().abs() > 0).float().to(hidden.device)
     return torch.einsum("lb,nbt->nlt", uses, hidden.float()) > 0
+
+
+def spread_scores(scored: Float[Tensor, "batch basis time"]) -> Float[Tensor, "batch lead time"]:
+    """How much each sample of all 12 leads counts: of a derived lead as much as of I or of II, whichever is more."""
+    limbs = scored[:, :2].amax(dim=1, keepdim=True)
+    both = torch.cat([scored, limbs], dim=1)
+    return both[:, [N_BASIS if lead in DERIVED else BASIS_LEADS.index(lead) for lead in STANDARD_LEADS]]

@@ -22,11 +22,20 @@ class MaskingSettings(Settings):
     """Share of the independent leads that are hidden; at least one stays visible."""
     visible: float = Field(0.0, ge=0, le=1)
     """What a visible sample counts in the loss; a hidden one counts 1."""
+    grows_from: float = Field(1.0, ge=0, le=1)
+    """A curriculum: the stage begins with this part of `time` and `leads` hidden ..."""
+    grows_until: float = Field(0.5, gt=0, le=1)
+    """... and reaches the whole, in a straight line, when this share of its steps is done."""
 
     @property
     def hides(self) -> bool:
         """Whether anything is hidden at all."""
         return self.share > 0 and (self.time > 0 or self.leads > 0)
+
+    def at(self, progress: float) -> "MaskingSettings":
+        """What is hidden when this share of the stage's steps, 0 to 1, is done."""
+        part = min(1.0, self.grows_from + (1 - self.grows_from) * progress / self.grows_until)
+        return self.model_copy(update={"time": part * self.time, "leads": part * self.leads})
 
     def scores(self, hidden: Bool[Tensor, "batch basis time"]) -> Float[Tensor, "batch basis time"]:
         """How much each sample counts in the reconstruction loss."""

@@ -27,8 +27,10 @@ SHORT_DIGEST = 12  # characters, as there is room for in the list of runs
 class MlflowTracker:
     """Notes runs in MLflow; a store that fails once training has begun is told once and does not stop it."""
 
-    def __init__(self, client: Any, experiment_id: str) -> None:
+    def __init__(self, client: Any, experiment_id: str, around: str | None = None) -> None:
+        """`around` is the id of a run, of this process or another, in which the outermost runs are nested."""
         self._client = client
+        self._around = around
         self._experiment_id = experiment_id
         self._open: list[OpenRun] = []
         self._outbox = Outbox(f"MLflow ({without_password(client.tracking_uri)})", is_hopeless)
@@ -133,8 +135,9 @@ class MlflowTracker:
         from mlflow.entities import RunTag
 
         tags = process_tags() | dict(tags)
-        if run.around is not None:
-            tags[PARENT] = str(run.around.id)
+        around = self._around if run.around is None else run.around.id
+        if around is not None:
+            tags[PARENT] = around
         known = self._find(resume) if resume else None
         if known is None:
             tags = origin_tags() | tags

@@ -1,14 +1,15 @@
-"""One shared encoder, one head a task; and what goes in and comes out."""
+"""A shared encoder, one head a task; and what goes in and comes out."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ecgmtl.encoders import Encoder
-from ecgmtl.heads import Classifier, Decoder
-from ecgmtl.leads import BASIS_INDEX, N_BASIS, N_LEADS, algebra, spread
+from ecgmtl.heads import Classifier, Decoder, Drawing
+from ecgmtl.leads import BASIS_INDEX, DERIVED_INDEX, N_BASIS, N_LEADS, algebra, spread, spread_scores
+from ecgmtl.sharing import Sharing
 
 N_INPUTS = N_LEADS + N_BASIS
 """Rows an encoder sees: 12 leads in standardised units, and for each independent lead where it is hidden."""
@@ -18,7 +19,8 @@ class Batch(NamedTuple):
     signals: Float[Tensor, "batch lead time"]
     """mV; what the reconstruction is compared with."""
     labels: Float[Tensor, "batch label"]
-    auxiliary_labels: Float[Tensor, "batch auxiliary_label"] | None = None
+    auxiliary_labels: dict[str, Float[Tensor, "batch _"]] = {}  # noqa: RUF012  (nobody writes to it)
+    """By further label set."""
     seen: Float[Tensor, "batch lead time"] | None = None
     """mV; what the encoder reads where that is not the signals themselves: with noise added, with leads dropped."""
     hidden: Bool[Tensor, "batch basis time"] | None = None
@@ -28,12 +30,15 @@ class Batch(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What the tasks asked for; None where a task was left out."""
+    """What the tasks asked for; None, or not among the label sets, where a task was left out."""
 
-    reconstruction: Float[Tensor, "batch basis time"] | None = None
-    """The 8 independent leads, in standardised units."""
+    reconstruction: Float[Tensor, "batch drawn time"] | None = None
+    """The leads that the decoder draws, in standardised units."""
     logits: Float[Tensor, "batch label"] | None = None
-    auxiliary_logits: Float[Tensor, "batch auxiliary_label"] | None = None
+    auxiliary_logits: dict[str, Float[Tensor, "batch _"]] = {}  # noqa: RUF012  (nobody writes to it)
+    """By further label set."""
+    log_var: Float[Tensor, "batch drawn time"] | None = None
+    """Logarithm of the reconstruction's variance; None where the decoder draws none."""
 
 
 class Standardise(nn.Module):
@@ -42,36 +47,46 @@ class Standardise(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, drawn_leads: list[int]) -> None:
         super().__init__()
+        self.drawn_leads = drawn_leads
         self.register_buffer("mean", torch.zeros(N_LEADS, 1))
         self.register_buffer("std", torch.ones(N_LEADS, 1))
 
     def forward(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch lead time"]:
         return (signals - self.mean) / self.std
 
-    def basis(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch basis time"]:
-        """The 8 independent leads of signals in mV, standardised."""
-        return self(signals)[:, BASIS_INDEX]
+    def basis(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch drawn time"]:
+        """Of signals in mV the leads that are drawn, the 8 independent ones or all, standardised."""
+        return self(signals)[:, self.drawn_leads]
 
-    def to_mv(self, basis: Float[Tensor, "batch basis time"]) -> Float[Tensor, "batch basis time"]:
-        return basis * self.std[BASIS_INDEX] + self.mean[BASIS_INDEX]
+    def to_mv(self, drawn: Float[Tensor, "batch drawn time"]) -> Float[Tensor, "batch drawn time"]:
+        return drawn * self.std[self.drawn_leads] + self.mean[self.drawn_leads]
 
 
 class MultiTaskModel(nn.Module):
-    """Hard sharing: every task reads the same features. Parts are named as in a stage's `trains`."""
+    """Encoder and heads; which features a task reads is the sharing's affair. Parts are named as in `trains`.
+
+    Tasks are reconstruction, classification, classification_<label set> for further classifiers, and consistency,
+    which has no head of its own: it judges the reconstruction.
+    """
 
     lead_algebra: Tensor
 
     def __init__(
-        self, encoder: Encoder, decoder: Decoder, classifier: Classifier, auxiliary_classifier: Classifier | None = None
+        self,
+        encoder: Sharing,
+        decoder: Decoder,
+        classifier: Classifier,
+        auxiliary_classifiers: Mapping[str, Classifier] | None = None,
     ) -> None:
         super().__init__()
-        self.standardise = Standardise()
+        self.drawn_leads = list(range(N_LEADS)) if decoder.n_leads == N_LEADS else BASIS_INDEX
+        self.standardise = Standardise(self.drawn_leads)
         self.encoder = encoder
         self.decoder = decoder
         self.classifier = classifier
-        self.auxiliary_classifier = auxiliary_classifier
+        self.auxiliary_classifiers = nn.ModuleDict(auxiliary_classifiers)
         self.register_buffer("lead_algebra", algebra(), persistent=False)
 
     def forward(
@@ -79,35 +94,81 @@ class MultiTaskModel(nn.Module):
         signals: Float[Tensor, "batch lead time"],
         hidden: Bool[Tensor, "batch basis time"] | None = None,
         tasks: tuple[str, ...] = ("reconstruction", "classification"),
+        flow: dict[str, float] | None = None,
     ) -> Output:
-        """Signals in mV; what is hidden of them never reaches the encoder. Tasks left out cost nothing."""
-        features = self.encode(signals, hidden)
-        n_samples = signals.shape[-1]
-        reads_auxiliary = self.auxiliary_classifier is not None and "auxiliary_classification" in tasks
+        """Signals in mV; what is hidden of them never reaches the encoder. Tasks left out cost nothing.
+
+        `flow` gives by task the share of its head's gradient that goes on into the encoder, 1 where it is not named.
+        """
+        rows = mark(self.standardise(signals), hidden)
+        readers = self.readers(tasks)
+        found = self.encoder(rows, readers) if readers else {}
+        features = {task: let_through(found[task], (flow or {}).get(task, 1.0)) for task in readers}
+        drawing = self.draw(features["reconstruction"], signals.shape[-1]) if "reconstruction" in features else None
         return Output(
-            self.decoder(features)[..., :n_samples].float() if "reconstruction" in tasks else None,
-            self.classifier(features).float() if "classification" in tasks else None,
-            self.auxiliary_classifier(features).float() if reads_auxiliary and self.auxiliary_classifier else None,
+            None if drawing is None else drawing.mean,
+            self.classifier(features["classification"]).float() if "classification" in features else None,
+            {
+                name: head(features[f"classification_{name}"]).float()
+                for name, head in self.auxiliary_classifiers.items()
+                if f"classification_{name}" in features
+            },
+            None if drawing is None else drawing.log_var,
         )
 
-    def encode(
-        self, signals: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch basis time"] | None = None
-    ) -> Float[Tensor, "batch feature frame"]:
-        seen = self.standardise(signals)
-        if hidden is None:
-            marks = seen.new_zeros(seen.shape[0], N_BASIS, seen.shape[-1])
-        else:
-            seen = seen.masked_fill(spread(hidden), 0.0)
-            marks = hidden.to(seen.dtype)
-        return self.encoder(torch.cat([seen, marks], dim=1))
+    def readers(self, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        """The tasks whose heads are needed for these."""
+        asked = {"reconstruction" if task == "consistency" else task for task in tasks}
+        heads = ("reconstruction", "classification", *(f"classification_{name}" for name in self.auxiliary_classifiers))
+        return tuple(task for task in heads if task in asked)
+
+    def draw(self, features: Float[Tensor, "batch feature frame"], n_samples: int) -> Drawing:
+        """What the decoder draws, without what lies beyond the last sample."""
+        mean, log_var = self.decoder(features)
+        return Drawing(mean[..., :n_samples].float(), None if log_var is None else log_var[..., :n_samples].float())
 
     def classify(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
         """Logits of whole signals, in mV; the decoder is not touched."""
-        return self.classifier(self.encode(signals)).float()
+        rows = mark(self.standardise(signals), None)
+        return self.classifier(self.encoder(rows, ("classification",))["classification"]).float()
 
     def redraw(
         self, signals: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch basis time"]
     ) -> Float[Tensor, "batch lead time"]:
-        """All 12 leads as the decoder draws them, in mV, from what is not hidden; identities of the leads hold."""
-        drawn = self.decoder(self.encode(signals, hidden))[..., : signals.shape[-1]].float()
-        return self.lead_algebra @ self.standardise.to_mv(drawn)
+        """All 12 leads as the decoder draws them, in mV, from what is not hidden.
+
+        Identities of the leads hold where the decoder draws the 8 independent ones.
+        """
+        drawn = self.standardise.to_mv(self(signals, hidden, ("reconstruction",)).reconstruction)
+        return drawn if self.decoder.n_leads == N_LEADS else self.lead_algebra @ drawn
+
+    def scored(self, scored: Float[Tensor, "batch basis time"]) -> Float[Tensor, "batch drawn time"]:
+        """How much each drawn sample counts, from how much those of the 8 independent leads do."""
+        return spread_scores(scored) if self.decoder.n_leads == N_LEADS else scored
+
+    def violation(self, drawn: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch derived time"]:
+        """How far III, aVR, aVL and aVF, of 12 leads in standardised units, are from what follows from I and II.
+
+        In units of the derived lead's standard deviation.
+        """
+        signals = self.standardise.to_mv(drawn)
+        error = (signals - self.lead_algebra @ signals[:, BASIS_INDEX])[:, DERIVED_INDEX]
+        return error / self.standardise.std[DERIVED_INDEX]
+
+
+def mark(
+    standardised: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch basis time"] | None
+) -> Float[Tensor, "batch row time"]:
+    """What an encoder sees: the leads, 0 where they are hidden, and rows that tell a hidden sample from a flat one."""
+    if hidden is None:
+        marks = standardised.new_zeros(standardised.shape[0], N_BASIS, standardised.shape[-1])
+        return torch.cat([standardised, marks], dim=1)
+    return torch.cat([standardised.masked_fill(spread(hidden), 0.0), hidden.to(standardised.dtype)], dim=1)
+
+
+def let_through(features: Float[Tensor, "batch feature frame"], share: float) -> Float[Tensor, "batch feature frame"]:
+    """The same features, exactly, with this share of their gradient."""
+    if share == 1:
+        return features
+    fixed = features.detach()
+    return fixed + share * (features - fixed) if share else fixed

@@ -1,18 +1,16 @@
 """How the parameters of a stage move: AdamW, its learning rate over the steps, and the running mean of the weights."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
+from ecgmtl.model import MultiTaskModel
 from ecgmtl.settings import Settings
 from ecgmtl.weighting import Weighting
-
-WEIGHTING_LR = 1e-2
-"""Adam moves a parameter by about its rate a step: at the network's rate, log-variances would lag behind the losses."""
 
 
 class OptimiserSettings(Settings):
@@ -24,6 +22,10 @@ class OptimiserSettings(Settings):
     """Share of the steps over which the rate rises from 0."""
     weight_decay: NonNegativeFloat = 0.02
     """Of matrices alone: biases, norms and what a weighting learns are not decayed."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Each layer of the encoder learns at this multiple of the rate of the layer above it; heads at the full rate."""
+    algorithm: Literal["adamw", "sgd"] = "adamw"
+    """sgd has a momentum of 0.9; a constant factor on the loss changes its steps, which it hardly does for adamw."""
     clip: PositiveFloat | None = 1.0
     """Largest norm of the gradient."""
     ema: float = Field(0.99, ge=0, lt=1)
@@ -40,21 +42,40 @@ class OptimiserSettings(Settings):
 
 
 def build_optimiser(
-    parameters: Iterable[nn.Parameter], weighting: Weighting, settings: OptimiserSettings
-) -> torch.optim.AdamW:
-    """Three groups: matrices, the network's other parameters (no decay), the weighting's own (no decay, fixed rate)."""
-    learnt = [parameter for parameter in parameters if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in learnt if p.dim() > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in learnt if p.dim() <= 1]},
-        {"params": list(weighting.parameters()), "lr": WEIGHTING_LR},
-    ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.lr, weight_decay=0.0, fused=True)
+    layers: Iterable[tuple[float, Iterable[nn.Parameter]]], weighting: Weighting, settings: OptimiserSettings
+) -> torch.optim.Optimizer:
+    """Matrices are decayed, the network's other parameters are not; the weighting's own have a rate of their own.
+
+    Each layer comes with the part of a step's learning rate that is its own; the weighting's rate is fixed.
+    """
+    groups: list[dict[str, Any]] = []
+    for part, layer in layers:
+        learnt = [parameter for parameter in layer if parameter.requires_grad]
+        groups.append(
+            {"params": [p for p in learnt if p.dim() > 1], "weight_decay": settings.weight_decay, "part": part}
+        )
+        groups.append({"params": [p for p in learnt if p.dim() <= 1], "part": part})
+    own = {"lr": weighting.lr, "weight_decay": weighting.weight_decay, "part": None}
+    groups.append({"params": list(weighting.parameters()), **own})
+    given = [group for group in groups if group["params"]]
+    if settings.algorithm == "sgd":
+        return torch.optim.SGD(given, lr=settings.lr, momentum=0.9)
+    return torch.optim.AdamW(given, lr=settings.lr, weight_decay=0.0, fused=True)
 
 
-def set_lr(optimiser: torch.optim.Optimizer, lr: float, n_network_groups: int) -> None:
-    for group in optimiser.param_groups[:n_network_groups]:
-        group["lr"] = lr
+def layer_rates(model: MultiTaskModel, decay: float) -> Iterator[tuple[float, list[nn.Parameter]]]:
+    """All parameters, each once, with the multiple of the learning rate that is theirs."""
+    layers = model.encoder.layers() if decay < 1 else []
+    for height, layer in enumerate(reversed(layers), 1):
+        yield decay**height, layer
+    taken = {id(parameter) for layer in layers for parameter in layer}
+    yield 1.0, [parameter for parameter in model.parameters() if id(parameter) not in taken]
+
+
+def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimiser.param_groups:
+        if group["part"] is not None:
+            group["lr"] = lr * group["part"]
 
 
 class WeightAverage:

@@ -1,9 +1,11 @@
-"""On what a run computes, and in which precision; decided once, at the border."""
+"""On what a run computes, in which precision, and whether compiled; decided once, at the border."""
 
 from contextlib import AbstractContextManager
-from typing import Literal
+from typing import Literal, cast
 
 import torch
+from torch import nn
+from torch._functorch import config as functorch
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -24,3 +26,9 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     """Matrix products in bf16 where asked for, or where `auto` finds that the processor computes in it."""
     in_bf16 = precision == "bf16" or (precision == "auto" and computes_in_bf16(device))
     return torch.autocast(device.type, torch.bfloat16, enabled=in_bf16)
+
+
+def compiled(network: nn.Module, backend: str = "inductor") -> nn.Module:
+    """The network compiled, so that several backward passes can go through one forward pass, a task each."""
+    functorch.donated_buffer = False
+    return cast("nn.Module", torch.compile(network, backend=backend))

@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
+from data_prep.files import write_text
 from ecgmtl.classification_report import ClassificationReport, Estimate
-from ecgmtl.files import write_whole
 from ecgmtl.paper import save_figure
 from ecgmtl.protocols import Protocol
 from ecgmtl.reconstruction_report import ReconstructionReport
@@ -71,7 +70,7 @@ def write_evaluation(evaluation: Evaluation, out: Path, title: str = "Evaluation
             float_format="%.6g", lineterminator="\n"
         )
     for name, text in texts.items():
-        write_whole(out / name, partial(Path.write_text, data=text, encoding="utf-8"))
+        write_text(out / name, text)
     return [*(out / name for name in texts), *write_arrays(evaluation, out), *write_pictures(evaluation, out)]
 
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import yaml
 
+from data_prep.files import write_text
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.config import Config, ConfigError, load_config
-from ecgmtl.files import write_whole
 
 MODEL = "model.safetensors"
 
@@ -44,7 +44,7 @@ class RunFolder:
         try:
             (path / "stages").mkdir(parents=True, exist_ok=True)
             text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-            write_whole(path / "config.yaml", lambda beside: beside.write_text(text))
+            write_text(path / "config.yaml", text)
             folder.write_facts({"data": str(data.resolve()), "tracked": {}})
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written: {error}") from error
@@ -79,7 +79,7 @@ class RunFolder:
         return path
 
     def write_facts(self, facts: dict[str, Any]) -> None:
-        write_whole(self.path / "run.json", lambda beside: beside.write_text(json.dumps(facts, indent=2)))
+        write_text(self.path / "run.json", json.dumps(facts, indent=2))
 
     def tracked(self, name: str) -> str | None:
         """The id under which MLflow knows this run or a stage of it."""
@@ -101,7 +101,17 @@ class RunFolder:
         """Forget what was written of a stage from this epoch on: its state was not kept, so it is done again."""
         kept = [line for line in self.read_history() if line["stage"] != stage or line["epoch"] < epoch]
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        write_whole(self.history, lambda beside: beside.write_text(text))
+        write_text(self.history, text)
+
+    def adopt_history(self, stage: str, model: Path) -> None:
+        """Take over what was written of a stage where its model was trained."""
+        source = RunFolder(model.parents[2])
+        if source.path == self.path:
+            return
+        self.rewind(stage, 0)
+        for line in source.read_history():
+            if line["stage"] == stage:
+                self.append(line)
 
     def append(self, line: dict[str, Any]) -> None:
         with self.history.open("a") as file:
@@ -112,11 +122,11 @@ def finished_stage(key: str, beside: Path) -> Path | None:
     """The model of a finished stage with this key, in any run folder that lies beside the given one."""
     for path in stage_models(beside):
         try:
-            _, description = checkpoint.read(path)
+            if checkpoint.describe(path)["provenance"].get("stage_key") == key:
+                checkpoint.read(path)
+                return path
         except CheckpointError:
             continue  # a damaged or older model is simply not taken; its own run will say so when it is used
-        if description["provenance"].get("stage_key") == key:
-            return path
     return None
 
 

@@ -1,10 +1,11 @@
 """A whole run: its stages in order, each taken from an earlier run where it is finished; calibration; a report."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 
@@ -14,7 +15,8 @@ from ecgmtl.calibration import Calibration, fit_calibration
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config import Config, ConfigError
 from ecgmtl.data import Split, lead_statistics, load_split
-from ecgmtl.files import code_digest, sha256
+from ecgmtl.heads import Classifier
+from ecgmtl.identity import code_digest, sha256
 from ecgmtl.model import MultiTaskModel
 from ecgmtl.precision import pick_device
 from ecgmtl.run_folder import MODEL, RunFolder, finished_stage
@@ -23,6 +25,9 @@ from ecgmtl.stages import Stage
 from ecgmtl.tracking import Tracker
 from ecgmtl.trainer import EpochReport, StageTraining
 from ecgmtl.validation import BATCH
+
+LABELLED = 1
+"""Sets the draw of labelled patients apart from other draws of a run."""
 
 
 class Progress(NamedTuple):
@@ -56,6 +61,8 @@ class Schedule:
         validation = load_split(store, "validation", labels, config.auxiliary_labels, device)
         if config.unlabelled == "drop":
             train = train.select(train.labels.sum(dim=1).cpu().numpy() > 0)
+        if config.label_share < 1:
+            train = replace(train, labelled=train.draw_patients(config.label_share, (config.seed, LABELLED)))
         return cls(config, train, validation, labels, store.sha256, folder, tracker, progress)
 
     def run(self, last: str | None = None) -> Path:
@@ -65,22 +72,32 @@ class Schedule:
         interrupted in this folder goes on from its last whole epoch.
         """
         stages = stages_until(self.config, last)
-        torch.use_deterministic_algorithms(self.config.deterministic)
-        parent = self.tracker.run(
+        with self.tracked(stages):
+            return self.finish(self.train_stages(stages), stages)
+
+    @contextmanager
+    def tracked(self, stages: tuple[Stage, ...]) -> Iterator[None]:
+        """The run as the tracker knows it, while it lasts."""
+        run = self.tracker.run(
             self.folder.path.name,
             tags=self.tags() | {"stages": " ".join(stage.name for stage in stages)},
             params=self.config.model_dump(mode="json"),
             note=self.describe(stages),
             resume=self.folder.tracked("parent"),
         )
-        with parent as run_id:
+        with run as run_id:
             self.folder.note_tracked("parent", run_id)
             self.tracker.log_artifact(self.folder.path / "config.yaml")
             self.log_data()
-            model, step = self.new_model(), 0
-            for place, stage in enumerate(stages):
-                step = self.run_stage(model, place, stage, step)
-            return self.finish(model, stages)
+            yield
+
+    def train_stages(self, stages: tuple[Stage, ...]) -> MultiTaskModel:
+        """The model that these stages make of an untrained one."""
+        torch.use_deterministic_algorithms(self.config.deterministic)
+        model, step = self.new_model(), 0
+        for place, stage in enumerate(stages):
+            step = self.run_stage(model, place, stage, step)
+        return model
 
     def log_data(self) -> None:
         counts = {"train": len(self.train), "validation": len(self.validation)}
@@ -111,15 +128,17 @@ class Schedule:
     def new_model(self) -> MultiTaskModel:
         """An untrained model that knows the training split's scale and the share of each label."""
         torch.manual_seed(self.config.seed)
-        auxiliary = self.train.auxiliary_labels
-        model = self.config.build_model(self.train.labels.shape[1], 0 if auxiliary is None else auxiliary.shape[1])
+        labelled = self.train.select(self.train.labelled)
+        auxiliary = labelled.auxiliary_labels
+        counts = {name: labels.shape[1] for name, labels in auxiliary.items()}
+        model = self.config.build_model(self.train.labels.shape[1], counts)
         model.to(self.train.device)
         mean, std = lead_statistics(self.train)
         model.standardise.mean.copy_(mean)
         model.standardise.std.copy_(std)
-        model.classifier.start_at(self.train.labels.mean(dim=0))
-        if model.auxiliary_classifier is not None and auxiliary is not None:
-            model.auxiliary_classifier.start_at(auxiliary.mean(dim=0))
+        model.classifier.start_at(labelled.labels.mean(dim=0))
+        for name, classifier in model.auxiliary_classifiers.items():
+            cast("Classifier", classifier).start_at(auxiliary[name].mean(dim=0))
         return model
 
     def stage_key(self, place: int) -> str:
@@ -137,6 +156,7 @@ class Schedule:
         if finished is not None:
             self.progress.say(f"stage {stage.name}: taken from {finished} (same settings, data and code)")
             model.load_state_dict(checkpoint.read(finished)[0])
+            self.folder.adopt_history(stage.name, finished)
             return global_step + n_steps
 
         here = self.folder.stage(place, stage.name)
@@ -164,6 +184,8 @@ class Schedule:
             self.tracker.log_steps({f"train/{k}": v for k, v in found.steps.items()}, found.first_step, global_step)
             figures = {f"validation/{name}": value for name, value in found.figures.items()}
             self.tracker.log_metrics(figures, last_step, global_step)
+            for step, probed in found.probes.items():
+                self.tracker.log_metrics(probed, step, global_step)
             self.progress.epoch(found)
 
         with child as run_id:

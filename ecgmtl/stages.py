@@ -1,23 +1,22 @@
-"""A stage: which parts learn, from which losses, for how long. A new one is an entry in a config."""
+"""A stage: which parts learn, from which losses, how they are weighed, for how long. A new one is a config's entry."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from ecgmtl.augment import AugmentSettings
-from ecgmtl.losses import LOSSES, MAIN
+from ecgmtl.diagnostics import DiagnosticsSettings
+from ecgmtl.gradient_rules import GradientRuleSettings
+from ecgmtl.gradient_rules.sum import SumSettings
+from ecgmtl.losses import LOSSES, MAIN, SECOND, ReconstructionSettings, is_known
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.optimisation import OptimiserSettings
 from ecgmtl.settings import Name, Settings
 from ecgmtl.weighting import WeightingSettings
 from ecgmtl.weighting.fixed import FixedSettings
 
-Part = Literal["encoder", "decoder", "classifier", "auxiliary_classifier"]
-HEADS: dict[str, Part] = {
-    "reconstruction": "decoder",
-    "classification": "classifier",
-    "auxiliary_classification": "auxiliary_classifier",
-}
+Part = Literal["encoder", "decoder", "classifier", "auxiliary_classifiers"]
+Flow = Annotated[float, Field(ge=0, le=1)]
 
 
 class Stage(Settings):
@@ -30,10 +29,18 @@ class Stage(Settings):
     epochs: PositiveInt
     batch_size: PositiveInt = 64
     weighting: WeightingSettings = FixedSettings()
+    """How much each task's loss counts."""
+    gradients: GradientRuleSettings = SumSettings()
+    """How the weighted tasks' gradients become one where they meet, in the parameters that tasks share."""
+    flow: dict[str, Flow] = Field(default_factory=dict)
+    """By task, the share of its gradient that passes from its head into the encoder; 1 for those not named."""
+    reconstruction: ReconstructionSettings = ReconstructionSettings()
     masking: MaskingSettings = MaskingSettings()
     """What is hidden; it matters only where `losses` has reconstruction."""
     augment: AugmentSettings = AugmentSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
+    diagnostics: DiagnosticsSettings = DiagnosticsSettings()
+    """What is logged of the tasks' gradients."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights go on: the best by validation macro-AUROC, or in its absence by the loss of `judged_by`."""
     patience: PositiveInt | None = None
@@ -42,28 +49,66 @@ class Stage(Settings):
     @field_validator("losses")
     @classmethod
     def losses_exist(cls, losses: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = sorted(set(losses) - set(LOSSES))
+        unknown = sorted(task for task in set(losses) if not is_known(task))
         if unknown or not losses:
-            raise ValueError(f"{', '.join(unknown) or 'nothing'} is asked for; there is {', '.join(LOSSES)}")
+            known = f"{', '.join(LOSSES)}, and {SECOND}<label set> for one of auxiliary_labels"
+            raise ValueError(f"{', '.join(unknown) or 'nothing'} is asked for; there is {known}")
         if len(set(losses)) < len(losses):
             raise ValueError("a task is named twice; weigh it more by the weighting's weights")
+        if "consistency" in losses and "reconstruction" not in losses:
+            raise ValueError("consistency judges a reconstruction, so reconstruction has to be learnt beside it")
         return losses
 
     @model_validator(mode="after")
     def parts_have_losses(self) -> "Stage":
-        for task, head in HEADS.items():
+        heads = {"decoder": "reconstruction", "classifier": MAIN}
+        for head, task in heads.items():
             if head in self.trains and task not in self.losses:
                 raise ValueError(f"stage '{self.name}' trains the {head}, but has no {task} among its losses")
+        if "auxiliary_classifiers" in self.trains and not self.second_label_sets:
+            raise ValueError(f"stage '{self.name}' trains auxiliary_classifiers, but has no {SECOND}<label set>")
+        unknown = sorted(set(self.flow) - set(self.losses))
+        if unknown:
+            raise ValueError(f"flow names {', '.join(unknown)}; the stage's losses are {', '.join(self.losses)}")
         if self.reconstructs and not self.masking.hides and not self.masking.visible:
             raise ValueError(
                 f"stage '{self.name}' hides nothing, so its reconstruction is never scored; set masking.visible"
             )
-        self.weighting.build(self.losses)  # a weighting that does not fit these tasks says so here
         return self
+
+    @model_validator(mode="after")
+    def methods_fit(self) -> "Stage":
+        self.weighting.build(self.losses)  # one that does not fit these tasks says so here
+        self.gradients.build(self.losses)
+        if self.reconstruction.can_be_negative and self.reconstructs and self.weighting.needs_positive:
+            raise ValueError(
+                f"stage '{self.name}': {self.weighting.kind} weighting needs losses that are never negative, and "
+                f"{self.reconstruction.kind} can be; take fixed or decay weights"
+            )
+        if self.meets_in_encoder and "encoder" not in self.trains:
+            raise ValueError(
+                f"stage '{self.name}': {' and '.join(self.meets_in_encoder)} weighs the tasks by their gradients in "
+                f"the encoder, which is not among the parts that learn; add encoder to trains, or take fixed weights"
+            )
+        return self
+
+    @property
+    def meets_in_encoder(self) -> list[str]:
+        """The methods of this stage that look at gradients in parameters that tasks share."""
+        gradients = [] if self.gradients.kind == "sum" else [self.gradients.kind]
+        return gradients + ([self.weighting.kind] if self.weighting.kind == "gradnorm" else [])
 
     @property
     def classifies(self) -> bool:
         return MAIN in self.losses
+
+    @property
+    def learns_labels(self) -> bool:
+        return any(task.startswith(MAIN) for task in self.losses)
+
+    @property
+    def second_label_sets(self) -> tuple[str, ...]:
+        return tuple(task.removeprefix(SECOND) for task in self.losses if task.startswith(SECOND))
 
     @property
     def judged_by(self) -> str:

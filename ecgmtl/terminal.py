@@ -17,6 +17,7 @@ KNOWN_ERRORS = {
     "ecgmtl.config": "ConfigError",
     "ecgmtl.card": "CardError",
     "ecgmtl.checkpoint": "CheckpointError",
+    "ecgmtl.comparison.results": "ComparisonError",
     "ecgmtl.protocols": "ProtocolError",
     "ecgmtl.evaluate": "EvaluationError",
     "ecgmtl.export": "ExportError",

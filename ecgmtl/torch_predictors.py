@@ -17,6 +17,7 @@ from torch import Tensor
 from ecgmtl import checkpoint
 from ecgmtl.card import Card, CardError
 from ecgmtl.checkpoint import Checkpoint
+from ecgmtl.leads import BASIS_INDEX
 from ecgmtl.masking import MaskingSettings, draw_hidden
 
 EXTRA = "ecgmtl.json"
@@ -59,9 +60,7 @@ class CheckpointPredictor:
             return None
         model, batch = self.stored.model, torch.from_numpy(signals)
         hidden = self.hidden(signals.shape[-1], self.masking).expand(len(batch), -1, -1)
-        features = model.encode(batch, hidden)
-        drawn = model.standardise.to_mv(model.decoder(features)[..., : batch.shape[-1]])
-        error = (drawn - model.standardise.to_mv(model.standardise.basis(batch))).square() * hidden
+        error = (model.redraw(batch, hidden) - batch)[:, BASIS_INDEX].square() * hidden
         return (error.sum(dim=(1, 2)) / hidden.sum(dim=(1, 2))).sqrt().numpy()
 
     def hidden(self, n_samples: int, masking: MaskingSettings) -> Tensor:

@@ -97,8 +97,8 @@ class NoTracker:
     def log_model(self, folder: Path, name: str, metrics: Mapping[str, float], note: str = "") -> None: ...
 
 
-def open_tracker(experiment: str, enabled: bool = True) -> Tracker:
-    """A tracker for the runs of `experiment`.
+def open_tracker(experiment: str, enabled: bool = True, around: str | None = None) -> Tracker:
+    """A tracker for the runs of `experiment`, nested in the run with the id `around` where one is given.
 
     Runs that a process of this machine left open when it was killed are marked KILLED.
 
@@ -118,4 +118,4 @@ def open_tracker(experiment: str, enabled: bool = True) -> Tracker:
         raise
     except Exception as error:
         raise unusable(uri, error) from error
-    return MlflowTracker(client, experiment_id)
+    return MlflowTracker(client, experiment_id, around)

@@ -1,63 +1,86 @@
 """The few figures that are computed after every epoch. The full report is in evaluate."""
 
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor
 
 from ecgmtl.data import Split
-from ecgmtl.losses import LOSSES
+from ecgmtl.losses import MAIN, ReconstructionSettings, Seen, loss_of
 from ecgmtl.masking import draw_hidden
 from ecgmtl.metrics import macro_auroc
 from ecgmtl.model import Batch, MultiTaskModel
 from ecgmtl.stages import Stage
 
 BATCH = 256
+PLAIN = ReconstructionSettings()
 MASK_SEED = 9
 """The same samples are hidden after every epoch, so that the curve shows the model and not the draw."""
 
 
 @torch.inference_mode()
 def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, float]:
-    """Mean loss of each task over a split, macro-AUROC, and the error of the reconstruction in mV; always in fp32."""
+    """Mean loss of each task over a split, macro-AUROC, and the error of the reconstruction in mV; always in fp32.
+
+    The reconstruction is compared with its own truth by the squared error, however the stage learns it.
+    """
     model.eval()
     generator = torch.Generator(split.device).manual_seed(MASK_SEED)
-    sums: dict[str, float] = dict.fromkeys(stage.losses, 0.0)
+    read = tuple(task for task in stage.losses if task.startswith(MAIN))
+    sums: dict[str, float] = dict.fromkeys(read, 0.0)
+    drawn = Drawn()
     logits: list[Tensor] = []
-    squares = n_scored = 0.0
     for batch in split.in_order(BATCH):
         if stage.reconstructs:
-            loss, square, count = reconstruct(model, stage, batch, split.fs, generator)
-            sums["reconstruction"] += loss * count
-            squares, n_scored = squares + square, n_scored + count
-        output = model(batch.signals, None, tuple(task for task in stage.losses if task != "reconstruction"))
-        for task in stage.losses:
-            if task != "reconstruction":
-                sums[task] += float(LOSSES[task].loss(model, output, batch)) * len(batch.labels)
-        if output.logits is not None:
-            logits.append(output.logits)
-    figures = {f"loss.{task}": total / len(split) for task, total in sums.items() if task != "reconstruction"}
+            drawn.add(model, stage, hide(stage, batch, split.fs, generator))
+        if read:
+            output = model(batch.signals, None, read)
+            for task in read:
+                sums[task] += float(loss_of(task, Seen(model, output, batch, PLAIN, 1.0))) * len(batch.labels)
+            if output.logits is not None:
+                logits.append(output.logits)
+    figures = {f"loss.{task}": total / len(split) for task, total in sums.items()}
     if stage.reconstructs:
-        figures["loss.reconstruction"] = sums["reconstruction"] / max(n_scored, 1)
-        figures["rmse_mv"] = (squares / max(n_scored, 1)) ** 0.5
+        figures |= drawn.figures()
     if logits:
         figures["macro_auroc"] = macro_auroc(torch.cat(logits).cpu().numpy(), split.labels.cpu().numpy())
     return figures
 
 
-def reconstruct(
-    model: MultiTaskModel, stage: Stage, batch: Batch, fs: float, generator: torch.Generator
-) -> tuple[float, float, float]:
-    """Loss, sum of squared errors in mV², and the number of samples they are over; of the independent leads.
+@dataclass
+class Drawn:
+    """Sums over the samples that a reconstruction is judged on."""
 
-    These samples are the hidden ones, or all where the stage hides nothing.
-    """
+    losses: dict[str, float] = field(default_factory=dict)
+    squares: float = 0.0
+    """Of errors, in mV²."""
+    count: float = 0.0
+
+    def add(self, model: MultiTaskModel, stage: Stage, batch: Batch) -> None:
+        if batch.scored is None:
+            return
+        output = model(batch.signals, batch.hidden, ("reconstruction",))
+        scored = model.scored(batch.scored)
+        count = float(scored.sum())
+        for task in stage.losses:
+            if not task.startswith(MAIN):
+                loss = float(loss_of(task, Seen(model, output, batch, PLAIN, 1.0)))
+                self.losses[task] = self.losses.get(task, 0.0) + loss * count
+        scale = model.standardise.to_mv
+        error = scale(output.reconstruction) - scale(model.standardise.basis(batch.signals))
+        self.squares += float((error.square() * scored).sum())
+        self.count += count
+
+    def figures(self) -> dict[str, float]:
+        count = max(self.count, 1.0)
+        losses = {f"loss.{task}": total / count for task, total in self.losses.items()}
+        return {**losses, "rmse_mv": (self.squares / count) ** 0.5}
+
+
+def hide(stage: Stage, batch: Batch, fs: float, generator: torch.Generator) -> Batch:
+    """The same as in training, in every record; where the stage hides nothing, all samples are judged."""
     n_records, _, n_samples = batch.signals.shape
     hides = stage.masking.hides
-    masking = stage.masking.model_copy(update={"share": float(hides)})  # in every record or, as in training, in none
+    masking = stage.masking.model_copy(update={"share": float(hides)})
     hidden = draw_hidden((n_records, n_samples), fs, masking, generator)
-    scored = (hidden if hides else torch.ones_like(hidden)).float()
-    batch = batch._replace(hidden=hidden, scored=scored)
-    output = model(batch.signals, hidden, ("reconstruction",))
-    loss = float(LOSSES["reconstruction"].loss(model, output, batch))
-    drawn, truth = output.reconstruction, model.standardise.basis(batch.signals)
-    error = model.standardise.to_mv(drawn) - model.standardise.to_mv(truth)
-    return loss, float((error.square() * scored).sum()), float(scored.sum())
+    return batch._replace(hidden=hidden, scored=(hidden if hides else torch.ones_like(hidden)).float())

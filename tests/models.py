@@ -15,4 +15,4 @@ def untrained(encoder):
     torch.manual_seed(0)
     model = config.build_model(5).eval()
     calibration = Calibration(slope=(1.2,) * 5, intercept=(0.1,) * 5, thresholds=(0.4,) * 5)
-    return Checkpoint(model, config, "superdiagnostic", LABELS, calibration, (), {"stage": "decay"})
+    return Checkpoint(model, config, "superdiagnostic", LABELS, calibration, {}, {"stage": "decay"})

@@ -17,10 +17,12 @@ from ecgmtl.encoders.cnn import CnnSettings
 
 @pytest.fixture
 def stored():
-    config = Config(encoder=CnnSettings(widths=(8, 8)), auxiliary_labels="form")
-    model = config.build_model(2, 3).eval()
+    config = Config(encoder=CnnSettings(widths=(8, 8)), auxiliary_labels=("form",))
+    model = config.build_model(2, {"form": 3}).eval()
     calibration = Calibration(slope=(1.5, 2.0), intercept=(0.1, 0.2), thresholds=(0.3, 0.4))
-    return Checkpoint(model, config, "rhythm", ("SR", "AFIB"), calibration, ("a", "b", "c"), {"stage": "joint"})
+    return Checkpoint(
+        model, config, "rhythm", ("SR", "AFIB"), calibration, {"form": ("a", "b", "c")}, {"stage": "joint"}
+    )
 
 
 @pytest.fixture
@@ -64,8 +66,8 @@ def with_description(path, **changes):
 
 
 def test_a_newer_version_is_refused(path):
-    with_description(path, version=3)
-    with pytest.raises(CheckpointError, match=r"newer ecgmtl \(checkpoint 3, this one reads 1\); update ecgmtl"):
+    with_description(path, version=checkpoint.VERSION + 1)
+    with pytest.raises(CheckpointError, match=r"newer ecgmtl \(checkpoint 3, this one reads 2\); update ecgmtl"):
         checkpoint.load(path)
 
 

@@ -7,9 +7,10 @@ import yaml
 from ecgmtl.config import Config, ConfigError, load_config, parse_config
 
 CONFIGS = Path(__file__).parent.parent / "configs"
+WHOLE = [*CONFIGS.glob("*.yaml"), CONFIGS / "compare/_base.yaml"]
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(WHOLE), ids=lambda path: path.name)
 def test_every_shipped_config_loads_and_says_what_it_spells(path):
     loaded = load_config(path).model_dump(mode="json")
     spelt = yaml.safe_load(path.read_text())
@@ -40,9 +41,15 @@ def test_a_config_survives_yaml():
     [
         ("sed=1", "config: sed: there is no such setting"),
         ("encoder.kind=cmn", "encoder.kind: 'cmn' is not one of cnn, transformer, cnn_transformer."),
-        ("stages.1.weighting.kind=uncertainy", "weighting.kind: 'uncertainy' is not one of fixed, uncertainty, decay."),
+        (
+            "stages.1.weighting.kind=uncertainy",
+            "weighting.kind: 'uncertainy' is not one of fixed, uncertainty, uw_so, gradnorm,",
+        ),
         ("preprocess.sf=1", "preprocess.sf: there is no such setting"),
-        ("stages.0.losses=[reconstuction]", "reconstuction is asked for; there is reconstruction, classification"),
+        (
+            "stages.0.losses=[reconstuction]",
+            "reconstuction is asked for; there is reconstruction, consistency, classification",
+        ),
         ("stages.0.epochs=0", "stages.0.epochs: Input should be greater than 0; found 0"),
         ("stages.7.epochs=1", "there is no such place"),
         ("seed", "should be key=value"),
@@ -57,8 +64,8 @@ def test_a_config_survives_yaml():
         ("stages.1.name=pretrain", "stages need names that differ; found pretrain, pretrain, decay"),
         ("stages=[]", "no stage"),
         (
-            "stages.1.losses=[classification, reconstruction, auxiliary_classification]",
-            "config: stage 'joint' learns auxiliary_classification; set auxiliary_labels too.",
+            "stages.1.losses=[classification, reconstruction, classification_rhythm]",
+            "config: stage 'joint' learns classification_rhythm; name rhythm in auxiliary_labels.",
         ),
     ],
 )
@@ -94,7 +101,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_every_option_survives_json():
     config = load_config(
         None, ("preprocess.band=[0.5, 40]", "encoder.kind=transformer", "stages.1.weighting.kind=fixed",
-               "stages.1.weighting.weights.classification=2", "stages.0.patience=3", "auxiliary_labels=all"),
+               "stages.1.weighting.weights.classification=2", "stages.0.patience=3", "auxiliary_labels=[all]"),
     )  # fmt: skip
     assert parse_config(json.loads(json.dumps(config.model_dump(mode="json"))), "again") == config
     assert config.stages[1].weighting.weights == {"classification": 2.0}
@@ -130,6 +137,7 @@ def test_mistakes_of_a_file_are_all_told_with_its_name(tmp_path):
     ]
 
 
-def test_a_second_classifier_is_built_for_second_labels_alone():
-    assert Config().build_model(5).auxiliary_classifier is None
-    assert Config().build_model(5, 71).auxiliary_classifier.read.out_features == 71
+def test_a_classifier_is_built_for_each_further_label_set():
+    assert len(Config().build_model(5).auxiliary_classifiers) == 0
+    further = Config().build_model(5, {"rhythm": 12, "form": 19}).auxiliary_classifiers
+    assert {name: head.read.out_features for name, head in further.items()} == {"rhythm": 12, "form": 19}

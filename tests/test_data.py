@@ -33,12 +33,12 @@ def store(rng, tmp_path):
 
 
 def test_a_split_holds_its_own_records_alone(store):
-    split = load_split(store, "train", "superdiagnostic", "rhythm")
+    split = load_split(store, "train", "superdiagnostic", ("rhythm",))
     assert split.names == ("a", "c", "d")
     assert np.array_equal(split.signals.numpy(), store.signals[[0, 2, 3]])
     assert split.labels.tolist() == [[1, 0], [0, 0], [1, 1]]
-    assert split.auxiliary_labels.tolist() == [[0, 1], [0, 1], [1, 0]]
-    assert (split.label_names, split.auxiliary_label_names) == (("NORM", "MI"), ("AFIB", "SR"))
+    assert split.auxiliary_labels["rhythm"].tolist() == [[0, 1], [0, 1], [1, 0]]
+    assert (split.label_names, split.auxiliary_label_names) == (("NORM", "MI"), {"rhythm": ("AFIB", "SR")})
     assert split.patients.tolist() == [0, 2, 1]
     assert (len(split), split.n_samples, split.fs) == (3, 50, 100.0)
 
@@ -55,7 +55,7 @@ def test_a_batch_is_in_mv(store):
     batch = split.batch(torch.tensor([2, 0]))
     np.testing.assert_array_equal(batch.signals.numpy(), store.signals[[3, 0]].astype(np.float32) / 1000)
     assert batch.labels.tolist() == [[1, 1], [1, 0]]
-    assert batch.auxiliary_labels is None
+    assert batch.auxiliary_labels == {}
 
 
 def test_each_record_of_a_batch_has_its_own_places(store):
@@ -74,11 +74,11 @@ def test_in_order_gives_every_record_once(store):
 
 
 def test_a_selection_is_the_split_of_these_records(store):
-    split = load_split(store, "train", "superdiagnostic", "rhythm").select(np.array([True, False, True]))
+    split = load_split(store, "train", "superdiagnostic", ("rhythm",)).select(np.array([True, False, True]))
     assert split.names == ("a", "d")
     assert np.array_equal(split.signals.numpy(), store.signals[[0, 3]])
     assert split.labels.tolist() == split.groups.tolist() == [[1, 0], [1, 1]]
-    assert split.auxiliary_labels.tolist() == [[0, 1], [1, 0]]
+    assert split.auxiliary_labels["rhythm"].tolist() == [[0, 1], [1, 0]]
     assert split.patients.tolist() == [0, 1]
 
 
@@ -111,3 +111,12 @@ def test_a_store_is_opened_for_the_config_it_was_prepared_for(tmp_path, rng):
         open_for(Config(), tmp_path / "store")
     with pytest.raises(StoreError):
         open_for(Config(), tmp_path / "records")
+
+
+def test_patients_are_drawn_with_all_of_their_records(store):
+    split = load_split(store, "train", "superdiagnostic")
+    drawn = split.draw_patients(0.4, (0, 1))
+    assert len(set(split.patients[drawn])) == 1
+    assert drawn.tolist() == np.isin(split.patients, split.patients[drawn]).tolist()
+    assert drawn.tolist() == split.draw_patients(0.4, (0, 1)).tolist()
+    assert split.draw_patients(1.0, (0, 1)).all()

@@ -67,6 +67,60 @@ def test_a_convolutional_frame_depends_on_its_surroundings_alone():
 def test_the_width_of_a_cnn_is_its_last_and_its_stride_two_to_their_number():
     encoder = CnnSettings(widths=(8, 16, 24), n_blocks=2).build(20)
     assert (encoder.n_features, encoder.stride) == (24, 8)
+    assert encoder.widths == (8, 16, 16, 24, 24)  # the stem, then two blocks a stage
+    assert encoder.strides == (2, 4, 4, 8, 8)
+
+
+@every_encoder
+def test_the_levels_lead_up_to_what_forward_gives(settings):
+    encoder = settings().build(20).eval()
+    rows = torch.randn(2, 20, 253)
+    levels = encoder.levels(rows)
+    assert torch.equal(levels[-1], encoder(rows))
+    frames = [(width, math.ceil(253 / stride)) for width, stride in zip(encoder.widths, encoder.strides, strict=True)]
+    assert [tuple(level.shape[1:]) for level in levels] == frames
+    assert all(torch.equal(low, level) for low, level in zip(encoder.levels(rows, 2), levels, strict=False))
+
+
+@every_encoder
+def test_each_layer_reads_the_one_below_and_no_other(settings):
+    encoder = settings().build(20).eval()
+    rows = features = torch.randn(2, 20, 200)
+    for layer, level in zip(encoder.layers(), encoder.levels(rows), strict=True):
+        features = layer(features)
+        assert torch.equal(features, level)
+
+
+@every_encoder
+def test_the_layers_hold_every_parameter_once(settings):
+    encoder = settings().build(20)
+    listed = [parameter for layer in encoder.layers() for parameter in layer.parameters()]
+    assert len(listed) == len(set(listed)) == len(list(encoder.parameters()))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [CnnSettings(), CnnSettings(n_blocks=3), CnnSettings(widths=(8,)), CnnTransformerSettings(), TransformerSettings()],
+)
+def test_each_levels_weight_learns_from_the_start_by_all_that_reads_the_level(settings):
+    encoder = settings.build(20)
+    for weight, level in zip(encoder.weights(), encoder.levels(torch.randn(4, 20, 400)), strict=True):
+        for half in level.chunk(2, dim=1):  # two tasks, which read different features
+            (gradient,) = torch.autograd.grad(half.square().sum(), weight, retain_graph=True)
+            assert weight.dim() > 1
+            assert gradient.any()
+    assert encoder.last_weight() is encoder.weights()[-1]
+
+
+@every_encoder
+def test_the_last_weight_is_upstream_of_the_whole_top_level(settings):
+    encoder = settings().build(20).eval()
+    rows = torch.randn(2, 20, 400)
+    before = encoder(rows)
+    with torch.no_grad():
+        encoder.last_weight().mul_(1.5)
+    changed = (encoder(rows) - before).abs().amax(dim=(0, 2)) > 0
+    assert torch.equal(changed, before.abs().amax(dim=(0, 2)) > 0)  # all but those that a ReLU holds at 0
 
 
 @pytest.mark.parametrize(

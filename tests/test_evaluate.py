@@ -37,12 +37,13 @@ def make_split(n_records=40, n_samples=1000, seed=0):
         signals=signals,
         labels=labels,
         label_names=LABELS,
-        auxiliary_labels=None,
-        auxiliary_label_names=(),
+        auxiliary_labels={},
+        auxiliary_label_names={},
         names=tuple(f"records100/{i:05d}_lr" for i in range(n_records)),
         patients=np.arange(n_records) // 2,
         groups=labels.numpy()[:, :2],
         group_names=LABELS[:2],
+        labelled=np.ones(n_records, dtype=bool),
         fs=FS,
     )
 
@@ -53,7 +54,7 @@ def make_checkpoint(stage="decay", calibration=None):
     with torch.no_grad():
         model.classifier.read.weight.mul_(3)  # spread the probabilities of an untrained head
     calibration = calibration or Calibration.identity(len(LABELS))
-    return Checkpoint(model, CONFIG, "test", LABELS, calibration, (), {"stage": stage})
+    return Checkpoint(model, CONFIG, "test", LABELS, calibration, {}, {"stage": stage})
 
 
 @pytest.fixture(scope="module")

@@ -97,3 +97,10 @@ def test_as_many_records_are_masked_as_set():
 )
 def test_settings_say_whether_anything_is_hidden(settings, hides):
     assert MaskingSettings(**settings).hides == hides == bool(draw(**settings).any())
+
+
+def test_a_curriculum_hides_more_and_more_until_the_whole():
+    masking = MaskingSettings(time=0.4, leads=0.2, grows_from=0.5, grows_until=0.5)
+    assert [masking.at(p).time for p in (0.0, 0.25, 0.5, 1.0)] == pytest.approx([0.2, 0.3, 0.4, 0.4])
+    assert [masking.at(p).leads for p in (0.0, 0.25, 0.5, 1.0)] == pytest.approx([0.1, 0.15, 0.2, 0.2])
+    assert MaskingSettings().at(0.0) == MaskingSettings()

@@ -1,21 +1,53 @@
 import pytest
 import torch
 
-from ecgmtl.config import Config
 from ecgmtl.encoders.cnn import CnnSettings
+from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
 from ecgmtl.encoders.transformer import TransformerSettings
-from ecgmtl.heads import Classifier, Decoder, DecoderSettings
-from ecgmtl.leads import spread
-from ecgmtl.losses import LOSSES
+from ecgmtl.export import ClassifierOnly
+from ecgmtl.heads import ClassifierSettings, DecoderSettings, Drawing
+from ecgmtl.leads import BASIS_INDEX, DERIVED_INDEX, spread, spread_scores
 from ecgmtl.masking import MaskingSettings, draw_hidden
-from ecgmtl.model import Batch, Output
+from ecgmtl.model import N_INPUTS, MultiTaskModel
+from ecgmtl.sharing.cross_stitch import CrossStitchSettings
+from ecgmtl.sharing.hard import HardSettings
+from ecgmtl.sharing.multi_level import MultiLevelSettings
+from ecgmtl.sharing.soft import SoftSettings
+
+CNN, HARD = CnnSettings(widths=(8, 8)), HardSettings()
+TASKS = ("reconstruction", "classification", "classification_rhythm")
+LEVELS = MultiLevelSettings(levels={"reconstruction": 1, "classification_rhythm": 2})
+
+every_sharing = pytest.mark.parametrize(
+    "sharing", [HARD, SoftSettings(), CrossStitchSettings(), LEVELS], ids=lambda sharing: sharing.kind
+)
+every_encoder = pytest.mark.parametrize(
+    "encoder",
+    [
+        CnnSettings(widths=(6, 8)),
+        TransformerSettings(width=8, depth=1),
+        CnnTransformerSettings(stem=(6, 8), width=8, depth=1),
+    ],
+    ids=lambda encoder: encoder.kind,
+)
+
+
+def build(encoder=CNN, sharing=HARD, auxiliary=(("rhythm", 7),), **decoder):
+    """An untrained model in eval mode; 1 mV is 2 standardised units."""
+    shared, head = sharing.build(encoder, N_INPUTS), ClassifierSettings()
+    model = MultiTaskModel(
+        shared,
+        DecoderSettings(width=8, **decoder).build(shared.n_features("reconstruction"), shared.stride("reconstruction")),
+        head.build(shared.n_features("classification"), 5),
+        {name: head.build(shared.n_features(f"classification_{name}"), count) for name, count in auxiliary},
+    )
+    model.standardise.std.fill_(0.5)
+    return model.eval()
 
 
 @pytest.fixture
 def model():
-    model = Config(encoder=CnnSettings(widths=(8, 8))).build_model(5, 7).eval()
-    model.standardise.std.fill_(0.5)
-    return model
+    return build()
 
 
 @pytest.fixture
@@ -30,14 +62,34 @@ def hidden():
 
 def test_hidden_samples_never_reach_the_encoder(model, signals, hidden):
     other = torch.where(spread(hidden), torch.randn_like(signals), signals)
-    assert torch.equal(model.encode(signals, hidden), model.encode(other, hidden))
+    seen = []
+    model.encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    model(signals, hidden)
+    model(other, hidden)
+    assert torch.equal(*seen)
 
 
 def test_a_task_that_is_not_asked_for_is_left_out(model, signals):
     output = model(signals, None, ("classification",))
     assert output.reconstruction is None
-    assert output.auxiliary_logits is None
+    assert output.auxiliary_logits == {}
     assert output.logits.shape == (3, 5)
+    assert model(signals, None, ()) == (None, None, {}, None)
+
+
+def test_tasks_that_are_left_out_cost_nothing(model, signals):
+    for part in (model.decoder, model.classifier):
+        part.register_forward_pre_hook(lambda *_: pytest.fail("a head was run for nothing"))
+    output = model(signals, None, ("classification_rhythm",))
+    assert output.auxiliary_logits["rhythm"].shape == (3, 7)
+    model.encoder.register_forward_pre_hook(lambda *_: pytest.fail("the encoder was run for nothing"))
+    model(signals, None, ("classification_form",))
+
+
+def test_consistency_is_judged_on_a_reconstruction(model, signals):
+    output = model(signals, None, ("consistency",))
+    assert torch.equal(output.reconstruction, model(signals).reconstruction)
+    assert output.logits is None
 
 
 def test_what_is_redrawn_obeys_the_identities_of_the_leads(model, signals, hidden):
@@ -56,38 +108,15 @@ def test_standardised_units_go_back_to_mv(model, signals):
     torch.testing.assert_close(model.standardise.to_mv(basis), signals[:, [0, 1, 6, 7, 8, 9, 10, 11]])
 
 
-def test_a_head_starts_at_the_prevalence(model):
-    prevalence = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5])
-    model.classifier.start_at(prevalence)
-    torch.testing.assert_close(torch.sigmoid(model.classifier.read.bias), prevalence)
-
-
-def test_reconstruction_loss_by_hand(model):
-    # two of the samples are scored; in units of 0.5 mV their errors are 2 and 4: (4 + 16) / 2 = 10
-    signals = torch.zeros(1, 12, 4)
-    drawn = torch.zeros(1, 8, 4)
-    drawn[0, 0, 0], drawn[0, 1, 1], drawn[0, 2, 2] = 2.0, 4.0, 9.0
-    scored = torch.zeros(1, 8, 4)
-    scored[0, 0, 0] = scored[0, 1, 1] = 1.0
-    batch = Batch(signals, torch.zeros(1, 5), scored=scored)
-    assert LOSSES["reconstruction"].loss(model, Output(drawn), batch).item() == pytest.approx(10.0)
-
-
-def test_nothing_hidden_costs_nothing(model):
-    drawn = torch.randn(1, 8, 4, requires_grad=True)
-    batch = Batch(torch.randn(1, 12, 4), torch.zeros(1, 5), scored=torch.zeros(1, 8, 4))
-    loss = LOSSES["reconstruction"].loss(model, Output(drawn), batch)
-    loss.backward()
-    assert loss.item() == 0.0
-    assert not drawn.grad.any()
-
-
-@pytest.mark.parametrize("encoder", [CnnSettings(widths=(8, 8)), TransformerSettings(width=8, depth=1)])
-def test_what_is_hidden_changes_no_output(encoder, signals, hidden):
-    model = Config(encoder=encoder).build_model(5, 7).eval()
+@every_sharing
+@every_encoder
+def test_what_is_hidden_changes_no_output(encoder, sharing, signals, hidden):
+    model = build(encoder, sharing)
     other = signals.masked_fill(spread(hidden), torch.nan)  # a single sample that slips through spoils all
-    for one, two in zip(model(signals, hidden, tuple(LOSSES)), model(other, hidden, tuple(LOSSES)), strict=True):
-        assert torch.equal(one, two)
+    one, two = model(signals, hidden, TASKS), model(other, hidden, TASKS)
+    assert torch.equal(one.reconstruction, two.reconstruction)
+    assert torch.equal(one.logits, two.logits)
+    assert torch.equal(one.auxiliary_logits["rhythm"], two.auxiliary_logits["rhythm"])
 
 
 def test_hidden_is_told_from_flat(model, signals, hidden):
@@ -101,30 +130,120 @@ def test_nothing_hidden_is_as_no_mask(model, signals):
     assert torch.equal(model(signals).logits, model.classify(signals))
 
 
-def test_a_perfect_decoder_redraws_the_signals_in_mv(model, hidden):
+@pytest.mark.parametrize("leads", [8, 12])
+def test_a_perfect_decoder_redraws_the_signals_in_mv(signals, hidden, leads):
+    model = build(leads=leads)
     model.standardise.mean.normal_()
-    signals = model.lead_algebra @ torch.randn(3, 8, 300)
-    model.decoder.forward = lambda features: model.standardise.basis(signals)
+    signals = model.lead_algebra @ signals[:, :8]
+    model.decoder.forward = lambda features: Drawing(model.standardise.basis(signals), None)
     torch.testing.assert_close(model.redraw(signals, hidden), signals, rtol=0, atol=1e-5)
 
 
-def test_a_frame_unfolds_into_its_samples_in_order():
-    decoder = Decoder(n_features=2, stride=5, settings=DecoderSettings(width=4, n_blocks=1)).eval()
-    torch.nn.init.zeros_(decoder.unfold.weight)
-    decoder.unfold.bias.data = torch.arange(40.0)  # 8 leads of 5 samples
-    drawn = decoder(torch.randn(1, 2, 3))
-    assert drawn[0, 0].tolist() == [0, 1, 2, 3, 4] * 3
-    assert drawn[0, 7].tolist() == [35, 36, 37, 38, 39] * 3
-
-
-def test_the_classifier_reads_mean_and_maximum():
-    classifier = Classifier(n_features=1, n_labels=1, dropout=0.0)
-    classifier.read.weight.data = torch.tensor([[2.0, 10.0]])
-    classifier.read.bias.data.zero_()
-    assert classifier(torch.tensor([[[1.0, 0.0, 5.0]]])).item() == pytest.approx(2 * 2 + 10 * 5)
-
-
-def test_without_second_labels_there_is_no_second_classifier(signals):
-    model = Config(encoder=CnnSettings(widths=(8, 8))).build_model(5).eval()
-    assert model(signals, None, tuple(LOSSES)).auxiliary_logits is None
+def test_without_further_labels_there_is_no_further_classifier(signals):
+    model = build(auxiliary=())
+    assert model(signals, None, TASKS).auxiliary_logits == {}
     assert not any(name.startswith("auxiliary") for name in model.state_dict())
+
+
+def test_each_label_set_has_a_classifier_of_its_own(signals):
+    model = build(auxiliary=(("rhythm", 7), ("form", 2)))
+    found = model(signals, None, ("classification_form", "classification_rhythm")).auxiliary_logits
+    assert {name: logits.shape for name, logits in found.items()} == {"rhythm": (3, 7), "form": (3, 2)}
+
+
+def test_a_variance_is_drawn_for_each_sample(signals, hidden):
+    output = build(log_var=True)(signals, hidden)
+    assert output.log_var.shape == output.reconstruction.shape == (3, 8, 300)
+    assert build()(signals, hidden).log_var is None
+
+
+def test_twelve_drawn_leads_need_not_obey_the_identities(signals, hidden):
+    model = build(leads=12)
+    assert model.drawn_leads == list(range(12))
+    redrawn = model.redraw(signals, hidden)
+    torch.testing.assert_close(model.standardise(redrawn), model(signals, hidden).reconstruction)
+    assert (redrawn[:, 2] - (redrawn[:, 1] - redrawn[:, 0])).abs().max() > 0.01
+
+
+def test_only_signals_against_the_identities_violate_them(signals):
+    model = build(leads=12)
+    model.standardise.mean.normal_()
+    model.standardise.std.uniform_(0.2, 2.0)
+    signals = model.lead_algebra @ signals[:, :8]
+    torch.testing.assert_close(model.violation(model.standardise(signals)), torch.zeros(3, 4, 300), atol=1e-5, rtol=0)
+    aside = torch.randn(3, 4, 300)
+    signals[:, DERIVED_INDEX] += aside * model.standardise.std[DERIVED_INDEX]
+    torch.testing.assert_close(model.violation(model.standardise(signals)), aside, atol=1e-5, rtol=1e-5)
+
+
+def test_a_derived_lead_is_scored_where_it_is_hidden(hidden):
+    assert torch.equal(build(leads=12).scored(hidden.float()), spread(hidden).float())
+    assert torch.equal(build().scored(hidden.float()), hidden.float())
+    partly = torch.rand(3, 8, 300)
+    assert torch.equal(spread_scores(partly)[:, BASIS_INDEX], partly)
+    assert torch.equal(spread_scores(partly)[:, 4], torch.maximum(partly[:, 0], partly[:, 1]))
+
+
+def gradients(model, signals, task, share):
+    """By name, of a loss on one task's output when this share of its gradient goes on into the encoder."""
+    model.zero_grad()
+    output = model(signals, None, (task,), {task: share})
+    shown = {"reconstruction": output.reconstruction, "classification": output.logits, **output.auxiliary_logits}
+    shown[task.removeprefix("classification_")].square().sum().backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@every_sharing
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_exactly_a_share_of_the_gradient_flows_on_into_the_encoder(sharing, task, share, signals):
+    model = build(sharing=sharing)
+    whole, part = gradients(model, signals, task, 1.0), gradients(model, signals, task, share)
+    heads = {name for name in whole if not name.startswith("encoder.")}
+    assert heads
+    assert all(torch.equal(part[name], whole[name]) for name in heads)
+    assert set(part) == (set(whole) if share else heads)
+    assert all(torch.equal(part[name], share * whole[name]) for name in part.keys() - heads)  # exact for a power of two
+
+
+def test_each_task_flows_by_its_own_share(model, signals):
+    one, two = gradients(model, signals, "reconstruction", 0.3), gradients(model, signals, "classification", 1.0)
+    model.zero_grad()
+    output = model(signals, None, TASKS[:2], {"reconstruction": 0.3})
+    (output.reconstruction.square().sum() + output.logits.square().sum()).backward()
+    for name, parameter in model.encoder.named_parameters(prefix="encoder"):
+        torch.testing.assert_close(parameter.grad, one[name] + two[name], rtol=1e-4, atol=1e-4)
+
+
+def test_a_share_of_the_gradient_changes_no_output(model, signals):
+    some, none = dict.fromkeys(TASKS, 0.3), dict.fromkeys(TASKS, 0.0)
+    plain = model(signals, None, TASKS)
+    for flow in (some, none):
+        output = model(signals, None, TASKS, flow)
+        assert torch.equal(output.reconstruction, plain.reconstruction)
+        assert torch.equal(output.logits, plain.logits)
+
+
+@every_sharing
+@every_encoder
+def test_the_classifier_alone_gives_the_models_logits(encoder, sharing, signals):
+    model = build(encoder, sharing)
+    with torch.no_grad():
+        for parameter in model.parameters():  # so that equal starts hide no difference
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    assert torch.equal(ClassifierOnly(model)(signals), model.classify(signals))
+    assert torch.equal(model.classify(signals), model(signals).logits)
+
+
+@every_sharing
+@every_encoder
+def test_the_classifier_alone_holds_nothing_that_it_does_not_use(encoder, sharing, signals):
+    model, alone = build(encoder, sharing), ClassifierOnly(build(encoder, sharing))
+    alone(signals).sum().backward()
+    assert all(parameter.grad is not None for parameter in alone.parameters())
+    used = gradients(model, signals, "classification", 1.0)
+    assert sum(p.numel() for p in alone.parameters()) == sum(value.numel() for value in used.values())
+    names = " ".join(alone.state_dict())
+    assert "decoder" not in names
+    assert "auxiliary" not in names
+    assert "reconstruction" not in names or sharing.kind == "cross_stitch"  # whose classifier reads both encoders

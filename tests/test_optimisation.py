@@ -2,9 +2,14 @@ import pytest
 import torch
 from torch import nn
 
-from ecgmtl.optimisation import WEIGHTING_LR, OptimiserSettings, WeightAverage, build_optimiser, set_lr
+from ecgmtl.config import Config
+from ecgmtl.optimisation import OptimiserSettings, WeightAverage, build_optimiser, layer_rates, set_lr
 from ecgmtl.weighting.fixed import FixedSettings
 from ecgmtl.weighting.uncertainty import UncertaintySettings
+
+
+def one_layer(network):
+    return [(1.0, network.parameters())]
 
 
 @pytest.mark.parametrize(
@@ -22,7 +27,7 @@ def test_the_rate_follows_its_schedule(settings, expected):
 
 def test_only_matrices_are_decayed():
     network = nn.Sequential(nn.Conv1d(2, 3, 3), nn.BatchNorm1d(3))
-    optimiser = build_optimiser(network.parameters(), FixedSettings().build(("classification",)), OptimiserSettings())
+    optimiser = build_optimiser(one_layer(network), FixedSettings().build(("classification",)), OptimiserSettings())
     decayed = {id(p) for g in optimiser.param_groups if g["weight_decay"] for p in g["params"]}
     assert decayed == {id(network[0].weight)}
 
@@ -58,7 +63,7 @@ def test_a_step_without_a_gradient_shrinks_matrices_alone():
     weighting = UncertaintySettings().build(("classification",))
     weighting.log_var.data.fill_(2.0)
     settings = OptimiserSettings(lr=0.1, weight_decay=0.5)
-    optimiser = build_optimiser(network.parameters(), weighting, settings)
+    optimiser = build_optimiser(one_layer(network), weighting, settings)
     before = {name: value.clone() for name, value in network.named_parameters()}
     for parameter in (*network.parameters(), *weighting.parameters()):
         parameter.grad = torch.zeros_like(parameter)
@@ -72,7 +77,7 @@ def test_frozen_parameters_are_not_the_optimisers():
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     network[0].requires_grad_(False)
     weighting = FixedSettings().build(("classification",))
-    optimiser = build_optimiser(network.parameters(), weighting, OptimiserSettings())
+    optimiser = build_optimiser(one_layer(network), weighting, OptimiserSettings())
     assert {id(p) for group in optimiser.param_groups for p in group["params"]} == {
         id(p) for p in network[1].parameters()
     }
@@ -80,9 +85,9 @@ def test_frozen_parameters_are_not_the_optimisers():
 
 def test_the_weightings_rate_is_its_own():
     weighting = UncertaintySettings().build(("classification",))
-    optimiser = build_optimiser(nn.Linear(2, 2).parameters(), weighting, OptimiserSettings())
-    set_lr(optimiser, 0.123, n_network_groups=2)
-    assert [group["lr"] for group in optimiser.param_groups] == [0.123, 0.123, WEIGHTING_LR]
+    optimiser = build_optimiser(one_layer(nn.Linear(2, 2)), weighting, OptimiserSettings())
+    set_lr(optimiser, 0.123)
+    assert [group["lr"] for group in optimiser.param_groups] == [0.123, 0.123, weighting.lr]
 
 
 def test_a_kept_mean_goes_on_as_it_was():
@@ -97,3 +102,30 @@ def test_a_kept_mean_goes_on_as_it_was():
         average.update(model)
     assert all(torch.equal(first.mean[name], second.mean[name]) for name in first.mean)
     assert first.mean["num_batches_tracked"] == 4  # a count is copied, not averaged
+
+
+def test_layers_learn_the_slower_the_deeper_they_lie():
+    model = Config().build_model(5)
+    weighting = FixedSettings().build(("classification",))
+    optimiser = build_optimiser(layer_rates(model, 0.5), weighting, OptimiserSettings())
+    set_lr(optimiser, 1.0)
+    rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    assert set(rates) == {id(p) for p in model.parameters()}
+    assert all(rates[id(p)] == 1.0 for part in (model.decoder, model.classifier) for p in part.parameters())
+    layers = model.encoder.layers()
+    for height, layer in enumerate(layers):
+        assert {rates[id(p)] for p in layer} == {0.5 ** (len(layers) - height)}
+
+
+def test_sgd_feels_a_factor_on_the_loss_as_one_on_its_rate():
+    moved = []
+    for factor, lr in ((0.1, 1.0), (1.0, 0.1)):
+        weight = nn.Parameter(torch.ones(2, 2))
+        settings = OptimiserSettings(algorithm="sgd", lr=lr, weight_decay=0.0)
+        optimiser = build_optimiser([(1.0, [weight])], FixedSettings().build(("classification",)), settings)
+        for _ in range(3):
+            optimiser.zero_grad()
+            (factor * weight.square().sum()).backward()
+            optimiser.step()
+        moved.append(weight.detach())
+    torch.testing.assert_close(*moved)

@@ -1,9 +1,15 @@
 import pytest
 from pydantic import ValidationError
 
+from ecgmtl.gradient_rules.pcgrad import PcgradSettings
+from ecgmtl.losses import ReconstructionSettings
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.stages import Stage
 from ecgmtl.weighting.decay import DecaySettings
+from ecgmtl.weighting.gradnorm import GradNormSettings
+from ecgmtl.weighting.uncertainty import UncertaintySettings
+
+JOINT = {"losses": ("reconstruction", "classification")}
 
 
 def stage(**changes):
@@ -18,7 +24,10 @@ def stage(**changes):
         ({"name": ".."}, "plain name"),
         ({"trains": ()}, "at least 1 item"),
         ({"trains": ("encodr",)}, "Input should be 'encoder'"),
-        ({"losses": ()}, "nothing is asked for; there is reconstruction, classification"),
+        (
+            {"losses": ()},
+            "nothing is asked for; there is reconstruction, consistency, classification, and classification_<label",
+        ),
         ({"losses": ("redraw",)}, "redraw is asked for"),
         ({"losses": ("reconstruction", "reconstruction")}, "named twice"),
         ({"trains": ("classifier",)}, "trains the classifier, but has no classification among its losses"),
@@ -26,6 +35,23 @@ def stage(**changes):
         ({"weighting": DecaySettings()}, "weighting.main is 'classification', but the stage's losses are recon"),
         ({"masking": MaskingSettings(time=0, leads=0)}, "hides nothing"),
         ({"masking": MaskingSettings(share=0)}, "hides nothing"),
+        ({"losses": ("consistency",)}, "consistency judges a reconstruction"),
+        ({"losses": ("classification_",)}, "classification_ is asked for"),
+        ({"trains": ("auxiliary_classifiers",)}, "has no classification_<label set>"),
+        ({"flow": {"classification": 0.5}}, "flow names classification; the stage's losses are reconstruction"),
+        ({"flow": {"reconstruction": 1.5}}, "less than or equal to 1"),
+        (
+            {"weighting": UncertaintySettings(), "reconstruction": ReconstructionSettings(kind="beta_nll")},
+            "uncertainty weighting needs losses that are never negative, and beta_nll can be",
+        ),
+        (
+            {**JOINT, "trains": ("decoder", "classifier"), "weighting": GradNormSettings()},
+            "gradnorm weighs the tasks by their gradients in the encoder, which is not among the parts that learn",
+        ),
+        (
+            {**JOINT, "trains": ("decoder", "classifier"), "gradients": PcgradSettings()},
+            "pcgrad weighs the tasks by their gradients in the encoder",
+        ),
     ],
 )
 def test_a_stage_that_cannot_be_run_is_refused(changes, said):
@@ -45,8 +71,8 @@ def test_masking_is_nobodys_business_without_reconstruction():
     ("losses", "judged_by"),
     [
         (("reconstruction", "classification"), "classification"),
-        (("auxiliary_classification", "reconstruction"), "reconstruction"),
-        (("auxiliary_classification",), "auxiliary_classification"),
+        (("classification_form", "reconstruction"), "reconstruction"),
+        (("classification_form",), "classification_form"),
     ],
 )
 def test_a_stage_is_judged_by_its_most_important_task(losses, judged_by):

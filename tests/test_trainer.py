@@ -42,23 +42,24 @@ def split(n=64, seed=0, auxiliary=False):
         signals=torch.from_numpy(signals.astype(np.int16)),
         labels=torch.from_numpy(labels.astype(np.float32)),
         label_names=("tall", "fast"),
-        auxiliary_labels=torch.from_numpy(labels.astype(np.float32)) if auxiliary else None,
-        auxiliary_label_names=("tall", "fast") if auxiliary else (),
+        auxiliary_labels={"second": torch.from_numpy(labels.astype(np.float32))} if auxiliary else {},
+        auxiliary_label_names={"second": ("tall", "fast")} if auxiliary else {},
         names=tuple(map(str, range(n))),
         patients=np.arange(n),
         groups=labels.astype(np.float32),
         group_names=("tall", "fast"),
+        labelled=np.ones(n, dtype=bool),
         fs=100.0,
     )
 
 
 def training(stage=JOINT, seed=0, auxiliary=False):
     config = Config(
-        seed=seed, encoder=CnnSettings(widths=(8, 16)), stages=(stage,), precision="fp32", auxiliary_labels="second"
+        seed=seed, encoder=CnnSettings(widths=(8, 16)), stages=(stage,), precision="fp32", auxiliary_labels=("second",)
     )
     train = split(auxiliary=auxiliary)
     torch.manual_seed(seed)
-    model = config.build_model(2, 2 if auxiliary else 0)
+    model = config.build_model(2, {"second": 2} if auxiliary else {})
     mean, std = lead_statistics(train)
     model.standardise.mean.copy_(mean)
     model.standardise.std.copy_(std)
@@ -163,11 +164,11 @@ def test_patience_counts_epochs_without_a_better_one(tmp_path):
 
 
 def test_a_stage_of_second_labels_alone_is_judged_by_their_loss(tmp_path):
-    stage = Stage(name="s", trains=("encoder", "auxiliary_classifier"), losses=("auxiliary_classification",), epochs=3)
+    stage = Stage(name="s", trains=("encoder", "auxiliary_classifiers"), losses=("classification_second",), epochs=3)
     history = []
     run = training(stage, auxiliary=True)
     run.run(history.append, tmp_path / "state.pt")
-    losses = [found.figures["loss.auxiliary_classification"] for found in history]
+    losses = [found.figures["loss.classification_second"] for found in history]
     assert run.best_epoch == int(np.argmin(losses))
 
 
@@ -193,12 +194,12 @@ def test_a_validation_split_without_positives_is_told(tmp_path):
 @pytest.mark.parametrize("clip", [None, 0.01])
 def test_the_networks_gradient_alone_is_measured_and_clipped(clip):
     run = training(JOINT.model_copy(update={"batch_size": 64, "optimiser": OptimiserSettings(clip=clip)}))
-    run.begun = True
-    run.weighting.log_var.data.fill_(-2.0)  # far from its optimum, so that its own gradient is large
+    run.learner.begun = True
+    run.learner.weighting.log_var.data.fill_(-2.0)  # far from its optimum, so that its own gradient is large
     measured = run.run_epoch().steps["gradient_norm"].item()  # of the one step, whose gradients are still there
     assert gradient_norm(run.model) == pytest.approx(clip or measured, rel=1e-3)
     assert measured > 0.01
-    assert run.weighting.log_var.grad.abs().min() > 0.1
+    assert run.learner.weighting.log_var.grad.abs().min() > 0.1
 
 
 def gradient_norm(model):
@@ -210,14 +211,12 @@ def test_a_record_left_over_is_left_to_another_epoch():
     assert run.n_batches == 64 // 16
     whole = training(JOINT.model_copy(update={"batch_size": 100}))
     assert whole.n_batches == 1
-    assert len(next(whole.batches(whole.seed_epoch())).labels) == 64
+    assert len(next(whole.batches.draw(0)).labels) == 64
 
 
 def test_an_epoch_draws_other_batches_than_the_one_before_and_the_same_ones_again():
     run = training()
-    first, again = (next(run.batches(run.seed_epoch())) for _ in range(2))
-    run.epoch = 1
-    second = next(run.batches(run.seed_epoch()))
+    first, again, second = (next(run.batches.draw(epoch)) for epoch in (0, 0, 1))
     assert torch.equal(first.seen, again.seen)
     assert torch.equal(first.hidden, again.hidden)
     assert not torch.equal(first.hidden, second.hidden)
@@ -228,8 +227,8 @@ def test_validation_looks_at_the_mean_of_the_weights_and_leaves_the_weights_alon
     run = training()
     run.run_epoch()
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
-    assert not torch.equal(before["classifier.read.weight"], run.average.mean["classifier.read.weight"])
+    assert not torch.equal(before["classifier.read.weight"], run.learner.average.mean["classifier.read.weight"])
     figures = run.validate()
     assert all(torch.equal(before[name], value) for name, value in run.model.state_dict().items())
-    run.model.load_state_dict(run.average.mean)
+    run.model.load_state_dict(run.learner.average.mean)
     assert figures == validate(run.model, run.stage, run.validation)

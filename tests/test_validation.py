@@ -20,12 +20,13 @@ def split(n=20, n_samples=100):
         signals=torch.randint(-900, 900, (n, 12, n_samples), dtype=torch.int16, generator=generator),
         labels=torch.randint(0, 2, (n, 3), generator=generator).float(),
         label_names=("a", "b", "c"),
-        auxiliary_labels=None,
-        auxiliary_label_names=(),
+        auxiliary_labels={},
+        auxiliary_label_names={},
         names=tuple(map(str, range(n))),
         patients=np.arange(n),
         groups=np.zeros((n, 3), dtype=np.float32),
         group_names=("a", "b", "c"),
+        labelled=np.ones(n, dtype=bool),
         fs=100.0,
     )
 

@@ -37,10 +37,27 @@ class Shortcut(nn.Module):
         return self.norm(self.widen(self.pool(features)))
 
 
-class TransformerBlock(nn.Module):
-    """Self-attention over frames and a two-layer network, each normalised first (Xiong et al., ICML 2020)."""
+class Position(nn.Module):
+    """Tells frames their places by a depthwise convolution (Baevski et al., NeurIPS 2020, wav2vec 2.0).
 
-    def __init__(self, width: int, n_heads: int, dropout: float) -> None:
+    Such a position is relative, so a network trained on short crops reads whole records.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.convolve = nn.Conv1d(width, width, kernel_size=15, padding=7, groups=width)
+
+    def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature frame"]:
+        return features + F.gelu(self.convolve(features))
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention over frames and a two-layer network, each normalised first (Xiong et al., ICML 2020).
+
+    The last block of a stack normalises what it gives, too.
+    """
+
+    def __init__(self, width: int, n_heads: int, dropout: float, *, is_last: bool) -> None:
         super().__init__()
         self.n_heads = n_heads
         self.dropout = dropout
@@ -48,11 +65,14 @@ class TransformerBlock(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.project = nn.Linear(width, width)
         self.network_norm = nn.LayerNorm(width)
-        self.network = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.last_norm = nn.LayerNorm(width) if is_last else nn.Identity()
 
-    def forward(self, frames: Float[Tensor, "batch frame feature"]) -> Float[Tensor, "batch frame feature"]:
+    def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature frame"]:
+        frames = features.transpose(1, 2)
         frames = frames + self.drop(self.attend(self.attention_norm(frames)))
-        return frames + self.drop(self.network(self.network_norm(frames)))
+        frames = frames + self.drop(self.narrow(F.gelu(self.widen(self.network_norm(frames)))))
+        return self.last_norm(frames).transpose(1, 2)
 
     def attend(self, frames: Float[Tensor, "batch frame feature"]) -> Float[Tensor, "batch frame feature"]:
         batch, n_frames, width = frames.shape
@@ -65,19 +85,13 @@ class TransformerBlock(nn.Module):
         return F.dropout(frames, self.dropout, self.training)
 
 
-class Transformer(nn.Module):
-    """A stack of blocks over frames whose places are told by a depthwise convolution.
-
-    The convolutional position (Baevski et al., NeurIPS 2020, wav2vec 2.0) is relative, so a network trained on short
-    crops reads whole records.
-    """
+class Transformer(nn.ModuleList):
+    """The blocks of a stack, bottom to top."""
 
     def __init__(self, width: int, depth: int, n_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.position = nn.Conv1d(width, width, kernel_size=15, padding=7, groups=width)
-        self.blocks = nn.Sequential(*(TransformerBlock(width, n_heads, dropout) for _ in range(depth)))
-        self.norm = nn.LayerNorm(width)
+        places = range(1, depth + 1)
+        super().__init__(TransformerBlock(width, n_heads, dropout, is_last=place == depth) for place in places)
 
-    def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature frame"]:
-        features = features + F.gelu(self.position(features))
-        return self.norm(self.blocks(features.transpose(1, 2))).transpose(1, 2)
+    def weights(self) -> list[nn.Parameter]:
+        """Of each block its last weight."""
+        return [block.get_parameter("narrow.weight") for block in self]

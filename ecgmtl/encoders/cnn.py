@@ -3,12 +3,11 @@
 from itertools import pairwise
 from typing import Literal
 
-from jaxtyping import Float
 from pydantic import Field, PositiveInt
-from torch import Tensor, nn
+from torch import nn
 
 from ecgmtl.encoders.base import Encoder
-from ecgmtl.encoders.blocks import ResidualBlock
+from ecgmtl.encoders.blocks import ResidualBlock, Shortcut
 from ecgmtl.settings import KernelSize, Settings
 
 
@@ -28,8 +27,8 @@ class CnnSettings(Settings):
 class CnnEncoder(Encoder):
     def __init__(self, n_inputs: int, widths: tuple[int, ...], n_blocks: int, kernel_size: int) -> None:
         super().__init__()
-        self.n_features = widths[-1]
-        self.stride = 2 ** len(widths)
+        self.widths = (widths[0], *(width for width in widths[1:] for _ in range(n_blocks)))
+        self.strides = (2, *(2**stage for stage in range(2, len(widths) + 1) for _ in range(n_blocks)))
         stem_kernel = 2 * kernel_size + 1  # the stem looks at raw samples, where a QRS is ten of them
         self.stem = nn.Sequential(
             nn.Conv1d(n_inputs, widths[0], stem_kernel, stride=2, padding=stem_kernel // 2, bias=False),
@@ -42,5 +41,12 @@ class CnnEncoder(Encoder):
             blocks += [ResidualBlock(n_out, n_out, kernel_size, stride=1) for _ in range(n_blocks - 1)]
         self.blocks = nn.Sequential(*blocks)
 
-    def forward(self, signals: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
-        return self.blocks(self.stem(signals))
+    def layers(self) -> list[nn.Module]:
+        return [self.stem, *self.blocks]
+
+    def weights(self) -> list[nn.Parameter]:
+        found = [next(self.stem.parameters())]
+        for block in self.blocks:
+            shortcut = block.shortcut
+            found.append(shortcut.get_parameter("widen.weight") if isinstance(shortcut, Shortcut) else found[-1])
+        return found

@@ -2,12 +2,11 @@
 
 from typing import Literal
 
-from jaxtyping import Float
 from pydantic import Field, PositiveInt
-from torch import Tensor, nn
+from torch import nn
 
 from ecgmtl.encoders.base import Encoder
-from ecgmtl.encoders.blocks import Transformer
+from ecgmtl.encoders.blocks import Position, Transformer
 from ecgmtl.encoders.cnn import CnnEncoder
 from ecgmtl.encoders.transformer import AttentionSettings
 from ecgmtl.settings import KernelSize
@@ -29,10 +28,16 @@ class CnnTransformerSettings(AttentionSettings):
 class CnnTransformerEncoder(Encoder):
     def __init__(self, n_inputs: int, settings: CnnTransformerSettings) -> None:
         super().__init__()
+        width = settings.width
         self.stem = CnnEncoder(n_inputs, settings.stem, n_blocks=1, kernel_size=settings.kernel_size)
-        self.n_features, self.stride = settings.width, self.stem.stride
-        self.widen = nn.Conv1d(self.stem.n_features, settings.width, 1)
-        self.layers = Transformer(settings.width, settings.depth, settings.n_heads, settings.dropout)
+        n_above = settings.depth + 1
+        self.widths = self.stem.widths + (width,) * n_above
+        self.strides = self.stem.strides + (self.stem.stride,) * n_above
+        self.widen = nn.Sequential(nn.Conv1d(self.stem.n_features, width, 1), Position(width))
+        self.blocks = Transformer(width, settings.depth, settings.n_heads, settings.dropout)
 
-    def forward(self, signals: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
-        return self.layers(self.widen(self.stem(signals)))
+    def layers(self) -> list[nn.Module]:
+        return [*self.stem.layers(), self.widen, *self.blocks]
+
+    def weights(self) -> list[nn.Parameter]:
+        return [*self.stem.weights(), next(self.widen.parameters()), *self.blocks.weights()]

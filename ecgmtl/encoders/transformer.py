@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from ecgmtl.encoders.base import Encoder
-from ecgmtl.encoders.blocks import Transformer
+from ecgmtl.encoders.blocks import Position, Transformer
 from ecgmtl.settings import Settings
 
 
@@ -38,13 +38,28 @@ class TransformerSettings(AttentionSettings):
         return TransformerEncoder(n_inputs, self)
 
 
+class Patches(nn.Module):
+    """One frame a patch; the last is filled up with zeros, so that no sample is dropped."""
+
+    def __init__(self, n_inputs: int, width: int, patch: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.convolve = nn.Conv1d(n_inputs, width, kernel_size=patch, stride=patch)
+
+    def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
+        return self.convolve(F.pad(rows, (0, -rows.shape[-1] % self.patch)))
+
+
 class TransformerEncoder(Encoder):
     def __init__(self, n_inputs: int, settings: TransformerSettings) -> None:
         super().__init__()
-        self.n_features, self.stride = settings.width, settings.patch
-        self.embed = nn.Conv1d(n_inputs, settings.width, kernel_size=settings.patch, stride=settings.patch)
-        self.layers = Transformer(settings.width, settings.depth, settings.n_heads, settings.dropout)
+        n_levels = settings.depth + 1
+        self.widths, self.strides = (settings.width,) * n_levels, (settings.patch,) * n_levels
+        self.embed = nn.Sequential(Patches(n_inputs, settings.width, settings.patch), Position(settings.width))
+        self.blocks = Transformer(settings.width, settings.depth, settings.n_heads, settings.dropout)
 
-    def forward(self, signals: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
-        padded = F.pad(signals, (0, -signals.shape[-1] % self.stride))
-        return self.layers(self.embed(padded))
+    def layers(self) -> list[nn.Module]:
+        return [self.embed, *self.blocks]
+
+    def weights(self) -> list[nn.Parameter]:
+        return [next(self.embed.parameters()), *self.blocks.weights()]

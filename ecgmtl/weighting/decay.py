@@ -9,13 +9,12 @@ from jaxtyping import Float
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor
 
-from ecgmtl.settings import Settings
-from ecgmtl.weighting.base import Weighted, Weighting
+from ecgmtl.weighting.base import MethodSettings, Moment, Weighted, Weighting, where_main
 
 Shape = Literal["linear", "cosine", "exponential", "step"]
 
 
-class DecaySettings(Settings):
+class DecaySettings(MethodSettings):
     kind: Literal["decay"] = "decay"
     main: str = "classification"
     """The task whose loss always has the weight 1."""
@@ -35,10 +34,8 @@ class DecaySettings(Settings):
             raise ValueError(f"the weight falls from start {self.start} to floor {self.floor}; floor should be lower")
         return self
 
-    def build(self, tasks: tuple[str, ...]) -> "Decay":
-        if self.main not in tasks:
-            raise ValueError(f"weighting.main is '{self.main}', but the stage's losses are {', '.join(tasks)}")
-        return Decay(tasks, self)
+    def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Decay":
+        return Decay(where_main(self.main, tasks), self)
 
     def weight(self, progress: float) -> float:
         """The auxiliary weight when this share of the steps, 0 to 1, is done."""
@@ -52,15 +49,21 @@ class DecaySettings(Settings):
 
 
 class Decay(Weighting):
-    r"""The total is :math:`L_{main} + \lambda(p) \sum_{aux} L_i`, p the share of the stage's steps that is done."""
+    r"""The network follows :math:`\nabla L_{main} + \lambda(p) \sum_{aux} \nabla L_i`.
+
+    p is the share of the stage's steps that is done. At a weight of exactly 0 the auxiliary tasks are not computed.
+    """
 
     is_main: Tensor
 
-    def __init__(self, tasks: tuple[str, ...], settings: DecaySettings) -> None:
+    def __init__(self, is_main: list[bool], settings: DecaySettings) -> None:
         super().__init__()
         self.settings = settings
-        self.register_buffer("is_main", torch.tensor([task == settings.main for task in tasks]))
+        self.main_alone = tuple(is_main)
+        self.register_buffer("is_main", torch.tensor(is_main))
 
-    def forward(self, losses: Float[Tensor, " task"], progress: float) -> Weighted:
-        weights = torch.where(self.is_main, 1.0, self.settings.weight(progress))
-        return Weighted((weights * losses).sum(), weights)
+    def active(self, moment: Moment) -> tuple[bool, ...] | None:
+        return None if self.settings.weight(moment.progress) > 0 else self.main_alone
+
+    def forward(self, losses: Float[Tensor, " task"], moment: Moment) -> Weighted:
+        return Weighted(torch.where(self.is_main, 1.0, self.settings.weight(moment.progress)))

@@ -1,0 +1,68 @@
+"""The batches of an epoch: order, crops, augmentation and masks, all drawn on the device from one generator."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from ecgmtl.augment import augment, draw_places
+from ecgmtl.data import Split
+from ecgmtl.masking import draw_hidden
+from ecgmtl.model import Batch
+from ecgmtl.stages import Stage
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What a stage learns from. Randomness depends on (seed, place of the stage, epoch) alone, so no state is kept."""
+
+    split: Split
+    stage: Stage
+    seed: tuple[int, int]
+    """The run's, and which stage of it this is."""
+
+    @property
+    def n_batches(self) -> int:
+        """An epoch's; as many where few records are labelled, so that steps mean the same."""
+        # a last batch of a few records would make noisy steps and starve BatchNorm, so it is left to the next epoch
+        return max(1, len(self.split) // self.stage.batch_size)
+
+    @property
+    def n_records(self) -> int:
+        """Seen in an epoch."""
+        return self.n_batches * min(self.stage.batch_size, len(self.split))
+
+    def seed_epoch(self, epoch: int) -> torch.Generator:
+        """One generator for order, augmentation and masking; dropout draws from torch's own."""
+        seed = int(np.random.SeedSequence([*self.seed, epoch]).generate_state(1)[0])
+        torch.manual_seed(seed)
+        return torch.Generator(self.split.device).manual_seed(seed)
+
+    def draw(self, epoch: int) -> Iterator[Batch]:
+        generator = self.seed_epoch(epoch)
+        for place, index in enumerate(self.order(generator)):
+            progress = (epoch + place / self.n_batches) / self.stage.epochs
+            yield self.batch(index, progress, generator)
+
+    def order(self, generator: torch.Generator) -> list[Int64[Tensor, " batch"]]:
+        """Which records each batch has: a stage that learns labels sees the labelled ones alone, over and over."""
+        device = self.split.device
+        usable = torch.arange(len(self.split), device=device)
+        if self.stage.learns_labels:
+            usable = usable[torch.from_numpy(self.split.labelled).to(device)]
+        rounds = -(-self.n_records // len(usable))
+        order = [usable[torch.randperm(len(usable), generator=generator, device=device)] for _ in range(rounds)]
+        return list(torch.cat(order)[: self.n_records].split(self.stage.batch_size))
+
+    def batch(self, index: Int64[Tensor, " batch"], progress: float, generator: torch.Generator) -> Batch:
+        stage, split = self.stage, self.split
+        places = draw_places(len(index), split.n_samples, split.fs, stage.augment, generator)
+        batch = augment(split.batch(index, places), split.fs, stage.augment, generator)
+        if not stage.reconstructs:
+            return batch
+        masking = stage.masking.at(progress)
+        hidden = draw_hidden((len(index), places.shape[1]), split.fs, masking, generator)
+        return batch._replace(hidden=hidden, scored=masking.scores(hidden))

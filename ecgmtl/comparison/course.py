@@ -1,0 +1,202 @@
+"""How the arms learnt: area under the curve, losses on the way, the end of training, time to a threshold."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from ecgmtl.comparison.results import REFERENCE, Clock, Comparison, RunResult, budget, course, pretraining
+from ecgmtl.comparison.statistics import UNKNOWN, Interval, late_spread, learning_area, mean_interval, ratio_interval
+from ecgmtl.comparison.survival import (
+    Ended,
+    kaplan_meier,
+    median_time,
+    restricted_mean,
+    restricted_mean_ratio,
+    restricted_mean_ratio_t,
+    time_to_threshold,
+)
+
+SHARES = (0.90, 0.95, 0.98)
+"""Thresholds, as shares of the reference's mean final score."""
+QUARTERS = (0.25, 0.5, 0.75, 1.0)
+"""Shares of the budget at which losses are compared."""
+
+
+class CourseRow(NamedTuple):
+    """How an arm's main task learnt over the budget, or, without pretraining, from its first step on."""
+
+    arm: str
+    counts_pretraining: bool
+    area: Interval
+    """Under the curve of macro-AUROC: 0 is chance throughout, 1 the reference's final score throughout."""
+    area_difference: Interval
+    loss_at_25: Interval
+    """Ratio of validation losses to the reference's, at 25 % of the budget."""
+    loss_at_50: Interval
+    loss_at_75: Interval
+    loss_at_100: Interval
+
+
+class LateRow(NamedTuple):
+    """The end of an arm's training: how restless, how over-fitted; each also as paired difference to the reference."""
+
+    arm: str
+    spread: Interval
+    spread_difference: Interval
+    loss: Interval
+    train_loss: Interval
+    gap: Interval
+    """Validation less training loss of the main task."""
+    gap_difference: Interval
+
+
+class ThresholdRow(NamedTuple):
+    """When an arm's runs reached a threshold to stay; times in shares of the budget."""
+
+    arm: str
+    share: float
+    threshold: float
+    n_seeds: int
+    n_reached: int
+    median: float
+    mean: float
+    """Restricted to the budget."""
+    ratio: Interval
+    """Of restricted means to the reference's; paired bootstrap over seeds."""
+    ratio_t: Interval
+    """The same with a t interval."""
+    without_pretraining: Interval
+    """As `ratio_t`, pretraining for free; unknown where there is none."""
+    wall_clock: Interval
+    """As `ratio_t`, in seconds."""
+
+
+def course_rows(comparison: Comparison) -> list[CourseRow]:
+    """A row an arm, and a second one, without pretraining, for arms that have it."""
+    rows = []
+    for arm in comparison.arms:
+        rows.append(course_row(comparison, arm, counts_pretraining=True))
+        if pretraining(comparison.about(arm)):
+            rows.append(course_row(comparison, arm, counts_pretraining=False))
+    return rows
+
+
+def course_row(comparison: Comparison, arm: str, *, counts_pretraining: bool) -> CourseRow:
+    whole = budget(comparison)
+    best = reference_final(comparison)
+
+    def area(run: RunResult) -> float:
+        curve = course(run, amortised=not counts_pretraining)
+        return (learning_area(curve.times, curve.scores, whole) - 0.5) / (best - 0.5)
+
+    def loss_at(share: float) -> Interval:
+        def loss(run: RunResult) -> float:
+            curve = course(run, amortised=not counts_pretraining)
+            return float(np.interp(share * whole, curve.times, curve.losses, left=np.nan, right=np.nan))
+
+        return ratio_interval(*both(comparison, arm, loss)) if arm != REFERENCE else UNKNOWN
+
+    areas, others = both(comparison, arm, area)
+    difference = mean_interval(areas - others) if arm != REFERENCE else UNKNOWN
+    return CourseRow(arm, counts_pretraining, mean_interval(areas), difference, *(loss_at(share) for share in QUARTERS))
+
+
+def late_rows(comparison: Comparison) -> list[LateRow]:
+    return [late_row(comparison, arm) for arm in comparison.arms]
+
+
+def late_row(comparison: Comparison, arm: str) -> LateRow:
+    def spread(run: RunResult) -> float:
+        curve = course(run)
+        return late_spread(curve.times, curve.scores)
+
+    def gap(run: RunResult) -> float:
+        return final_loss(run) - final_train_loss(run)
+
+    def less(figure: Callable[[RunResult], float]) -> Interval:
+        mine, others = both(comparison, arm, figure)
+        return mean_interval(mine - others) if arm != REFERENCE else UNKNOWN
+
+    def mean(figure: Callable[[RunResult], float]) -> Interval:
+        return mean_interval(np.array([figure(run) for run in comparison.arms[arm].values()]))
+
+    return LateRow(arm, mean(spread), less(spread), mean(final_loss), mean(final_train_loss), mean(gap), less(gap))
+
+
+def final_loss(run: RunResult) -> float:
+    return float(course(run).losses[-1])
+
+
+def final_train_loss(run: RunResult) -> float:
+    return float(course(run).train_losses[-1])
+
+
+def both(
+    comparison: Comparison, arm: str, figure: Callable[[RunResult], float]
+) -> tuple[Float64[np.ndarray, " seed"], Float64[np.ndarray, " seed"]]:
+    """A figure of the arm's runs and of the reference's with the same seeds."""
+    seeds = comparison.paired(arm)
+    mine, others = ([figure(comparison.arms[name][seed]) for seed in seeds] for name in (arm, REFERENCE))
+    return np.array(mine, dtype=np.float64), np.array(others, dtype=np.float64)
+
+
+def reference_final(comparison: Comparison) -> float:
+    return float(np.mean([run.macro_auroc for run in comparison.arms[REFERENCE].values()]))
+
+
+def threshold_rows(comparison: Comparison) -> list[ThresholdRow]:
+    return [threshold_row(comparison, arm, share) for share in SHARES for arm in comparison.arms]
+
+
+def threshold_row(comparison: Comparison, arm: str, share: float) -> ThresholdRow:
+    whole, seeds = budget(comparison), list(comparison.arms[arm])
+    times, reached = ended(comparison, arm, seeds, share)
+    median = median_time(kaplan_meier(times, reached))
+    return ThresholdRow(
+        arm=arm,
+        share=share,
+        threshold=share * reference_final(comparison),
+        n_seeds=len(seeds),
+        n_reached=int((reached & (times <= whole)).sum()),
+        median=median / whole if median <= whole else np.nan,
+        mean=restricted_mean(times, reached, whole) / whole,
+        ratio=time_ratio(restricted_mean_ratio, comparison, arm, share),
+        ratio_t=time_ratio(restricted_mean_ratio_t, comparison, arm, share),
+        without_pretraining=time_ratio(restricted_mean_ratio_t, comparison, arm, share, amortised=True),
+        wall_clock=time_ratio(restricted_mean_ratio_t, comparison, arm, share, "seconds"),
+    )
+
+
+def time_ratio(
+    ratio: Callable[[Ended, Ended, float], Interval],
+    comparison: Comparison,
+    arm: str,
+    share: float,
+    clock: Clock = "samples_seen",
+    *,
+    amortised: bool = False,
+) -> Interval:
+    """Of the arm's restricted mean to the reference's; unknown of the reference itself."""
+    seeds = comparison.paired(arm)
+    if arm == REFERENCE or not seeds or (amortised and not pretraining(comparison.about(arm))):
+        return UNKNOWN
+    mine = ended(comparison, arm, seeds, share, clock, amortised=amortised)
+    return ratio(mine, ended(comparison, REFERENCE, seeds, share, clock), budget(comparison, clock))
+
+
+def ended(
+    comparison: Comparison,
+    arm: str,
+    seeds: list[int],
+    share: float,
+    clock: Clock = "samples_seen",
+    *,
+    amortised: bool = False,
+) -> Ended:
+    """When each run reached this share of the reference's final score to stay, or ended without."""
+    threshold = share * reference_final(comparison)
+    curves = [course(comparison.arms[arm][seed], clock, amortised=amortised) for seed in seeds]
+    times, reached = zip(*(time_to_threshold(c.times, c.scores, threshold) for c in curves), strict=True)
+    return np.array(times, dtype=np.float64), np.array(reached, dtype=bool)

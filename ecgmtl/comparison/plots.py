@@ -1,0 +1,189 @@
+"""Pictures of a comparison: curves, differences, times to a threshold, areas. The reference is black throughout."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float64
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from ecgmtl.comparison.course import SHARES, CourseRow, ended, reference_final
+from ecgmtl.comparison.results import EQUAL_COMPUTE, REFERENCE, Clock, Comparison, RunResult, budget, course
+from ecgmtl.comparison.statistics import Interval, mean_interval
+from ecgmtl.comparison.survival import kaplan_meier
+from ecgmtl.comparison.tables import ArmRow
+from ecgmtl.plots import COLOURS, GREY, new_figure
+
+PALETTE = COLOURS[:6]
+BLACK = "#000000"
+CLOCKS: dict[Clock, str] = {
+    "samples_seen": "training records seen, repetitions counted",
+    "seconds": "seconds of training",
+}
+N_GRID = 80
+"""Times at which curves are averaged over seeds."""
+
+
+def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """Arms that are drawn together, by title, at most six beside the reference."""
+    found: dict[str, list[str]] = {}
+    for arm in comparison.others:
+        found.setdefault(comparison.about(arm).group, []).append(arm)
+    size = len(PALETTE)
+    parts = [(name, arms[i : i + size]) for name, arms in found.items() for i in range(0, len(arms), size)]
+    return parts or [("", [])]
+
+
+def rows_of_panels(
+    comparison: Comparison, n_columns: int, height: float
+) -> tuple[Figure, list[tuple[list[Axes], list[str]]]]:
+    """A row of panels a group of arms, named at its left; each with the arms to draw there."""
+    parts = groups(comparison)
+    figure = new_figure(12, 0.4 + height * len(parts))
+    panels = figure.subplots(len(parts), n_columns, squeeze=False, sharex="col")
+    for (name, _), row in zip(parts, panels, strict=True):
+        row[0].set_ylabel(name, fontsize=10, fontweight="bold")
+        for panel in row:
+            panel.grid(alpha=0.3)
+            panel.tick_params(labelsize=8)
+    return figure, [(list(row), arms) for (_, arms), row in zip(parts, panels, strict=True)]
+
+
+def learning_curves(comparison: Comparison, clock: Clock) -> Figure:
+    """Macro-AUROC and loss of the validation records, and the paired difference in AUROC; mean and 95 % t interval."""
+    figure, rows = rows_of_panels(comparison, 3, 2.9)
+    end = budget(comparison, clock)
+    grid = np.linspace(0, end, N_GRID + 1)[1:]
+    for panels, arms in rows:
+        for arm, colour in zip([REFERENCE, *arms], [BLACK, *PALETTE], strict=False):
+            runs = comparison.arms[arm]
+            scores = {seed: on_grid(run, clock, grid, "scores") for seed, run in runs.items()}
+            draw_band(panels[0], grid, list(scores.values()), colour, arm)
+            draw_band(panels[1], grid, [on_grid(run, clock, grid, "losses") for run in runs.values()], colour, arm)
+            base = {
+                seed: on_grid(comparison.arms[REFERENCE][seed], clock, grid, "scores")
+                for seed in comparison.paired(arm)
+            }
+            draw_band(panels[2], grid, [scores[seed] - base[seed] for seed in base], colour, arm)
+        legend_beside(panels[-1])
+        zoom(panels[0], comparison)
+        for panel in panels:
+            panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+            panel.set_xlim(0, end)
+    for panel, title in zip(rows[0][0], ("macro AUROC", "loss", f"macro AUROC less that of {REFERENCE}"), strict=True):
+        panel.set_title(title, fontsize=10)
+    figure.supxlabel(CLOCKS[clock], fontsize=10)
+    return figure
+
+
+def on_grid(
+    run: RunResult, clock: Clock, grid: Float64[np.ndarray, " time"], name: str
+) -> Float64[np.ndarray, " time"]:
+    """A run's curve at given times; nan before its first and after its last evaluation."""
+    curve = course(run, clock)
+    return np.interp(grid, curve.times, getattr(curve, name), left=np.nan, right=np.nan)
+
+
+def draw_band(
+    panel: Axes,
+    grid: Float64[np.ndarray, " time"],
+    curves: Sequence[Float64[np.ndarray, " time"]],
+    colour: str,
+    label: str,
+) -> None:
+    """Mean over seeds as a line, its 95 % t interval as a band; where a run has nothing, there is no line."""
+    if not curves:
+        return
+    stack = np.stack(curves)
+    stack[:, np.isnan(stack).any(axis=0)] = np.nan
+    spans = np.array([mean_interval(column) for column in stack.T])
+    panel.plot(grid, spans[:, 0], color=colour, linewidth=1.5, label=label)
+    panel.fill_between(grid, spans[:, 1], spans[:, 2], color=colour, alpha=0.12, linewidth=0)
+
+
+def legend_beside(panel: Axes) -> None:
+    panel.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+
+
+def zoom(panel: Axes, comparison: Comparison) -> None:
+    """Leave out what lies near chance: arms differ where the reference ends, not where it starts."""
+    finals = [run.macro_auroc for runs in comparison.arms.values() for run in runs.values()]
+    best = reference_final(comparison)
+    panel.set_ylim(0.5 + 0.55 * (best - 0.5), max(finals) + 0.1 * (best - 0.5))
+
+
+def threshold_curves(comparison: Comparison) -> Figure:
+    """Share of runs that have reached each threshold to stay, one minus Kaplan-Meier."""
+    figure, rows = rows_of_panels(comparison, len(SHARES), 2.3)
+    end = budget(comparison)
+    for panels, arms in rows:
+        for panel, share in zip(panels, SHARES, strict=True):
+            for place, arm in enumerate([REFERENCE, *arms]):
+                colour = [BLACK, *PALETTE][place]
+                times, reached = ended(comparison, arm, list(comparison.arms[arm]), share)
+                curve = kaplan_meier(times, reached)
+                x = np.concatenate([[0.0], curve.times, [end]])
+                y = 1 - np.concatenate([[1.0], curve.share, curve.share[-1:]]) + 0.012 * place  # lines side by side
+                panel.step(x, y, where="post", color=colour, label=arm)
+            panel.set(xlim=(0, end), ylim=(-0.03, 1.1))
+            panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+        legend_beside(panels[-1])
+    for panel, share in zip(rows[0][0], SHARES, strict=True):
+        threshold = share * reference_final(comparison)
+        panel.set_title(f"share of runs at macro AUROC ≥ {threshold:.3f}", fontsize=10)
+    figure.supxlabel(CLOCKS["samples_seen"], fontsize=10)
+    return figure
+
+
+def forest(rows: Sequence[ArmRow]) -> Figure:
+    """Difference of each arm's final score to the reference, with its interval; hollow: to the one of equal compute."""
+    shown = [row for row in rows if row.arm != REFERENCE]
+    figure, panel = lines_for([row.arm for row in shown])
+    for place, row in enumerate(shown):
+        sure = row.p_holm < 0.05
+        draw_interval(panel, place - 0.13, row.difference, COLOURS[0] if sure else BLACK, marker="o")
+        draw_interval(panel, place + 0.2, row.equal_compute, GREY, marker="o", face="white")
+        text = f"{row.difference.value:+.4f}   p {row.p_holm:.2g}"
+        panel.text(1.01, place, text, transform=panel.get_yaxis_transform(), va="center", fontsize=8)
+    panel.plot([], [], "o-", color=BLACK, label=f"to {REFERENCE}, equal steps")
+    panel.plot([], [], "o-", color=COLOURS[0], label="the same, p < 0.05 after Holm")
+    if any(np.isfinite(row.equal_compute.value) for row in shown):
+        panel.plot([], [], "o-", color=GREY, markerfacecolor="white", label=f"to {EQUAL_COMPUTE}, equal compute")
+    panel.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
+    panel.set_xlabel("difference in macro AUROC: to the right the arm is better", fontsize=9)
+    return figure
+
+
+def area_bars(rows: Sequence[CourseRow]) -> Figure:
+    """Difference of the area under each arm's learning curve to the reference's, with its interval over seeds."""
+    shown = [row for row in rows if row.arm != REFERENCE]
+    names = [row.arm if row.counts_pretraining else f"{row.arm}, pretraining not counted" for row in shown]
+    figure, panel = lines_for(names)
+    for place, row in enumerate(shown):
+        colour = PALETTE[0] if row.counts_pretraining else COLOURS[5]
+        panel.barh(place, row.area_difference.value, color=colour, height=0.6, alpha=0.6)
+        draw_interval(panel, place, row.area_difference, BLACK)
+        text = f"{row.area.value:.3f}"
+        panel.text(1.01, place, text, transform=panel.get_yaxis_transform(), va="center", fontsize=8)
+    panel.set_xlabel(
+        "difference in normalised area under the learning curve: to the right the arm learns earlier", fontsize=9
+    )
+    return figure
+
+
+def lines_for(names: Sequence[str]) -> tuple[Figure, Axes]:
+    """An empty panel with a line a name, from above, and a mark at no difference."""
+    figure = new_figure(9, 1.2 + 0.32 * max(len(names), 1))
+    panel = figure.subplots()
+    panel.set_yticks(range(len(names)), names, fontsize=9)
+    panel.set_ylim(len(names) - 0.4, -0.6)
+    panel.axvline(0, color=GREY, linewidth=1)
+    panel.grid(axis="x", alpha=0.3)
+    panel.tick_params(axis="x", labelsize=8)
+    return figure, panel
+
+
+def draw_interval(panel: Axes, height: float, span: Interval, colour: str, marker: str = "", face: str = "") -> None:
+    panel.plot([span.low, span.high], [height, height], color=colour, linewidth=1.4)
+    panel.plot([span.value], [height], marker, color=colour, markerfacecolor=face or colour, markersize=5)

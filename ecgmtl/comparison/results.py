@@ -1,0 +1,240 @@
+"""What a comparison of arms leaves behind: one file a run, and the truth that all runs are judged by.
+
+compare/
+    truth.npz                    labels and patients of the validation records
+    results/single.0.json        arm `single`, seed 0
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, field_validator
+
+from data_prep.files import write_text, write_whole
+from ecgmtl.settings import Name, Settings
+
+TRUTH = "truth.npz"
+RESULTS = "results"
+REFERENCE = "single"
+"""The arm that every other is compared with: the main task alone, as many steps."""
+EQUAL_COMPUTE = "single_long"
+"""The main task alone, trained for as much compute as the auxiliary task costs."""
+
+Clock = Literal["step", "samples_seen", "encoder_passes", "seconds"]
+
+
+class ComparisonError(ValueError):
+    """Results that cannot be compared; the message says which file, and what would do."""
+
+
+class Point(Settings):
+    """A run at one evaluation; all counts are from the run's very beginning, pretraining included."""
+
+    step: int
+    samples_seen: int
+    encoder_passes: float
+    """Passes of one batch through the encoder, forward and back: the compute that arms are matched by."""
+    seconds: float
+    """Of training, without evaluations."""
+    macro_auroc: float | None
+    """On the validation records; None while the main task is not learnt."""
+    loss: float | None
+    """Of the main task on the validation records."""
+    train_loss: float | None
+    """Of the main task, unweighted, since the evaluation before."""
+
+
+class Tried(Settings):
+    """One configuration that tuning tried for an arm."""
+
+    settings: dict[str, Any]
+    score: float
+    """Validation macro-AUROC."""
+
+
+def five_digits(probability: float) -> float:
+    return float(f"{probability:.5g}")
+
+
+class RunResult(Settings):
+    """One arm trained from one seed. Undefined figures are nan."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
+    arm: Name
+    seed: int
+    about: str
+    """What the arm does, for readers of the report."""
+    group: str = ""
+    """Arms of a group are drawn together."""
+    is_control: bool = False
+    identity: str = ""
+    """Of the settings and data that it came from: the same run gives the same."""
+    curve: tuple[Point, ...]
+    macro_auroc: float
+    """Of the model that was kept."""
+    reconstruction: dict[str, float] = Field(default_factory=dict)
+    """Of the kept model, by name with unit."""
+    diagnostics: dict[str, float] = Field(default_factory=dict)
+    """Means over the run."""
+    mean_weights: dict[str, float] = Field(default_factory=dict)
+    """By task, over the run."""
+    tuning: tuple[Tried, ...] = ()
+    probabilities: tuple[tuple[Annotated[float, AfterValidator(five_digits)], ...], ...]
+    """Of the kept model, a row a validation record, a column a label; kept to five digits."""
+
+    @field_validator("curve")
+    @classmethod
+    def refuse_nothing(cls, curve: tuple[Point, ...]) -> tuple[Point, ...]:
+        if not curve:
+            raise ValueError("should have at least one point")
+        return curve
+
+    @field_validator("probabilities", mode="before")
+    @classmethod
+    def take_arrays(cls, value: Any) -> Any:
+        return value.tolist() if isinstance(value, np.ndarray) else value
+
+    @property
+    def scores(self) -> Float64[np.ndarray, "record label"]:
+        return np.array(self.probabilities, dtype=np.float64)
+
+
+class Truth(NamedTuple):
+    labels: Bool[np.ndarray, "record label"]
+    patients: Int64[np.ndarray, " record"]
+    label_names: tuple[str, ...]
+
+
+class Course(NamedTuple):
+    """A run's curves against one clock; nan where the main task is not learnt."""
+
+    times: Float64[np.ndarray, " evaluation"]
+    scores: Float64[np.ndarray, " evaluation"]
+    losses: Float64[np.ndarray, " evaluation"]
+    train_losses: Float64[np.ndarray, " evaluation"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    truth: Truth
+    arms: dict[str, dict[int, RunResult]]
+    """Runs by arm and seed: the reference first, controls last."""
+
+    @property
+    def others(self) -> list[str]:
+        return [arm for arm in self.arms if arm != REFERENCE]
+
+    def about(self, arm: str) -> RunResult:
+        """Any run of the arm: what it says of the arm, all say."""
+        return next(iter(self.arms[arm].values()))
+
+    def paired(self, arm: str, reference: str = REFERENCE) -> list[int]:
+        """Seeds that both arms have."""
+        return [seed for seed in self.arms[arm] if seed in self.arms.get(reference, {})]
+
+
+def result_path(folder: Path, arm: str, seed: int) -> Path:
+    return folder / RESULTS / f"{arm}.{seed}.json"
+
+
+def write_result(path: Path, result: RunResult) -> None:
+    """The whole file or none; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, result.model_dump_json())
+
+
+def read_result(path: Path) -> RunResult:
+    """One run.
+
+    Raises:
+        ComparisonError: the file does not hold one.
+    """
+    try:
+        return RunResult.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ComparisonError(f"{path}: no result of a run: {error}; delete it to run it again.") from error
+
+
+def write_truth(folder: Path, truth: Truth) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {"labels": truth.labels, "patients": truth.patients, "label_names": np.array(truth.label_names)}
+
+    def write(beside: Path) -> None:
+        with beside.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    write_whole(folder / TRUTH, write)
+
+
+def read_truth(folder: Path) -> Truth:
+    """Labels and patients of the records that the runs were judged on.
+
+    Raises:
+        ComparisonError: the folder has none.
+    """
+    path = folder / TRUTH
+    if not path.is_file():
+        raise ComparisonError(f"{folder} holds no comparison: there is no {TRUTH}. `ecgmtl compare` makes one.")
+    with np.load(path, allow_pickle=False) as stored:
+        names = tuple(str(name) for name in stored["label_names"])
+        return Truth(stored["labels"], stored["patients"], names)
+
+
+def read_comparison(folder: Path) -> Comparison:
+    """All runs of a folder, of arms that are finished for some seed.
+
+    Raises:
+        ComparisonError: no truth, no run of the reference arm, a damaged file, or probabilities of other records.
+    """
+    truth = read_truth(folder)
+    runs = []
+    for path in sorted((folder / RESULTS).glob("*.json")):
+        run = read_result(path)
+        if run.scores.shape != truth.labels.shape:
+            found, held = " × ".join(map(str, run.scores.shape)), " × ".join(map(str, truth.labels.shape))
+            raise ComparisonError(f"{path}: {found} probabilities, but {TRUTH} has {held} labels; run it again.")
+        runs.append(run)
+    if not any(run.arm == REFERENCE for run in runs):
+        found = ", ".join(sorted({run.arm for run in runs})) or "no run at all"
+        raise ComparisonError(
+            f"{folder}: no run of arm '{REFERENCE}', which others are compared with; there is {found}."
+        )
+    arms: dict[str, dict[int, RunResult]] = {}
+    for run in sorted(runs, key=standing):
+        arms.setdefault(run.arm, {})[run.seed] = run
+    return Comparison(truth, arms)
+
+
+def standing(run: RunResult) -> tuple[Any, ...]:
+    """Where a run stands in tables: reference, groups by name with controls last, arms with numbers in their order."""
+    natural = [float(part) if part[0].isdigit() else part for part in re.findall(r"\d+(?:\.\d+)?|\D+", run.arm)]
+    keyed = [(isinstance(part, str), part) for part in natural]
+    return (run.arm != REFERENCE, run.arm != EQUAL_COMPUTE, run.is_control, run.group, keyed, run.seed)
+
+
+def course(run: RunResult, clock: Clock = "samples_seen", *, amortised: bool = False) -> Course:
+    """The run's curves; `amortised` from the end of pretraining on, as if that came for free."""
+    start = pretraining(run)
+    points = run.curve[start:] if amortised else run.curve
+    begin = float(getattr(run.curve[start - 1], clock)) if amortised and start else 0.0
+
+    def column(name: str) -> Float64[np.ndarray, " evaluation"]:
+        return np.array([np.nan if (value := getattr(p, name)) is None else value for p in points], dtype=np.float64)
+
+    return Course(column(clock) - begin, column("macro_auroc"), column("loss"), column("train_loss"))
+
+
+def pretraining(run: RunResult) -> int:
+    """Evaluations before the main task's first; 0 where it is learnt from the start, or never."""
+    learnt = [place for place, point in enumerate(run.curve) if point.macro_auroc is not None]
+    return learnt[0] if learnt else 0
+
+
+def budget(comparison: Comparison, clock: Clock = "samples_seen") -> float:
+    """What the reference arm was trained for: all curves and times are looked at up to there."""
+    return float(np.mean([getattr(run.curve[-1], clock) for run in comparison.arms[REFERENCE].values()]))

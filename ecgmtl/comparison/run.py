@@ -1,0 +1,160 @@
+"""One run of a comparison: an arm trained from a seed, and what the report needs to know of it."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ecgmtl.comparison.arms import ArmFile
+from ecgmtl.comparison.results import ComparisonError, Point, RunResult, Tried, read_result, write_result
+from ecgmtl.config import Config
+from ecgmtl.data import Split, open_for
+from ecgmtl.losses import MAIN
+from ecgmtl.masking import MaskingSettings
+from ecgmtl.model import MultiTaskModel
+from ecgmtl.reconstruction_report import report_reconstruction
+from ecgmtl.run_folder import RunFolder
+from ecgmtl.schedule import Progress, Schedule
+from ecgmtl.stages import Stage
+from ecgmtl.tracking import EXPERIMENT, open_tracker
+from ecgmtl.validation import BATCH
+
+TWO_ENCODERS = ("soft", "cross_stitch")
+SILENT = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None)
+
+
+class Job(NamedTuple):
+    arm: str
+    seed: int
+    said: ArmFile
+    config: Config
+    data: Path
+    out: Path
+    result: Path
+    identity: str
+    """Of settings and data: a result of others is not taken for this one."""
+    threads: int
+    around: str | None
+    """MLflow's run of the whole comparison."""
+    tried: tuple[Tried, ...]
+
+    def is_done(self) -> bool:
+        """Whether the result is there.
+
+        Raises:
+            ComparisonError: it is of other settings or data.
+        """
+        if not self.result.is_file():
+            return False
+        if read_result(self.result).identity != self.identity:
+            raise ComparisonError(
+                f"{self.result} was made with other settings or data; delete it, or choose another --out."
+            )
+        return True
+
+    def folder(self) -> RunFolder:
+        """The run's own; one that was begun with the same settings is gone on with."""
+        path = self.out / "runs" / f"{self.result.parent.name}-{self.result.stem}"
+        if not (path / "run.json").is_file():
+            return RunFolder.create(path, self.config, self.data)
+        folder = RunFolder.reopen(path)
+        if folder.config != self.config:
+            raise ComparisonError(f"{path} was begun with other settings; delete it, or choose another --out.")
+        return folder
+
+
+def run_job(job: Job) -> RunResult:
+    """Train, judge on the validation split, keep the result.
+
+    Raises:
+        TrainingError: a loss was not finite.
+    """
+    torch.set_num_threads(job.threads)
+    tracker = open_tracker(EXPERIMENT, enabled=job.around is not None, around=job.around)
+    schedule = Schedule.prepare(open_for(job.config, job.data), job.folder(), tracker, SILENT)
+    with schedule.tracked(job.config.stages):
+        model = schedule.train_stages(job.config.stages).eval()
+        result = judge(job, model, schedule.validation, schedule.folder.read_history())
+        figures = {"final validation/macro_auroc": result.macro_auroc}
+        tracker.log_metrics(figures | {f"final {name}": v for name, v in result.reconstruction.items()}, step=0)
+        tracker.set_tags({"arm": job.arm})
+        write_result(job.result, result)
+    return result
+
+
+def judge(job: Job, model: MultiTaskModel, validation: Split, history: list[dict[str, Any]]) -> RunResult:
+    probabilities = predict(model, validation)
+    curve = points(history, job.config)
+    return RunResult(
+        arm=job.arm,
+        seed=job.seed,
+        about=job.said.about,
+        group=job.said.group,
+        is_control=job.said.control,
+        identity=job.identity,
+        curve=curve,
+        macro_auroc=next(point.macro_auroc for point in reversed(curve) if point.macro_auroc is not None),
+        reconstruction=reconstruction(model, validation, job.config),
+        diagnostics=means(history, "train/gradient."),
+        mean_weights=means(history, "train/weight."),
+        tuning=job.tried,
+        probabilities=probabilities,
+    )
+
+
+@torch.inference_mode()
+def predict(model: MultiTaskModel, split: Split) -> np.ndarray:
+    logits = torch.cat([model.classify(batch.signals) for batch in split.in_order(BATCH)])
+    return torch.sigmoid(logits.double()).cpu().numpy()
+
+
+def reconstruction(model: MultiTaskModel, split: Split, config: Config) -> dict[str, float]:
+    """Of the default's hidden samples, for all arms alike; nothing where none was learnt."""
+    if not any(stage.reconstructs for stage in config.stages):
+        return {}
+    return asdict(report_reconstruction(model, split, MaskingSettings()).overall)
+
+
+def means(history: list[dict[str, Any]], prefix: str) -> dict[str, float]:
+    """Over the epochs that have a figure, of those whose name begins so."""
+    names = dict.fromkeys(name for line in history for name in line if name.startswith(prefix))
+    return {
+        name.removeprefix(prefix): float(np.mean([line[name] for line in history if name in line])) for name in names
+    }
+
+
+def points(history: list[dict[str, Any]], config: Config) -> tuple[Point, ...]:
+    """The run's curve, an epoch a point, in the order of the stages."""
+    stages = {stage.name: stage for stage in config.stages}
+    step = records = 0
+    passes = seconds = 0.0
+    found = []
+    for line in history:
+        step += line["steps"]
+        records += line["records"]
+        seconds += line["seconds"]
+        passes += line["steps"] * encoder_passes(stages[line["stage"]], config)
+        found.append(
+            Point(
+                step=step,
+                samples_seen=records,
+                encoder_passes=passes,
+                seconds=seconds,
+                macro_auroc=line.get("validation/macro_auroc"),
+                loss=line.get(f"validation/loss.{MAIN}"),
+                train_loss=line.get(f"train/loss.{MAIN}"),
+            )
+        )
+    return tuple(found)
+
+
+def encoder_passes(stage: Stage, config: Config) -> float:
+    """What a step costs in passes through the encoder; going backwards is two thirds of one.
+
+    Gradient rules go backwards once a task; two encoders cost twice, where the tasks of both are learnt.
+    """
+    backwards = 1 if stage.gradients.kind == "sum" else len(stage.losses)
+    encoders = 2 if config.sharing.kind in TWO_ENCODERS and stage.reconstructs and stage.learns_labels else 1
+    return encoders * (1 + 2 * backwards) / 3

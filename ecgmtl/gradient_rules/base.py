@@ -1,0 +1,93 @@
+"""What every gradient rule promises, and what those share that must look at the tasks' Gramian on the host."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64
+from scipy.optimize import nnls
+from torch import Tensor, nn
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class GradientRule(nn.Module, ABC):
+    """Makes one step of the tasks' gradients in the parameters that they share.
+
+    Each row is a task's gradient, already multiplied by its weight. No rule depends on the unit of the losses: rows a
+    thousand times longer give a step a thousand times longer. What must survive a resumed run lies in buffers of fixed
+    shape, or in the extra state; random draws depend on a seed and the step alone.
+    """
+
+    @abstractmethod
+    def combine(self, rows: Float32[Tensor, "task parameter"], main: int, step: int) -> Float32[Tensor, " parameter"]:
+        """The gradient to follow; not a number throughout where any row is not finite, and no state changes then.
+
+        main: row of the main task.
+        """
+
+
+class GramianRule(GradientRule):
+    r"""A rule whose step is :math:`\sum_i \alpha_i g_i`, with factors that depend on :math:`G_{ij} = g_i^T g_j` alone.
+
+    A new rule gives `weights`; it need not care for Gramians that are not finite, nor for a single task.
+    """
+
+    @torch.no_grad()
+    def combine(self, rows: Float32[Tensor, "task parameter"], main: int, step: int) -> Float32[Tensor, " parameter"]:
+        wide = rows.double()  # opposed gradients leave a step far shorter than they are; float32 would leave its noise
+        return (self(wide @ wide.T, main, step) @ wide).float()
+
+    @torch.no_grad()
+    def forward(self, gramian: Float64[Tensor, "task task"], main: int, step: int) -> Float64[Tensor, " task"]:
+        r"""The factors :math:`\alpha`.
+
+        A task without gradient has no say and the factor 1; with one task left there is nothing to reconcile, and its
+        factor is 1 as well. If the Gramian is not finite, all are not a number: the step is bad as a whole, and is
+        seen to be, so that the caller can skip it.
+        """
+        factors = self.weights(gramian, main, step)
+        learns = gramian.diagonal() > 0
+        factors = torch.where(learns & (learns.sum() > 1), factors, 1.0)
+        return torch.where(gramian.isfinite().all(), factors, torch.nan)
+
+    @abstractmethod
+    def weights(self, gramian: Float64[Tensor, "task task"], main: int, step: int) -> Float64[Tensor, " task"]:
+        r"""The factors :math:`\alpha` of tasks whose gradients are finite and not zero."""
+
+
+def orders(n_tasks: int, seed: int, step: int) -> list[list[int]]:
+    """For each task all others, in an order that is random but the same for the same seed and step."""
+    generator = np.random.default_rng([seed, step])
+    return [[int(j) for j in generator.permutation(n_tasks) if j != i] for i in range(n_tasks)]
+
+
+def solve_on_host(gramian: Float64[Tensor, "task task"], solve: Callable[[Array], Array]) -> Float64[Tensor, " task"]:
+    """The factors that `solve` finds for those tasks that have a gradient, of which the shortest has length 1 there.
+
+    An accelerator is waited for: what has a closed form does without this.
+    """
+    table = gramian.cpu().numpy()
+    found = np.ones(len(table))
+    learns = np.flatnonzero(table.diagonal() > 0)
+    if len(learns) > 1 and np.isfinite(table).all():
+        part = table[np.ix_(learns, learns)]
+        found[learns] = solve(part / part.diagonal().min())
+    return torch.from_numpy(found).to(gramian.device)
+
+
+def nearest_to_zero(gramian: Array) -> Array:
+    r"""Weights w, none negative and of sum 1, of the shortest :math:`\sum_i w_i g_i`: exact, by an active set.
+
+    The least squares problem :math:`\min_{x \ge 0} \|\sum_i x_i g_i\|^2 + (\sum_i x_i - 1)^2` has its minimum at a
+    multiple of w, for any other weights with the same sum make the first term longer.
+    """
+    norms = np.sqrt(gramian.diagonal().clip(min=0))
+    units = np.where(norms > 0, norms, 1.0)
+    values, vectors = np.linalg.eigh(gramian / np.outer(units, units))  # of the cosines: short rows stay exact
+    factor = np.sqrt(values.clip(min=0))[:, None] * vectors.T * units
+    found, _ = nnls(np.vstack([factor, np.ones(len(gramian))]), np.append(np.zeros(len(gramian)), 1.0))
+    weights: Array = found / found.sum()
+    return weights

@@ -1,0 +1,18 @@
+"""Ways of sharing an encoder. A new one is a file beside these, and its settings' name in the union below."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ecgmtl.sharing.base import Sharing
+from ecgmtl.sharing.cross_stitch import CrossStitchSettings
+from ecgmtl.sharing.hard import HardSettings
+from ecgmtl.sharing.multi_level import MultiLevelSettings
+from ecgmtl.sharing.soft import SoftSettings
+
+SharingSettings = Annotated[
+    HardSettings | SoftSettings | CrossStitchSettings | MultiLevelSettings,
+    Field(discriminator="kind"),
+]
+
+__all__ = ["Sharing", "SharingSettings"]

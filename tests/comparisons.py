@@ -1,0 +1,74 @@
+"""Folders of simulated comparisons, with effects that are known."""
+
+import numpy as np
+from scipy.special import expit
+
+from ecgmtl.comparison.results import Point, RunResult, Tried, Truth, result_path, write_result, write_truth
+from ecgmtl.metrics import macro_auroc
+
+N_RECORDS, N_LABELS, N_POINTS, STEPS = 120, 3, 20, 50
+ARMS = {
+    "single": ("single task", 0.0, 1.0, 0),
+    "single_long": ("single task", 0.01, 1.0, 0),
+    "fixed_0.1": ("fixed weight", 0.02, 1.1, 0),
+    "fixed_1": ("fixed weight", 0.03, 1.3, 0),
+    "fixed_10": ("fixed weight", -0.08, 0.7, 0),
+    "uncertainty": ("learnt weights", 0.025, 1.2, 0),
+    "pretrain": ("stages", 0.05, 1.6, 5),
+    "shuffled": ("controls", -0.01, 0.95, 0),
+}
+"""Group, effect on the final score, speed of learning relative to the reference, epochs of pretraining."""
+
+
+def make_truth(seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.random((N_RECORDS, N_LABELS)) < 0.35
+    return Truth(labels, rng.integers(0, 100, N_RECORDS), ("NORM", "MI", "STTC"))
+
+
+def make_run(arm, seed, truth=None, n_points=N_POINTS):
+    truth = truth or make_truth()
+    group, effect, speed, pretraining = ARMS[arm]
+    paired, rng = np.random.default_rng(seed), np.random.default_rng([seed, *arm.encode()])
+    shared = paired.normal(0, 1, truth.labels.shape) + paired.normal(0, 0.1)
+    evidence = shared + rng.normal(0, 0.3, truth.labels.shape)
+    logits = evidence + (1.6 + effect / 0.15) * truth.labels
+    n_points = n_points * (2 if arm == "single_long" else 1)
+    curve = [make_point(place, n_points, speed, effect, pretraining, rng) for place in range(1, n_points + 1)]
+    return RunResult(
+        arm=arm,
+        seed=seed,
+        about=f"{arm}: what it does",
+        group=group,
+        is_control=group == "controls",
+        curve=tuple(curve),
+        macro_auroc=macro_auroc(logits, truth.labels),
+        reconstruction={} if "single" in arm else {"rmse_mv": 0.1 + 0.01 * seed, "pearson_r": 0.9},
+        diagnostics={} if "single" in arm else {"gradient_cosine": 0.05 - effect, "conflict_rate": 0.45},
+        mean_weights={"classification": 1.0} | ({} if "single" in arm else {"reconstruction": 0.3}),
+        tuning=tuple(Tried(settings={"lr": 10.0**-k}, score=0.85 + effect - 0.01 * k) for k in range(4)),
+        probabilities=expit(logits - 1),
+    )
+
+
+def make_point(place, n_points, speed, effect, pretraining, rng):
+    step = place * STEPS
+    counts = {"step": step, "samples_seen": 32 * step, "encoder_passes": step * 1.5, "seconds": 0.05 * step * speed}
+    if place <= pretraining:
+        return Point(**counts, macro_auroc=None, loss=None, train_loss=None)
+    learnt = 1 - np.exp(-speed * (place - pretraining) / 4)
+    noise = rng.normal(0, 0.006)
+    return Point(
+        **counts,
+        macro_auroc=float(0.5 + (0.36 + effect) * learnt + noise),
+        loss=float(0.62 - (0.25 + effect) * learnt - noise),
+        train_loss=float(0.6 - (0.28 + effect) * learnt),
+    )
+
+
+def write_comparison(folder, arms=ARMS, n_seeds=3):
+    truth = make_truth()
+    write_truth(folder, truth)
+    for arm in arms:
+        for seed in range(n_seeds):
+            write_result(result_path(folder, arm, seed), make_run(arm, seed, truth))

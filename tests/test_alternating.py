@@ -1,0 +1,30 @@
+import pytest
+import torch
+
+from ecgmtl.weighting import Moment
+from ecgmtl.weighting.alternating import AlternatingSettings
+
+PAIR = ("reconstruction", "classification")
+
+
+def learnt(settings, moments):
+    weighting = settings.build(PAIR)
+    rows = [weighting.active(moment) for moment in moments]
+    weights = [weighting(torch.ones(2), moment).weights for moment in moments]
+    assert torch.equal(torch.tensor(rows).float(), torch.stack(weights))
+    return [PAIR[row.index(True)][0] for row in rows]
+
+
+def test_tasks_take_their_turns_by_the_step():
+    settings = AlternatingSettings(turns={"classification": 3})
+    assert "".join(learnt(settings, [Moment(step, 0, 0.0) for step in range(9)])) == "rcccrcccr"
+
+
+def test_tasks_take_their_turns_by_the_epoch():
+    settings = AlternatingSettings(by="epoch", turns={"reconstruction": 2})
+    assert "".join(learnt(settings, [Moment(step, step // 2, 0.0) for step in range(10)])) == "rrrrccrrrr"
+
+
+def test_turns_are_for_tasks_of_the_stage():
+    with pytest.raises(ValueError, match="turns are given for rhythm; the stage's losses are reconstruction, classif"):
+        AlternatingSettings(turns={"rhythm": 2}).build(PAIR)

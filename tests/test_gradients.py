@@ -1,0 +1,263 @@
+import copy
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+
+from ecgmtl.gradient_rules import GradientRuleSettings, GramianRule
+from ecgmtl.gradient_rules.gradvac import GradvacSettings
+from ecgmtl.gradient_rules.pcgrad import PcgradSettings
+from ecgmtl.gradient_rules.protect_main import ProtectMainSettings
+from ecgmtl.gradient_rules.sum import Sum, SumSettings
+from ecgmtl.gradient_rules.torchjd import TorchjdSettings
+from ecgmtl.gradients import average_over_ranks, combined_backward, gradient_norms, task_gradients
+from ecgmtl.precision import compiled
+from tests.promises import TASKS, each
+
+every_rule = each(GradientRuleSettings)
+ONES = torch.ones(2)
+
+
+class Net(nn.Module):
+    """Two tasks on one encoder; one reads its middle as well, round the top, as an auxiliary classifier does."""
+
+    def __init__(self, kind="plain"):
+        super().__init__()
+        self.kind = kind
+        self.bottom, self.top = nn.Linear(6, 8), nn.Linear(8, 8)
+        self.heads = nn.ModuleList([nn.Linear(8, 3), nn.Linear(8, 2)])
+        self.unread = nn.Linear(2, 2)
+
+    def forward(self, x):
+        middle = torch.tanh(self.bottom(x))
+        features = torch.tanh(self.top(middle))
+        if self.kind == "skip":
+            features = features + middle
+        first = middle if self.kind == "intermediate" else features
+        second = features.detach() if self.kind == "detached" else features
+        return self.heads[0](first), self.heads[1](second)
+
+    def parts(self):
+        return [*self.bottom.parameters(), *self.top.parameters()], [
+            *self.heads.parameters(),
+            *self.unread.parameters(),
+        ]
+
+
+def losses_of(network, x):
+    first, second = network(x)
+    return [(first - x[:, :3]).square().mean(), nn.functional.binary_cross_entropy_with_logits(second, x[:, 4:].sign())]
+
+
+def network(kind="plain"):
+    torch.manual_seed(1)
+    net = Net("plain" if kind == "frozen" else kind)
+    if kind == "frozen":
+        net.bottom.requires_grad_(False)
+    return net
+
+
+def by_rule(net, rule, weights=ONES, x=None, run=None):
+    losses = losses_of(net if run is None else run, data() if x is None else x)
+    combined_backward(losses, weights, rule, *net.parts(), 1, 0)
+    return {name: parameter.grad for name, parameter in net.named_parameters()}
+
+
+def data(n=16):
+    return torch.randn(n, 6, generator=torch.Generator().manual_seed(5))
+
+
+def plain(net, weights=ONES):
+    first, second = losses_of(net, data())
+    (weights[0] * first + weights[1] * second).backward()
+    return {name: parameter.grad for name, parameter in net.named_parameters()}
+
+
+class RowSum(GramianRule):
+    """A sum that takes the way of the other rules, through each task's gradient."""
+
+    def weights(self, gramian, main, step):
+        return torch.ones_like(gramian[0])
+
+
+compiles = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # by torch itself
+every_kind = pytest.mark.parametrize("kind", ["plain", "skip", "intermediate", "frozen", "detached"])
+
+
+@compiles
+@every_kind
+@pytest.mark.parametrize("rule", [Sum(), RowSum()], ids=["in one pass", "by tasks"])
+@pytest.mark.parametrize("is_compiled", [False, True], ids=["eager", "compiled"])
+def test_the_sum_rule_is_a_plain_backward_pass(kind, rule, is_compiled):
+    weights = torch.tensor([0.3, 2.0])
+    net = network(kind)
+    run = compiled(net, backend="aot_eager") if is_compiled else net
+    found, expected = by_rule(net, rule, weights, run=run), plain(network(kind), weights)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, msg=lambda said, name=name: f"{name}: {said}")
+
+
+@compiles
+def test_a_compiled_network_can_be_asked_for_tasks_after_a_plain_stage():
+    net = network()
+    run = compiled(net, backend="aot_eager")
+    by_rule(net, Sum(), run=run)
+    found, expected = by_rule(net, RowSum(), run=run), plain(network())
+    torch.testing.assert_close(found["top.weight"], expected["top.weight"])
+
+
+@compiles
+@pytest.mark.slow
+def test_a_network_in_machine_code_can_be_asked_for_tasks():
+    net = network()
+    run = torch.compile(net)
+    by_rule(net, Sum(), run=run)
+    found, expected = by_rule(net, RowSum(), run=run), plain(network())
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient)
+
+
+def test_each_row_is_a_tasks_gradient():
+    net = network()
+    shared, own = net.parts()
+    rows, own_gradients = task_gradients(losses_of(net, data()), shared, own)
+    for i in range(2):
+        losses_of(net, data())[i].backward()
+        torch.testing.assert_close(rows[i], torch.cat([p.grad.flatten() for p in shared]))
+        assert [g is None for g in own_gradients[i]] == [p.grad is None for p in own]
+        net.zero_grad()
+
+
+def test_rows_leave_frozen_parameters_out_and_are_zero_behind_a_detached_head():
+    frozen = network("frozen")
+    rows, _ = task_gradients(losses_of(frozen, data()), *frozen.parts())
+    assert rows.shape == (2, 8 * 8 + 8)
+    detached = network("detached")
+    rows, _ = task_gradients(losses_of(detached, data()), *detached.parts())
+    assert rows[0].norm() > 0
+    assert not rows[1].any()
+
+
+@every_rule
+def test_heads_follow_their_own_loss_by_its_weight_whatever_the_rule(settings):
+    if settings is TorchjdSettings:
+        pytest.importorskip("torchjd")
+    weights = torch.tensor([0.3, 2.0])
+    found = by_rule(network(), settings().build(TASKS[:2]), weights)
+    expected = plain(network(), weights)
+    for name in ("heads.0.weight", "heads.0.bias", "heads.1.weight", "heads.1.bias"):
+        torch.testing.assert_close(found[name], expected[name])
+    assert found["unread.weight"] is None
+
+
+@every_rule
+def test_a_loss_that_is_a_constant_asks_nothing(settings):
+    if settings is TorchjdSettings:
+        pytest.importorskip("torchjd")
+    net = network()
+    first, _ = losses_of(net, data())
+    combined_backward(
+        [first, torch.zeros(())], torch.tensor([1.0, 0.0]), settings().build(TASKS[:2]), *net.parts(), 1, 0
+    )
+    expected = plain(network(), torch.tensor([1.0, 0.0]))
+    torch.testing.assert_close(net.top.weight.grad, expected["top.weight"])
+    assert net.heads[1].weight.grad is None
+
+
+def test_a_detached_head_does_not_stop_the_encoder():
+    found, expected = by_rule(network("detached"), PcgradSettings().build(TASKS[:2])), plain(network("detached"))
+    torch.testing.assert_close(found["top.weight"], expected["top.weight"])
+
+
+def test_the_rule_sees_weighted_gradients():
+    net, weights = network(), torch.tensor([5.0, 0.2])
+    rows, _ = task_gradients(losses_of(net, data()), *net.parts())
+    expected = ProtectMainSettings().build(TASKS[:2]).combine(weights[:, None] * rows, 1, 0)
+    found = by_rule(net, ProtectMainSettings().build(TASKS[:2]), weights)
+    shared = [found[name].flatten() for name in ("bottom.weight", "bottom.bias", "top.weight", "top.bias")]
+    torch.testing.assert_close(torch.cat(shared), expected)
+
+
+@every_kind
+def test_gradients_of_a_bf16_forward_pass_are_float32_and_near_those_of_a_float32_one(kind):
+    net = network(kind)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = net(data())
+        losses = [output.float().square().mean() for output in outputs]
+        combined_backward(losses, ONES, RowSum(), *net.parts(), 1, 0)
+    full = network(kind)
+    sum(output.square().mean() for output in full(data())).backward()
+    assert net.top.weight.grad.dtype == torch.float32
+    torch.testing.assert_close(
+        net.top.weight.grad, full.top.weight.grad, rtol=0.1, atol=2e-2 * full.top.weight.grad.norm()
+    )
+
+
+def test_a_penalty_is_added_after_the_rule():
+    net = network()
+    before = by_rule(net, PcgradSettings().build(TASKS[:2]))["top.weight"].clone()
+    net.top.weight.square().sum().backward()
+    torch.testing.assert_close(net.top.weight.grad, before + 2 * net.top.weight.detach())
+
+
+def test_a_bad_loss_spoils_every_shared_gradient_so_that_the_step_can_be_skipped():
+    net, rule = network(), GradvacSettings().build(TASKS[:2])
+    by_rule(net, rule)
+    before = copy.deepcopy(rule.state_dict())
+    x = data()
+    x[3, 2] = torch.nan
+    assert all(by_rule(net, rule, x=x)[name].isnan().all() for name in ("bottom.weight", "top.bias"))
+    assert torch.equal(rule.state_dict()["target"], before["target"])
+
+
+def test_norms_are_those_of_each_losses_gradient_and_leave_the_graphs_for_the_step():
+    net = network("intermediate")
+    losses = losses_of(net, data())
+    norms = gradient_norms(losses, [net.top.weight])
+    assert norms[0] == 0  # the first head reads below the top
+    assert not norms.requires_grad
+    losses[1].backward()
+    torch.testing.assert_close(norms[1], net.top.weight.grad.norm())
+
+
+def test_without_parallel_training_a_mean_over_ranks_is_the_value():
+    values = torch.randn(3)
+    assert average_over_ranks(values) is values
+
+
+RANK_RULES = (SumSettings(), PcgradSettings(), ProtectMainSettings(), GradvacSettings(beta=0.5))
+
+
+def three_steps(rank, n_ranks):
+    """Gradients and states of a few rules after three steps on this rank's share of each batch."""
+    kept = []
+    for settings in RANK_RULES:
+        net, rule = network(), settings.build(TASKS[:2])
+        for step in range(3):
+            x = torch.randn(16, 6, generator=torch.Generator().manual_seed(step)).chunk(n_ranks)[rank]
+            losses = losses_of(net, x)
+            combined_backward(losses, torch.tensor([0.5, 1.5]), rule, *net.parts(), 1, step)
+            with torch.no_grad():
+                for parameter in net.parts()[0] + net.parts()[1][:4]:
+                    parameter -= 0.3 * parameter.grad
+        norms = gradient_norms(losses_of(net, x), net.parts()[0])
+        kept.append([norms, *net.state_dict().values(), *rule.state_dict().values()])
+    return kept
+
+
+def one_rank(rank, n_ranks, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=n_ranks)
+    torch.save(three_steps(rank, n_ranks), f"{folder}/{rank}")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_ranks_learn_what_one_learns_from_the_whole_batch(tmp_path):
+    mp.spawn(one_rank, (2, str(tmp_path)), nprocs=2)
+    first, second = (torch.load(tmp_path / str(rank)) for rank in range(2))
+    for found, other, expected in zip(first, second, three_steps(0, 1), strict=True):
+        torch.testing.assert_close(found, other, rtol=0, atol=0)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
