@@ -1,7 +1,9 @@
 """One run of a comparison: an arm trained from a seed, and what the report needs to know of it."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,11 +120,12 @@ def reconstruction(model: MultiTaskModel, split: Split, config: Config) -> dict[
 
 
 def means(history: list[dict[str, Any]], prefix: str) -> dict[str, float]:
-    """Over the epochs that have a figure, of those whose name begins so."""
-    names = dict.fromkeys(name for line in history for name in line if name.startswith(prefix))
-    return {
-        name.removeprefix(prefix): float(np.mean([line[name] for line in history if name in line])) for name in names
-    }
+    """Over the epochs that have a figure, of those whose name begins so; nan where none has a number."""
+    found: dict[str, list[float]] = {}
+    for line in history:
+        for name in (name for name in line if name.startswith(prefix)):
+            found.setdefault(name.removeprefix(prefix), []).extend([line[name]] if math.isfinite(line[name]) else [])
+    return {name: fmean(values) if values else math.nan for name, values in found.items()}
 
 
 def points(history: list[dict[str, Any]], config: Config) -> tuple[Point, ...]:
