@@ -58,6 +58,8 @@ class Config(Settings):
     """The label set to learn; the one the store was prepared for when absent."""
     auxiliary_labels: tuple[str, ...] = ()
     """More label sets, each with a classifier of its own: the tasks classification_<label set>."""
+    validation_fold: int | None = None
+    """Validate on this fold and train on the others that are not for testing; the store's own split when absent."""
     label_share: float = Field(1.0, gt=0, le=1)
     """Of the training patients, how many have labels; the signals of the others are there for reconstruction alone."""
     unlabelled: Literal["keep", "drop"] = "keep"

@@ -139,7 +139,26 @@ def open_for(config: Config, path: Path) -> Store:
                 f"{path} was prepared with {key} {found}, but this config asks for {wanted.get(key)}; "
                 f"prepare it again, or set preprocess.{key}={found}."
             )
-    return store
+    return store if config.validation_fold is None else split_anew(store, config.validation_fold)
+
+
+def split_anew(store: Store, validation_fold: int) -> Store:
+    """The same records with another fold to validate on; what is for testing stays so.
+
+    Raises:
+        ConfigError: no record outside of testing is of this fold.
+    """
+    records = store.records.copy()
+    usable = records["split"] != "test"
+    kept_out = usable & (records["fold"] == validation_fold)
+    if not kept_out.any():
+        folds = ", ".join(f"{fold:g}" for fold in sorted(records.loc[usable, "fold"].dropna().unique())) or "none"
+        raise ConfigError(
+            f"validation_fold {validation_fold}: {store.path} has no such fold to train or validate on; it has {folds}."
+        )
+    records.loc[usable, "split"] = "train"
+    records.loc[kept_out, "split"] = "validation"
+    return replace(store, records=records)
 
 
 def lead_statistics(split: Split, chunk: int = 1024) -> tuple[Float[Tensor, "lead 1"], Float[Tensor, "lead 1"]]:
