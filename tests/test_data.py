@@ -124,12 +124,12 @@ def test_patients_are_drawn_with_all_of_their_records(store):
 
 def test_another_fold_can_be_validated_on(tmp_path, rng):
     write_ptbxl(tmp_path / "records", [{"NORM": 100.0}] * 10, rng)
-    prepare(tmp_path / "records", tmp_path / "store")
+    prepare(tmp_path / "records", tmp_path / "store", Preprocess())
     found = open_for(Config(validation_fold=3), tmp_path / "store").records
     assert found.loc[found["fold"] == 3, "split"].tolist() == ["validation"]
     assert found.loc[found["fold"] == 10, "split"].tolist() == ["test"]
     assert (found.loc[~found["fold"].isin([3, 10]), "split"] == "train").all()
     with pytest.raises(
-        ConfigError, match="validation_fold 10: .* has no such fold .* it has 1, 2, 3, 4, 5, 6, 7, 8, 9"
+        ConfigError, match=r"validation_fold 10: .* has no such fold .* it has 1, 2, 3, 4, 5, 6, 7, 8, 9"
     ):
         open_for(Config(validation_fold=10), tmp_path / "store")
