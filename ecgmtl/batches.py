@@ -59,9 +59,11 @@ class Batches:
 
     def batch(self, index: Int64[Tensor, " batch"], progress: float, generator: torch.Generator) -> Batch:
         stage, split = self.stage, self.split
+        if "contrastive" in stage.losses:
+            index = index.repeat_interleave(2)  # two views of each record, one after the other
         places = draw_places(len(index), split.n_samples, split.fs, stage.augment, generator)
         batch = augment(split.batch(index, places), split.fs, stage.augment, generator)
-        if not stage.reconstructs:
+        if not stage.hides:
             return batch
         masking = stage.masking.at(progress)
         hidden = draw_hidden((len(index), places.shape[1]), split.fs, masking, generator)

@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
 from data_prep.preprocess import Preprocess
 from ecgmtl.augment import AugmentSettings
 from ecgmtl.encoders import EncoderSettings
 from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.heads import ClassifierSettings, DecoderSettings
+from ecgmtl.heads import ClassifierSettings, DecoderSettings, Predictor, Projector
 from ecgmtl.leads import N_LEADS
 from ecgmtl.losses import MAIN, SECOND
 from ecgmtl.masking import MaskingSettings
@@ -19,6 +18,7 @@ from ecgmtl.settings import Name, Settings
 from ecgmtl.sharing import SharingSettings
 from ecgmtl.sharing.hard import HardSettings
 from ecgmtl.stages import Stage
+from ecgmtl.strict_yaml import StrictYamlError, load_yaml
 from ecgmtl.weighting.decay import DecaySettings
 from ecgmtl.weighting.uncertainty import UncertaintySettings
 
@@ -115,7 +115,12 @@ class Config(Settings):
             self.decoder.build(shared.n_features("reconstruction"), shared.stride("reconstruction")),
             head.build(shared.n_features(MAIN), n_labels),
             auxiliary,
+            Predictor(shared.n_features("latent")) if self.learns("latent") else None,
+            Projector(shared.n_features("contrastive")) if self.learns("contrastive") else None,
         )
+
+    def learns(self, task: str) -> bool:
+        return any(task in stage.losses for stage in self.stages)
 
 
 def load_config(path: Path | None, overrides: tuple[str, ...] = ()) -> Config:
@@ -148,9 +153,9 @@ def parse_config(tree: dict[str, Any], source: str) -> Config:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
+        tree = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, StrictYamlError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}.") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: should hold settings as `key: value`; found {type(tree).__name__}.")
     return tree
@@ -158,9 +163,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def read_value(dotted: str, value: str) -> object:
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {dotted}={value}: the value cannot be read as YAML.") from None
+        return load_yaml(value)
+    except StrictYamlError as error:
+        raise ConfigError(f"--set {dotted}={value}: the value cannot be read as YAML: {error}.") from None
 
 
 def set_key(tree: Any, dotted: str, value: object) -> None:

@@ -81,10 +81,13 @@ class ClassifierSettings(Settings):
 class Classifier(nn.Module):
     """One logit a label, from the mean and the maximum of each feature over time."""
 
+    prevalence: Tensor
+
     def __init__(self, n_features: int, n_labels: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.read = nn.Linear(2 * n_features, n_labels)
+        self.register_buffer("prevalence", torch.full((n_labels,), 0.5), persistent=False)
 
     def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch label"]:
         pooled = torch.cat([features.mean(dim=-1), features.amax(dim=-1)], dim=-1)
@@ -92,5 +95,38 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def start_at(self, prevalence: Float[Tensor, " label"]) -> None:
-        """Set the bias so that the untrained head predicts each label's share in the training split."""
+        """Set the bias so that the untrained head predicts each label's share in the training split, and keep these."""
+        self.prevalence.copy_(prevalence)
         self.read.bias.copy_(torch.logit(prevalence, eps=1e-3))
+
+
+class Predictor(nn.Module):
+    """Takes the features of what is seen of a record to those that the whole would have, frame by frame."""
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv1d(n_features, 2 * n_features, 1, bias=False),
+            nn.BatchNorm1d(2 * n_features),
+            nn.GELU(),
+            nn.Conv1d(2 * n_features, n_features, 1),
+        )
+
+    def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature frame"]:
+        return self.layers(features)
+
+
+class Projector(nn.Module):
+    """Takes a record's features, averaged over time, to the space where two views of it should meet."""
+
+    def __init__(self, n_features: int, width: int = 128) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(n_features, n_features, bias=False),
+            nn.BatchNorm1d(n_features),
+            nn.ReLU(),
+            nn.Linear(n_features, width),
+        )
+
+    def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch width"]:
+        return self.layers(features.mean(dim=-1))

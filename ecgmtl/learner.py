@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -33,11 +34,20 @@ class Learner:
         layers = layer_rates(model, stage.optimiser.layer_decay)
         self.optimiser = build_optimiser(layers, self.weighting, stage.optimiser)
         self.average = WeightAverage(model, stage.optimiser.ema)
+        self.teacher = self.build_teacher() if "latent" in stage.losses else None
         self.learnt = [p for p in model.parameters() if p.requires_grad]
         self.shared = learning(model.encoder.shared(stage.losses))
         self.others = [p for p in self.learnt if all(p is not s for s in self.shared)]
         self.last_shared = learning(model.encoder.last_shared(stage.losses))
         self.begun = False
+
+    def build_teacher(self) -> nn.Module:
+        """An encoder whose weights are, at any time, the running mean of the model's: the tensors are the same."""
+        prefix = "encoder."
+        mean = {name.removeprefix(prefix): v for name, v in self.average.mean.items() if name.startswith(prefix)}
+        teacher = deepcopy(self.model.encoder).eval().requires_grad_(False)
+        teacher.load_state_dict(mean, assign=True)
+        return teacher
 
     def losses(
         self, batch: Batch, active: tuple[bool, ...], progress: float, network: nn.Module | None = None
@@ -46,9 +56,16 @@ class Learner:
         with autocast(self.precision, self.device):
             shown = batch.signals if batch.seen is None else batch.seen
             output = (network or self.network)(shown, batch.hidden, tasks, self.stage.flow or None)
-        return losses_of(
-            self.stage.losses, active, Seen(self.model, output, batch, self.stage.reconstruction, progress)
-        )
+        seen = Seen(self.model, output, batch, progress)
+        return losses_of(self.stage.losses, active, seen, self.stage.scoring)
+
+    @torch.no_grad()
+    def taught(self, batch: Batch) -> Batch:
+        """The batch with what the teacher sees in it, where that is to be learnt."""
+        if self.teacher is None:
+            return batch
+        with autocast(self.precision, self.device):
+            return batch._replace(target=self.model.features(batch.signals, "latent", self.teacher).float())
 
     def begin(self, batch: Batch) -> None:
         """Let the weighting start from the losses of the stage's first batch."""
@@ -59,6 +76,7 @@ class Learner:
 
     def step(self, batch: Batch, moment: Moment) -> Tensor:
         """One update; what it logs stays on the device, so that nothing waits for it."""
+        batch = self.taught(batch)
         if not self.begun:
             self.begin(batch)
         set_lr(self.optimiser, self.stage.optimiser.lr_at(moment.progress))
@@ -97,6 +115,7 @@ class Learner:
 
     def probe(self, batch: Batch, moment: Moment, weights: Tensor) -> dict[str, Tensor]:
         """What the tasks' gradients on the two halves of a batch tell; nothing else changes."""
+        batch = self.taught(batch)
         active = self.weighting.active(moment) or (True,) * len(self.stage.losses)
         if not all(active) or not self.last_shared:
             return {}

@@ -1,13 +1,13 @@
 """A shared encoder, one head a task; and what goes in and comes out."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ecgmtl.heads import Classifier, Decoder, Drawing
+from ecgmtl.heads import Classifier, Decoder, Drawing, Predictor, Projector
 from ecgmtl.leads import BASIS_INDEX, DERIVED_INDEX, N_BASIS, N_LEADS, algebra, spread, spread_scores
 from ecgmtl.sharing import Sharing
 
@@ -27,6 +27,8 @@ class Batch(NamedTuple):
     """What the encoder must not see; None where a batch is seen whole."""
     scored: Float[Tensor, "batch basis time"] | None = None
     """How much each sample counts in the reconstruction loss."""
+    target: Float[Tensor, "batch feature frame"] | None = None
+    """The teacher's features, where latent prediction is learnt."""
 
 
 class Output(NamedTuple):
@@ -39,6 +41,10 @@ class Output(NamedTuple):
     """By further label set."""
     log_var: Float[Tensor, "batch drawn time"] | None = None
     """Logarithm of the reconstruction's variance; None where the decoder draws none."""
+    latent: Float[Tensor, "batch feature frame"] | None = None
+    """What the predictor makes of the features, to be compared with a teacher's."""
+    embedding: Float[Tensor, "batch _"] | None = None
+    """A record in the space where two views of it should meet."""
 
 
 class Standardise(nn.Module):
@@ -67,8 +73,9 @@ class Standardise(nn.Module):
 class MultiTaskModel(nn.Module):
     """Encoder and heads; which features a task reads is the sharing's affair. Parts are named as in `trains`.
 
-    Tasks are reconstruction, classification, classification_<label set> for further classifiers, and consistency,
-    which has no head of its own: it judges the reconstruction.
+    Tasks are reconstruction, classification, classification_<label set> for further classifiers, latent, contrastive,
+    and consistency, which has no head of its own: it judges the reconstruction. Predictor and projector are there only
+    where some stage of the config needs them.
     """
 
     lead_algebra: Tensor
@@ -79,6 +86,8 @@ class MultiTaskModel(nn.Module):
         decoder: Decoder,
         classifier: Classifier,
         auxiliary_classifiers: Mapping[str, Classifier] | None = None,
+        predictor: Predictor | None = None,
+        projector: Projector | None = None,
     ) -> None:
         super().__init__()
         self.drawn_leads = list(range(N_LEADS)) if decoder.n_leads == N_LEADS else BASIS_INDEX
@@ -87,6 +96,8 @@ class MultiTaskModel(nn.Module):
         self.decoder = decoder
         self.classifier = classifier
         self.auxiliary_classifiers = nn.ModuleDict(auxiliary_classifiers)
+        self.predictor = predictor
+        self.projector = projector
         self.register_buffer("lead_algebra", algebra(), persistent=False)
 
     def forward(
@@ -114,12 +125,15 @@ class MultiTaskModel(nn.Module):
                 if f"classification_{name}" in features
             },
             None if drawing is None else drawing.log_var,
+            self.predictor(features["latent"]).float() if self.predictor and "latent" in features else None,
+            self.projector(features["contrastive"]).float() if self.projector and "contrastive" in features else None,
         )
 
     def readers(self, tasks: tuple[str, ...]) -> tuple[str, ...]:
         """The tasks whose heads are needed for these."""
         asked = {"reconstruction" if task == "consistency" else task for task in tasks}
-        heads = ("reconstruction", "classification", *(f"classification_{name}" for name in self.auxiliary_classifiers))
+        heads = ["reconstruction", "classification", *(f"classification_{name}" for name in self.auxiliary_classifiers)]
+        heads += [task for task, head in {"latent": self.predictor, "contrastive": self.projector}.items() if head]
         return tuple(task for task in heads if task in asked)
 
     def draw(self, features: Float[Tensor, "batch feature frame"], n_samples: int) -> Drawing:
@@ -129,8 +143,17 @@ class MultiTaskModel(nn.Module):
 
     def classify(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
         """Logits of whole signals, in mV; the decoder is not touched."""
-        rows = mark(self.standardise(signals), None)
-        return self.classifier(self.encoder(rows, ("classification",))["classification"]).float()
+        return self.classifier(self.features(signals, "classification", self.encoder)).float()
+
+    def features(
+        self, signals: Float[Tensor, "batch lead time"], task: str, encoder: nn.Module
+    ) -> Float[Tensor, "batch feature frame"]:
+        """What a task reads of whole signals, in mV, by this model's encoder or one of the same kind."""
+        return encoder(mark(self.standardise(signals), None), (task,))[task]
+
+    def classifier_of(self, label_set: str | None) -> Classifier:
+        """The head of a further label set; the main one for None."""
+        return self.classifier if label_set is None else cast("Classifier", self.auxiliary_classifiers[label_set])
 
     def redraw(
         self, signals: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch basis time"]

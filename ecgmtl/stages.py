@@ -8,14 +8,23 @@ from ecgmtl.augment import AugmentSettings
 from ecgmtl.diagnostics import DiagnosticsSettings
 from ecgmtl.gradient_rules import GradientRuleSettings
 from ecgmtl.gradient_rules.sum import SumSettings
-from ecgmtl.losses import LOSSES, MAIN, SECOND, ReconstructionSettings, is_known
+from ecgmtl.losses import (
+    MAIN,
+    SECOND,
+    TASKS,
+    ClassificationSettings,
+    ContrastiveSettings,
+    ReconstructionSettings,
+    Scoring,
+    is_known,
+)
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.optimisation import OptimiserSettings
 from ecgmtl.settings import Name, Settings
 from ecgmtl.weighting import WeightingSettings
 from ecgmtl.weighting.fixed import FixedSettings
 
-Part = Literal["encoder", "decoder", "classifier", "auxiliary_classifiers"]
+Part = Literal["encoder", "decoder", "classifier", "auxiliary_classifiers", "predictor", "projector"]
 Flow = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -35,8 +44,10 @@ class Stage(Settings):
     flow: dict[str, Flow] = Field(default_factory=dict)
     """By task, the share of its gradient that passes from its head into the encoder; 1 for those not named."""
     reconstruction: ReconstructionSettings = ReconstructionSettings()
+    classification: ClassificationSettings = ClassificationSettings()
+    contrastive: ContrastiveSettings = ContrastiveSettings()
     masking: MaskingSettings = MaskingSettings()
-    """What is hidden; it matters only where `losses` has reconstruction."""
+    """What is hidden; it matters only where `losses` has reconstruction or latent."""
     augment: AugmentSettings = AugmentSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
@@ -51,7 +62,7 @@ class Stage(Settings):
     def losses_exist(cls, losses: tuple[str, ...]) -> tuple[str, ...]:
         unknown = sorted(task for task in set(losses) if not is_known(task))
         if unknown or not losses:
-            known = f"{', '.join(LOSSES)}, and {SECOND}<label set> for one of auxiliary_labels"
+            known = f"{', '.join(TASKS)}, and {SECOND}<label set> for one of auxiliary_labels"
             raise ValueError(f"{', '.join(unknown) or 'nothing'} is asked for; there is {known}")
         if len(set(losses)) < len(losses):
             raise ValueError("a task is named twice; weigh it more by the weighting's weights")
@@ -61,7 +72,7 @@ class Stage(Settings):
 
     @model_validator(mode="after")
     def parts_have_losses(self) -> "Stage":
-        heads = {"decoder": "reconstruction", "classifier": MAIN}
+        heads = {"decoder": "reconstruction", "classifier": MAIN, "predictor": "latent", "projector": "contrastive"}
         for head, task in heads.items():
             if head in self.trains and task not in self.losses:
                 raise ValueError(f"stage '{self.name}' trains the {head}, but has no {task} among its losses")
@@ -74,6 +85,10 @@ class Stage(Settings):
             raise ValueError(
                 f"stage '{self.name}' hides nothing, so its reconstruction is never scored; set masking.visible"
             )
+        if "latent" in self.losses and not self.masking.hides:
+            raise ValueError(f"stage '{self.name}' learns latent, but hides nothing; set masking.time or masking.leads")
+        if "contrastive" in self.losses and self.augment.mixup:
+            raise ValueError(f"stage '{self.name}' learns contrastive, whose two views mixup would blend with others")
         return self
 
     @model_validator(mode="after")
@@ -118,3 +133,12 @@ class Stage(Settings):
     @property
     def reconstructs(self) -> bool:
         return "reconstruction" in self.losses
+
+    @property
+    def hides(self) -> bool:
+        """Whether its batches are masked."""
+        return self.reconstructs or "latent" in self.losses
+
+    @property
+    def scoring(self) -> Scoring:
+        return Scoring(self.reconstruction, self.classification, self.contrastive)

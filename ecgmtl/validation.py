@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from ecgmtl.data import Split
-from ecgmtl.losses import MAIN, ReconstructionSettings, Seen, loss_of
+from ecgmtl.losses import MAIN, Scoring, Seen, loss_of
 from ecgmtl.masking import draw_hidden
 from ecgmtl.metrics import macro_auroc
 from ecgmtl.model import Batch, MultiTaskModel
 from ecgmtl.stages import Stage
 
 BATCH = 256
-PLAIN = ReconstructionSettings()
+PLAIN = Scoring()
 MASK_SEED = 9
 """The same samples are hidden after every epoch, so that the curve shows the model and not the draw."""
 
@@ -22,7 +22,8 @@ MASK_SEED = 9
 def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, float]:
     """Mean loss of each task over a split, macro-AUROC, and the error of the reconstruction in mV; always in fp32.
 
-    The reconstruction is compared with its own truth by the squared error, however the stage learns it.
+    The reconstruction is compared with its own truth by the squared error, however the stage learns it; the teacher of
+    latent prediction is the model itself.
     """
     model.eval()
     generator = torch.Generator(split.device).manual_seed(MASK_SEED)
@@ -31,16 +32,18 @@ def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, flo
     drawn = Drawn()
     logits: list[Tensor] = []
     for batch in split.in_order(BATCH):
-        if stage.reconstructs:
+        if stage.hides:
             drawn.add(model, stage, hide(stage, batch, split.fs, generator))
+        if "contrastive" in stage.losses:
+            sums["contrastive"] = sums.get("contrastive", 0.0) + apart(model, batch) * len(batch.labels)
         if read:
             output = model(batch.signals, None, read)
             for task in read:
-                sums[task] += float(loss_of(task, Seen(model, output, batch, PLAIN, 1.0))) * len(batch.labels)
+                sums[task] += float(loss_of(task, Seen(model, output, batch, 1.0), PLAIN)) * len(batch.labels)
             if output.logits is not None:
                 logits.append(output.logits)
     figures = {f"loss.{task}": total / len(split) for task, total in sums.items()}
-    if stage.reconstructs:
+    if stage.hides:
         figures |= drawn.figures()
     if logits:
         figures["macro_auroc"] = macro_auroc(torch.cat(logits).cpu().numpy(), split.labels.cpu().numpy())
@@ -52,29 +55,40 @@ class Drawn:
     """Sums over the samples that a reconstruction is judged on."""
 
     losses: dict[str, float] = field(default_factory=dict)
-    squares: float = 0.0
-    """Of errors, in mV²."""
+    squares: float | None = None
+    """Of errors, in mV²; None where nothing is redrawn."""
     count: float = 0.0
 
     def add(self, model: MultiTaskModel, stage: Stage, batch: Batch) -> None:
         if batch.scored is None:
             return
-        output = model(batch.signals, batch.hidden, ("reconstruction",))
+        tasks = tuple(task for task in stage.losses if task in ("reconstruction", "consistency", "latent"))
+        output = model(batch.signals, batch.hidden, tasks)
         scored = model.scored(batch.scored)
+        if "latent" in tasks:
+            batch = batch._replace(target=model.features(batch.signals, "latent", model.encoder))
         count = float(scored.sum())
-        for task in stage.losses:
-            if not task.startswith(MAIN):
-                loss = float(loss_of(task, Seen(model, output, batch, PLAIN, 1.0)))
-                self.losses[task] = self.losses.get(task, 0.0) + loss * count
-        scale = model.standardise.to_mv
-        error = scale(output.reconstruction) - scale(model.standardise.basis(batch.signals))
-        self.squares += float((error.square() * scored).sum())
+        for task in tasks:
+            loss = float(loss_of(task, Seen(model, output, batch, 1.0), PLAIN))
+            self.losses[task] = self.losses.get(task, 0.0) + loss * count
+        if stage.reconstructs:
+            scale = model.standardise.to_mv
+            error = scale(output.reconstruction) - scale(model.standardise.basis(batch.signals))
+            self.squares = (self.squares or 0.0) + float((error.square() * scored).sum())
         self.count += count
 
     def figures(self) -> dict[str, float]:
         count = max(self.count, 1.0)
         losses = {f"loss.{task}": total / count for task, total in self.losses.items()}
-        return {**losses, "rmse_mv": (self.squares / count) ** 0.5}
+        return losses if self.squares is None else {**losses, "rmse_mv": (self.squares / count) ** 0.5}
+
+
+def apart(model: MultiTaskModel, batch: Batch) -> float:
+    """The contrastive loss with the two halves of each record as its views."""
+    half = batch.signals.shape[-1] // 2
+    views = torch.stack([batch.signals[..., :half], batch.signals[..., half : 2 * half]], dim=1).flatten(0, 1)
+    output = model(views, None, ("contrastive",))
+    return float(loss_of("contrastive", Seen(model, output, batch, 1.0), PLAIN))
 
 
 def hide(stage: Stage, batch: Batch, fs: float, generator: torch.Generator) -> Batch:

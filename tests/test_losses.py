@@ -2,11 +2,22 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ecgmtl.config import Config
 from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.heads import DecoderSettings
-from ecgmtl.losses import LOSSES, ReconstructionSettings, Seen, likelihood_of, loss_of, losses_of
+from ecgmtl.losses import (
+    TASKS,
+    ClassificationSettings,
+    ReconstructionSettings,
+    Scoring,
+    Seen,
+    likelihood_of,
+    loss_of,
+    losses_of,
+)
+from ecgmtl.losses.classification import classification
 from ecgmtl.model import Batch, Output
 
 PLAIN = ReconstructionSettings()
@@ -30,7 +41,7 @@ def batch_of(signals, scored=None, rhythm=None):
 
 
 def cost(task, model, output, batch, scoring=PLAIN, progress=1.0):
-    return loss_of(task, Seen(model, output, batch, scoring, progress)).item()
+    return loss_of(task, Seen(model, output, batch, progress), Scoring(scoring)).item()
 
 
 def test_a_sample_counts_in_the_reconstruction_as_it_is_scored(model):
@@ -73,8 +84,8 @@ def test_beta_weighs_samples_between_likelihood_and_squared_error(model, beta):
     drawn = torch.full((1, 8, 1), 3.0, requires_grad=True)
     log_var = torch.full((1, 8, 1), math.log(9.0))
     batch = batch_of(torch.zeros(1, 12, 1), torch.ones(1, 8, 1))
-    seen = Seen(model, Output(drawn, log_var=log_var), batch, ReconstructionSettings(kind="beta_nll", beta=beta), 1.0)
-    loss_of("reconstruction", seen).backward()
+    scoring = Scoring(ReconstructionSettings(kind="beta_nll", beta=beta))
+    loss_of("reconstruction", Seen(model, Output(drawn, log_var=log_var), batch, 1.0), scoring).backward()
     # of the mean's gradient, error / variance is the likelihood's; the factor is variance^beta; a mean over 8 samples
     torch.testing.assert_close(drawn.grad, torch.full((1, 8, 1), 3.0 / 9.0 * 9.0**beta / 8))
 
@@ -110,7 +121,7 @@ def test_a_further_classifier_reads_its_own_labels(model):
     assert cost("classification_rhythm", model, output, batch) == pytest.approx(math.log(4))
 
 
-@pytest.mark.parametrize("task", [*LOSSES, "classification_rhythm"])
+@pytest.mark.parametrize("task", [*TASKS, "classification_rhythm"])
 def test_a_loss_without_its_output_says_what_it_needs(model, task):
     with pytest.raises(ValueError, match="need"):
         cost(task, model, Output(), batch_of(torch.zeros(1, 12, 4)))
@@ -118,12 +129,63 @@ def test_a_loss_without_its_output_says_what_it_needs(model, task):
 
 def test_a_task_that_is_not_learnt_now_is_a_constant_zero(model):
     logits = torch.zeros(1, 2, requires_grad=True)
-    seen = Seen(model, Output(logits=logits), batch_of(torch.zeros(1, 12, 4)), PLAIN, 0.0)
-    losses = losses_of(("reconstruction", "classification"), (False, True), seen)
+    seen = Seen(model, Output(logits=logits), batch_of(torch.zeros(1, 12, 4)), 0.0)
+    losses = losses_of(("reconstruction", "classification"), (False, True), seen, Scoring())
     assert [loss.item() for loss in losses] == pytest.approx([0.0, math.log(2)])
     assert [loss.requires_grad for loss in losses] == [False, True]
 
 
 def test_likelihoods_go_by_the_kind_of_task():
-    kinds = [likelihood_of(task) for task in ("reconstruction", "consistency", "classification", "classification_all")]
-    assert kinds == ["gaussian", "gaussian", "bernoulli", "bernoulli"]
+    kinds = [
+        likelihood_of(task)
+        for task in ("reconstruction", "consistency", "latent", "classification", "classification_all", "contrastive")
+    ]
+    assert kinds == ["gaussian"] * 3 + ["bernoulli"] * 3
+
+
+def test_asymmetric_loss_without_its_powers_and_margin_is_cross_entropy():
+    logits, labels = torch.tensor([[2.0, -1.0, 0.3]]), torch.tensor([[1.0, 0.0, 0.4]])
+    plain = ClassificationSettings(kind="asymmetric", gamma_negative=0, margin=0)
+    expected = F.binary_cross_entropy_with_logits(logits, labels)
+    torch.testing.assert_close(classification(logits, labels, labels[0], plain), expected)
+
+
+def test_asymmetric_loss_weighs_errors_by_their_size():
+    logits = torch.tensor([[math.log(3), math.log(3), -math.log(99)]])  # probabilities 3/4, 3/4, 1/100
+    settings = ClassificationSettings(kind="asymmetric", gamma_positive=1, gamma_negative=2, margin=0.05)
+    # positive at 3/4: 1/4 log(4/3); negative at 3/4: p_m = 0.7, 0.7^2 log(1/0.3); negative below the margin: nothing
+    expected = (0.25 * math.log(4 / 3) + 0.49 * math.log(1 / 0.3)) / 3
+    found = classification(logits, torch.tensor([[1.0, 0.0, 0.0]]), torch.ones(3), settings)
+    assert found.item() == pytest.approx(expected)
+
+
+def test_smoothing_is_learning_softer_labels():
+    logits, labels = torch.tensor([[1.0, -2.0]]), torch.tensor([[1.0, 0.0]])
+    expected = F.binary_cross_entropy_with_logits(logits, torch.tensor([[0.95, 0.05]]))
+    torch.testing.assert_close(
+        classification(logits, labels, labels[0], ClassificationSettings(smoothing=0.1)), expected
+    )
+
+
+def test_rare_labels_count_more_where_balance_is_asked_for():
+    logits, labels = torch.zeros(1, 2), torch.zeros(1, 2)
+    logits = torch.tensor([[0.0, math.log(3)]])  # losses log 2 and log 4
+    prevalence = torch.tensor([0.25, 0.01])  # to the power of -1/2: 2 and 10, on average 1: 1/3 and 5/3
+    found = classification(logits, labels, prevalence, ClassificationSettings(balance=0.5))
+    assert found.item() == pytest.approx((math.log(2) / 3 + math.log(4) * 5 / 3) / 2)
+
+
+def test_latent_prediction_is_compared_with_normalised_features_where_samples_are_hidden(model):
+    target = torch.tensor([[[1.0, 5.0], [3.0, 5.5]]])  # two features, two frames; the first frame normalised: -1, 1
+    scored = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]]).expand(1, 8, 4)  # the first frame's two samples
+    batch = batch_of(torch.zeros(1, 12, 4), scored)._replace(target=target)
+    found = cost("latent", model, Output(latent=torch.tensor([[[-1.0, 9.0], [3.0, 9.0]]])), batch)
+    assert found == pytest.approx((0 + 4) / 2, rel=1e-4)  # the second frame does not count
+
+
+def test_views_of_one_record_should_be_alone_in_their_likeness(model):
+    embedding = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 2.0], [0.0, 3.0]])  # two records, two views each
+    found = cost("contrastive", model, Output(embedding=embedding), batch_of(torch.zeros(1, 12, 4)))
+    assert found == pytest.approx(math.log(1 + 2 * math.exp(-1 / 0.2)))  # cosine 1 to the partner, 0 to two others
+    mixed = cost("contrastive", model, Output(embedding=embedding[[0, 2, 1, 3]]), batch_of(torch.zeros(1, 12, 4)))
+    assert mixed == pytest.approx(math.log(2 + math.exp(1 / 0.2)), rel=1e-4)

@@ -8,7 +8,7 @@ from ecgmtl.export import ClassifierOnly
 from ecgmtl.heads import ClassifierSettings, DecoderSettings, Drawing
 from ecgmtl.leads import BASIS_INDEX, DERIVED_INDEX, spread, spread_scores
 from ecgmtl.masking import MaskingSettings, draw_hidden
-from ecgmtl.model import N_INPUTS, MultiTaskModel
+from ecgmtl.model import N_INPUTS, MultiTaskModel, Output
 from ecgmtl.sharing.cross_stitch import CrossStitchSettings
 from ecgmtl.sharing.hard import HardSettings
 from ecgmtl.sharing.multi_level import MultiLevelSettings
@@ -74,7 +74,7 @@ def test_a_task_that_is_not_asked_for_is_left_out(model, signals):
     assert output.reconstruction is None
     assert output.auxiliary_logits == {}
     assert output.logits.shape == (3, 5)
-    assert model(signals, None, ()) == (None, None, {}, None)
+    assert model(signals, None, ()) == Output()
 
 
 def test_tasks_that_are_left_out_cost_nothing(model, signals):

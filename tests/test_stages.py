@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from ecgmtl.augment import AugmentSettings
 from ecgmtl.gradient_rules.pcgrad import PcgradSettings
 from ecgmtl.losses import ReconstructionSettings
 from ecgmtl.masking import MaskingSettings
@@ -26,7 +27,7 @@ def stage(**changes):
         ({"trains": ("encodr",)}, "Input should be 'encoder'"),
         (
             {"losses": ()},
-            "nothing is asked for; there is reconstruction, consistency, classification, and classification_<label",
+            "nothing is asked for; there is reconstruction, consistency, latent, contrastive, classification, and",
         ),
         ({"losses": ("redraw",)}, "redraw is asked for"),
         ({"losses": ("reconstruction", "reconstruction")}, "named twice"),
@@ -36,6 +37,15 @@ def stage(**changes):
         ({"masking": MaskingSettings(time=0, leads=0)}, "hides nothing"),
         ({"masking": MaskingSettings(share=0)}, "hides nothing"),
         ({"losses": ("consistency",)}, "consistency judges a reconstruction"),
+        ({"trains": ("predictor",)}, "trains the predictor, but has no latent among its losses"),
+        (
+            {"losses": ("latent",), "trains": ("encoder",), "masking": MaskingSettings(share=0)},
+            "but hides nothing",
+        ),
+        (
+            {"losses": ("contrastive",), "trains": ("encoder",), "augment": AugmentSettings(mixup=0.3)},
+            "whose two views mixup would blend",
+        ),
         ({"losses": ("classification_",)}, "classification_ is asked for"),
         ({"trains": ("auxiliary_classifiers",)}, "has no classification_<label set>"),
         ({"flow": {"classification": 0.5}}, "flow names classification; the stage's losses are reconstruction"),

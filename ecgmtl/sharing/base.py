@@ -11,8 +11,8 @@ TRUNKS = ("reconstruction", "classification")
 
 
 def trunk_of(task: str) -> str:
-    """Which of two encoders a task reads: all classifiers read the same; consistency judges the reconstruction."""
-    return "reconstruction" if task in ("reconstruction", "consistency") else "classification"
+    """Which of two encoders a task reads: all classifiers read the same, all tasks without labels the other."""
+    return "classification" if task.startswith("classification") else "reconstruction"
 
 
 class Sharing(nn.Module, ABC):

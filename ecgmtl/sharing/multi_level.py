@@ -10,6 +10,9 @@ from ecgmtl.encoders import Encoder, EncoderSettings
 from ecgmtl.settings import Settings
 from ecgmtl.sharing.base import Sharing
 
+READERS = ("reconstruction", "classification", "latent", "contrastive")
+"""Tasks with a head of their own, beside those of further label sets."""
+
 
 class MultiLevelSettings(Settings):
     kind: Literal["multi_level"] = "multi_level"
@@ -20,11 +23,9 @@ class MultiLevelSettings(Settings):
     @classmethod
     def tasks_have_heads(cls, levels: dict[str, int]) -> dict[str, int]:
         for task in levels:
-            if task not in ("reconstruction", "classification") and not task.startswith("classification_"):
-                raise ValueError(
-                    f"{task} reads no features of its own; there is reconstruction, classification and "
-                    "classification_<label set>"
-                )
+            if task not in READERS and not task.startswith("classification_"):
+                known = f"{', '.join(READERS)}, and classification_<label set>"
+                raise ValueError(f"{task} reads no features of its own; there is {known}")
         return levels
 
     def build(self, encoder: EncoderSettings, n_inputs: int) -> "MultiLevelSharing":

@@ -1,0 +1,94 @@
+"""One loss a task, each a mean over its elements. A new one is a file beside these and a line in `loss_of`."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ecgmtl.losses.base import Seen
+from ecgmtl.losses.classification import ClassificationSettings, classification
+from ecgmtl.losses.contrastive import ContrastiveSettings, contrastive
+from ecgmtl.losses.latent import latent
+from ecgmtl.losses.reconstruction import ReconstructionSettings, consistency, reconstruction
+
+MAIN = "classification"
+"""The task that a run is judged by; every other one is auxiliary."""
+
+SECOND = "classification_"
+"""A task with this before a label set's name learns that set by a classifier of its own."""
+
+TASKS = ("reconstruction", "consistency", "latent", "contrastive", MAIN)
+"""All beside those of further label sets."""
+
+Likelihood = Literal["gaussian", "bernoulli"]
+
+
+class Scoring(NamedTuple):
+    """How each kind of task is scored."""
+
+    reconstruction: ReconstructionSettings = ReconstructionSettings()
+    classification: ClassificationSettings = ClassificationSettings()
+    contrastive: ContrastiveSettings = ContrastiveSettings()
+
+
+def likelihood_of(task: str) -> Likelihood:
+    """What a task's loss is the negative logarithm of, up to scale: uncertainty weighting depends on it."""
+    return "bernoulli" if task.startswith(MAIN) or task == "contrastive" else "gaussian"
+
+
+def is_known(task: str) -> bool:
+    return task in TASKS or (task.startswith(SECOND) and len(task) > len(SECOND))
+
+
+def loss_of(task: str, seen: Seen, scoring: Scoring) -> Float[Tensor, ""]:
+    """One task's loss.
+
+    Raises:
+        ValueError: the model gave nothing for this task, or the batch lacks what it is compared with.
+    """
+    match task:
+        case "reconstruction":
+            return reconstruction(seen, scoring.reconstruction)
+        case "consistency":
+            return consistency(seen)
+        case "latent":
+            return latent(seen)
+        case "contrastive":
+            return contrastive(seen, scoring.contrastive)
+        case _:
+            return of_labels(task, seen, scoring.classification)
+
+
+def of_labels(task: str, seen: Seen, settings: ClassificationSettings) -> Float[Tensor, ""]:
+    """The loss of the main label set, or of the further one that the task names."""
+    name = task.removeprefix(SECOND) if task.startswith(SECOND) else None
+    logits = seen.output.logits if name is None else seen.output.auxiliary_logits.get(name)
+    labels = seen.batch.labels if name is None else seen.batch.auxiliary_labels.get(name)
+    if logits is None or labels is None:
+        what = "logits" if name is None else "that label set; name it in auxiliary_labels"
+        raise ValueError(f"the loss {task} needs {what}")
+    return classification(logits, labels, seen.model.classifier_of(name).prevalence, settings)
+
+
+def losses_of(tasks: Sequence[str], learnt: Sequence[bool], seen: Seen, scoring: Scoring) -> list[Float[Tensor, ""]]:
+    """The losses in the order of the tasks, each with a graph of its own; a constant 0 for one not learnt now."""
+    zero = torch.zeros((), device=seen.batch.signals.device)
+    return [loss_of(task, seen, scoring) if now else zero for task, now in zip(tasks, learnt, strict=True)]
+
+
+__all__ = [
+    "MAIN",
+    "SECOND",
+    "TASKS",
+    "ClassificationSettings",
+    "ContrastiveSettings",
+    "ReconstructionSettings",
+    "Scoring",
+    "Seen",
+    "is_known",
+    "likelihood_of",
+    "loss_of",
+    "losses_of",
+]

@@ -1,0 +1,60 @@
+"""Small trainings on records whose labels can be seen."""
+
+import numpy as np
+import torch
+
+from ecgmtl.augment import AugmentSettings
+from ecgmtl.config import Config
+from ecgmtl.data import Split, lead_statistics
+from ecgmtl.encoders.cnn import CnnSettings
+from ecgmtl.stages import Stage
+from ecgmtl.trainer import StageTraining
+from ecgmtl.weighting.uncertainty import UncertaintySettings
+
+JOINT = Stage(
+    name="joint",
+    trains=("encoder", "decoder", "classifier"),
+    losses=("reconstruction", "classification"),
+    weighting=UncertaintySettings(),
+    epochs=4,
+    batch_size=16,
+    augment=AugmentSettings(crop_seconds=1.5, shift=True, mixup=0.3, noise=0.01),
+)
+
+PROBE = Stage(name="probe", trains=("classifier",), losses=("classification",), epochs=2, batch_size=16)
+
+
+def split(n=64, seed=0, auxiliary=False):
+    """Records whose first label is a taller wave in lead I, its second one a faster rhythm."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, (n, 2))
+    time = np.arange(200) / 100
+    rate, height = 1.0 + 2.0 * labels[:, 1:], 300 + 700 * labels[:, :1]
+    wave = height * np.maximum(np.sin(2 * np.pi * (rate * time + rng.uniform(size=(n, 1)))), 0) ** 8
+    signals = wave[:, None, :] * rng.normal(1, 0.1, (n, 12, 1)) + rng.normal(0, 30, (n, 12, 200))
+    return Split(
+        signals=torch.from_numpy(signals.astype(np.int16)),
+        labels=torch.from_numpy(labels.astype(np.float32)),
+        label_names=("tall", "fast"),
+        auxiliary_labels={"second": torch.from_numpy(labels.astype(np.float32))} if auxiliary else {},
+        auxiliary_label_names={"second": ("tall", "fast")} if auxiliary else {},
+        names=tuple(map(str, range(n))),
+        patients=np.arange(n),
+        groups=labels.astype(np.float32),
+        group_names=("tall", "fast"),
+        labelled=np.ones(n, dtype=bool),
+        fs=100.0,
+    )
+
+
+def training(stage=JOINT, seed=0, auxiliary=False):
+    config = Config(
+        seed=seed, encoder=CnnSettings(widths=(8, 16)), stages=(stage,), precision="fp32", auxiliary_labels=("second",)
+    )
+    train = split(auxiliary=auxiliary)
+    torch.manual_seed(seed)
+    model = config.build_model(2, {"second": 2} if auxiliary else {})
+    mean, std = lead_statistics(train)
+    model.standardise.mean.copy_(mean)
+    model.standardise.std.copy_(std)
+    return StageTraining(model, stage, config, train, split(32, 1, auxiliary))
