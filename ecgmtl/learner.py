@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ecgmtl.config import Config
+from ecgmtl.data import Split
 from ecgmtl.diagnostic_probe import half_gradients
 from ecgmtl.diagnostics import GradientDiagnostics
 from ecgmtl.gradients import average_over_ranks, combined_backward, gradient_norms
@@ -17,14 +17,16 @@ from ecgmtl.model import Batch, MultiTaskModel
 from ecgmtl.optimisation import WeightAverage, build_optimiser, layer_rates, set_lr
 from ecgmtl.precision import autocast, compiled
 from ecgmtl.stages import Stage
+from ecgmtl.teaching import Teaching
 from ecgmtl.weighting.base import Moment
 
 
 class Learner:
     """Learns one batch after another by the rules of a stage. All that changes with the steps is in `state_dict`."""
 
-    def __init__(self, model: MultiTaskModel, stage: Stage, config: Config, device: torch.device) -> None:
+    def __init__(self, model: MultiTaskModel, stage: Stage, config: Config, train: Split) -> None:
         freeze(model, stage)
+        device = train.device
         self.model, self.stage, self.device, self.precision = model, stage, device, config.precision
         self.network = compiled(model) if config.compile else model
         self.weighting = stage.weighting.build(stage.losses, config.seed).to(device)
@@ -34,20 +36,12 @@ class Learner:
         layers = layer_rates(model, stage.optimiser.layer_decay)
         self.optimiser = build_optimiser(layers, self.weighting, stage.optimiser)
         self.average = WeightAverage(model, stage.optimiser.ema)
-        self.teacher = self.build_teacher() if "latent" in stage.losses else None
+        self.taught = Teaching(model, self.average, stage, train, config.precision)
         self.learnt = [p for p in model.parameters() if p.requires_grad]
         self.shared = learning(model.encoder.shared(stage.losses))
         self.others = [p for p in self.learnt if all(p is not s for s in self.shared)]
         self.last_shared = learning(model.encoder.last_shared(stage.losses))
         self.begun = False
-
-    def build_teacher(self) -> nn.Module:
-        """An encoder whose weights are, at any time, the running mean of the model's: the tensors are the same."""
-        prefix = "encoder."
-        mean = {name.removeprefix(prefix): v for name, v in self.average.mean.items() if name.startswith(prefix)}
-        teacher = deepcopy(self.model.encoder).eval().requires_grad_(False)
-        teacher.load_state_dict(mean, assign=True)
-        return teacher
 
     def losses(
         self, batch: Batch, active: tuple[bool, ...], progress: float, network: nn.Module | None = None
@@ -58,14 +52,6 @@ class Learner:
             output = (network or self.network)(shown, batch.hidden, tasks, self.stage.flow or None)
         seen = Seen(self.model, output, batch, progress)
         return losses_of(self.stage.losses, active, seen, self.stage.scoring)
-
-    @torch.no_grad()
-    def taught(self, batch: Batch) -> Batch:
-        """The batch with what the teacher sees in it, where that is to be learnt."""
-        if self.teacher is None:
-            return batch
-        with autocast(self.precision, self.device):
-            return batch._replace(target=self.model.features(batch.signals, "latent", self.teacher).float())
 
     def begin(self, batch: Batch) -> None:
         """Let the weighting start from the losses of the stage's first batch."""

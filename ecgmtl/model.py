@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ecgmtl.heads import Classifier, Decoder, Drawing, Predictor, Projector
 from ecgmtl.leads import BASIS_INDEX, DERIVED_INDEX, N_BASIS, N_LEADS, algebra, spread, spread_scores
-from ecgmtl.sharing import Sharing
+from ecgmtl.sharing import JUDGES, Sharing
 
 N_INPUTS = N_LEADS + N_BASIS
 """Rows an encoder sees: 12 leads in standardised units, and for each independent lead where it is hidden."""
@@ -29,6 +29,8 @@ class Batch(NamedTuple):
     """How much each sample counts in the reconstruction loss."""
     target: Float[Tensor, "batch feature frame"] | None = None
     """The teacher's features, where latent prediction is learnt."""
+    soft_labels: Float[Tensor, "batch label"] | None = None
+    """The teachers' probabilities, where they are learnt."""
 
 
 class Output(NamedTuple):
@@ -74,8 +76,8 @@ class MultiTaskModel(nn.Module):
     """Encoder and heads; which features a task reads is the sharing's affair. Parts are named as in `trains`.
 
     Tasks are reconstruction, classification, classification_<label set> for further classifiers, latent, contrastive,
-    and consistency, which has no head of its own: it judges the reconstruction. Predictor and projector are there only
-    where some stage of the config needs them.
+    and two that have no head of their own: consistency judges the reconstruction, distillation the classification.
+    Predictor and projector are there only where some stage of the config needs them.
     """
 
     lead_algebra: Tensor
@@ -131,7 +133,7 @@ class MultiTaskModel(nn.Module):
 
     def readers(self, tasks: tuple[str, ...]) -> tuple[str, ...]:
         """The tasks whose heads are needed for these."""
-        asked = {"reconstruction" if task == "consistency" else task for task in tasks}
+        asked = {JUDGES.get(task, task) for task in tasks}
         heads = ["reconstruction", "classification", *(f"classification_{name}" for name in self.auxiliary_classifiers)]
         heads += [task for task, head in {"latent": self.predictor, "contrastive": self.projector}.items() if head]
         return tuple(task for task in heads if task in asked)

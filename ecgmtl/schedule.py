@@ -145,6 +145,7 @@ class Schedule:
         """Identifies the result of a stage: the same settings, data and code give the same key."""
         tree = self.config.model_dump(mode="json", exclude={"stages", "name"})
         tree["stages"] = [stage.model_dump(mode="json") for stage in self.config.stages[: place + 1]]
+        tree["teachers"] = [sha256(Path(path).read_bytes()) for stage in self.config.stages for path in stage.teachers]
         return sha256(json.dumps([tree, self.label_set, self.data_sha256, code_digest()], sort_keys=True).encode())
 
     def run_stage(self, model: MultiTaskModel, place: int, stage: Stage, global_step: int) -> int:

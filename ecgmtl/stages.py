@@ -46,6 +46,8 @@ class Stage(Settings):
     reconstruction: ReconstructionSettings = ReconstructionSettings()
     classification: ClassificationSettings = ClassificationSettings()
     contrastive: ContrastiveSettings = ContrastiveSettings()
+    teachers: tuple[str, ...] = ()
+    """Checkpoints whose mean probabilities distillation learns."""
     masking: MaskingSettings = MaskingSettings()
     """What is hidden; it matters only where `losses` has reconstruction or latent."""
     augment: AugmentSettings = AugmentSettings()
@@ -87,6 +89,12 @@ class Stage(Settings):
             )
         if "latent" in self.losses and not self.masking.hides:
             raise ValueError(f"stage '{self.name}' learns latent, but hides nothing; set masking.time or masking.leads")
+        distils = "distillation" in self.losses
+        if distils != bool(self.teachers) or (distils and not self.classifies):
+            raise ValueError(
+                f"stage '{self.name}': distillation learns what teachers say beside the labels; it needs teachers, and "
+                f"classification among the losses"
+            )
         if "contrastive" in self.losses and self.augment.mixup:
             raise ValueError(f"stage '{self.name}' learns contrastive, whose two views mixup would blend with others")
         return self

@@ -75,7 +75,7 @@ class StageTraining:
     advance: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
-        self.learner = Learner(self.model, self.stage, self.config, self.train.device)
+        self.learner = Learner(self.model, self.stage, self.config, self.train)
         place = [stage.name for stage in self.config.stages].index(self.stage.name)
         self.judges, train = self.keep_judges()
         self.batches = Batches(train, self.stage, (self.config.seed, place))

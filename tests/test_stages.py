@@ -27,7 +27,7 @@ def stage(**changes):
         ({"trains": ("encodr",)}, "Input should be 'encoder'"),
         (
             {"losses": ()},
-            "nothing is asked for; there is reconstruction, consistency, latent, contrastive, classification, and",
+            "nothing is asked for; there is reconstruction, consistency, latent, contrastive, distillation, cl",
         ),
         ({"losses": ("redraw",)}, "redraw is asked for"),
         ({"losses": ("reconstruction", "reconstruction")}, "named twice"),
@@ -46,6 +46,7 @@ def stage(**changes):
             {"losses": ("contrastive",), "trains": ("encoder",), "augment": AugmentSettings(mixup=0.3)},
             "whose two views mixup would blend",
         ),
+        ({**JOINT, "losses": ("classification", "distillation"), "trains": ("encoder",)}, "it needs teachers"),
         ({"losses": ("classification_",)}, "classification_ is asked for"),
         ({"trains": ("auxiliary_classifiers",)}, "has no classification_<label set>"),
         ({"flow": {"classification": 0.5}}, "flow names classification; the stage's losses are reconstruction"),

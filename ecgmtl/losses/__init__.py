@@ -10,6 +10,7 @@ from torch import Tensor
 from ecgmtl.losses.base import Seen
 from ecgmtl.losses.classification import ClassificationSettings, classification
 from ecgmtl.losses.contrastive import ContrastiveSettings, contrastive
+from ecgmtl.losses.distillation import distillation
 from ecgmtl.losses.latent import latent
 from ecgmtl.losses.reconstruction import ReconstructionSettings, consistency, reconstruction
 
@@ -19,7 +20,7 @@ MAIN = "classification"
 SECOND = "classification_"
 """A task with this before a label set's name learns that set by a classifier of its own."""
 
-TASKS = ("reconstruction", "consistency", "latent", "contrastive", MAIN)
+TASKS = ("reconstruction", "consistency", "latent", "contrastive", "distillation", MAIN)
 """All beside those of further label sets."""
 
 Likelihood = Literal["gaussian", "bernoulli"]
@@ -35,7 +36,7 @@ class Scoring(NamedTuple):
 
 def likelihood_of(task: str) -> Likelihood:
     """What a task's loss is the negative logarithm of, up to scale: uncertainty weighting depends on it."""
-    return "bernoulli" if task.startswith(MAIN) or task == "contrastive" else "gaussian"
+    return "bernoulli" if task.startswith(MAIN) or task in ("contrastive", "distillation") else "gaussian"
 
 
 def is_known(task: str) -> bool:
@@ -57,6 +58,8 @@ def loss_of(task: str, seen: Seen, scoring: Scoring) -> Float[Tensor, ""]:
             return latent(seen)
         case "contrastive":
             return contrastive(seen, scoring.contrastive)
+        case "distillation":
+            return distillation(seen)
         case _:
             return of_labels(task, seen, scoring.classification)
 

@@ -6,13 +6,16 @@ from collections import Counter
 from jaxtyping import Float
 from torch import Tensor, nn
 
+JUDGES = {"consistency": "reconstruction", "distillation": "classification"}
+"""Tasks without a head of their own, and whose output they judge."""
+
 TRUNKS = ("reconstruction", "classification")
 """Where there are two encoders, what each is for."""
 
 
 def trunk_of(task: str) -> str:
     """Which of two encoders a task reads: all classifiers read the same, all tasks without labels the other."""
-    return "classification" if task.startswith("classification") else "reconstruction"
+    return "classification" if JUDGES.get(task, task).startswith("classification") else "reconstruction"
 
 
 class Sharing(nn.Module, ABC):

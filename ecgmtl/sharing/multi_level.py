@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ecgmtl.encoders import Encoder, EncoderSettings
 from ecgmtl.settings import Settings
-from ecgmtl.sharing.base import Sharing
+from ecgmtl.sharing.base import JUDGES, Sharing
 
 READERS = ("reconstruction", "classification", "latent", "contrastive")
 """Tasks with a head of their own, beside those of further label sets."""
@@ -56,8 +56,8 @@ class MultiLevelSharing(Sharing):
         return {task: found[self.level(task) - 1] for task in tasks}
 
     def level(self, task: str) -> int:
-        """Consistency judges the reconstruction, and so depends on what that reads."""
-        task = "reconstruction" if task == "consistency" else task
+        """A task that judges another one's output depends on what that one reads."""
+        task = JUDGES.get(task, task)
         return self.by_task.get(task, len(self.trunk.widths))
 
     def n_features(self, task: str) -> int:

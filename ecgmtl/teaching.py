@@ -1,0 +1,70 @@
+"""What a batch is to be learnt towards beside its labels: what other networks see in it."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ecgmtl import checkpoint
+from ecgmtl.checkpoint import CheckpointError
+from ecgmtl.data import Split
+from ecgmtl.model import Batch, MultiTaskModel
+from ecgmtl.optimisation import WeightAverage
+from ecgmtl.precision import Precision, autocast
+from ecgmtl.stages import Stage
+
+
+class Teaching:
+    """The teachers of a stage: the running mean of the model itself for `latent`, trained models for `distillation`."""
+
+    def __init__(
+        self, model: MultiTaskModel, average: WeightAverage, stage: Stage, split: Split, precision: Precision
+    ) -> None:
+        self.model, self.device, self.precision = model, split.device, precision
+        self.mean_encoder = mean_encoder(model, average) if "latent" in stage.losses else None
+        self.teachers = [load_teacher(Path(path), split) for path in stage.teachers]
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch with its teachers' features and probabilities, where they are to be learnt."""
+        if self.mean_encoder is None and not self.teachers:
+            return batch
+        with autocast(self.precision, self.device):
+            if self.mean_encoder is not None:
+                features = self.model.features(batch.signals, "latent", self.mean_encoder)
+                batch = batch._replace(target=features.float())
+            if self.teachers:
+                batch = batch._replace(soft_labels=self.soft_labels(batch))
+        return batch
+
+    def soft_labels(self, batch: Batch) -> Tensor:
+        """The teachers' mean probabilities, of what the student sees too (Beyer et al., CVPR 2022)."""
+        signals = batch.signals if batch.seen is None else batch.seen
+        found = [torch.sigmoid(teacher.classify(signals)) for teacher in self.teachers]
+        return torch.stack(found).mean(dim=0)
+
+
+def mean_encoder(model: MultiTaskModel, average: WeightAverage) -> nn.Module:
+    """An encoder whose weights are, at any time, the running mean of the model's: the tensors are the same."""
+    prefix = "encoder."
+    mean = {name.removeprefix(prefix): value for name, value in average.mean.items() if name.startswith(prefix)}
+    encoder = deepcopy(model.encoder).eval().requires_grad_(False)
+    encoder.load_state_dict(mean, assign=True)
+    return encoder
+
+
+def load_teacher(path: Path, split: Split) -> MultiTaskModel:
+    """A trained model on the split's device.
+
+    Raises:
+        CheckpointError: it is no checkpoint, or of other labels or another sampling rate than the split.
+    """
+    stored = checkpoint.load(path)
+    if stored.label_names != split.label_names:
+        known, wanted = ", ".join(stored.label_names), ", ".join(split.label_names)
+        raise CheckpointError(f"{path}: it reads {known}, but its student is to read {wanted}; take another teacher.")
+    fs = stored.config.preprocess.fs
+    if fs != split.fs:
+        raise CheckpointError(f"{path}: it reads {fs} Hz, but its student reads {split.fs:g} Hz; take another teacher.")
+    return stored.model.to(split.device).requires_grad_(False)
