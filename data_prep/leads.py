@@ -20,25 +20,45 @@ IDENTITIES = {
     "aVF = II - I/2": np.array([0.5, -1, 0, 0, 0, 1], np.float32),
 }
 """Einthoven's and Goldberger's: these sums over I, II, III, aVR, aVL, aVF are zero."""
+_FROM_I_AND_II = {
+    "I": (1.0, 0.0),
+    "II": (0.0, 1.0),
+    "III": (-1.0, 1.0),
+    "aVR": (-0.5, -0.5),
+    "aVL": (1.0, -0.5),
+    "aVF": (-0.5, 1.0),
+}
+LIMB_LEADS = tuple(_FROM_I_AND_II)
+MARK = " reconstructed"
+"""What a lead's name ends in where a model drew it: a trace must say so itself, since viewers show no comments."""
 
 
 @lru_cache(maxsize=1024)
 def standard_lead(name: str) -> str | None:
-    """The standard lead that a file means by `name`, as `avr`, `Lead aVR` and `MDC_ECG_LEAD_AVR` mean aVR; or None."""
-    text = name.strip()
+    """The standard lead that a file means by `name`, as `avr`, `Lead aVR` and `MDC_ECG_LEAD_AVR` mean aVR; or None.
+
+    A lead that a model drew counts too; `is_reconstructed` tells it from a measured one.
+    """
+    text = name.strip().removesuffix(MARK)
     prefix = _PREFIX.match(text)
     return _STANDARD.get(text[prefix.end() if prefix else 0 :].lower())
 
 
+def is_reconstructed(name: str) -> bool:
+    """Whether a file says of its lead that a model drew it."""
+    return name.strip().endswith(MARK)
+
+
 def derive_limb_leads(leads: dict[str, Float32[np.ndarray, " time"]]) -> tuple[str, ...]:
-    """Add to `leads` those of the six limb leads that follow exactly from two of I, II and III; gives their names."""
-    if not {"I", "II"} <= leads.keys() and len(leads.keys() & {"I", "II", "III"}) < 2:
+    """Add to `leads` those of the six limb leads that follow exactly from any two of them; gives their names."""
+    known = [name for name in LIMB_LEADS if name in leads]
+    if len(known) < 2:
         return ()
-    missing = tuple(name for name in STANDARD_LEADS[:6] if name not in leads)
-    if "I" in missing:
-        leads["I"] = leads["II"] - leads["III"]
-    if "II" in missing:
-        leads["II"] = leads["I"] + leads["III"]
+    missing = tuple(name for name in LIMB_LEADS if name not in leads)
+    from_both = np.linalg.inv([_FROM_I_AND_II[name] for name in known[:2]]).astype(np.float32)
+    for name, (a, b) in zip(("I", "II"), from_both, strict=True):
+        if name in missing:
+            leads[name] = a * leads[known[0]] + b * leads[known[1]]
     first, second = leads["I"], leads["II"]
     formulas = {
         "III": second - first,

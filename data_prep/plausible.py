@@ -38,13 +38,16 @@ def refuse_gaps(name: str, leads: Sequence[str], signal: Float32[np.ndarray, "le
 
 
 def check_prepared(
-    name: str, signal: Float32[np.ndarray, "12 time"], warnings: list[str]
-) -> Float32[np.ndarray, "12 time"]:
+    name: str,
+    signal: Float32[np.ndarray, "lead time"],
+    warnings: list[str],
+    leads: Sequence[str] = STANDARD_LEADS,
+) -> Float32[np.ndarray, "lead time"]:
     """The signal, within what can be stored; RecordError if its unit must be wrong, `warnings` grow by what is odd."""
     spans = signal.max(axis=1) - signal.min(axis=1)
     widest = int(spans.argmax())
-    lead, span = STANDARD_LEADS[widest], float(spans[widest])
-    if span > WIDEST or np.partition(spans, 5)[5] > WIDE:
+    lead, span = leads[widest], float(spans[widest])
+    if span > WIDEST or np.sort(spans)[(len(spans) - 1) // 2] > WIDE:
         raise RecordError(
             f"{name}: lead {lead} spans {span:.4g} mV; the header's gain is probably for microvolts. "
             "Pass --unit uV if so."
@@ -58,13 +61,14 @@ def check_prepared(
     if span > WIDE:
         warnings.append(f"lead {lead} spans {span:.3g} mV; an electrode was probably off.")
     if spans.min() < FLAT:
-        flat = [name for name, width in zip(STANDARD_LEADS, spans, strict=True) if width < FLAT]
+        flat = [name for name, width in zip(leads, spans, strict=True) if width < FLAT]
         warnings.append(f"lead {', '.join(flat)} flat.")
-    _check_identities(signal, warnings)
+    if tuple(leads[:6]) == STANDARD_LEADS[:6]:
+        _check_identities(signal, warnings)
     return _clip(signal, warnings)
 
 
-def _check_identities(signal: Float32[np.ndarray, "12 time"], warnings: list[str]) -> None:
+def _check_identities(signal: Float32[np.ndarray, "lead time"], warnings: list[str]) -> None:
     residuals = _IDENTITIES @ signal[:6]
     rms = residuals.std(axis=1)
     if rms.max() > MISMATCH:
@@ -74,7 +78,7 @@ def _check_identities(signal: Float32[np.ndarray, "12 time"], warnings: list[str
         )
 
 
-def _clip(signal: Float32[np.ndarray, "12 time"], warnings: list[str]) -> Float32[np.ndarray, "12 time"]:
+def _clip(signal: Float32[np.ndarray, "lead time"], warnings: list[str]) -> Float32[np.ndarray, "lead time"]:
     largest = float(max(signal.max(), -signal.min()))
     if largest <= LARGEST:
         return signal

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
-from data_prep.leads import BASIS_LEADS, STANDARD_LEADS, derive_limb_leads, standard_lead
+from data_prep.leads import BASIS_LEADS, STANDARD_LEADS, derive_limb_leads, is_reconstructed, standard_lead
 from data_prep.plausible import check_prepared, refuse_gaps
 from data_prep.record import Record, RecordError
 
@@ -71,40 +71,49 @@ class Preprocess:
         signal = self._cut(record, warnings)
         signal = np.ascontiguousarray(_pick_leads(record, signal, warnings))  # sums depend on the order in memory
         refuse_gaps(record.name, STANDARD_LEADS, signal)
-        signal = _resample(signal, record.fs, self.fs)[:, : self.n_samples]
-        if self.baseline == "mean":
-            signal = signal - signal.mean(axis=1, keepdims=True)
-        if self.band is not None:
-            filters = butter(2, self.band, "bandpass", fs=self.fs, output="sos")
-            signal = sosfiltfilt(filters, signal, axis=1).astype(np.float32)
-        signal = check_prepared(record.name, signal, warnings)
+        signal = resample(signal, record.fs, self.fs)[:, : self.n_samples]
+        signal = check_prepared(record.name, self.level(signal), warnings)
         if short := self.n_samples - signal.shape[1]:
             nearly = record.signal.shape[0] >= self._needed(record.fs) - 1  # a fraction of an interval
             signal = np.pad(signal, ((0, 0), (0, short)), "edge" if nearly else "constant")
         return Prepared(np.ascontiguousarray(signal), tuple(warnings))
+
+    def level(self, signal: Float32[np.ndarray, "*rest time"]) -> Float32[np.ndarray, "*rest time"]:
+        """The signal at this rate with its baseline and band as the settings say."""
+        if self.baseline == "mean":
+            signal = signal - signal.mean(axis=-1, keepdims=True)
+        if self.band is not None:
+            filters = butter(2, self.band, "bandpass", fs=self.fs, output="sos")
+            signal = sosfiltfilt(filters, signal, axis=-1).astype(np.float32)
+        return signal
 
     def _needed(self, fs: float) -> int:
         """Samples at `fs` that `seconds` take."""
         return math.ceil(self.seconds * fs - 1e-6)
 
     def _cut(self, record: Record, warnings: list[str]) -> Float32[np.ndarray, "lead time"]:
-        if not RATES[0] <= record.fs <= RATES[1]:
-            raise RecordError(
-                f"{record.name}: a sampling rate of {record.fs:g} Hz is no ECG's; "
-                f"{RATES[0]:g} to {RATES[1]:g} Hz are read."
-            )
+        refuse_rate_and_length(record, min(SHORTEST, self.seconds))
         n_samples = record.signal.shape[0]
         needed, seconds = self._needed(record.fs), n_samples / record.fs
-        if seconds < min(SHORTEST, self.seconds):
-            raise RecordError(
-                f"{record.name} lasts {seconds:.3g} s ({n_samples} samples at {record.fs:g} Hz); "
-                f"at least {min(SHORTEST, self.seconds):g} s are needed."
-            )
         if n_samples > needed:
             warnings.append(f"lasts {seconds:.5g} s; only the first {self.seconds:g} s are used.")
         if n_samples < needed - 1:
             warnings.append(f"lasts {seconds:.5g} s; filled up with zeros to {self.seconds:g} s.")
         return record.signal[:needed].T
+
+
+def refuse_rate_and_length(record: Record, shortest: float = SHORTEST) -> None:
+    """Raise RecordError if a record's sampling rate is no ECG's or if it lasts less than `shortest` seconds."""
+    if not RATES[0] <= record.fs <= RATES[1]:
+        raise RecordError(
+            f"{record.name}: a sampling rate of {record.fs:g} Hz is no ECG's; {RATES[0]:g} to {RATES[1]:g} Hz are read."
+        )
+    n_samples = record.signal.shape[0]
+    if n_samples / record.fs < shortest:
+        raise RecordError(
+            f"{record.name} lasts {n_samples / record.fs:.3g} s ({n_samples} samples at {record.fs:g} Hz); "
+            f"at least {shortest:g} s are needed."
+        )
 
 
 def _is_real(value: object) -> bool:
@@ -121,7 +130,7 @@ def _checked_band(band: object, fs: int) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=256)
-def _columns(leads: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+def find_leads(leads: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
     """Where each standard lead is found among a file's leads."""
     columns: dict[str, tuple[int, ...]] = {}
     for index, name in enumerate(leads):
@@ -133,11 +142,11 @@ def _columns(leads: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
 def _pick_leads(
     record: Record, signal: Float32[np.ndarray, "lead time"], warnings: list[str]
 ) -> Float32[np.ndarray, "12 time"]:
-    columns = _columns(record.leads)
-    twice = [name for name, found in columns.items() if len(found) > 1]
-    if twice:
-        names = ", ".join(record.leads[index] for index in columns[twice[0]])
-        raise RecordError(f"{record.name}: lead {twice[0]} occurs more than once ({names}); keep one of them.")
+    columns = find_leads(record.leads)
+    refuse_twice(record, columns)
+    drawn = [name for name, found in columns.items() if is_reconstructed(record.leads[found[0]])]
+    if drawn:
+        warnings.append(f"lead {', '.join(drawn)} reconstructed by a model, not measured.")
     order = [columns[name][0] for name in STANDARD_LEADS if name in columns]
     if len(order) == len(STANDARD_LEADS):
         return signal[:12] if order == list(range(12)) else signal[order]
@@ -150,7 +159,16 @@ def _pick_leads(
     return np.stack([rows[name] for name in STANDARD_LEADS])
 
 
-def _resample(signal: Float32[np.ndarray, "lead time"], old: float, new: int) -> Float32[np.ndarray, "lead resampled"]:
+def refuse_twice(record: Record, columns: dict[str, tuple[int, ...]]) -> None:
+    """Raise RecordError if a lead is found in more than one column."""
+    twice = [name for name, found in columns.items() if len(found) > 1]
+    if twice:
+        names = ", ".join(record.leads[index] for index in columns[twice[0]])
+        raise RecordError(f"{record.name}: lead {twice[0]} occurs more than once ({names}); keep one of them.")
+
+
+def resample(signal: Float32[np.ndarray, "lead time"], old: float, new: float) -> Float32[np.ndarray, "lead resampled"]:
+    """The signal at another sampling rate, in hertz."""
     if old == new:
         return signal
     ratio = (Fraction(new) / Fraction(old)).limit_denominator(10_000)

@@ -41,14 +41,19 @@ def draw_places(
     return (start + torch.arange(length, device=generator.device)) % n_samples
 
 
-def augment(batch: Batch, fs: float, settings: AugmentSettings, generator: torch.Generator) -> Batch:
-    """Change amplitude, add noise, drop leads, blend pairs; `signals` stay the clean target of the reconstruction."""
+def augment(
+    batch: Batch, fs: float, settings: AugmentSettings, pairing: torch.Generator, generator: torch.Generator
+) -> Batch:
+    """Change amplitude, add noise, drop leads, blend pairs; `signals` stay the clean target of the reconstruction.
+
+    Pairs are drawn from a generator of their own, so that they are the same whatever else is done.
+    """
     size, device = batch.signals.shape[0], batch.signals.device
     if settings.amplitude:
         spread = torch.randn(size, 1, 1, generator=generator, device=device)
         batch = batch._replace(signals=batch.signals * torch.exp(settings.amplitude * spread))
     if settings.mixup:
-        batch = blend(batch, settings.mixup, generator)
+        batch = blend(batch, settings.mixup, pairing)
     seen = batch.signals
     if settings.noise:
         seen = seen + settings.noise * torch.randn(seen.shape, generator=generator, device=device)

@@ -1,7 +1,8 @@
-"""The batches of an epoch: order, crops, augmentation and masks, all drawn on the device from one generator."""
+"""The batches of an epoch: order, crops, augmentation and masks, all drawn on the device."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,16 @@ from ecgmtl.data import Split
 from ecgmtl.masking import draw_hidden
 from ecgmtl.model import Batch
 from ecgmtl.stages import Stage
+
+
+class Dice(NamedTuple):
+    """A generator for each thing that is drawn: stages that differ in one of them still meet in the others."""
+
+    order: torch.Generator
+    """Of records, and of the places where they are cut."""
+    pairs: torch.Generator
+    disturbances: torch.Generator
+    masks: torch.Generator
 
 
 @dataclass(frozen=True)
@@ -35,17 +46,17 @@ class Batches:
         """Seen in an epoch."""
         return self.n_batches * min(self.stage.batch_size, len(self.split))
 
-    def seed_epoch(self, epoch: int) -> torch.Generator:
-        """One generator for order, augmentation and masking; dropout draws from torch's own."""
-        seed = int(np.random.SeedSequence([*self.seed, epoch]).generate_state(1)[0])
-        torch.manual_seed(seed)
-        return torch.Generator(self.split.device).manual_seed(seed)
+    def seed_epoch(self, epoch: int) -> Dice:
+        """Dropout draws from torch's own generator."""
+        first, *seeds = (int(seed) for seed in np.random.SeedSequence([*self.seed, epoch]).generate_state(5))
+        torch.manual_seed(first)
+        return Dice._make(torch.Generator(self.split.device).manual_seed(seed) for seed in seeds)
 
     def draw(self, epoch: int) -> Iterator[Batch]:
-        generator = self.seed_epoch(epoch)
-        for place, index in enumerate(self.order(generator)):
+        dice = self.seed_epoch(epoch)
+        for place, index in enumerate(self.order(dice.order)):
             progress = (epoch + place / self.n_batches) / self.stage.epochs
-            yield self.batch(index, progress, generator)
+            yield self.batch(index, progress, dice)
 
     def order(self, generator: torch.Generator) -> list[Int64[Tensor, " batch"]]:
         """Which records each batch has: a stage that learns labels sees the labelled ones alone, over and over."""
@@ -57,14 +68,14 @@ class Batches:
         order = [usable[torch.randperm(len(usable), generator=generator, device=device)] for _ in range(rounds)]
         return list(torch.cat(order)[: self.n_records].split(self.stage.batch_size))
 
-    def batch(self, index: Int64[Tensor, " batch"], progress: float, generator: torch.Generator) -> Batch:
+    def batch(self, index: Int64[Tensor, " batch"], progress: float, dice: Dice) -> Batch:
         stage, split = self.stage, self.split
         if "contrastive" in stage.losses:
             index = index.repeat_interleave(2)  # two views of each record, one after the other
-        places = draw_places(len(index), split.n_samples, split.fs, stage.augment, generator)
-        batch = augment(split.batch(index, places), split.fs, stage.augment, generator)
+        places = draw_places(len(index), split.n_samples, split.fs, stage.augment, dice.order)
+        batch = augment(split.batch(index, places), split.fs, stage.augment, dice.pairs, dice.disturbances)
         if not stage.hides:
             return batch
         masking = stage.masking.at(progress)
-        hidden = draw_hidden((len(index), places.shape[1]), split.fs, masking, generator)
+        hidden = draw_hidden((len(index), places.shape[1]), split.fs, masking, dice.masks)
         return batch._replace(hidden=hidden, scored=masking.scores(hidden))

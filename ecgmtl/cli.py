@@ -7,18 +7,15 @@ from typing import Annotated
 import typer
 
 from ecgmtl import __version__
-from ecgmtl.terminal import progress_bar, spoken_errors
+from ecgmtl.data_cli import ConfigPath, data_app
+from ecgmtl.terminal import spoken_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, help="Multi-task learning on 12-lead ECGs.")
-data_app = typer.Typer(no_args_is_help=True, help="From ECG files to a prepared folder.")
 app.add_typer(data_app, name="data")
 
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change one setting: stages.0.epochs=3. Repeatable."),
-]
-ConfigPath = Annotated[
-    Path | None, typer.Option("--config", help="A whole run as YAML; the built-in quick run when absent.")
 ]
 StorePath = Annotated[Path, typer.Option("--data", help="A folder that `ecgmtl data prepare` wrote.")]
 Model = Annotated[
@@ -41,69 +38,6 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
     if show:
         typer.echo(f"ecgmtl {__version__}")
         raise typer.Exit
-
-
-@data_app.command()
-def synth(
-    out: Path,
-    records: Annotated[int, typer.Option(min=10, help="How many ECGs.")] = 1000,
-    seed: int = 0,
-    fs: Annotated[int, typer.Option(help="100 or 500 Hz.")] = 100,
-) -> None:
-    """Write a PTB-XL-shaped folder of artificial ECGs with known labels."""
-    with spoken_errors(), progress_bar("synthesising") as bar:
-        from data_prep.synthetic import write_ptbxl
-
-        write_ptbxl(out, records, seed, fs=fs, progress=bar)
-    typer.echo(f"{records} artificial ECGs in {out}; next: ecgmtl data prepare {out} {out}-prepared")
-
-
-@data_app.command()
-def prepare(
-    source: Annotated[Path, typer.Argument(help="PTB-XL's folder, or any folder of WFDB records with a labels.csv.")],
-    out: Annotated[Path, typer.Argument(help="The prepared folder.")],
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            help="Label set to train on by default: all, diagnostic, subdiagnostic, superdiagnostic, form, rhythm."
-        ),
-    ] = None,
-    fs: Annotated[int, typer.Option(help="Sampling rate of the prepared signals, in hertz.")] = 100,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
-    config: ConfigPath = None,
-) -> None:
-    """Read, check and preprocess every record once, into one array that training maps into memory."""
-    with spoken_errors(lambda: "stopped; the same command goes on where it was."), progress_bar("preparing") as bar:
-        from dataclasses import replace
-
-        from data_prep.prepare import prepare as prepare_store
-        from data_prep.preprocess import Preprocess
-
-        preprocess = replace(Preprocess(), fs=fs)
-        if config is not None:
-            from ecgmtl.config import load_config
-
-            preprocess = load_config(config).preprocess
-        report = prepare_store(source, out, preprocess, labels, workers or os.cpu_count() or 1, bar)
-    for note in report.notes:
-        typer.echo(note)
-    for name, reason in report.failures:
-        typer.echo(f"{name}: {reason}", err=True)
-    typer.echo(
-        f"{report.n_records} records in {out}" + (f", {len(report.failures)} left out" if report.failures else "")
-    )
-    raise typer.Exit(3 if report.failures else 0)
-
-
-@data_app.command()
-def check(source: Path, workers: Annotated[int, typer.Option(min=0)] = 0) -> None:
-    """Say what is wrong with a folder of records, before anything is trained on it."""
-    with spoken_errors(), progress_bar("checking") as bar:
-        from data_prep.check import check as check_folder
-
-        report = check_folder(source, workers or os.cpu_count() or 1, bar)
-    typer.echo(report.render())
-    raise typer.Exit(3 if report.findings else 0)
 
 
 @app.command()
@@ -133,16 +67,27 @@ def train(
 
 @app.command()
 def compare(
-    arms: Annotated[Path, typer.Argument(help="Folder with a YAML file an arm, as configs/compare.")],
+    arms: Annotated[
+        Path,
+        typer.Argument(help="Folder with a YAML file an arm, as configs/compare; others are compared to `single`."),
+    ],
     data: StorePath,
     out: Annotated[Path, typer.Option(help="Folder of results and report; one that exists is gone on with.")],
     seeds: Annotated[int, typer.Option(min=1, help="Seeds an arm; an arm's file may ask for fewer.")] = 5,
     tune: Annotated[int, typer.Option(min=0, help="Settings to try for each arm before its seeds are run.")] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each with its share of the processor.")] = 1,
     only: Annotated[
         list[str] | None, typer.Option(help="Run this arm alone; repeatable. The report has all that was ever run.")
     ] = None,
-    overrides: Overrides = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one setting of the base that arms start from: label_share=0.1. What an arm's file sets stays. "
+            "Repeatable.",
+        ),
+    ] = None,
     track: Annotated[bool, typer.Option(help="Log the runs to MLflow.")] = True,
 ) -> None:
     """Train ways of learning side by side from the same seeds, and report which is better by how much."""
@@ -166,12 +111,24 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     protocol: Annotated[str, typer.Option(help="whole, helme or fm-bench.")] = "whole",
     out: Annotated[Path | None, typer.Option(help="Folder of the report; beside the model when absent.")] = None,
+    leads: Annotated[
+        str | None, typer.Option("--from", metavar="LEADS", help="Measure, too, how the others are drawn from I,II,V2.")
+    ] = None,
+    stress: Annotated[
+        bool, typer.Option("--stress", help="Measure, too, what filters, noise, swapped or lost leads cost.")
+    ] = False,
 ) -> None:
     """Measure a checkpoint on a split: figures with intervals, tables, plots."""
     with spoken_errors():
+        from data_prep.lead_set import LeadSet
         from ecgmtl.commands import evaluate_to
+        from ecgmtl.evaluate import Further
 
-        text, folder = evaluate_to(model, data, split, protocol, out)
+        try:
+            further = Further(LeadSet.parse(leads) if leads is not None else None, stress)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        text, folder = evaluate_to(model, data, split, protocol, out, further)
     typer.echo(text)
     typer.echo(f"report: {folder}")
 
@@ -198,6 +155,28 @@ def predict(
             raise typer.BadParameter(str(error)) from None
         counts = predict_to(model, paths, out, options, batch)
     raise typer.Exit(0 if not counts.failed else 3 if counts.ok else 1)
+
+
+@app.command()
+def reconstruct(
+    model: Annotated[Path, typer.Argument(help="A checkpoint; exported models have no decoder.")],
+    file: Annotated[str, typer.Argument(help="One record: WFDB, .npz or .csv. It may lack the other leads.")],
+    leads: Annotated[str, typer.Option("--from", metavar="LEADS", help="The leads to start from, as I,II,V2.")],
+    out: Annotated[Path, typer.Option(help="The WFDB record to write.")],
+    fs: Fs = None,
+    unit: Unit = None,
+) -> None:
+    """Fill in the leads that a record lacks, drawn by the model and marked as such; other leads of it are not used."""
+    with spoken_errors():
+        from data_prep.lead_set import LeadSet
+        from data_prep.readers import ReadOptions
+        from ecgmtl.commands import reconstruct_to
+
+        try:
+            options, given = ReadOptions(fs=fs, unit=unit), LeadSet.parse(leads)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        reconstruct_to(model, file, given, out, options)
 
 
 @app.command()

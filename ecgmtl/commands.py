@@ -10,16 +10,19 @@ import numpy as np
 import typer
 from jaxtyping import Float32
 
+from data_prep.lead_set import LeadSet
 from data_prep.preprocess import Preprocess
-from data_prep.readers import READERS, ReadOptions
+from data_prep.readers import READERS, ReadOptions, find_records, read_record
 from data_prep.record import Record
 from data_prep.store import open_store
 from data_prep.synthetic import LEADS
 from data_prep.waveform import synthesise
-from ecgmtl.evaluate import evaluate_file
+from ecgmtl import checkpoint
+from ecgmtl.evaluate import Further, evaluate_file
 from ecgmtl.inference import Failure, Prediction, predict
 from ecgmtl.predictions_file import Write, open_predictions, row_of
 from ecgmtl.predictor import Predictor, PredictorError, load_predictor
+from ecgmtl.reconstruct import ReconstructError, header_at, reconstruct, write_reconstruction
 from ecgmtl.report import as_text
 from ecgmtl.run_report import N_COMPARED, log_evaluation
 from ecgmtl.terminal import progress_bar
@@ -34,10 +37,12 @@ class Counts(NamedTuple):
     failed: int
 
 
-def evaluate_to(model: Path, data: Path, split: str, protocol: str, out: Path | None) -> tuple[str, Path]:
+def evaluate_to(
+    model: Path, data: Path, split: str, protocol: str, out: Path | None, further: Further
+) -> tuple[str, Path]:
     """Measure a checkpoint, and add the report to its run where MLflow knows it; give the report's text and folder."""
     with progress_bar("evaluating") as bar:
-        evaluation, folder = evaluate_file(model, data, split, protocol, out, bar)
+        evaluation, folder = evaluate_file(model, data, split, protocol, out, bar, further)
     run_id = evaluation.provenance.get("mlflow_run")
     if run_id:
         tracker = open_tracker(EXPERIMENT)
@@ -70,6 +75,26 @@ def predict_to(model: str, paths: list[str], out: Path | None, options: ReadOpti
         raise PredictorError(f"{', '.join(paths)}: no ECG file is there; files of {', '.join(READERS)} are read.")
     typer.echo(f"{ok} records predicted, {failed} failed" + (f"; {out}" if out else ""), err=True)
     return Counts(ok, failed)
+
+
+def reconstruct_to(model: Path, file: str, leads: LeadSet, out: Path, options: ReadOptions) -> None:
+    """Write a record with all 12 leads, from some of a file's; say which leads are what.
+
+    Raises:
+        ReconstructError: the model has no decoder, `file` is not one record, or `out` cannot be written.
+        RecordError, CheckpointError: the file or the model cannot be read.
+    """
+    if model.suffix in (".onnx", ".pt2") or model.is_dir() or ":/" in str(model):
+        raise ReconstructError(f"{model}: only a checkpoint (.safetensors) has the decoder that draws leads.")
+    header, paths = header_at(out), list(islice(find_records([file]), 2))
+    if len(paths) != 1:
+        raise ReconstructError(f"{file}: should be one record; {'more than one' if paths else 'none'} is there.")
+    found = reconstruct(checkpoint.load(model), read_record(paths[0], options), leads)
+    write_reconstruction(found, header, model)
+    for warning in found.warnings:
+        typer.echo(f"{paths[0]}: {warning}", err=True)
+    derived = f"; {', '.join(leads.derived)} derived" if leads.derived else ""
+    typer.echo(f"{header}: {leads} measured{derived}; {', '.join(leads.reconstructed)} reconstructed")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -9,10 +10,12 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
+from data_prep.lead_set import LeadSet
 from ecgmtl import checkpoint as checkpoints
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.classification_report import Answers, report_classification
 from ecgmtl.data import Split, SplitName, load_split, open_for
+from ecgmtl.given_leads_report import report_given_leads, st_samples
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.model import MultiTaskModel
 from ecgmtl.precision import pick_device
@@ -20,6 +23,7 @@ from ecgmtl.protocols import Protocol, find_protocol
 from ecgmtl.reconstruction_report import report_reconstruction
 from ecgmtl.report import Evaluation, write_evaluation
 from ecgmtl.stages import Stage
+from ecgmtl.stress_report import N_PASSES, Ranker, report_stress
 
 MASK_SEED = 9
 """The same samples of a record are hidden in every evaluation, so that models are compared on the same ones."""
@@ -30,6 +34,16 @@ Progress = Callable[[int, int], None]
 
 class EvaluationError(ValueError):
     """A model and data that do not go together, or a report that cannot be written."""
+
+
+@dataclass(frozen=True)
+class Further:
+    """What is measured beyond the figures of every evaluation; it takes longer than they do."""
+
+    leads: LeadSet | None = None
+    """How well the others are drawn from these."""
+    stress: bool = False
+    """What is lost under each perturbation."""
 
 
 def evaluate(
@@ -72,8 +86,51 @@ def evaluate(
     )
 
 
+def evaluate_further(
+    evaluation: Evaluation,
+    checkpoint: Checkpoint,
+    split: Split,
+    further: Further,
+    *,
+    n_bootstrap: int = 1000,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """The same evaluation with what was asked for beyond it.
+
+    Raises:
+        EvaluationError: the model never learnt the task that is asked about.
+    """
+    kept = choose_records(checkpoint, split, evaluation.protocol)
+    model = deepcopy(checkpoint.model).eval().to(kept.device)
+    stages = stages_done(checkpoint)
+    if further.leads is not None:
+        maskings = tuple(stage.masking for stage in stages if stage.reconstructs)
+        if not maskings:
+            raise EvaluationError(
+                "the model never learnt to reconstruct; there is nothing to measure from given leads."
+            )
+        advance = counter(progress, 3 * len(kept))
+        st = st_samples(kept, advance)
+        found = report_given_leads(model, kept, further.leads, maskings, st, MASK_SEED, advance)
+        evaluation = replace(evaluation, given_leads=found)
+    if further.stress:
+        if not any(stage.classifies for stage in stages):
+            raise EvaluationError("the model never learnt to classify; it has no AUROC to lose under stress.")
+        advance = counter(progress, N_PASSES * (len(kept) + n_bootstrap))
+        preprocess = checkpoint.config.preprocess
+        rank = Ranker(model, kept, evaluation.protocol, preprocess, n_bootstrap, 0, advance)
+        evaluation = replace(evaluation, stress=report_stress(rank))
+    return evaluation
+
+
 def evaluate_file(
-    path: Path, data: Path, split: str, protocol: str, out: Path | None = None, progress: Progress | None = None
+    path: Path,
+    data: Path,
+    split: str,
+    protocol: str,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    further: Further = Further(),  # noqa: B008, it is frozen
 ) -> tuple[Evaluation, Path]:
     """Measure a model's file on a prepared folder, write the report, and give what was found and the report's folder.
 
@@ -85,6 +142,7 @@ def evaluate_file(
     store = open_for(model.config, data)
     records = load_split(store, cast("SplitName", split), model.label_set, device=pick_device())
     evaluation = evaluate(model, records, chosen, progress=progress)
+    evaluation = evaluate_further(evaluation, model, records, further, progress=progress)
     folder = out or path.parent / f"{split}-{protocol}"
     try:
         write_evaluation(evaluation, folder, f"{path} on the {split} split of {data}")

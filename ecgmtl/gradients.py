@@ -40,7 +40,7 @@ def combined_backward(
     found = each_gradient(losses, [*shared, *others])
     rows = average_over_ranks(as_rows([gradients[: len(shared)] for gradients in found], shared, losses[0].device))
     with torch.autocast(rows.device.type, enabled=False):
-        combined = rule.combine(factors[:, None] * rows, main, step)
+        combined = rule.combine(rows.mul_(factors[:, None]), main, step)
     columns = list(zip(*found, strict=True))  # a parameter each
     pieces = combined.split([parameter.numel() for parameter in shared])
     is_used = [any(gradient is not None for gradient in column) for column in columns]

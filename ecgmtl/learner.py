@@ -33,7 +33,7 @@ class Learner:
         self.rule = stage.gradients.build(stage.losses, config.seed).to(device)
         self.main = stage.losses.index(stage.judged_by)
         self.diagnostics = GradientDiagnostics(stage.losses, stage.judged_by, stage.diagnostics).to(device)
-        layers = layer_rates(model, stage.optimiser.layer_decay)
+        layers = layer_rates(model, stage.optimiser)
         self.optimiser = build_optimiser(layers, self.weighting, stage.optimiser)
         self.average = WeightAverage(model, stage.optimiser.ema)
         self.taught = Teaching(model, self.average, stage, train, config.precision)

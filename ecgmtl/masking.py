@@ -1,5 +1,7 @@
 """Which samples are hidden from the encoder; the reconstruction is scored on them."""
 
+from math import comb
+
 import torch
 from jaxtyping import Bool, Float
 from pydantic import Field, PositiveFloat
@@ -40,6 +42,16 @@ class MaskingSettings(Settings):
     def scores(self, hidden: Bool[Tensor, "batch basis time"]) -> Float[Tensor, "batch basis time"]:
         """How much each sample counts in the reconstruction loss."""
         return hidden.float().clamp(min=self.visible)
+
+
+def rarity(settings: MaskingSettings, n_leads: int) -> float:
+    r"""Share of the records in which at least `n_leads` of the 8 independent leads are hidden throughout.
+
+    :math:`s \sum_{k \ge n} \binom{8}{k} p^k (1-p)^{8-k}` with share s and probability p; one lead is always seen.
+    """
+    p = settings.leads
+    found = sum(comb(N_BASIS, k) * p**k * (1 - p) ** (N_BASIS - k) for k in range(n_leads, N_BASIS + 1))
+    return settings.share * found if n_leads < N_BASIS else 0.0
 
 
 def draw_hidden(

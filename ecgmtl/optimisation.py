@@ -8,6 +8,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
+from ecgmtl.encoders import Encoder
 from ecgmtl.model import MultiTaskModel
 from ecgmtl.settings import Settings
 from ecgmtl.weighting import Weighting
@@ -24,6 +25,8 @@ class OptimiserSettings(Settings):
     """Of matrices alone: biases, norms and what a weighting learns are not decayed."""
     layer_decay: float = Field(1.0, gt=0, le=1)
     """Each layer of the encoder learns at this multiple of the rate of the layer above it; heads at the full rate."""
+    dynamics_lr: PositiveFloat = 1e-3
+    """Highest learning rate of what sets an encoder's time scales (s4d), which higher ones throw off."""
     algorithm: Literal["adamw", "sgd"] = "adamw"
     """sgd has a momentum of 0.9; a constant factor on the loss changes its steps, which it hardly does for adamw."""
     clip: PositiveFloat | None = 1.0
@@ -63,8 +66,18 @@ def build_optimiser(
     return torch.optim.AdamW(given, lr=settings.lr, weight_decay=0.0, fused=True)
 
 
-def layer_rates(model: MultiTaskModel, decay: float) -> Iterator[tuple[float, list[nn.Parameter]]]:
+def layer_rates(model: MultiTaskModel, settings: OptimiserSettings) -> Iterator[tuple[float, list[nn.Parameter]]]:
     """All parameters, each once, with the multiple of the learning rate that is theirs."""
+    encoders = (module for module in model.modules() if isinstance(module, Encoder))
+    slow = {id(parameter) for encoder in encoders for parameter in encoder.dynamics()}
+    slower = min(1.0, settings.dynamics_lr / settings.lr)
+    for part, layer in layers_below(model, settings.layer_decay):
+        yield part, [parameter for parameter in layer if id(parameter) not in slow]
+        yield part * slower, [parameter for parameter in layer if id(parameter) in slow]
+
+
+def layers_below(model: MultiTaskModel, decay: float) -> Iterator[tuple[float, list[nn.Parameter]]]:
+    """The encoder's layers from the highest down, each at a smaller part of the rate; then all else, at the whole."""
     layers = model.encoder.layers() if decay < 1 else []
     for height, layer in enumerate(reversed(layers), 1):
         yield decay**height, layer

@@ -106,3 +106,24 @@ def reliability_panels(
     figure.supxlabel("mean probability", fontsize=10)
     figure.supylabel("observed share", fontsize=10)
     return figure
+
+
+def loss_bars(
+    names: Sequence[str], losses: Float[np.ndarray, " row"], spans: Float[np.ndarray, "row 2"], title: str
+) -> Figure:
+    """A bar a row, the first on top, with its interval where it has one."""
+    figure = new_figure(11, 0.34 * len(names) + 1.2)
+    axes = figure.subplots()
+    places = np.arange(len(names))[::-1]
+    axes.barh(places, losses, color=[COLOURS[1] if loss > 0 else COLOURS[2] for loss in losses], height=0.62)
+    known = np.isfinite(spans).all(axis=1)
+    axes.hlines(places[known], spans[known, 0], spans[known, 1], color="black", linewidth=1)
+    for place, loss, (_, high) in zip(places, losses, spans, strict=True):
+        end = max(loss, 0.0, high if np.isfinite(high) else 0.0)
+        axes.annotate(f"{loss:+.4f}", (end, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(places, names, fontsize=8)
+    axes.set(xlabel="loss of macro AUROC, 95 % interval over patients", title=title)
+    axes.margins(x=0.12)
+    axes.grid(axis="x", alpha=0.3)
+    return figure

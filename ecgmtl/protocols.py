@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from ecgmtl.model import MultiTaskModel
@@ -40,12 +40,21 @@ class Protocol:
         return signals.unfold(-1, length, round(self.stride_seconds * fs)).transpose(1, 2)
 
     def logits(
-        self, model: MultiTaskModel, signals: Float[Tensor, "batch lead time"], fs: float
+        self,
+        model: MultiTaskModel,
+        signals: Float[Tensor, "batch lead time"],
+        fs: float,
+        hidden: Bool[Tensor, " basis"] | None = None,
     ) -> Float64[Tensor, "batch label"]:
-        """The logit of each record's aggregated probability; signals in mV."""
+        """The logit of each record's aggregated probability; signals in mV, `hidden` the leads that are missing."""
         windows = self.windows(signals, fs)
         batch, n_windows = windows.shape[:2]
-        logits = model.classify(windows.flatten(0, 1)).double().view(batch, n_windows, -1)
+        if hidden is None or not hidden.any():
+            logits = model.classify(windows.flatten(0, 1))
+        else:
+            where = hidden[None, :, None].expand(batch * n_windows, -1, windows.shape[-1])
+            logits = model(windows.flatten(0, 1), where, ("classification",)).logits
+        logits = logits.double().view(batch, n_windows, -1)
         if n_windows == 1:
             return logits[:, 0]
         if self.aggregate == "max":

@@ -10,6 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+FLAT = 1e-8
+"""mV², the square of 0.1 µV: a lead that varies less has no correlation."""
+
 
 @dataclass(frozen=True)
 class HiddenSums:
@@ -64,6 +67,15 @@ class ReconstructionFigures:
     """100 times the root of sum (y - x)² over sum (x - mean x)²: 100 is what drawing the mean would give."""
     snr_db: float
     """10 log10 of sum (x - mean x)² over sum (y - x)², decibels."""
+
+
+def mean_pearson_r(sums: HiddenSums) -> float:
+    """Mean over records and leads of each one's correlation; those with nothing hidden, or flat, are left out."""
+    n = sums.n.clamp(min=1)
+    spread_x, spread_y = sums.xx - sums.x.square() / n, sums.yy - sums.y.square() / n
+    r = (sums.xy - sums.x * sums.y / n) / (spread_x * spread_y).sqrt()
+    moves = (spread_x > FLAT * n) & (spread_y > FLAT * n)
+    return float(r[moves].mean())
 
 
 def reconstruction_figures(sums: HiddenSums) -> ReconstructionFigures:

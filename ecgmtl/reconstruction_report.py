@@ -68,20 +68,33 @@ def report_reconstruction(
 
 @torch.inference_mode()
 def redraw(
-    model: MultiTaskModel, split: Split, index: Tensor, masking: MaskingSettings, seed: int
+    model: MultiTaskModel,
+    split: Split,
+    index: Tensor,
+    masking: MaskingSettings,
+    seed: int,
+    leads: tuple[bool, ...] | None = None,
 ) -> tuple[Float[Tensor, "batch lead time"], Float[Tensor, "batch lead time"], Bool[Tensor, "batch basis time"]]:
     """Signals, their reconstruction in mV, and what was hidden.
 
-    What is hidden of a record follows from its name and the seed alone, so that models, batch sizes and devices agree.
+    What is hidden of a record follows from its name and the seed alone, so that models, batch sizes and devices agree;
+    or it is the same `leads` of all, said of each of the 8 independent ones.
     """
+    if leads is None:
+        hidden = hide_by_name(split, index, masking, seed)
+    else:
+        hidden = torch.tensor(leads, device=split.device)[None, :, None].expand(len(index), -1, split.n_samples)
+    signals = split.batch(index).signals
+    return signals, model.redraw(signals, hidden), hidden
+
+
+def hide_by_name(split: Split, index: Tensor, masking: MaskingSettings, seed: int) -> Bool[Tensor, "batch basis time"]:
     generator = torch.Generator()
     masks = []
     for place in index.tolist():
         generator.manual_seed(zlib.crc32(split.names[place].encode(), seed))
         masks.append(draw_hidden((1, split.n_samples), split.fs, masking, generator))
-    hidden = torch.cat(masks).to(split.device)
-    signals = split.batch(index).signals
-    return signals, model.redraw(signals, hidden), hidden
+    return torch.cat(masks).to(split.device)
 
 
 def groups(split: Split, sums: HiddenSums) -> Iterator[tuple[str, HiddenSums]]:

@@ -13,11 +13,14 @@ from jaxtyping import Int64
 
 from data_prep.files import write_text
 from ecgmtl.classification_report import ClassificationReport, Estimate
+from ecgmtl.further_text import given_leads_section, stress_section
+from ecgmtl.given_leads_report import GivenLeadsReport
 from ecgmtl.paper import save_figure
 from ecgmtl.protocols import Protocol
 from ecgmtl.reconstruction_report import ReconstructionReport
-from ecgmtl.report_pictures import draw_rankings, draw_reconstruction, draw_reliability
+from ecgmtl.report_pictures import draw_rankings, draw_reconstruction, draw_reliability, draw_stress
 from ecgmtl.report_text import render
+from ecgmtl.stress_report import StressReport
 
 PICTURE_DPI = 120
 
@@ -36,6 +39,8 @@ class Evaluation:
     reconstruction: ReconstructionReport | None
     provenance: Mapping[str, str]
     """Of the model."""
+    given_leads: GivenLeadsReport | None = None
+    stress: StressReport | None = None
 
     @property
     def n_patients(self) -> int:
@@ -48,6 +53,8 @@ class Evaluation:
             figures |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         if self.reconstruction:
             figures |= {f"reconstruction_{name}": value for name, value in asdict(self.reconstruction.overall).items()}
+        figures |= self.given_leads.headline() if self.given_leads else {}
+        figures |= {"stress_worst_loss": self.stress.worst[1]} if self.stress else {}
         return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
 
 
@@ -63,15 +70,21 @@ def write_evaluation(evaluation: Evaluation, out: Path, title: str = "Evaluation
         "report.md": f"# {title}\n\n" + as_text(evaluation, n_shown=None),
     }
     if evaluation.classification:
-        texts["per_label.csv"] = evaluation.classification.labels.to_csv(float_format="%.6g", lineterminator="\n")
+        texts["per_label.csv"] = as_csv(evaluation.classification.labels)
     if evaluation.reconstruction:
         both = [evaluation.reconstruction.by_lead, evaluation.reconstruction.by_group]
-        texts["reconstruction.csv"] = pd.concat(both, keys=["lead", "group"], names=["pool", "name"]).to_csv(
-            float_format="%.6g", lineterminator="\n"
-        )
+        texts["reconstruction.csv"] = as_csv(pd.concat(both, keys=["lead", "group"], names=["pool", "name"]))
+    if evaluation.given_leads:
+        texts["given_leads.csv"] = as_csv(evaluation.given_leads.figures.set_index(["hidden", "samples", "pool"]))
+    if evaluation.stress:
+        texts["stress.csv"] = as_csv(evaluation.stress.losses)
     for name, text in texts.items():
         write_text(out / name, text)
     return [*(out / name for name in texts), *write_arrays(evaluation, out), *write_pictures(evaluation, out)]
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    return table.to_csv(float_format="%.6g", lineterminator="\n")
 
 
 def write_arrays(evaluation: Evaluation, out: Path) -> list[Path]:
@@ -99,6 +112,8 @@ def write_pictures(evaluation: Evaluation, out: Path) -> list[Path]:
         figures["reliability.png"] = draw_reliability(evaluation.classification)
     if evaluation.reconstruction:
         figures["reconstruction.png"] = draw_reconstruction(evaluation.reconstruction)
+    if evaluation.stress:
+        figures["stress.png"] = draw_stress(evaluation.stress)
     for name, figure in figures.items():
         save_figure(figure, out / name, PICTURE_DPI)
     return [out / name for name in figures]
@@ -111,7 +126,10 @@ def as_text(evaluation: Evaluation, n_shown: int | None) -> str:
         f"label set {evaluation.label_set} ({len(evaluation.label_names)} labels). "
         f"Protocol {evaluation.protocol.name}: {evaluation.protocol.description}.\n"
     )
-    return opening + render(evaluation.classification, evaluation.reconstruction, n_shown)
+    text = opening + render(evaluation.classification, evaluation.reconstruction, n_shown)
+    if evaluation.given_leads:
+        text += given_leads_section(evaluation.given_leads, n_shown)
+    return text + (stress_section(evaluation.stress, n_shown) if evaluation.stress else "")
 
 
 def as_tree(evaluation: Evaluation, title: str) -> dict[str, Any]:
@@ -139,6 +157,23 @@ def as_tree(evaluation: Evaluation, title: str) -> dict[str, Any]:
             "overall": asdict(drawn.overall),
             "by_lead": drawn.by_lead.to_dict(orient="index"),
             "by_group": drawn.by_group.to_dict(orient="index"),
+        }
+    if evaluation.given_leads:
+        found = evaluation.given_leads
+        tree["given_leads"] = {
+            "given": found.leads.given,
+            "derived": found.leads.derived,
+            "reconstructed": found.leads.reconstructed,
+            "share_of_training_records_with_as_many_leads_hidden": found.rarity,
+            "figures": found.figures.to_dict(orient="records"),
+        }
+    if evaluation.stress:
+        stress = evaluation.stress
+        tree["stress"] = {
+            "clean_macro_auroc": plain_estimate(stress.clean),
+            "n_bootstrap": stress.n_bootstrap,
+            "perturbations": stress.losses.to_dict(orient="index"),
+            "summary": stress.summary.to_dict(orient="index"),
         }
     return strict(tree)
 

@@ -6,9 +6,10 @@ from matplotlib.figure import Figure
 from ecgmtl.classification_report import ClassificationReport
 from ecgmtl.metrics import precision_recall_curve, roc_curve
 from ecgmtl.paper import plot_ecg
-from ecgmtl.plots import Points, ranking_curves, reliability_panels
+from ecgmtl.plots import Points, loss_bars, ranking_curves, reliability_panels
 from ecgmtl.reconstruction_report import ReconstructionReport
 from ecgmtl.reliability import Bins, expected_calibration_error
+from ecgmtl.stress_report import StressReport
 
 
 def draw_rankings(report: ClassificationReport) -> Figure:
@@ -42,3 +43,11 @@ def draw_reconstruction(report: ReconstructionReport) -> Figure:
     drawn = report.typical
     title = f"{drawn.name}, the record with the median error"
     return plot_ecg(drawn.signal, drawn.fs, title, reconstruction=drawn.reconstruction, hidden=drawn.hidden)
+
+
+def draw_stress(report: StressReport) -> Figure:
+    """What each perturbation costs, the greatest loss on top."""
+    table = report.summary.sort_values("loss", ascending=False)
+    spans = table[["loss_low", "loss_high"]].to_numpy()
+    title = f"Loss of macro AUROC; {report.clean.value:.3f} as recorded"
+    return loss_bars(list(table["description"]), table["loss"].to_numpy(), spans, title)

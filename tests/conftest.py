@@ -22,6 +22,7 @@ install_import_hook(
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",  # an int is a float, as in PEP 484
 )
 
+pytest_plugins = ["tests.models"]
 SHARED = Path(__file__).parent.parent.parent / "shared/data"
 
 

@@ -1,18 +1,65 @@
-"""Small untrained models to store, export and predict with."""
+"""Small untrained models to store, export and predict with, and records to predict for: fixtures for all tests."""
 
+import numpy as np
+import pytest
 import torch
 
+from data_prep.readers import ReadOptions
+from data_prep.synthetic import write_record
+from data_prep.waveform import synthesise
+from ecgmtl import export
 from ecgmtl.calibration import Calibration
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config import Config
+from ecgmtl.encoders.cnn import CnnSettings
+from ecgmtl.inference import predict
+from ecgmtl.predictor import load_predictor
 
 LABELS = ("CD", "HYP", "MI", "NORM", "STTC")
+SMALL = CnnSettings(widths=(8, 16))
 
 
-def untrained(encoder):
+def untrained(encoder=SMALL):
     """A checkpoint with random weights, a calibration that changes probabilities, and other thresholds than 0.5."""
     config = Config(encoder=encoder)
     torch.manual_seed(0)
     model = config.build_model(5).eval()
     calibration = Calibration(slope=(1.2,) * 5, intercept=(0.1,) * 5, thresholds=(0.4,) * 5)
     return Checkpoint(model, config, "superdiagnostic", LABELS, calibration, {}, {"stage": "decay"})
+
+
+def predictions(model, *paths, batch_size=4):
+    """What a model's file says of ECG files."""
+    return list(predict(load_predictor(str(model)), paths, ReadOptions(), batch_size))
+
+
+@pytest.fixture(scope="session")
+def stored():
+    return untrained()
+
+
+@pytest.fixture(scope="session")
+def signals():
+    return 0.2 * torch.randn(9, 12, 1000, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="session")
+def records(tmp_path_factory):
+    """A folder with six ECGs."""
+    folder = tmp_path_factory.mktemp("records")
+    for i in range(6):
+        write_record(folder / f"r{i}", synthesise(["NORM", "SR"], 100, 10.0, np.random.default_rng(i)), 100)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(stored, signals, tmp_path_factory):
+    """Reports on the classifier in each of the files."""
+    folder = tmp_path_factory.mktemp("exported")
+    return {kind: export.export(stored, kind, folder / f"c.{kind}", signals) for kind in ("onnx", "pt2")}
+
+
+@pytest.fixture(scope="session")
+def mlflow_folder(stored, signals, tmp_path_factory):
+    """A report on the classifier as an MLflow model."""
+    return export.export(stored, "mlflow", tmp_path_factory.mktemp("exported") / "c", signals)

@@ -28,7 +28,7 @@ def test_a_crop_that_does_not_shift_stays_within():
 
 
 def test_amplitude_changes_voltage_alone(batch):
-    changed = augment(batch, 100.0, AugmentSettings(amplitude=0.2), generator())
+    changed = augment(batch, 100.0, AugmentSettings(amplitude=0.2), generator(), generator())
     ratio = changed.signals / batch.signals
     torch.testing.assert_close(ratio, ratio[:, :1, :1].expand_as(ratio), atol=1e-3, rtol=1e-3)
     assert ratio[:, 0, 0].log().std().item() == pytest.approx(0.2, rel=0.3)
@@ -36,7 +36,7 @@ def test_amplitude_changes_voltage_alone(batch):
 
 
 def test_noise_and_lost_leads_are_seen_but_not_asked_for(batch):
-    changed = augment(batch, 100.0, AugmentSettings(noise=0.1, lead_dropout=0.3), generator())
+    changed = augment(batch, 100.0, AugmentSettings(noise=0.1, lead_dropout=0.3), generator(), generator())
     assert torch.equal(changed.signals, batch.signals)
     flat = (changed.seen == 0).all(dim=2)
     assert flat.float().mean().item() == pytest.approx(0.3, abs=0.05)
@@ -46,7 +46,7 @@ def test_noise_and_lost_leads_are_seen_but_not_asked_for(batch):
 
 def test_blends_keep_labels_and_signals_together(batch):
     telling = batch._replace(signals=batch.labels[:, :1, None].expand(-1, 12, 100).contiguous())
-    mixed = augment(telling, 100.0, AugmentSettings(mixup=1.0), generator())
+    mixed = augment(telling, 100.0, AugmentSettings(mixup=1.0), generator(), generator())
     torch.testing.assert_close(mixed.signals[:, 0, 0], mixed.labels[:, 0])
     assert ((mixed.labels > 0) & (mixed.labels < 1)).any()
 
@@ -73,7 +73,7 @@ def test_a_shifted_record_has_all_its_samples():
 
 def test_blends_leave_the_sum_of_the_labels_about_as_it_was(batch):
     with_second = batch._replace(auxiliary_labels={"some": batch.labels[:, :2]})
-    mixed = augment(with_second, 100.0, AugmentSettings(mixup=0.5), generator())
+    mixed = augment(with_second, 100.0, AugmentSettings(mixup=0.5), generator(), generator())
     assert mixed.labels.min() >= 0
     assert mixed.labels.max() <= 1
     torch.testing.assert_close(mixed.labels.mean(dim=0), batch.labels.mean(dim=0), atol=0.15, rtol=0)
@@ -82,13 +82,13 @@ def test_blends_leave_the_sum_of_the_labels_about_as_it_was(batch):
 
 def test_the_generator_alone_decides(batch):
     settings = AugmentSettings(amplitude=0.1, noise=0.1, lead_dropout=0.2, mixup=0.4)
-    one, two = (augment(batch, 100.0, settings, generator()) for _ in range(2))
+    one, two = (augment(batch, 100.0, settings, generator(), generator()) for _ in range(2))
     assert torch.equal(one.seen, two.seen)
     assert torch.equal(one.labels, two.labels)
 
 
 def test_nothing_asked_for_changes_nothing(batch):
-    same = augment(batch, 100.0, AugmentSettings(), generator())
+    same = augment(batch, 100.0, AugmentSettings(), generator(), generator())
     assert torch.equal(same.signals, batch.signals)
     assert torch.equal(same.seen, batch.signals)
     assert torch.equal(same.labels, batch.labels)
@@ -100,7 +100,7 @@ def test_a_crop_has_at_least_one_sample():
 
 def test_the_baseline_wanders_slowly_in_what_is_seen_alone():
     quiet = Batch(torch.zeros(64, 12, 1000), torch.zeros(64, 5))
-    changed = augment(quiet, 100.0, AugmentSettings(wander=0.3), generator())
+    changed = augment(quiet, 100.0, AugmentSettings(wander=0.3), generator(), generator())
     assert not changed.signals.any()
     assert changed.seen.std().item() == pytest.approx(0.3, rel=0.05)
     spectrum = torch.fft.rfft(changed.seen * torch.hann_window(1000)).abs().square().mean(dim=(0, 1))

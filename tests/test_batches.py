@@ -49,9 +49,11 @@ def test_batches_depend_on_seed_and_epoch_alone():
 def test_stages_that_differ_in_their_tasks_see_the_same_records_at_the_same_places():
     """What pairs two arms of a comparison: the same seed, the same order, crops and blends."""
     alone = JOINT.model_copy(update={"losses": ("classification",), "trains": ("encoder", "classifier")})
-    one, other = draw(JOINT)[0], draw(alone)[0]
-    assert torch.equal(one.labels, other.labels)
-    assert torch.equal(one.signals, other.signals)
+    noisy = JOINT.model_copy(update={"augment": JOINT.augment.model_copy(update={"noise": 0.2, "wander": 0.1})})
+    for ours, alone_too, noisy_too in zip(draw(JOINT), draw(alone), draw(noisy), strict=True):
+        assert torch.equal(ours.signals, alone_too.signals)
+        assert torch.equal(ours.labels, alone_too.labels)
+        assert torch.equal(ours.signals, noisy_too.signals)
 
 
 def test_two_views_of_a_record_lie_side_by_side_and_are_cut_at_different_places():

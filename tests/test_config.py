@@ -40,7 +40,7 @@ def test_a_config_survives_yaml():
     ("override", "said"),
     [
         ("sed=1", "config: sed: there is no such setting"),
-        ("encoder.kind=cmn", "encoder.kind: 'cmn' is not one of cnn, transformer, cnn_transformer."),
+        ("encoder.kind=cmn", "encoder.kind: 'cmn' is not one of cnn, transformer, cnn_transformer, s4d, convnext."),
         (
             "stages.1.weighting.kind=uncertainy",
             "weighting.kind: 'uncertainy' is not one of fixed, uncertainty, uw_so, gradnorm,",
@@ -53,7 +53,14 @@ def test_a_config_survives_yaml():
         ("stages.0.epochs=0", "stages.0.epochs: Input should be greater than 0; found 0"),
         ("stages.7.epochs=1", "there is no such place"),
         ("seed", "should be key=value"),
-        ("seed={", "--set seed={: the value cannot be read as YAML."),
+        ("seed={", "--set seed={: the value cannot be read as YAML: line 1: "),
+        ("encoder={kind: cnn, kind: transformer}", "YAML: line 1: 'kind' is given already in line 1."),
+        ("stages.0.optimiser.lr=.inf", "stages.0.optimiser.lr: Input should be a finite number; found inf."),
+        ("stages.0.optimiser.lr=.nan", "stages.0.optimiser.lr: Input should be a finite number; found nan."),
+        ("stages.0.weighting.weights={reconstruction: .inf}", "weights.reconstruction: Input should be a finite"),
+        ("stages.0.augment.crop_seconds=.inf", "stages.0.augment.crop_seconds: Input should be a finite number"),
+        ("label_share=.nan", "label_share: Input should be a finite number; found nan."),
+        ("preprocess.seconds=.inf", "preprocess.seconds: inf must be a number from 1 to 86400."),
         ("seed=-1", "seed: Input should be greater than or equal to 0; found -1."),
         ("seed.x=1", "there is no such place"),
         ("name=../elsewhere", "name: should be a plain name"),
@@ -91,6 +98,14 @@ def test_a_file_that_holds_no_settings_is_refused(tmp_path, text, said):
     path.write_text(text)
     with pytest.raises(ConfigError, match=said):
         load_config(path)
+
+
+def test_a_key_that_is_given_twice_is_named_with_both_lines(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("seed: 1\nencoder: {kind: cnn}\nseed: 2\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert str(caught.value) == f"{path}: cannot be read as YAML: line 3: 'seed' is given already in line 1."
 
 
 def test_a_missing_file_is_named(tmp_path):

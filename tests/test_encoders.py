@@ -2,9 +2,12 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
+from ecgmtl.encoders.convnext import ConvNextSettings
+from ecgmtl.encoders.s4d import S4dSettings
 from ecgmtl.encoders.transformer import TransformerSettings
 from ecgmtl.heads import DecoderSettings
 from tests.promises import every_encoder
@@ -100,7 +103,16 @@ def test_the_layers_hold_every_parameter_once(settings):
 
 @pytest.mark.parametrize(
     "settings",
-    [CnnSettings(), CnnSettings(n_blocks=3), CnnSettings(widths=(8,)), CnnTransformerSettings(), TransformerSettings()],
+    [
+        CnnSettings(),
+        CnnSettings(n_blocks=3),
+        CnnSettings(widths=(8,)),
+        CnnTransformerSettings(),
+        TransformerSettings(),
+        S4dSettings(),
+        ConvNextSettings(),
+        ConvNextSettings(widths=(8, 6), n_blocks=3, stem_stride=1),
+    ],
 )
 def test_each_levels_weight_learns_from_the_start_by_all_that_reads_the_level(settings):
     encoder = settings.build(20)
@@ -131,8 +143,26 @@ def test_the_last_weight_is_upstream_of_the_whole_top_level(settings):
         (lambda: CnnSettings(widths=()), "at least 1 item"),
         (lambda: CnnTransformerSettings(stem=()), "at least 1 item"),
         (lambda: TransformerSettings(width=30), "width 30 cannot be shared by 4 heads"),
+        (lambda: S4dSettings(state=5), "multiple of 2"),
+        (lambda: S4dSettings(steps=(0.1, 0.01)), "steps 0.1 to 0.01 should rise"),
+        (lambda: ConvNextSettings(kernel_size=6), "should be odd"),
+        (lambda: ConvNextSettings(widths=()), "at least 1 item"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(build, said):
     with pytest.raises(ValueError, match=said):
         build()
+
+
+@every_encoder
+def test_a_few_steps_lower_the_loss(settings):
+    encoder, read = settings().build(20), torch.nn.LazyLinear(3)
+    rows, labels = torch.randn(8, 20, 200), torch.randint(2, (8, 3)).float()
+    read(encoder(rows).mean(dim=-1))
+    optimiser, losses = torch.optim.AdamW([*encoder.parameters(), *read.parameters()], lr=2e-3), []
+    for _ in range(12):
+        optimiser.zero_grad()
+        losses.append(F.binary_cross_entropy_with_logits(read(encoder(rows).mean(dim=-1)), labels))
+        losses[-1].backward()
+        optimiser.step()
+    assert losses[-1] < 0.7 * losses[0]

@@ -6,50 +6,11 @@ import onnx
 import pytest
 import torch
 
-from data_prep.readers import ReadOptions
-from data_prep.synthetic import write_record
-from data_prep.waveform import synthesise
 from ecgmtl import checkpoint, export
-from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.export import ExportError
-from ecgmtl.inference import predict
 from ecgmtl.predictor import load_predictor
-from tests.models import LABELS, untrained
+from tests.models import LABELS, predictions, untrained
 from tests.promises import every_encoder
-
-
-@pytest.fixture(scope="module")
-def stored():
-    return untrained(CnnSettings(widths=(8, 16)))
-
-
-@pytest.fixture(scope="module")
-def signals():
-    return 0.2 * torch.randn(9, 12, 1000, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("records")
-    for i in range(6):
-        write_record(folder / f"r{i}", synthesise(["NORM", "SR"], 100, 10.0, np.random.default_rng(i)), 100)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def exported(stored, signals, tmp_path_factory):
-    """The classifier in each of the files."""
-    folder = tmp_path_factory.mktemp("exported")
-    return {kind: export.export(stored, kind, folder / f"c.{kind}", signals) for kind in ("onnx", "pt2")}
-
-
-@pytest.fixture(scope="module")
-def mlflow_folder(stored, signals, tmp_path_factory):
-    return export.export(stored, "mlflow", tmp_path_factory.mktemp("exported") / "c", signals)
-
-
-def run(model, *paths, batch_size=4):
-    return list(predict(load_predictor(str(model)), paths, ReadOptions(), batch_size))
 
 
 def report_of(request, kind):
@@ -64,7 +25,9 @@ def test_an_export_predicts_what_its_checkpoint_does(request, stored, records, t
     checkpoint.save(tmp_path / "model.safetensors", stored)
     report = report_of(request, kind)
     assert (report.max_difference <= 1e-5, report.n_records) == (True, 9)
-    for a, b in zip(run(tmp_path / "model.safetensors", records), run(report.path, records), strict=True):
+    for a, b in zip(
+        predictions(tmp_path / "model.safetensors", records), predictions(report.path, records), strict=True
+    ):
         assert list(a.probabilities.values()) == pytest.approx(list(b.probabilities.values()), abs=1e-5)
         assert list(a.calibrated.values()) == pytest.approx(list(b.calibrated.values()), abs=1e-5)
         assert (a.path, a.decisions, a.warnings) == (b.path, b.decisions, b.warnings)
@@ -110,8 +73,9 @@ def test_a_batch_may_be_of_any_size(stored, exported, kind, size):
 
 
 @every_encoder
-def test_every_encoder_exports_to_onnx(settings, signals, tmp_path):
-    report = export.export(untrained(settings()), "onnx", tmp_path / "c.onnx", signals)
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_every_encoder_is_exported(settings, kind, signals, tmp_path):
+    report = export.export(untrained(settings()), kind, tmp_path / f"c.{kind}", signals)
     assert report.max_difference <= 1e-5
 
 
@@ -137,7 +101,7 @@ def test_an_export_with_another_weight_is_not_kept(stored, signals, tmp_path, mo
     write = export.WRITERS[kind]
 
     def write_another(other, path):
-        changed = untrained(CnnSettings(widths=(8, 16)))
+        changed = untrained()
         with torch.no_grad():
             next(changed.model.classifier.parameters()).add_(0.01)
         write(changed, path)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from ecgmtl.gradient_rules import GradientRuleSettings
+from ecgmtl.gradient_rules.base import CHUNK
 from ecgmtl.gradient_rules.bisector import BisectorSettings
 from ecgmtl.gradient_rules.cagrad import CagradSettings, of_many
 from ecgmtl.gradient_rules.cosine_gate import CosineGateSettings
@@ -72,6 +73,13 @@ def test_the_unit_of_the_losses_does_not_turn_a_step(settings, shape, n_tasks, s
     rows = jacobian(shape, n_tasks)
     plain, scaled = (build(settings, n_tasks).combine(scale_by * rows, 0, 0) for scale_by in (1.0, scale))
     torch.testing.assert_close(scaled.double() / scale, plain.double(), rtol=1e-5, atol=1e-6 * float(plain.norm()))
+
+
+@pytest.mark.parametrize("beside", [-1, 0, 1])
+def test_a_gramian_taken_in_parts_is_that_of_the_whole(beside):
+    rows = jacobian("conflicting", n_parameters=2 * CHUNK + beside)
+    step = build(PcgradSettings).combine(rows, 0, 0)
+    torch.testing.assert_close(step, (factors(PcgradSettings(), rows) @ rows.double()).float(), rtol=0, atol=1e-6)
 
 
 @every_rule

@@ -1,4 +1,5 @@
 import copy
+from typing import get_args
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from ecgmtl.gradient_rules.sum import Sum, SumSettings
 from ecgmtl.gradient_rules.torchjd import TorchjdSettings
 from ecgmtl.gradients import average_over_ranks, combined_backward, gradient_norms, task_gradients
 from ecgmtl.precision import compiled
+from ecgmtl.weighting import Moment, WeightingSettings
+from ecgmtl.weighting.fixed import FixedSettings
+from ecgmtl.weighting.gradnorm import GradNormSettings
 from tests.promises import TASKS, each
 
 every_rule = each(GradientRuleSettings)
@@ -119,6 +123,22 @@ def test_a_network_in_machine_code_can_be_asked_for_tasks():
         torch.testing.assert_close(found[name], gradient)
 
 
+@compiles
+def test_a_compiled_network_gives_gradnorm_its_norms_and_learns_as_without_it():
+    net = network()
+    losses = losses_of(compiled(net, backend="aot_eager"), data())
+    norms = gradient_norms(losses, [net.top.weight])
+    plain_net = network()
+    torch.testing.assert_close(norms, gradient_norms(losses_of(plain_net, data()), [plain_net.top.weight]))
+    weighting = GradNormSettings().build(TASKS[:2])
+    weighting.observe(norms)
+    weights, objective = weighting(torch.stack(losses).detach(), Moment(0, 0, 0.0))
+    objective.backward()
+    combined_backward(losses, weights, Sum(), *net.parts(), 1, 0)
+    for name, gradient in plain(network(), weights).items():
+        torch.testing.assert_close(net.get_parameter(name).grad, gradient)
+
+
 def test_each_row_is_a_tasks_gradient():
     net = network()
     shared, own = net.parts()
@@ -210,6 +230,61 @@ def test_a_bad_loss_spoils_every_shared_gradient_so_that_the_step_can_be_skipped
     x[3, 2] = torch.nan
     assert all(by_rule(net, rule, x=x)[name].isnan().all() for name in ("bottom.weight", "top.bias"))
     assert torch.equal(rule.state_dict()["target"], before["target"])
+
+
+class HalfPrecision:
+    """A network trained in float16 with a scaled loss, as some accelerators want it."""
+
+    def __init__(self, weighting, rule):
+        self.net, self.weighting, self.rule = network(), weighting.build(TASKS[:2]), rule.build(TASKS[:2])
+        self.optimiser = torch.optim.AdamW([*self.net.parameters(), *self.weighting.parameters()], lr=1e-2)
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+
+    def step(self, number, x):
+        self.optimiser.zero_grad()
+        with torch.autocast("cpu", torch.float16):
+            losses = [output.float().square().mean() for output in self.net(x)]
+        if self.weighting.norms_every:
+            self.weighting.observe(gradient_norms(losses, [self.net.top.weight]))
+        weights, objective = self.weighting(torch.stack(losses).detach(), Moment(number, 0, 0.0))
+        scaled = [self.scaler.scale(loss) for loss in losses]
+        combined_backward(scaled, weights, self.rule, *self.net.parts(), 1, number)
+        if objective is not None:
+            self.scaler.scale(objective).backward()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        return weights
+
+    def state(self):
+        parts = (self.net, self.optimiser, self.rule)
+        return copy.deepcopy([part.state_dict() for part in parts] + [list(self.weighting.parameters())])
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return all(map(same, one, other)) if isinstance(one, list | tuple) else one == other
+
+
+HALF = [(kind(), SumSettings()) for kind in get_args(get_args(WeightingSettings)[0])]
+HALF += [(FixedSettings(), kind()) for kind in get_args(get_args(GradientRuleSettings)[0]) if kind is not SumSettings]
+
+
+@pytest.mark.parametrize(("weighting", "rule"), HALF, ids=lambda settings: settings.kind)
+def test_a_step_that_overflows_in_half_precision_leaves_everything_as_it_was(weighting, rule):
+    if isinstance(rule, TorchjdSettings):
+        pytest.importorskip("torchjd")
+    training, undisturbed = HalfPrecision(weighting, rule), HalfPrecision(weighting, rule)
+    for trained in (training, undisturbed):
+        trained.step(0, data())
+        trained.step(1, data())
+    before = training.state()
+    training.step(2, data() * 1e6)  # beyond 65504, the largest float16
+    assert training.scaler.get_scale() == 2.0**9
+    assert same(training.state(), before)
+    torch.testing.assert_close(training.step(2, data()), undisturbed.step(2, data()))
 
 
 def test_norms_are_those_of_each_losses_gradient_and_leave_the_graphs_for_the_step():

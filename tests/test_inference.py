@@ -7,20 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.readers import READERS, ReadOptions, read_record
-from data_prep.synthetic import write_record
-from data_prep.waveform import synthesise
 from ecgmtl import checkpoint
-from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.inference import Failure, Prediction, predict
 from ecgmtl.predictor import load_predictor
 from ecgmtl.weighting.fixed import FixedSettings
-from tests.models import untrained
+from tests.models import predictions
 from tests.wfdb_files import beats, write_wfdb
-
-
-@pytest.fixture(scope="module")
-def stored():
-    return untrained(CnnSettings(widths=(8, 16)))
 
 
 @pytest.fixture(scope="module")
@@ -30,45 +22,33 @@ def model(stored, tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("records")
-    for i in range(6):
-        write_record(folder / f"r{i}", synthesise(["NORM", "SR"], 100, 10.0, np.random.default_rng(i)), 100)
-    return folder
-
-
-def run(model, *paths, batch_size=4):
-    return list(predict(load_predictor(str(model)), paths, ReadOptions(), batch_size))
-
-
 def test_a_bad_file_is_named_and_the_rest_goes_on(model, records, tmp_path):
     (tmp_path / "bad.hea").write_text("bad 12 100 1000\n")
     good = sorted(records.glob("*.hea"))
-    mixed = run(model, *good[:3], tmp_path / "bad.hea", *good[3:])
+    mixed = predictions(model, *good[:3], tmp_path / "bad.hea", *good[3:])
     assert [type(result) for result in mixed] == [Prediction] * 3 + [Failure] + [Prediction] * 3
     assert mixed[3].path.name == "bad.hea"
-    for found, alone in zip([r for r in mixed if isinstance(r, Prediction)], run(model, *good), strict=True):
+    for found, alone in zip([r for r in mixed if isinstance(r, Prediction)], predictions(model, *good), strict=True):
         assert found.path == alone.path
         assert list(found.calibrated.values()) == pytest.approx(list(alone.calibrated.values()), abs=1e-6)
 
 
 def test_a_record_does_not_depend_on_its_batch(model, records):
-    one, many = (run(model, records, batch_size=size) for size in (1, 6))
+    one, many = (predictions(model, records, batch_size=size) for size in (1, 6))
     for a, b in zip(one, many, strict=True):
         assert list(a.probabilities.values()) == pytest.approx(list(b.probabilities.values()), abs=1e-6)
         assert a.reconstruction_rmse == pytest.approx(b.reconstruction_rmse, abs=1e-6)
 
 
 def test_probabilities_are_calibrated_and_decided(model, records):
-    found = run(model, records)[0]
+    found = predictions(model, records)[0]
     logit = np.log(found.probabilities["MI"] / (1 - found.probabilities["MI"]))
     assert found.calibrated["MI"] == pytest.approx(1 / (1 + np.exp(-(1.2 * logit + 0.1))), abs=1e-6)
     assert found.decisions == {name: p >= 0.4 for name, p in found.calibrated.items()}
 
 
 def test_what_is_predicted_is_what_the_model_says_of_the_prepared_record(stored, model, records):
-    found = run(model, records)[2]
+    found = predictions(model, records)[2]
     signal = stored.config.preprocess(read_record(records / "r2.hea")).signal
     with torch.inference_mode():
         wanted = stored.model.classify(torch.from_numpy(signal)[None]).sigmoid()[0].tolist()
@@ -77,7 +57,7 @@ def test_what_is_predicted_is_what_the_model_says_of_the_prepared_record(stored,
 
 
 def test_a_missing_file_is_a_failure_among_the_others(model, records):
-    results = run(model, records / "r0.hea", records / "none.hea", records / "r1.hea", batch_size=1)
+    results = predictions(model, records / "r0.hea", records / "none.hea", records / "r1.hea", batch_size=1)
     assert [type(result) for result in results] == [Prediction, Failure, Prediction]
     assert "none.hea: there is no such" in results[1].reason
 
@@ -85,7 +65,7 @@ def test_a_missing_file_is_a_failure_among_the_others(model, records):
 def test_nothing_but_bad_files_gives_failures_alone(model, tmp_path):
     for name in ("a.csv", "b.hea", "c.npz"):
         (tmp_path / name).write_bytes(b"nonsense")
-    results = run(model, tmp_path, batch_size=2)
+    results = predictions(model, tmp_path, batch_size=2)
     assert [(result.path.name, type(result)) for result in results] == [
         (n, Failure) for n in ("a.csv", "b.hea", "c.npz")
     ]
@@ -117,7 +97,7 @@ def test_warnings_of_a_record_stand_beside_its_prediction(model, tmp_path):
     signal[:, 8] = 0.0
     write_wfdb(tmp_path, signal, name="flat")
     write_wfdb(tmp_path, name="sound")
-    flat, sound = run(model, tmp_path)
+    flat, sound = predictions(model, tmp_path)
     assert any("V3" in told for told in flat.warnings)
     assert sound.warnings == ()
 
@@ -148,4 +128,4 @@ def test_a_model_that_never_learnt_to_redraw_tells_no_error(stored, tmp_path, re
     )
     config = stored.config.model_copy(update={"stages": (stage,)})
     checkpoint.save(tmp_path / "model.safetensors", replace(stored, config=config))
-    assert {result.reconstruction_rmse for result in run(tmp_path / "model.safetensors", records)} == {None}
+    assert {result.reconstruction_rmse for result in predictions(tmp_path / "model.safetensors", records)} == {None}

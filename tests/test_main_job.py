@@ -130,6 +130,26 @@ def test_an_exported_classifier_predicts_the_same(folder, trained):
     np.testing.assert_allclose(*([[row[key] for key in labels] for row in rows] for rows in (a, b)), atol=1e-5)
 
 
+def test_a_record_is_filled_in_and_read_again(folder, trained):
+    file = folder / "records/records100/00000/00001_lr"
+    told = ecgmtl(folder, "reconstruct", trained, file, "--from", "I,II,V2", "--out", "filled")
+    assert "filled.hea: I, II, V2 measured; III, aVR, aVL, aVF derived; V1, V3, V4, V5, V6 reconstructed" in told
+    assert "the model is not used to this" in told
+    assert "V1, V3, V4, V5, V6 reconstructed by a model" in ecgmtl(folder, "predict", trained, "filled")
+    told = ecgmtl(folder, "reconstruct", trained, file, "--from", "I,II,V2", "--out", "filled.hea", code=1)
+    assert "filled.hea exists already" in told
+
+
+def test_evaluate_measures_given_leads_and_stress(folder, trained):
+    told = ecgmtl(
+        folder, "evaluate", trained, "--data", "store", "--split", "test", "--from", "I,II,V2", "--stress",
+        "--out", "further",
+    )  # fmt: skip
+    assert "## Reconstruction from I, II, V2" in told
+    assert "## Under stress" in told
+    assert (folder / "further/stress.png").stat().st_size > 10_000
+
+
 @pytest.mark.slow
 def test_a_tracked_run_is_found_in_mlflow(folder, trained):
     ecgmtl(folder, "train", "--data", "store", "--out", "runs/tracked", *SMALL, "--set", "seed=3")
@@ -160,6 +180,11 @@ def test_a_tracked_run_is_found_in_mlflow(folder, trained):
         (["predict", "runs/whole/model.safetensors", "x.hea", "--out", "p.xls"], 1, ".csv, .parquet, .jsonl"),
         (["predict", "runs/whole/model.safetensors", "x.csv", "--unit", "kV"], 2, "kV"),
         (["export", "runs/whole/model.safetensors", "--to", "tflite", "--out", "c"], 1, "onnx, pt2, mlflow"),
+        (["evaluate", "runs/whole/model.safetensors", "--data", "store", "--from", "I,X"], 2, "unknown lead X"),
+        (["reconstruct", "c.onnx", "x.hea", "--from", "I,II", "--out", "y"], 1, "only a checkpoint"),
+        (["reconstruct", "runs/whole/model.safetensors", "x.hea", "--from", "aVF,V1", "--out", "y"], 2, "aVF alone"),
+        (["reconstruct", "runs/whole/model.safetensors", "x.hea", "--from", "I,II", "--out", "y"], 1, "x.hea"),
+        (["reconstruct", "runs/whole/model.safetensors", "records", "--from", "I,II", "--out", "y"], 1, "one record"),
         (["frobnicate"], 2, "frobnicate"),
     ],
 )

@@ -3,6 +3,8 @@ import torch
 
 from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
+from ecgmtl.encoders.convnext import ConvNextSettings
+from ecgmtl.encoders.s4d import S4dSettings
 from ecgmtl.encoders.transformer import TransformerSettings
 from ecgmtl.export import ClassifierOnly
 from ecgmtl.heads import ClassifierSettings, DecoderSettings, Drawing
@@ -27,6 +29,8 @@ every_encoder = pytest.mark.parametrize(
         CnnSettings(widths=(6, 8)),
         TransformerSettings(width=8, depth=1),
         CnnTransformerSettings(stem=(6, 8), width=8, depth=1),
+        S4dSettings(width=8, depth=1, state=4),
+        ConvNextSettings(widths=(6, 8), n_blocks=1),
     ],
     ids=lambda encoder: encoder.kind,
 )

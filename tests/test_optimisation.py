@@ -3,7 +3,10 @@ import torch
 from torch import nn
 
 from ecgmtl.config import Config
+from ecgmtl.encoders.s4d import S4dSettings
 from ecgmtl.optimisation import OptimiserSettings, WeightAverage, build_optimiser, layer_rates, set_lr
+from ecgmtl.sharing.cross_stitch import CrossStitchSettings
+from ecgmtl.sharing.hard import HardSettings
 from ecgmtl.weighting.fixed import FixedSettings
 from ecgmtl.weighting.uncertainty import UncertaintySettings
 
@@ -106,8 +109,8 @@ def test_a_kept_mean_goes_on_as_it_was():
 
 def test_layers_learn_the_slower_the_deeper_they_lie():
     model = Config().build_model(5)
-    weighting = FixedSettings().build(("classification",))
-    optimiser = build_optimiser(layer_rates(model, 0.5), weighting, OptimiserSettings())
+    weighting, settings = FixedSettings().build(("classification",)), OptimiserSettings(layer_decay=0.5)
+    optimiser = build_optimiser(layer_rates(model, settings), weighting, settings)
     set_lr(optimiser, 1.0)
     rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
     assert set(rates) == {id(p) for p in model.parameters()}
@@ -115,6 +118,22 @@ def test_layers_learn_the_slower_the_deeper_they_lie():
     layers = model.encoder.layers()
     for height, layer in enumerate(layers):
         assert {rates[id(p)] for p in layer} == {0.5 ** (len(layers) - height)}
+
+
+@pytest.mark.parametrize("sharing", [HardSettings(), CrossStitchSettings()], ids=lambda sharing: sharing.kind)
+@pytest.mark.parametrize(("lr", "expected"), [(4e-3, 0.25), (1e-3, 1.0), (5e-4, 1.0)])
+def test_time_scales_learn_slowly_and_are_not_decayed(sharing, lr, expected):
+    model = Config(encoder=S4dSettings(depth=1, width=4, state=2), sharing=sharing).build_model(5)
+    weighting, settings = FixedSettings().build(("classification",)), OptimiserSettings(lr=lr, layer_decay=0.5)
+    optimiser = build_optimiser(layer_rates(model, settings), weighting, settings)
+    set_lr(optimiser, 1.0)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    rates = {names[id(p)]: (g["lr"], g["weight_decay"]) for g in optimiser.param_groups for p in g["params"]}
+    slow = {name for name in names.values() if name.endswith(("log_step", "log_damping", "frequency"))}
+    assert len(slow) == 3 * (1 if sharing.kind == "hard" else 2)
+    assert {rates[name] for name in slow} == {(0.5 * expected, 0.0)}  # the last block lies one below the heads
+    assert {rates[name] for name in names.values() if name.endswith("readout")} == {(0.5, settings.weight_decay)}
+    assert rates.keys() == set(names.values())
 
 
 def test_sgd_feels_a_factor_on_the_loss_as_one_on_its_rate():

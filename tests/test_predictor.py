@@ -7,25 +7,8 @@ import onnx
 import pytest
 import torch
 
-from ecgmtl import export
 from ecgmtl.card import CardError
-from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.predictor import PredictorError, load_predictor
-from tests.models import untrained
-
-SIGNALS = 0.2 * torch.randn(3, 12, 1000, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture(scope="module")
-def stored():
-    return untrained(CnnSettings(widths=(8, 16)))
-
-
-@pytest.fixture(scope="module")
-def exported(stored, tmp_path_factory):
-    """The classifier in each of the files."""
-    folder = tmp_path_factory.mktemp("exported")
-    return {kind: export.export(stored, kind, folder / f"c.{kind}", SIGNALS).path for kind in ("onnx", "pt2")}
 
 
 class Payload:
@@ -55,7 +38,7 @@ def rewritten(source, path, record, content):
 def test_a_crafted_program_is_refused_and_not_run(exported, tmp_path, record):
     content = io.BytesIO()
     torch.save(Payload(tmp_path / "ran"), content)
-    path = rewritten(exported["pt2"], tmp_path / "crafted.pt2", record, content.getvalue())
+    path = rewritten(exported["pt2"].path, tmp_path / "crafted.pt2", record, content.getvalue())
     with pytest.raises(CardError, match=r"crafted\.pt2: cannot be opened as an exported program"):
         load_predictor(str(path))
     assert not (tmp_path / "ran").exists()
@@ -64,20 +47,19 @@ def test_a_crafted_program_is_refused_and_not_run(exported, tmp_path, record):
 def test_a_pickled_weight_is_refused_and_not_run(exported, tmp_path):
     content = io.BytesIO()
     torch.save(Payload(tmp_path / "ran"), content)
-    with zipfile.ZipFile(exported["pt2"]) as archive:
+    with zipfile.ZipFile(exported["pt2"].path) as archive:
         config = next(name for name in archive.namelist() if name.endswith("weights_config.json"))
         told = archive.read(config).replace(b'"use_pickle": false', b'"use_pickle": true')
     assert b'"use_pickle": true' in told
-    path = rewritten(exported["pt2"], tmp_path / "one.pt2", "weights/weight_0", content.getvalue())
+    path = rewritten(exported["pt2"].path, tmp_path / "one.pt2", "weights/weight_0", content.getvalue())
     with pytest.raises(CardError, match="pickled tensor"):
         load_predictor(str(rewritten(path, tmp_path / "crafted.pt2", "weights_config.json", told)))
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.slow
-def test_an_mlflow_model_with_code_or_damage_is_refused(stored, tmp_path):
-    sound = tmp_path / "sound"
-    export.export(stored, "mlflow", sound, SIGNALS)
+def test_an_mlflow_model_with_code_or_damage_is_refused(mlflow_folder, tmp_path):
+    sound = mlflow_folder.path
     text = (sound / "MLmodel").read_text()
     for name, changed, said in (
         ("code", text.replace("code: null", "code: code"), "brings Python code of its own"),
@@ -102,7 +84,7 @@ def test_an_mlflow_model_with_code_or_damage_is_refused(stored, tmp_path):
     ],
 )
 def test_a_card_that_cannot_be_read_is_told_with_its_file(exported, tmp_path, card, said):
-    proto = onnx.load(exported["onnx"])
+    proto = onnx.load(exported["onnx"].path)
     del proto.metadata_props[:]
     if card is not None:
         onnx.helper.set_model_props(proto, {"ecgmtl": card})
@@ -113,7 +95,7 @@ def test_a_card_that_cannot_be_read_is_told_with_its_file(exported, tmp_path, ca
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
 def test_an_export_cut_short_is_refused_in_one_line(exported, tmp_path, capfd, kind):
-    content = exported[kind].read_bytes()
+    content = exported[kind].path.read_bytes()
     path = tmp_path / f"cut.{kind}"
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(CardError, match=path.name):

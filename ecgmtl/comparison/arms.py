@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
 from scipy.stats import loguniform
 from sklearn.model_selection import ParameterSampler
 
@@ -37,6 +37,14 @@ class ArmFile(Settings):
     search: dict[str, tuple[PositiveFloat, PositiveFloat]] = Field(default_factory=lambda: dict(RATES))
     """What tuning draws, by dotted key, log-uniformly between two numbers; * stands for every stage."""
 
+    @field_validator("search")
+    @classmethod
+    def ranges_rise(cls, search: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for key, (low, high) in search.items():
+            if low >= high:
+                raise ValueError(f"{key} should lie between a smaller number and a larger one, not {low} and {high}")
+        return search
+
 
 class Arm(NamedTuple):
     name: str
@@ -47,7 +55,9 @@ class Arm(NamedTuple):
         return range(min(asked, self.said.seeds or asked))
 
     def draws(self, n: int) -> list[dict[str, float]]:
-        """So many settings to try, the same whenever asked."""
+        """So many settings to try, the same whenever asked; none where the arm's file has nothing to search."""
+        if not self.said.search:
+            return []
         space = {key: loguniform(low, high) for key, (low, high) in self.said.search.items()}
         return [{k: float(v) for k, v in drawn.items()} for drawn in ParameterSampler(space, n, random_state=0)]
 
@@ -57,11 +67,15 @@ class Arm(NamedTuple):
 
 
 def load_arms(folder: Path, only: Sequence[str] = (), overrides: Iterable[str] = ()) -> list[Arm]:
-    """The arms of a folder, those named in `only` where any is, each with the overrides of the command line.
+    """The arms of a folder, those named in `only` where any is.
+
+    The overrides of the command line change the base that they start from; what an arm's file sets stays.
 
     Raises:
         ConfigError: no such folder or arm, or an arm's file makes no config.
     """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; arms are the .yaml files of one, as in configs/compare.")
     found = {path.stem: path for path in sorted(folder.glob("*.yaml")) if not path.name.startswith("_")}
     missing = sorted(set(only) - set(found))
     if missing or not found:
@@ -77,7 +91,10 @@ def load_arm(path: Path, overrides: tuple[str, ...] = ()) -> Arm:
     except ValidationError as error:
         raise ConfigError("\n".join(f"{path}: {explain(found, tree)}" for found in error.errors())) from None
     base = load_config(path.parent / said.base, overrides)
-    return Arm(path.stem, said, changed(base, said.set | {"name": path.stem}, str(path)))
+    config = changed(base, said.set | {"name": path.stem}, str(path))
+    if not any(stage.classifies for stage in config.stages):
+        raise ConfigError(f"{path}: no stage learns classification, by which arms are compared.")
+    return Arm(path.stem, said, config)
 
 
 def changed(config: Config, settings: dict[str, Any], source: str) -> Config:

@@ -1,25 +1,23 @@
 """`ecgmtl compare`: every arm from every seed, each run once and kept; then one report on all of them."""
 
 import json
-import multiprocessing
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_prep.files import write_text
 from data_prep.store import Store
 from ecgmtl.comparison.arms import Arm
-from ecgmtl.comparison.report import write_report
-from ecgmtl.comparison.results import RunResult, Tried, Truth, read_result, result_path, write_truth
-from ecgmtl.comparison.run import Job, run_job
+from ecgmtl.comparison.queue import run_all
+from ecgmtl.comparison.report import PICTURES, REPORT, TABLES, write_report
+from ecgmtl.comparison.results import Tried, read_result, result_path
+from ecgmtl.comparison.run import TUNING, Job
+from ecgmtl.comparison.truth import TRUTH, ComparisonError, Truth, is_same, read_truth, write_truth
 from ecgmtl.config import Config
 from ecgmtl.data import load_split, open_for
 from ecgmtl.identity import sha256
 from ecgmtl.tracking import EXPERIMENT, Tracker, open_tracker
-from ecgmtl.trainer import TrainingError
 
 FACTS = "comparison.json"
 
@@ -49,14 +47,16 @@ def compare(plan: Plan, say: Callable[[str], None]) -> Outcome:
 
     Raises:
         ConfigError: the data were prepared otherwise, or a run's folder cannot be used.
+        ComparisonError: arms, or what is in the folder already, are of other records or labels.
     """
+    refuse_other_data(plan.arms)
     store = open_for(plan.arms[0].config, plan.data)
-    plan.out.mkdir(parents=True, exist_ok=True)
-    write_truth(plan.out, truth_of(store, plan.arms[0].config))
+    keep_truth(plan, truth_of(store, plan.arms[0].config))
     tracker = open_tracker(EXPERIMENT, enabled=plan.track)
     params = {"arms": " ".join(arm.name for arm in plan.arms), "seeds": plan.seeds, "tune": plan.tune}
     with tracker.run(f"compare-{plan.out.name}", tags={}, params=params, resume=known_run(plan.out)) as run_id:
-        write_text(plan.out / FACTS, json.dumps({"mlflow_run": run_id}))
+        if run_id:
+            write_text(plan.out / FACTS, json.dumps({"mlflow_run": run_id}))
         failed = tune_and_run(plan, store, run_id, say)
         report = write_report(plan.out)
         log_report(tracker, plan.out)
@@ -71,10 +71,9 @@ def tune_and_run(plan: Plan, store: Store, run_id: str | None, say: Callable[[st
         return Job(arm.name, seed, arm.said, config, plan.data, plan.out, path, identity, threads, run_id, tried)
 
     trials = [
-        job(arm, 0, drawn, plan.out / "tuning" / f"{arm.name}.{place}.json")
-        for place in range(plan.tune)
+        job(arm, 0, drawn, plan.out / TUNING / f"{arm.name}.{place}.json")
         for arm in plan.arms
-        for drawn in [arm.draws(plan.tune)[place]]
+        for place, drawn in enumerate(arm.draws(plan.tune))
     ]
     failed = run_all(trials, plan.jobs, say)
     chosen = {arm.name: tuning_of(arm, plan) for arm in plan.arms}
@@ -90,8 +89,8 @@ def tune_and_run(plan: Plan, store: Store, run_id: str | None, say: Callable[[st
 def tuning_of(arm: Arm, plan: Plan) -> tuple[Tried, ...]:
     """What tuning found for each of the settings that could be trained."""
     found = []
-    for place, drawn in enumerate(arm.draws(plan.tune) if plan.tune else []):
-        path = plan.out / "tuning" / f"{arm.name}.{place}.json"
+    for place, drawn in enumerate(arm.draws(plan.tune)):
+        path = plan.out / TUNING / f"{arm.name}.{place}.json"
         if path.is_file():
             found.append(Tried(settings=drawn, score=read_result(path).macro_auroc))
     return tuple(found)
@@ -101,44 +100,28 @@ def best_of(tried: tuple[Tried, ...]) -> dict[str, Any]:
     return max(tried, key=lambda one: one.score).settings if tried else {}
 
 
-def run_all(jobs: Sequence[Job], at_a_time: int, say: Callable[[str], None]) -> dict[str, str]:
-    """Run the jobs that have no result yet; what fails is told, and the rest goes on."""
-    todo = [job for job in jobs if not job.is_done()]
-    if len(todo) < len(jobs):
-        say(f"{len(jobs) - len(todo)} of {len(jobs)} runs are done already")
-    failed: dict[str, str] = {}
-    started = time.perf_counter()
-    for number, (job, outcome) in enumerate(outcomes(todo, at_a_time), 1):
-        left = (time.perf_counter() - started) / number * (len(todo) - number) / 60
-        head = f"{number}/{len(todo)} {job.arm} seed {job.seed}: "
-        if isinstance(outcome, RunResult):
-            seconds = outcome.curve[-1].seconds
-            say(f"{head}macro-AUROC {outcome.macro_auroc:.4f}, {seconds:.0f} s of training; {left:.0f} min left")
-        else:
-            failed[f"{job.arm} seed {job.seed}"] = str(outcome)
-            say(f"{head}failed: {outcome}")
-    return failed
+def refuse_other_data(arms: Sequence[Arm]) -> None:
+    first = arms[0]
+    for arm in arms:
+        for key in ("labels", "preprocess"):
+            if getattr(arm.config, key) != getattr(first.config, key):
+                raise ComparisonError(
+                    f"arm {arm.name} has other {key} than {first.name}; arms are compared on the same records and "
+                    f"labels, so set {key} for all of them, by --set or in their base."
+                )
 
 
-def outcomes(jobs: Sequence[Job], at_a_time: int) -> Iterator[tuple[Job, RunResult | TrainingError]]:
-    if at_a_time == 1:
-        for job in jobs:
-            try:
-                yield job, run_job(job)
-            except TrainingError as error:
-                yield job, error
-        return
-    # processes are begun anew, for torch's threads do not outlive a fork
-    pool = ProcessPoolExecutor(at_a_time, multiprocessing.get_context("spawn"))
-    try:
-        running: dict[Future[RunResult], Job] = {pool.submit(run_job, job): job for job in jobs}
-        for future in as_completed(running):
-            try:
-                yield running[future], future.result()
-            except TrainingError as error:
-                yield running[future], error
-    finally:
-        pool.shutdown(cancel_futures=True)
+def keep_truth(plan: Plan, truth: Truth) -> None:
+    """Write it into a new folder; in one that is gone on with, look whether it is the same."""
+    if not (plan.out / TRUTH).is_file():
+        try:
+            write_truth(plan.out, truth)
+        except OSError as error:
+            raise ComparisonError(f"{plan.out}: cannot be written ({error.strerror}); choose another --out.") from error
+    elif not is_same(read_truth(plan.out), truth):
+        raise ComparisonError(
+            f"{plan.out} holds a comparison on other records or labels than those of {plan.data}; choose another --out."
+        )
 
 
 def truth_of(store: Store, config: Config) -> Truth:
@@ -148,13 +131,14 @@ def truth_of(store: Store, config: Config) -> Truth:
 
 
 def known_run(out: Path) -> str | None:
-    """MLflow's run of a comparison that was begun before."""
+    """MLflow's run of a comparison that was begun before, and logged."""
     path = out / FACTS
     found: str | None = json.loads(path.read_text())["mlflow_run"] if path.is_file() else None
     return found
 
 
 def log_report(tracker: Tracker, out: Path) -> None:
-    for path in sorted(out.glob("*")):
-        if path.suffix in (".md", ".html", ".png", ".csv"):
-            tracker.log_artifact(path, "report")
+    for name in REPORT:
+        tracker.log_artifact(out / name, "report")
+    for name in (PICTURES, TABLES):
+        tracker.log_artifact(out / name, f"report/{name}")

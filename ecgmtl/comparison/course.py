@@ -85,11 +85,11 @@ def course_rows(comparison: Comparison) -> list[CourseRow]:
 
 def course_row(comparison: Comparison, arm: str, *, counts_pretraining: bool) -> CourseRow:
     whole = budget(comparison)
-    best = reference_final(comparison)
+    height = reference_final(comparison) - 0.5
 
     def area(run: RunResult) -> float:
         curve = course(run, amortised=not counts_pretraining)
-        return (learning_area(curve.times, curve.scores, whole) - 0.5) / (best - 0.5)
+        return (learning_area(curve.times, curve.scores, whole) - 0.5) / height if height > 0 else np.nan
 
     def loss_at(share: float) -> Interval:
         def loss(run: RunResult) -> float:

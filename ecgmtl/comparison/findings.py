@@ -1,10 +1,12 @@
 """What was found in a comparison: all figures, the few sentences that sum them up, the report from top to bottom."""
 
 from collections.abc import Callable, Sequence
+from math import inf, isfinite
 from typing import NamedTuple
 
 import pandas as pd
 
+from ecgmtl.comparison.claims import ClaimRow, claim_rows, claims_section
 from ecgmtl.comparison.course import (
     SHARES,
     CourseRow,
@@ -53,8 +55,9 @@ METHODS = (
     "Of 3 seeds they are 2.5 times as wide as of many, and honest. The paired bootstrap over seeds is too narrow for "
     "few seeds: with 3 it is little more than the range of what was seen, and holds the truth in about 3 of 4 cases.",
     "Bands of curves are the t intervals of the mean at each moment, not for the curve as a whole.",
-    "The epoch that a run keeps was chosen on the same validation records, so final scores flatter all arms alike; for "
-    "figures of a model that was not chosen on them, take the test split.",
+    "Where an arm keeps the best of its epochs or was tuned, that was chosen on the same validation records and "
+    "flatters it; for figures of a model that was not chosen on them, take the test split.",
+    "An arm with a single seed has an interval over patients alone, and no verdict.",
     "Arms that were given more than the budget are looked at up to it, except for their final score.",
 )
 
@@ -67,6 +70,7 @@ class Figures(NamedTuple):
     late: list[LateRow]
     thresholds: list[ThresholdRow]
     tuning: list[TuningRow]
+    claims: list[ClaimRow]
     named: dict[str, pd.DataFrame]
     """Means over seeds of what runs call by name: reconstruction, diagnostics, weights."""
 
@@ -77,12 +81,14 @@ def measure(comparison: Comparison, n_resamples: int) -> Figures:
         "diagnostics": lambda run: run.diagnostics,
         "weights": lambda run: run.mean_weights,
     }
+    resampled = resample_runs(comparison, n_resamples)
     return Figures(
-        arms=arm_rows(comparison, resample_runs(comparison, n_resamples)),
+        arms=arm_rows(comparison, resampled),
         courses=course_rows(comparison),
         late=late_rows(comparison),
         thresholds=threshold_rows(comparison),
         tuning=tuning_rows(comparison),
+        claims=claim_rows(comparison, resampled),
         named={name: named_figures(comparison, figures) for name, figures in named.items()},
     )
 
@@ -96,6 +102,7 @@ def sections(comparison: Comparison, figures: Figures) -> list[Section]:
     ]
     return [
         opening(comparison, figures),
+        *([claims_section(figures.claims)] if figures.claims else []),
         arms_section(comparison),
         final_section(figures.arms),
         course_section(figures.courses),
@@ -112,9 +119,9 @@ def opening(comparison: Comparison, figures: Figures) -> Section:
     truth = comparison.truth
     n_runs = sum(len(runs) for runs in comparison.arms.values())
     fewest, most = (f([len(runs) for runs in comparison.arms.values()]) for f in (min, max))
-    seeds = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    seeds = ("1 seed" if most == 1 else f"{most} seeds") if fewest == most else f"{fewest} to {most} seeds"
     words = (
-        f"{len(comparison.arms)} ways of training (arms), {seeds} seeds each, {n_runs} runs. All are judged by the "
+        f"{len(comparison.arms)} ways of training (arms), {seeds} each, {n_runs} runs. All are judged by the "
         f"macro AUROC of classification on the same {len(truth.patients)} validation records of "
         f"{len(set(truth.patients.tolist()))} patients, {len(truth.label_names)} labels, and compared with the arm "
         f"{REFERENCE}, which learns nothing else.",
@@ -127,14 +134,16 @@ def opening(comparison: Comparison, figures: Figures) -> Section:
 
 def findings(comparison: Comparison, figures: Figures) -> list[str]:
     """The comparison in a few sentences."""
-    rows = sorted((row for row in figures.arms if row.arm != REFERENCE), key=lambda row: -row.difference.value)
+    others = [row for row in figures.arms if row.arm != REFERENCE]
+    rows = sorted(others, key=lambda row: -row.difference.value if isfinite(row.difference.value) else inf)
     if not rows:
         return [f"There is only {REFERENCE}; nothing can be compared yet."]
     sure = [f"{row.arm} {signed(row.difference)}" for row in rows if row.p_holm < LEVEL]
+    n_tests = sum(isfinite(row.p_holm) for row in rows)
     controls = [f"{row.arm} {signed(row.difference)}" for row in rows if comparison.about(row.arm).is_control]
     return [
         f"Final macro AUROC: {len(sure)} of {len(rows)} arms differ from {REFERENCE} "
-        f"({reference_final(comparison):.4f}) after correction for {len(rows)} tests{listed(sure)}.",
+        f"({reference_final(comparison):.4f}) after correction for {n_tests} tests{listed(sure)}.",
         *([f"Controls, for what has other causes than the method{listed(controls)}."] if controls else []),
         time_finding(figures.thresholds),
         loss_finding(figures.courses),

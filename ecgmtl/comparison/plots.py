@@ -110,6 +110,8 @@ def zoom(panel: Axes, comparison: Comparison) -> None:
     """Leave out what lies near chance: arms differ where the reference ends, not where it starts."""
     finals = [run.macro_auroc for runs in comparison.arms.values() for run in runs.values()]
     best = reference_final(comparison)
+    if best <= 0.5:
+        return
     panel.set_ylim(0.5 + 0.55 * (best - 0.5), max(finals) + 0.1 * (best - 0.5))
 
 
@@ -144,7 +146,7 @@ def forest(rows: Sequence[ArmRow]) -> Figure:
         sure = row.p_holm < 0.05
         draw_interval(panel, place - 0.13, row.difference, COLOURS[0] if sure else BLACK, marker="o")
         draw_interval(panel, place + 0.2, row.equal_compute, GREY, marker="o", face="white")
-        text = f"{row.difference.value:+.4f}   p {row.p_holm:.2g}"
+        text = f"{row.difference.value:+.4f}   p {row.p_holm:.2g}" if np.isfinite(row.p_holm) else ""
         panel.text(1.01, place, text, transform=panel.get_yaxis_transform(), va="center", fontsize=8)
     panel.plot([], [], "o-", color=BLACK, label=f"to {REFERENCE}, equal steps")
     panel.plot([], [], "o-", color=COLOURS[0], label="the same, p < 0.05 after Holm")

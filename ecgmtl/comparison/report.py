@@ -17,8 +17,10 @@ from ecgmtl.comparison.text import Section
 from ecgmtl.report_text import markdown
 
 DPI = 100
+REPORT = ("report.md", "report.html")
 PICTURES = "pictures"
 TABLES = "tables"
+TABLED = ("arms", "courses", "late", "thresholds", "tuning", "claims")
 CAPTIONS = {
     "forest": "Final macro AUROC: paired difference to the reference, with 95 % interval over seeds and patients. "
     "Numbers at the right: difference and p-value after Holm.",
@@ -66,8 +68,8 @@ def write_report(
         write_picture(out / PICTURES / f"{name}.png", picture)
     for name, table in tables(figures).items():
         write_text(out / TABLES / f"{name}.csv", table)
-    write_text(out / "report.md", as_markdown(title, parts))
-    page = out / "report.html"
+    text, page = (out / name for name in REPORT)
+    write_text(text, as_markdown(title, parts))
     write_text(page, as_html(title, parts, pictures))
     return page
 
@@ -84,7 +86,7 @@ def draw(comparison: Comparison, figures: Figures) -> dict[str, Figure]:
 
 def tables(figures: Figures) -> dict[str, str]:
     """All figures at full precision, as CSV by name."""
-    rows = {name: flat(getattr(figures, name)) for name in ("arms", "courses", "late", "thresholds", "tuning")}
+    rows = {name: flat(getattr(figures, name)) for name in TABLED}
     frames = {name: frame for name, frame in (rows | figures.named).items() if len(frame)}
     return {name: frame.to_csv(index=False, float_format="%.6g", lineterminator="\n") for name, frame in frames.items()}
 
@@ -123,7 +125,7 @@ def as_html(title: str, parts: Sequence[Section], pictures: dict[str, bytes]) ->
 def section_html(part: Section, pictures: dict[str, bytes]) -> str:
     lines = [f"<h2>{escape(part.title)}</h2>", *(f"<p>{escape(words)}</p>" for words in part.words)]
     if part.table is not None:
-        kind = "table words" if "what it does" in part.table else "table"
+        kind = "table words" if {"what it does", "claim"} & set(part.table.columns) else "table"
         lines.append(f'<div class="{kind}">{part.table.to_html(index=False, border=0, escape=True)}</div>')
     for name in part.pictures:
         data, caption = base64.b64encode(pictures[name]).decode(), escape(CAPTIONS[name])

@@ -11,27 +11,32 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, field_validator
 
-from data_prep.files import write_text, write_whole
+from data_prep.files import write_text
+from ecgmtl.comparison.truth import TRUTH, ComparisonError, Truth, read_truth
 from ecgmtl.settings import Name, Settings
 
-TRUTH = "truth.npz"
 RESULTS = "results"
 REFERENCE = "single"
 """The arm that every other is compared with: the main task alone, as many steps."""
 EQUAL_COMPUTE = "single_long"
 """The main task alone, trained for as much compute as the auxiliary task costs."""
 
+UNDEFINED = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
+"""Figures may be nan, other than settings."""
+
 Clock = Literal["step", "samples_seen", "encoder_passes", "seconds"]
 
 
-class ComparisonError(ValueError):
-    """Results that cannot be compared; the message says which file, and what would do."""
+class Figures(Settings):
+    """What was measured; an undefined figure is nan."""
+
+    model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
 
 
-class Point(Settings):
+class Point(Figures):
     """A run at one evaluation; all counts are from the run's very beginning, pretraining included."""
 
     step: int
@@ -48,7 +53,7 @@ class Point(Settings):
     """Of the main task, unweighted, since the evaluation before."""
 
 
-class Tried(Settings):
+class Tried(Figures):
     """One configuration that tuning tried for an arm."""
 
     settings: dict[str, Any]
@@ -60,10 +65,8 @@ def five_digits(probability: float) -> float:
     return float(f"{probability:.5g}")
 
 
-class RunResult(Settings):
-    """One arm trained from one seed. Undefined figures are nan."""
-
-    model_config = ConfigDict(ser_json_inf_nan="strings")
+class RunResult(Figures):
+    """One arm trained from one seed."""
 
     arm: Name
     seed: int
@@ -102,12 +105,6 @@ class RunResult(Settings):
     @property
     def scores(self) -> Float64[np.ndarray, "record label"]:
         return np.array(self.probabilities, dtype=np.float64)
-
-
-class Truth(NamedTuple):
-    labels: Bool[np.ndarray, "record label"]
-    patients: Int64[np.ndarray, " record"]
-    label_names: tuple[str, ...]
 
 
 class Course(NamedTuple):
@@ -157,32 +154,15 @@ def read_result(path: Path) -> RunResult:
     try:
         return RunResult.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise ComparisonError(f"{path}: no result of a run: {error}; delete it to run it again.") from error
+        raise ComparisonError(f"{path}: no result of a run ({reason(error)}); delete it to run it again.") from error
 
 
-def write_truth(folder: Path, truth: Truth) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays = {"labels": truth.labels, "patients": truth.patients, "label_names": np.array(truth.label_names)}
-
-    def write(beside: Path) -> None:
-        with beside.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-
-    write_whole(folder / TRUTH, write)
-
-
-def read_truth(folder: Path) -> Truth:
-    """Labels and patients of the records that the runs were judged on.
-
-    Raises:
-        ComparisonError: the folder has none.
-    """
-    path = folder / TRUTH
-    if not path.is_file():
-        raise ComparisonError(f"{folder} holds no comparison: there is no {TRUTH}. `ecgmtl compare` makes one.")
-    with np.load(path, allow_pickle=False) as stored:
-        names = tuple(str(name) for name in stored["label_names"])
-        return Truth(stored["labels"], stored["patients"], names)
+def reason(error: OSError | ValidationError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 def read_comparison(folder: Path) -> Comparison:

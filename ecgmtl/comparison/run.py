@@ -10,11 +10,13 @@ import numpy as np
 import torch
 
 from ecgmtl.comparison.arms import ArmFile
-from ecgmtl.comparison.results import ComparisonError, Point, RunResult, Tried, read_result, write_result
+from ecgmtl.comparison.results import Point, RunResult, Tried, read_result, write_result
+from ecgmtl.comparison.truth import ComparisonError
 from ecgmtl.config import Config
 from ecgmtl.data import Split, open_for
 from ecgmtl.losses import MAIN
 from ecgmtl.masking import MaskingSettings
+from ecgmtl.metrics import macro_auroc
 from ecgmtl.model import MultiTaskModel
 from ecgmtl.reconstruction_report import report_reconstruction
 from ecgmtl.run_folder import RunFolder
@@ -23,6 +25,8 @@ from ecgmtl.stages import Stage
 from ecgmtl.tracking import EXPERIMENT, open_tracker
 from ecgmtl.validation import BATCH
 
+TUNING = "tuning"
+"""Where results of settings that were tried lie."""
 TWO_ENCODERS = ("soft", "cross_stitch")
 SILENT = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None)
 
@@ -41,6 +45,11 @@ class Job(NamedTuple):
     around: str | None
     """MLflow's run of the whole comparison."""
     tried: tuple[Tried, ...]
+
+    @property
+    def name(self) -> str:
+        number = self.result.stem.rpartition(".")[2]
+        return f"{self.arm} {'trial' if self.result.parent.name == TUNING else 'seed'} {number}"
 
     def is_done(self) -> bool:
         """Whether the result is there.
@@ -88,7 +97,6 @@ def run_job(job: Job) -> RunResult:
 
 def judge(job: Job, model: MultiTaskModel, validation: Split, history: list[dict[str, Any]]) -> RunResult:
     probabilities = predict(model, validation)
-    curve = points(history, job.config)
     return RunResult(
         arm=job.arm,
         seed=job.seed,
@@ -96,8 +104,8 @@ def judge(job: Job, model: MultiTaskModel, validation: Split, history: list[dict
         group=job.said.group,
         is_control=job.said.control,
         identity=job.identity,
-        curve=curve,
-        macro_auroc=next(point.macro_auroc for point in reversed(curve) if point.macro_auroc is not None),
+        curve=points(history, job.config),
+        macro_auroc=macro_auroc(probabilities, validation.labels.cpu().numpy()),
         reconstruction=reconstruction(model, validation, job.config),
         diagnostics=means(history, "train/gradient."),
         mean_weights=means(history, "train/weight."),
@@ -116,7 +124,8 @@ def reconstruction(model: MultiTaskModel, split: Split, config: Config) -> dict[
     """Of the default's hidden samples, for all arms alike; nothing where none was learnt."""
     if not any(stage.reconstructs for stage in config.stages):
         return {}
-    return asdict(report_reconstruction(model, split, MaskingSettings()).overall)
+    figures = asdict(report_reconstruction(model, split, MaskingSettings()).overall)
+    return {name: value for name, value in figures.items() if name != "n_samples"}  # the same for all arms
 
 
 def means(history: list[dict[str, Any]], prefix: str) -> dict[str, float]:
@@ -131,10 +140,12 @@ def means(history: list[dict[str, Any]], prefix: str) -> dict[str, float]:
 def points(history: list[dict[str, Any]], config: Config) -> tuple[Point, ...]:
     """The run's curve, an epoch a point, in the order of the stages."""
     stages = {stage.name: stage for stage in config.stages}
+    places = list(stages)
     step = records = 0
     passes = seconds = 0.0
     found = []
-    for line in history:
+    # a stage that is trained anew, as with other code, is written behind a later one that had begun before
+    for line in sorted(history, key=lambda line: (places.index(line["stage"]), line["epoch"])):
         step += line["steps"]
         records += line["records"]
         seconds += line["seconds"]
@@ -156,8 +167,9 @@ def points(history: list[dict[str, Any]], config: Config) -> tuple[Point, ...]:
 def encoder_passes(stage: Stage, config: Config) -> float:
     """What a step costs in passes through the encoder; going backwards is two thirds of one.
 
-    Gradient rules go backwards once a task; two encoders cost twice, where the tasks of both are learnt.
+    Gradient rules go backwards once a task, nothing does through an encoder that does not learn; two encoders cost
+    twice, where the tasks of both are learnt.
     """
-    backwards = 1 if stage.gradients.kind == "sum" else len(stage.losses)
+    backwards = 0 if "encoder" not in stage.trains else 1 if stage.gradients.kind == "sum" else len(stage.losses)
     encoders = 2 if config.sharing.kind in TWO_ENCODERS and stage.reconstructs and stage.learns_labels else 1
     return encoders * (1 + 2 * backwards) / 3

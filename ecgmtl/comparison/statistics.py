@@ -19,6 +19,8 @@ from scipy.stats import t as student
 MAX_RESAMPLES = 5**5
 """So many resamples of seeds are listed in full; of more seeds that many are drawn."""
 MAX_FLIPS = 2**14
+T_DRAWS = 10
+"""For each resample of patients: a p-value that is to stand correction for fifty arms has to be able to be small."""
 ROUNDING = 1e-12
 """Means closer than this are equal."""
 
@@ -91,7 +93,7 @@ def seed_bootstrap(values: Float[np.ndarray, " seed"], level: float = 0.95) -> I
 
 def hierarchical_draws(
     values: Float[np.ndarray, " seed"], resampled: Float[np.ndarray, "seed resample"], seed: int = 0
-) -> Float64[np.ndarray, " resample"]:
+) -> Float64[np.ndarray, " draw"]:
     r"""Draws of a mean over seeds as it would be with other seeds and other patients.
 
     `values` are each seed's figure (or paired difference), `resampled` the same over patients drawn again, the same
@@ -100,14 +102,15 @@ def hierarchical_draws(
     to 95 % (5 seeds) as the patients' part of the spread grew from nothing to twice the seeds'; this way they cover
     96 % to 98 % and 95 % to 97 %. A single seed leaves the patients' part alone.
     """
-    draws, n = np.asarray(resampled.mean(axis=0), dtype=np.float64), len(values)
+    draws = np.repeat(np.asarray(resampled.mean(axis=0), dtype=np.float64), T_DRAWS)
+    n = len(values)
     if n < 2:
         return draws
     scale = values.std(ddof=1) / np.sqrt(n)
     return draws + scale * np.random.default_rng(seed).standard_t(n - 1, len(draws))
 
 
-def bootstrap_p(draws: Float[np.ndarray, " resample"]) -> float:
+def bootstrap_p(draws: Float[np.ndarray, " draw"]) -> float:
     r"""Two-sided p-value of no difference: twice the smaller share of draws beyond 0, at least :math:`2 / (R + 1)`."""
     draws = draws[~np.isnan(draws)]
     beyond = min(int((draws <= 0).sum()), int((draws >= 0).sum()))

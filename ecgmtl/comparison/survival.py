@@ -25,11 +25,8 @@ def time_to_threshold(
 
     A score that is nan is below. Whether the last evaluation alone would have held is not known: it does not count.
     """
-    above = np.append(scores >= threshold, False)
-    run = above[: len(scores)].copy()
-    for later in range(1, hold):
-        run &= np.append(above[later:], np.zeros(later - 1, bool))
-    first = np.flatnonzero(run)
+    above = np.append(scores >= threshold, np.zeros(hold - 1, bool))
+    first = np.flatnonzero(np.lib.stride_tricks.sliding_window_view(above, hold).all(axis=1))
     return (float(times[first[0]]), True) if len(first) else (float(times[-1]), False)
 
 

@@ -1,4 +1,4 @@
-"""The figures of a comparison: a row an arm, as numbers. What they mean is said in comparison_report."""
+"""The figures of a comparison: a row an arm, as numbers. What they mean is said in text."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -100,13 +100,13 @@ def arm_row(comparison: Comparison, resampled: Resampled, arm: str) -> ArmRow:
         n_seeds=len(runs),
         final=spanned(final, hierarchical_draws(final, np.stack(list(resampled[arm].values())))),
         difference=spanned(differences, draws),
-        p=bootstrap_p(draws) if len(draws) else np.nan,
+        p=bootstrap_p(draws) if len(differences) > 1 else np.nan,
         p_holm=np.nan,
         p_sign_flip=sign_flip_p(differences) if len(differences) else np.nan,
         over_seeds_t=mean_interval(differences),
         over_seeds_bootstrap=seed_bootstrap(differences) if len(differences) > 1 else UNKNOWN,
         equal_compute=spanned(longer, longer_draws),
-        equal_compute_p_holm=bootstrap_p(longer_draws) if len(longer_draws) else np.nan,
+        equal_compute_p_holm=bootstrap_p(longer_draws) if len(longer) > 1 else np.nan,
         steps=cost("step"),
         passes=cost("encoder_passes"),
         seconds=cost("seconds"),
@@ -116,7 +116,7 @@ def arm_row(comparison: Comparison, resampled: Resampled, arm: str) -> ArmRow:
 
 def paired_draws(
     comparison: Comparison, resampled: Resampled, arm: str, reference: str
-) -> tuple[Float64[np.ndarray, " seed"], Float64[np.ndarray, " resample"]]:
+) -> tuple[Float64[np.ndarray, " seed"], Float64[np.ndarray, " draw"]]:
     """Paired differences of final scores, and draws of their mean; both empty where nothing can be paired."""
     seeds = comparison.paired(arm, reference) if arm not in (reference, REFERENCE) else []
     if not seeds:
@@ -153,12 +153,12 @@ def named_figures(comparison: Comparison, figures: Callable[[RunResult], dict[st
     return pd.DataFrame({arm: row for arm, row in rows.items() if len(row)}).T.rename_axis("arm").reset_index()
 
 
-def flat(rows: Iterable[NamedTuple]) -> pd.DataFrame:
-    """Rows for programs: an interval takes three columns, its ends called …_low and …_high."""
+def flat(rows: Iterable[Any]) -> pd.DataFrame:
+    """Named tuples as rows for programs: an interval takes three columns, its ends called …_low and …_high."""
     return pd.DataFrame([flat_row(row) for row in rows])
 
 
-def flat_row(row: NamedTuple) -> dict[str, Any]:
+def flat_row(row: Any) -> dict[str, Any]:
     cells: dict[str, Any] = {}
     for name, value in row._asdict().items():
         if isinstance(value, Interval):

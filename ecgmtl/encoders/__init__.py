@@ -7,10 +7,12 @@ from pydantic import Field
 from ecgmtl.encoders.base import Encoder
 from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
+from ecgmtl.encoders.convnext import ConvNextSettings
+from ecgmtl.encoders.s4d import S4dSettings
 from ecgmtl.encoders.transformer import TransformerSettings
 
 EncoderSettings = Annotated[
-    CnnSettings | TransformerSettings | CnnTransformerSettings,
+    CnnSettings | TransformerSettings | CnnTransformerSettings | S4dSettings | ConvNextSettings,
     Field(discriminator="kind"),
 ]
 

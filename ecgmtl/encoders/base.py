@@ -29,6 +29,10 @@ class Encoder(nn.Module, ABC):
         Its gradient is not 0 at the start, as are those inside a residual block that starts as its shortcut.
         """
 
+    def dynamics(self) -> list[nn.Parameter]:
+        """What sets time scales, and so learns at a rate of its own; most encoders have none."""
+        return []
+
     @property
     def n_features(self) -> int:
         return self.widths[-1]

@@ -1,5 +1,6 @@
 """Building blocks that more than one encoder uses."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -24,17 +25,68 @@ class ResidualBlock(nn.Module):
         return F.relu(inner + self.shortcut(features))
 
 
+class Halve(nn.Module):
+    """The mean of every two neighbours, of a last sample without one itself: AvgPool1d in a third of its time."""
+
+    def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature out_frame"]:
+        n_frames = features.shape[-1]
+        n_paired = n_frames - n_frames % 2
+        means = (features[..., :n_paired:2] + features[..., 1:n_paired:2]) * 0.5
+        return means if n_paired == n_frames else torch.cat([means, features[..., n_paired:]], dim=-1)
+
+
+POOLS: dict[int, type[nn.Module]] = {1: nn.Identity, 2: Halve}
+"""What averages over a stride."""
+
+
 class Shortcut(nn.Module):
     """Averages over the stride, so that no sample is dropped, then changes the width (ResNet-D, CVPR 2019)."""
 
     def __init__(self, n_in: int, n_out: int, stride: int) -> None:
         super().__init__()
-        self.pool = nn.AvgPool1d(stride, stride, ceil_mode=True) if stride > 1 else nn.Identity()
+        self.pool = POOLS[stride]()
         self.widen = nn.Conv1d(n_in, n_out, 1, bias=False)
         self.norm = nn.BatchNorm1d(n_out)
 
     def forward(self, features: Float[Tensor, "batch n_in frame"]) -> Float[Tensor, "batch n_out out_frame"]:
         return self.norm(self.widen(self.pool(features)))
+
+
+class Stem(nn.Module):
+    """Turns samples into frames by one convolution, which sees four frames' length."""
+
+    def __init__(self, n_inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        kernel_size = 4 * stride - 1
+        self.convolve = nn.Conv1d(n_inputs, width, kernel_size, stride, kernel_size // 2, bias=False)
+        self.norm = nn.BatchNorm1d(width)
+
+    def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
+        return self.norm(self.convolve(rows))
+
+
+class StochasticDepth(nn.Module):
+    """Lets records drawn at random pass a block by while training; the others' share is as much larger.
+
+    Huang et al., ECCV 2016.
+    """
+
+    def __init__(self, skipped: float) -> None:
+        super().__init__()
+        self.skipped = skipped
+
+    def forward(self, inner: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+        if not self.training or not self.skipped:
+            return inner
+        return inner * F.dropout(inner.new_ones(len(inner), *(1 for _ in inner.shape[1:])), self.skipped)
+
+
+def as_image(features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature 1 frame"]:
+    """Time as the width of an image one pixel high, features last in memory.
+
+    On a processor torch's depthwise convolutions are some twenty times as fast there.
+    """
+    return features.unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
 
 class Position(nn.Module):
@@ -43,12 +95,13 @@ class Position(nn.Module):
     Such a position is relative, so a network trained on short crops reads whole records.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, kernel_size: int) -> None:
         super().__init__()
-        self.convolve = nn.Conv1d(width, width, kernel_size=15, padding=7, groups=width)
+        self.convolve = nn.Conv2d(width, width, (1, kernel_size), padding=(0, kernel_size // 2), groups=width)
 
     def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature frame"]:
-        return features + F.gelu(self.convolve(features))
+        image = as_image(features)
+        return (image + F.gelu(self.convolve(image))).squeeze(2)
 
 
 class TransformerBlock(nn.Module):
@@ -57,9 +110,10 @@ class TransformerBlock(nn.Module):
     The last block of a stack normalises what it gives, too.
     """
 
-    def __init__(self, width: int, n_heads: int, dropout: float, *, is_last: bool) -> None:
+    def __init__(self, width: int, n_heads: int, dropout: float, skipped: float, *, is_last: bool) -> None:
         super().__init__()
         self.n_heads = n_heads
+        self.skip = StochasticDepth(skipped)
         self.dropout = dropout
         self.attention_norm = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
@@ -70,8 +124,8 @@ class TransformerBlock(nn.Module):
 
     def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature frame"]:
         frames = features.transpose(1, 2)
-        frames = frames + self.drop(self.attend(self.attention_norm(frames)))
-        frames = frames + self.drop(self.narrow(F.gelu(self.widen(self.network_norm(frames)))))
+        frames = frames + self.skip(self.drop(self.attend(self.attention_norm(frames))))
+        frames = frames + self.skip(self.drop(self.narrow(F.gelu(self.widen(self.network_norm(frames))))))
         return self.last_norm(frames).transpose(1, 2)
 
     def attend(self, frames: Float[Tensor, "batch frame feature"]) -> Float[Tensor, "batch frame feature"]:
@@ -88,9 +142,11 @@ class TransformerBlock(nn.Module):
 class Transformer(nn.ModuleList):
     """The blocks of a stack, bottom to top."""
 
-    def __init__(self, width: int, depth: int, n_heads: int, dropout: float) -> None:
-        places = range(1, depth + 1)
-        super().__init__(TransformerBlock(width, n_heads, dropout, is_last=place == depth) for place in places)
+    def __init__(self, width: int, depth: int, n_heads: int, dropout: float, drop_path: float) -> None:
+        super().__init__(
+            TransformerBlock(width, n_heads, dropout, drop_path * place / depth, is_last=place == depth)
+            for place in range(1, depth + 1)
+        )
 
     def weights(self) -> list[nn.Parameter]:
         """Of each block its last weight."""

@@ -33,8 +33,8 @@ class CnnTransformerEncoder(Encoder):
         n_above = settings.depth + 1
         self.widths = self.stem.widths + (width,) * n_above
         self.strides = self.stem.strides + (self.stem.stride,) * n_above
-        self.widen = nn.Sequential(nn.Conv1d(self.stem.n_features, width, 1), Position(width))
-        self.blocks = Transformer(width, settings.depth, settings.n_heads, settings.dropout)
+        self.widen = nn.Sequential(nn.Conv1d(self.stem.n_features, width, 1), Position(width, settings.position_kernel))
+        self.blocks = Transformer(width, settings.depth, settings.n_heads, settings.dropout, settings.drop_path)
 
     def layers(self) -> list[nn.Module]:
         return [*self.stem.layers(), self.widen, *self.blocks]

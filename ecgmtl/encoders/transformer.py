@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ecgmtl.encoders.base import Encoder
 from ecgmtl.encoders.blocks import Position, Transformer
-from ecgmtl.settings import Settings
+from ecgmtl.settings import KernelSize, Settings
 
 
 class AttentionSettings(Settings):
@@ -21,6 +21,10 @@ class AttentionSettings(Settings):
     """Blocks of attention."""
     n_heads: PositiveInt = 4
     dropout: float = Field(0.1, ge=0, lt=1)
+    drop_path: float = Field(0.1, ge=0, lt=1)
+    """Share of records that skip the last block while training; lower blocks are skipped less, in proportion."""
+    position_kernel: KernelSize = 31
+    """Frames that tell a frame its place, an odd number; 31 of 80 ms are 2.5 s, as in wav2vec 2.0."""
 
     @model_validator(mode="after")
     def heads_share_the_width(self) -> "AttentionSettings":
@@ -55,8 +59,12 @@ class TransformerEncoder(Encoder):
         super().__init__()
         n_levels = settings.depth + 1
         self.widths, self.strides = (settings.width,) * n_levels, (settings.patch,) * n_levels
-        self.embed = nn.Sequential(Patches(n_inputs, settings.width, settings.patch), Position(settings.width))
-        self.blocks = Transformer(settings.width, settings.depth, settings.n_heads, settings.dropout)
+        self.embed = nn.Sequential(
+            Patches(n_inputs, settings.width, settings.patch), Position(settings.width, settings.position_kernel)
+        )
+        self.blocks = Transformer(
+            settings.width, settings.depth, settings.n_heads, settings.dropout, settings.drop_path
+        )
 
     def layers(self) -> list[nn.Module]:
         return [self.embed, *self.blocks]

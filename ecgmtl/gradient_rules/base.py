@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
+CHUNK = 1 << 14
+"""Parameters that a processor looks at in float64 at a time: fresh memory for all costs more than the arithmetic."""
+
 
 class GradientRule(nn.Module, ABC):
     """Makes one step of the tasks' gradients in the parameters that they share.
@@ -37,8 +40,11 @@ class GramianRule(GradientRule):
 
     @torch.no_grad()
     def combine(self, rows: Float32[Tensor, "task parameter"], main: int, step: int) -> Float32[Tensor, " parameter"]:
-        wide = rows.double()  # opposed gradients leave a step far shorter than they are; float32 would leave its noise
-        return (self(wide @ wide.T, main, step) @ wide).float()
+        # float64: opposed gradients leave a step far shorter than they are, and float32 would leave its noise
+        parts = rows.split(CHUNK if rows.device.type == "cpu" else max(1, rows.shape[1]), dim=1)
+        gramian = torch.stack([wide @ wide.T for wide in (part.double() for part in parts)]).sum(dim=0)
+        factors = self(gramian, main, step)
+        return torch.cat([(factors @ part.double()).float() for part in parts])
 
     @torch.no_grad()
     def forward(self, gramian: Float64[Tensor, "task task"], main: int, step: int) -> Float64[Tensor, " task"]:

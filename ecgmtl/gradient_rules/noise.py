@@ -30,9 +30,10 @@ class Noise(GradientRule):
 
     def combine(self, rows: Float32[Tensor, "task parameter"], main: int, step: int) -> Float32[Tensor, " parameter"]:
         generator = torch.Generator(rows.device).manual_seed(self.seed * 1_000_003 + step)
-        disturbed = rows[main]
-        for row in torch.cat([rows[:main], rows[main + 1 :]]):
-            noise = torch.randn(len(row), generator=generator, device=rows.device)
-            disturbed = disturbed + noise * (row.norm() / noise.norm())
-        meets = rows.any(dim=1).sum() > 1
-        return torch.where(rows.isfinite().all(), torch.where(meets, disturbed, rows.sum(dim=0)), torch.nan)
+        norms = rows.norm(dim=1)
+        disturbed = rows[main].clone()
+        for norm in torch.cat([norms[:main], norms[main + 1 :]]):
+            noise = torch.randn(rows.shape[1], generator=generator, device=rows.device)
+            disturbed += noise.mul_(norm / noise.norm())
+        meets = (norms > 0).sum() > 1
+        return torch.where(norms.isfinite().all(), torch.where(meets, disturbed, rows.sum(dim=0)), torch.nan)

@@ -1,0 +1,84 @@
+"""How long training takes until it reads the validation split well enough: ours by a config, the peer by its recipe."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import NamedTuple
+
+from machine import clock_of
+from peer import EPOCHS, Peer
+
+from ecgmtl.config import load_config
+from ecgmtl.data import open_for
+from ecgmtl.run_folder import RunFolder
+from ecgmtl.schedule import Progress, Schedule
+from ecgmtl.tracking import NoTracker
+from ecgmtl.trainer import EpochReport
+
+Say = Callable[[str], None]
+
+
+class Course(NamedTuple):
+    """A training, up to the epoch in which it reached the target, or to its end."""
+
+    name: str
+    best: float
+    reached: bool
+    epochs: int
+    training: float
+    """Seconds of its steps, the start-up with them."""
+    whole: float
+    """Seconds of everything: reading the data, the start-up, training, validation."""
+
+
+class ReachedError(Exception):
+    """Ends a run that has come far enough."""
+
+
+def ours(config_path: Path, overrides: tuple[str, ...], data: Path, target: float, say: Say) -> Course:
+    """By the very run that `ecgmtl train` makes, without MLflow; stopped when an epoch ends at the target."""
+    begun = perf_counter()
+    config = load_config(config_path, overrides)
+    scores: list[float] = []
+    spent: list[float] = []
+
+    def epoch(found: EpochReport) -> None:
+        spent.append(found.seconds)
+        scores.append(found.figures.get("macro_auroc", 0.0))
+        say(f"{config_path.stem}, {found.stage} {found.epoch + 1}: {scores[-1]:.4f} after {sum(spent):.1f} s")
+        if scores[-1] >= target:
+            raise ReachedError
+
+    with TemporaryDirectory() as place:
+        store = open_for(config, data)
+        folder = RunFolder.create(Path(place) / "run", config, data)
+        progress = Progress(lambda *_: None, lambda: None, epoch, lambda _: None)
+        with suppress(ReachedError):
+            Schedule.prepare(store, folder, NoTracker(), progress).train_stages(config.stages)
+    best = max(scores, default=0.0)
+    return Course(config_path.stem, best, best >= target, len(spent), sum(spent), perf_counter() - begun)
+
+
+def peers(config_path: Path, data: Path, target: float, say: Say, epochs: int = EPOCHS) -> Course:
+    """The peer on the same records, by its own recipe."""
+    begun = perf_counter()
+    config = load_config(config_path)
+    labels = config.model_copy(update={"auxiliary_labels": ()})
+    with TemporaryDirectory() as place:
+        folder = RunFolder.create(Path(place) / "run", labels, data)
+        silent = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None)
+        splits = Schedule.prepare(open_for(labels, data), folder, NoTracker(), silent)
+    peer, clock = Peer(splits.train, epochs=epochs), clock_of(splits.train.device)
+    best = spent = 0.0
+    for number in range(1, epochs + 1):
+        started = clock()
+        for signals, truth in peer.epoch():
+            peer.step(signals, truth)
+        spent += clock() - started
+        best = max(best, peer.auroc(splits.validation))
+        say(f"peer, {number}: best {best:.4f} after {spent:.1f} s")
+        if best >= target:
+            break
+    return Course("xresnet1d101", best, best >= target, number, spent, perf_counter() - begun)

@@ -1,0 +1,68 @@
+"""Runs of a comparison, one after the other or several at a time; one that fails does not stop the others."""
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+
+from ecgmtl.comparison.results import RunResult
+from ecgmtl.comparison.run import Job, run_job
+from ecgmtl.trainer import TrainingError
+
+
+def run_all(jobs: Sequence[Job], at_a_time: int, say: Callable[[str], None]) -> dict[str, str]:
+    """Run the jobs that have no result yet; what fails is told, and the rest goes on."""
+    todo = [job for job in jobs if not job.is_done()]
+    if len(todo) < len(jobs):
+        say(f"{len(jobs) - len(todo)} of {len(jobs)} runs are done already")
+    failed: dict[str, str] = {}
+    started = time.perf_counter()
+    for number, (job, outcome) in enumerate(outcomes(todo, at_a_time), 1):
+        left = (time.perf_counter() - started) / number * (len(todo) - number) / 60
+        head = f"{number}/{len(todo)} {job.name}: "
+        if isinstance(outcome, RunResult):
+            seconds = outcome.curve[-1].seconds
+            say(f"{head}macro-AUROC {outcome.macro_auroc:.4f}, {seconds:.0f} s of training; {left:.0f} min left")
+        else:
+            failed[job.name] = str(outcome)
+            say(f"{head}failed: {outcome}")
+    return failed
+
+
+def outcomes(jobs: Sequence[Job], at_a_time: int) -> Iterator[tuple[Job, RunResult | TrainingError]]:
+    if at_a_time == 1:
+        for job in jobs:
+            try:
+                yield job, run_job(job)
+            except TrainingError as error:
+                yield job, error
+        return
+    # processes are begun anew, for torch's threads do not outlive a fork
+    pool = ProcessPoolExecutor(at_a_time, multiprocessing.get_context("spawn"), end_with_parent)
+    try:
+        running: dict[Future[RunResult], Job] = {pool.submit(run_job, job): job for job in jobs}
+        for future in as_completed(running):
+            try:
+                yield running[future], future.result()
+            except TrainingError as error:
+                yield running[future], error
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()  # else a run would be waited for; it goes on from its last epoch another time
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """Let a process end when the one that began it was killed: the next call would begin the same run beside it."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,55 @@
+"""The truth of a comparison: labels and patients of the validation records, by which all its runs are judged."""
+
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from data_prep.files import write_whole
+
+TRUTH = "truth.npz"
+
+
+class ComparisonError(ValueError):
+    """Results that cannot be compared; the message says which file, and what would do."""
+
+
+class Truth(NamedTuple):
+    labels: Bool[np.ndarray, "record label"]
+    patients: Int64[np.ndarray, " record"]
+    label_names: tuple[str, ...]
+
+
+def write_truth(folder: Path, truth: Truth) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {"labels": truth.labels, "patients": truth.patients, "label_names": np.array(truth.label_names)}
+
+    def write(beside: Path) -> None:
+        with beside.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    write_whole(folder / TRUTH, write)
+
+
+def read_truth(folder: Path) -> Truth:
+    """Labels and patients of the records that the runs were judged on.
+
+    Raises:
+        ComparisonError: the folder has none, or a damaged one.
+    """
+    path = folder / TRUTH
+    if not path.is_file():
+        raise ComparisonError(f"{folder} holds no comparison: there is no {TRUTH}. `ecgmtl compare` makes one.")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            names = tuple(str(name) for name in stored["label_names"])
+            return Truth(stored["labels"], stored["patients"], names)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ComparisonError(f"{path}: damaged ({error}); delete it, and `ecgmtl compare` writes it anew.") from error
+
+
+def is_same(truth: Truth, other: Truth) -> bool:
+    arrays = ((truth.labels, other.labels), (truth.patients, other.patients))
+    return truth.label_names == other.label_names and all(np.array_equal(*pair) for pair in arrays)

@@ -1,0 +1,78 @@
+"""The commands of `ecgmtl data`: from ECG files to a prepared folder."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ecgmtl.terminal import progress_bar, spoken_errors
+
+data_app = typer.Typer(no_args_is_help=True, help="From ECG files to a prepared folder.")
+
+ConfigPath = Annotated[
+    Path | None, typer.Option("--config", help="A whole run as YAML; the built-in quick run when absent.")
+]
+
+
+@data_app.command()
+def synth(
+    out: Path,
+    records: Annotated[int, typer.Option(min=10, help="How many ECGs.")] = 1000,
+    seed: int = 0,
+    fs: Annotated[int, typer.Option(help="100 or 500 Hz.")] = 100,
+) -> None:
+    """Write a PTB-XL-shaped folder of artificial ECGs with known labels."""
+    with spoken_errors(), progress_bar("synthesising") as bar:
+        from data_prep.synthetic import write_ptbxl
+
+        write_ptbxl(out, records, seed, fs=fs, progress=bar)
+    typer.echo(f"{records} artificial ECGs in {out}; next: ecgmtl data prepare {out} {out}-prepared")
+
+
+@data_app.command()
+def prepare(
+    source: Annotated[Path, typer.Argument(help="PTB-XL's folder, or any folder of WFDB records with a labels.csv.")],
+    out: Annotated[Path, typer.Argument(help="The prepared folder.")],
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Label set to train on by default: all, diagnostic, subdiagnostic, superdiagnostic, form, rhythm."
+        ),
+    ] = None,
+    fs: Annotated[int, typer.Option(help="Sampling rate of the prepared signals, in hertz.")] = 100,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
+    config: ConfigPath = None,
+) -> None:
+    """Read, check and preprocess every record once, into one array that training maps into memory."""
+    with spoken_errors(lambda: "stopped; the same command goes on where it was."), progress_bar("preparing") as bar:
+        from dataclasses import replace
+
+        from data_prep.prepare import prepare as prepare_store
+        from data_prep.preprocess import Preprocess
+
+        preprocess = replace(Preprocess(), fs=fs)
+        if config is not None:
+            from ecgmtl.config import load_config
+
+            preprocess = load_config(config).preprocess
+        report = prepare_store(source, out, preprocess, labels, workers or os.cpu_count() or 1, bar)
+    for note in report.notes:
+        typer.echo(note)
+    for name, reason in report.failures:
+        typer.echo(f"{name}: {reason}", err=True)
+    typer.echo(
+        f"{report.n_records} records in {out}" + (f", {len(report.failures)} left out" if report.failures else "")
+    )
+    raise typer.Exit(3 if report.failures else 0)
+
+
+@data_app.command()
+def check(source: Path, workers: Annotated[int, typer.Option(min=0)] = 0) -> None:
+    """Say what is wrong with a folder of records, before anything is trained on it."""
+    with spoken_errors(), progress_bar("checking") as bar:
+        from data_prep.check import check as check_folder
+
+        report = check_folder(source, workers or os.cpu_count() or 1, bar)
+    typer.echo(report.render())
+    raise typer.Exit(3 if report.findings else 0)

@@ -1,0 +1,40 @@
+"""YAML in which no key is given twice: PyYAML alone takes the last one and says nothing."""
+
+from typing import Any
+
+import yaml
+from yaml import MappingNode, ScalarNode
+
+
+class StrictYamlError(ValueError):
+    """Text that is no YAML, or says two things at once; the message is one line that names the place."""
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Plain values alone, and every key of a group once."""
+
+    def compose_mapping_node(self, anchor: Any) -> MappingNode:
+        node = super().compose_mapping_node(anchor)
+        first: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, ScalarNode)):
+            line = key.start_mark.line + 1
+            if key.value in first:
+                raise StrictYamlError(f"line {line}: '{key.value}' is given already in line {first[key.value]}")
+            first[key.value] = line
+        return node
+
+
+def load_yaml(text: str) -> object:
+    """The values that the text spells.
+
+    Raises:
+        StrictYamlError: it cannot be read, or gives a key twice.
+    """
+    try:
+        return yaml.load(text, StrictLoader)  # noqa: S506  (it is a SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise StrictYamlError(f"{where}{error.problem}") from error
+    except yaml.YAMLError as error:
+        raise StrictYamlError(" ".join(str(error).split())) from error

@@ -1,0 +1,66 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ecgmtl.encoders.blocks import Halve, Position, Shortcut, StochasticDepth, Transformer, as_image
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 7, 64, 125])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_halving_is_average_pooling_bit_for_bit(n_frames, dtype):
+    features = torch.randn(3, 5, n_frames).to(dtype)
+    found = []
+    for pool in (Halve(), nn.AvgPool1d(2, 2, ceil_mode=True)):
+        given = features.clone().requires_grad_()
+        halved = pool(given)
+        halved.backward(torch.randn(halved.shape, generator=torch.Generator().manual_seed(1)).to(dtype))
+        found.append((halved, given.grad))
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_a_last_frame_without_neighbour_is_kept_as_it_is():
+    assert Halve()(torch.tensor([[[1.0, 3.0, 7.0]]])).tolist() == [[[2.0, 7.0]]]
+
+
+def test_a_shortcut_knows_strides_of_one_and_two_alone():
+    assert Shortcut(3, 4, 1)(torch.randn(2, 3, 9)).shape == (2, 4, 9)
+    assert Shortcut(3, 4, 2)(torch.randn(2, 3, 9)).shape == (2, 4, 5)
+    with pytest.raises(KeyError):
+        Shortcut(3, 4, 3)
+
+
+def test_a_skipped_record_adds_nothing_and_the_others_the_more():
+    inner = torch.ones(4000, 2, 3)
+    kept = StochasticDepth(0.25)(inner)[:, 0, 0]
+    assert set(kept.tolist()) == {0.0, float(torch.tensor(1 / 0.75))}
+    assert abs(kept.mean().item() - 1) < 0.05
+
+
+def test_a_record_is_skipped_whole():
+    kept = StochasticDepth(0.5)(torch.ones(64, 2, 3)).flatten(1)
+    assert torch.equal(kept.amin(dim=1), kept.amax(dim=1))
+
+
+def test_nothing_is_skipped_outside_training():
+    inner = torch.randn(8, 2, 3)
+    assert StochasticDepth(0.5).eval()(inner) is inner
+    assert StochasticDepth(0.0)(inner) is inner
+
+
+def test_an_image_has_its_features_last_in_memory():
+    image = as_image(torch.randn(2, 5, 7))
+    assert image.shape == (2, 5, 1, 7)
+    assert image.stride()[1] == 1
+    again = as_image(image.squeeze(2))
+    assert again.data_ptr() == image.data_ptr()  # a stack of blocks copies nothing
+
+
+def test_a_place_is_told_by_a_depthwise_convolution_along_time():
+    place, features = Position(5, 7), torch.randn(2, 5, 40)
+    told = F.conv1d(features, place.convolve.weight[:, :, 0], place.convolve.bias, padding=3, groups=5)
+    torch.testing.assert_close(place(features), features + F.gelu(told))
+
+
+def test_the_last_block_of_a_stack_is_skipped_by_its_rate_and_the_others_by_their_share():
+    assert [block.skip.skipped for block in Transformer(8, 4, 2, 0.0, 0.2)] == pytest.approx([0.05, 0.1, 0.15, 0.2])

@@ -1,0 +1,411 @@
+"""The comparison from end to end: three arms from two seeds on a few artificial ECGs."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from data_prep.prepare import prepare
+from data_prep.preprocess import Preprocess
+from data_prep.synthetic import write_ptbxl
+from ecgmtl.batches import Batches
+from ecgmtl.cli import app
+from ecgmtl.comparison.arms import load_arm, load_arms
+from ecgmtl.comparison.compare import Plan, compare
+from ecgmtl.comparison.results import read_comparison, read_result, result_path
+from ecgmtl.comparison.run import SILENT, Job
+from ecgmtl.comparison.truth import TRUTH, ComparisonError, read_truth
+from ecgmtl.config import load_config
+from ecgmtl.data import open_for
+from ecgmtl.metrics import macro_auroc
+from ecgmtl.run_folder import RunFolder
+from ecgmtl.run_store import import_mlflow
+from ecgmtl.schedule import Schedule
+from ecgmtl.tracking import NoTracker
+
+ARMS = ("single", "joint", "staged")
+FILES = {
+    "_base": """
+encoder: {kind: cnn, widths: [8, 8, 8]}
+decoder: {width: 8}
+precision: fp32
+stages:
+  - name: main
+    trains: [encoder, decoder, classifier]
+    losses: [reconstruction, classification]
+    masking: {share: 0.5}
+    augment: {crop_seconds: 2.5, shift: true}
+    batch_size: 16
+    epochs: 2
+    diagnostics: {every: 5}
+""",
+    "single": "about: Alone.\nset: {stages.0.trains: [encoder, classifier], stages.0.losses: [classification]}",
+    "joint": "about: Both.\nset: {stages.0.weighting: {kind: uncertainty}}",
+    "staged": """
+about: One after the other.
+set:
+  stages:
+    - {name: pretrain, trains: [encoder, decoder], losses: [reconstruction], batch_size: 16, epochs: 1}
+    - {name: finetune, trains: [encoder, classifier], losses: [classification], batch_size: 16, epochs: 1}
+""",
+    "wild": "about: Too fast.\nset: {stages.0.optimiser: {algorithm: sgd, lr: 1.0e+30, clip: null}}",
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """The working folder, with arms and prepared data."""
+    place = tmp_path_factory.mktemp("compare")
+    write_ptbxl(place / "records", 100, seed=0)
+    prepare(place / "records", place / "store", Preprocess(), "superdiagnostic")
+    (place / "arms").mkdir()
+    for name, text in FILES.items():
+        (place / "arms" / f"{name}.yaml").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setattr(os, "cpu_count", lambda: 1)  # with more threads sums differ in their last digits
+        yield place
+
+
+@pytest.fixture
+def arms(place, tmp_path):
+    """A copy of the arms, to add others to."""
+    return shutil.copytree(place / "arms", tmp_path / "arms")
+
+
+def plan(place, out, only=ARMS, seeds=2, overrides=(), arms="arms", **options):
+    options = {"track": False, **options}
+    return Plan(load_arms(place / arms, only, overrides), place / "store", out, seeds, **options)
+
+
+def quiet(_text):
+    pass
+
+
+@pytest.fixture(scope="module")
+def done(place):
+    """A comparison that ran to its end in one go."""
+    outcome = compare(plan(place, place / "done"), quiet)
+    assert outcome == (place / "done/report.html", {})
+    return place / "done"
+
+
+@pytest.fixture
+def again(done, tmp_path):
+    """A copy of it, to be called again."""
+    shutil.copytree(done, tmp_path / "done")
+    return tmp_path / "done"
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def without_seconds(path):
+    tree = json.loads(path.read_text())
+    return tree | {"curve": [{**point, "seconds": 0} for point in tree["curve"]]}
+
+
+def test_every_arm_is_run_from_every_seed_and_reported(done):
+    arms = read_comparison(done).arms
+    assert {arm: list(runs) for arm, runs in arms.items()} == {arm: [0, 1] for arm in ARMS}
+    text = (done / "report.md").read_text()
+    assert "3 ways of training (arms), 2 seeds each, 6 runs" in text
+    assert all(f"| {arm} " in text for arm in ARMS)
+
+
+def test_a_result_speaks_of_the_model_that_was_kept(done):
+    truth = read_truth(done)
+    for runs in read_comparison(done).arms.values():
+        for run in runs.values():
+            scores = [point.macro_auroc for point in run.curve if point.macro_auroc is not None]
+            assert run.macro_auroc == pytest.approx(max(scores))  # the best of its epochs
+            assert macro_auroc(run.scores, truth.labels) == pytest.approx(run.macro_auroc, abs=0.02)  # five digits
+
+
+def test_a_curve_counts_all_that_was_trained_on(done):
+    comparison = read_comparison(done)
+    for arm in ARMS:
+        curve = comparison.arms[arm][0].curve
+        # 80 records in the folds of training make five batches of 16, in both of two epochs
+        assert [(point.step, point.samples_seen) for point in curve] == [(5, 80), (10, 160)]
+        assert (np.diff([point.seconds for point in curve]) > 0).all()
+    assert comparison.arms["staged"][0].curve[0].macro_auroc is None
+    assert comparison.arms["joint"][0].curve[-1].encoder_passes == pytest.approx(10)
+
+
+def test_figures_are_of_what_an_arm_learns(done):
+    runs = {arm: runs[0] for arm, runs in read_comparison(done).arms.items()}
+    assert runs["single"].reconstruction == {}
+    assert 0 < runs["joint"].reconstruction["rmse_mv"] < 10
+    assert "n_samples" not in runs["joint"].reconstruction
+    assert set(runs["single"].mean_weights) == {"classification"}
+    assert set(runs["joint"].mean_weights) == {"classification", "reconstruction"}
+    assert {"cosine.reconstruction", "conflict_rate.reconstruction"} <= set(runs["joint"].diagnostics)
+
+
+def test_called_again_it_runs_nothing_and_writes_the_same(place, again):
+    before, said = contents(again), []
+    compare(plan(place, again), said.append)
+    assert said == ["6 of 6 runs are done already"]
+    assert contents(again) == before
+
+
+def test_only_what_is_missing_is_run(place, done, again):
+    result_path(again, "joint", 1).unlink()
+    said = []
+    compare(plan(place, again), said.append)
+    assert said[0] == "5 of 6 runs are done already"
+    assert said[1].startswith("1/1 joint seed 1: macro-AUROC 0.")
+    assert contents(again)[Path("results/joint.1.json")] == contents(done)[Path("results/joint.1.json")]
+
+
+def test_another_seed_is_added(place, again):
+    before = contents(again)
+    compare(plan(place, again, only=["single"], seeds=3), quiet)
+    assert list(read_comparison(again).arms["single"]) == [0, 1, 2]
+    after = contents(again)
+    assert all(after[name] == content for name, content in before.items() if name.parts[0] in ("results", "runs"))
+
+
+def test_a_run_that_was_cut_off_between_epochs_ends_the_same(place, done, tmp_path, monkeypatch):
+    def cut(folder, line):
+        add(folder, line)
+        if folder.path.name == "results-joint.0" and len(folder.read_history()) == 2:
+            raise SystemExit
+
+    add, out = RunFolder.append, tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "append", cut)
+        with pytest.raises(SystemExit):
+            compare(plan(place, out, ["single", "joint"], seeds=1), quiet)
+    assert (out / "runs/results-joint.0/stages/0-main/state.pt").is_file()
+    assert not result_path(out, "joint", 0).exists()
+    compare(plan(place, out, ["single", "joint"], seeds=1), quiet)
+    for arm in ("single", "joint"):
+        assert without_seconds(result_path(out, arm, 0)) == without_seconds(result_path(done, arm, 0))
+
+
+def test_other_settings_are_refused_by_name(place, again):
+    before = contents(again)
+    with pytest.raises(ComparisonError, match=r"results/joint\.0\.json was made with other settings or data"):
+        compare(plan(place, again, overrides=["stages.0.batch_size=8"]), quiet)
+    assert contents(again) == before
+
+
+def test_a_run_that_was_begun_with_other_settings_is_refused_by_name(place, again):
+    for path in (again / "results").iterdir():
+        path.unlink()
+    with pytest.raises(ComparisonError, match=r"runs/results-joint\.0 was begun with other settings; delete it"):
+        compare(plan(place, again, overrides=["stages.0.batch_size=8"]), quiet)
+
+
+def test_other_records_are_refused_before_anything_is_written(place, again):
+    prepare(place / "records", place / "rhythms", Preprocess(), "rhythm")
+    before = contents(again)
+    with pytest.raises(ComparisonError, match="holds a comparison on other records or labels"):
+        compare(plan(place, again)._replace(data=place / "rhythms"), quiet)
+    assert contents(again) == before
+
+
+def test_arms_of_other_labels_are_refused(place, arms, tmp_path):
+    (arms / "other.yaml").write_text("about: Other labels.\nset: {labels: rhythm}")
+    with pytest.raises(ComparisonError, match="arm single has other labels than other"):
+        compare(plan(place, tmp_path / "x", ["single", "other"], arms=arms), quiet)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(place, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ComparisonError, match="file: cannot be written"):
+        compare(plan(place, tmp_path / "file"), quiet)
+
+
+def test_a_failing_arm_is_told_and_the_others_are_finished(place, tmp_path):
+    said = []
+    outcome = compare(plan(place, tmp_path / "x", only=["single", "wild"], seeds=1), said.append)
+    assert list(outcome.failed) == ["wild seed 0"]
+    assert "a loss is not finite" in outcome.failed["wild seed 0"]
+    assert said[1].startswith("2/2 wild seed 0: failed: stage 'main', epoch 1")
+    assert [path.name for path in (tmp_path / "x/results").iterdir()] == ["single.0.json"]
+    assert outcome.report.is_file()
+
+
+def test_a_comparison_whose_reference_failed_says_so(place, tmp_path):
+    with pytest.raises(ComparisonError, match=r"no run of arm 'single'.*there is no run at all"):
+        compare(plan(place, tmp_path / "x", only=["wild"], seeds=1), quiet)
+
+
+def test_tuning_tries_settings_and_takes_the_best(place, tmp_path):
+    out, arm = tmp_path / "tuned", load_arm(place / "arms/single.yaml")
+    assert not compare(plan(place, out, ["single"], seeds=1, tune=2), quiet).failed
+    run = read_result(result_path(out, "single", 0))
+    assert [one.settings for one in run.tuning] == arm.draws(2)
+    trials = [read_result(out / f"tuning/single.{number}.json") for number in range(2)]
+    assert [one.score for one in run.tuning] == [trial.macro_auroc for trial in trials]
+    best = max(run.tuning, key=lambda one: one.score)
+    used = load_config(out / "runs/results-single.0/config.yaml").stages[0].optimiser.lr
+    assert used == best.settings["stages.*.optimiser.lr"]
+    assert run.macro_auroc == best.score  # the first seed is the trial's own
+    assert "| single |     2 |" in (out / "report.md").read_text()
+
+
+def test_failed_trials_are_told_apart_from_runs(place, arms, tmp_path):
+    (arms / "wilder.yaml").write_text(FILES["wild"] + "\nsearch: {stages.*.optimiser.lr: [1.0e+29, 1.0e+30]}")
+    outcome = compare(plan(place, tmp_path / "x", ["single", "wilder"], seeds=1, tune=1, arms=arms), quiet)
+    assert list(outcome.failed) == ["wilder trial 0", "wilder seed 0"]
+
+
+def test_pretraining_is_done_once_a_seed_and_counts_for_each_arm(place, arms, again):
+    (arms / "longer.yaml").write_text(
+        FILES["staged"].replace(
+            "[classification], batch_size: 16, epochs: 1", "[classification], batch_size: 16, epochs: 2"
+        )
+    )
+    compare(plan(place, again, ["longer"], seeds=1, arms=arms), quiet)
+    assert not list((again / "runs/results-longer.0/stages").glob("*pretrain*/model.safetensors"))
+    first, second = (read_result(result_path(again, arm, 0)).curve[0] for arm in ("staged", "longer"))
+    assert first == second
+
+
+@pytest.mark.slow
+def test_mlflow_has_one_parent_and_the_runs_in_it(place, done, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    out = tmp_path / "tracked"
+    compare(plan(place, out, ["single"], seeds=1, track=True), quiet)
+    facts = (out / "comparison.json").read_bytes()
+    compare(plan(place, out, ["single"], seeds=1), quiet)
+    assert (out / "comparison.json").read_bytes() == facts  # a call that is not logged forgets nothing
+    compare(plan(place, out, ["single", "joint"], seeds=1, track=True), quiet)
+    client = import_mlflow().MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("ecgmtl").experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    parent = json.loads(facts)["mlflow_run"]
+    nested = {run.info.run_name: run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent}
+    assert set(nested) == {"results-single.0", "results-joint.0"}
+    assert sorted(run.info.run_name for run in runs) == ["compare-tracked", "main", "main", *sorted(nested)]
+    result = read_result(result_path(out, "joint", 0))
+    assert nested["results-joint.0"].data.metrics["final validation/macro_auroc"] == result.macro_auroc
+    assert nested["results-joint.0"].data.tags["arm"] == "joint"
+    kept = {file.path for file in client.list_artifacts(parent, "report")}
+    assert kept == {"report/report.md", "report/report.html", "report/pictures", "report/tables"}
+
+
+def schedule(place, arm, seed, path):
+    config = load_arm(place / "arms" / f"{arm}.yaml").with_settings({"seed": seed}, arm)
+    store = open_for(config, place / "store")
+    return Schedule.prepare(store, RunFolder.create(path, config, place / "store"), NoTracker(), SILENT)
+
+
+def test_a_seed_begins_every_arm_with_the_same_weights_and_records(place, tmp_path):
+    weights, orders = [], []
+    for number, (arm, seed) in enumerate([("single", 1), ("joint", 1), ("joint", 2)]):
+        run = schedule(place, arm, seed, tmp_path / str(number))
+        weights.append(run.new_model().state_dict())
+        batches = Batches(run.train, run.config.stages[0], (seed, 0))
+        orders.append([torch.cat(batches.order(batches.seed_epoch(epoch))) for epoch in range(2)])
+    same, other = ([torch.equal(weights[1][name], value) for name, value in weights[k].items()] for k in (0, 2))
+    assert all(same)
+    assert not all(other)
+    assert all(map(torch.equal, orders[0], orders[1]))
+    assert not any(map(torch.equal, orders[1], orders[2]))
+    assert not torch.equal(*orders[0])
+
+
+def wait_for(what, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
+def test_a_killed_comparison_leaves_no_process_and_goes_on(place, done, tmp_path, how, code):
+    out, words = tmp_path / "x", ["--seeds", "2", "--only", "single", "--only", "joint", "--jobs", "2", "--no-track"]
+    command = [sys.executable, "-m", "ecgmtl.cli", "compare", "arms", "--data", "store", "--out", str(out), *words]
+    process = subprocess.Popen(command, cwd=place, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    wait_for(lambda: any(line.stat().st_size for line in out.glob("runs/*/history.jsonl")))
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(how)
+    assert process.wait(20) == code
+    assert not psutil.wait_procs(children, timeout=20)[1]
+    compare(plan(place, out, ["single", "joint"]), quiet)
+    for arm in ("single", "joint"):
+        found, whole = ([point.loss for point in read_result(result_path(at, arm, 0)).curve] for at in (out, done))
+        assert found == pytest.approx(whole, rel=1e-3)  # there it had more threads
+
+
+@pytest.mark.slow
+def test_two_at_a_time_give_the_same_results(place, done, tmp_path):
+    compare(plan(place, tmp_path / "x", only=["single", "joint"], jobs=2), quiet)
+    for arm in ("single", "joint"):
+        for seed in range(2):
+            pair = [without_seconds(result_path(folder, arm, seed)) for folder in (done, tmp_path / "x")]
+            assert pair[0] == pair[1]
+
+
+@pytest.fixture
+def ecgmtl(place):
+    """The command line, in this process; gives exit code and what was said."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments):
+        found = CliRunner().invoke(app, ["compare", *map(str, arguments)])
+        assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
+        return found.exit_code, found.output
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+def test_the_command_goes_on_and_names_the_report(ecgmtl, place, again):
+    code, said = ecgmtl(place / "arms", "--data", place / "store", "--out", again, "--seeds", 2, "--no-track",
+                        "--only", "single", "--only", "joint", "--only", "staged")  # fmt: skip
+    assert (code, said) == (0, f"6 of 6 runs are done already\nreport: {again}/report.html\n")
+
+
+def test_the_command_ends_with_code_3_where_an_arm_failed(ecgmtl, place, again):
+    code, said = ecgmtl(place / "arms", "--data", place / "store", "--out", again, "--seeds", 1, "--no-track",
+                        "--only", "single", "--only", "wild")  # fmt: skip
+    assert code == 3
+    assert "\nwild seed 0: stage 'main', epoch 1" in said
+    assert said.endswith(f"report: {again}/report.html\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere", "--data", "store"], "nowhere: no such folder"),
+        (["arms", "--data", "nowhere"], "nowhere"),
+        (["arms", "--data", "store", "--only", "jiont"], "arms: no arm jiont; there is joint"),
+        (["arms", "--data", "store", "--set", "preprocess.fs=500"], "prepare it again, or set preprocess.fs=100"),
+        (["arms", "--data", "store", "--set", "labels=rythm"], "no label set 'rythm'"),
+        (["arms", "--data", "store", "--set", "sed=1"], "sed: there is no such setting"),
+    ],
+)
+def test_a_bad_call_is_answered_by_a_sentence(ecgmtl, place, arguments, said):
+    code, told = ecgmtl(*arguments, "--out", "bad", "--no-track")
+    assert code == 1
+    assert said in told
+    assert told.count("\n") == 1
+    assert not (place / "bad").exists()
+
+
+def test_a_result_of_another_identity_is_not_taken(place, done):
+    arm = load_arm(place / "arms/single.yaml")
+    path = result_path(done, "single", 0)
+    rest = (place / "store", done, path, "another", 1, None, ())
+    with pytest.raises(ComparisonError, match="other settings or data"):
+        Job("single", 0, arm.said, arm.config, *rest).is_done()
+    assert (done / TRUTH).is_file()

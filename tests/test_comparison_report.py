@@ -1,0 +1,194 @@
+"""The report on a simulated comparison with known effects."""
+
+import base64
+import io
+import re
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+from ecgmtl.comparison.findings import findings, listed, measure, sort_out
+from ecgmtl.comparison.plots import groups
+from ecgmtl.comparison.report import CAPTIONS, as_html, as_markdown, write_report
+from ecgmtl.comparison.results import read_comparison, result_path, write_result
+from ecgmtl.comparison.statistics import Interval
+from ecgmtl.comparison.tables import flat
+from ecgmtl.comparison.text import Section, ends, plain, signed
+from tests.comparisons import ARMS, make_run, write_comparison
+
+N_RESAMPLES = 300
+TABLES = ("arms", "courses", "late", "thresholds", "tuning")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("comparison")
+    write_comparison(folder, n_seeds=4)
+    write_report(folder, n_resamples=N_RESAMPLES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def figures(folder):
+    return measure(read_comparison(folder), N_RESAMPLES)
+
+
+def small(folder, arms, n_seeds, **changes):
+    """A report on few arms, with changes to every run."""
+    write_comparison(folder, arms, n_seeds)
+    for arm in arms:
+        for seed in range(n_seeds):
+            write_result(result_path(folder, arm, seed), make_run(arm, seed).model_copy(update=changes))
+    return write_report(folder, n_resamples=50).with_name("report.md").read_text()
+
+
+def rows_of(text, section):
+    """The table of a section, by its first column."""
+    part = text.split(f"## {section}\n")[1].split("\n## ")[0]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line[:1] == "|"]
+    return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[2:]}
+
+
+def test_verdicts_tell_known_effects(folder):
+    rows = rows_of((folder / "report.md").read_text(), "Final score")
+    assert list(rows) == list(read_comparison(folder).arms)
+    assert rows["single"]["verdict"] == "reference"
+    assert rows["fixed_10"]["verdict"] == "worse"
+    assert rows["pretrain"]["verdict"] == "better"
+    assert rows["shuffled"]["verdict"] == "cannot tell"
+
+
+def test_what_was_found_is_said_in_sentences(folder, figures):
+    final, controls, time, loss = findings(read_comparison(folder), figures)
+    assert re.match(r"Final macro AUROC: \d of 7 arms differ from single .* pretrain \+0\.0", final)
+    assert "fixed_10 -0." in final
+    assert controls.startswith("Controls, for what has other causes than the method: shuffled -0.0")
+    less, more = time.split("; more")
+    assert "fixed_1 0." in less
+    assert "fixed_10" in more
+    assert "fixed_10" in loss.split("higher")[1]
+
+
+def test_every_picture_is_in_the_page_and_beside_the_text(folder):
+    page, text = ((folder / name).read_text() for name in ("report.html", "report.md"))
+    shown = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    written = {path.read_bytes() for path in (folder / "pictures").iterdir()}
+    assert {base64.b64decode(data) for data in shown} == written
+    assert len(written) == len(CAPTIONS)
+    assert set(re.findall(r"\]\(pictures/(\w+)\.png\)", text)) == set(CAPTIONS)
+
+
+def test_the_page_needs_nothing_but_itself(folder):
+    page = (folder / "report.html").read_text()
+    assert not re.search(r"https?://|<script|<link|@import|url\(", page)
+    assert len(re.findall(r"\ssrc=", page)) == len(CAPTIONS)
+    assert " href=" not in page
+
+
+def test_the_page_says_what_the_text_says(folder):
+    page, text = ((folder / name).read_text() for name in ("report.html", "report.md"))
+    titles = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert re.findall(r"<h2>(.*)</h2>", page) == titles
+    assert titles[0] == "What was found"
+    for cells in rows_of(text, "Final score").values():
+        assert all(f"<td>{cell}</td>" in page for cell in cells.values())
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_for_programs_are_the_figures(folder, figures, name):
+    expected = flat(getattr(figures, name))
+    found = pd.read_csv(folder / "tables" / f"{name}.csv")
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-5, atol=1e-9, check_dtype=False)
+
+
+@pytest.mark.parametrize("name", ["reconstruction", "diagnostics", "weights"])
+def test_so_are_those_that_runs_name(folder, figures, name):
+    found = pd.read_csv(folder / "tables" / f"{name}.csv")
+    pd.testing.assert_frame_equal(found, figures.named[name], rtol=1e-5, check_dtype=False)
+
+
+def test_figures_in_the_text_are_those_of_the_tables(folder):
+    rows = rows_of((folder / "report.md").read_text(), "Final score")
+    for _, row in pd.read_csv(folder / "tables/arms.csv").iterrows():
+        ends = f"[{row['final_low']:.4f}, {row['final_high']:.4f}]"
+        assert rows[row["arm"]]["macro AUROC"] == f"{row['final']:.4f} {ends}"
+
+
+@pytest.mark.parametrize("name", sorted(CAPTIONS))
+def test_pictures_are_drawn_in_colours(folder, name):
+    image = matplotlib.image.imread(io.BytesIO((folder / "pictures" / f"{name}.png").read_bytes()))
+    assert image.shape[1] >= 800
+    assert (image[::3, ::3, :3].max(axis=2) - image[::3, ::3, :3].min(axis=2) > 0.3).any()
+
+
+def test_a_group_is_drawn_in_parts_of_six(folder):
+    comparison = read_comparison(folder)
+    run = comparison.arms["fixed_1"][0]
+    more = {f"fixed_{k}": {0: run.model_copy(update={"arm": f"fixed_{k}"})} for k in range(1, 9)}
+    parts = groups(type(comparison)(comparison.truth, {"single": comparison.arms["single"], **more}))
+    assert [(name, len(arms)) for name, arms in parts] == [("fixed weight", 6), ("fixed weight", 2)]
+
+
+def test_the_reference_alone_is_reported_and_elsewhere(tmp_path):
+    write_comparison(tmp_path / "a", ["single"], 2)
+    page = write_report(tmp_path / "a", tmp_path / "b/c", title="A <title>", n_resamples=50)
+    text = page.with_name("report.md").read_text()
+    assert "<title>A &lt;title&gt;</title>" in page.read_text()
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {"truth.npz", "results"}
+    assert "There is only single; nothing can be compared yet." in text
+    assert "## Reconstruction" not in text
+
+
+def test_single_seeds_of_arms_without_anything_but_a_score_are_reported(tmp_path):
+    nothing = {"reconstruction": {}, "diagnostics": {}, "mean_weights": {}, "tuning": (), "group": ""}
+    text = small(tmp_path, ["single", "fixed_1"], 1, **nothing)
+    assert rows_of(text, "Final score")["fixed_1"]["verdict"] == "cannot tell"
+    assert not {"Reconstruction", "Diagnostics", "Weights", "Tuning"} & set(re.findall("^## (.*)$", text, re.MULTILINE))
+    assert "2 ways of training (arms), 1 seed each" in text
+    assert "after correction for 0 tests." in text
+    assert "nan" not in text
+
+
+def test_a_reference_at_chance_is_reported(tmp_path):
+    text = small(tmp_path, ["single", "fixed_1"], 2, macro_auroc=0.5)
+    assert rows_of(text, "Convergence")["fixed_1"]["area"] == "–"
+
+
+def test_an_arm_that_has_no_seed_in_common_with_the_reference_is_reported(tmp_path):
+    write_result(result_path(tmp_path, "fixed_1", 7), make_run("fixed_1", 7))
+    rows = rows_of(small(tmp_path, ["single"], 2), "Final score")
+    assert rows["fixed_1"]["less single, equal steps"] == "–"
+
+
+def test_names_cannot_break_the_page_or_a_table():
+    parts = [Section("<h>", ("a & b",), pd.DataFrame([{"arm": "<b>|x"}]), notes=("<i>",))]
+    page = as_html("t", parts, {})
+    assert "<h2>&lt;h&gt;</h2><p>" in page.replace("\n", "")
+    assert "&lt;b&gt;|x" in page
+    assert "<li>&lt;i&gt;</li>" in page
+    assert r"<b>\|x" in as_markdown("t", parts)
+
+
+def test_undefined_figures_are_dashes():
+    nothing = Interval(np.nan, np.nan, np.nan)
+    assert (plain(nothing), signed(nothing), ends(nothing, 2)) == ("–", "–", "–")
+    assert plain(Interval(0.5, np.nan, np.nan), 2) == "0.50"
+    assert signed(Interval(0.5, -0.25, 1.25), 2) == "+0.50 [-0.25, +1.25]"
+
+
+def test_only_intervals_that_leave_out_one_are_sorted_out():
+    spans = {"a": (0.5, 0.4, 0.6), "b": (0.9, 0.8, 1.1), "c": (0.4, 0.3, 0.5), "d": (2.0, 1.5, 3.0), "e": (np.nan,) * 3}
+    faster, slower = sort_out([(arm, Interval(*span)) for arm, span in spans.items()])
+    assert faster == ["c 0.40 [0.30, 0.50]", "a 0.50 [0.40, 0.60]"]
+    assert slower == ["d 2.00 [1.50, 3.00]"]
+
+
+def test_long_lists_are_cut():
+    assert listed([]) == ""
+    assert listed(list("abcdefgh")) == ": a, b, c, d, e, f and 2 more"
+
+
+def test_the_simulated_arms_are_all_there(folder):
+    assert set(rows_of((folder / "report.md").read_text(), "The arms")) == set(ARMS)

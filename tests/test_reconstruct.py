@@ -1,0 +1,209 @@
+import hashlib
+from dataclasses import replace
+from math import comb
+
+import numpy as np
+import pytest
+import torch
+import wfdb
+
+from data_prep.lead_set import LeadSet
+from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
+from data_prep.preprocess import Preprocess
+from data_prep.readers import read_record
+from data_prep.record import RecordError
+from ecgmtl import checkpoint
+from ecgmtl.encoders.cnn import CnnSettings
+from ecgmtl.masking import MaskingSettings, draw_hidden, rarity
+from ecgmtl.reconstruct import (
+    ReconstructError,
+    header_at,
+    reconstruct,
+    window_starts,
+    write_reconstruction,
+)
+from ecgmtl.weighting.fixed import FixedSettings
+from tests.models import untrained
+from tests.wfdb_files import beats, make_record, write_wfdb
+
+LEADS = LeadSet.parse("I,II,V2")
+GIVEN = [0, 1, 7]
+
+
+@pytest.fixture(scope="module")
+def stored():
+    return untrained(CnnSettings(widths=(8, 16)))
+
+
+@pytest.fixture
+def written(stored, tmp_path):
+    """What was reconstructed of a record, the model's file, and the header that was written."""
+    model = tmp_path / "model.safetensors"
+    checkpoint.save(model, stored)
+    found = reconstruct(stored, make_record(name="patient 4711"), LEADS)
+    header = header_at(tmp_path / "filled")
+    write_reconstruction(found, header, model)
+    return found, model, header
+
+
+def test_measured_leads_are_those_of_the_file_to_the_bit(stored):
+    signal = beats() + np.float32(0.75)  # an offset, which the model never sees, stays
+    found = reconstruct(stored, make_record(signal), LEADS).signal
+    np.testing.assert_array_equal(found[GIVEN], np.rint(1000 * signal.T[GIVEN]))
+
+
+@pytest.mark.parametrize("leads", ["I,II,V2", "I,V2", "V1,V4", "III,aVF,V2"])
+@pytest.mark.parametrize("drawn", [8, 12])
+def test_limb_leads_obey_einthoven_and_goldberger(leads, drawn):
+    torch.manual_seed(0)
+    base = untrained(CnnSettings(widths=(8, 16)))
+    config = base.config.model_copy(update={"decoder": base.config.decoder.model_copy(update={"leads": drawn})})
+    found = reconstruct(
+        replace(base, config=config, model=config.build_model(5).eval()), make_record(), LeadSet.parse(leads)
+    )
+    one, two, three, avr, avl, avf = found.signal[:6].astype(int)
+    for error in (three - two + one, avr + (one + two) / 2, avl - one + two / 2, avf - two + one / 2):
+        assert np.abs(error).max() <= 1.5  # three values rounded to 1 µV
+
+
+def test_reconstructed_leads_are_what_the_decoder_draws_of_the_prepared_record(stored):
+    record = make_record()
+    signal = torch.from_numpy(Preprocess()(record).signal)[None]
+    hidden = torch.tensor([lead not in LEADS.given for lead in BASIS_LEADS])[None, :, None].expand(-1, -1, 1000)
+    with torch.inference_mode():
+        wanted = stored.model.redraw(signal, hidden)[0].numpy()
+    found = reconstruct(stored, record, LEADS).signal
+    np.testing.assert_allclose(found[[6, 8, 9, 10, 11]], 1000 * wanted[[6, 8, 9, 10, 11]], atol=0.51)
+
+
+def test_other_leads_of_the_file_are_not_used(stored, rng):
+    signal = beats()
+    other = signal.copy()
+    other[:, [2, 3, 4, 5, 6, 8, 9, 10, 11]] = rng.normal(size=(1000, 9))
+    alone = make_record(signal[:, GIVEN], leads=LEADS.given)
+    wanted = reconstruct(stored, make_record(signal), LEADS).signal
+    for record in (make_record(other), alone):
+        np.testing.assert_array_equal(reconstruct(stored, record, LEADS).signal, wanted)
+
+
+def test_windows_lie_side_by_side_and_the_last_ends_with_the_record():
+    assert window_starts(1000, 1000) == [0]
+    assert window_starts(400, 1000) == [0]
+    assert window_starts(2000, 1000) == [1000, 0]
+    assert window_starts(2300, 1000) == [1300, 1000, 0]
+
+
+def test_a_longer_record_is_drawn_window_by_window(stored):
+    long = beats(2300)
+    found = reconstruct(stored, make_record(long), LEADS).signal
+    for start, stop in ((0, 1000), (1000, 2000)):
+        part = reconstruct(stored, make_record(long[start:stop]), LEADS).signal
+        np.testing.assert_array_equal(found[:, start:stop], part)
+    last = reconstruct(stored, make_record(long[1300:]), LEADS).signal
+    np.testing.assert_array_equal(found[:, 2000:], last[:, 700:])
+
+
+def test_a_shorter_record_keeps_its_length(stored):
+    found = reconstruct(stored, make_record(beats(400)), LEADS)
+    assert found.signal.shape == (12, 400)
+    with pytest.raises(RecordError, match=r"at least 2\.5 s"):
+        reconstruct(stored, make_record(beats(200)), LEADS)
+
+
+def test_another_sampling_rate_is_resampled_and_said(stored):
+    found = reconstruct(stored, make_record(beats(5000, 500.0), 500.0), LEADS)
+    assert found.signal.shape == (12, 1000)
+    assert "resampled from 500 to 100 Hz, the model's rate." in found.warnings
+
+
+def test_the_record_is_read_by_wfdb_to_the_bit(written):
+    found, _, header = written
+    record = wfdb.rdrecord(str(header.with_suffix("")), physical=False)
+    np.testing.assert_array_equal(record.d_signal.T, found.signal)
+    assert (record.fs, set(record.fmt), set(record.units), set(record.adc_gain)) == (100, {"16"}, {"mV"}, {1000.0})
+
+
+def test_a_reconstructed_lead_says_so_in_its_name_and_in_the_header(written):
+    _, model, header = written
+    record = wfdb.rdheader(str(header.with_suffix("")))
+    marked = ("V1", "V3", "V4", "V5", "V6")
+    assert record.sig_name == [f"{lead} reconstructed" if lead in marked else lead for lead in STANDARD_LEADS]
+    told = "\n".join(record.comments)
+    assert "not all of these leads were measured" in told
+    assert "measured leads: I, II, V2" in told
+    assert "derived leads: III, aVR, aVL, aVF" in told
+    assert "reconstructed leads: V1, V3, V4, V5, V6" in told
+    assert hashlib.sha256(model.read_bytes()).hexdigest() in told
+    assert "4711" not in header.read_text()
+
+
+def test_what_was_written_is_prepared_as_it_was_drawn_with_a_warning(written):
+    found, _, header = written
+    again = Preprocess(baseline="keep")(read_record(header))
+    np.testing.assert_allclose(1000 * again.signal, found.signal, atol=1e-3)
+    assert again.warnings == ("lead V1, V3, V4, V5, V6 reconstructed by a model, not measured.",)
+
+
+def test_a_reconstruction_of_a_reconstruction_is_refused(stored, written):
+    with pytest.raises(RecordError, match="lead V1 was itself reconstructed"):
+        reconstruct(stored, read_record(written[2]), LeadSet.parse("I,II,V1"))
+
+
+def test_nothing_is_written_over(written):
+    found, model, header = written
+    header.unlink()  # its samples are there still
+    before = header.with_suffix(".dat").read_bytes()
+    with pytest.raises(ReconstructError, match=r"filled\.dat exists already"):
+        write_reconstruction(found, header, model)
+    assert header.with_suffix(".dat").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("a.csv", "without a suffix"), ("a b", "letters, digits"), ("no/a", "there is no folder")]
+)
+def test_a_place_that_cannot_be_written_is_refused(tmp_path, name, said):
+    with pytest.raises(ReconstructError, match=said):
+        header_at(tmp_path / name)
+
+
+def test_a_model_without_a_trained_decoder_is_refused(stored):
+    stage = stored.config.stages[1].model_copy(
+        update={"trains": ("encoder", "classifier"), "losses": ("classification",), "weighting": FixedSettings()}
+    )
+    config = stored.config.model_copy(update={"stages": (stage,)})
+    with pytest.raises(ReconstructError, match="never learnt to reconstruct"):
+        reconstruct(replace(stored, config=config), make_record(), LEADS)
+
+
+def test_the_share_of_records_with_so_many_leads_hidden_is_that_of_the_draws():
+    settings = MaskingSettings(share=0.5, time=0.0, leads=0.6)
+    # P(X >= 5), X binomial of 8 and 0.6, half of the records: 0.5 * 0.5941 = 0.297
+    by_hand = 0.5 * sum(comb(8, k) * 0.6**k * 0.4 ** (8 - k) for k in range(5, 9))
+    drawn = draw_hidden((20_000, 2), 100.0, settings, torch.Generator().manual_seed(0))[..., 0].sum(dim=1)
+    assert rarity(settings, 5) == pytest.approx(by_hand)
+    assert rarity(settings, 5) == pytest.approx(float((drawn >= 5).float().mean()), abs=0.01)
+    assert rarity(settings, 8) == 0.0  # one lead is always seen
+
+
+def test_a_model_that_seldom_missed_so_many_leads_is_warned_of(stored):
+    told = reconstruct(stored, make_record(), LEADS).warnings
+    assert any("5 or more of 8 independent leads were hidden in 1.04% of the records" in text for text in told)
+    stages = tuple(stage.model_copy(update={"masking": MaskingSettings(leads=0.6)}) for stage in stored.config.stages)
+    used = replace(stored, config=stored.config.model_copy(update={"stages": stages}))
+    assert reconstruct(used, make_record(), LEADS).warnings == ()
+
+
+@pytest.mark.parametrize(("leads", "said"), [("I,V2", "of the limb leads I is given"), ("V1,V2", "none is given")])
+def test_a_guessed_axis_is_warned_of(stored, leads, said):
+    assert any(said in text for text in reconstruct(stored, make_record(), LeadSet.parse(leads)).warnings)
+
+
+def test_a_lead_beyond_sixteen_bits_is_refused(stored):
+    with pytest.raises(RecordError, match=r"up to 32\.767 mV can be written"):
+        reconstruct(stored, make_record(beats() + np.float32(40.0)), LEADS)
+
+
+def test_a_file_is_read_as_for_prediction(stored, tmp_path):
+    record = read_record(write_wfdb(tmp_path))
+    found = reconstruct(stored, record, LEADS).signal
+    np.testing.assert_array_equal(found[GIVEN], np.fromfile(tmp_path / "00001_lr.dat", "<i2").reshape(-1, 12).T[GIVEN])

@@ -1,0 +1,34 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ecgmtl.encoders.s4d import S4dBlock, S4dSettings
+
+SETTINGS = S4dSettings(width=6, depth=2, state=4, stride=2)
+
+
+def test_a_block_is_a_state_space_then_a_gated_mixture():
+    block, features = S4dBlock(SETTINGS, is_last=False).eval(), torch.randn(3, 6, 40)
+    inner = F.gelu(block.space(F.batch_norm(features, torch.zeros(6), torch.ones(6))))
+    value, gate = F.conv1d(inner, block.mix.weight, block.mix.bias).split(6, dim=1)
+    torch.testing.assert_close(block(features), features + value * gate.sigmoid())
+
+
+def test_frames_that_are_longer_take_longer_steps():
+    steps = [S4dSettings(width=2000, depth=1, stride=stride).build(20).blocks[0].space.log_step for stride in (1, 4)]
+    short, long = (log_step.exp() for log_step in steps)
+    assert (short.min().item(), short.max().item()) == pytest.approx((0.001, 0.1), rel=0.05)
+    assert (long.min().item(), long.max().item()) == pytest.approx((0.004, 0.4), rel=0.05)
+
+
+def test_what_sets_time_scales_is_named():
+    encoder = SETTINGS.build(20)
+    names = {name for name, p in encoder.named_parameters() if any(p is slow for slow in encoder.dynamics())}
+    ends = ("log_step", "log_damping", "frequency")
+    assert names == {f"blocks.{block}.space.{end}" for block in (0, 1) for end in ends}
+
+
+def test_every_frame_hears_of_every_sample():
+    encoder, rows = SETTINGS.build(20).eval(), torch.randn(1, 20, 400, requires_grad=True)
+    encoder(rows)[0, :, 100].sum().backward()
+    assert rows.grad.abs().amax(dim=1).min() > 0

@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from ecgmtl.comparison.survival import (
+    kaplan_meier,
+    median_time,
+    restricted_mean,
+    restricted_mean_ratio,
+    restricted_mean_ratio_t,
+    restricted_means,
+    time_to_threshold,
+)
+
+TIMES, REACHED = np.array([1.0, 2.0, 3.0, 4.0]), np.array([True, False, True, False])
+"""Four runs, of which two get there, one ends before the other does, one at last."""
+YES = np.array([True, True])
+
+
+@pytest.mark.parametrize(
+    ("scores", "found"),
+    [
+        ([0.5, 0.8, 0.8, 0.9], (2.0, True)),
+        ([0.5, 0.8, 0.7, 0.9], (4.0, False)),  # neither the second nor the last is known to have held
+        ([0.5, 0.8, 0.7, 0.9, 0.9], (4.0, True)),
+        ([np.nan, np.nan, 0.8, 0.8], (3.0, True)),
+        ([0.8, np.nan, 0.7, 0.7], (4.0, False)),
+        ([0.9], (1.0, False)),
+    ],
+)
+def test_a_threshold_is_reached_where_it_is_held_for_two_evaluations(scores, found):
+    assert time_to_threshold(np.arange(1.0, len(scores) + 1), np.array(scores), 0.8) == found
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(1, 4))
+def test_a_threshold_is_held_for_as_many_evaluations_as_asked(above, hold):
+    times = np.arange(1.0, len(above) + 1)
+    starts = [place for place in range(len(above) - hold + 1) if all(above[place : place + hold])]
+    expected = (float(times[starts[0]]), True) if starts else (float(times[-1]), False)
+    assert time_to_threshold(times, np.array(above, dtype=float), 0.5, hold) == expected
+
+
+def test_kaplan_meier_by_hand():
+    # a quarter gets there at 1, none at 2, one of the two left at 3, and the last one never
+    curve = kaplan_meier(TIMES, REACHED)
+    np.testing.assert_allclose(curve.times, TIMES)
+    np.testing.assert_allclose(curve.share, [3 / 4, 3 / 4, 3 / 8, 3 / 8])
+
+
+def test_a_run_that_ends_when_another_gets_there_was_still_under_way():
+    np.testing.assert_allclose(kaplan_meier(np.array([2.0, 2.0]), np.array([True, False])).share, [1 / 2])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_kaplan_meier_agrees_with_scipy(seed):
+    rng = np.random.default_rng(seed)
+    times, reached = rng.integers(1, 6, 9).astype(float), rng.random(9) < 0.6
+    expected = stats.ecdf(stats.CensoredData(times[reached], right=times[~reached])).sf
+    curve = kaplan_meier(times, reached)
+    np.testing.assert_allclose(curve.share, expected.evaluate(curve.times))
+
+
+def test_the_median_is_when_half_have_got_there():
+    assert median_time(kaplan_meier(TIMES, REACHED)) == 3
+    assert median_time(kaplan_meier(np.array([1.0, 5.0]), YES)) == 1
+    assert np.isnan(median_time(kaplan_meier(TIMES, np.zeros(4, bool))))
+
+
+@pytest.mark.parametrize(
+    ("budget", "mean"),
+    [
+        (5.0, 1 + 2 * 3 / 4 + 2 * 3 / 8),  # the share stays as it was when the last run ended
+        (3.5, 1 + 2 * 3 / 4 + 3 / 16),
+        (2.0, 1 + 3 / 4),
+        (0.5, 0.5),
+    ],
+)
+def test_the_restricted_mean_is_the_area_under_kaplan_meier(budget, mean):
+    assert restricted_mean(TIMES, REACHED, budget) == pytest.approx(mean)
+
+
+def test_runs_that_never_get_there_take_the_whole_budget():
+    assert restricted_mean(np.array([10.0, 10.0]), ~YES, 10) == 10
+    assert restricted_mean(np.array([4.0, 6.0]), ~YES, 10) == 10  # they ended early, but nobody got there
+
+
+def test_where_all_get_there_it_is_the_mean_of_the_times_within_the_budget():
+    assert restricted_mean(np.array([1.0, 4.0, 9.0]), np.ones(3, bool), 6) == pytest.approx((1 + 4 + 6) / 3)
+
+
+def test_a_weight_counts_a_run_as_often():
+    weights = np.array([[2.0, 0.0, 1.0, 1.0]])
+    again = np.array([0, 0, 2, 3])
+    expected = restricted_mean(TIMES[again], REACHED[again], 5)
+    assert restricted_means(TIMES, REACHED, 5, weights) == pytest.approx(expected)
+
+
+def test_a_ratio_that_seeds_agree_on_has_an_interval_of_no_width():
+    arm, reference = (np.array([2.0, 4.0]), YES), (np.array([4.0, 8.0]), YES)
+    for ratio in (restricted_mean_ratio, restricted_mean_ratio_t):
+        assert ratio(arm, reference, 10) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_the_paired_bootstrap_of_a_ratio_by_hand():
+    # both seeds as they are, or one of them twice: 5/4 two times, 1/2 and 2; extremes at the ends, a step of a third
+    found = restricted_mean_ratio((np.array([1.0, 4.0]), YES), (np.array([2.0, 2.0]), YES), 10)
+    low, high = np.quantile([0.5, 1.25, 1.25, 2.0], [0.025, 0.975])
+    assert found == pytest.approx((1.25, low, high))
+
+
+def test_the_jackknifed_interval_of_a_ratio_by_hand():
+    # without one seed the ratio is 2, without the other 1/2: pseudo-values 2 ln 1.25 ∓ ln 2, standard error ln 2
+    found = restricted_mean_ratio_t((np.array([1.0, 4.0]), YES), (np.array([2.0, 2.0]), YES), 10)
+    reach = 2 ** stats.t.ppf(0.975, 1)
+    assert found == pytest.approx((1.25, 1.25 / reach, 1.25 * reach))
+
+
+def test_an_arm_that_is_censored_is_slower_by_the_budget_at_least():
+    found = restricted_mean_ratio((np.array([8.0, 8.0]), ~YES), (np.array([2.0, 2.0]), YES), 8)
+    assert found == pytest.approx((4, 4, 4))
+
+
+def test_where_no_run_gets_there_nothing_is_known():
+    never = (np.array([8.0, 8.0]), ~YES)
+    assert np.isnan(restricted_mean_ratio(never, never, 8)).all()
+    assert np.isnan(restricted_mean_ratio_t(never, never, 8)).all()
+
+
+def test_a_single_seed_has_a_ratio_and_no_t_interval():
+    one = (np.array([2.0]), np.array([True]))
+    np.testing.assert_equal(restricted_mean_ratio_t(one, one, 8), (1.0, np.nan, np.nan))
