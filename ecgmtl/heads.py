@@ -81,13 +81,10 @@ class ClassifierSettings(Settings):
 class Classifier(nn.Module):
     """One logit a label, from the mean and the maximum of each feature over time."""
 
-    prevalence: Tensor
-
     def __init__(self, n_features: int, n_labels: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.read = nn.Linear(2 * n_features, n_labels)
-        self.register_buffer("prevalence", torch.full((n_labels,), 0.5), persistent=False)
 
     def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch label"]:
         pooled = torch.cat([features.mean(dim=-1), features.amax(dim=-1)], dim=-1)
@@ -95,8 +92,7 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def start_at(self, prevalence: Float[Tensor, " label"]) -> None:
-        """Set the bias so that the untrained head predicts each label's share in the training split, and keep these."""
-        self.prevalence.copy_(prevalence)
+        """Set the bias so that the untrained head predicts each label's share in the training split."""
         self.read.bias.copy_(torch.logit(prevalence, eps=1e-3))
 
 

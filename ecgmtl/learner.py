@@ -12,7 +12,7 @@ from ecgmtl.data import Split
 from ecgmtl.diagnostic_probe import half_gradients
 from ecgmtl.diagnostics import GradientDiagnostics
 from ecgmtl.gradients import average_over_ranks, combined_backward, gradient_norms
-from ecgmtl.losses import Seen, losses_of
+from ecgmtl.losses import MAIN, SECOND, Seen, losses_of
 from ecgmtl.model import Batch, MultiTaskModel
 from ecgmtl.optimisation import WeightAverage, build_optimiser, layer_rates, set_lr
 from ecgmtl.precision import autocast, compiled
@@ -30,6 +30,7 @@ class Learner:
         self.model, self.stage, self.device, self.precision = model, stage, device, config.precision
         self.network = compiled(model) if config.compile else model
         self.weighting = stage.weighting.build(stage.losses, config.seed).to(device)
+        self.scoring = stage.scoring._replace(prevalence=prevalence(train))
         self.rule = stage.gradients.build(stage.losses, config.seed).to(device)
         self.main = stage.losses.index(stage.judged_by)
         self.diagnostics = GradientDiagnostics(stage.losses, stage.judged_by, stage.diagnostics).to(device)
@@ -51,7 +52,7 @@ class Learner:
             shown = batch.signals if batch.seen is None else batch.seen
             output = (network or self.network)(shown, batch.hidden, tasks, self.stage.flow or None)
         seen = Seen(self.model, output, batch, progress)
-        return losses_of(self.stage.losses, active, seen, self.stage.scoring)
+        return losses_of(self.stage.losses, active, seen, self.scoring)
 
     def begin(self, batch: Batch) -> None:
         """Let the weighting start from the losses of the stage's first batch."""
@@ -131,6 +132,14 @@ def freeze(model: MultiTaskModel, stage: Stage) -> None:
     for name, part in model.named_children():
         learns = name in stage.trains
         part.train(learns).requires_grad_(learns)
+
+
+def prevalence(train: Split) -> dict[str, Tensor]:
+    """By task, the share of the labelled training records that have each label."""
+    labelled = train.select(train.labelled)
+    return {MAIN: labelled.labels.mean(dim=0)} | {
+        SECOND + name: labels.mean(dim=0) for name, labels in labelled.auxiliary_labels.items()
+    }
 
 
 def learning(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:

@@ -1,7 +1,7 @@
 """A shared encoder, one head a task; and what goes in and comes out."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -152,10 +152,6 @@ class MultiTaskModel(nn.Module):
     ) -> Float[Tensor, "batch feature frame"]:
         """What a task reads of whole signals, in mV, by this model's encoder or one of the same kind."""
         return encoder(mark(self.standardise(signals), None), (task,))[task]
-
-    def classifier_of(self, label_set: str | None) -> Classifier:
-        """The head of a further label set; the main one for None."""
-        return self.classifier if label_set is None else cast("Classifier", self.auxiliary_classifiers[label_set])
 
     def redraw(
         self, signals: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch basis time"]

@@ -112,3 +112,10 @@ def train_teacher(path, seed, labels=("tall", "fast")):
     model = run.model.eval().requires_grad_(False)
     save(path, Checkpoint(model, run.config, "test", labels, Calibration.identity(2)))
     return path, model
+
+
+def test_rare_labels_are_rare_among_the_labelled_training_records():
+    stage = DISTIL.model_copy(update={"losses": ("classification",), "teachers": ()})
+    run = training(stage)
+    expected = run.train.labels.mean(dim=0)
+    torch.testing.assert_close(run.learner.scoring.prevalence["classification"], expected)

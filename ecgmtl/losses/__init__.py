@@ -32,6 +32,8 @@ class Scoring(NamedTuple):
     reconstruction: ReconstructionSettings = ReconstructionSettings()
     classification: ClassificationSettings = ClassificationSettings()
     contrastive: ContrastiveSettings = ContrastiveSettings()
+    prevalence: dict[str, Float[Tensor, " label"]] = {}  # noqa: RUF012  (nobody writes to it)
+    """By task, the share of the training records that have each label."""
 
 
 def likelihood_of(task: str) -> Likelihood:
@@ -61,10 +63,10 @@ def loss_of(task: str, seen: Seen, scoring: Scoring) -> Float[Tensor, ""]:
         case "distillation":
             return distillation(seen)
         case _:
-            return of_labels(task, seen, scoring.classification)
+            return of_labels(task, seen, scoring)
 
 
-def of_labels(task: str, seen: Seen, settings: ClassificationSettings) -> Float[Tensor, ""]:
+def of_labels(task: str, seen: Seen, scoring: Scoring) -> Float[Tensor, ""]:
     """The loss of the main label set, or of the further one that the task names."""
     name = task.removeprefix(SECOND) if task.startswith(SECOND) else None
     logits = seen.output.logits if name is None else seen.output.auxiliary_logits.get(name)
@@ -72,7 +74,7 @@ def of_labels(task: str, seen: Seen, settings: ClassificationSettings) -> Float[
     if logits is None or labels is None:
         what = "logits" if name is None else "that label set; name it in auxiliary_labels"
         raise ValueError(f"the loss {task} needs {what}")
-    return classification(logits, labels, seen.model.classifier_of(name).prevalence, settings)
+    return classification(logits, labels, scoring.classification, scoring.prevalence.get(task))
 
 
 def losses_of(tasks: Sequence[str], learnt: Sequence[bool], seen: Seen, scoring: Scoring) -> list[Float[Tensor, ""]]:

@@ -31,12 +31,12 @@ class ClassificationSettings(Settings):
 def classification(
     logits: Float[Tensor, "batch label"],
     labels: Float[Tensor, "batch label"],
-    prevalence: Float[Tensor, " label"],
     settings: ClassificationSettings,
+    prevalence: Float[Tensor, " label"] | None,
 ) -> Float[Tensor, ""]:
     """The mean over records and labels.
 
-    prevalence: share of the training records that have each label.
+    prevalence: share of the training records that have each label; only `balance` needs it.
     """
     truth = labels + settings.smoothing * (0.5 - labels)
     if settings.kind == "asymmetric":
@@ -45,6 +45,8 @@ def classification(
         each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     if not settings.balance:
         return each.mean()
+    if prevalence is None:
+        raise ValueError("balance needs to know how many training records have each label")
     weights = prevalence.clamp(min=1e-3) ** -settings.balance
     return (each * (weights / weights.mean())).mean()
 
