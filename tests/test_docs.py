@@ -12,7 +12,7 @@ import yaml
 from ecgmtl.comparison.claims import CLAIMS
 from ecgmtl.config import Config, parse_config
 from ecgmtl.gradient_rules import GradientRuleSettings
-from ecgmtl.losses import ReconstructionSettings
+from ecgmtl.losses import TASKS, ReconstructionSettings
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.sharing import SharingSettings
 from ecgmtl.stages import Stage
@@ -146,3 +146,7 @@ def test_every_claim_of_the_report_is_on_the_page_with_its_bound(claim):
     (line,) = (line for line in lines if line.startswith(f"| {claim.title} | {claim.measured} |"))
     assert f"| {'±' if claim.is_change else ''}{claim.bound:g} {claim.unit} |" in line
     assert f"`{claim.arm}`" in line
+
+
+def test_every_task_has_a_row():
+    assert set(TASKS) <= {task for tree in snippets() for task in tree.get("losses", ())}
