@@ -6,14 +6,14 @@ python benchmarks/evidence.py compare/labels-1.0="All labels" compare/labels-0.1
 import argparse
 from pathlib import Path
 
-from data_prep.files import write_text
+from page import fill
+
 from ecgmtl.comparison.claims import claim_rows, claims_section
 from ecgmtl.comparison.report import as_markdown
 from ecgmtl.comparison.results import read_comparison
 from ecgmtl.comparison.tables import resample_runs
 
 PAGE = Path(__file__).parent.parent / "docs/evidence.md"
-BEGIN, END = "<!-- claims -->", "<!-- end -->"
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=PAGE)
     given = parser.parse_args()
     parts = [verdicts(*comparison.split("=", maxsplit=1)) for comparison in given.comparisons]
-    write_text(given.page, filled(given.page.read_text(encoding="utf-8"), "\n\n".join(parts)))
+    fill(given.page, "claims", "\n\n".join(parts))
 
 
 def verdicts(folder: str, title: str) -> str:
@@ -35,18 +35,6 @@ def verdicts(folder: str, title: str) -> str:
     return (
         f"### {title}\n\n{n_runs} runs of {len(comparison.arms)} arms, judged on {records} patients.\n\n{told.rstrip()}"
     )
-
-
-def filled(page: str, between: str) -> str:
-    """The page with other words between its marks.
-
-    Raises:
-        ValueError: it lacks a mark.
-    """
-    if BEGIN not in page or END not in page:
-        raise ValueError(f"the page should hold the marks {BEGIN} and {END}")
-    before, rest = page.split(BEGIN, maxsplit=1)
-    return f"{before}{BEGIN}\n{between}\n{END}{rest.split(END, maxsplit=1)[1]}"
 
 
 if __name__ == "__main__":

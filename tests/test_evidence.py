@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.evidence import BEGIN, END, filled
+from benchmarks.page import END, filled
 from ecgmtl.heads import ClassifierSettings
 from ecgmtl.optimisation import OptimiserSettings, build_optimiser
 from ecgmtl.weighting import Moment
@@ -153,8 +153,8 @@ def test_the_falling_weight_is_a_quarter_on_average():
 
 
 def test_verdicts_are_written_between_the_marks_alone():
-    page = f"before {BEGIN}old{END} after"
-    assert filled(page, "new") == f"before {BEGIN}\nnew\n{END} after"
-    assert filled(filled(page, "new"), "new") == filled(page, "new")
+    page = f"before <!-- claims -->old{END} after"
+    assert filled(page, "claims", "new") == f"before <!-- claims -->\nnew\n{END} after"
+    assert filled(filled(page, "claims", "new"), "claims", "new") == filled(page, "claims", "new")
     with pytest.raises(ValueError, match="should hold the marks"):
-        filled("no marks", "new")
+        filled("no marks", "claims", "new")

@@ -1,0 +1,85 @@
+"""Writes what each change of the recipe gave into docs/recipe.md, from comparisons that validated on different folds.
+
+for f in 3 6 9; do ecgmtl compare configs/recipes --data data/ptbxl --set validation_fold=$f --out recipes/$f; done
+python benchmarks/recipes.py recipes/3 recipes/6 recipes/9
+
+The interval of a difference is the t interval over (fold, seed) pairs; folds share training records, so it is narrower
+than it would be on new patients.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from page import fill
+
+from ecgmtl.comparison.results import REFERENCE, Comparison, RunResult, read_comparison
+from ecgmtl.comparison.statistics import Interval, mean_interval
+from ecgmtl.report_text import markdown
+
+PAGE = Path(__file__).parent.parent / "docs/recipe.md"
+
+
+class Row(NamedTuple):
+    about: RunResult
+    n_runs: int
+    score: float
+    """Mean macro AUROC."""
+    difference: Interval
+    """To the reference, over pairs of fold and seed."""
+    seconds: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("comparisons", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    given = parser.parse_args()
+    found = rows([read_comparison(folder) for folder in given.comparisons])
+    fill(given.page, "recipes", table(found))
+
+
+def rows(comparisons: Sequence[Comparison]) -> list[Row]:
+    """An arm a row, the best first; of arms that were run on every fold."""
+    everywhere = [arm for arm in comparisons[0].arms if all(arm in other.arms for other in comparisons)]
+    return sorted((row(arm, comparisons) for arm in everywhere), key=lambda found: -found.score)
+
+
+def row(arm: str, comparisons: Sequence[Comparison]) -> Row:
+    pairs = [
+        (comparison.arms[arm][seed], comparison.arms[REFERENCE][seed])
+        for comparison in comparisons
+        for seed in comparison.paired(arm)
+    ]
+    differences = np.array([run.macro_auroc - reference.macro_auroc for run, reference in pairs])
+    runs = [run for run, _ in pairs]
+    return Row(
+        runs[0],
+        len(runs),
+        float(np.mean([run.macro_auroc for run in runs])),
+        mean_interval(differences),
+        float(np.mean([run.curve[-1].seconds for run in runs])),
+    )
+
+
+def table(found: Sequence[Row]) -> str:
+    header = ("arm", "what it changes", "runs", "macro AUROC", f"less {REFERENCE}, points", "95 % interval", "s a run")
+    cells = [
+        (
+            one.about.arm,
+            one.about.about,
+            str(one.n_runs),
+            f"{one.score:.4f}",
+            f"{100 * one.difference.value:+.2f}",
+            f"{100 * one.difference.low:+.2f} – {100 * one.difference.high:+.2f}",
+            f"{one.seconds:.0f}",
+        )
+        for one in found
+    ]
+    return markdown(header, cells)
+
+
+if __name__ == "__main__":
+    main()
