@@ -20,7 +20,7 @@ demo: $(VENV)/.stamp
 	@echo "Look at $(DEMO)/report/reconstruction.png and $(DEMO)/predictions.csv; 'cd $(DEMO) && ../$(BIN)/ecgmtl ui' shows the run."
 
 test: $(VENV)/.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.stamp
 	$(BIN)/ruff format --check .

@@ -26,6 +26,12 @@ pytest_plugins = ["tests.models"]
 SHARED = Path(__file__).parent.parent.parent / "shared/data"
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--write-golden", action="store_true", help="write the golden figures anew, then compare with them"
+    )
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
@@ -35,6 +41,16 @@ def seeded():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory):
+    """An empty store as MLflow makes it; making one takes seconds."""
+    from ecgmtl.run_store import import_mlflow  # seconds too, and few tests need it
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    import_mlflow().MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
 
 
 @pytest.fixture(scope="session")

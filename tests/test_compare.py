@@ -313,7 +313,7 @@ def test_a_seed_begins_every_arm_with_the_same_weights_and_records(place, tmp_pa
         run = schedule(place, arm, seed, tmp_path / str(number))
         weights.append(run.new_model().state_dict())
         batches = Batches(run.train, run.config.stages[0], (seed, 0))
-        orders.append([torch.cat(batches.order(batches.seed_epoch(epoch))) for epoch in range(2)])
+        orders.append([torch.cat(batches.order(batches.seed_epoch(epoch).order)) for epoch in range(2)])
     same, other = ([torch.equal(weights[1][name], value) for name, value in weights[k].items()] for k in (0, 2))
     assert all(same)
     assert not all(other)

@@ -48,7 +48,7 @@ def test_a_config_survives_yaml():
         ("preprocess.sf=1", "preprocess.sf: there is no such setting"),
         (
             "stages.0.losses=[reconstuction]",
-            "reconstuction is asked for; there is reconstruction, consistency, classification",
+            "stages.0.losses: reconstuction is asked for; there is reconstruction, consistency, ",
         ),
         ("stages.0.epochs=0", "stages.0.epochs: Input should be greater than 0; found 0"),
         ("stages.7.epochs=1", "there is no such place"),

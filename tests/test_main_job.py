@@ -1,26 +1,37 @@
 """The main job from end to end on a few artificial ECGs: prepare, train, kill, resume, evaluate, predict, export."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from data_prep.prepare import prepare
 from data_prep.preprocess import Preprocess
 from data_prep.synthetic import write_ptbxl
 from ecgmtl import checkpoint
+from ecgmtl.cli import app
 
 SMALL = [
     "--set", "encoder.widths=[8, 16, 16]", "--set", "decoder.width=16",
     "--set", "stages.0.epochs=2", "--set", "stages.1.epochs=3", "--set", "stages.2.epochs=1",
     "--set", "stages.0.batch_size=16", "--set", "stages.1.batch_size=16", "--set", "stages.2.batch_size=16",
+    "--set", "precision=fp32",
 ]  # fmt: skip
+ROOT = Path(__file__).parent.parent
+GOLDEN = ROOT / "tests/golden/quick.json"
+MAKES_GOLDEN = "python -m pytest tests/test_main_job.py -k golden --write-golden"
+GOLDEN_TOLERANCE = 1e-4
+"""Relative; the instruction sets of processors (none, AVX2, AVX-512) and two threads differ by 1e-6."""
 
 
 @pytest.fixture(scope="session")
@@ -32,24 +43,30 @@ def folder(tmp_path_factory):
     return place
 
 
-def start(folder, *arguments, **options):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+def start(folder, *arguments):
+    """The command as a process of its own."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "ecgmtl.cli", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=folder, env=environment, **pipes, **options)
+    return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
 
 
 def ecgmtl(folder, *arguments, code=0):
-    process = start(folder, *arguments)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == code, f"{out}\n{err}"
-    return out + err
+    """What the command says, run in this process, which has loaded all that it needs."""
+    with contextlib.chdir(folder):
+        done = CliRunner().invoke(app, [*map(str, arguments)])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == code, done.output
+    return done.output
 
 
 @pytest.fixture(scope="session")
 def trained(folder):
     """A run of all three stages, never interrupted."""
-    ecgmtl(folder, "train", "--data", "store", "--out", "runs/whole", "--no-track", *SMALL)
+    process = start(folder, "train", "--data", "store", "--out", "runs/whole", "--no-track", *SMALL)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, f"{out}\n{err}"
     return folder / "runs/whole/model.safetensors"
 
 
@@ -62,6 +79,27 @@ def test_a_run_writes_its_model_and_reports(trained):
     assert figures
 
 
+def figures(run):
+    """Losses, weights and validation figures of each epoch, and the headlines of the report."""
+    epochs = {}
+    for line in map(json.loads, (run / "history.jsonl").read_text().splitlines()):
+        kept = [name for name in line if "loss." in name or "weight." in name or name.endswith(("auroc", "rmse_mv"))]
+        epochs[f"{line['stage']} {line['epoch']}"] = {name: line[name] for name in kept}
+    report = json.loads((run / "validation/metrics.json").read_text())
+    auroc = report["classification"]["headline"]["macro_auroc"]["value"]
+    return epochs | {"report": {"macro_auroc": auroc, "rmse_mv": report["reconstruction"]["overall"]["rmse_mv"]}}
+
+
+def test_a_small_quick_run_gives_the_golden_figures(trained, request):
+    found = figures(trained.parent)
+    if request.config.getoption("write_golden"):
+        GOLDEN.write_text(json.dumps({"made by": MAKES_GOLDEN, "figures": found}, indent=1) + "\n")
+    golden = json.loads(GOLDEN.read_text())["figures"]
+    assert list(found) == list(golden)
+    for name, wanted in golden.items():
+        assert found[name] == pytest.approx(wanted, rel=GOLDEN_TOLERANCE), name
+
+
 def wait_for_epoch(run, epoch):
     history = run / "history.jsonl"
     deadline = time.monotonic() + 120
@@ -70,14 +108,16 @@ def wait_for_epoch(run, epoch):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_an_interrupted_run_resumes_bit_for_bit(folder, trained, how, code, tmp_path):
+@pytest.mark.parametrize(
+    ("how", "code", "epoch"), [(signal.SIGKILL, -9, 3), (signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 2)]
+)
+def test_an_interrupted_run_resumes_bit_for_bit(folder, trained, how, code, epoch, tmp_path):
     run = tmp_path / "runs/cut"
     process = start(folder, "train", "--data", "store", "--out", run, "--no-track", *SMALL)
-    wait_for_epoch(run, 3)
+    wait_for_epoch(run, epoch)
     process.send_signal(how)
     err = process.communicate(timeout=60)[1]
-    assert process.returncode == code
+    assert process.returncode == code, err
     if code > 0:
         assert f"ecgmtl train --resume {run}" in err
     assert not (run / "model.safetensors").exists()
@@ -151,7 +191,8 @@ def test_evaluate_measures_given_leads_and_stress(folder, trained):
 
 
 @pytest.mark.slow
-def test_a_tracked_run_is_found_in_mlflow(folder, trained):
+def test_a_tracked_run_is_found_in_mlflow(folder, trained, migrated):
+    shutil.copy(migrated, folder / "mlflow.db")
     ecgmtl(folder, "train", "--data", "store", "--out", "runs/tracked", *SMALL, "--set", "seed=3")
     from mlflow import MlflowClient
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecgmtl.strict_yaml import StrictYamlError, load_yaml
@@ -15,6 +15,7 @@ VALUES = st.recursive(
 
 
 @given(tree=VALUES)
+@settings(deadline=None)
 def test_what_says_no_key_twice_is_read_as_pyyaml_reads_it(tree):
     for text in (yaml.safe_dump(tree), json.dumps(tree)):
         assert load_yaml(text) == yaml.safe_load(text)

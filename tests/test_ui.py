@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ecgmtl.tracking import open_tracker
 from ecgmtl.ui import UiError, claim_port, serve
 
 
@@ -59,13 +61,10 @@ def test_a_server_that_does_not_start_says_why():
 
 
 @pytest.mark.slow
-def test_runs_are_shown_and_an_interrupt_leaves_no_process_behind():
-    script = """
-from ecgmtl.tracking import open_tracker
-from ecgmtl.ui import serve
-open_tracker("ecgmtl")
-serve(0, lambda text: print(text, flush=True))
-"""
+def test_runs_are_shown_and_an_interrupt_leaves_no_process_behind(migrated):
+    shutil.copy(migrated, "mlflow.db")
+    open_tracker("ecgmtl")
+    script = "from ecgmtl.ui import serve; serve(0, lambda text: print(text, flush=True))"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
     shown = subprocess.Popen(
         [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -24,9 +24,6 @@ REFERENCE = "single"
 EQUAL_COMPUTE = "single_long"
 """The main task alone, trained for as much compute as the auxiliary task costs."""
 
-UNDEFINED = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
-"""Figures may be nan, other than settings."""
-
 Clock = Literal["step", "samples_seen", "encoder_passes", "seconds"]
 
 
