@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from ecgmtl.encoders.convnext import ConvNextBlock, ConvNextSettings
 
-SETTINGS = ConvNextSettings(widths=(6, 8, 10), n_blocks=2, kernel_size=7, expansion=3)
+SETTINGS = ConvNextSettings(widths=(6, 8, 10), n_blocks=2, stem_stride=4, kernel_size=7, expansion=3, layer_scale=0.1)
 
 
 def test_a_block_is_a_depthwise_convolution_and_two_layers_at_each_frame():

@@ -29,7 +29,7 @@ every_encoder = pytest.mark.parametrize(
         CnnSettings(widths=(6, 8)),
         TransformerSettings(width=8, depth=1),
         CnnTransformerSettings(stem=(6, 8), width=8, depth=1),
-        S4dSettings(width=8, depth=1, state=4),
+        S4dSettings(stem=(6, 8), depth=1, state=4),
         ConvNextSettings(widths=(6, 8), n_blocks=1),
     ],
     ids=lambda encoder: encoder.kind,

@@ -123,7 +123,7 @@ def test_layers_learn_the_slower_the_deeper_they_lie():
 @pytest.mark.parametrize("sharing", [HardSettings(), CrossStitchSettings()], ids=lambda sharing: sharing.kind)
 @pytest.mark.parametrize(("lr", "expected"), [(4e-3, 0.25), (1e-3, 1.0), (5e-4, 1.0)])
 def test_time_scales_learn_slowly_and_are_not_decayed(sharing, lr, expected):
-    model = Config(encoder=S4dSettings(depth=1, width=4, state=2), sharing=sharing).build_model(5)
+    model = Config(encoder=S4dSettings(stem=(4,), depth=1, state=2), sharing=sharing).build_model(5)
     weighting, settings = FixedSettings().build(("classification",)), OptimiserSettings(lr=lr, layer_decay=0.5)
     optimiser = build_optimiser(layer_rates(model, settings), weighting, settings)
     set_lr(optimiser, 1.0)

@@ -4,19 +4,19 @@ import torch.nn.functional as F
 
 from ecgmtl.encoders.s4d import S4dBlock, S4dSettings
 
-SETTINGS = S4dSettings(width=6, depth=2, state=4, stride=2)
+SETTINGS = S4dSettings(stem=(6,), depth=2, state=4)
 
 
 def test_a_block_is_a_state_space_then_a_gated_mixture():
-    block, features = S4dBlock(SETTINGS, is_last=False).eval(), torch.randn(3, 6, 40)
+    block, features = S4dBlock(6, 2, SETTINGS, is_last=False).eval(), torch.randn(3, 6, 40)
     inner = F.gelu(block.space(F.batch_norm(features, torch.zeros(6), torch.ones(6))))
     value, gate = F.conv1d(inner, block.mix.weight, block.mix.bias).split(6, dim=1)
     torch.testing.assert_close(block(features), features + value * gate.sigmoid())
 
 
 def test_frames_that_are_longer_take_longer_steps():
-    steps = [S4dSettings(width=2000, depth=1, stride=stride).build(20).blocks[0].space.log_step for stride in (1, 4)]
-    short, long = (log_step.exp() for log_step in steps)
+    blocks = (S4dBlock(2000, stride, SETTINGS, is_last=False) for stride in (1, 4))
+    short, long = (block.space.log_step.exp() for block in blocks)
     assert (short.min().item(), short.max().item()) == pytest.approx((0.001, 0.1), rel=0.05)
     assert (long.min().item(), long.max().item()) == pytest.approx((0.004, 0.4), rel=0.05)
 

@@ -19,7 +19,7 @@ ENCODERS = (
     CNN,
     TransformerSettings(width=8, depth=2, n_heads=2, dropout=0.0, drop_path=0.0),
     CnnTransformerSettings(stem=(6, 8), width=8, depth=2, n_heads=2, dropout=0.0, drop_path=0.0),
-    S4dSettings(width=8, depth=2, state=4, dropout=0.0),
+    S4dSettings(stem=(6, 8), depth=2, state=4, dropout=0.0),
     ConvNextSettings(widths=(6, 8), n_blocks=1, drop_path=0.0),
 )
 KINDS = (

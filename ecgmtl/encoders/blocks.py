@@ -52,19 +52,6 @@ class Shortcut(nn.Module):
         return self.norm(self.widen(self.pool(features)))
 
 
-class Stem(nn.Module):
-    """Turns samples into frames by one convolution, which sees four frames' length."""
-
-    def __init__(self, n_inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        kernel_size = 4 * stride - 1
-        self.convolve = nn.Conv1d(n_inputs, width, kernel_size, stride, kernel_size // 2, bias=False)
-        self.norm = nn.BatchNorm1d(width)
-
-    def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
-        return self.norm(self.convolve(rows))
-
-
 class StochasticDepth(nn.Module):
     """Lets records drawn at random pass a block by while training; the others' share is as much larger.
 

@@ -9,29 +9,42 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from ecgmtl.encoders.base import Encoder
-from ecgmtl.encoders.blocks import Stem, StochasticDepth, as_image
+from ecgmtl.encoders.blocks import StochasticDepth, as_image
 from ecgmtl.settings import KernelSize, Settings
 
 
 class ConvNextSettings(Settings):
     kind: Literal["convnext"] = "convnext"
-    widths: tuple[PositiveInt, ...] = Field((64, 128, 192), min_length=1)
+    widths: tuple[PositiveInt, ...] = Field((64, 96, 128, 192), min_length=1)
     """Features of each stage; every one but the first halves the time axis."""
-    n_blocks: PositiveInt = 2
+    n_blocks: PositiveInt = 1
     """Blocks a stage."""
-    stem_stride: PositiveInt = 4
+    stem_stride: PositiveInt = 2
     """Samples a frame of the first stage."""
-    kernel_size: KernelSize = 15
-    """Frames a depthwise convolution sees, an odd number; at 100 Hz the first stage's 15 are 0.6 s, a whole beat."""
+    kernel_size: KernelSize = 9
+    """Frames a depthwise convolution sees, an odd number; at 100 Hz 9 are 0.2 s at the bottom and 1.4 s at the top."""
     expansion: PositiveInt = 4
     """How many times wider a block is inside."""
-    layer_scale: PositiveFloat = 0.1
-    """How much each block adds at the start, as is right for shallow networks (Touvron et al., ICCV 2021, CaiT)."""
+    layer_scale: PositiveFloat = 1.0
+    """How much each block adds at the start; the little of deep networks holds back one of a few blocks."""
     drop_path: float = Field(0.1, ge=0, lt=1)
     """Share of records that skip the last block while training; lower blocks are skipped less, in proportion."""
 
     def build(self, n_inputs: int) -> "ConvNextEncoder":
         return ConvNextEncoder(n_inputs, self)
+
+
+class Stem(nn.Module):
+    """Turns samples into frames by one convolution, which sees four frames' length."""
+
+    def __init__(self, n_inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        kernel_size = 4 * stride - 1
+        self.convolve = nn.Conv1d(n_inputs, width, kernel_size, stride, kernel_size // 2, bias=False)
+        self.norm = nn.BatchNorm1d(width)
+
+    def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
+        return self.norm(self.convolve(rows))
 
 
 class ConvNextBlock(nn.Module):

@@ -8,21 +8,21 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from ecgmtl.encoders.base import Encoder
-from ecgmtl.encoders.blocks import Stem
+from ecgmtl.encoders.cnn import CnnEncoder
 from ecgmtl.encoders.state_space import Start, StateSpace
-from ecgmtl.settings import Settings
+from ecgmtl.settings import KernelSize, Settings
 
 
 class S4dSettings(Settings):
-    """Sized for a processor; Mehari and Strodthoff (2022) take width 512, state 8 and stride 1 for PTB-XL."""
+    """Sized for a processor; Mehari and Strodthoff (2022) take 512 features, state 8 and every sample for PTB-XL."""
 
     kind: Literal["s4d"] = "s4d"
-    width: PositiveInt = 128
-    """Features of a frame."""
+    stem: tuple[PositiveInt, ...] = Field((64, 128), min_length=1)
+    """Features of each convolutional stage; every one of them halves the time axis. Blocks have the last's."""
+    kernel_size: KernelSize = 7
+    """Samples a convolution of the stem sees, an odd number."""
     depth: PositiveInt = 4
-    """Blocks."""
-    stride: PositiveInt = 4
-    """Samples a frame."""
+    """Blocks of state spaces."""
     state: int = Field(16, ge=2, multiple_of=2)
     """Numbers that a feature remembers the signal by; they come in conjugate pairs."""
     init: Start = "lin"
@@ -45,12 +45,10 @@ class S4dSettings(Settings):
 class S4dBlock(nn.Module):
     """A state space for each feature, then a gated mixture of the features, beside a shortcut."""
 
-    def __init__(self, settings: S4dSettings, *, is_last: bool) -> None:
+    def __init__(self, width: int, stride: int, settings: S4dSettings, *, is_last: bool) -> None:
         super().__init__()
-        width = settings.width
-        shortest, longest = settings.steps
         # the range is told for samples, so that a model of longer frames remembers as many seconds
-        steps = (shortest * settings.stride, longest * settings.stride)
+        steps = (settings.steps[0] * stride, settings.steps[1] * stride)
         self.dropout = settings.dropout
         self.norm = nn.BatchNorm1d(width)
         self.space = StateSpace(width, settings.state // 2, settings.init, steps)
@@ -68,20 +66,18 @@ class S4dBlock(nn.Module):
 class S4dEncoder(Encoder):
     def __init__(self, n_inputs: int, settings: S4dSettings) -> None:
         super().__init__()
-        n_levels = settings.depth + 1
-        self.widths, self.strides = (settings.width,) * n_levels, (settings.stride,) * n_levels
-        self.stem = Stem(n_inputs, settings.width, settings.stride)
-        places = range(1, settings.depth + 1)
-        self.blocks = nn.ModuleList(S4dBlock(settings, is_last=place == settings.depth) for place in places)
+        self.stem = CnnEncoder(n_inputs, settings.stem, n_blocks=1, kernel_size=settings.kernel_size)
+        width, stride, depth = self.stem.n_features, self.stem.stride, settings.depth
+        self.widths = self.stem.widths + (width,) * depth
+        self.strides = self.stem.strides + (stride,) * depth
+        places = range(1, depth + 1)
+        self.blocks = nn.ModuleList(S4dBlock(width, stride, settings, is_last=place == depth) for place in places)
 
     def layers(self) -> list[nn.Module]:
-        return [self.stem, *self.blocks]
+        return [*self.stem.layers(), *self.blocks]
 
     def weights(self) -> list[nn.Parameter]:
-        return [
-            self.stem.get_parameter("convolve.weight"),
-            *(block.get_parameter("mix.weight") for block in self.blocks),
-        ]
+        return [*self.stem.weights(), *(block.get_parameter("mix.weight") for block in self.blocks)]
 
     def dynamics(self) -> list[nn.Parameter]:
         spaces = [module for module in self.modules() if isinstance(module, StateSpace)]
