@@ -29,6 +29,10 @@ _FROM_I_AND_II = {
     "aVF": (-0.5, 1.0),
 }
 LIMB_LEADS = tuple(_FROM_I_AND_II)
+ARMS_SWAPPED = tuple(
+    STANDARD_LEADS.index(lead) for lead in ("I", "III", "II", "aVL", "aVR", "aVF", *STANDARD_LEADS[6:])
+)
+"""Where each lead's trace comes from when the electrodes of the arms are swapped; that of I is turned over besides."""
 MARK = " reconstructed"
 """What a lead's name ends in where a model drew it: a trace must say so itself, since viewers show no comments."""
 

@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from scipy.stats import beta
 from torch import Tensor
 
+from data_prep.leads import ARMS_SWAPPED
 from ecgmtl.model import Batch
 from ecgmtl.settings import Settings
 
@@ -25,6 +26,8 @@ class AugmentSettings(Settings):
     """Standard deviation of white noise added to what the encoder sees, in mV."""
     wander: NonNegativeFloat = 0.0
     """Standard deviation of a slow swing of the baseline, 0.05 to 0.5 Hz, added to what the encoder sees, in mV."""
+    arm_swap: float = Field(0.0, ge=0, lt=1)
+    """Probability that the encoder sees a record as if the electrodes of the arms had been swapped."""
     lead_dropout: float = Field(0.0, ge=0, lt=1)
     """Probability that the encoder sees a lead flat at 0 mV."""
     mixup: NonNegativeFloat = 0.0
@@ -55,6 +58,9 @@ def augment(
     if settings.mixup:
         batch = blend(batch, settings.mixup, pairing)
     seen = batch.signals
+    if settings.arm_swap:
+        swapped = torch.rand(size, 1, 1, generator=generator, device=device) < settings.arm_swap
+        seen = torch.where(swapped, swap_arms(seen), seen)
     if settings.noise:
         seen = seen + settings.noise * torch.randn(seen.shape, generator=generator, device=device)
     if settings.wander:
@@ -63,6 +69,13 @@ def augment(
         kept = torch.rand(*seen.shape[:2], 1, generator=generator, device=device) >= settings.lead_dropout
         seen = seen * kept
     return batch._replace(seen=seen)
+
+
+def swap_arms(signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch lead time"]:
+    """I turns over, II and III change places, and so do aVR and aVL; aVF and the chest leads stay."""
+    swapped = signals[:, ARMS_SWAPPED]
+    swapped[:, 0] *= -1
+    return swapped
 
 
 def draw_wander(size: tuple[int, ...], fs: float, generator: torch.Generator) -> Float[Tensor, "batch lead time"]:

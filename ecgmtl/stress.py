@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from scipy.signal import butter, sosfiltfilt
 
-from data_prep.leads import STANDARD_LEADS
+from data_prep.leads import ARMS_SWAPPED, STANDARD_LEADS
 from data_prep.preprocess import resample
 
 BAND = 0.5, 40.0
@@ -109,8 +109,7 @@ def flatten(lead: str, signals: Signals) -> Float32[np.ndarray, "record 12 time"
 
 def swap_arms(signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
     """Right and left arm for each other: I turns over, II and III change places, and so do aVR and aVL."""
-    order = [STANDARD_LEADS.index(lead) for lead in ("I", "III", "II", "aVL", "aVR", "aVF", *STANDARD_LEADS[6:])]
-    changed = signals.values[:, order]
+    changed = signals.values[:, ARMS_SWAPPED]
     changed[:, 0] *= -1
     return changed
 

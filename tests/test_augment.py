@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ecgmtl.augment import AugmentSettings, augment, beta_quantiles, draw_places
+from ecgmtl.augment import AugmentSettings, augment, beta_quantiles, draw_places, swap_arms
 from ecgmtl.model import Batch
 
 
@@ -105,3 +105,24 @@ def test_the_baseline_wanders_slowly_in_what_is_seen_alone():
     assert changed.seen.std().item() == pytest.approx(0.3, rel=0.05)
     spectrum = torch.fft.rfft(changed.seen * torch.hann_window(1000)).abs().square().mean(dim=(0, 1))
     assert spectrum[:8].sum() > 0.999 * spectrum.sum()  # up to 0.7 Hz, in steps of 0.1 Hz
+
+
+def test_swapped_arms_are_seen_as_the_electrodes_potentials_say(batch):
+    limbs = torch.randn(3, 3, 50)  # right arm, left arm, left leg of three records
+    right, left, leg = limbs.unbind(dim=1)
+
+    def leads(right, left):
+        central = (right + left + leg) / 3
+        limb_leads = [left - right, leg - right, leg - left]
+        augmented = [1.5 * (electrode - central) for electrode in (right, left, leg)]
+        return torch.stack([*limb_leads, *augmented], dim=1)
+
+    chest = torch.zeros(3, 6, 50)
+    before, after = (torch.cat([leads(*arms), chest], dim=1) for arms in ((right, left), (left, right)))
+    torch.testing.assert_close(swap_arms(before), after)
+    settings = AugmentSettings(arm_swap=0.5)
+    changed = augment(Batch(before, torch.zeros(3, 2)), 100.0, settings, generator(), generator())
+    is_swapped = [torch.equal(seen, swap) for seen, swap in zip(changed.seen, swap_arms(before), strict=True)]
+    is_same = [torch.equal(seen, own) for seen, own in zip(changed.seen, before, strict=True)]
+    assert [swap != same for swap, same in zip(is_swapped, is_same, strict=True)] == [True] * 3
+    assert torch.equal(changed.signals, before)
