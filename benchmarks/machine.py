@@ -39,6 +39,8 @@ class Work:
     """Of products and convolutions, two for a multiplication with its addition; Fourier transforms are not counted."""
     n_bytes: float
     """Read and written by all operations, if nothing stayed in a cache between two of them."""
+    n_operations: int
+    """That compute or move anything."""
 
     def floor(self, rates: Rates) -> float:
         """Seconds below which it cannot be done by these operations without caches."""
@@ -54,12 +56,13 @@ class Bytes(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.total = 0
+        self.total = self.n_operations = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         if not func.is_view:
             held = {id(leaf): leaf for leaf in tree_leaves((args, kwargs, found)) if isinstance(leaf, Tensor)}
+            self.n_operations += 1
             self.total += sum(leaf.numel() * leaf.element_size() for leaf in held.values())
         return found
 
@@ -70,7 +73,7 @@ def count(work: Callable[[], object]) -> Work:
         work()
     with Bytes() as moved:
         work()
-    return Work(float(counted.get_total_flops()), float(moved.total))
+    return Work(float(counted.get_total_flops()), float(moved.total), moved.n_operations)
 
 
 def clock_of(device: torch.device, processor: bool = False) -> Clock:

@@ -21,7 +21,9 @@ from data_prep.files import write_whole
 from ecgmtl.calibration import Calibration
 from ecgmtl.config import Config, ConfigError, parse_config
 from ecgmtl.identity import sha256
+from ecgmtl.masking import MaskingSettings
 from ecgmtl.model import MultiTaskModel
+from ecgmtl.stages import Stage
 
 VERSION = 2
 KEY = "ecgmtl"
@@ -44,6 +46,19 @@ class Checkpoint:
     """By further label set."""
     provenance: dict[str, str] = field(default_factory=dict)
     """Stage, data, code and package version it came from."""
+
+    @property
+    def stages_done(self) -> tuple[Stage, ...]:
+        """The stages that the model went through, as far as its file says."""
+        stages = self.config.stages
+        names = [stage.name for stage in stages]
+        last = self.provenance.get("stage")
+        return stages[: names.index(last) + 1] if last in names else stages
+
+    @property
+    def maskings(self) -> tuple[MaskingSettings, ...]:
+        """How samples were hidden while the decoder learnt, a stage each; empty where it never did."""
+        return tuple(stage.masking for stage in self.stages_done if stage.reconstructs)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

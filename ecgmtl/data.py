@@ -12,6 +12,7 @@ from torch import Tensor
 
 from data_prep.store import Store, open_store
 from ecgmtl.config import Config, ConfigError
+from ecgmtl.losses import MAIN, SECOND
 from ecgmtl.model import Batch
 
 SplitName = Literal["train", "validation", "test"]
@@ -159,6 +160,13 @@ def split_anew(store: Store, validation_fold: int) -> Store:
     records.loc[usable, "split"] = "train"
     records.loc[kept_out, "split"] = "validation"
     return replace(store, records=records)
+
+
+def prevalence(split: Split) -> dict[str, Float[Tensor, " label"]]:
+    """By task, the share of the labelled records that have each label."""
+    labelled = torch.from_numpy(split.labelled).to(split.device)
+    further = {SECOND + name: labels for name, labels in split.auxiliary_labels.items()}
+    return {task: labels[labelled].mean(dim=0) for task, labels in ({MAIN: split.labels} | further).items()}
 
 
 def lead_statistics(split: Split, chunk: int = 1024) -> tuple[Float[Tensor, "lead 1"], Float[Tensor, "lead 1"]]:

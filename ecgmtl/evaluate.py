@@ -16,13 +16,11 @@ from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.classification_report import Answers, report_classification
 from ecgmtl.data import Split, SplitName, load_split, open_for
 from ecgmtl.given_leads_report import report_given_leads, st_samples
-from ecgmtl.masking import MaskingSettings
 from ecgmtl.model import MultiTaskModel
 from ecgmtl.precision import pick_device
 from ecgmtl.protocols import Protocol, find_protocol
 from ecgmtl.reconstruction_report import report_reconstruction
 from ecgmtl.report import Evaluation, write_evaluation
-from ecgmtl.stages import Stage
 from ecgmtl.stress_report import N_PASSES, Ranker, report_stress
 
 MASK_SEED = 9
@@ -62,9 +60,8 @@ def evaluate(
         EvaluationError: there is no record, the labels are not the model's, or its output is not finite.
     """
     kept = choose_records(checkpoint, split, protocol)
-    stages = stages_done(checkpoint)
-    classifies, masking = any(stage.classifies for stage in stages), masking_of(stages)
-    n_passes = classifies + (masking is not None)
+    classifies, maskings = any(stage.classifies for stage in checkpoint.stages_done), checkpoint.maskings
+    n_passes = classifies + bool(maskings)
     advance = counter(progress, len(kept) * n_passes + n_bootstrap * classifies)
 
     model = deepcopy(checkpoint.model).eval().to(kept.device)
@@ -72,8 +69,8 @@ def evaluate(
     if classifies:
         answers = answer(checkpoint, kept, infer_logits(model, kept, protocol, batch_size, advance))
         classification = report_classification(answers, n_bootstrap, seed, advance)
-    if masking is not None:
-        reconstruction = report_reconstruction(model, kept, masking, MASK_SEED, batch_size, advance)
+    if maskings:
+        reconstruction = report_reconstruction(model, kept, maskings[-1], MASK_SEED, batch_size, advance)
     return Evaluation(
         protocol,
         checkpoint.label_set,
@@ -102,19 +99,17 @@ def evaluate_further(
     """
     kept = choose_records(checkpoint, split, evaluation.protocol)
     model = deepcopy(checkpoint.model).eval().to(kept.device)
-    stages = stages_done(checkpoint)
     if further.leads is not None:
-        maskings = tuple(stage.masking for stage in stages if stage.reconstructs)
-        if not maskings:
+        if not checkpoint.maskings:
             raise EvaluationError(
                 "the model never learnt to reconstruct; there is nothing to measure from given leads."
             )
         advance = counter(progress, 3 * len(kept))
         st = st_samples(kept, advance)
-        found = report_given_leads(model, kept, further.leads, maskings, st, MASK_SEED, advance)
+        found = report_given_leads(model, kept, further.leads, checkpoint.maskings, st, MASK_SEED, advance)
         evaluation = replace(evaluation, given_leads=found)
     if further.stress:
-        if not any(stage.classifies for stage in stages):
+        if not any(stage.classifies for stage in checkpoint.stages_done):
             raise EvaluationError("the model never learnt to classify; it has no AUROC to lose under stress.")
         advance = counter(progress, N_PASSES * (len(kept) + n_bootstrap))
         preprocess = checkpoint.config.preprocess
@@ -142,7 +137,8 @@ def evaluate_file(
     store = open_for(model.config, data)
     records = load_split(store, cast("SplitName", split), model.label_set, device=pick_device())
     evaluation = evaluate(model, records, chosen, progress=progress)
-    evaluation = evaluate_further(evaluation, model, records, further, progress=progress)
+    if further != Further():
+        evaluation = evaluate_further(evaluation, model, records, further, progress=progress)
     folder = out or path.parent / f"{split}-{protocol}"
     try:
         write_evaluation(evaluation, folder, f"{path} on the {split} split of {data}")
@@ -163,20 +159,6 @@ def choose_records(checkpoint: Checkpoint, split: Split, protocol: Protocol) -> 
         dropped = " with a label of the set; protocol 'whole' keeps the others" * (protocol.unlabelled == "drop")
         raise EvaluationError(f"the split has no record{dropped}.")
     return split
-
-
-def stages_done(checkpoint: Checkpoint) -> tuple[Stage, ...]:
-    """The stages that the model went through, as far as its file says."""
-    stages = checkpoint.config.stages
-    names = [stage.name for stage in stages]
-    last = checkpoint.provenance.get("stage")
-    return stages[: names.index(last) + 1] if last in names else stages
-
-
-def masking_of(stages: tuple[Stage, ...]) -> MaskingSettings | None:
-    """How samples were hidden when the decoder last learnt; None where it never did."""
-    found = [stage.masking for stage in stages if stage.reconstructs]
-    return found[-1] if found else None
 
 
 def counter(progress: Progress | None, n_steps: int) -> Callable[[int], None]:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ecgmtl.config import Config
-from ecgmtl.data import Split
+from ecgmtl.data import Split, prevalence
 from ecgmtl.diagnostic_probe import half_gradients
 from ecgmtl.diagnostics import GradientDiagnostics
 from ecgmtl.gradients import average_over_ranks, combined_backward, gradient_norms
-from ecgmtl.losses import MAIN, SECOND, Seen, losses_of
+from ecgmtl.losses import Seen, losses_of
 from ecgmtl.model import Batch, MultiTaskModel
 from ecgmtl.optimisation import WeightAverage, build_optimiser, layer_rates, set_lr
 from ecgmtl.precision import autocast, compiled
@@ -44,13 +44,16 @@ class Learner:
         self.last_shared = learning(model.encoder.last_shared(stage.losses))
         self.begun = False
 
+    def active(self, moment: Moment) -> tuple[bool, ...]:
+        """Which tasks are learnt at this step."""
+        return self.weighting.active(moment) or (True,) * len(self.stage.losses)
+
     def losses(
         self, batch: Batch, active: tuple[bool, ...], progress: float, network: nn.Module | None = None
     ) -> list[Tensor]:
         tasks = tuple(task for task, now in zip(self.stage.losses, active, strict=True) if now)
         with autocast(self.precision, self.device):
-            shown = batch.signals if batch.seen is None else batch.seen
-            output = (network or self.network)(shown, batch.hidden, tasks, self.stage.flow or None)
+            output = (network or self.network)(batch.shown, batch.hidden, tasks, self.stage.flow or None)
         seen = Seen(self.model, output, batch, progress)
         return losses_of(self.stage.losses, active, seen, self.scoring)
 
@@ -68,7 +71,7 @@ class Learner:
             self.begin(batch)
         set_lr(self.optimiser, self.stage.optimiser.lr_at(moment.progress))
         self.optimiser.zero_grad()
-        active = self.weighting.active(moment) or (True,) * len(self.stage.losses)
+        active = self.active(moment)
         dice = random_state(self.device) if self.weighting.looks_again else None
         losses = self.losses(batch, active, moment.progress)
         values = torch.stack(losses).detach()
@@ -102,10 +105,10 @@ class Learner:
 
     def probe(self, batch: Batch, moment: Moment, weights: Tensor) -> dict[str, Tensor]:
         """What the tasks' gradients on the two halves of a batch tell; nothing else changes."""
-        batch = self.taught(batch)
-        active = self.weighting.active(moment) or (True,) * len(self.stage.losses)
+        active = self.active(moment)
         if not all(active) or not self.last_shared:
             return {}
+        batch = self.taught(batch)
 
         def losses_on(half: Batch) -> list[Tensor]:
             return self.losses(half, active, moment.progress, self.model)
@@ -132,14 +135,6 @@ def freeze(model: MultiTaskModel, stage: Stage) -> None:
     for name, part in model.named_children():
         learns = name in stage.trains
         part.train(learns).requires_grad_(learns)
-
-
-def prevalence(train: Split) -> dict[str, Tensor]:
-    """By task, the share of the labelled training records that have each label."""
-    labelled = train.select(train.labelled)
-    return {MAIN: labelled.labels.mean(dim=0)} | {
-        SECOND + name: labels.mean(dim=0) for name, labels in labelled.auxiliary_labels.items()
-    }
 
 
 def learning(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:

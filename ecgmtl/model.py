@@ -32,6 +32,11 @@ class Batch(NamedTuple):
     soft_labels: Float[Tensor, "batch label"] | None = None
     """The teachers' probabilities, where they are learnt."""
 
+    @property
+    def shown(self) -> Float[Tensor, "batch lead time"]:
+        """mV; what the encoder reads of it, before anything is hidden."""
+        return self.signals if self.seen is None else self.seen
+
 
 class Output(NamedTuple):
     """What the tasks asked for; None, or not among the label sets, where a task was left out."""

@@ -18,7 +18,6 @@ from data_prep.leads import BASIS_LEADS, LIMB_LEADS, MARK, STANDARD_LEADS, deriv
 from data_prep.record import Record, RecordError
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
-from ecgmtl.evaluate import stages_done
 from ecgmtl.identity import sha256
 from ecgmtl.masking import rarity
 
@@ -74,13 +73,12 @@ def reconstruct(stored: Checkpoint, record: Record, leads: LeadSet) -> Reconstru
 
 def cautions(stored: Checkpoint, leads: LeadSet) -> list[str]:
     """What a user must know of this model with this set of leads."""
-    maskings = [stage.masking for stage in stages_done(stored) if stage.reconstructs]
-    if not maskings:
+    if not stored.maskings:
         raise ReconstructError(
             "the model never learnt to reconstruct: no stage that it went through has reconstruction among its losses."
         )
     n_hidden = sum(leads.hidden)
-    seen = max(rarity(masking, n_hidden) for masking in maskings)
+    seen = max(rarity(masking, n_hidden) for masking in stored.maskings)
     found = []
     if seen < RARE:
         found.append(

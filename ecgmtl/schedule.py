@@ -14,9 +14,10 @@ from ecgmtl import __version__, checkpoint
 from ecgmtl.calibration import Calibration, fit_calibration
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config import Config, ConfigError
-from ecgmtl.data import Split, lead_statistics, load_split
+from ecgmtl.data import Split, lead_statistics, load_split, prevalence
 from ecgmtl.heads import Classifier
 from ecgmtl.identity import code_digest, sha256
+from ecgmtl.losses import MAIN, SECOND
 from ecgmtl.model import MultiTaskModel
 from ecgmtl.precision import pick_device
 from ecgmtl.run_folder import MODEL, RunFolder, finished_stage
@@ -24,7 +25,7 @@ from ecgmtl.run_report import report_run
 from ecgmtl.stages import Stage
 from ecgmtl.tracking import Tracker
 from ecgmtl.trainer import EpochReport, StageTraining
-from ecgmtl.validation import BATCH
+from ecgmtl.validation import infer_logits
 
 LABELLED = 1
 """Sets the draw of labelled patients apart from other draws of a run."""
@@ -56,7 +57,7 @@ class Schedule:
     @classmethod
     def prepare(cls, store: Store, folder: RunFolder, tracker: Tracker, progress: Progress) -> "Schedule":
         config, device = folder.config, pick_device()
-        labels = config.labels or str(store.manifest["labels"])
+        labels = config.labels or store.default_labels
         train = load_split(store, "train", labels, config.auxiliary_labels, device)
         validation = load_split(store, "validation", labels, config.auxiliary_labels, device)
         if config.unlabelled == "drop":
@@ -128,30 +129,31 @@ class Schedule:
     def new_model(self) -> MultiTaskModel:
         """An untrained model that knows the training split's scale and the share of each label."""
         torch.manual_seed(self.config.seed)
-        labelled = self.train.select(self.train.labelled)
-        auxiliary = labelled.auxiliary_labels
-        counts = {name: labels.shape[1] for name, labels in auxiliary.items()}
+        counts = {name: labels.shape[1] for name, labels in self.train.auxiliary_labels.items()}
         model = self.config.build_model(self.train.labels.shape[1], counts)
         model.to(self.train.device)
         mean, std = lead_statistics(self.train)
         model.standardise.mean.copy_(mean)
         model.standardise.std.copy_(std)
-        model.classifier.start_at(labelled.labels.mean(dim=0))
+        shares = prevalence(self.train)
+        model.classifier.start_at(shares[MAIN])
         for name, classifier in model.auxiliary_classifiers.items():
-            cast("Classifier", classifier).start_at(auxiliary[name].mean(dim=0))
+            cast("Classifier", classifier).start_at(shares[SECOND + name])
         return model
 
     def stage_key(self, place: int) -> str:
         """Identifies the result of a stage: the same settings, data and code give the same key."""
         tree = self.config.model_dump(mode="json", exclude={"stages", "name"})
-        tree["stages"] = [stage.model_dump(mode="json") for stage in self.config.stages[: place + 1]]
-        tree["teachers"] = [sha256(Path(path).read_bytes()) for stage in self.config.stages for path in stage.teachers]
+        stages = self.config.stages[: place + 1]
+        tree["stages"] = [stage.model_dump(mode="json") for stage in stages]
+        teachers = [Path(path) for stage in stages for path in stage.teachers]
+        tree["teachers"] = [checkpoint.describe(path)["weights_sha256"] for path in teachers]
         return sha256(json.dumps([tree, self.label_set, self.data_sha256, code_digest()], sort_keys=True).encode())
 
     def run_stage(self, model: MultiTaskModel, place: int, stage: Stage, global_step: int) -> int:
         """Bring the model through one stage; give the number of steps that all stages so far have."""
         training = StageTraining(model, stage, self.config, self.train, self.validation)
-        n_steps = training.n_batches * stage.epochs
+        n_steps = training.n_steps
         key = self.stage_key(place)
         finished = finished_stage(key, self.folder.path)
         if finished is not None:
@@ -186,7 +188,7 @@ class Schedule:
             figures = {f"validation/{name}": value for name, value in found.figures.items()}
             self.tracker.log_metrics(figures, last_step, global_step)
             for step, probed in found.probes.items():
-                self.tracker.log_metrics(probed, step, global_step)
+                self.tracker.log_metrics({f"train/{name}": value for name, value in probed.items()}, step, global_step)
             self.progress.epoch(found)
 
         with child as run_id:
@@ -208,10 +210,8 @@ class Schedule:
         report_run(final, self.train, self.validation, self.folder, self.tracker)
         return path
 
-    @torch.inference_mode()
     def calibrate(self, model: MultiTaskModel) -> Calibration:
-        model.eval()
-        logits = torch.cat([model.classify(batch.signals) for batch in self.validation.in_order(BATCH)])
+        logits = infer_logits(model, self.validation)
         return fit_calibration(logits.cpu().double().numpy(), self.validation.labels.cpu().double().numpy())
 
     def checkpoint(self, model: MultiTaskModel, calibration: Calibration, provenance: dict[str, str]) -> Checkpoint:

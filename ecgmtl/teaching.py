@@ -40,8 +40,7 @@ class Teaching:
 
     def soft_labels(self, batch: Batch) -> Tensor:
         """The teachers' mean probabilities, of what the student sees too (Beyer et al., CVPR 2022)."""
-        signals = batch.signals if batch.seen is None else batch.seen
-        found = [torch.sigmoid(teacher.classify(signals)) for teacher in self.teachers]
+        found = [torch.sigmoid(teacher.classify(batch.shown)) for teacher in self.teachers]
         return torch.stack(found).mean(dim=0)
 
 

@@ -44,8 +44,6 @@ class CheckpointPredictor:
     def __init__(self, path: Path) -> None:
         self.stored = checkpoint.load(path)
         self.card = card_of(self.stored)
-        stages = self.stored.config.stages
-        self.masking = next((s.masking for s in reversed(stages) if s.reconstructs), None)
 
     @torch.inference_mode()
     def logits(self, signals: Float32[np.ndarray, "batch lead time"]) -> Float32[np.ndarray, "batch label"]:
@@ -56,10 +54,10 @@ class CheckpointPredictor:
         self, signals: Float32[np.ndarray, "batch lead time"]
     ) -> Float32[np.ndarray, " batch"] | None:
         """Over the 8 independent leads; the same samples are hidden in every record."""
-        if self.masking is None:
+        if not self.stored.maskings:
             return None
         model, batch = self.stored.model, torch.from_numpy(signals)
-        hidden = self.hidden(signals.shape[-1], self.masking).expand(len(batch), -1, -1)
+        hidden = self.hidden(signals.shape[-1], self.stored.maskings[-1]).expand(len(batch), -1, -1)
         error = (model.redraw(batch, hidden) - batch)[:, BASIS_INDEX].square() * hidden
         return (error.sum(dim=(1, 2)) / hidden.sum(dim=(1, 2))).sqrt().numpy()
 

@@ -93,6 +93,11 @@ class StageTraining:
         return self.batches.n_batches
 
     @property
+    def n_steps(self) -> int:
+        """Of the whole stage."""
+        return self.n_batches * self.stage.epochs
+
+    @property
     def patience_is_over(self) -> bool:
         return self.stage.patience is not None and self.epoch - 1 - self.best_epoch >= self.stage.patience
 
@@ -113,7 +118,7 @@ class StageTraining:
         rows: list[Tensor] = []
         probes: dict[int, dict[str, Tensor]] = {}
         for number, batch in enumerate(self.batches.draw(self.epoch), first_step):
-            moment = Moment(number, self.epoch, number / (self.n_batches * self.stage.epochs))
+            moment = Moment(number, self.epoch, number / self.n_steps)
             rows.append(self.learner.step(batch, moment))
             self.watch(batch, moment, rows[-1], probes)
             self.advance()
@@ -159,9 +164,8 @@ class StageTraining:
                 f"or below zero, or its gradient is ({told}). {kept} A lower optimiser.lr may do."
             )
         steps = {name: table[:, i] for i, name in enumerate(names)}
-        total = self.n_batches * self.stage.epochs
         lr_at = self.stage.optimiser.lr_at
-        steps["lr"] = np.array([lr_at((first_step + i) / total) for i in range(len(rows))], dtype=np.float32)
+        steps["lr"] = np.array([lr_at((first_step + i) / self.n_steps) for i in range(len(rows))], dtype=np.float32)
         return steps
 
     def kinds(self) -> list[str]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ecgmtl.data import Split
@@ -48,6 +49,13 @@ def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, flo
     if logits:
         figures["macro_auroc"] = macro_auroc(torch.cat(logits).cpu().numpy(), split.labels.cpu().numpy())
     return figures
+
+
+@torch.inference_mode()
+def infer_logits(model: MultiTaskModel, split: Split) -> Float[Tensor, "record label"]:
+    """Of whole records, in their order; the model is put into eval mode."""
+    model.eval()
+    return torch.cat([model.classify(batch.signals) for batch in split.in_order(BATCH)])
 
 
 @dataclass

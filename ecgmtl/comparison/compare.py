@@ -125,7 +125,7 @@ def keep_truth(plan: Plan, truth: Truth) -> None:
 
 
 def truth_of(store: Store, config: Config) -> Truth:
-    labels = config.labels or str(store.manifest["labels"])
+    labels = config.labels or store.default_labels
     validation = load_split(store, "validation", labels)
     return Truth(validation.labels.numpy() > 0, validation.patients, validation.label_names)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from ecgmtl.comparison.arms import ArmFile
@@ -23,7 +22,7 @@ from ecgmtl.run_folder import RunFolder
 from ecgmtl.schedule import Progress, Schedule
 from ecgmtl.stages import Stage
 from ecgmtl.tracking import EXPERIMENT, open_tracker
-from ecgmtl.validation import BATCH
+from ecgmtl.validation import infer_logits
 
 TUNING = "tuning"
 """Where results of settings that were tried lie."""
@@ -96,7 +95,7 @@ def run_job(job: Job) -> RunResult:
 
 
 def judge(job: Job, model: MultiTaskModel, validation: Split, history: list[dict[str, Any]]) -> RunResult:
-    probabilities = predict(model, validation)
+    probabilities = torch.sigmoid(infer_logits(model, validation).double()).cpu().numpy()
     return RunResult(
         arm=job.arm,
         seed=job.seed,
@@ -112,12 +111,6 @@ def judge(job: Job, model: MultiTaskModel, validation: Split, history: list[dict
         tuning=job.tried,
         probabilities=probabilities,
     )
-
-
-@torch.inference_mode()
-def predict(model: MultiTaskModel, split: Split) -> np.ndarray:
-    logits = torch.cat([model.classify(batch.signals) for batch in split.in_order(BATCH)])
-    return torch.sigmoid(logits.double()).cpu().numpy()
 
 
 def reconstruction(model: MultiTaskModel, split: Split, config: Config) -> dict[str, float]:
