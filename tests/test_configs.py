@@ -29,10 +29,10 @@ def store(tmp_path_factory):
 
 
 def shortened(path):
-    """The config of a file, with one epoch a stage, of a few steps, for the rate of the very first one is 0."""
+    """The config of a file, eager, with one epoch a stage, of a few steps, for the rate of the very first one is 0."""
     config = load_config(path) if path.parent == CONFIGS else load_arm(path).config
     stages = [stage.model_copy(update={"epochs": 1, "batch_size": 4}) for stage in config.stages]
-    return config.model_copy(update={"stages": tuple(stages)})
+    return config.model_copy(update={"stages": tuple(stages), "compile": False})
 
 
 @pytest.mark.slow
