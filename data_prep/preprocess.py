@@ -21,6 +21,8 @@ SHORTEST = 2.5
 """Seconds; a shorter record is refused, a longer one that is still too short is padded."""
 RATES = (50.0, 50_000.0)
 """Sampling rates, in hertz, between which a record is an ECG's."""
+MIRRORED = 1.5
+"""Periods of a filter's lower edge, by which a record is continued before it is filtered."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,7 @@ class Preprocess:
         if self.baseline == "mean":
             signal = signal - signal.mean(axis=-1, keepdims=True)
         if self.band is not None:
-            filters = butter(2, self.band, "bandpass", fs=self.fs, output="sos")
-            signal = sosfiltfilt(filters, signal, axis=-1).astype(np.float32)
+            signal = band_pass(signal, self.fs, *self.band)
         return signal
 
     def _needed(self, fs: float) -> int:
@@ -175,3 +176,14 @@ def resample(signal: Float32[np.ndarray, "lead time"], old: float, new: float) -
     # continued beyond its ends along the line between them, for zeros there would ring
     resampled = resample_poly(signal, ratio.numerator, ratio.denominator, axis=1, padtype="line")
     return resampled.astype(np.float32, copy=False)
+
+
+def band_pass(
+    signal: Float32[np.ndarray, "*rest time"], fs: float, low: float, high: float | None
+) -> Float32[np.ndarray, "*rest time"]:
+    """Second-order Butterworth, run forwards and backwards; edges in hertz, without a higher one a high pass."""
+    edges, kind = (low, "highpass") if high is None else ((low, high), "bandpass")
+    filters = butter(2, edges, kind, fs=fs, output="sos")
+    # a record that begins amid a beat rings least where it is continued as in a mirror
+    reach = min(signal.shape[-1] - 1, round(MIRRORED * fs / low))
+    return sosfiltfilt(filters, signal, axis=-1, padtype="even", padlen=reach).astype(np.float32)

@@ -10,15 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
-from scipy.signal import butter, sosfiltfilt
 
 from data_prep.leads import ARMS_SWAPPED, STANDARD_LEADS
-from data_prep.preprocess import resample
+from data_prep.preprocess import band_pass, resample
 
 BAND = 0.5, 40.0
 """Hertz; what monitors pass on."""
-MIRRORED_SECONDS = 3.0
-"""As long as a filter with such a low edge remembers."""
 WANDER_HERTZ = 0.05, 0.5
 WANDER_MV = 0.3
 """Amplitude at each electrode."""
@@ -61,14 +58,10 @@ def draw(signals: Signals, make: Callable[[np.random.Generator], np.ndarray]) ->
     return np.einsum("le,ret->rlt", electrode_algebra(), np.stack(drawn))
 
 
-def band_pass(signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
+def monitor(signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
     """Only the low edge where the sampling rate cannot carry the high one."""
     low, high = BAND
-    kept = BAND if high < signals.fs / 2 else low
-    filters = butter(2, kept, "bandpass" if high < signals.fs / 2 else "highpass", fs=signals.fs, output="sos")
-    # a record that begins amid a beat rings least where it is continued as in a mirror
-    reach = min(signals.values.shape[-1] - 1, round(MIRRORED_SECONDS * signals.fs))
-    return sosfiltfilt(filters, signals.values, axis=-1, padtype="even", padlen=reach).astype(np.float32)
+    return band_pass(signals.values, signals.fs, low, high if high < signals.fs / 2 else None)
 
 
 def through(hertz: float, signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
@@ -124,7 +117,7 @@ FAMILIES = {
     MISSING: "one chest lead missing, the model told",
 }
 PERTURBATIONS = {
-    "band_pass": Perturbation(f"band-pass {BAND[0]:g}–{BAND[1]:g} Hz (Butterworth, 2nd order, zero phase)", band_pass),
+    "band_pass": Perturbation(f"band-pass {BAND[0]:g}–{BAND[1]:g} Hz (Butterworth, 2nd order, zero phase)", monitor),
     **{f"from_{hz}_hz": Perturbation(f"sampled at {hz} Hz and resampled", partial(through, hz)) for hz in (250, 1000)},
     "wander": Perturbation(
         f"baseline wander: a sine an electrode, {WANDER_HERTZ[0]:g}–{WANDER_HERTZ[1]:g} Hz, ±{WANDER_MV:g} mV", wander

@@ -13,6 +13,7 @@ from wfdb_files import beats, make_record
 
 from data_prep import Preprocess, RecordError
 from data_prep.leads import IDENTITIES
+from data_prep.preprocess import band_pass
 
 RATES = (128, 240, 250, 257, 257.5, 360, 400, 480, 500, 512, 997, 1000, 2000)
 
@@ -170,3 +171,11 @@ def test_the_band_keeps_its_middle_and_drops_what_lies_outside():
     drifting, plain = (Preprocess(band=(0.7, 40.0))(make_record(values)).signal for values in (signal, beats()))
     assert np.abs(drifting - plain)[:, inner].max() < 0.02
     assert np.ptp(plain[1]) > 0.8 * np.ptp(beats()[:, 1])
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.8, 1.6, 2.4])
+def test_what_lies_in_the_band_hardly_rings_at_the_ends(phase):
+    sine = np.sin(2 * np.pi * 10 * np.arange(1000) / 100 + phase)[None].astype(np.float32)
+    error = np.abs(band_pass(sine, 100, 0.5, 40.0) - sine)
+    assert error.max() < 0.12
+    assert error[:, 100:-100].max() < 0.005

@@ -4,7 +4,7 @@ import pytest
 from data_prep.leads import IDENTITIES, STANDARD_LEADS
 from data_prep.preprocess import resample
 from data_prep.readers import read_record
-from ecgmtl.stress import FAMILIES, PERTURBATIONS, Signals, band_pass, electrode_algebra, noise, wander
+from ecgmtl.stress import FAMILIES, PERTURBATIONS, Signals, electrode_algebra, monitor, noise, wander
 from tests.wfdb_files import beats
 
 FS = 100.0
@@ -68,14 +68,14 @@ def test_swapped_arms_are_those_of_the_electrodes(rng):
 
 def test_the_filter_takes_the_baseline_and_leaves_the_beats():
     inner = slice(1000, -1000)  # seconds 10 to 90: what the ends do is the filter's affair
-    slow, kept = (2**0.5 * band_pass(sine(hertz))[..., inner].std() for hertz in (0.1, 10.0))
+    slow, kept = (2**0.5 * monitor(sine(hertz))[..., inner].std() for hertz in (0.1, 10.0))
     assert 20 * np.log10(slow) < -20
     assert kept == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_rate_too_low_for_the_upper_edge_is_filtered_below_alone():
     values = np.tile(np.sin(2 * np.pi * 10 * np.arange(1200) / 60), (1, 12, 1)).astype(np.float32)
-    found = band_pass(Signals(values, 60.0, ("x",)))
+    found = monitor(Signals(values, 60.0, ("x",)))
     np.testing.assert_allclose(found[..., 300:-300], values[..., 300:-300], atol=0.01)
 
 
