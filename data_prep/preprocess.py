@@ -182,8 +182,10 @@ def band_pass(
     signal: Float32[np.ndarray, "*rest time"], fs: float, low: float, high: float | None
 ) -> Float32[np.ndarray, "*rest time"]:
     """Second-order Butterworth, run forwards and backwards; edges in hertz, without a higher one a high pass."""
-    edges, kind = (low, "highpass") if high is None else ((low, high), "bandpass")
-    filters = butter(2, edges, kind, fs=fs, output="sos")
+    if high is None:
+        filters = butter(2, low, "highpass", fs=fs, output="sos")
+    else:
+        filters = butter(2, (low, high), "bandpass", fs=fs, output="sos")
     # a record that begins amid a beat rings least where it is continued as in a mirror
     reach = min(signal.shape[-1] - 1, round(MIRRORED * fs / low))
     return sosfiltfilt(filters, signal, axis=-1, padtype="even", padlen=reach).astype(np.float32)

@@ -10,8 +10,9 @@ from ecgmtl.stress_report import StressReport
 
 DRAWN = {**FIGURES, "mean_r": ("mean r", 3)}
 DRAWN_NOTE = (
-    "Hidden samples alone count. Pearson r is pooled; mean r is the mean over each record's each lead. ST segment: the "
-    f"samples {ST_SECONDS[0] * 1000:.0f} to {ST_SECONDS[1] * 1000:.0f} ms after the J point, which is taken "
+    f"Hidden samples alone count; of {ALL} also those that follow exactly from what is given. Pearson r is pooled; "
+    "mean r is the mean over each record's each lead. ST segment: the samples "
+    f"{ST_SECONDS[0] * 1000:.0f} to {ST_SECONDS[1] * 1000:.0f} ms after the J point, which is taken "
     f"{J_SECONDS * 1000:.0f} ms after the peak of each beat of the recorded signal."
 )
 STRESS_NOTE = (
@@ -39,8 +40,8 @@ def given_leads_section(report: GivenLeadsReport, n_shown: int | None) -> str:
 def given_leads_table(figures: pd.DataFrame, n_shown: int | None) -> str:
     rows = []
     for _, row in figures.iterrows():
-        in_st, single = row["samples"] == "ST", row["pool"] == ALL or row["pool"].startswith("lead ")
-        if single and (in_st or n_shown is not None):
+        in_st = row["samples"] == "ST"
+        if (row["pool"].startswith("lead ") and (in_st or n_shown is not None)) or (in_st and row["pool"] == ALL):
             continue
         values = (number(row[key], places) for key, (_, places) in DRAWN.items())
         rows.append((f"{'ST segment, ' * in_st}{row['pool']}", f"{row['n_samples']:.0f}", *values))

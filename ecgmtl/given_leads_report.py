@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from ecgmtl.reconstruction_report import redraw
 HALF = MaskingSettings(time=0.5, leads=0.0)
 """Half of the time hidden, in all leads at once, in blocks of 0.4 s at places that follow from the record's name."""
 INDEPENDENT, ALL = "independent leads", "all 12 leads"
+"""What the model drew of the 8, and all that was not given: leads that follow from the given ones are exact."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,8 @@ def report_given_leads(
     `maskings` are those that the decoder learnt with, `st` the samples that lie in an ST segment.
     """
     rows = []
-    for what, hide in (("leads", leads.hidden), ("time", None)):
-        every, in_st = measure(model, split, hide, st, seed, advance)
-        for samples, sums in (("all", every), ("ST", in_st)):
+    for what, given in (("leads", leads), ("time", None)):
+        for samples, sums in zip(("all", "ST"), measure(model, split, given, st, seed, advance), strict=True):
             for name, pool in pools(split, sums):
                 # within one record's ST segments hardly anything varies that could correlate
                 mean_r = mean_pearson_r(pool) if samples == "all" else math.nan
@@ -75,36 +76,47 @@ def report_given_leads(
     return GivenLeadsReport(leads, seen, pd.DataFrame(rows))
 
 
+class Sums(NamedTuple):
+    drawn: HiddenSums
+    """Of what the model drew."""
+    missing: HiddenSums
+    """Of all that was not given, which takes in what follows from the given leads, as `ecgmtl reconstruct` does."""
+
+
 def measure(
     model: MultiTaskModel,
     split: Split,
-    leads: tuple[bool, ...] | None,
+    leads: LeadSet | None,
     st: Bool[Tensor, "record time"],
     seed: int,
     advance: Callable[[int], None],
     batch_size: int = 256,
-) -> tuple[HiddenSums, HiddenSums]:
-    """Sums over all hidden samples, and over those in an ST segment; hidden are `leads`, or half of the time."""
+) -> tuple[Sums, Sums]:
+    """Over all samples, and over those in an ST segment; given are `leads`, or half of the time."""
     parts = []
+    derived = leads.derived if leads else ()
+    follows = torch.tensor([[lead in derived] for lead in STANDARD_LEADS], device=split.device)
     for index in torch.arange(len(split), device=split.device).split(batch_size):
-        signals, drawn, hidden = redraw(model, split, index, HALF, seed, leads)
-        where = spread(hidden)
-        parts.append([HiddenSums.of(signals, drawn, kept) for kept in (where, where & st[index][:, None])])
+        signals, drawn, hidden = redraw(model, split, index, HALF, seed, leads.hidden if leads else None)
+        where, filled = spread(hidden), torch.where(follows, signals, drawn)
+        for among in (torch.ones_like(where), st[index][:, None].expand_as(where)):
+            parts.append(HiddenSums.of(signals, drawn, where & among))
+            parts.append(HiddenSums.of(signals, filled, (where | follows) & among))
         advance(len(index))
-    every, in_st = (HiddenSums.join(list(sums)) for sums in zip(*parts, strict=True))
-    return every, in_st
+    joined = [HiddenSums.join(parts[kind::4]) for kind in range(4)]
+    return Sums(*joined[:2]), Sums(*joined[2:])
 
 
-def pools(split: Split, sums: HiddenSums) -> Iterator[tuple[str, HiddenSums]]:
+def pools(split: Split, sums: Sums) -> Iterator[tuple[str, HiddenSums]]:
     """The independent leads, all 12, each lead that had anything hidden, each superclass."""
-    yield INDEPENDENT, sums.select(slice(None), BASIS_INDEX)
-    yield ALL, sums
+    yield INDEPENDENT, sums.drawn.select(slice(None), BASIS_INDEX)
+    yield ALL, sums.missing
     for row, lead in enumerate(STANDARD_LEADS):
-        one = sums.select(slice(None), [row])
+        one = sums.drawn.select(slice(None), [row])
         if one.n.any():
             yield f"lead {lead}", one
     for column, name in enumerate(split.group_names):
-        yield name, sums.select(split.groups[:, column] > 0, BASIS_INDEX)
+        yield name, sums.drawn.select(split.groups[:, column] > 0, BASIS_INDEX)
 
 
 def st_samples(split: Split, advance: Callable[[int], None] = lambda _: None) -> Bool[Tensor, "record time"]:

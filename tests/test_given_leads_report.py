@@ -52,6 +52,19 @@ def test_figures_are_those_of_the_leads_that_were_not_given(report, split):
     assert {f"lead {lead}" for lead in STANDARD_LEADS} - {"lead I", "lead V2"} < pools
 
 
+def test_leads_that_follow_from_the_given_ones_are_exact_and_count_among_all(split):
+    leads = LeadSet.parse("I,II,V3")
+    model = make_checkpoint().model
+    found = report_given_leads(model, split, leads, (MaskingSettings(leads=0.5),), st_samples(split), seed=3)
+    error, _ = errors(split, leads.hidden)
+    drawn = np.square(error[:, [6, 7, 9, 10, 11]])
+    assert found.figure("leads", "all", INDEPENDENT, "rmse_mv") == pytest.approx(np.sqrt(drawn.mean()), rel=1e-6)
+    assert found.figure("leads", "all", ALL, "rmse_mv") == pytest.approx(
+        np.sqrt(drawn.sum(axis=1).mean() / 9), rel=1e-6
+    )
+    assert found.figure("leads", "all", ALL, "n_samples") == 9 * 6 * 1000
+
+
 def test_groups_are_those_of_the_split(report, split):
     error, _ = errors(split, LEADS.hidden)
     wanted = np.abs(error[split.groups[:, 0] > 0][:, HIDDEN]).mean()
