@@ -3,8 +3,8 @@
 for f in 3 6 9; do ecgmtl compare configs/recipes --data data/ptbxl --set validation_fold=$f --out recipes/$f; done
 python benchmarks/recipes.py recipes/3 recipes/6 recipes/9
 
-The interval of a difference is the t interval over (fold, seed) pairs; folds share training records, so it is narrower
-than it would be on new patients.
+The interval of a difference is the t interval over folds, of each the mean over its seeds; folds share training
+records, so it is narrower than it would be on new patients.
 """
 
 import argparse
@@ -28,7 +28,7 @@ class Row(NamedTuple):
     score: float
     """Mean macro AUROC."""
     difference: Interval
-    """To the reference, over pairs of fold and seed."""
+    """To the reference: paired by fold and seed, the interval over folds."""
     seconds: float
 
 
@@ -48,20 +48,20 @@ def rows(comparisons: Sequence[Comparison]) -> list[Row]:
 
 
 def row(arm: str, comparisons: Sequence[Comparison]) -> Row:
-    pairs = [
-        (comparison.arms[arm][seed], comparison.arms[REFERENCE][seed])
-        for comparison in comparisons
-        for seed in comparison.paired(arm)
-    ]
-    differences = np.array([run.macro_auroc - reference.macro_auroc for run, reference in pairs])
-    runs = [run for run, _ in pairs]
+    runs = [run for comparison in comparisons for run in comparison.arms[arm].values()]
     return Row(
         runs[0],
         len(runs),
         float(np.mean([run.macro_auroc for run in runs])),
-        mean_interval(differences),
+        mean_interval(np.array([gain(arm, comparison) for comparison in comparisons])),
         float(np.mean([run.curve[-1].seconds for run in runs])),
     )
+
+
+def gain(arm: str, comparison: Comparison) -> float:
+    """Over the reference, the mean over a fold's seeds."""
+    mine, others = comparison.arms[arm], comparison.arms[REFERENCE]
+    return float(np.mean([mine[seed].macro_auroc - others[seed].macro_auroc for seed in comparison.paired(arm)]))
 
 
 def table(found: Sequence[Row]) -> str:

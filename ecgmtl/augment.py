@@ -90,7 +90,10 @@ def blend(batch: Batch, alpha: float, generator: torch.Generator) -> Batch:
     size, device = batch.signals.shape[0], batch.signals.device
     drawn = torch.randint(N_QUANTILES, (size, 1), generator=generator, device=device)
     share = beta_quantiles(alpha).to(device)[drawn]
-    partner = torch.randperm(size, generator=generator, device=device)
+    # within a half of the batch: diagnostics compare the gradients of the halves, which must have nothing in common
+    half = size // 2
+    halves = (torch.randperm(n, generator=generator, device=device) for n in (half, size - half))
+    partner = torch.cat([place + start for place, start in zip(halves, (0, half), strict=True)])
 
     def mix(values: Tensor) -> Tensor:
         part = share.view(size, *[1] * (values.dim() - 1))

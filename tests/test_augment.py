@@ -51,6 +51,13 @@ def test_blends_keep_labels_and_signals_together(batch):
     assert ((mixed.labels > 0) & (mixed.labels < 1)).any()
 
 
+def test_partners_of_a_blend_are_of_the_same_half(batch):
+    n, half = len(batch.labels), len(batch.labels) // 2
+    places = (torch.arange(n) >= half).float()[:, None].expand(-1, batch.labels.shape[1])
+    mixed = augment(batch._replace(labels=places), 100.0, AugmentSettings(mixup=1.0), generator(), generator())
+    assert torch.equal(mixed.labels, places)
+
+
 @pytest.mark.parametrize("alpha", [0.3, 1.0, 4.0])
 def test_shares_of_a_blend_come_from_beta(alpha):
     share = beta_quantiles(alpha).double()

@@ -24,14 +24,15 @@ YES = np.array([True, True])
     [
         ([0.5, 0.8, 0.8, 0.9], (2.0, True)),
         ([0.5, 0.8, 0.7, 0.9], (4.0, False)),  # neither the second nor the last is known to have held
-        ([0.5, 0.8, 0.7, 0.9, 0.9], (4.0, True)),
+        ([0.5, 0.8, 0.7, 0.9, 0.9], (3.5, True)),  # between evaluations, along the line from 0.7 to 0.9
+        ([0.9, 0.9, 0.9, 0.9], (1.0, True)),
         ([np.nan, np.nan, 0.8, 0.8], (3.0, True)),
         ([0.8, np.nan, 0.7, 0.7], (4.0, False)),
         ([0.9], (1.0, False)),
     ],
 )
 def test_a_threshold_is_reached_where_it_is_held_for_two_evaluations(scores, found):
-    assert time_to_threshold(np.arange(1.0, len(scores) + 1), np.array(scores), 0.8) == found
+    assert time_to_threshold(np.arange(1.0, len(scores) + 1), np.array(scores), 0.8) == pytest.approx(found)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(1, 4))
@@ -39,7 +40,8 @@ def test_a_threshold_is_held_for_as_many_evaluations_as_asked(above, hold):
     times = np.arange(1.0, len(above) + 1)
     starts = [place for place in range(len(above) - hold + 1) if all(above[place : place + hold])]
     expected = (float(times[starts[0]]), True) if starts else (float(times[-1]), False)
-    assert time_to_threshold(times, np.array(above, dtype=float), 0.5, hold) == expected
+    scores = np.where(above, 1.0, np.nan)  # a rise from nowhere is at its end
+    assert time_to_threshold(times, scores, 0.5, hold) == expected
 
 
 def test_kaplan_meier_by_hand():

@@ -112,9 +112,6 @@ def late_row(comparison: Comparison, arm: str) -> LateRow:
         curve = course(run)
         return late_spread(curve.times, curve.scores)
 
-    def gap(run: RunResult) -> float:
-        return final_loss(run) - final_train_loss(run)
-
     def less(figure: Callable[[RunResult], float]) -> Interval:
         mine, others = both(comparison, arm, figure)
         return mean_interval(mine - others) if arm != REFERENCE else UNKNOWN
@@ -133,12 +130,17 @@ def final_train_loss(run: RunResult) -> float:
     return float(course(run).train_losses[-1])
 
 
+def gap(run: RunResult) -> float:
+    """Validation less training loss of the main task at the end."""
+    return final_loss(run) - final_train_loss(run)
+
+
 def both(
-    comparison: Comparison, arm: str, figure: Callable[[RunResult], float]
+    comparison: Comparison, arm: str, figure: Callable[[RunResult], float], reference: str = REFERENCE
 ) -> tuple[Float64[np.ndarray, " seed"], Float64[np.ndarray, " seed"]]:
     """A figure of the arm's runs and of the reference's with the same seeds."""
-    seeds = comparison.paired(arm)
-    mine, others = ([figure(comparison.arms[name][seed]) for seed in seeds] for name in (arm, REFERENCE))
+    seeds = comparison.paired(arm, reference)
+    mine, others = ([figure(comparison.arms[name][seed]) for seed in seeds] for name in (arm, reference))
     return np.array(mine, dtype=np.float64), np.array(others, dtype=np.float64)
 
 

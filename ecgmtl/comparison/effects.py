@@ -6,14 +6,16 @@ from typing import NamedTuple
 import numpy as np
 
 from ecgmtl.bootstrap import interval
-from ecgmtl.comparison.course import both, course_row, late_row, time_ratio
+from ecgmtl.comparison.course import both, course_row, gap, late_row, time_ratio
 from ecgmtl.comparison.results import Comparison, RunResult
-from ecgmtl.comparison.statistics import UNKNOWN, Interval, hierarchical_draws, ratio_interval
+from ecgmtl.comparison.statistics import UNKNOWN, Interval, hierarchical_draws, mean_interval, ratio_interval
 from ecgmtl.comparison.survival import restricted_mean_ratio_t
-from ecgmtl.comparison.tables import Resampled, paired_draws
+from ecgmtl.comparison.tables import Resampled, pace, paired_draws
 
 ADVISED = "lambda-0.3"
 """The arm that does as the claims advise: a fixed weight of 0.3."""
+MASKED = "detached"
+"""The arm that sees the same records with the same parts hidden, and whose encoder hears of the main task alone."""
 RANGE = (0.1, 0.5)
 """Of the fixed weights that the claims advise."""
 SWEEP = "lambda-"
@@ -49,7 +51,7 @@ def saved(evidence: Evidence, arm: str, _reference: str, *, amortised: bool = Fa
     Without interval where all seeds agree to the evaluation: that says nothing of what lies between evaluations.
     """
     ratio = time_ratio(restricted_mean_ratio_t, evidence.comparison, arm, SHARE, amortised=amortised)
-    if not ratio.low < ratio.high:
+    if not ratio.has_width:
         ratio = Interval(ratio.value, np.nan, np.nan)
     return Effect(below(ratio), len(evidence.comparison.paired(arm)))
 
@@ -61,26 +63,16 @@ def saved_time(evidence: Evidence, arm: str, reference: str) -> Effect:
     return Effect(Interval(*(100 - slower * (100 - end) for end in records)), n_seeds)
 
 
-def pace(comparison: Comparison, arm: str) -> float:
-    """Seconds a record."""
-
-    def fastest(run: RunResult) -> float:
-        seconds, records = ([0.0, *(getattr(p, clock) for p in run.curve)] for clock in ("seconds", "samples_seen"))
-        return float((np.diff(seconds) / np.diff(records)).min())
-
-    return min(fastest(run) for run in comparison.arms[arm].values())
-
-
 def calmer(evidence: Evidence, arm: str, _reference: str) -> Effect:
     """How much less macro-AUROC spreads over the last quarter, in points."""
     difference = late_row(evidence.comparison, arm).spread_difference
     return Effect(scaled(difference, -100), len(evidence.comparison.paired(arm)))
 
 
-def narrower(evidence: Evidence, arm: str, _reference: str) -> Effect:
+def narrower(evidence: Evidence, arm: str, reference: str) -> Effect:
     """How much less the validation loss exceeds the training loss at the end, in nats."""
-    difference = late_row(evidence.comparison, arm).gap_difference
-    return Effect(scaled(difference, -1), len(evidence.comparison.paired(arm)))
+    mine, others = both(evidence.comparison, arm, gap, reference)
+    return Effect(scaled(mean_interval(mine - others), -1), len(mine))
 
 
 def less_noise(evidence: Evidence, arm: str, _reference: str) -> Effect:
@@ -127,15 +119,18 @@ def gained_over_tuned(evidence: Evidence, arm: str, _reference: str) -> Effect:
 
 
 def least_gained(evidence: Evidence, pairs: Sequence[tuple[str, str]]) -> Effect:
-    """The smallest of several gains in final score; its interval allows for their number (Bonferroni)."""
+    """The smallest of several gains in final score.
+
+    Its upper end allows for their number (Bonferroni). Its lower end need not: that all of them lie above a bound is
+    told by all of their own intervals (intersection-union test: Berger, 1982).
+    """
     found = [paired_draws(evidence.comparison, evidence.resampled, *pair) for pair in pairs]
     if not found or not all(len(values) for values, _ in found):
         return NOTHING
-    ends = [interval(draws, 1 - 0.05 / len(pairs)) for _, draws in found]
     least = Interval(
         min(float(values.mean()) for values, _ in found),
-        min(float(low) for low, _ in ends),
-        min(float(high) for _, high in ends),
+        min(float(interval(draws)[0]) for _, draws in found),
+        min(float(interval(draws, 1 - 0.05 / len(pairs))[1]) for _, draws in found),
     )
     return Effect(scaled(least, 100), min(len(values) for values, _ in found))
 

@@ -22,7 +22,7 @@ RESULTS = "results"
 REFERENCE = "single"
 """The arm that every other is compared with: the main task alone, as many steps."""
 EQUAL_COMPUTE = "single_long"
-"""The main task alone, trained for as much compute as the auxiliary task costs."""
+"""The main task alone, trained for half as many epochs again: about the seconds that a fixed weight's task costs."""
 
 Clock = Literal["step", "samples_seen", "encoder_passes", "seconds"]
 
@@ -39,7 +39,7 @@ class Point(Figures):
     step: int
     samples_seen: int
     encoder_passes: float
-    """Passes of one batch through the encoder, forward and back: the compute that arms are matched by."""
+    """Passes of one batch through the encoder, forward and back."""
     seconds: float
     """Of training, without evaluations."""
     macro_auroc: float | None

@@ -23,11 +23,18 @@ def time_to_threshold(
 ) -> tuple[float, bool]:
     """When the score first reached the threshold to stay there for `hold` evaluations; else the last time, and False.
 
-    A score that is nan is below. Whether the last evaluation alone would have held is not known: it does not count.
+    Between the evaluation before and the first of these it is taken to have risen in a straight line. A score that is
+    nan is below. Whether the last evaluation alone would have held is not known: it does not count.
     """
     above = np.append(scores >= threshold, np.zeros(hold - 1, bool))
     first = np.flatnonzero(np.lib.stride_tricks.sliding_window_view(above, hold).all(axis=1))
-    return (float(times[first[0]]), True) if len(first) else (float(times[-1]), False)
+    if not len(first):
+        return float(times[-1]), False
+    place = int(first[0])
+    if place == 0 or np.isnan(scores[place - 1]):
+        return float(times[place]), True
+    rise = (threshold - scores[place - 1]) / (scores[place] - scores[place - 1])
+    return float(times[place - 1] + rise * (times[place] - times[place - 1])), True
 
 
 def weighted_survival(

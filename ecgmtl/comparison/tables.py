@@ -52,6 +52,8 @@ class ArmRow(NamedTuple):
     """Steps, passes and seconds are in those of the reference."""
     passes: float
     seconds: float
+    pace: float
+    """Seconds a record in the fastest epoch, in those of the reference."""
     run_seconds: float
     """Of one run, without validation."""
 
@@ -110,8 +112,19 @@ def arm_row(comparison: Comparison, resampled: Resampled, arm: str) -> ArmRow:
         steps=cost("step"),
         passes=cost("encoder_passes"),
         seconds=cost("seconds"),
+        pace=pace(comparison, arm) / pace(comparison, REFERENCE),
         run_seconds=float(np.mean([run.curve[-1].seconds for run in runs.values()])),
     )
+
+
+def pace(comparison: Comparison, arm: str) -> float:
+    """Seconds a record in the fastest epoch of all runs: what else the machine did is no one's fault."""
+
+    def fastest(run: RunResult) -> float:
+        seconds, records = ([0.0, *(getattr(p, clock) for p in run.curve)] for clock in ("seconds", "samples_seen"))
+        return float((np.diff(seconds) / np.diff(records)).min())
+
+    return min(fastest(run) for run in comparison.arms[arm].values())
 
 
 def paired_draws(
