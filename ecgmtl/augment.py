@@ -9,6 +9,7 @@ from scipy.stats import beta
 from torch import Tensor
 
 from data_prep.leads import ARMS_SWAPPED
+from ecgmtl.leads import places
 from ecgmtl.model import Batch
 from ecgmtl.settings import Settings
 
@@ -73,7 +74,7 @@ def augment(
 
 def swap_arms(signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch lead time"]:
     """I turns over, II and III change places, and so do aVR and aVL; aVF and the chest leads stay."""
-    swapped = signals[:, ARMS_SWAPPED]
+    swapped = signals[:, places(ARMS_SWAPPED, signals.device)]
     swapped[:, 0] *= -1
     return swapped
 
@@ -89,7 +90,7 @@ def draw_wander(size: tuple[int, ...], fs: float, generator: torch.Generator) ->
 def blend(batch: Batch, alpha: float, generator: torch.Generator) -> Batch:
     size, device = batch.signals.shape[0], batch.signals.device
     drawn = torch.randint(N_QUANTILES, (size, 1), generator=generator, device=device)
-    share = beta_quantiles(alpha).to(device)[drawn]
+    share = beta_quantiles(alpha, device)[drawn]
     # within a half of the batch: diagnostics compare the gradients of the halves, which must have nothing in common
     half = size // 2
     halves = (torch.randperm(n, generator=generator, device=device) for n in (half, size - half))
@@ -104,7 +105,7 @@ def blend(batch: Batch, alpha: float, generator: torch.Generator) -> Batch:
 
 
 @cache
-def beta_quantiles(alpha: float) -> Float[Tensor, " quantile"]:
+def beta_quantiles(alpha: float, device: torch.device) -> Float[Tensor, " quantile"]:
     """Equally likely values of Beta(alpha, alpha): torch draws no Beta from a generator of one's own."""
     levels = (torch.arange(N_QUANTILES, dtype=torch.float64) + 0.5) / N_QUANTILES
-    return torch.from_numpy(beta.ppf(levels.numpy(), alpha, alpha)).float()
+    return torch.from_numpy(beta.ppf(levels.numpy(), alpha, alpha)).float().to(device)

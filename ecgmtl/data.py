@@ -78,11 +78,14 @@ class Split:
             labelled=self.labelled[kept],
         )
 
-    def draw_patients(self, share: float, seed: tuple[int, ...]) -> Bool[np.ndarray, " record"]:
-        """Whose records a share of the patients, at least one, have."""
-        patients = np.unique(self.patients)
+    def draw_patients(
+        self, share: float, seed: tuple[int, ...], among: Bool[np.ndarray, " record"] | None = None
+    ) -> Bool[np.ndarray, " record"]:
+        """The records of a share of the patients, at least one; of patients and records `among` these alone."""
+        usable = np.ones(len(self), dtype=bool) if among is None else among
+        patients = np.unique(self.patients[usable])
         drawn = np.random.default_rng(seed).permutation(patients)[: max(1, round(share * len(patients)))]
-        return np.isin(self.patients, drawn)
+        return np.isin(self.patients, drawn) & usable
 
 
 def load_split(

@@ -15,18 +15,21 @@ Held = Tensor | dict[str, Tensor] | None
 
 
 def half_gradients(
-    losses_of: Callable[[Batch], Sequence[Tensor]], batch: Batch, parameters: Sequence[nn.Parameter], model: nn.Module
+    losses_of: Callable[[Batch], Sequence[Tensor]],
+    batch: Batch,
+    n_half: int,
+    parameters: Sequence[nn.Parameter],
+    model: nn.Module,
 ) -> tuple[Float32[Tensor, "task parameter"], Float32[Tensor, "task parameter"]]:
-    """Each loss's gradient by the parameters, a row a loss, on the first and the second half of the batch.
+    """Each loss's gradient by the parameters, a row a loss, on the first and the second `n_half` of the batch.
 
-    The last record of an odd batch is left out. The whole model is in eval mode meanwhile, because BatchNorm would
+    What is left of it is left out. The whole model is in eval mode meanwhile, because BatchNorm would
     make the halves depend on their own statistics; afterwards it is as before, and so are gradients and the state of
     random numbers. `losses_of` should call the plain model: a compiled one would be compiled anew for half a batch.
 
     Raises:
         ValueError: there are fewer than two records, or parameters that have no gradient.
     """
-    n_half = len(batch.signals) // 2
     if not n_half:
         raise ValueError(f"a probe needs at least 2 records, one a half; the batch has {len(batch.signals)}")
     if not parameters or not all(parameter.requires_grad for parameter in parameters):

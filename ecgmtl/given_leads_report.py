@@ -98,10 +98,9 @@ def measure(
     follows = torch.tensor([[lead in derived] for lead in STANDARD_LEADS], device=split.device)
     for index in torch.arange(len(split), device=split.device).split(batch_size):
         signals, drawn, hidden = redraw(model, split, index, HALF, seed, leads.hidden if leads else None)
-        where, filled = spread(hidden), torch.where(follows, signals, drawn)
+        where = spread(hidden)
         for among in (torch.ones_like(where), st[index][:, None].expand_as(where)):
-            parts.append(HiddenSums.of(signals, drawn, where & among))
-            parts.append(HiddenSums.of(signals, filled, (where | follows) & among))
+            parts += [HiddenSums.of(signals, drawn, counted & among) for counted in (where, where | follows)]
         advance(len(index))
     joined = [HiddenSums.join(parts[kind::4]) for kind in range(4)]
     return Sums(*joined[:2]), Sums(*joined[2:])

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from ecgmtl.encoders.blocks import ResidualBlock
 from ecgmtl.settings import KernelSize, Settings
 
+RAREST = 1e-3
+"""The least share of a label that is counted with: a rarer one would need too sure a head, or too great a weight."""
 LOG_VAR_LIMIT = 7.0
 """A log-variance lies between minus this and this, so no sample counts over e^7 times more than at the start."""
 
@@ -93,7 +95,7 @@ class Classifier(nn.Module):
     @torch.no_grad()
     def start_at(self, prevalence: Float[Tensor, " label"]) -> None:
         """Set the bias so that the untrained head predicts each label's share in the training split."""
-        self.read.bias.copy_(torch.logit(prevalence, eps=1e-3))
+        self.read.bias.copy_(torch.logit(prevalence, eps=RAREST))
 
 
 class Predictor(nn.Module):

@@ -3,8 +3,10 @@
 Einthoven: III = II - I. Goldberger: aVR = -(I + II)/2, aVL = I - II/2, aVF = II - I/2.
 """
 
+from functools import cache
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
@@ -28,17 +30,27 @@ def algebra() -> Float[Tensor, "lead basis"]:
     return matrix
 
 
+@cache
+def places(leads: tuple[int, ...], device: torch.device) -> Int64[Tensor, " place"]:
+    """Where leads are, as an index that lies on the device already: one that does not makes every step wait for it."""
+    return torch.tensor(leads, device=device)
+
+
 def spread(hidden: Bool[Tensor, "batch basis time"]) -> Bool[Tensor, "batch lead time"]:
     """Which samples of all 12 leads must be hidden so that the given ones of the 8 cannot be computed from the rest.
 
     A derived lead is hidden wherever I or II is: III and II together would give I away.
     """
-    uses = (algebra().abs() > 0).float().to(hidden.device)
-    return torch.einsum("lb,nbt->nlt", uses, hidden.float()) > 0
+    return with_derived(hidden, hidden[:, :2].any(dim=1, keepdim=True))
 
 
 def spread_scores(scored: Float[Tensor, "batch basis time"]) -> Float[Tensor, "batch lead time"]:
     """How much each sample of all 12 leads counts: of a derived lead as much as of I or of II, whichever is more."""
-    limbs = scored[:, :2].amax(dim=1, keepdim=True)
-    both = torch.cat([scored, limbs], dim=1)
-    return both[:, [N_BASIS if lead in DERIVED else BASIS_LEADS.index(lead) for lead in STANDARD_LEADS]]
+    return with_derived(scored, scored[:, :2].amax(dim=1, keepdim=True))
+
+
+def with_derived(
+    basis: Shaped[Tensor, "batch 8 time"], derived: Shaped[Tensor, "batch 1 time"]
+) -> Shaped[Tensor, "batch 12 time"]:
+    """All 12 leads in their order, the four derived ones alike."""
+    return torch.cat([basis[:, :2], derived.expand(-1, len(DERIVED), -1), basis[:, 2:]], dim=1)

@@ -12,7 +12,7 @@ from ecgmtl.data import Split, prevalence
 from ecgmtl.diagnostic_probe import half_gradients
 from ecgmtl.diagnostics import GradientDiagnostics
 from ecgmtl.gradients import average_over_ranks, combined_backward, gradient_norms
-from ecgmtl.losses import Seen, losses_of
+from ecgmtl.losses import Seen, losses_of, untrained_loss
 from ecgmtl.model import Batch, MultiTaskModel
 from ecgmtl.optimisation import WeightAverage, build_optimiser, layer_rates, set_lr
 from ecgmtl.precision import autocast, compiled
@@ -31,13 +31,15 @@ class Learner:
         self.network = compiled(model) if config.compile else model
         self.weighting = stage.weighting.build(stage.losses, config.seed).to(device)
         self.scoring = stage.scoring._replace(prevalence=prevalence(train))
+        untrained = {task: untrained_loss(task, self.scoring.prevalence, stage.batch_size) for task in stage.losses}
+        self.weighting.expect(untrained)
         self.rule = stage.gradients.build(stage.losses, config.seed).to(device)
         self.main = stage.losses.index(stage.judged_by)
         self.diagnostics = GradientDiagnostics(stage.losses, stage.judged_by, stage.diagnostics).to(device)
         layers = layer_rates(model, stage.optimiser)
         self.optimiser = build_optimiser(layers, self.weighting, stage.optimiser)
         self.average = WeightAverage(model, stage.optimiser.ema)
-        self.taught = Teaching(model, self.average, stage, train, config.precision)
+        self.taught = Teaching(model, self.average, stage, train, config)
         self.learnt = [p for p in model.parameters() if p.requires_grad]
         self.shared = learning(model.encoder.shared(stage.losses))
         self.others = [p for p in self.learnt if all(p is not s for s in self.shared)]
@@ -81,8 +83,8 @@ class Learner:
         self.average.update(self.model)
         if dice is not None:
             self.look_again(batch, active, moment, dice)
-        shown = torch.where(torch.tensor(active, device=self.device), values, torch.nan)
-        return torch.cat([shown, weights, *self.weighting.per_task().values(), norm[None]])
+        shown = [value if now else torch.full_like(value, torch.nan) for value, now in zip(values, active, strict=True)]
+        return torch.cat([torch.stack(shown), weights, *self.weighting.per_task().values(), norm[None]])
 
     def backward(self, losses: list[Tensor], values: Tensor, moment: Moment) -> Tensor:
         """Fill in the gradients of all that learns; give the weights of the tasks."""
@@ -91,7 +93,7 @@ class Learner:
         weighted = self.weighting(values, moment)
         combined_backward(losses, weighted.weights, self.rule, self.shared, self.others, self.main, moment.step)
         penalty = self.model.encoder.penalty()
-        if penalty is not None:
+        if penalty is not None and penalty.requires_grad:  # it is a constant where the encoders are frozen
             penalty.backward()
         if weighted.objective is not None:
             weighted.objective.backward()
@@ -113,9 +115,11 @@ class Learner:
         def losses_on(half: Batch) -> list[Tensor]:
             return self.losses(half, active, moment.progress, self.model)
 
-        first, second = half_gradients(losses_on, batch, self.last_shared, self.model)
+        n_views = 2 if "contrastive" in self.stage.losses else 1
+        n_half = len(batch.labels) // (2 * n_views)
+        first, second = half_gradients(losses_on, batch, n_half * n_views, self.last_shared, self.model)
         rows = average_over_ranks(torch.stack([first, second]))
-        return self.diagnostics.observe(rows[0], rows[1], weights, 2 * (len(batch.labels) // 2))
+        return self.diagnostics.observe(rows[0], rows[1], weights, 2 * n_half)
 
     def state_dict(self) -> dict[str, Any]:
         parts = {name: getattr(self, name).state_dict() for name in STATEFUL}

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ecgmtl.heads import Classifier, Decoder, Drawing, Predictor, Projector
-from ecgmtl.leads import BASIS_INDEX, DERIVED_INDEX, N_BASIS, N_LEADS, algebra, spread, spread_scores
+from ecgmtl.leads import BASIS_INDEX, DERIVED_INDEX, N_BASIS, N_LEADS, algebra, places, spread, spread_scores
 from ecgmtl.sharing import JUDGES, Sharing
 
 N_INPUTS = N_LEADS + N_BASIS
@@ -60,9 +60,11 @@ class Standardise(nn.Module):
     mean: Tensor
     std: Tensor
 
+    drawn_leads: Tensor
+
     def __init__(self, drawn_leads: list[int]) -> None:
         super().__init__()
-        self.drawn_leads = drawn_leads
+        self.register_buffer("drawn_leads", torch.tensor(drawn_leads), persistent=False)
         self.register_buffer("mean", torch.zeros(N_LEADS, 1))
         self.register_buffer("std", torch.ones(N_LEADS, 1))
 
@@ -97,8 +99,8 @@ class MultiTaskModel(nn.Module):
         projector: Projector | None = None,
     ) -> None:
         super().__init__()
-        self.drawn_leads = list(range(N_LEADS)) if decoder.n_leads == N_LEADS else BASIS_INDEX
-        self.standardise = Standardise(self.drawn_leads)
+        self.draws_all = decoder.n_leads == N_LEADS
+        self.standardise = Standardise(list(range(N_LEADS)) if self.draws_all else BASIS_INDEX)
         self.encoder = encoder
         self.decoder = decoder
         self.classifier = classifier
@@ -161,16 +163,19 @@ class MultiTaskModel(nn.Module):
     def redraw(
         self, signals: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch basis time"]
     ) -> Float[Tensor, "batch lead time"]:
-        """All 12 leads as the decoder draws them, in mV, from what is not hidden.
+        """All 12 leads in mV: what is hidden as the decoder draws it, amid what is not.
 
-        Identities of the leads hold where the decoder draws the 8 independent ones.
+        Where it draws the 8 independent leads, a derived one is made of them, and so of what is seen of I or II.
         """
         drawn = self.standardise.to_mv(self(signals, hidden, ("reconstruction",)).reconstruction)
-        return drawn if self.decoder.n_leads == N_LEADS else self.lead_algebra @ drawn
+        if self.draws_all:
+            return torch.where(spread(hidden), drawn, signals)
+        measured = signals[:, places(tuple(BASIS_INDEX), signals.device)]
+        return self.lead_algebra @ torch.where(hidden, drawn, measured)
 
     def scored(self, scored: Float[Tensor, "batch basis time"]) -> Float[Tensor, "batch drawn time"]:
         """How much each drawn sample counts, from how much those of the 8 independent leads do."""
-        return spread_scores(scored) if self.decoder.n_leads == N_LEADS else scored
+        return spread_scores(scored) if self.draws_all else scored
 
     def violation(self, drawn: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch derived time"]:
         """How far III, aVR, aVL and aVF, of 12 leads in standardised units, are from what follows from I and II.
@@ -178,8 +183,9 @@ class MultiTaskModel(nn.Module):
         In units of the derived lead's standard deviation.
         """
         signals = self.standardise.to_mv(drawn)
-        error = (signals - self.lead_algebra @ signals[:, BASIS_INDEX])[:, DERIVED_INDEX]
-        return error / self.standardise.std[DERIVED_INDEX]
+        basis, derived = (places(tuple(index), drawn.device) for index in (BASIS_INDEX, DERIVED_INDEX))
+        error = (signals - self.lead_algebra @ signals[:, basis])[:, derived]
+        return error / self.standardise.std[derived]
 
 
 def mark(

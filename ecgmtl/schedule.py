@@ -1,6 +1,7 @@
 """A whole run: its stages in order, each taken from an earlier run where it is finished; calibration; a report."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -94,6 +95,8 @@ class Schedule:
 
     def train_stages(self, stages: tuple[Stage, ...]) -> MultiTaskModel:
         """The model that these stages make of an untrained one."""
+        if self.config.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else products on a GPU are refused
         torch.use_deterministic_algorithms(self.config.deterministic)
         model, step = self.new_model(), 0
         for place, stage in enumerate(stages):

@@ -21,6 +21,7 @@ from ecgmtl.losses import (
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.optimisation import OptimiserSettings
 from ecgmtl.settings import Name, Settings
+from ecgmtl.sharing import JUDGES
 from ecgmtl.weighting import WeightingSettings
 from ecgmtl.weighting.fixed import FixedSettings
 
@@ -83,6 +84,11 @@ class Stage(Settings):
         unknown = sorted(set(self.flow) - set(self.losses))
         if unknown:
             raise ValueError(f"flow names {', '.join(unknown)}; the stage's losses are {', '.join(self.losses)}")
+        headless = sorted(set(self.flow) & set(JUDGES))
+        if headless:
+            raise ValueError(
+                f"flow names {', '.join(headless)}, which has no head; name {JUDGES[headless[0]]}, whose it judges"
+            )
         if self.reconstructs and not self.masking.hides and not self.masking.visible:
             raise ValueError(
                 f"stage '{self.name}' hides nothing, so its reconstruction is never scored; set masking.visible"
@@ -107,6 +113,12 @@ class Stage(Settings):
             raise ValueError(
                 f"stage '{self.name}': {self.weighting.kind} weighting needs losses that are never negative, and "
                 f"{self.reconstruction.kind} can be; take fixed or decay weights"
+            )
+        judged_by = getattr(self.weighting, "main", self.judged_by)
+        if self.weighting.kind == "bandit" and judged_by != self.judged_by:
+            raise ValueError(
+                f"stage '{self.name}': the bandit is rewarded by {self.judged_by}, by which the stage is judged; "
+                f"weighting.main cannot be {judged_by}"
             )
         if self.meets_in_encoder and "encoder" not in self.trains:
             raise ValueError(

@@ -73,10 +73,13 @@ class Ranker:
         hidden = torch.tensor([lead == missing for lead in BASIS_LEADS], device=split.device)
         for index in torch.arange(len(split), device=split.device).split(batch_size):
             signals = split.batch(index).signals
-            if change is not None:
+            # a filter is no stress: records that were filtered when they were prepared are filtered again, all alike
+            if change is not None or self.preprocess.band is not None:
                 names = [split.names[place] for place in index.tolist()]
-                changed = self.preprocess.level(change(Signals(signals.cpu().numpy(), split.fs, names)))
-                signals = torch.from_numpy(np.ascontiguousarray(changed)).to(split.device)
+                recorded = signals.cpu().numpy()
+                changed = recorded if change is None else change(Signals(recorded, split.fs, names))
+                levelled = self.preprocess.level(changed)
+                signals = torch.from_numpy(np.ascontiguousarray(levelled)).to(split.device)
             parts.append(self.protocol.logits(self.model, signals, split.fs, hidden).cpu())
             self.advance(len(index))
         return torch.cat(parts).numpy()

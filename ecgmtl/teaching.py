@@ -6,12 +6,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from data_prep.preprocess import Preprocess
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import CheckpointError
+from ecgmtl.config import Config
 from ecgmtl.data import Split
 from ecgmtl.model import Batch, MultiTaskModel
 from ecgmtl.optimisation import WeightAverage
-from ecgmtl.precision import Precision, autocast
+from ecgmtl.precision import autocast
 from ecgmtl.stages import Stage
 
 
@@ -19,11 +21,11 @@ class Teaching:
     """The teachers of a stage: the running mean of the model itself for `latent`, trained models for `distillation`."""
 
     def __init__(
-        self, model: MultiTaskModel, average: WeightAverage, stage: Stage, split: Split, precision: Precision
+        self, model: MultiTaskModel, average: WeightAverage, stage: Stage, split: Split, config: Config
     ) -> None:
-        self.model, self.device, self.precision = model, split.device, precision
+        self.model, self.device, self.precision = model, split.device, config.precision
         self.mean_encoder = mean_encoder(model, average) if "latent" in stage.losses else None
-        self.teachers = [load_teacher(Path(path), split) for path in stage.teachers]
+        self.teachers = [load_teacher(Path(path), split, config.preprocess) for path in stage.teachers]
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Batch:
@@ -39,7 +41,10 @@ class Teaching:
         return batch
 
     def soft_labels(self, batch: Batch) -> Tensor:
-        """The teachers' mean probabilities, of what the student sees too (Beyer et al., CVPR 2022)."""
+        """The teachers' mean probabilities, of the student's own crops and blends (Beyer et al., CVPR 2022).
+
+        What is hidden from the student is not hidden from them.
+        """
         found = [torch.sigmoid(teacher.classify(batch.shown)) for teacher in self.teachers]
         return torch.stack(found).mean(dim=0)
 
@@ -53,17 +58,20 @@ def mean_encoder(model: MultiTaskModel, average: WeightAverage) -> nn.Module:
     return encoder
 
 
-def load_teacher(path: Path, split: Split) -> MultiTaskModel:
+def load_teacher(path: Path, split: Split, preprocess: Preprocess) -> MultiTaskModel:
     """A trained model on the split's device.
 
     Raises:
-        CheckpointError: it is no checkpoint, or of other labels or another sampling rate than the split.
+        CheckpointError: it is no checkpoint, or of other labels or of signals prepared in another way.
     """
     stored = checkpoint.load(path)
     if stored.label_names != split.label_names:
         known, wanted = ", ".join(stored.label_names), ", ".join(split.label_names)
         raise CheckpointError(f"{path}: it reads {known}, but its student is to read {wanted}; take another teacher.")
-    fs = stored.config.preprocess.fs
-    if fs != split.fs:
-        raise CheckpointError(f"{path}: it reads {fs} Hz, but its student reads {split.fs:g} Hz; take another teacher.")
+    for setting in ("fs", "baseline", "band"):
+        its, wanted = (getattr(prepared, setting) for prepared in (stored.config.preprocess, preprocess))
+        if its != wanted:
+            raise CheckpointError(
+                f"{path}: its preprocess.{setting} is {its}, but its student's is {wanted}; take another teacher."
+            )
     return stored.model.to(split.device).requires_grad_(False)

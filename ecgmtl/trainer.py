@@ -85,7 +85,7 @@ class StageTraining:
         share = self.learner.weighting.controller_share
         if not share:
             return None, self.train
-        drawn = self.train.draw_patients(share, (self.config.seed, CONTROLLERS)) & self.train.labelled
+        drawn = self.train.draw_patients(share, (self.config.seed, CONTROLLERS), self.train.labelled)
         return self.train.select(drawn), self.train.select(~drawn)
 
     @property

@@ -120,6 +120,9 @@ def test_patients_are_drawn_with_all_of_their_records(store):
     assert drawn.tolist() == np.isin(split.patients, split.patients[drawn]).tolist()
     assert drawn.tolist() == split.draw_patients(0.4, (0, 1)).tolist()
     assert split.draw_patients(1.0, (0, 1)).all()
+    among = np.arange(len(split)) < 3
+    assert split.draw_patients(0.01, (0, 1), among)[:3].any()
+    assert not split.draw_patients(1.0, (0, 1), among)[3:].any()
 
 
 def test_another_fold_can_be_validated_on(tmp_path, rng):

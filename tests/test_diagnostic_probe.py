@@ -40,7 +40,7 @@ def batch():
 
 def test_a_row_is_the_gradient_of_one_loss_on_one_half(model, batch):
     learnt = [model.shared.weight, model.shared.bias]
-    found = half_gradients(model.losses, batch, learnt, model)
+    found = half_gradients(model.losses, batch, 4, learnt, model)
     model.eval()
     for rows, half in zip(found, (slice(0, 4), slice(4, 8)), strict=True):
         for task in range(2):
@@ -60,7 +60,7 @@ def test_a_probe_leaves_no_trace(model, batch):
     before, flags = trace()
     with torch.no_grad():
         half_gradients(
-            lambda b: [loss + 0 * torch.rand(()) for loss in model.losses(b)], batch, [model.shared.weight], model
+            lambda b: [loss + 0 * torch.rand(()) for loss in model.losses(b)], batch, 4, [model.shared.weight], model
         )
     now, flags_now = trace()
     assert flags_now == flags
@@ -71,14 +71,14 @@ def test_a_probe_leaves_no_trace(model, batch):
 def test_a_probe_that_fails_leaves_no_trace_either(model, batch):
     flags = [module.training for module in model.modules()]
     with pytest.raises(RuntimeError, match="12 channels"):
-        half_gradients(lambda b: model(b.signals[:, :3]), batch, [model.shared.weight], model)
+        half_gradients(lambda b: model(b.signals[:, :3]), batch, 4, [model.shared.weight], model)
     assert [module.training for module in model.modules()] == flags
 
 
 def test_rows_are_float32_under_bf16(model, batch):
-    exact = half_gradients(model.losses, batch, [model.shared.weight], model)
+    exact = half_gradients(model.losses, batch, 4, [model.shared.weight], model)
     with torch.autocast("cpu", torch.bfloat16):
-        found = half_gradients(model.losses, batch, [model.shared.weight], model)
+        found = half_gradients(model.losses, batch, 4, [model.shared.weight], model)
     for rows, close in zip(found, exact, strict=True):
         assert rows.dtype == torch.float32
         assert F.cosine_similarity(rows, close).min() > 0.99
@@ -87,7 +87,7 @@ def test_rows_are_float32_under_bf16(model, batch):
 def test_a_loss_without_the_layer_has_a_row_of_zeros(model, batch):
     first, _ = half_gradients(
         lambda b: [model.heads[0].weight.square().sum(), model.losses(b)[1]],
-        batch, [model.shared.weight], model,
+        batch, 4, [model.shared.weight], model,
     )  # fmt: skip
     assert not first[0].any()
     assert first[1].any()
@@ -104,7 +104,7 @@ def test_every_field_of_a_batch_is_halved(model, batch):
         seen.append(half)
         return model.losses(half)
 
-    half_gradients(losses, given, [model.shared.weight], model)
+    half_gradients(losses, given, 3, [model.shared.weight], model)
     assert [len(half.signals) for half in seen] == [3, 3]  # the seventh record has no partner
     assert [half.hidden.tolist() for half in seen] == [[0, 1, 2], [3, 4, 5]]
     assert [half.auxiliary_labels["form"].tolist() for half in seen] == [[10, 11, 12], [13, 14, 15]]
@@ -113,7 +113,7 @@ def test_every_field_of_a_batch_is_halved(model, batch):
 
 def test_a_probe_without_halves_or_parameters_is_refused(model, batch):
     with pytest.raises(ValueError, match="at least 2 records, one a half; the batch has 1"):
-        half_gradients(model.losses, Batch(batch.signals[:1], batch.labels[:1]), [model.shared.weight], model)
+        half_gradients(model.losses, Batch(batch.signals[:1], batch.labels[:1]), 0, [model.shared.weight], model)
     for parameters in ([], [model.held.weight]):
         with pytest.raises(ValueError, match="needs parameters that learn"):
-            half_gradients(model.losses, batch, parameters, model)
+            half_gradients(model.losses, batch, 4, parameters, model)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from data_prep.lead_set import LeadSet
 from data_prep.leads import STANDARD_LEADS
 from ecgmtl.evaluate import EvaluationError, Further, evaluate, evaluate_further
 from ecgmtl.given_leads_report import ALL, HALF, INDEPENDENT, report_given_leads, st_samples
-from ecgmtl.leads import BASIS_INDEX, spread
+from ecgmtl.leads import BASIS_INDEX, algebra, spread
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.protocols import PROTOCOLS
 from ecgmtl.reconstruction_report import redraw
@@ -55,13 +56,14 @@ def test_figures_are_those_of_the_leads_that_were_not_given(report, split):
 def test_leads_that_follow_from_the_given_ones_are_exact_and_count_among_all(split):
     leads = LeadSet.parse("I,II,V3")
     model = make_checkpoint().model
+    basis = split.signals[:, BASIS_INDEX].float()
+    split = replace(split, signals=(algebra() @ basis).round().to(torch.int16))  # noise on 12 leads is no ECG
     found = report_given_leads(model, split, leads, (MaskingSettings(leads=0.5),), st_samples(split), seed=3)
     error, _ = errors(split, leads.hidden)
     drawn = np.square(error[:, [6, 7, 9, 10, 11]])
     assert found.figure("leads", "all", INDEPENDENT, "rmse_mv") == pytest.approx(np.sqrt(drawn.mean()), rel=1e-6)
-    assert found.figure("leads", "all", ALL, "rmse_mv") == pytest.approx(
-        np.sqrt(drawn.sum(axis=1).mean() / 9), rel=1e-6
-    )
+    wanted = np.sqrt(drawn.sum(axis=1).mean() / 9)
+    assert found.figure("leads", "all", ALL, "rmse_mv") == pytest.approx(wanted, rel=1e-4)
     assert found.figure("leads", "all", ALL, "n_samples") == 9 * 6 * 1000
 
 

@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from data_prep.preprocess import Preprocess
 from ecgmtl.augment import AugmentSettings
 from ecgmtl.calibration import Calibration
 from ecgmtl.checkpoint import Checkpoint, CheckpointError, save
+from ecgmtl.diagnostics import DiagnosticsSettings
 from ecgmtl.losses import TASKS
 from ecgmtl.stages import Stage
 from ecgmtl.validation import validate
-from tests.trainings import training
+from ecgmtl.weighting.gradnorm import GradNormSettings
+from tests.trainings import JOINT, PROBE, training
 
 PRETEXT = Stage(
     name="pretext",
@@ -106,6 +109,12 @@ def test_a_teacher_of_other_labels_is_refused(tmp_path):
         training(DISTIL.model_copy(update={"teachers": (str(path),)}))
 
 
+def test_a_teacher_of_signals_prepared_otherwise_is_refused(tmp_path):
+    path, _ = train_teacher(tmp_path / "other.safetensors", 0)
+    with pytest.raises(CheckpointError, match=r"its preprocess.band is None, but its student's is \(0.5, 40.0\)"):
+        training(DISTIL.model_copy(update={"teachers": (str(path),)}), preprocess=Preprocess(band=(0.5, 40.0)))
+
+
 def train_teacher(path, seed, labels=("tall", "fast")):
     run = training(DISTIL.model_copy(update={"losses": ("classification",), "teachers": ()}), seed)
     run.run(lambda _: None, path.with_suffix(".pt"))
@@ -119,3 +128,39 @@ def test_rare_labels_are_rare_among_the_labelled_training_records():
     run = training(stage)
     expected = run.train.labels.mean(dim=0)
     torch.testing.assert_close(run.learner.scoring.prevalence["classification"], expected)
+
+
+def test_an_untrained_network_has_the_losses_that_gradnorm_expects_of_it():
+    tasks = ("reconstruction", "classification", "contrastive")
+    fields = {
+        "losses": tasks,
+        "trains": ("encoder", "decoder", "classifier", "projector"),
+        "augment": AugmentSettings(),
+    }
+    run = training(JOINT.model_copy(update={**fields, "weighting": GradNormSettings()}))
+    shares = run.train.labels.mean(dim=0).double()
+    entropy = -(shares * shares.log() + (1 - shares) * (1 - shares).log()).mean()
+    expected = torch.tensor([1.0, float(entropy), np.log(2 * JOINT.batch_size - 1)], dtype=torch.float32)
+    torch.testing.assert_close(run.learner.weighting.start, expected)
+    run.model.classifier.start_at(run.train.labels.mean(dim=0))
+    run.model.classifier.read.weight.data.zero_()
+    (batch,) = run.train.in_order(len(run.train))
+    losses = run.learner.losses(batch, (False, True, False), 0.0)
+    torch.testing.assert_close(losses[1], expected[1])
+
+
+def test_a_start_that_is_given_is_not_overruled():
+    run = training(JOINT.model_copy(update={"weighting": GradNormSettings(start={"classification": 0.2})}))
+    torch.testing.assert_close(run.learner.weighting.start, torch.tensor([1.0, 0.2]))
+
+
+def test_a_frozen_pair_of_soft_encoders_can_be_probed():
+    run = training(PROBE, sharing={"kind": "soft"})
+    before = deepcopy(run.model.encoder.state_dict())
+    run.run_epoch()
+    assert all(torch.equal(value, before[name]) for name, value in run.model.encoder.state_dict().items())
+
+
+def test_views_of_one_record_stay_in_one_half_of_a_probe():
+    run = training(PRETEXT.model_copy(update={"batch_size": 9, "diagnostics": DiagnosticsSettings(every=1)}))
+    assert "gradient.noise_scale.contrastive" in run.run_epoch().probes[0]

@@ -159,6 +159,14 @@ def test_asymmetric_loss_weighs_errors_by_their_size():
     assert found.item() == pytest.approx(expected)
 
 
+def test_asymmetric_loss_has_a_slope_wherever_a_logit_lies():
+    logits = torch.tensor([[-60.0, -20.0, 0.0, 20.0, 60.0]], requires_grad=True)
+    settings = ClassificationSettings(kind="asymmetric", gamma_positive=0.5, gamma_negative=0.5)
+    for labels in (torch.zeros(1, 5), torch.ones(1, 5)):
+        (slope,) = torch.autograd.grad(classification(logits, labels, settings, None), logits)
+        assert slope.isfinite().all()
+
+
 def test_smoothing_is_learning_softer_labels():
     logits, labels = torch.tensor([[1.0, -2.0]]), torch.tensor([[1.0, 0.0]])
     expected = F.binary_cross_entropy_with_logits(logits, torch.tensor([[0.95, 0.05]]))

@@ -6,6 +6,7 @@ from ecgmtl.gradient_rules.pcgrad import PcgradSettings
 from ecgmtl.losses import ReconstructionSettings
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.stages import Stage
+from ecgmtl.weighting.bandit import BanditSettings
 from ecgmtl.weighting.decay import DecaySettings
 from ecgmtl.weighting.gradnorm import GradNormSettings
 from ecgmtl.weighting.uncertainty import UncertaintySettings
@@ -51,6 +52,14 @@ def stage(**changes):
         ({"trains": ("auxiliary_classifiers",)}, "has no classification_<label set>"),
         ({"flow": {"classification": 0.5}}, "flow names classification; the stage's losses are reconstruction"),
         ({"flow": {"reconstruction": 1.5}}, "less than or equal to 1"),
+        (
+            {"losses": ("reconstruction", "consistency"), "flow": {"consistency": 0}},
+            "flow names consistency, which has no head; name reconstruction",
+        ),
+        (
+            {**JOINT, "weighting": BanditSettings(main="reconstruction")},
+            "the bandit is rewarded by classification, by which the stage is judged",
+        ),
         (
             {"weighting": UncertaintySettings(), "reconstruction": ReconstructionSettings(kind="beta_nll")},
             "uncertainty weighting needs losses that are never negative, and beta_nll can be",

@@ -47,9 +47,10 @@ def split(n=64, seed=0, auxiliary=False):
     )
 
 
-def training(stage=JOINT, seed=0, auxiliary=False):
+def training(stage=JOINT, seed=0, auxiliary=False, **settings):
+    encoder = CnnSettings(widths=(8, 16))
     config = Config(
-        seed=seed, encoder=CnnSettings(widths=(8, 16)), stages=(stage,), precision="fp32", auxiliary_labels=("second",)
+        seed=seed, encoder=encoder, stages=(stage,), precision="fp32", auxiliary_labels=("second",), **settings
     )
     train = split(auxiliary=auxiliary)
     torch.manual_seed(seed)

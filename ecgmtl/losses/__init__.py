@@ -1,12 +1,15 @@
 """One loss a task, each a mean over its elements. A new one is a file beside these and a line in `loss_of`."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ecgmtl.heads import RAREST
 from ecgmtl.losses.base import Seen
 from ecgmtl.losses.classification import ClassificationSettings, classification
 from ecgmtl.losses.contrastive import ContrastiveSettings, contrastive
@@ -77,6 +80,20 @@ def of_labels(task: str, seen: Seen, scoring: Scoring) -> Float[Tensor, ""]:
     return classification(logits, labels, scoring.classification, scoring.prevalence.get(task))
 
 
+def untrained_loss(task: str, prevalence: Mapping[str, Float[Tensor, " label"]], batch_size: int) -> float:
+    """What to expect of a network that has learnt nothing, whose classifiers start at the labels' shares.
+
+    Of squared errors the variance of what is standardised; of labels, and of teachers that know them, their entropy; of
+    contrasts, the logarithm of how many views there are to choose from.
+    """
+    if likelihood_of(task) == "gaussian":
+        return 1.0
+    if task == "contrastive":
+        return math.log(2 * batch_size - 1)
+    shares = prevalence[task if task.startswith(MAIN) else MAIN]
+    return float(F.binary_cross_entropy(shares.clamp(RAREST, 1 - RAREST), shares))
+
+
 def losses_of(tasks: Sequence[str], learnt: Sequence[bool], seen: Seen, scoring: Scoring) -> list[Float[Tensor, ""]]:
     """The losses in the order of the tasks, each with a graph of its own; a constant 0 for one not learnt now."""
     zero = torch.zeros((), device=seen.batch.signals.device)
@@ -96,4 +113,5 @@ __all__ = [
     "likelihood_of",
     "loss_of",
     "losses_of",
+    "untrained_loss",
 ]

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
+from ecgmtl.heads import RAREST
 from ecgmtl.settings import Settings
 
 
@@ -47,7 +48,7 @@ def classification(
         return each.mean()
     if prevalence is None:
         raise ValueError("balance needs to know how many training records have each label")
-    weights = prevalence.clamp(min=1e-3) ** -settings.balance
+    weights = prevalence.clamp(min=RAREST) ** -settings.balance
     return (each * (weights / weights.mean())).mean()
 
 
@@ -59,7 +60,8 @@ def asymmetric(
     With :math:`p_m = \max(p - m, 0)` (Ridnik et al., ICCV 2021, equations 4 to 7).
     """
     found = torch.sigmoid(logits)
-    shifted = (found - settings.margin).clamp(min=0)
-    positive = (1 - found) ** settings.gamma_positive * F.logsigmoid(logits)
+    # a power below 1 has no slope at 0: neither error may come to lie there
+    shifted = (found - settings.margin).clamp(min=1e-8)
+    positive = torch.exp(settings.gamma_positive * F.logsigmoid(-logits)) * F.logsigmoid(logits)
     negative = shifted**settings.gamma_negative * torch.log1p(-shifted.clamp(max=1 - 1e-6))
     return -(truth * positive + (1 - truth) * negative)

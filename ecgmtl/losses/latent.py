@@ -12,7 +12,7 @@ def latent(seen: Seen) -> Float[Tensor, ""]:
 
     The teacher is the running mean of the encoder's own weights and sees all (Baevski et al., data2vec, ICML 2022;
     Grill et al., BYOL, NeurIPS 2020, for the predictor that keeps both from agreeing on a constant). A frame counts by
-    the share of its samples that is scored; where nothing is hidden in the batch, all frames count alike.
+    the share of its samples that is scored; where nothing is hidden in the batch, the loss is 0.
     """
     predicted, target = seen.output.latent, seen.batch.target
     if predicted is None or target is None or seen.batch.scored is None:

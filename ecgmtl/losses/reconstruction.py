@@ -66,6 +66,6 @@ def consistency(seen: Seen) -> Float[Tensor, ""]:
 
     In units of the derived lead's standard deviation, over all samples of III, aVR, aVL and aVF.
     """
-    if seen.output.reconstruction is None or len(seen.model.drawn_leads) != seen.model.lead_algebra.shape[0]:
+    if seen.output.reconstruction is None or not seen.model.draws_all:
         raise ValueError("the consistency loss needs a decoder that draws all 12 leads; set decoder.leads to 12")
     return seen.model.violation(seen.output.reconstruction).square().mean()

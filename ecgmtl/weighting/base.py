@@ -62,6 +62,9 @@ class Weighting(nn.Module, ABC):
     controller_share: float = 0.0
     """The share of the training patients that is kept out of training for `judge`."""
 
+    def expect(self, untrained: Mapping[str, float]) -> None:
+        """Called once, before all else: by task, the loss that is to be expected of an untrained network."""
+
     def begin(self, losses: Float[Tensor, " task"]) -> None:
         """Called once, with the losses of a stage's first batch, before its first step."""
 

@@ -1,6 +1,7 @@
 """GradNorm: weights by which all tasks' gradients in the last shared layer train at like rates (Chen et al., 2018)."""
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -12,7 +13,7 @@ from ecgmtl.losses import likelihood_of
 from ecgmtl.weighting.base import MethodSettings, Moment, RunningMean, Weighted, Weighting, by_task, refuse_negative
 
 START = {"gaussian": 1.0, "bernoulli": math.log(2)}
-"""The loss of who knows nothing: the variance of a standardised signal; the entropy of an even chance."""
+"""The loss of who knows nothing, not even how common labels are."""
 
 SMOOTHING = 0.9
 
@@ -29,11 +30,10 @@ class GradNormSettings(MethodSettings):
     until: float = Field(1.0, ge=0, le=1)
     """The weights stay as they are when this share of the stage's steps is done."""
     start: dict[str, PositiveFloat] = Field(default_factory=dict)
-    """By task, the loss of an untrained network; where absent 1 (squared errors) or log 2 (classification)."""
+    """By task, the loss of an untrained network; where absent what is expected of one."""
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "GradNorm":
-        theoretical = {task: START[likelihood_of(task)] for task in tasks}
-        return GradNorm(by_task(self.start, tasks, theoretical, what="starting losses"), self)
+        return GradNorm(tasks, self)
 
 
 class GradNorm(Weighting):
@@ -46,20 +46,27 @@ class GradNorm(Weighting):
     network and cannot leak into it. A task that falls too slowly counts more: the rule for such imbalance.
 
     :math:`L_i(0)` is the theoretical loss that the paper's footnote allows, so that a task learnt in an earlier stage
-    does not look slow. Losses and norms are running means.
+    does not look slow: of squared errors the variance of a standardised signal, of labels their entropy, since
+    classifiers start at the labels' shares. Losses and norms are running means.
     """
 
     start: Tensor
 
-    def __init__(self, start: list[float], settings: GradNormSettings) -> None:
+    def __init__(self, tasks: tuple[str, ...], settings: GradNormSettings) -> None:
         super().__init__()
-        self.settings = settings
+        self.tasks, self.settings = tasks, settings
         self.lr, self.norms_every = settings.lr, settings.every
-        self.register_buffer("start", torch.tensor(start))
-        self.losses = RunningMean(len(start), SMOOTHING)
-        self.norms = RunningMean(len(start), SMOOTHING)
-        self.logits = nn.Parameter(torch.zeros(len(start)))
+        self.register_buffer("start", self.starts({task: START[likelihood_of(task)] for task in tasks}))
+        self.losses = RunningMean(len(tasks), SMOOTHING)
+        self.norms = RunningMean(len(tasks), SMOOTHING)
+        self.logits = nn.Parameter(torch.zeros(len(tasks)))
         self.observed = False
+
+    def starts(self, untrained: Mapping[str, float]) -> Float[Tensor, " task"]:
+        return torch.tensor(by_task(self.settings.start, self.tasks, untrained, what="starting losses"))
+
+    def expect(self, untrained: Mapping[str, float]) -> None:
+        self.start.copy_(self.starts(untrained))
 
     @property
     def weights(self) -> Float[Tensor, " task"]:

@@ -29,4 +29,6 @@ class Rlw(Weighting):
 
     def forward(self, losses: Float[Tensor, " task"], moment: Moment) -> Weighted:
         drawn = np.random.default_rng((self.seed, moment.step)).standard_normal(self.n_tasks, dtype=np.float32)
-        return Weighted(self.n_tasks * torch.softmax(torch.from_numpy(drawn).to(losses.device), dim=0))
+        return Weighted(
+            self.n_tasks * torch.softmax(torch.from_numpy(drawn).to(losses.device, non_blocking=True), dim=0)
+        )
