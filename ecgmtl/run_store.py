@@ -1,5 +1,6 @@
 """Where MLflow keeps the runs: its settings, the experiment's page, what a process leaves behind."""
 
+import fcntl
 import getpass
 import json
 import logging
@@ -8,7 +9,8 @@ import re
 import shlex
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +28,7 @@ ENVIRONMENT = {
 }
 """Set before MLflow is imported, where the user has not set them."""
 
+SQLITE = "sqlite:///"
 NOTE = "mlflow.note.content"
 PARENT = "mlflow.parentRunId"
 
@@ -72,6 +75,21 @@ def import_mlflow() -> ModuleType:
     for name in ("mlflow.store", "mlflow.system_metrics", "mlflow.tracking", "alembic", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return mlflow
+
+
+@contextmanager
+def one_at_a_time(uri: str) -> Iterator[None]:
+    """Processes that begin at once would each set up a new SQLite store's tables, and break one another's."""
+    if not uri.startswith(SQLITE):
+        yield
+        return
+    folder = os.open(Path(uri.removeprefix(SQLITE)).absolute().parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def refuse_old_store() -> None:

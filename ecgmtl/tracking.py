@@ -18,6 +18,7 @@ from ecgmtl.run_store import (
     end_abandoned_runs,
     find_experiment,
     import_mlflow,
+    one_at_a_time,
     refuse_old_store,
     unusable,
 )
@@ -111,9 +112,10 @@ def open_tracker(experiment: str, enabled: bool = True, around: str | None = Non
     mlflow = import_mlflow()
     uri = mlflow.get_tracking_uri()
     try:
-        client = mlflow.MlflowClient(uri)
-        experiment_id = find_experiment(client, experiment)
-        end_abandoned_runs(client, experiment_id)
+        with one_at_a_time(uri):
+            client = mlflow.MlflowClient(uri)
+            experiment_id = find_experiment(client, experiment)
+            end_abandoned_runs(client, experiment_id)
     except TrackingError:
         raise
     except Exception as error:

@@ -248,7 +248,8 @@ def test_a_server_that_dies_costs_seconds_and_no_training(store, tmp_path, monke
 
 
 @pytest.mark.slow
-def test_processes_share_one_store(store):
+def test_processes_share_one_store_that_none_of_them_finds(store):
+    uri = f"sqlite:///{Path.cwd()}/new.db"
     script = """
 import sys, numpy as np
 from ecgmtl.tracking import open_tracker
@@ -258,10 +259,11 @@ with tracker.run(sys.argv[1], tags={}, params={}):
         tracker.log_metrics({"a": 1.0, "b": 2.0}, step)
 """
     command = [sys.executable, "-c", script]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent), "MLFLOW_TRACKING_URI": uri}
     started = [subprocess.Popen([*command, str(i)], env=environment, stderr=subprocess.PIPE) for i in range(3)]
     assert [process.communicate()[1] for process in started] == [b""] * 3
-    assert {len(history(store, str(i), name)) for i in range(3) for name in "ab"} == {50}
+    client = import_mlflow().MlflowClient(uri)
+    assert {len(history(client, str(i), name)) for i in range(3) for name in "ab"} == {50}
 
 
 def test_without_a_store_training_is_told_before_it_begins(store, monkeypatch):
