@@ -56,6 +56,11 @@ class Checkpoint:
         return stages[: names.index(last) + 1] if last in names else stages
 
     @property
+    def classifies(self) -> bool:
+        """Whether it ever learnt to; else its probabilities mean nothing."""
+        return any(stage.classifies for stage in self.stages_done)
+
+    @property
     def maskings(self) -> tuple[MaskingSettings, ...]:
         """How samples were hidden while the decoder learnt, a stage each; empty where it never did."""
         return tuple(stage.masking for stage in self.stages_done if stage.reconstructs)

@@ -60,7 +60,7 @@ def evaluate(
         EvaluationError: there is no record, the labels are not the model's, or its output is not finite.
     """
     kept = choose_records(checkpoint, split, protocol)
-    classifies, maskings = any(stage.classifies for stage in checkpoint.stages_done), checkpoint.maskings
+    classifies, maskings = checkpoint.classifies, checkpoint.maskings
     n_passes = classifies + bool(maskings)
     advance = counter(progress, len(kept) * n_passes + n_bootstrap * classifies)
 
@@ -109,7 +109,7 @@ def evaluate_further(
         found = report_given_leads(model, kept, further.leads, checkpoint.maskings, st, MASK_SEED, advance)
         evaluation = replace(evaluation, given_leads=found)
     if further.stress:
-        if not any(stage.classifies for stage in checkpoint.stages_done):
+        if not checkpoint.classifies:
             raise EvaluationError("the model never learnt to classify; it has no AUROC to lose under stress.")
         advance = counter(progress, N_PASSES * (len(kept) + n_bootstrap))
         preprocess = checkpoint.config.preprocess

@@ -60,11 +60,9 @@ class Standardise(nn.Module):
     mean: Tensor
     std: Tensor
 
-    drawn_leads: Tensor
-
     def __init__(self, drawn_leads: list[int]) -> None:
         super().__init__()
-        self.register_buffer("drawn_leads", torch.tensor(drawn_leads), persistent=False)
+        self.drawn_leads = tuple(drawn_leads)
         self.register_buffer("mean", torch.zeros(N_LEADS, 1))
         self.register_buffer("std", torch.ones(N_LEADS, 1))
 
@@ -73,10 +71,14 @@ class Standardise(nn.Module):
 
     def basis(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch drawn time"]:
         """Of signals in mV the leads that are drawn, the 8 independent ones or all, standardised."""
-        return self(signals)[:, self.drawn_leads]
+        return self(signals)[:, self.drawn]
 
     def to_mv(self, drawn: Float[Tensor, "batch drawn time"]) -> Float[Tensor, "batch drawn time"]:
-        return drawn * self.std[self.drawn_leads] + self.mean[self.drawn_leads]
+        return drawn * self.std[self.drawn] + self.mean[self.drawn]
+
+    @property
+    def drawn(self) -> Tensor:
+        return places(self.drawn_leads, self.mean.device)
 
 
 class MultiTaskModel(nn.Module):

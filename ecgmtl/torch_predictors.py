@@ -25,7 +25,17 @@ MASK_SEED = 7
 
 
 def card_of(stored: Checkpoint) -> Card:
-    """What travels with a classifier that is taken out of this checkpoint."""
+    """What travels with a classifier that is taken out of this checkpoint.
+
+    Raises:
+        CardError: it has learnt no classes.
+    """
+    if not stored.classifies:
+        gone_through = ", ".join(stage.name for stage in stored.stages_done)
+        raise CardError(
+            f"the model never learnt to classify (it went through {gone_through}), so its probabilities would mean "
+            f"nothing; take one that did, or 'ecgmtl reconstruct' for what this one can do."
+        )
     standardise = stored.model.standardise
     return Card(
         label_set=stored.label_set,

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from data_prep.readers import READERS, ReadOptions, read_record
 from ecgmtl import checkpoint
+from ecgmtl.card import CardError
+from ecgmtl.export import export
 from ecgmtl.inference import Failure, Prediction, predict
 from ecgmtl.predictor import load_predictor
 from ecgmtl.weighting.fixed import FixedSettings
@@ -129,3 +131,14 @@ def test_a_model_that_never_learnt_to_redraw_tells_no_error(stored, tmp_path, re
     config = stored.config.model_copy(update={"stages": (stage,)})
     checkpoint.save(tmp_path / "model.safetensors", replace(stored, config=config))
     assert {result.reconstruction_rmse for result in predictions(tmp_path / "model.safetensors", records)} == {None}
+
+
+def test_a_model_that_never_learnt_to_classify_predicts_nothing(stored, tmp_path):
+    path = tmp_path / "model.safetensors"
+    unlearned = replace(stored, provenance=stored.provenance | {"stage": stored.config.stages[0].name})
+    checkpoint.save(path, unlearned)
+    with pytest.raises(CardError, match=r"never learnt to classify \(it went through pretrain\)"):
+        load_predictor(str(path))
+    with pytest.raises(CardError, match="never learnt to classify"):
+        export(unlearned, "onnx", tmp_path / "classifier.onnx", torch.zeros(2, 12, 1000))
+    assert not (tmp_path / "classifier.onnx").exists()
