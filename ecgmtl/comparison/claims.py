@@ -114,6 +114,7 @@ CLAIMS = (
     Claim("It lowers the variance of the gradient by 30 %", "noise scale of the main gradient", less_noise, "%", 30),
     Claim("It adds 1 to 2 points to the final score", "final score at equal steps", gained, "points", POINT),
     Claim("It does at equal compute", "final score", gained, "points", POINT, reference=EQUAL_COMPUTE),
+    Claim("It helps beside the same holes without it", "final score", gained, "points", reference=MASKED),
     change("A constant factor on the loss changes the result with Adam", "factor-adam-0.08", "factor-adam-1"),
     change("A constant factor on the loss changes the result with SGD", "factor-sgd-0.08", "factor-sgd-1"),
     change("With SGD, it is another thing than the same factor on the rate", "factor-sgd-0.08", "factor-sgd-lr-0.08"),

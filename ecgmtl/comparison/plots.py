@@ -139,7 +139,7 @@ def threshold_curves(comparison: Comparison) -> Figure:
 
 
 def forest(rows: Sequence[ArmRow]) -> Figure:
-    """Difference of each arm's final score to the reference, with its interval; hollow: to the one of equal compute."""
+    """Difference of each arm's final score to the reference, with its interval; hollow: to the longer one."""
     shown = [row for row in rows if row.arm != REFERENCE]
     figure, panel = lines_for([row.arm for row in shown])
     for place, row in enumerate(shown):
@@ -148,10 +148,10 @@ def forest(rows: Sequence[ArmRow]) -> Figure:
         draw_interval(panel, place + 0.2, row.equal_compute, GREY, marker="o", face="white")
         text = f"{row.difference.value:+.4f}   p {row.p_holm:.2g}" if np.isfinite(row.p_holm) else ""
         panel.text(1.01, place, text, transform=panel.get_yaxis_transform(), va="center", fontsize=8)
-    panel.plot([], [], "o-", color=BLACK, label=f"to {REFERENCE}, equal steps")
+    panel.plot([], [], "o-", color=BLACK, label=f"to {REFERENCE}")
     panel.plot([], [], "o-", color=COLOURS[0], label="the same, p < 0.05 after Holm")
     if any(np.isfinite(row.equal_compute.value) for row in shown):
-        panel.plot([], [], "o-", color=GREY, markerfacecolor="white", label=f"to {EQUAL_COMPUTE}, equal compute")
+        panel.plot([], [], "o-", color=GREY, markerfacecolor="white", label=f"to {EQUAL_COMPUTE}")
     panel.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
     panel.set_xlabel("difference in macro AUROC: to the right the arm is better", fontsize=9)
     return figure
