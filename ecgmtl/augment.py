@@ -23,6 +23,8 @@ class AugmentSettings(Settings):
     """The stretch may run over the end of the record and go on at its beginning."""
     amplitude: float = Field(0.0, ge=0, lt=1)
     """Standard deviation of the logarithm of a factor on each record's voltage."""
+    lead_amplitude: float = Field(0.0, ge=0, lt=1)
+    """The same of a factor on each lead that the encoder sees, as where files keep no voltages."""
     noise: NonNegativeFloat = 0.0
     """Standard deviation of white noise added to what the encoder sees, in mV."""
     wander: NonNegativeFloat = 0.0
@@ -54,14 +56,15 @@ def augment(
     """
     size, device = batch.signals.shape[0], batch.signals.device
     if settings.amplitude:
-        spread = torch.randn(size, 1, 1, generator=generator, device=device)
-        batch = batch._replace(signals=batch.signals * torch.exp(settings.amplitude * spread))
+        batch = batch._replace(signals=batch.signals * draw_factors((size, 1, 1), settings.amplitude, generator))
     if settings.mixup:
         batch = blend(batch, settings.mixup, pairing)
     seen = batch.signals
     if settings.arm_swap:
         swapped = torch.rand(size, 1, 1, generator=generator, device=device) < settings.arm_swap
         seen = torch.where(swapped, swap_arms(seen), seen)
+    if settings.lead_amplitude:
+        seen = seen * draw_factors((*seen.shape[:2], 1), settings.lead_amplitude, generator)
     if settings.noise:
         seen = seen + settings.noise * torch.randn(seen.shape, generator=generator, device=device)
     if settings.wander:
@@ -77,6 +80,11 @@ def swap_arms(signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch
     swapped = signals[:, places(ARMS_SWAPPED, signals.device)]
     swapped[:, 0] *= -1
     return swapped
+
+
+def draw_factors(size: tuple[int, int, int], spread: float, generator: torch.Generator) -> Float[Tensor, "batch _ 1"]:
+    """Of log-normal distribution: a half and twice are equally likely."""
+    return torch.exp(spread * torch.randn(size, generator=generator, device=generator.device))
 
 
 def draw_wander(size: tuple[int, ...], fs: float, generator: torch.Generator) -> Float[Tensor, "batch lead time"]:

@@ -19,6 +19,8 @@ BAND = 0.5, 40.0
 WANDER_HERTZ = 0.05, 0.5
 WANDER_MV = 0.3
 """Amplitude at each electrode."""
+TYPICAL_MV = 0.24
+"""Deviation of all samples of PTB-XL's training records about 0."""
 SHORT_SECONDS = 2.5
 """What a printout of 3 × 4 leads shows of each."""
 ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -94,6 +96,12 @@ def scale(factor: float, signals: Signals) -> Float32[np.ndarray, "record 12 tim
     return np.float32(factor) * signals.values
 
 
+def lose_voltage(axes: tuple[int, ...], signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
+    """As files that keep the shape and not the voltage: all have the same root of the mean square over these axes."""
+    found = np.sqrt(np.square(signals.values, dtype=np.float64).mean(axis=axes, keepdims=True))
+    return (signals.values * np.divide(TYPICAL_MV, found, out=np.zeros_like(found), where=found > 0)).astype(np.float32)
+
+
 def flatten(lead: str, signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
     changed = signals.values.copy()
     changed[:, STANDARD_LEADS.index(lead)] = 0.0
@@ -127,6 +135,10 @@ PERTURBATIONS = {
         f"amplitude_{percent}_percent": Perturbation(f"amplitude {percent} %", partial(scale, percent / 100))
         for percent in (80, 90, 110, 120)
     },
+    "voltage_lost": Perturbation(f"voltage lost: each record at {TYPICAL_MV:g} mV RMS", partial(lose_voltage, (1, 2))),
+    "lead_voltages_lost": Perturbation(
+        f"voltages lost: each lead at {TYPICAL_MV:g} mV RMS", partial(lose_voltage, (2,))
+    ),
     "arms_swapped": Perturbation("electrodes of the arms swapped", swap_arms),
     "short": Perturbation(f"the first {SHORT_SECONDS:g} s alone", shorten),
     **{f"flat_{lead}": Perturbation(f"{lead} flat", partial(flatten, lead), FLAT) for lead in STANDARD_LEADS},

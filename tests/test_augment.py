@@ -35,6 +35,14 @@ def test_amplitude_changes_voltage_alone(batch):
     assert torch.equal(changed.labels, batch.labels)
 
 
+def test_amplitudes_of_leads_are_seen_but_not_asked_for(batch):
+    changed = augment(batch, 100.0, AugmentSettings(lead_amplitude=0.3), generator(), generator())
+    assert torch.equal(changed.signals, batch.signals)
+    ratio = changed.seen / batch.signals
+    torch.testing.assert_close(ratio, ratio[..., :1].expand_as(ratio), atol=1e-3, rtol=1e-3)
+    assert ratio[..., 0].log().std(dim=1).mean().item() == pytest.approx(0.3, rel=0.1)
+
+
 def test_noise_and_lost_leads_are_seen_but_not_asked_for(batch):
     changed = augment(batch, 100.0, AugmentSettings(noise=0.1, lead_dropout=0.3), generator(), generator())
     assert torch.equal(changed.signals, batch.signals)

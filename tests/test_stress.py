@@ -4,7 +4,7 @@ import pytest
 from data_prep.leads import IDENTITIES, STANDARD_LEADS
 from data_prep.preprocess import resample
 from data_prep.readers import read_record
-from ecgmtl.stress import FAMILIES, PERTURBATIONS, Signals, electrode_algebra, monitor, noise, wander
+from ecgmtl.stress import FAMILIES, PERTURBATIONS, TYPICAL_MV, Signals, electrode_algebra, monitor, noise, wander
 from tests.wfdb_files import beats
 
 FS = 100.0
@@ -46,7 +46,7 @@ def test_a_record_is_perturbed_alike_whatever_its_batch(signals, name):
     np.testing.assert_allclose(together[1], alone[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name, p in PERTURBATIONS.items() if not p.family])
+@pytest.mark.parametrize("name", [n for n, p in PERTURBATIONS.items() if not p.family and n != "lead_voltages_lost"])
 def test_what_befalls_electrodes_keeps_the_identities_of_the_leads(signals, name):
     assert identities(PERTURBATIONS[name].change(signals)) < 1e-4
 
@@ -122,6 +122,15 @@ def test_amplitudes_are_scaled(signals):
     for percent in (80, 90, 110, 120):
         found = PERTURBATIONS[f"amplitude_{percent}_percent"].change(signals)
         np.testing.assert_allclose(found, signals.values * percent / 100, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "axes"), [("voltage_lost", (1, 2)), ("lead_voltages_lost", 2)])
+def test_where_the_voltage_is_lost_it_says_nothing(signals, name, axes):
+    found = PERTURBATIONS[name].change(signals)
+    np.testing.assert_allclose(np.sqrt(np.square(found).mean(axis=axes)), TYPICAL_MV, rtol=1e-5)
+    louder = PERTURBATIONS[name].change(signals._replace(values=3 * signals.values))
+    np.testing.assert_allclose(louder, found, atol=1e-6)
+    np.testing.assert_array_equal(PERTURBATIONS[name].change(signals._replace(values=0 * signals.values)), 0.0)
 
 
 def test_each_lead_is_flat_once(signals):

@@ -77,6 +77,8 @@ class RunResult(Figures):
     curve: tuple[Point, ...]
     macro_auroc: float
     """Of the model that was kept."""
+    stress: dict[str, float] = Field(default_factory=dict)
+    """Macro AUROC of the kept model, by perturbation."""
     reconstruction: dict[str, float] = Field(default_factory=dict)
     """Of the kept model, by name with unit."""
     diagnostics: dict[str, float] = Field(default_factory=dict)

@@ -17,10 +17,13 @@ from ecgmtl.losses import MAIN
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.metrics import macro_auroc
 from ecgmtl.model import MultiTaskModel
+from ecgmtl.protocols import PROTOCOLS
 from ecgmtl.reconstruction_report import report_reconstruction
 from ecgmtl.run_folder import RunFolder
 from ecgmtl.schedule import Progress, Schedule
 from ecgmtl.stages import Stage
+from ecgmtl.stress import PERTURBATIONS
+from ecgmtl.stress_report import Ranker
 from ecgmtl.tracking import EXPERIMENT, open_tracker
 from ecgmtl.validation import infer_logits
 
@@ -105,12 +108,19 @@ def judge(job: Job, model: MultiTaskModel, validation: Split, history: list[dict
         identity=job.identity,
         curve=points(history, job.config),
         macro_auroc=macro_auroc(probabilities, validation.labels.cpu().numpy()),
+        stress=stress(model, validation, job.config),
         reconstruction=reconstruction(model, validation, job.config),
         diagnostics=means(history, "train/gradient."),
         mean_weights=means(history, "train/weight."),
         tuning=job.tried,
         probabilities=probabilities,
     )
+
+
+def stress(model: MultiTaskModel, split: Split, config: Config) -> dict[str, float]:
+    """Macro AUROC under each perturbation; without those of one lead after the other, which would take the longest."""
+    rank = Ranker(model, split, PROTOCOLS["whole"], config.preprocess, n_bootstrap=0, seed=0, advance=lambda _: None)
+    return {name: rank(name, one.change)[0] for name, one in PERTURBATIONS.items() if not one.family}
 
 
 def reconstruction(model: MultiTaskModel, split: Split, config: Config) -> dict[str, float]:
