@@ -190,7 +190,7 @@ def test_the_report_has_every_claim_with_its_verdict(simulate):
     folder = simulate({ADVISED: (0.1, 2.5, 0), MASKED: (0.0, 1.0, 0)})
     write_report(folder, n_resamples=200)
     table = pd.read_csv(folder / "tables/claims.csv")
-    assert len(table) == 11
+    assert len(table) == 12
     known = table.dropna(subset="effect_low")  # times on which the seeds agree have no interval
     assert (known["effect_low"] <= known["effect"]).all()
     text, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()

@@ -1,6 +1,7 @@
 """How the arms learnt: area under the curve, losses on the way, the end of training, time to a threshold."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -92,15 +93,18 @@ def course_row(comparison: Comparison, arm: str, *, counts_pretraining: bool) ->
         return (learning_area(curve.times, curve.scores, whole) - 0.5) / height if height > 0 else np.nan
 
     def loss_at(share: float) -> Interval:
-        def loss(run: RunResult) -> float:
-            curve = course(run, amortised=not counts_pretraining)
-            return float(np.interp(share * whole, curve.times, curve.losses, left=np.nan, right=np.nan))
-
+        loss = partial(loss_after, share * whole, counts_pretraining=counts_pretraining)
         return ratio_interval(*both(comparison, arm, loss)) if arm != REFERENCE else UNKNOWN
 
     areas, others = both(comparison, arm, area)
     difference = mean_interval(areas - others) if arm != REFERENCE else UNKNOWN
     return CourseRow(arm, counts_pretraining, mean_interval(areas), difference, *(loss_at(share) for share in QUARTERS))
+
+
+def loss_after(records: float, run: RunResult, *, counts_pretraining: bool = True) -> float:
+    """Of the main task on the validation records, after this many training records; nan before and beyond the run."""
+    curve = course(run, amortised=not counts_pretraining)
+    return float(np.interp(records, curve.times, curve.losses, left=np.nan, right=np.nan))
 
 
 def late_rows(comparison: Comparison) -> list[LateRow]:

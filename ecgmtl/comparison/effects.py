@@ -1,13 +1,14 @@
 """What a claim about a comparison speaks of, as a number with its interval: positive is the way that is claimed."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from ecgmtl.bootstrap import interval
-from ecgmtl.comparison.course import both, course_row, gap, late_row, time_ratio
-from ecgmtl.comparison.results import Comparison, RunResult
+from ecgmtl.comparison.course import both, gap, late_row, loss_after, time_ratio
+from ecgmtl.comparison.results import Comparison, RunResult, budget
 from ecgmtl.comparison.statistics import UNKNOWN, Interval, hierarchical_draws, mean_interval, ratio_interval
 from ecgmtl.comparison.survival import restricted_mean_ratio_t
 from ecgmtl.comparison.tables import Resampled, pace, paired_draws
@@ -39,10 +40,11 @@ NOTHING = Effect(UNKNOWN, 0)
 """Where an arm is missing, or no two arms have a seed in common."""
 
 
-def lower_loss(evidence: Evidence, arm: str, _reference: str, *, percent: int) -> Effect:
+def lower_loss(evidence: Evidence, arm: str, reference: str, *, percent: int) -> Effect:
     """Validation loss of the main task after this part of the budget, in per cent below the reference's."""
-    row = course_row(evidence.comparison, arm, counts_pretraining=True)
-    return Effect(below(getattr(row, f"loss_at_{percent}")), len(evidence.comparison.paired(arm)))
+    loss = partial(loss_after, percent / 100 * budget(evidence.comparison))
+    mine, others = both(evidence.comparison, arm, loss, reference)
+    return Effect(below(ratio_interval(mine, others)), len(mine))
 
 
 def saved(evidence: Evidence, arm: str, _reference: str, *, amortised: bool = False) -> Effect:
