@@ -12,8 +12,11 @@ from data_prep.leads import ARMS_SWAPPED
 from ecgmtl.leads import places
 from ecgmtl.model import Batch
 from ecgmtl.settings import Settings
+from ecgmtl.stress import TYPICAL_MV
 
 N_QUANTILES = 1024
+LOST_SPREAD = 0.3
+"""Of the logarithm of the level to which programs bring signals that keep no voltage: they do not agree on one."""
 
 
 class AugmentSettings(Settings):
@@ -23,8 +26,10 @@ class AugmentSettings(Settings):
     """The stretch may run over the end of the record and go on at its beginning."""
     amplitude: float = Field(0.0, ge=0, lt=1)
     """Standard deviation of the logarithm of a factor on each record's voltage."""
-    lead_amplitude: float = Field(0.0, ge=0, lt=1)
-    """The same of a factor on each lead that the encoder sees, as where files keep no voltages."""
+    voltage_loss: float = Field(0.0, ge=0, lt=1)
+    """Probability that the encoder sees a record as files have it that keep shapes and no voltage."""
+    lead_voltage_loss: float = Field(0.0, ge=0, lt=1)
+    """Probability that it sees one so of which each lead lost its voltage by itself."""
     noise: NonNegativeFloat = 0.0
     """Standard deviation of white noise added to what the encoder sees, in mV."""
     wander: NonNegativeFloat = 0.0
@@ -63,8 +68,10 @@ def augment(
     if settings.arm_swap:
         swapped = torch.rand(size, 1, 1, generator=generator, device=device) < settings.arm_swap
         seen = torch.where(swapped, swap_arms(seen), seen)
-    if settings.lead_amplitude:
-        seen = seen * draw_factors((*seen.shape[:2], 1), settings.lead_amplitude, generator)
+    for probability, axes in ((settings.voltage_loss, (1, 2)), (settings.lead_voltage_loss, (2,))):
+        if probability:
+            lost = torch.rand(size, 1, 1, generator=generator, device=device) < probability
+            seen = torch.where(lost, lose_voltage(seen, axes, generator), seen)
     if settings.noise:
         seen = seen + settings.noise * torch.randn(seen.shape, generator=generator, device=device)
     if settings.wander:
@@ -80,6 +87,15 @@ def swap_arms(signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch
     swapped = signals[:, places(ARMS_SWAPPED, signals.device)]
     swapped[:, 0] *= -1
     return swapped
+
+
+def lose_voltage(
+    signals: Float[Tensor, "batch lead time"], axes: tuple[int, ...], generator: torch.Generator
+) -> Float[Tensor, "batch lead time"]:
+    """All of about the same root mean square over these axes; a flat one stays flat."""
+    found = signals.square().mean(dim=axes, keepdim=True).sqrt()
+    factors = draw_factors((signals.shape[0], 1, 1), LOST_SPREAD, generator)
+    return signals * (factors * TYPICAL_MV / found.clamp(min=torch.finfo(found.dtype).tiny))
 
 
 def draw_factors(size: tuple[int, int, int], spread: float, generator: torch.Generator) -> Float[Tensor, "batch _ 1"]:

@@ -1,8 +1,11 @@
+import math
+
 import pytest
 import torch
 
-from ecgmtl.augment import AugmentSettings, augment, beta_quantiles, draw_places, swap_arms
+from ecgmtl.augment import LOST_SPREAD, AugmentSettings, augment, beta_quantiles, draw_places, swap_arms
 from ecgmtl.model import Batch
+from ecgmtl.stress import TYPICAL_MV
 
 
 def generator():
@@ -35,12 +38,19 @@ def test_amplitude_changes_voltage_alone(batch):
     assert torch.equal(changed.labels, batch.labels)
 
 
-def test_amplitudes_of_leads_are_seen_but_not_asked_for(batch):
-    changed = augment(batch, 100.0, AugmentSettings(lead_amplitude=0.3), generator(), generator())
-    assert torch.equal(changed.signals, batch.signals)
-    ratio = changed.seen / batch.signals
-    torch.testing.assert_close(ratio, ratio[..., :1].expand_as(ratio), atol=1e-3, rtol=1e-3)
-    assert ratio[..., 0].log().std(dim=1).mean().item() == pytest.approx(0.3, rel=0.1)
+@pytest.mark.parametrize(("setting", "axes"), [("voltage_loss", (1, 2)), ("lead_voltage_loss", 2)])
+def test_records_that_lost_their_voltage_say_nothing_of_it(batch, setting, axes):
+    settings = AugmentSettings.model_validate({setting: 0.5})
+    levels = torch.arange(1.0, 13)[:, None] * torch.arange(1.0, 65)[:, None, None]
+    signals = levels * batch.signals
+    signals[0] = 0
+    changed = augment(batch._replace(signals=signals), 100.0, settings, generator(), generator())
+    assert torch.equal(changed.signals, signals)
+    lost = (changed.seen != signals).flatten(1).any(dim=1)
+    assert lost.float().mean().item() == pytest.approx(0.5, abs=0.15)
+    found = changed.seen[lost].square().mean(dim=axes).sqrt().log()
+    assert found.mean().item() == pytest.approx(math.log(TYPICAL_MV), abs=0.15)
+    assert found.std().item() == pytest.approx(LOST_SPREAD, abs=0.1)
 
 
 def test_noise_and_lost_leads_are_seen_but_not_asked_for(batch):
