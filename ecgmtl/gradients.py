@@ -8,6 +8,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from ecgmtl.gradient_rules import GradientRule, Sum
+from ecgmtl.ranks import average_over_ranks
 
 Gradients = list[Tensor | None]
 """One a parameter; None where a loss does not depend on it."""
@@ -70,15 +71,6 @@ def gradient_norms(losses: Sequence[Float[Tensor, ""]], parameters: Sequence[nn.
     parameters = learnt(parameters)
     rows = as_rows(each_gradient(losses, parameters, keep=True), parameters, losses[0].device)
     return average_over_ranks(rows).norm(dim=1)
-
-
-def average_over_ranks(values: Tensor) -> Tensor:
-    """The mean over the ranks of a parallel training; the values themselves where there is but one process."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return values
-    summed = values.clone()
-    dist.all_reduce(summed)  # a sum: not every backend knows the mean
-    return summed / dist.get_world_size()
 
 
 def learnt(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:

@@ -11,11 +11,12 @@ from ecgmtl.config import Config
 from ecgmtl.data import Split, prevalence
 from ecgmtl.diagnostic_probe import half_gradients
 from ecgmtl.diagnostics import GradientDiagnostics
-from ecgmtl.gradients import average_over_ranks, combined_backward, gradient_norms
+from ecgmtl.gradients import combined_backward, gradient_norms
 from ecgmtl.losses import Seen, losses_of, untrained_loss
 from ecgmtl.model import Batch, MultiTaskModel
 from ecgmtl.optimisation import WeightAverage, build_optimiser, layer_rates, set_lr
 from ecgmtl.precision import autocast, compiled
+from ecgmtl.ranks import average_over_ranks
 from ecgmtl.stages import Stage
 from ecgmtl.teaching import Teaching
 from ecgmtl.weighting.base import Moment
@@ -31,7 +32,7 @@ class Learner:
         self.network = compiled(model) if config.compile else model
         self.weighting = stage.weighting.build(stage.losses, config.seed).to(device)
         self.scoring = stage.scoring._replace(prevalence=prevalence(train))
-        untrained = {task: untrained_loss(task, self.scoring.prevalence, stage.batch_size) for task in stage.losses}
+        untrained = {task: untrained_loss(task, self.scoring, stage.batch_size) for task in stage.losses}
         self.weighting.expect(untrained)
         self.rule = stage.gradients.build(stage.losses, config.seed).to(device)
         self.main = stage.losses.index(stage.judged_by)

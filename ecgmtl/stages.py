@@ -120,6 +120,16 @@ class Stage(Settings):
                 f"stage '{self.name}': the bandit is rewarded by {self.judged_by}, by which the stage is judged; "
                 f"weighting.main cannot be {judged_by}"
             )
+        if self.weighting.kind == "gradnorm" and {"consistency"} & set(self.losses) - self.weighting.start.keys():
+            raise ValueError(
+                f"stage '{self.name}': no theory tells the consistency loss of an untrained network, from which "
+                f"gradnorm measures how much is left; give it by weighting.start.consistency, or take other weights"
+            )
+        if self.weighting.kind == "gradnorm" and self.optimiser.algorithm == "sgd":
+            raise ValueError(
+                f"stage '{self.name}': gradnorm's weights need steps that do not shrink with the gradients they "
+                f"balance; take the algorithm adamw, or other weights than gradnorm"
+            )
         if self.meets_in_encoder and "encoder" not in self.trains:
             raise ValueError(
                 f"stage '{self.name}': {' and '.join(self.meets_in_encoder)} weighs the tasks by their gradients in "

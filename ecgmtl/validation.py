@@ -1,5 +1,6 @@
 """The few figures that are computed after every epoch. The full report is in evaluate."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -14,6 +15,8 @@ from ecgmtl.model import Batch, MultiTaskModel
 from ecgmtl.stages import Stage
 
 BATCH = 256
+NORMAL_95 = 1.96
+"""Deviations about the mean that hold 95 % of a normal distribution."""
 PLAIN = Scoring()
 MASK_SEED = 9
 """The same samples are hidden after every epoch, so that the curve shows the model and not the draw."""
@@ -23,8 +26,9 @@ MASK_SEED = 9
 def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, float]:
     """Mean loss of each task over a split, macro-AUROC, and the error of the reconstruction in mV; always in fp32.
 
-    The reconstruction is compared with its own truth by the squared error, however the stage learns it; the teacher of
-    latent prediction is the model itself.
+    The reconstruction is compared with its own truth by the squared error, however the stage learns it; where a
+    variance is drawn beside it, also by the likelihood, in standardised units, and by the share of samples that lie
+    within 95 % of the distribution drawn. The teacher of latent prediction is the model itself.
     """
     model.eval()
     generator = torch.Generator(split.device).manual_seed(MASK_SEED)
@@ -62,7 +66,8 @@ def infer_logits(model: MultiTaskModel, split: Split) -> Float[Tensor, "record l
 class Drawn:
     """Sums over the samples that a reconstruction is judged on."""
 
-    losses: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=dict)
+    """By figure."""
     squares: float | None = None
     """Of errors, in mV²; None where nothing is redrawn."""
     count: float = 0.0
@@ -77,18 +82,30 @@ class Drawn:
             batch = batch._replace(target=model.features(batch.signals, "latent", model.encoder))
         count = float(scored.sum())
         for task in tasks:
-            loss = float(loss_of(task, Seen(model, output, batch, 1.0), PLAIN))
-            self.losses[task] = self.losses.get(task, 0.0) + loss * count
+            self.count_in(f"loss.{task}", count * float(loss_of(task, Seen(model, output, batch, 1.0), PLAIN)))
         if stage.reconstructs:
             scale = model.standardise.to_mv
             error = scale(output.reconstruction) - scale(model.standardise.basis(batch.signals))
             self.squares = (self.squares or 0.0) + float((error.square() * scored).sum())
+        if output.log_var is not None:
+            error = output.reconstruction - model.standardise.basis(batch.signals)
+            self.add_variance(error, output.log_var, scored)
         self.count += count
+
+    def add_variance(self, error: Tensor, log_var: Tensor, scored: Tensor) -> None:
+        """How likely the errors are under the variances drawn with them; how often they lie within those."""
+        likely = 0.5 * (log_var + error.square() * torch.exp(-log_var) + math.log(2 * math.pi))
+        within = error.abs() <= NORMAL_95 * torch.exp(0.5 * log_var)
+        self.count_in("reconstruction_nll", float((likely * scored).sum()))
+        self.count_in("reconstruction_coverage_95", float((within * scored).sum()))
+
+    def count_in(self, figure: str, value: float) -> None:
+        self.sums[figure] = self.sums.get(figure, 0.0) + value
 
     def figures(self) -> dict[str, float]:
         count = max(self.count, 1.0)
-        losses = {f"loss.{task}": total / count for task, total in self.losses.items()}
-        return losses if self.squares is None else {**losses, "rmse_mv": (self.squares / count) ** 0.5}
+        means = {figure: total / count for figure, total in self.sums.items()}
+        return means if self.squares is None else {**means, "rmse_mv": (self.squares / count) ** 0.5}
 
 
 def apart(model: MultiTaskModel, batch: Batch) -> float:

@@ -92,6 +92,11 @@ def test_a_stage_cannot_train_a_head_without_its_loss():
         load_config(None, ("stages.1.losses=[reconstruction]",))
 
 
+def test_gradients_cannot_meet_where_each_task_has_its_own_encoder():
+    with pytest.raises(ConfigError, match="pcgrad needs parameters that tasks share; soft has none"):
+        load_config(None, ("sharing.kind=soft", "stages.1.gradients.kind=pcgrad"))
+
+
 @pytest.mark.parametrize(("text", "said"), [("- 1", "found list"), ("a: [", "cannot be read as YAML")])
 def test_a_file_that_holds_no_settings_is_refused(tmp_path, text, said):
     path = tmp_path / "c.yaml"

@@ -9,7 +9,8 @@ from ecgmtl.augment import AugmentSettings
 from ecgmtl.calibration import Calibration
 from ecgmtl.checkpoint import Checkpoint, CheckpointError, save
 from ecgmtl.diagnostics import DiagnosticsSettings
-from ecgmtl.losses import TASKS
+from ecgmtl.losses import TASKS, ClassificationSettings, Scoring, untrained_loss
+from ecgmtl.losses.classification import classification
 from ecgmtl.stages import Stage
 from ecgmtl.validation import validate
 from ecgmtl.weighting.gradnorm import GradNormSettings
@@ -147,6 +148,15 @@ def test_an_untrained_network_has_the_losses_that_gradnorm_expects_of_it():
     (batch,) = run.train.in_order(len(run.train))
     losses = run.learner.losses(batch, (False, True, False), 0.0)
     torch.testing.assert_close(losses[1], expected[1])
+
+
+def test_an_untrained_network_has_the_loss_that_the_stage_asks_of_it():
+    shares = torch.tensor([0.1, 0.4])
+    odd = ClassificationSettings(kind="asymmetric", gamma_positive=1.0, smoothing=0.1, balance=0.5)
+    found = untrained_loss("classification", Scoring(classification=odd, prevalence={"classification": shares}), 64)
+    labels = (torch.arange(10)[:, None] < 10 * shares).float()
+    expected = classification(torch.logit(shares).expand(10, -1), labels, odd, shares)
+    assert found == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_a_start_that_is_given_is_not_overruled():

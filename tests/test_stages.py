@@ -5,6 +5,7 @@ from ecgmtl.augment import AugmentSettings
 from ecgmtl.gradient_rules.pcgrad import PcgradSettings
 from ecgmtl.losses import ReconstructionSettings
 from ecgmtl.masking import MaskingSettings
+from ecgmtl.optimisation import OptimiserSettings
 from ecgmtl.stages import Stage
 from ecgmtl.weighting.bandit import BanditSettings
 from ecgmtl.weighting.decay import DecaySettings
@@ -67,6 +68,14 @@ def stage(**changes):
         (
             {**JOINT, "trains": ("decoder", "classifier"), "weighting": GradNormSettings()},
             "gradnorm weighs the tasks by their gradients in the encoder, which is not among the parts that learn",
+        ),
+        (
+            {**JOINT, "losses": (*JOINT["losses"], "consistency"), "weighting": GradNormSettings()},
+            "no theory tells the consistency loss .* give it by weighting.start.consistency",
+        ),
+        (
+            {**JOINT, "weighting": GradNormSettings(), "optimiser": OptimiserSettings(algorithm="sgd")},
+            "take the algorithm adamw",
         ),
         (
             {**JOINT, "trains": ("decoder", "classifier"), "gradients": PcgradSettings()},

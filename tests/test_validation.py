@@ -6,6 +6,7 @@ from sklearn.metrics import roc_auc_score
 from ecgmtl.config import Config
 from ecgmtl.data import Split
 from ecgmtl.encoders.cnn import CnnSettings
+from ecgmtl.heads import DecoderSettings
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.stages import Stage
 from ecgmtl.validation import BATCH, validate
@@ -58,6 +59,22 @@ def test_figures_equal_those_by_hand(model):
     assert found["rmse_mv"] == pytest.approx(0.5 * error.square().mean().sqrt().item(), rel=1e-5)
     expected = roc_auc_score(whole.labels.numpy(), output.logits.numpy(), average="macro")
     assert found["macro_auroc"] == pytest.approx(expected)
+
+
+def test_variances_are_judged_by_the_errors_that_they_were_drawn_with():
+    settings = DecoderSettings(log_var=True)
+    model = Config(encoder=CnnSettings(widths=(8, 8)), decoder=settings).build_model(3)
+    model.decoder.unfold_log_var.bias.data.fill_(-1.0)
+    records = split()
+    found = validate(model, stage(AUTOENCODER), records)
+    whole = next(records.in_order(100))
+    with torch.inference_mode():
+        output = model.eval()(whole.signals)
+        error = output.reconstruction - model.standardise.basis(whole.signals)
+    said = torch.distributions.Normal(0.0, torch.exp(0.5 * output.log_var))
+    assert found["reconstruction_nll"] == pytest.approx(-said.log_prob(error).mean().item(), rel=1e-5)
+    within = (said.cdf(error) - 0.5).abs() < 0.475
+    assert found["reconstruction_coverage_95"] == pytest.approx(within.float().mean().item(), abs=1e-3)
 
 
 def test_batches_count_by_their_records(model):

@@ -131,9 +131,10 @@ def opening(comparison: Comparison, figures: Figures) -> Section:
         f"macro AUROC of classification on the same {len(truth.patients)} validation records of "
         f"{len(set(truth.patients.tolist()))} patients, {len(truth.label_names)} labels, and compared with the arm "
         f"{REFERENCE}, which learns nothing else.",
-        "Runs with the same seed begin with the same weights and see the same records in the same order, so that "
-        "differences are paired. Brackets hold 95 % intervals: where one contains 0 (for ratios: 1), the data do not "
-        "tell which arm is better.",
+        "Runs with the same seed begin with the same encoder and, where labels are learnt from the first stage on and "
+        "no patients are kept back, see the same records in the same order, so that differences are paired; after "
+        "pretraining, the order is another. Brackets hold 95 % intervals: where one contains 0 (for ratios: 1), the "
+        "data do not tell which arm is better.",
     )
     return Section("What was found", words, notes=tuple(findings(comparison, figures)))
 

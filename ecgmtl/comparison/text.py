@@ -41,6 +41,12 @@ def arms_section(comparison: Comparison) -> Section:
     return Section("The arms", table=pd.DataFrame(rows))
 
 
+LESS = (
+    "Arms that cost more by Cost, as two encoders or a gradient a task do, had more compute than it, and their "
+    "difference to it flatters them."
+)
+
+
 def final_section(arms: Sequence[ArmRow]) -> Section:
     longer = any(row.arm == EQUAL_COMPUTE for row in arms)
     rows = []
@@ -63,6 +69,7 @@ def final_section(arms: Sequence[ArmRow]) -> Section:
         "Of the model that each run kept. Intervals say what to expect of other patients and other seeds; "
         "those over seeds alone, of other seeds on these very patients. What each arm had of steps and seconds is "
         "told under Cost.",
+        *([f"{EQUAL_COMPUTE} has half as many steps again: what a fixed weight costs. {LESS}"] if longer else []),
     )
     return Section("Final score", words, pd.DataFrame(rows), ("forest",))
 

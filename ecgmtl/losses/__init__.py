@@ -1,11 +1,10 @@
 """One loss a task, each a mean over its elements. A new one is a file beside these and a line in `loss_of`."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -25,6 +24,9 @@ SECOND = "classification_"
 
 TASKS = ("reconstruction", "consistency", "latent", "contrastive", "distillation", MAIN)
 """All beside those of further label sets."""
+
+N_DRAWN = 10_000
+"""Records of whom the labels' shares are true to a ten thousandth."""
 
 Likelihood = Literal["gaussian", "bernoulli"]
 
@@ -80,18 +82,22 @@ def of_labels(task: str, seen: Seen, scoring: Scoring) -> Float[Tensor, ""]:
     return classification(logits, labels, scoring.classification, scoring.prevalence.get(task))
 
 
-def untrained_loss(task: str, prevalence: Mapping[str, Float[Tensor, " label"]], batch_size: int) -> float:
+def untrained_loss(task: str, scoring: Scoring, batch_size: int) -> float:
     """What to expect of a network that has learnt nothing, whose classifiers start at the labels' shares.
 
-    Of squared errors the variance of what is standardised; of labels, and of teachers that know them, their entropy; of
-    contrasts, the logarithm of how many views there are to choose from.
+    Of squared errors the variance of what is standardised; of labels what the stage's loss makes of their shares, which
+    is their entropy unless it says otherwise; of teachers that know them, the entropy; of contrasts, the logarithm of
+    how many views there are to choose from.
     """
     if likelihood_of(task) == "gaussian":
         return 1.0
     if task == "contrastive":
         return math.log(2 * batch_size - 1)
-    shares = prevalence[task if task.startswith(MAIN) else MAIN]
-    return float(F.binary_cross_entropy(shares.clamp(RAREST, 1 - RAREST), shares))
+    shares = scoring.prevalence[task if task.startswith(MAIN) else MAIN]
+    settings = scoring.classification if task.startswith(MAIN) else ClassificationSettings()
+    labels = (torch.arange(N_DRAWN, device=shares.device)[:, None] + 0.5) / N_DRAWN < shares
+    logits = torch.logit(shares, eps=RAREST).expand(N_DRAWN, -1)
+    return float(classification(logits, labels.float(), settings, shares))
 
 
 def losses_of(tasks: Sequence[str], learnt: Sequence[bool], seen: Seen, scoring: Scoring) -> list[Float[Tensor, ""]]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ecgmtl.losses.base import Seen
 from ecgmtl.model import Output
+from ecgmtl.ranks import average_over_ranks
 from ecgmtl.settings import Settings
 
 
@@ -52,7 +53,8 @@ def reconstruction(seen: Seen, settings: ReconstructionSettings) -> Float[Tensor
         each = (settings.beta * log_var).exp().detach() * 0.5 * (log_var + error.square() * torch.exp(-log_var))
     else:
         each = error.square()
-    return (each * scored).sum() / scored.sum().clamp(min=1)
+    # of parallel processes each hides as many samples as chance will have it: their mean is that of all samples
+    return (each * scored).sum() / average_over_ranks(scored.sum()).clamp(min=1)
 
 
 def variance_of(output: Output) -> Float[Tensor, "batch drawn time"]:

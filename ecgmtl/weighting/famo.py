@@ -9,6 +9,9 @@ from torch import Tensor
 
 from ecgmtl.weighting.base import MethodSettings, Moment, Weighted, Weighting, by_task, refuse_negative
 
+STATE = ("logits", "mean", "square", "n_updates")
+"""What changes with the steps."""
+
 BETAS = (0.9, 0.999)
 
 
@@ -50,8 +53,9 @@ class Famo(Weighting):
         super().__init__()
         self.settings = settings
         self.register_buffer("minimum", torch.tensor(minimum))
-        for name in ("logits", "log_before", "mean", "square"):
+        for name in STATE[:-1]:
             self.register_buffer(name, torch.zeros(len(minimum)))
+        self.register_buffer("log_before", torch.zeros(len(minimum)), persistent=False)
         self.register_buffer("n_updates", torch.zeros(()))
 
     def above(self, losses: Float[Tensor, " task"]) -> Float[Tensor, " task"]:
@@ -69,8 +73,10 @@ class Famo(Weighting):
     def look_again(self, losses: Float[Tensor, " task"]) -> None:
         fell = self.log_before - self.above(losses).log()
         shares = torch.softmax(self.logits, dim=0)
-        gradient = shares * (fell - (shares * fell).sum())
-        self.step(torch.where(fell.isfinite().all(), gradient, 0.0))
+        kept = {name: getattr(self, name) for name in STATE}
+        self.step(shares * (fell - (shares * fell).sum()))
+        for name, value in kept.items():  # a step of the network that overflowed teaches nothing
+            setattr(self, name, torch.where(fell.isfinite().all(), getattr(self, name), value))
 
     def step(self, gradient: Float[Tensor, " task"]) -> None:
         """Adam (Kingma and Ba, 2015) with the decay in the gradient; its state lies in buffers, to be resumed."""

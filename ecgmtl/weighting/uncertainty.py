@@ -10,7 +10,7 @@ from ecgmtl.losses import likelihood_of
 from ecgmtl.weighting.base import MethodSettings, Moment, Weighted, Weighting, refuse_negative
 
 SCALE = {"gaussian": 0.5, "bernoulli": 1.0}
-"""What stands before exp(-s) L for each likelihood (Kendall et al., equations 5 and 10)."""
+"""What stands before exp(-s) L for each likelihood (Kendall et al., equations 5 and, approximately, 10)."""
 
 LIMIT = 10.0
 """Log-variances stay within ±10, or a loss that reaches 0 would take all of the gradient."""
@@ -52,6 +52,9 @@ class Uncertainty(Weighting):
     @torch.no_grad()
     def begin(self, losses: Float[Tensor, " task"]) -> None:
         r"""Start at the optimum for these losses, for learning from 0 would take up to thousands of steps.
+
+        They are those of one batch, which its own rate then corrects: running means from an earlier stage would be of
+        other masks and other crops.
 
         log: :math:`\sigma^2 = 2kL`. liebel: the positive root of :math:`\sigma^4 = kL (1 + \sigma^2)`.
         """
