@@ -57,8 +57,16 @@ def test_shipped_arms_take_the_same_steps_but_for_the_longer_reference():
 def test_shipped_arms_can_be_tuned():
     for arm in load_arms(SHIPPED):
         for drawn in arm.draws(2):
-            rates = {stage.optimiser.lr for stage in arm.with_settings(drawn, arm.name).stages}
-            assert rates == set(drawn.values())
+            stages = arm.with_settings(drawn, arm.name).stages
+            assert {stage.optimiser.lr for stage in stages} == {drawn["stages.*.optimiser.lr"]}
+            own = [float(value) for key, value in drawn.items() if "weighting" in key]
+            assert all(value in settings_of(stages[0].weighting) for value in own)
+
+
+def settings_of(weighting):
+    """All numbers that it is set to."""
+    tree = weighting.model_dump()
+    return [*tree.values(), *tree.get("weights", {}).values()]
 
 
 def test_the_mean_weight_of_the_shipped_decay_is_that_of_its_control():
