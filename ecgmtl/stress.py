@@ -139,6 +139,10 @@ PERTURBATIONS = {
     "lead_voltages_lost": Perturbation(
         f"voltages lost: each lead at {TYPICAL_MV:g} mV RMS", partial(lose_voltage, (2,))
     ),
+    "band_pass_voltage_lost": Perturbation(
+        f"band-pass {BAND[0]:g}–{BAND[1]:g} Hz, then voltage lost: each record at {TYPICAL_MV:g} mV RMS",
+        lambda signals: lose_voltage((1, 2), signals._replace(values=monitor(signals))),
+    ),
     "arms_swapped": Perturbation("electrodes of the arms swapped", swap_arms),
     "short": Perturbation(f"the first {SHORT_SECONDS:g} s alone", shorten),
     **{f"flat_{lead}": Perturbation(f"{lead} flat", partial(flatten, lead), FLAT) for lead in STANDARD_LEADS},
