@@ -1,13 +1,15 @@
 """Writes what each change of the recipe gave into docs/recipe.md, from comparisons that validated on different folds.
 
 for f in 3 6 9; do ecgmtl compare configs/recipes --data data/ptbxl --set validation_fold=$f --out recipes/$f; done
-python benchmarks/recipes.py recipes/3 recipes/6 recipes/9
+python benchmarks/recipes.py recipes="As recorded" filtered="Filtered, 0.5 to 40 Hz"
 
-The interval of a difference is the t interval over folds, of each the mean over its seeds; folds share training
-records, so it is narrower than it would be on new patients.
+What the runs left behind goes into an archive beside the page, but for the labels, which are the data's. The interval
+of a difference is the t interval over folds, of each the mean over its seeds; folds share training records, so it is
+narrower than it would be on new patients.
 """
 
 import argparse
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,13 +17,11 @@ from typing import NamedTuple
 import numpy as np
 from page import fill
 
-from ecgmtl.comparison.results import REFERENCE, Comparison, RunResult, read_comparison
+from ecgmtl.comparison.results import REFERENCE, RESULTS, Comparison, RunResult, read_comparison
 from ecgmtl.comparison.statistics import Interval, mean_interval
 from ecgmtl.report_text import markdown
 
 PAGE = Path(__file__).parent.parent / "docs/recipe.md"
-
-
 LEAST = 0.01
 """Perturbations by which no arm loses as much are left out."""
 STRESS_SAYS = f"""\
@@ -43,11 +43,23 @@ class Row(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("comparisons", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("comparisons", nargs="+", metavar="FOLDER=TITLE", help="a folder of one comparison a fold")
     parser.add_argument("--page", type=Path, default=PAGE)
     given = parser.parse_args()
-    found = rows([read_comparison(folder) for folder in given.comparisons])
-    fill(given.page, "recipes", f"{table(found)}\n\n{STRESS_SAYS}\n\n{stress_table(found)}")
+    parts = []
+    for folder, title in (argument.split("=", 1) for argument in given.comparisons):
+        folds = sorted(place.parent for place in Path(folder).glob(f"*/{RESULTS}"))
+        found = rows([read_comparison(fold) for fold in folds])
+        parts += [f"### {title}", table(found), STRESS_SAYS, stress_table(found)]
+        keep(folds, given.page.with_suffix("") / f"{Path(folder).name}.tar.xz")
+    fill(given.page, "recipes", "\n\n".join(parts))
+
+
+def keep(folds: Sequence[Path], archive: Path) -> None:
+    archive.parent.mkdir(exist_ok=True)
+    with tarfile.open(archive, "w:xz") as packed:
+        for fold in folds:
+            packed.add(fold / RESULTS, f"{fold.name}/{RESULTS}")
 
 
 def rows(comparisons: Sequence[Comparison]) -> list[Row]:
@@ -82,13 +94,17 @@ def table(found: Sequence[Row]) -> str:
             one.about.about,
             str(one.n_runs),
             f"{one.score:.4f}",
-            f"{100 * one.difference.value:+.2f}",
-            f"{100 * one.difference.low:+.2f} – {100 * one.difference.high:+.2f}",
+            *(against_reference(one.difference) if one.about.arm != REFERENCE else ("–", "–")),
             f"{one.seconds:.0f}",
         )
         for one in found
     ]
     return markdown(header, cells)
+
+
+def against_reference(difference: Interval) -> tuple[str, str]:
+    value, low, high = (100 * end for end in difference)
+    return f"{value:+.2f}", f"{low:+.2f} – {high:+.2f}"
 
 
 def stress_table(found: Sequence[Row]) -> str:
