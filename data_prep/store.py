@@ -2,19 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int16, UInt8
+from jaxtyping import Int16, Int64, UInt8
 
 from data_prep.manifest import MANIFEST, RECORDS, SIGNALS, StoreError, read_manifest, require_sha256
-from data_prep.preprocess import Preprocess
+from data_prep.preprocess import Preprocess, band_pass
 from data_prep.tables import SEPARATOR
+
+AT_A_TIME = 256
+"""Records that are filtered together, so that their floats take little memory."""
+WHOLE = (np.iinfo(np.int16).min, np.iinfo(np.int16).max)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,32 @@ class Store:
     records: pd.DataFrame
     """A row a record: ecg_id, patient_id, name, fold, split, age, sex, warnings, and a column a label set."""
     manifest: Mapping[str, Any]
+    """Of what is read: where a band was asked for afterwards, it stands here as if the signals had been stored so."""
+    band: tuple[float, float] | None = None
+    """What the stored signals have yet to go through, in hertz."""
+
+    def through(self, band: Sequence[float] | None) -> "Store":
+        """The same records, filtered as they are read; an unfiltered folder serves every band, a filtered one its own.
+
+        Signals differ by their rounding to microvolts from those that `data prepare` filters. More than that only
+        where a record was filled up to its length, or cut off at 32.767 mV: here the filter comes after it.
+        """
+        if band is None or self.preprocess.band is not None:
+            return self
+        low, high = band
+        preprocess = {**self.manifest["preprocess"], "band": [low, high]}
+        return replace(self, manifest={**self.manifest, "preprocess": preprocess}, band=(low, high))
+
+    def read(self, rows: Int64[np.ndarray, " row"]) -> Int16[np.ndarray, "row lead time"]:
+        """The signals of some records, in microvolts."""
+        if self.band is None:
+            return np.ascontiguousarray(self.signals[rows])
+        found = np.empty((len(rows), *self.signals.shape[1:]), np.int16)
+        for start in range(0, len(rows), AT_A_TIME):
+            part = slice(start, start + AT_A_TIME)
+            filtered = band_pass(self.signals[rows[part]].astype(np.float32), self.preprocess.fs, *self.band)
+            found[part] = np.rint(filtered).clip(*WHOLE)
+        return found
 
     @property
     def label_sets(self) -> tuple[str, ...]:

@@ -120,7 +120,8 @@ def line_of(result: Prediction) -> str:
 def records_to_compare(preprocess: Preprocess, data: Path | None) -> Float32[np.ndarray, "record 12 time"]:
     """Signals in mV: of a prepared folder, or artificial ones, prepared as the model wants them."""
     if data is not None:
-        return open_store(data).signals[:N_COMPARED].astype(np.float32) / 1000
+        store = open_store(data).through(preprocess.band)
+        return store.read(np.arange(len(store.records))[:N_COMPARED]).astype(np.float32) / 1000
     fs = preprocess.fs
     ecgs = (synthesise(["NORM", "SR"], fs, preprocess.seconds, np.random.default_rng(i)) for i in range(N_COMPARED))
     records = (Record(f"synthetic {i}", (ecg / 1000).astype(np.float32), fs, LEADS) for i, ecg in enumerate(ecgs))

@@ -114,7 +114,7 @@ def load_split(
         return torch.from_numpy(truth(name)).to(device)
 
     return Split(
-        signals=torch.from_numpy(np.ascontiguousarray(store.signals[rows])).to(device),
+        signals=torch.from_numpy(store.read(rows)).to(device),
         labels=on_device(labels),
         label_names=store.label_names(labels),
         auxiliary_labels={name: on_device(name) for name in auxiliary_labels},
@@ -129,13 +129,13 @@ def load_split(
 
 
 def open_for(config: Config, path: Path) -> Store:
-    """The store at `path`, after a look whether it was prepared as this config asks.
+    """The store at `path`, after a look whether it was prepared as this config asks; a band may still be asked for.
 
     Raises:
         ConfigError: it was prepared otherwise.
         StoreError: it is no store, or a damaged one.
     """
-    store = open_store(path)
+    store = open_store(path).through(config.preprocess.band)
     wanted = config.model_dump(mode="json")["preprocess"]
     for key, found in store.manifest["preprocess"].items():
         if found != wanted.get(key):

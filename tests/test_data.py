@@ -102,6 +102,20 @@ def test_a_flat_lead_has_a_scale_of_a_microvolt(store):
     assert std[4].item() == pytest.approx(0.001)
 
 
+def test_an_unfiltered_store_serves_a_config_that_filters(tmp_path, rng):
+    write_ptbxl(tmp_path / "records", [{"NORM": 100.0}] * 3, rng)
+    band = Preprocess(band=(0.5, 40.0))
+    prepare(tmp_path / "records", tmp_path / "filtered", band)
+    prepare(tmp_path / "records", tmp_path / "plain", Preprocess())
+    config, rows = Config(preprocess=band), np.array([2, 0])
+    found, expected, plain = (
+        open_for(settings, tmp_path / name).read(rows).astype(int)
+        for settings, name in ((config, "plain"), (config, "filtered"), (Config(), "plain"))
+    )
+    np.testing.assert_allclose(found, expected, atol=1)  # rounded to microvolts before, and once more after
+    assert np.abs(found - plain).max() > 10
+
+
 def test_a_store_is_opened_for_the_config_it_was_prepared_for(tmp_path, rng):
     write_ptbxl(tmp_path / "records", [{"NORM": 100.0}], rng)
     band = Preprocess(band=(0.5, 40.0))
