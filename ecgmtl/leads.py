@@ -33,7 +33,8 @@ def algebra() -> Float[Tensor, "lead basis"]:
 @cache
 def places(leads: tuple[int, ...], device: torch.device) -> Int64[Tensor, " place"]:
     """Where leads are, as an index that lies on the device already: one that does not makes every step wait for it."""
-    return torch.tensor(leads, device=device)
+    with torch.inference_mode(False):  # it is kept, and a tensor made in inference mode could not be trained with later
+        return torch.tensor(leads, device=device)
 
 
 def spread(hidden: Bool[Tensor, "batch basis time"]) -> Bool[Tensor, "batch lead time"]:

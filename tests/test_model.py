@@ -8,7 +8,7 @@ from ecgmtl.encoders.s4d import S4dSettings
 from ecgmtl.encoders.transformer import TransformerSettings
 from ecgmtl.export import ClassifierOnly
 from ecgmtl.heads import ClassifierSettings, DecoderSettings, Drawing
-from ecgmtl.leads import BASIS_INDEX, DERIVED_INDEX, spread, spread_scores
+from ecgmtl.leads import BASIS_INDEX, DERIVED_INDEX, places, spread, spread_scores
 from ecgmtl.masking import MaskingSettings, draw_hidden
 from ecgmtl.model import N_INPUTS, MultiTaskModel, Output
 from ecgmtl.sharing.cross_stitch import CrossStitchSettings
@@ -189,6 +189,15 @@ def test_only_signals_against_the_identities_violate_them(signals):
     aside = torch.randn(3, 4, 300)
     signals[:, DERIVED_INDEX] += aside * model.standardise.std[DERIVED_INDEX]
     torch.testing.assert_close(model.violation(model.standardise(signals)), aside, atol=1e-5, rtol=1e-5)
+
+
+def test_a_model_that_has_predicted_can_learn(signals):
+    model = build(leads=12)
+    places.cache_clear()
+    with torch.inference_mode():
+        model.violation(model.standardise(signals))
+    model.violation(model(signals).reconstruction).square().mean().backward()
+    assert model.decoder.unfold.weight.grad.abs().max() > 0
 
 
 def test_a_derived_lead_is_scored_where_it_is_hidden(hidden):

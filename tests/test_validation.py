@@ -46,13 +46,18 @@ def model():
     return model
 
 
-def test_figures_equal_those_by_hand(model):
-    records = split()
-    found = validate(model, stage(AUTOENCODER), records)
+def by_hand(model, records):
+    """All records in one batch, what the model makes of them, and how far the drawing is off in standardised units."""
     whole = next(records.in_order(100))
     with torch.inference_mode():
         output = model.eval()(whole.signals)
-        error = output.reconstruction - model.standardise.basis(whole.signals)
+        return whole, output, output.reconstruction - model.standardise.basis(whole.signals)
+
+
+def test_figures_equal_those_by_hand(model):
+    records = split()
+    found = validate(model, stage(AUTOENCODER), records)
+    whole, output, error = by_hand(model, records)
     cost = torch.nn.functional.binary_cross_entropy_with_logits(output.logits, whole.labels)
     assert found["loss.classification"] == pytest.approx(cost.item(), rel=1e-5)
     assert found["loss.reconstruction"] == pytest.approx(error.square().mean().item(), rel=1e-5)
@@ -67,10 +72,7 @@ def test_variances_are_judged_by_the_errors_that_they_were_drawn_with():
     model.decoder.unfold_log_var.bias.data.fill_(-1.0)
     records = split()
     found = validate(model, stage(AUTOENCODER), records)
-    whole = next(records.in_order(100))
-    with torch.inference_mode():
-        output = model.eval()(whole.signals)
-        error = output.reconstruction - model.standardise.basis(whole.signals)
+    _, output, error = by_hand(model, records)
     said = torch.distributions.Normal(0.0, torch.exp(0.5 * output.log_var))
     assert found["reconstruction_nll"] == pytest.approx(-said.log_prob(error).mean().item(), rel=1e-5)
     within = (said.cdf(error) - 0.5).abs() < 0.475
