@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float64
 from torch import Tensor, nn
 
 from ecgmtl.data import Split
-from ecgmtl.metrics import macro_auroc
+from ecgmtl.metrics import auroc
 from ecgmtl.protocols import PROTOCOLS
 
 DEPTHS = (3, 4, 23, 3)
@@ -120,9 +121,9 @@ class Peer:
             self.schedule_left -= 1
 
     @torch.inference_mode()
-    def auroc(self, split: Split) -> float:
-        """Macro AUROC of the maximum over windows of 2.5 s, 1.25 s apart, as published, on all records."""
+    def aurocs(self, split: Split) -> Float64[np.ndarray, " label"]:
+        """AUROC of the maximum over windows of 2.5 s, 1.25 s apart, as published, on all records; nan if undefined."""
         self.model.eval()
         protocol = PROTOCOLS["helme"]
         logits = [protocol.logits(self.model, batch.signals, split.fs) for batch in split.in_order(256)]
-        return macro_auroc(torch.cat(logits).cpu().numpy(), split.labels.cpu().numpy().astype(np.float32))
+        return auroc(torch.cat(logits).cpu().numpy(), split.labels.cpu().numpy())

@@ -10,8 +10,10 @@ from typing import NamedTuple
 from machine import clock_of
 from peer import EPOCHS, Peer
 
-from ecgmtl.config import load_config
-from ecgmtl.data import open_for
+from ecgmtl.config import Config, load_config
+from ecgmtl.data import Split, load_split, open_for
+from ecgmtl.metrics import mean_defined
+from ecgmtl.precision import pick_device
 from ecgmtl.run_folder import RunFolder
 from ecgmtl.schedule import Progress, Schedule
 from ecgmtl.tracking import NoTracker
@@ -61,23 +63,25 @@ def ours(config_path: Path, overrides: tuple[str, ...], data: Path, target: floa
     return Course(config_path.stem, best, best >= target, len(spent), sum(spent), perf_counter() - begun)
 
 
+def splits(config: Config, data: Path) -> tuple[Split, Split]:
+    """What to train on and what to validate on, with the labels of the config."""
+    store, device = open_for(config, data), pick_device()
+    labels = config.labels or store.default_labels
+    return load_split(store, "train", labels, device=device), load_split(store, "validation", labels, device=device)
+
+
 def peers(config_path: Path, data: Path, target: float, say: Say, epochs: int = EPOCHS) -> Course:
     """The peer on the same records, by its own recipe."""
     begun = perf_counter()
-    config = load_config(config_path)
-    labels = config.model_copy(update={"auxiliary_labels": ()})
-    with TemporaryDirectory() as place:
-        folder = RunFolder.create(Path(place) / "run", labels, data)
-        silent = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None)
-        splits = Schedule.prepare(open_for(labels, data), folder, NoTracker(), silent)
-    peer, clock = Peer(splits.train, epochs=epochs), clock_of(splits.train.device)
+    train, validation = splits(load_config(config_path), data)
+    peer, clock = Peer(train, epochs=epochs), clock_of(train.device)
     best = spent = 0.0
     for number in range(1, epochs + 1):
         started = clock()
         for signals, truth in peer.epoch():
             peer.step(signals, truth)
         spent += clock() - started
-        best = max(best, peer.auroc(splits.validation))
+        best = max(best, float(mean_defined(peer.aurocs(validation))))
         say(f"peer, {number}: best {best:.4f} after {spent:.1f} s")
         if best >= target:
             break
