@@ -15,7 +15,7 @@ from ecgmtl import checkpoint as checkpoints
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.classification_report import Answers, report_classification
 from ecgmtl.data import Split, SplitName, load_split, open_for
-from ecgmtl.given_leads_report import report_given_leads, st_samples
+from ecgmtl.given_leads_report import HALVES, report_given_leads, st_samples
 from ecgmtl.model import MultiTaskModel
 from ecgmtl.precision import pick_device
 from ecgmtl.protocols import Protocol, find_protocol
@@ -104,7 +104,7 @@ def evaluate_further(
             raise EvaluationError(
                 "the model never learnt to reconstruct; there is nothing to measure from given leads."
             )
-        advance = counter(progress, 3 * len(kept))
+        advance = counter(progress, (2 + len(HALVES)) * len(kept))
         st = st_samples(kept, advance)
         found = report_given_leads(model, kept, further.leads, checkpoint.maskings, st, MASK_SEED, advance)
         evaluation = replace(evaluation, given_leads=found)

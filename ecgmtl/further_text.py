@@ -3,7 +3,7 @@
 import pandas as pd
 
 from ecgmtl.classification_report import Estimate
-from ecgmtl.given_leads_report import ALL, HALF, GivenLeadsReport
+from ecgmtl.given_leads_report import ALL, HALVES, GivenLeadsReport
 from ecgmtl.report_text import FIGURES, markdown, number, span
 from ecgmtl.st_segment import J_SECONDS, ST_SECONDS
 from ecgmtl.stress_report import StressReport
@@ -25,15 +25,16 @@ STRESS_NOTE = (
 
 def given_leads_section(report: GivenLeadsReport, n_shown: int | None) -> str:
     """What the model draws from given leads and from half of the time; single leads only in the written report."""
-    leads, half = report.leads, f"{HALF.time:.0%} of the time, in blocks of {HALF.block_seconds:g} s"
+    leads = report.leads
     parts = [
         f"\n## Reconstruction from {leads}\n",
         f"Hidden are {', '.join(leads.reconstructed)}. As many independent leads were hidden in {report.rarity:.2%} of "
         f"the records that the model learnt from. {DRAWN_NOTE}\n",
         given_leads_table(report.figures[report.figures["hidden"] == "leads"], n_shown),
-        f"\n### With {half} hidden in its place\n",
-        given_leads_table(report.figures[report.figures["hidden"] == "time"], n_shown),
     ]
+    for hidden, half in HALVES.items():
+        parts.append(f"\n### With {half.blocks()} hidden in its place\n")
+        parts.append(given_leads_table(report.figures[report.figures["hidden"] == hidden], n_shown))
     return "\n".join(parts) + "\n"
 
 

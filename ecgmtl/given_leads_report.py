@@ -20,8 +20,13 @@ from ecgmtl.model import MultiTaskModel
 from ecgmtl.reconstruction_metrics import HiddenSums, mean_pearson_r, reconstruction_figures
 from ecgmtl.reconstruction_report import redraw
 
-HALF = MaskingSettings(time=0.5, leads=0.0)
-"""Half of the time hidden, in all leads at once, in blocks of 0.4 s at places that follow from the record's name."""
+HALVES = {
+    "time": MaskingSettings(time=0.5, leads=0.0),
+    "time_apart": MaskingSettings(time=0.5, leads=0.0, apart=True),
+}
+"""Half of the time hidden, in blocks of 0.4 s at places that follow from the record's name: in all leads at once, where
+only other beats tell what was there, and of each lead by itself, where other leads do.
+"""
 INDEPENDENT, ALL = "independent leads", "all 12 leads"
 """What the model drew of the 8, and all that was not given: leads that follow from the given ones are exact."""
 
@@ -32,13 +37,18 @@ class GivenLeadsReport:
     rarity: float
     """Share of the training records in which as many leads were hidden."""
     figures: pd.DataFrame
-    """A row for what was `hidden` (leads, time), which `samples` of it count (all, ST), and the `pool` of leads or
-    records; then the columns of ReconstructionFigures, and the mean of r over records and leads.
+    """A row for what was `hidden` (leads, time, time_apart), which `samples` of it count (all, ST), and the `pool` of
+    leads or records; then the columns of ReconstructionFigures, and the mean of r over records and leads.
     """
 
     def headline(self) -> dict[str, float]:
         """Figures by names that MLflow takes."""
-        rows = {"from_leads": ("leads", "all"), "from_leads_st": ("leads", "ST"), "half_time": ("time", "all")}
+        rows = {
+            "from_leads": ("leads", "all"),
+            "from_leads_st": ("leads", "ST"),
+            "half_time": ("time", "all"),
+            "half_time_apart": ("time_apart", "all"),
+        }
         return {
             f"{name}_{figure}": self.figure(*row, INDEPENDENT, figure)
             for name, row in rows.items()
@@ -65,8 +75,9 @@ def report_given_leads(
     `maskings` are those that the decoder learnt with, `st` the samples that lie in an ST segment.
     """
     rows = []
-    for what, given in (("leads", leads), ("time", None)):
-        for samples, sums in zip(("all", "ST"), measure(model, split, given, st, seed, advance), strict=True):
+    for what in ("leads", *HALVES):
+        found = measure(model, split, HALVES.get(what, leads), st, seed, advance)
+        for samples, sums in zip(("all", "ST"), found, strict=True):
             for name, pool in pools(split, sums):
                 # within one record's ST segments hardly anything varies that could correlate
                 mean_r = mean_pearson_r(pool) if samples == "all" else math.nan
@@ -86,18 +97,18 @@ class Sums(NamedTuple):
 def measure(
     model: MultiTaskModel,
     split: Split,
-    leads: LeadSet | None,
+    given: LeadSet | MaskingSettings,
     st: Bool[Tensor, "record time"],
     seed: int,
     advance: Callable[[int], None],
     batch_size: int = 256,
 ) -> tuple[Sums, Sums]:
-    """Over all samples, and over those in an ST segment; given are `leads`, or half of the time."""
+    """Over all samples, and over those in an ST segment; given are leads, or what a masking leaves."""
     parts = []
-    derived = leads.derived if leads else ()
+    hide, derived = (given.hidden, given.derived) if isinstance(given, LeadSet) else (given, ())
     follows = torch.tensor([[lead in derived] for lead in STANDARD_LEADS], device=split.device)
     for index in torch.arange(len(split), device=split.device).split(batch_size):
-        signals, drawn, hidden = redraw(model, split, index, HALF, seed, leads.hidden if leads else None)
+        signals, drawn, hidden = redraw(model, split, index, hide, seed)
         where = spread(hidden)
         for among in (torch.ones_like(where), st[index][:, None].expand_as(where)):
             parts += [HiddenSums.of(signals, drawn, counted & among) for counted in (where, where | follows)]

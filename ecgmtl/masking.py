@@ -12,7 +12,7 @@ from ecgmtl.settings import Settings
 
 
 class MaskingSettings(Settings):
-    """Blocks of time are hidden in all leads at once, and whole leads throughout, over the 8 independent leads."""
+    """Blocks of time are hidden, and whole leads throughout, over the 8 independent leads."""
 
     share: float = Field(1.0, ge=0, le=1)
     """Of a batch's records, how many have anything hidden; the others are seen whole."""
@@ -20,6 +20,8 @@ class MaskingSettings(Settings):
     """Share of the time that is hidden."""
     block_seconds: PositiveFloat = 0.4
     """Length of one hidden block, in seconds."""
+    apart: bool = False
+    """Each lead has blocks of its own, as where one electrode loses touch; otherwise they hide all leads at once."""
     leads: float = Field(0.2, ge=0, lt=1)
     """Share of the independent leads that are hidden; at least one stays visible."""
     visible: float = Field(0.0, ge=0, le=1)
@@ -38,6 +40,11 @@ class MaskingSettings(Settings):
         """What is hidden when this share of the stage's steps, 0 to 1, is done."""
         part = min(1.0, self.grows_from + (1 - self.grows_from) * progress / self.grows_until)
         return self.model_copy(update={"time": part * self.time, "leads": part * self.leads})
+
+    def blocks(self) -> str:
+        """What is hidden of the time, in words."""
+        whose = " of each lead by itself" if self.apart else ""
+        return f"{self.time:.0%} of the time{whose}, in blocks of {self.block_seconds:g} s"
 
     def scores(self, hidden: Bool[Tensor, "batch basis time"]) -> Float[Tensor, "batch basis time"]:
         """How much each sample counts in the reconstruction loss."""
@@ -67,12 +74,13 @@ def draw_hidden(
         return torch.rand(shape, generator=generator, device=generator.device)
 
     block = max(1, round(settings.block_seconds * fs))
-    blocks = uniform(batch, n_samples // block + 2) < settings.time
-    phase = (uniform(batch, 1) * block).long()  # blocks start anywhere, not on a grid
+    rows = N_BASIS if settings.apart else 1
+    blocks = uniform(batch, rows, n_samples // block + 2) < settings.time
+    phase = (uniform(batch, rows, 1) * block).long()  # blocks start anywhere, not on a grid
     place = (torch.arange(n_samples, device=generator.device) + phase) // block
-    times = blocks.gather(1, place)
+    times = blocks.gather(2, place)
 
     order = uniform(batch, N_BASIS)
     leads = (order < settings.leads) & (order < order.amax(dim=1, keepdim=True))
     chosen = uniform(batch, 1, 1) < settings.share
-    return (times[:, None, :] | leads[:, :, None]) & chosen
+    return (times | leads[:, :, None]) & chosen

@@ -71,19 +71,18 @@ def redraw(
     model: MultiTaskModel,
     split: Split,
     index: Tensor,
-    masking: MaskingSettings,
+    hide: MaskingSettings | tuple[bool, ...],
     seed: int,
-    leads: tuple[bool, ...] | None = None,
 ) -> tuple[Float[Tensor, "batch lead time"], Float[Tensor, "batch lead time"], Bool[Tensor, "batch basis time"]]:
     """Signals, their reconstruction in mV, and what was hidden.
 
-    What is hidden of a record follows from its name and the seed alone, so that models, batch sizes and devices agree;
-    or it is the same `leads` of all, said of each of the 8 independent ones.
+    What a masking hides of a record follows from its name and the seed alone, so that models, batch sizes and devices
+    agree; or whole leads are hidden, the same of all records, said of each of the 8 independent ones.
     """
-    if leads is None:
-        hidden = hide_by_name(split, index, masking, seed)
+    if isinstance(hide, MaskingSettings):
+        hidden = hide_by_name(split, index, hide, seed)
     else:
-        hidden = torch.tensor(leads, device=split.device)[None, :, None].expand(len(index), -1, split.n_samples)
+        hidden = torch.tensor(hide, device=split.device)[None, :, None].expand(len(index), -1, split.n_samples)
     signals = split.batch(index).signals
     return signals, model.redraw(signals, hidden), hidden
 

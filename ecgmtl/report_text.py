@@ -103,7 +103,6 @@ def label_table(labels: pd.DataFrame) -> str:
 def reconstruction_tables(report: ReconstructionReport) -> str:
     """Overall, by superclass and by lead, one above the other."""
     masking = report.masking
-    blocks = f"{masking.time:.0%} of the time, in blocks of {masking.block_seconds:g} s"
     pools = {"all, 8 independent leads": pd.Series(asdict(report.overall))}
     pools |= {str(name): row for name, row in report.by_group.iterrows()}
     pools |= {f"lead {name}": row for name, row in report.by_lead.iterrows()}
@@ -113,7 +112,7 @@ def reconstruction_tables(report: ReconstructionReport) -> str:
     ]
     table = markdown(("pool", "hidden samples", *(title for title, _ in FIGURES.values())), rows)
     return (
-        f"Hidden are {blocks}, and {masking.leads:.0%} of the leads; visible samples do not count. "
+        f"Hidden are {masking.blocks()}, and {masking.leads:.0%} of the leads; visible samples do not count. "
         f"A PRD of 100 % is what drawing the mean gives.\n\n{table}"
     )
 

@@ -8,7 +8,7 @@ import torch
 from data_prep.lead_set import LeadSet
 from data_prep.leads import STANDARD_LEADS
 from ecgmtl.evaluate import EvaluationError, Further, evaluate, evaluate_further
-from ecgmtl.given_leads_report import ALL, HALF, INDEPENDENT, report_given_leads, st_samples
+from ecgmtl.given_leads_report import ALL, HALVES, INDEPENDENT, report_given_leads, st_samples
 from ecgmtl.leads import BASIS_INDEX, algebra, spread
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.protocols import PROTOCOLS
@@ -37,8 +37,8 @@ def report(split):
     return report_given_leads(model, split, LEADS, (MaskingSettings(leads=0.5),), st_samples(split), seed=3)
 
 
-def errors(split, leads):
-    signals, drawn, hidden = redraw(make_checkpoint().model, split, torch.arange(6), HALF, 3, leads)
+def errors(split, hide):
+    signals, drawn, hidden = redraw(make_checkpoint().model, split, torch.arange(6), hide, 3)
     return (drawn.double() - signals).numpy(), spread(hidden).numpy()
 
 
@@ -74,7 +74,7 @@ def test_groups_are_those_of_the_split(report, split):
 
 
 def test_the_st_segment_is_counted_where_it_lies(report, split):
-    error, hidden = errors(split, None)
+    error, hidden = errors(split, HALVES["time"])
     st = st_samples(split).numpy()
     assert 0 < st.mean() < 0.1
     where = (hidden & st[:, None])[:, BASIS_INDEX]
@@ -83,14 +83,17 @@ def test_the_st_segment_is_counted_where_it_lies(report, split):
     assert report.figure("time", "ST", INDEPENDENT, "n_samples") == where.sum()
 
 
-def test_half_of_the_time_is_hidden_in_all_leads(split):
-    _, hidden = errors(split, None)
-    assert hidden.mean() == pytest.approx(0.5, abs=0.1)
-    assert (hidden == hidden[:, :1]).all()
+@pytest.mark.parametrize(("half", "alike"), [("time", True), ("time_apart", False)])
+def test_half_of_the_time_is_hidden_in_all_leads_at_once_or_apart(split, report, half, alike):
+    error, hidden = errors(split, HALVES[half])
+    assert hidden[:, BASIS_INDEX].mean() == pytest.approx(0.5, abs=0.1)
+    assert (hidden == hidden[:, :1]).all() == alike
+    wanted = np.abs(error[hidden]).mean()
+    assert report.figure(half, "all", ALL, "mae_mv") == pytest.approx(wanted, rel=1e-6)
 
 
 def test_the_mean_correlation_is_that_of_each_record_and_lead(report, split):
-    signals, drawn, _ = redraw(make_checkpoint().model, split, torch.arange(6), HALF, 3, LEADS.hidden)
+    signals, drawn, _ = redraw(make_checkpoint().model, split, torch.arange(6), LEADS.hidden, 3)
     each = [np.corrcoef(signals[i, row], drawn[i, row])[0, 1] for i in range(6) for row in HIDDEN]
     assert report.figure("leads", "all", INDEPENDENT, "mean_r") == pytest.approx(np.mean(each), abs=1e-5)
 
@@ -102,7 +105,8 @@ def test_the_report_tells_and_keeps_all_of_it(split, tmp_path):
     text = as_text(found, 30)
     assert "## Reconstruction from I, V2" in text
     assert "ST segment, independent leads" in text
-    assert "### With 50% of the time, in blocks of 0.4 s hidden in its place" in text
+    for whose in ("", " of each lead by itself"):
+        assert f"### With 50% of the time{whose}, in blocks of 0.4 s hidden in its place" in text
     assert "lead V4" not in text.split("## Reconstruction from")[1]
     assert {"given_leads.csv"} <= {path.name for path in write_evaluation(found, tmp_path)}
     tree = json.loads((tmp_path / "metrics.json").read_text())["given_leads"]

@@ -83,6 +83,13 @@ def test_a_block_hides_all_leads_and_a_hidden_lead_all_time():
     assert torch.equal(leads.all(dim=2), leads.any(dim=2))
 
 
+def test_leads_apart_are_hidden_by_themselves_as_often():
+    hidden = draw(time=0.4, leads=0.0, apart=True)
+    assert (hidden.float().mean(dim=(0, 2)) - 0.4).abs().max() < 0.02
+    together = torch.corrcoef(hidden.transpose(0, 1).flatten(1).float())
+    assert (together - torch.eye(8)).abs().max() < 0.05
+
+
 def test_blocks_start_anywhere():
     edges = draw((500, 500), time=0.2, leads=0.0)[:, 0].int().diff(dim=1)
     assert len(set(((edges == 1).nonzero()[:, 1] % 40).tolist())) == 40

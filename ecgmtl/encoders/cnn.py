@@ -13,8 +13,11 @@ from ecgmtl.settings import KernelSize, Settings
 
 class CnnSettings(Settings):
     kind: Literal["cnn"] = "cnn"
-    widths: tuple[PositiveInt, ...] = Field((64, 96, 128, 192), min_length=1)
-    """Features of the stem and of each stage; every one of them halves the time axis."""
+    widths: tuple[PositiveInt, ...] = Field((32, 48, 64, 96), min_length=1)
+    """Features of the stem and of each stage; every one of them halves the time axis.
+
+    Few, so that a first run is quick; recipes name more.
+    """
     n_blocks: PositiveInt = 1
     """Residual blocks a stage."""
     kernel_size: KernelSize = 7
