@@ -12,7 +12,7 @@ from ecgmtl.leads import BASIS_INDEX, DERIVED_INDEX, N_BASIS, N_LEADS, algebra, 
 from ecgmtl.sharing import JUDGES, Sharing
 
 N_INPUTS = N_LEADS + N_BASIS
-"""Rows an encoder sees: 12 leads in standardised units, and for each independent lead where it is hidden."""
+"""Rows an encoder sees at most: 12 leads in standardised units, and for each independent lead where it is hidden."""
 
 
 class Batch(NamedTuple):
@@ -193,10 +193,12 @@ class MultiTaskModel(nn.Module):
 def mark(
     standardised: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch basis time"] | None
 ) -> Float[Tensor, "batch row time"]:
-    """What an encoder sees: the leads, 0 where they are hidden, and rows that tell a hidden sample from a flat one."""
+    """What an encoder sees: the leads, 0 where they are hidden, and rows that tell a hidden sample from a flat one.
+
+    Where nothing is hidden those rows would be 0, and are left out.
+    """
     if hidden is None:
-        marks = standardised.new_zeros(standardised.shape[0], N_BASIS, standardised.shape[-1])
-        return torch.cat([standardised, marks], dim=1)
+        return standardised
     return torch.cat([standardised.masked_fill(spread(hidden), 0.0), hidden.to(standardised.dtype)], dim=1)
 
 

@@ -29,6 +29,14 @@ def test_a_record_does_not_depend_on_its_neighbours(settings):
 
 
 @every_encoder
+def test_last_rows_that_are_left_out_count_as_zero(settings):
+    encoder = settings().build(20).eval()
+    rows = torch.randn(2, 12, 253)
+    zeros = torch.zeros(2, 8, 253)
+    torch.testing.assert_close(encoder(rows), encoder(torch.cat([rows, zeros], dim=1)), atol=1e-5, rtol=1e-4)
+
+
+@every_encoder
 def test_every_parameter_learns(settings):
     encoder = settings().build(20)
     for name, parameter in encoder.named_parameters():

@@ -6,6 +6,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
+class FirstConvolution(nn.Conv1d):
+    """Reads the rows that an encoder sees. The last of them may be left out: they count as 0, and cost nothing."""
+
+    def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
+        return F.conv1d(rows, self.weight[:, : rows.shape[1]], self.bias, self.stride, self.padding)
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions and a shortcut (He et al., CVPR 2016), along time; the first convolution takes the stride."""
 

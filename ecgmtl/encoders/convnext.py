@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from ecgmtl.encoders.base import Encoder
-from ecgmtl.encoders.blocks import StochasticDepth, as_image
+from ecgmtl.encoders.blocks import FirstConvolution, StochasticDepth, as_image
 from ecgmtl.settings import KernelSize, Settings
 
 
@@ -40,7 +40,7 @@ class Stem(nn.Module):
     def __init__(self, n_inputs: int, width: int, stride: int) -> None:
         super().__init__()
         kernel_size = 4 * stride - 1
-        self.convolve = nn.Conv1d(n_inputs, width, kernel_size, stride, kernel_size // 2, bias=False)
+        self.convolve = FirstConvolution(n_inputs, width, kernel_size, stride, kernel_size // 2, bias=False)
         self.norm = nn.BatchNorm1d(width)
 
     def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from ecgmtl.encoders.base import Encoder
-from ecgmtl.encoders.blocks import Position, Transformer
+from ecgmtl.encoders.blocks import FirstConvolution, Position, Transformer
 from ecgmtl.settings import KernelSize, Settings
 
 
@@ -48,7 +48,7 @@ class Patches(nn.Module):
     def __init__(self, n_inputs: int, width: int, patch: int) -> None:
         super().__init__()
         self.patch = patch
-        self.convolve = nn.Conv1d(n_inputs, width, kernel_size=patch, stride=patch)
+        self.convolve = FirstConvolution(n_inputs, width, kernel_size=patch, stride=patch)
 
     def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
         return self.convolve(F.pad(rows, (0, -rows.shape[-1] % self.patch)))
