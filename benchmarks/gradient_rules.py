@@ -7,7 +7,6 @@ has. In each round every Learner makes a step on the same batch, so that what el
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -155,5 +154,4 @@ def ratio(of: list[float], to: list[float], rounds: int) -> float:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     main()

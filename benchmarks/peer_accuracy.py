@@ -17,7 +17,6 @@ from ecgmtl.classification_report import FREQUENT
 from ecgmtl.config import parse_config
 from ecgmtl.data import Split
 from ecgmtl.metrics import mean_defined
-from ecgmtl.precision import Precision, autocast
 
 
 class Scores(NamedTuple):
@@ -37,23 +36,21 @@ def main() -> None:
     parser.add_argument("--fold", type=int, help="to validate on, instead of the folder's own split")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="published with fp32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     config = parse_config({"labels": given.labels, "validation_fold": given.fold}, "the peer")
     train, validation = splits(config, given.data)
     for seed in range(given.seeds):
-        print(f"seed {seed}: {learn(train, validation, seed, given.epochs, given.precision)}", flush=True)
+        print(f"seed {seed}: {learn(train, validation, seed, given.epochs)}", flush=True)
 
 
-def learn(train: Split, validation: Split, seed: int, epochs: int, precision: Precision) -> Scores:
+def learn(train: Split, validation: Split, seed: int, epochs: int) -> Scores:
     """The last epoch's scores, which is what counts there."""
     peer = Peer(train, seed, epochs)
     for number in range(1, epochs + 1):
-        with autocast(precision, train.device):
-            for signals, labels in peer.epoch():
-                peer.step(signals, labels)
+        for signals, labels in peer.epoch():
+            peer.step(signals, labels)
         if number % 10 == 0:
             print(f"  epoch {number}: {score(peer, validation)}", flush=True)
     return score(peer, validation)

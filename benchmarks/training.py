@@ -208,5 +208,4 @@ def told(course: Course, target: float) -> str:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     main()

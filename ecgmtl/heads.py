@@ -17,7 +17,7 @@ LOG_VAR_LIMIT = 7.0
 
 
 class DecoderSettings(Settings):
-    width: PositiveInt = 128
+    width: PositiveInt = 64
     n_blocks: PositiveInt = 2
     """Residual blocks at the rate of the frames."""
     kernel_size: KernelSize = 5
