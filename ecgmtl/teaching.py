@@ -43,9 +43,9 @@ class Teaching:
     def soft_labels(self, batch: Batch) -> Tensor:
         """The teachers' mean probabilities, of the student's own crops and blends (Beyer et al., CVPR 2022).
 
-        What is hidden from the student is not hidden from them.
+        What is hidden from the student, or spoilt for it, they see as it was (noisy student; Xie et al., CVPR 2020).
         """
-        found = [torch.sigmoid(teacher.classify(batch.shown)) for teacher in self.teachers]
+        found = [torch.sigmoid(teacher.classify(batch.signals)) for teacher in self.teachers]
         return torch.stack(found).mean(dim=0)
 
 
