@@ -3,7 +3,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ecgmtl.encoders.blocks import Halve, Position, Shortcut, StochasticDepth, Transformer, as_image
+from ecgmtl.encoders.blocks import (
+    BatchNorm,
+    Convolution,
+    Halve,
+    Position,
+    ResidualBlock,
+    Shortcut,
+    StochasticDepth,
+    Transformer,
+    as_image,
+)
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 7, 64, 125])
@@ -17,6 +27,32 @@ def test_halving_is_average_pooling_bit_for_bit(n_frames, dtype):
         halved.backward(torch.randn(halved.shape, generator=torch.Generator().manual_seed(1)).to(dtype))
         found.append((halved, given.grad))
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (Convolution(5, 4, 7, stride=2, padding=3), nn.Conv1d(5, 4, 7, stride=2, padding=3)),
+        (Convolution(5, 4, 1, bias=False), nn.Conv1d(5, 4, 1, bias=False)),
+        (BatchNorm(5), nn.BatchNorm1d(5)),
+        (BatchNorm(5).eval(), nn.BatchNorm1d(5).eval()),
+    ],
+)
+def test_features_last_in_memory_mean_the_same(ours, theirs):
+    theirs.load_state_dict(ours.state_dict())
+    found = []
+    for module in (ours, theirs):
+        features = torch.randn(3, 5, 41, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        given = module(features)
+        given.square().sum().backward()
+        found.append([given, features.grad, *(p.grad for p in module.parameters()), *module.state_dict().values()])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_blocks_on_one_another_copy_nothing():
+    features = ResidualBlock(3, 4, 5, stride=2)(torch.randn(2, 3, 9))
+    assert as_image(features).data_ptr() == features.data_ptr()
 
 
 def test_a_last_frame_without_neighbour_is_kept_as_it_is():

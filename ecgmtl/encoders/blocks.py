@@ -6,11 +6,38 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class FirstConvolution(nn.Conv1d):
+def as_image(features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature 1 frame"]:
+    """Time as the width of an image one pixel high, features last in memory.
+
+    Processors convolve and normalise a third faster there, and torch's depthwise convolutions are some twenty times as
+    fast. What comes from an image by `squeeze(2)` lies so already, and is not copied.
+    """
+    return features.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+
+
+class Convolution(nn.Conv1d):
+    """Along time, as `Conv1d`, with features last in memory."""
+
+    def forward(self, features: Float[Tensor, "batch n_in frame"]) -> Float[Tensor, "batch n_out out_frame"]:
+        return self.along_time(features, self.weight)
+
+    def along_time(self, features: Tensor, weight: Float[Tensor, "n_out n_in kernel"]) -> Tensor:
+        stride, padding = (1, *self.stride), (0, int(self.padding[0]))
+        return F.conv2d(as_image(features), weight.unsqueeze(2), self.bias, stride, padding).squeeze(2)
+
+
+class FirstConvolution(Convolution):
     """Reads the rows that an encoder sees. The last of them may be left out: they count as 0, and cost nothing."""
 
     def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
-        return F.conv1d(rows, self.weight[:, : rows.shape[1]], self.bias, self.stride, self.padding)
+        return self.along_time(rows, self.weight[:, : rows.shape[1]])
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Of each feature over records and frames, as `BatchNorm1d`, with features last in memory."""
+
+    def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature frame"]:
+        return super().forward(as_image(features)).squeeze(2)
 
 
 class ResidualBlock(nn.Module):
@@ -19,10 +46,10 @@ class ResidualBlock(nn.Module):
     def __init__(self, n_in: int, n_out: int, kernel_size: int, stride: int) -> None:
         super().__init__()
         pad = kernel_size // 2
-        self.first = nn.Conv1d(n_in, n_out, kernel_size, stride, pad, bias=False)
-        self.first_norm = nn.BatchNorm1d(n_out)
-        self.second = nn.Conv1d(n_out, n_out, kernel_size, 1, pad, bias=False)
-        self.second_norm = nn.BatchNorm1d(n_out)
+        self.first = Convolution(n_in, n_out, kernel_size, stride, pad, bias=False)
+        self.first_norm = BatchNorm(n_out)
+        self.second = Convolution(n_out, n_out, kernel_size, 1, pad, bias=False)
+        self.second_norm = BatchNorm(n_out)
         nn.init.zeros_(self.second_norm.weight)  # the block starts as its shortcut, which trains faster
         self.shortcut = nn.Identity() if stride == 1 and n_in == n_out else Shortcut(n_in, n_out, stride)
 
@@ -33,13 +60,10 @@ class ResidualBlock(nn.Module):
 
 
 class Halve(nn.Module):
-    """The mean of every two neighbours, of a last sample without one itself: AvgPool1d in a third of its time."""
+    """The mean of every two neighbours, of a last frame without one itself."""
 
     def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature out_frame"]:
-        n_frames = features.shape[-1]
-        n_paired = n_frames - n_frames % 2
-        means = (features[..., :n_paired:2] + features[..., 1:n_paired:2]) * 0.5
-        return means if n_paired == n_frames else torch.cat([means, features[..., n_paired:]], dim=-1)
+        return F.avg_pool2d(as_image(features), (1, 2), ceil_mode=True).squeeze(2)
 
 
 POOLS: dict[int, type[nn.Module]] = {1: nn.Identity, 2: Halve}
@@ -52,8 +76,8 @@ class Shortcut(nn.Module):
     def __init__(self, n_in: int, n_out: int, stride: int) -> None:
         super().__init__()
         self.pool = POOLS[stride]()
-        self.widen = nn.Conv1d(n_in, n_out, 1, bias=False)
-        self.norm = nn.BatchNorm1d(n_out)
+        self.widen = Convolution(n_in, n_out, 1, bias=False)
+        self.norm = BatchNorm(n_out)
 
     def forward(self, features: Float[Tensor, "batch n_in frame"]) -> Float[Tensor, "batch n_out out_frame"]:
         return self.norm(self.widen(self.pool(features)))
@@ -73,14 +97,6 @@ class StochasticDepth(nn.Module):
         if not self.training or not self.skipped:
             return inner
         return inner * F.dropout(inner.new_ones(len(inner), *(1 for _ in inner.shape[1:])), self.skipped)
-
-
-def as_image(features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature 1 frame"]:
-    """Time as the width of an image one pixel high, features last in memory.
-
-    On a processor torch's depthwise convolutions are some twenty times as fast there.
-    """
-    return features.unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
 
 class Position(nn.Module):

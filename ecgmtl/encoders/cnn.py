@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt
 from torch import nn
 
 from ecgmtl.encoders.base import Encoder
-from ecgmtl.encoders.blocks import FirstConvolution, ResidualBlock, Shortcut
+from ecgmtl.encoders.blocks import BatchNorm, FirstConvolution, ResidualBlock, Shortcut
 from ecgmtl.settings import KernelSize, Settings
 
 
@@ -35,7 +35,7 @@ class CnnEncoder(Encoder):
         stem_kernel = 2 * kernel_size + 1  # the stem looks at raw samples, where a QRS is ten of them
         self.stem = nn.Sequential(
             FirstConvolution(n_inputs, widths[0], stem_kernel, stride=2, padding=stem_kernel // 2, bias=False),
-            nn.BatchNorm1d(widths[0]),
+            BatchNorm(widths[0]),
             nn.ReLU(),
         )
         blocks: list[nn.Module] = []

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from ecgmtl.encoders.base import Encoder
-from ecgmtl.encoders.blocks import FirstConvolution, StochasticDepth, as_image
+from ecgmtl.encoders.blocks import BatchNorm, Convolution, FirstConvolution, StochasticDepth, as_image
 from ecgmtl.settings import KernelSize, Settings
 
 
@@ -41,7 +41,7 @@ class Stem(nn.Module):
         super().__init__()
         kernel_size = 4 * stride - 1
         self.convolve = FirstConvolution(n_inputs, width, kernel_size, stride, kernel_size // 2, bias=False)
-        self.norm = nn.BatchNorm1d(width)
+        self.norm = BatchNorm(width)
 
     def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
         return self.norm(self.convolve(rows))
@@ -77,8 +77,8 @@ class Downsample(nn.Module):
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(n_in)
-        self.convolve = nn.Conv1d(n_in, n_out, kernel_size=3, stride=2, padding=1, bias=False)
+        self.norm = BatchNorm(n_in)
+        self.convolve = Convolution(n_in, n_out, kernel_size=3, stride=2, padding=1, bias=False)
 
     def forward(self, features: Float[Tensor, "batch n_in frame"]) -> Float[Tensor, "batch n_out out_frame"]:
         return self.convolve(self.norm(features))
@@ -99,7 +99,7 @@ class ConvNextEncoder(Encoder):
                 nn.Sequential(
                     Downsample(n_in, n_out) if starts_stage else nn.Identity(),
                     ConvNextBlock(n_out, settings, settings.drop_path * place / len(stages)),
-                    nn.BatchNorm1d(n_out) if place == len(stages) else nn.Identity(),
+                    BatchNorm(n_out) if place == len(stages) else nn.Identity(),
                 )
             )
 
