@@ -7,7 +7,7 @@ from jaxtyping import Float
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from ecgmtl.encoders.blocks import Convolution, ResidualBlock
+from ecgmtl.encoders.blocks import FrameConvolution, ResidualBlock
 from ecgmtl.settings import KernelSize, Settings
 
 RAREST = 1e-3
@@ -46,16 +46,16 @@ class Decoder(nn.Module):
         width, kernel = settings.width, settings.kernel_size
         self.n_leads = settings.leads
         self.blocks = nn.Sequential(
-            Convolution(n_features, width, 1),
+            FrameConvolution(n_features, width, 1),
             *(ResidualBlock(width, width, kernel, stride=1) for _ in range(settings.n_blocks)),
         )
         # each sample is drawn from its frame and the two beside it, so that no seam shows where frames meet
-        self.unfold = Convolution(width, self.n_leads * stride, kernel_size=3, padding=1)
+        self.unfold = FrameConvolution(width, self.n_leads * stride, kernel_size=3, padding=1)
         self.unfold_log_var = self.start_at_one(width, stride) if settings.log_var else None
 
-    def start_at_one(self, width: int, stride: int) -> Convolution:
+    def start_at_one(self, width: int, stride: int) -> FrameConvolution:
         """A last convolution whose variance is that of standardised signals until it has learnt."""
-        unfold = Convolution(width, self.n_leads * stride, kernel_size=3, padding=1)
+        unfold = FrameConvolution(width, self.n_leads * stride, kernel_size=3, padding=1)
         for parameter in unfold.parameters():
             nn.init.zeros_(parameter)
         return unfold

@@ -4,24 +4,23 @@ import torch.nn.functional as F
 from torch import nn
 
 from ecgmtl.encoders.blocks import (
-    BatchNorm,
-    Convolution,
-    Halve,
+    FrameConvolution,
     Position,
     ResidualBlock,
     Shortcut,
     StochasticDepth,
     Transformer,
     as_image,
+    halve,
 )
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 7, 64, 125])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_halving_is_average_pooling_bit_for_bit(n_frames, dtype):
+def test_halving_is_average_pooling_along_time_bit_for_bit(n_frames, dtype):
     features = torch.randn(3, 5, n_frames).to(dtype)
     found = []
-    for pool in (Halve(), nn.AvgPool1d(2, 2, ceil_mode=True)):
+    for pool in (lambda frames: halve()(as_image(frames)).squeeze(2), nn.AvgPool1d(2, 2, ceil_mode=True)):
         given = features.clone().requires_grad_()
         halved = pool(given)
         halved.backward(torch.randn(halved.shape, generator=torch.Generator().manual_seed(1)).to(dtype))
@@ -29,23 +28,18 @@ def test_halving_is_average_pooling_bit_for_bit(n_frames, dtype):
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (Convolution(5, 4, 7, stride=2, padding=3), nn.Conv1d(5, 4, 7, stride=2, padding=3)),
-        (Convolution(5, 4, 1, bias=False), nn.Conv1d(5, 4, 1, bias=False)),
-        (BatchNorm(5), nn.BatchNorm1d(5)),
-        (BatchNorm(5).eval(), nn.BatchNorm1d(5).eval()),
-    ],
-)
-def test_features_last_in_memory_mean_the_same(ours, theirs):
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("kernel_size", "stride"), [(7, 2), (3, 1), (1, 1)])
+def test_features_last_in_memory_are_convolved_to_the_same(kernel_size, stride, bias):
+    settings = {"stride": stride, "padding": kernel_size // 2, "bias": bias}
+    ours, theirs = FrameConvolution(5, 4, kernel_size, **settings), nn.Conv1d(5, 4, kernel_size, **settings)
     theirs.load_state_dict(ours.state_dict())
     found = []
     for module in (ours, theirs):
         features = torch.randn(3, 5, 41, generator=torch.Generator().manual_seed(0)).requires_grad_()
         given = module(features)
         given.square().sum().backward()
-        found.append([given, features.grad, *(p.grad for p in module.parameters()), *module.state_dict().values()])
+        found.append([given, features.grad, *(p.grad for p in module.parameters())])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)
 
@@ -56,12 +50,12 @@ def test_blocks_on_one_another_copy_nothing():
 
 
 def test_a_last_frame_without_neighbour_is_kept_as_it_is():
-    assert Halve()(torch.tensor([[[1.0, 3.0, 7.0]]])).tolist() == [[[2.0, 7.0]]]
+    assert halve()(torch.tensor([[[[1.0, 3.0, 7.0]]]])).tolist() == [[[[2.0, 7.0]]]]
 
 
 def test_a_shortcut_knows_strides_of_one_and_two_alone():
-    assert Shortcut(3, 4, 1)(torch.randn(2, 3, 9)).shape == (2, 4, 9)
-    assert Shortcut(3, 4, 2)(torch.randn(2, 3, 9)).shape == (2, 4, 5)
+    assert Shortcut(3, 4, 1)(torch.randn(2, 3, 1, 9)).shape == (2, 4, 1, 9)
+    assert Shortcut(3, 4, 2)(torch.randn(2, 3, 1, 9)).shape == (2, 4, 1, 5)
     with pytest.raises(KeyError):
         Shortcut(3, 4, 3)
 

@@ -1,5 +1,7 @@
 """Building blocks that more than one encoder uses."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -15,29 +17,36 @@ def as_image(features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "b
     return features.unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
 
+class Frames(nn.Module):
+    """What an image one pixel high shows, as features over frames."""
+
+    def forward(self, image: Float[Tensor, "batch feature 1 frame"]) -> Float[Tensor, "batch feature frame"]:
+        return image.squeeze(2)
+
+
 class Convolution(nn.Conv1d):
-    """Along time, as `Conv1d`, with features last in memory."""
+    """Along time, with the weights of `Conv1d`, of images one pixel high."""
+
+    def forward(self, image: Float[Tensor, "batch n_in 1 frame"]) -> Float[Tensor, "batch n_out 1 out_frame"]:
+        return self.along_time(image, self.weight)
+
+    def along_time(self, image: Tensor, weight: Float[Tensor, "n_out n_in kernel"]) -> Tensor:
+        stride, padding = (1, *self.stride), (0, int(self.padding[0]))
+        return F.conv2d(image, weight.unsqueeze(2), self.bias, stride, padding)
+
+
+class FrameConvolution(Convolution):
+    """Of features over frames, as `Conv1d`."""
 
     def forward(self, features: Float[Tensor, "batch n_in frame"]) -> Float[Tensor, "batch n_out out_frame"]:
-        return self.along_time(features, self.weight)
-
-    def along_time(self, features: Tensor, weight: Float[Tensor, "n_out n_in kernel"]) -> Tensor:
-        stride, padding = (1, *self.stride), (0, int(self.padding[0]))
-        return F.conv2d(as_image(features), weight.unsqueeze(2), self.bias, stride, padding).squeeze(2)
+        return self.along_time(as_image(features), self.weight).squeeze(2)
 
 
 class FirstConvolution(Convolution):
     """Reads the rows that an encoder sees. The last of them may be left out: they count as 0, and cost nothing."""
 
-    def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
-        return self.along_time(rows, self.weight[:, : rows.shape[1]])
-
-
-class BatchNorm(nn.BatchNorm2d):
-    """Of each feature over records and frames, as `BatchNorm1d`, with features last in memory."""
-
-    def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature frame"]:
-        return super().forward(as_image(features)).squeeze(2)
+    def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature 1 frame"]:
+        return self.along_time(as_image(rows), self.weight[:, : rows.shape[1]])
 
 
 class ResidualBlock(nn.Module):
@@ -47,26 +56,25 @@ class ResidualBlock(nn.Module):
         super().__init__()
         pad = kernel_size // 2
         self.first = Convolution(n_in, n_out, kernel_size, stride, pad, bias=False)
-        self.first_norm = BatchNorm(n_out)
+        self.first_norm = nn.BatchNorm2d(n_out)
         self.second = Convolution(n_out, n_out, kernel_size, 1, pad, bias=False)
-        self.second_norm = BatchNorm(n_out)
+        self.second_norm = nn.BatchNorm2d(n_out)
         nn.init.zeros_(self.second_norm.weight)  # the block starts as its shortcut, which trains faster
         self.shortcut = nn.Identity() if stride == 1 and n_in == n_out else Shortcut(n_in, n_out, stride)
 
     def forward(self, features: Float[Tensor, "batch n_in frame"]) -> Float[Tensor, "batch n_out out_frame"]:
-        inner = F.relu(self.first_norm(self.first(features)))
+        image = as_image(features)
+        inner = F.relu(self.first_norm(self.first(image)))
         inner = self.second_norm(self.second(inner))
-        return F.relu(inner + self.shortcut(features))
+        return F.relu(inner + self.shortcut(image)).squeeze(2)
 
 
-class Halve(nn.Module):
+def halve() -> nn.Module:
     """The mean of every two neighbours, of a last frame without one itself."""
-
-    def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature out_frame"]:
-        return F.avg_pool2d(as_image(features), (1, 2), ceil_mode=True).squeeze(2)
+    return nn.AvgPool2d((1, 2), ceil_mode=True)
 
 
-POOLS: dict[int, type[nn.Module]] = {1: nn.Identity, 2: Halve}
+POOLS: dict[int, Callable[[], nn.Module]] = {1: nn.Identity, 2: halve}
 """What averages over a stride."""
 
 
@@ -77,10 +85,10 @@ class Shortcut(nn.Module):
         super().__init__()
         self.pool = POOLS[stride]()
         self.widen = Convolution(n_in, n_out, 1, bias=False)
-        self.norm = BatchNorm(n_out)
+        self.norm = nn.BatchNorm2d(n_out)
 
-    def forward(self, features: Float[Tensor, "batch n_in frame"]) -> Float[Tensor, "batch n_out out_frame"]:
-        return self.norm(self.widen(self.pool(features)))
+    def forward(self, image: Float[Tensor, "batch n_in 1 frame"]) -> Float[Tensor, "batch n_out 1 out_frame"]:
+        return self.norm(self.widen(self.pool(image)))
 
 
 class StochasticDepth(nn.Module):

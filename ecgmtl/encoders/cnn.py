@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt
 from torch import nn
 
 from ecgmtl.encoders.base import Encoder
-from ecgmtl.encoders.blocks import BatchNorm, FirstConvolution, ResidualBlock, Shortcut
+from ecgmtl.encoders.blocks import FirstConvolution, Frames, ResidualBlock, Shortcut
 from ecgmtl.settings import KernelSize, Settings
 
 
@@ -35,8 +35,9 @@ class CnnEncoder(Encoder):
         stem_kernel = 2 * kernel_size + 1  # the stem looks at raw samples, where a QRS is ten of them
         self.stem = nn.Sequential(
             FirstConvolution(n_inputs, widths[0], stem_kernel, stride=2, padding=stem_kernel // 2, bias=False),
-            BatchNorm(widths[0]),
+            nn.BatchNorm2d(widths[0]),
             nn.ReLU(),
+            Frames(),
         )
         blocks: list[nn.Module] = []
         for n_in, n_out in pairwise(widths):

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from ecgmtl.encoders.base import Encoder
-from ecgmtl.encoders.blocks import BatchNorm, Convolution, FirstConvolution, StochasticDepth, as_image
+from ecgmtl.encoders.blocks import Convolution, FirstConvolution, StochasticDepth, as_image
 from ecgmtl.settings import KernelSize, Settings
 
 
@@ -41,10 +41,10 @@ class Stem(nn.Module):
         super().__init__()
         kernel_size = 4 * stride - 1
         self.convolve = FirstConvolution(n_inputs, width, kernel_size, stride, kernel_size // 2, bias=False)
-        self.norm = BatchNorm(width)
+        self.norm = nn.BatchNorm2d(width)
 
     def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
-        return self.norm(self.convolve(rows))
+        return self.norm(self.convolve(rows)).squeeze(2)
 
 
 class ConvNextBlock(nn.Module):
@@ -77,11 +77,11 @@ class Downsample(nn.Module):
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
-        self.norm = BatchNorm(n_in)
+        self.norm = nn.BatchNorm2d(n_in)
         self.convolve = Convolution(n_in, n_out, kernel_size=3, stride=2, padding=1, bias=False)
 
     def forward(self, features: Float[Tensor, "batch n_in frame"]) -> Float[Tensor, "batch n_out out_frame"]:
-        return self.convolve(self.norm(features))
+        return self.convolve(self.norm(as_image(features))).squeeze(2)
 
 
 class ConvNextEncoder(Encoder):
@@ -99,7 +99,7 @@ class ConvNextEncoder(Encoder):
                 nn.Sequential(
                     Downsample(n_in, n_out) if starts_stage else nn.Identity(),
                     ConvNextBlock(n_out, settings, settings.drop_path * place / len(stages)),
-                    BatchNorm(n_out) if place == len(stages) else nn.Identity(),
+                    nn.BatchNorm1d(n_out) if place == len(stages) else nn.Identity(),
                 )
             )
 

@@ -51,7 +51,7 @@ class Patches(nn.Module):
         self.convolve = FirstConvolution(n_inputs, width, kernel_size=patch, stride=patch)
 
     def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
-        return self.convolve(F.pad(rows, (0, -rows.shape[-1] % self.patch)))
+        return self.convolve(F.pad(rows, (0, -rows.shape[-1] % self.patch))).squeeze(2)
 
 
 class TransformerEncoder(Encoder):
