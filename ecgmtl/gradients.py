@@ -121,4 +121,11 @@ def averaged(gradients: Gradients) -> Gradients:
 
 def assign(parameters: Sequence[nn.Parameter], gradients: Gradients) -> None:
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = None if gradient is None else gradient.view_as(parameter).to(parameter.dtype)
+        parameter.grad = None if gradient is None else laid_out(gradient.view_as(parameter), parameter)
+
+
+def laid_out(gradient: Tensor, parameter: nn.Parameter) -> Tensor:
+    """In the parameter's order of memory: a fused optimiser walks both side by side and does not look at strides."""
+    if gradient.stride() == parameter.stride():
+        return gradient.to(parameter.dtype)
+    return torch.empty_like(parameter).copy_(gradient)

@@ -4,24 +4,13 @@ import pytest
 import torch
 
 from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
-from ecgmtl.encoders.convnext import ConvNextSettings
-from ecgmtl.encoders.s4d import S4dSettings
-from ecgmtl.encoders.transformer import TransformerSettings
 from ecgmtl.sharing import SharingSettings
 from ecgmtl.sharing.cross_stitch import CrossStitchSettings, Stitch
 from ecgmtl.sharing.hard import HardSettings
 from ecgmtl.sharing.multi_level import MultiLevelSettings
 from ecgmtl.sharing.soft import SoftSettings
+from tests.trainings import CNN, ENCODERS
 
-CNN = CnnSettings(widths=(8, 6, 10))
-ENCODERS = (
-    CNN,
-    TransformerSettings(width=8, depth=2, n_heads=2, dropout=0.0, drop_path=0.0),
-    CnnTransformerSettings(stem=(6, 8), width=8, depth=2, n_heads=2, dropout=0.0, drop_path=0.0),
-    S4dSettings(stem=(6, 8), depth=2, state=4, dropout=0.0),
-    ConvNextSettings(widths=(6, 8), n_blocks=1, drop_path=0.0),
-)
 KINDS = (
     HardSettings(),
     SoftSettings(),

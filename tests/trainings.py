@@ -7,9 +7,23 @@ from ecgmtl.augment import AugmentSettings
 from ecgmtl.config import Config
 from ecgmtl.data import Split, lead_statistics
 from ecgmtl.encoders.cnn import CnnSettings
+from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
+from ecgmtl.encoders.convnext import ConvNextSettings
+from ecgmtl.encoders.s4d import S4dSettings
+from ecgmtl.encoders.transformer import TransformerSettings
 from ecgmtl.stages import Stage
 from ecgmtl.trainer import StageTraining
 from ecgmtl.weighting.uncertainty import UncertaintySettings
+
+CNN = CnnSettings(widths=(8, 6, 10))
+SMALL = CnnSettings(widths=(8, 16))
+ENCODERS = (
+    CNN,
+    TransformerSettings(width=8, depth=2, n_heads=2, dropout=0.0, drop_path=0.0),
+    CnnTransformerSettings(stem=(6, 8), width=8, depth=2, n_heads=2, dropout=0.0, drop_path=0.0),
+    S4dSettings(stem=(6, 8), depth=2, state=4, dropout=0.0),
+    ConvNextSettings(widths=(6, 8), n_blocks=1, drop_path=0.0),
+)
 
 JOINT = Stage(
     name="joint",
@@ -47,8 +61,7 @@ def split(n=64, seed=0, auxiliary=False):
     )
 
 
-def training(stage=JOINT, seed=0, auxiliary=False, **settings):
-    encoder = CnnSettings(widths=(8, 16))
+def training(stage=JOINT, seed=0, auxiliary=False, encoder=SMALL, **settings):
     config = Config(
         seed=seed, encoder=encoder, stages=(stage,), precision="fp32", auxiliary_labels=("second",), **settings
     )
