@@ -2,6 +2,8 @@
 
 ecgmtl compare configs/pretraining --data data/ptbxl --seeds 3 --set label_share=0.1 --out labels/0.1
 python benchmarks/label_efficiency.py labels/0.01="1 %" labels/0.1="10 %" labels/1="all"
+
+What the runs left behind goes into an archive beside the page.
 """
 
 import argparse
@@ -11,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
-from page import fill
+from page import fill, keep
 
 from ecgmtl.comparison.results import REFERENCE, Comparison, RunResult, read_comparison
 from ecgmtl.comparison.statistics import Interval, mean_interval
@@ -38,6 +40,7 @@ def main() -> None:
     parts = []
     for folder, share in (argument.split("=", 1) for argument in given.comparisons):
         parts.append(f"### Labels: {share}\n\n{table(rows(read_comparison(Path(folder))))}")
+        keep([Path(folder)], given.page.with_suffix("") / f"{Path(folder).name}.tar.xz")
     fill(given.page, "shares", "\n\n".join(parts))
 
 

@@ -1,8 +1,11 @@
 """Pages whose tables are written by programs, between two marks."""
 
+import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.files import write_text
+from ecgmtl.comparison.results import RESULTS
 
 END = "<!-- end -->"
 
@@ -23,3 +26,11 @@ def filled(text: str, mark: str, between: str) -> str:
     if not found or not ended:
         raise ValueError(f"the page should hold the marks {begin} and {END}")
     return f"{before}{begin}\n{between}\n{END}{after}"
+
+
+def keep(comparisons: Sequence[Path], archive: Path) -> None:
+    """What their runs left behind, but for the labels, which are the data's."""
+    archive.parent.mkdir(exist_ok=True)
+    with tarfile.open(archive, "w:xz") as packed:
+        for folder in comparisons:
+            packed.add(folder / RESULTS, f"{folder.name}/{RESULTS}")

@@ -3,19 +3,18 @@
 for f in 3 6 9; do ecgmtl compare configs/recipes --data data/ptbxl --set validation_fold=$f --out recipes/$f; done
 python benchmarks/recipes.py recipes="As recorded" filtered="Filtered, 0.5 to 40 Hz"
 
-What the runs left behind goes into an archive beside the page, but for the labels, which are the data's. The interval
+What the runs left behind goes into an archive beside the page. The interval
 of a difference is the t interval over folds, of each the mean over its seeds; folds share training records, so it is
 narrower than it would be on new patients.
 """
 
 import argparse
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from page import fill
+from page import fill, keep
 
 from ecgmtl.comparison.results import REFERENCE, RESULTS, Comparison, RunResult, read_comparison
 from ecgmtl.comparison.statistics import Interval, mean_interval
@@ -53,13 +52,6 @@ def main() -> None:
         parts += [f"### {title}", table(found), STRESS_SAYS, stress_table(found)]
         keep(folds, given.page.with_suffix("") / f"{Path(folder).name}.tar.xz")
     fill(given.page, "recipes", "\n\n".join(parts))
-
-
-def keep(folds: Sequence[Path], archive: Path) -> None:
-    archive.parent.mkdir(exist_ok=True)
-    with tarfile.open(archive, "w:xz") as packed:
-        for fold in folds:
-            packed.add(fold / RESULTS, f"{fold.name}/{RESULTS}")
 
 
 def rows(comparisons: Sequence[Comparison]) -> list[Row]:
