@@ -3,9 +3,9 @@
 for f in 3 6 9; do ecgmtl compare configs/recipes --data data/ptbxl --set validation_fold=$f --out recipes/$f; done
 python benchmarks/recipes.py recipes="As recorded" filtered="Filtered, 0.5 to 40 Hz"
 
-What the runs left behind goes into an archive beside the page. The interval
-of a difference is the t interval over folds, of each the mean over its seeds; folds share training records, so it is
-narrower than it would be on new patients.
+Folders that are filtered have --set preprocess.band=[0.5,40] too. What the runs left behind goes into an archive beside
+the page. The interval of a difference is the t interval over folds, of each the mean over its seeds; folds share
+training records, so it is narrower than it would be on new patients.
 """
 
 import argparse
