@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ecgmtl.heads import Classifier, Decoder, Drawing, Predictor, Projector
+from ecgmtl.lead_covariance import draw_by_leads
 from ecgmtl.leads import BASIS_INDEX, DERIVED_INDEX, N_BASIS, N_LEADS, algebra, places, spread, spread_scores
 from ecgmtl.sharing import JUDGES, Sharing
 
@@ -165,15 +166,16 @@ class MultiTaskModel(nn.Module):
     def redraw(
         self, signals: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch basis time"]
     ) -> Float[Tensor, "batch lead time"]:
-        """All 12 leads in mV: what is hidden as the decoder draws it, amid what is not.
+        """All 12 leads in mV: what is hidden as the decoder and the other leads have it, amid what is not.
 
         Where it draws the 8 independent leads, a derived one is made of them, and so of what is seen of I or II.
         """
-        drawn = self.standardise.to_mv(self(signals, hidden, ("reconstruction",)).reconstruction)
-        if self.draws_all:
-            return torch.where(spread(hidden), drawn, signals)
-        measured = signals[:, places(tuple(BASIS_INDEX), signals.device)]
-        return self.lead_algebra @ torch.where(hidden, drawn, measured)
+        unseen = spread(hidden) if self.draws_all else hidden
+        drawn = self(signals, hidden, ("reconstruction",)).reconstruction
+        amid = torch.where(unseen, drawn, self.standardise.basis(signals))
+        likely = self.standardise.to_mv(draw_by_leads(amid, unseen))
+        redrawn = torch.where(unseen, likely, signals[:, self.standardise.drawn])
+        return redrawn if self.draws_all else self.lead_algebra @ redrawn
 
     def scored(self, scored: Float[Tensor, "batch basis time"]) -> Float[Tensor, "batch drawn time"]:
         """How much each drawn sample counts, from how much those of the 8 independent leads do."""

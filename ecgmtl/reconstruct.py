@@ -94,7 +94,7 @@ def cautions(stored: Checkpoint, leads: LeadSet) -> list[str]:
 
 @torch.inference_mode()
 def draw(stored: Checkpoint, given: GivenLeads, leads: LeadSet) -> Float32[np.ndarray, "basis time"]:
-    """The 8 independent leads in mV, as the decoder draws them from what is given."""
+    """The 8 independent leads in mV, as the model draws them from what is given."""
     preprocess = stored.config.preprocess
     size, n_samples = preprocess.n_samples, len(next(iter(given.rows.values())))
     known = np.zeros((len(STANDARD_LEADS), n_samples), np.float32)
