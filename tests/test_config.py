@@ -40,7 +40,10 @@ def test_a_config_survives_yaml():
     ("override", "said"),
     [
         ("sed=1", "config: sed: there is no such setting"),
-        ("encoder.kind=cmn", "encoder.kind: 'cmn' is not one of cnn, transformer, cnn_transformer, s4d, convnext."),
+        (
+            "encoder.kind=cmn",
+            "encoder.kind: 'cmn' is not one of cnn, transformer, cnn_transformer, s4d, convnext, leadwise.",
+        ),
         (
             "stages.1.weighting.kind=uncertainy",
             "weighting.kind: 'uncertainy' is not one of fixed, uncertainty, uw_so, gradnorm,",

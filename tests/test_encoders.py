@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
 from ecgmtl.encoders.convnext import ConvNextSettings
+from ecgmtl.encoders.leadwise import LeadwiseSettings
 from ecgmtl.encoders.s4d import S4dSettings
 from ecgmtl.encoders.transformer import TransformerSettings
 from ecgmtl.heads import DecoderSettings
@@ -120,6 +121,8 @@ def test_the_layers_hold_every_parameter_once(settings):
         S4dSettings(),
         ConvNextSettings(),
         ConvNextSettings(widths=(8, 6), n_blocks=3, stem_stride=1),
+        LeadwiseSettings(),
+        LeadwiseSettings(lead_widths=(4,), widths=(6,)),
     ],
 )
 def test_each_levels_weight_learns_from_the_start_by_all_that_reads_the_level(settings):
@@ -155,6 +158,8 @@ def test_the_last_weight_is_upstream_of_the_whole_top_level(settings):
         (lambda: S4dSettings(steps=(0.1, 0.01)), "steps 0.1 to 0.01 should rise"),
         (lambda: ConvNextSettings(kernel_size=6), "should be odd"),
         (lambda: ConvNextSettings(widths=()), "at least 1 item"),
+        (lambda: LeadwiseSettings(lead_widths=()), "at least 1 item"),
+        (lambda: LeadwiseSettings().build(12), "read from 20 rows, not from 12"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(build, said):

@@ -4,6 +4,7 @@ import torch
 from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
 from ecgmtl.encoders.convnext import ConvNextSettings
+from ecgmtl.encoders.leadwise import LeadwiseSettings
 from ecgmtl.encoders.s4d import S4dSettings
 from ecgmtl.encoders.transformer import TransformerSettings
 from ecgmtl.export import ClassifierOnly
@@ -32,6 +33,7 @@ every_encoder = pytest.mark.parametrize(
         CnnTransformerSettings(stem=(6, 8), width=8, depth=1),
         S4dSettings(stem=(6, 8), depth=1, state=4),
         ConvNextSettings(widths=(6, 8), n_blocks=1),
+        LeadwiseSettings(lead_widths=(4, 6), widths=(6, 8)),
     ],
     ids=lambda encoder: encoder.kind,
 )

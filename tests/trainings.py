@@ -9,6 +9,7 @@ from ecgmtl.data import Split, lead_statistics
 from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
 from ecgmtl.encoders.convnext import ConvNextSettings
+from ecgmtl.encoders.leadwise import LeadwiseSettings
 from ecgmtl.encoders.s4d import S4dSettings
 from ecgmtl.encoders.transformer import TransformerSettings
 from ecgmtl.stages import Stage
@@ -23,6 +24,7 @@ ENCODERS = (
     CnnTransformerSettings(stem=(6, 8), width=8, depth=2, n_heads=2, dropout=0.0, drop_path=0.0),
     S4dSettings(stem=(6, 8), depth=2, state=4, dropout=0.0),
     ConvNextSettings(widths=(6, 8), n_blocks=1, drop_path=0.0),
+    LeadwiseSettings(lead_widths=(4, 6), widths=(6, 8)),
 )
 
 JOINT = Stage(

@@ -25,9 +25,9 @@ class Frames(nn.Module):
 
 
 class Convolution(nn.Conv1d):
-    """Along time, with the weights of `Conv1d`, of images one pixel high."""
+    """Along time, with the weights of `Conv1d`, of images: of each of their rows by itself."""
 
-    def forward(self, image: Float[Tensor, "batch n_in 1 frame"]) -> Float[Tensor, "batch n_out 1 out_frame"]:
+    def forward(self, image: Float[Tensor, "batch n_in row frame"]) -> Float[Tensor, "batch n_out row out_frame"]:
         return self.along_time(image, self.weight)
 
     def along_time(self, image: Tensor, weight: Float[Tensor, "n_out n_in kernel"]) -> Tensor:
@@ -63,10 +63,13 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if stride == 1 and n_in == n_out else Shortcut(n_in, n_out, stride)
 
     def forward(self, features: Float[Tensor, "batch n_in frame"]) -> Float[Tensor, "batch n_out out_frame"]:
-        image = as_image(features)
+        return self.of_image(as_image(features)).squeeze(2)
+
+    def of_image(self, image: Float[Tensor, "batch n_in row frame"]) -> Float[Tensor, "batch n_out row out_frame"]:
+        """Of each row by itself, with the same weights."""
         inner = F.relu(self.first_norm(self.first(image)))
         inner = self.second_norm(self.second(inner))
-        return F.relu(inner + self.shortcut(image)).squeeze(2)
+        return F.relu(inner + self.shortcut(image))
 
 
 def halve() -> nn.Module:
@@ -87,7 +90,7 @@ class Shortcut(nn.Module):
         self.widen = Convolution(n_in, n_out, 1, bias=False)
         self.norm = nn.BatchNorm2d(n_out)
 
-    def forward(self, image: Float[Tensor, "batch n_in 1 frame"]) -> Float[Tensor, "batch n_out 1 out_frame"]:
+    def forward(self, image: Float[Tensor, "batch n_in row frame"]) -> Float[Tensor, "batch n_out row out_frame"]:
         return self.norm(self.widen(self.pool(image)))
 
 

@@ -1,0 +1,104 @@
+"""A residual network that reads each lead by itself first, all of them with the same filters.
+
+What a wave looks like is learnt from twelve leads at once, and what leads have to do with one another only after that.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from ecgmtl.encoders.base import Encoder
+from ecgmtl.encoders.blocks import Convolution, ResidualBlock, Shortcut
+from ecgmtl.leads import N_BASIS, N_LEADS, spread_scores
+from ecgmtl.settings import KernelSize, Settings
+
+
+class LeadwiseSettings(Settings):
+    kind: Literal["leadwise"] = "leadwise"
+    lead_widths: tuple[PositiveInt, ...] = Field((16, 32), min_length=1)
+    """Features of each lead: of the stem and of each stage that reads it by itself; every one halves the time axis."""
+    widths: tuple[PositiveInt, ...] = Field((64, 96, 128), min_length=1)
+    """Features of all leads: where they are joined, then of each stage, every one of which halves the time axis."""
+    n_blocks: PositiveInt = 1
+    """Residual blocks a stage."""
+    kernel_size: KernelSize = 7
+    """Samples a convolution sees, an odd number."""
+
+    def build(self, n_inputs: int) -> "LeadwiseEncoder":
+        return LeadwiseEncoder(n_inputs, self)
+
+
+class LeadwiseEncoder(Encoder):
+    """Its first level is all leads, joined.
+
+    Raises:
+        ValueError: the rows are not 12 leads and where each of the 8 independent ones is hidden.
+    """
+
+    def __init__(self, n_inputs: int, settings: LeadwiseSettings) -> None:
+        super().__init__()
+        if n_inputs != N_LEADS + N_BASIS:
+            raise ValueError(f"leads are read from {N_LEADS + N_BASIS} rows, not from {n_inputs}")
+        n_blocks, stages = settings.n_blocks, range(1, len(settings.widths))
+        joined = 2 ** len(settings.lead_widths)
+        self.widths = settings.widths[:1] + tuple(width for width in settings.widths[1:] for _ in range(n_blocks))
+        self.strides = (joined, *(joined * 2**stage for stage in stages for _ in range(n_blocks)))
+        self.leads = EachLead(settings, settings.widths[0])
+        self.blocks = nn.Sequential(*stack(ResidualBlock, settings.widths, settings))
+
+    def layers(self) -> list[nn.Module]:
+        return [self.leads, *self.blocks]
+
+    def weights(self) -> list[nn.Parameter]:
+        found = [self.leads.get_parameter("join.weight")]
+        for block in self.blocks:
+            widens = isinstance(block.shortcut, Shortcut)
+            found.append(block.get_parameter("shortcut.widen.weight") if widens else found[-1])
+        return found
+
+
+class EachLead(nn.Module):
+    """Reads every lead with the same weights, then joins what was found in all of them at a moment."""
+
+    def __init__(self, settings: LeadwiseSettings, n_out: int) -> None:
+        super().__init__()
+        widths = settings.lead_widths
+        stem_kernel = 2 * settings.kernel_size + 1  # the stem looks at raw samples, where a QRS is ten of them
+        # of each lead its signal, and where it is hidden
+        self.stem = Convolution(2, widths[0], stem_kernel, stride=2, padding=stem_kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(widths[0])
+        self.blocks = nn.Sequential(*stack(LeadBlock, widths, settings))
+        self.join = nn.Conv2d(widths[-1], n_out, (N_LEADS, 1), bias=False)
+        self.join_norm = nn.BatchNorm2d(n_out)
+
+    def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
+        image = by_lead(rows)
+        image = F.relu(self.norm(self.stem.along_time(image, self.stem.weight[:, : image.shape[1]])))
+        return F.relu(self.join_norm(self.join(self.blocks(image)))).squeeze(2)
+
+
+class LeadBlock(ResidualBlock):
+    """Of images whose rows are leads."""
+
+    def forward(self, image: Float[Tensor, "batch n_in lead frame"]) -> Float[Tensor, "batch n_out lead out_frame"]:
+        return self.of_image(image)
+
+
+def stack(kind: type[ResidualBlock], widths: tuple[int, ...], settings: LeadwiseSettings) -> Iterator[ResidualBlock]:
+    """The blocks of the stages that lead from each width to the next; the first of a stage halves the time axis."""
+    for n_in, n_out in pairwise(widths):
+        for block in range(settings.n_blocks):
+            yield kind(n_out if block else n_in, n_out, settings.kernel_size, stride=1 if block else 2)
+
+
+def by_lead(rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch _ 12 time"]:
+    """The leads as rows of an image, and where they are hidden as its second colour, if anything is."""
+    signals, hidden = rows[:, :N_LEADS], rows[:, N_LEADS:]
+    colours = [signals, spread_scores(hidden)] if hidden.shape[1] else [signals]
+    return torch.stack(colours, dim=1).contiguous(memory_format=torch.channels_last)
