@@ -9,7 +9,7 @@ from scipy.stats import beta
 from torch import Tensor
 
 from data_prep.leads import ARMS_SWAPPED
-from ecgmtl.leads import places
+from ecgmtl.leads import N_BASIS, places
 from ecgmtl.model import Batch
 from ecgmtl.settings import Settings
 from ecgmtl.stress import TYPICAL_MV
@@ -38,6 +38,8 @@ class AugmentSettings(Settings):
     """Probability that the encoder sees a record as if the electrodes of the arms had been swapped."""
     lead_dropout: float = Field(0.0, ge=0, lt=1)
     """Probability that the encoder sees a lead flat at 0 mV."""
+    leads_missing: float = Field(0.0, ge=0, lt=1)
+    """Probability that it is told of an independent lead to be missing; for stages that hide nothing by masking."""
     mixup: NonNegativeFloat = 0.0
     """Records and labels are blended in pairs, by a share from Beta(mixup, mixup) (Zhang et al., ICLR 2018)."""
 
@@ -79,6 +81,9 @@ def augment(
     if settings.lead_dropout:
         kept = torch.rand(*seen.shape[:2], 1, generator=generator, device=device) >= settings.lead_dropout
         seen = seen * kept
+    if settings.leads_missing:
+        missing = torch.rand(size, N_BASIS, 1, generator=generator, device=device) < settings.leads_missing
+        batch = batch._replace(hidden=missing.expand(-1, -1, seen.shape[2]))
     return batch._replace(seen=seen)
 
 

@@ -95,6 +95,8 @@ class Stage(Settings):
             )
         if "latent" in self.losses and not self.masking.hides:
             raise ValueError(f"stage '{self.name}' learns latent, but hides nothing; set masking.time or masking.leads")
+        if self.hides and self.augment.leads_missing:
+            raise ValueError(f"stage '{self.name}' hides leads by masking.leads; leave augment.leads_missing out")
         distils = "distillation" in self.losses
         if distils != bool(self.teachers) or (distils and not self.classifies):
             raise ValueError(

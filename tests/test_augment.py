@@ -62,6 +62,13 @@ def test_noise_and_lost_leads_are_seen_but_not_asked_for(batch):
     assert difference.std().item() == pytest.approx(0.1, rel=0.05)
 
 
+def test_missing_leads_are_hidden_throughout(batch):
+    changed = augment(batch, 100.0, AugmentSettings(leads_missing=0.3), generator(), generator())
+    assert torch.equal(changed.hidden.any(dim=2), changed.hidden.all(dim=2))
+    assert changed.hidden.float().mean().item() == pytest.approx(0.3, abs=0.05)
+    assert torch.equal(changed.seen, batch.signals)
+
+
 def test_blends_keep_labels_and_signals_together(batch):
     telling = batch._replace(signals=batch.labels[:, :1, None].expand(-1, 12, 100).contiguous())
     mixed = augment(telling, 100.0, AugmentSettings(mixup=1.0), generator(), generator())

@@ -38,6 +38,7 @@ def stage(**changes):
         ({"weighting": DecaySettings()}, "weighting.main is 'classification', but the stage's losses are recon"),
         ({"masking": MaskingSettings(time=0, leads=0)}, "hides nothing"),
         ({"masking": MaskingSettings(share=0)}, "hides nothing"),
+        ({"augment": AugmentSettings(leads_missing=0.1)}, "leave augment.leads_missing out"),
         ({"losses": ("consistency",)}, "consistency judges a reconstruction"),
         ({"trains": ("predictor",)}, "trains the predictor, but has no latent among its losses"),
         (
