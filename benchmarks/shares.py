@@ -1,0 +1,63 @@
+"""What the time of a training step goes into, by torch's profiler.
+
+    python benchmarks/shares.py [--encoders cnn leadwise] [--tasks one]
+
+Eager, in bf16, on the batches of `benchmarks/training.py`; the profiler itself takes some of the time.
+"""
+
+import argparse
+
+import torch
+from noise import random_split
+from torch.profiler import ProfilerActivity, profile
+from ways import BOTH, ONE, Training, Way
+
+TASKS = {"one": ONE, "both": BOTH}
+KINDS = {
+    "convolutions": ("convolution",),
+    "batch normalisation": ("batch_norm",),
+    "pooling": ("pool",),
+    "products": ("mm", "addmm", "linear"),
+    "the optimiser": ("fused_adam", "foreach"),
+}
+OTHER = "all else"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoders", nargs="*", default=["cnn", "leadwise"])
+    parser.add_argument("--tasks", choices=TASKS, default="one")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    split = random_split(torch.device("cpu"))
+    names = [*KINDS, OTHER]
+    print(f"| encoder | ms a step | {' | '.join(names)} |\n|---|--:|{'--:|' * len(names)}")
+    for encoder in given.encoders:
+        taken = spent(Training(Way(encoder, TASKS[given.tasks], "bf16", compiled=False), split), given.steps)
+        total = sum(taken.values())
+        shares = " | ".join(f"{taken[name] / total:.0%}" for name in names)
+        print(f"| {encoder} | {1e3 * total / given.steps:.0f} | {shares} |", flush=True)
+
+
+def spent(training: Training, n_steps: int) -> dict[str, float]:
+    """Seconds by kind of operation."""
+    for _ in range(3):
+        training.step()
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        for _ in range(n_steps):
+            training.step()
+    found = dict.fromkeys([*KINDS, OTHER], 0.0)
+    for event in seen.key_averages():
+        found[kind_of(event.key)] += 1e-6 * event.self_cpu_time_total
+    return found
+
+
+def kind_of(operation: str) -> str:
+    name = operation.removeprefix("aten::").lower()
+    return next((kind for kind, parts in KINDS.items() if any(part in name for part in parts)), OTHER)
+
+
+if __name__ == "__main__":
+    main()
