@@ -17,7 +17,7 @@ KINDS = {
     "convolutions": ("convolution",),
     "batch normalisation": ("batch_norm",),
     "pooling": ("pool",),
-    "products": ("mm", "addmm", "linear"),
+    "products": ("mm", "linear"),
     "the optimiser": ("fused_adam", "foreach"),
 }
 OTHER = "all else"

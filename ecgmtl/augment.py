@@ -39,7 +39,7 @@ class AugmentSettings(Settings):
     lead_dropout: float = Field(0.0, ge=0, lt=1)
     """Probability that the encoder sees a lead flat at 0 mV."""
     leads_missing: float = Field(0.0, ge=0, lt=1)
-    """Probability that it is told of an independent lead to be missing; for stages that hide nothing by masking."""
+    """Probability that an independent lead is hidden throughout, as masking does; for stages without masking."""
     mixup: NonNegativeFloat = 0.0
     """Records and labels are blended in pairs, by a share from Beta(mixup, mixup) (Zhang et al., ICLR 2018)."""
 

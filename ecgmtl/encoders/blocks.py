@@ -1,6 +1,7 @@
 """Building blocks that more than one encoder uses."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +47,17 @@ class FirstConvolution(Convolution):
     """Reads the rows that an encoder sees. The last of them may be left out: they count as 0, and cost nothing."""
 
     def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature 1 frame"]:
-        return self.along_time(as_image(rows), self.weight[:, : rows.shape[1]])
+        return self.of_image(as_image(rows))
+
+    def of_image(self, image: Float[Tensor, "batch n_in row time"]) -> Float[Tensor, "batch n_out row frame"]:
+        return self.along_time(image, self.weight[:, : image.shape[1]])
+
+
+class StemConvolution(FirstConvolution):
+    """Halves the time axis, and sees twice as long as those above: of raw samples, a QRS is ten."""
+
+    def __init__(self, n_in: int, n_out: int, kernel_size: int) -> None:
+        super().__init__(n_in, n_out, 2 * kernel_size + 1, stride=2, padding=kernel_size, bias=False)
 
 
 class ResidualBlock(nn.Module):
@@ -92,6 +103,33 @@ class Shortcut(nn.Module):
 
     def forward(self, image: Float[Tensor, "batch n_in row frame"]) -> Float[Tensor, "batch n_out row out_frame"]:
         return self.norm(self.widen(self.pool(image)))
+
+
+class ResidualStages(nn.Sequential):
+    """Stages that lead from each width to the next; the first block of each halves the time axis."""
+
+    def __init__(
+        self, widths: tuple[int, ...], n_blocks: int, kernel_size: int, kind: type[ResidualBlock] = ResidualBlock
+    ) -> None:
+        super().__init__(
+            *(
+                kind(n_out if block else n_in, n_out, kernel_size, stride=1 if block else 2)
+                for n_in, n_out in pairwise(widths)
+                for block in range(n_blocks)
+            )
+        )
+        self.widths = tuple(width for width in widths[1:] for _ in range(n_blocks))
+        """Of each block."""
+        self.strides = tuple(2**stage for stage in range(1, len(widths)) for _ in range(n_blocks))
+        """Of each block, in frames of what is read."""
+
+    def weights(self, below: nn.Parameter) -> list[nn.Parameter]:
+        """Of each level the weight as `Encoder.weights` has it, from that of what is read upwards."""
+        found = [below]
+        for block in self:
+            shortcut = block.shortcut
+            found.append(shortcut.get_parameter("widen.weight") if isinstance(shortcut, Shortcut) else found[-1])
+        return found
 
 
 class StochasticDepth(nn.Module):

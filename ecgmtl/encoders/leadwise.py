@@ -3,8 +3,6 @@
 What a wave looks like is learnt from twelve leads at once, and what leads have to do with one another only after that.
 """
 
-from collections.abc import Iterator
-from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -14,7 +12,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from ecgmtl.encoders.base import Encoder
-from ecgmtl.encoders.blocks import Convolution, ResidualBlock, Shortcut
+from ecgmtl.encoders.blocks import ResidualBlock, ResidualStages, StemConvolution
 from ecgmtl.leads import N_BASIS, N_LEADS, spread_scores
 from ecgmtl.settings import KernelSize, Settings
 
@@ -45,41 +43,33 @@ class LeadwiseEncoder(Encoder):
         super().__init__()
         if n_inputs != N_LEADS + N_BASIS:
             raise ValueError(f"leads are read from {N_LEADS + N_BASIS} rows, not from {n_inputs}")
-        n_blocks, stages = settings.n_blocks, range(1, len(settings.widths))
         joined = 2 ** len(settings.lead_widths)
-        self.widths = settings.widths[:1] + tuple(width for width in settings.widths[1:] for _ in range(n_blocks))
-        self.strides = (joined, *(joined * 2**stage for stage in stages for _ in range(n_blocks)))
-        self.leads = EachLead(settings, settings.widths[0])
-        self.blocks = nn.Sequential(*stack(ResidualBlock, settings.widths, settings))
+        self.leads = EachLead(settings)
+        self.blocks = ResidualStages(settings.widths, settings.n_blocks, settings.kernel_size)
+        self.widths = (settings.widths[0], *self.blocks.widths)
+        self.strides = (joined, *(joined * stride for stride in self.blocks.strides))
 
     def layers(self) -> list[nn.Module]:
         return [self.leads, *self.blocks]
 
     def weights(self) -> list[nn.Parameter]:
-        found = [self.leads.get_parameter("join.weight")]
-        for block in self.blocks:
-            widens = isinstance(block.shortcut, Shortcut)
-            found.append(block.get_parameter("shortcut.widen.weight") if widens else found[-1])
-        return found
+        return self.blocks.weights(below=self.leads.get_parameter("join.weight"))
 
 
 class EachLead(nn.Module):
     """Reads every lead with the same weights, then joins what was found in all of them at a moment."""
 
-    def __init__(self, settings: LeadwiseSettings, n_out: int) -> None:
+    def __init__(self, settings: LeadwiseSettings) -> None:
         super().__init__()
-        widths = settings.lead_widths
-        stem_kernel = 2 * settings.kernel_size + 1  # the stem looks at raw samples, where a QRS is ten of them
-        # of each lead its signal, and where it is hidden
-        self.stem = Convolution(2, widths[0], stem_kernel, stride=2, padding=stem_kernel // 2, bias=False)
+        widths, n_out = settings.lead_widths, settings.widths[0]
+        self.stem = StemConvolution(2, widths[0], settings.kernel_size)  # a lead's signal, and where it is hidden
         self.norm = nn.BatchNorm2d(widths[0])
-        self.blocks = nn.Sequential(*stack(LeadBlock, widths, settings))
+        self.blocks = ResidualStages(widths, settings.n_blocks, settings.kernel_size, LeadBlock)
         self.join = nn.Conv2d(widths[-1], n_out, (N_LEADS, 1), bias=False)
         self.join_norm = nn.BatchNorm2d(n_out)
 
     def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
-        image = by_lead(rows)
-        image = F.relu(self.norm(self.stem.along_time(image, self.stem.weight[:, : image.shape[1]])))
+        image = F.relu(self.norm(self.stem.of_image(by_lead(rows))))
         return F.relu(self.join_norm(self.join(self.blocks(image)))).squeeze(2)
 
 
@@ -88,13 +78,6 @@ class LeadBlock(ResidualBlock):
 
     def forward(self, image: Float[Tensor, "batch n_in lead frame"]) -> Float[Tensor, "batch n_out lead out_frame"]:
         return self.of_image(image)
-
-
-def stack(kind: type[ResidualBlock], widths: tuple[int, ...], settings: LeadwiseSettings) -> Iterator[ResidualBlock]:
-    """The blocks of the stages that lead from each width to the next; the first of a stage halves the time axis."""
-    for n_in, n_out in pairwise(widths):
-        for block in range(settings.n_blocks):
-            yield kind(n_out if block else n_in, n_out, settings.kernel_size, stride=1 if block else 2)
 
 
 def by_lead(rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch _ 12 time"]:
