@@ -17,8 +17,9 @@ from ecgmtl.leads import N_BASIS, N_LEADS, spread_scores
 from ecgmtl.settings import KernelSize, Settings
 
 
-class LeadwiseSettings(Settings):
-    kind: Literal["leadwise"] = "leadwise"
+class LeadSettings(Settings):
+    """Of every network that begins so."""
+
     lead_widths: tuple[PositiveInt, ...] = Field((16, 32), min_length=1)
     """Features of each lead: of the stem and of each stage that reads it by itself; every one halves the time axis."""
     widths: tuple[PositiveInt, ...] = Field((64, 96, 128), min_length=1)
@@ -28,26 +29,28 @@ class LeadwiseSettings(Settings):
     kernel_size: KernelSize = 7
     """Samples a convolution sees, an odd number."""
 
+    @property
+    def joined(self) -> int:
+        """Samples a frame, where leads are joined."""
+        return 2 ** len(self.lead_widths)
+
+
+class LeadwiseSettings(LeadSettings):
+    kind: Literal["leadwise"] = "leadwise"
+
     def build(self, n_inputs: int) -> "LeadwiseEncoder":
         return LeadwiseEncoder(n_inputs, self)
 
 
 class LeadwiseEncoder(Encoder):
-    """Its first level is all leads, joined.
-
-    Raises:
-        ValueError: the rows are not 12 leads and where each of the 8 independent ones is hidden.
-    """
+    """Its first level is all leads, joined."""
 
     def __init__(self, n_inputs: int, settings: LeadwiseSettings) -> None:
         super().__init__()
-        if n_inputs != N_LEADS + N_BASIS:
-            raise ValueError(f"leads are read from {N_LEADS + N_BASIS} rows, not from {n_inputs}")
-        joined = 2 ** len(settings.lead_widths)
-        self.leads = EachLead(settings)
+        self.leads = EachLead(n_inputs, settings)
         self.blocks = ResidualStages(settings.widths, settings.n_blocks, settings.kernel_size)
         self.widths = (settings.widths[0], *self.blocks.widths)
-        self.strides = (joined, *(joined * stride for stride in self.blocks.strides))
+        self.strides = (settings.joined, *(settings.joined * stride for stride in self.blocks.strides))
 
     def layers(self) -> list[nn.Module]:
         return [self.leads, *self.blocks]
@@ -57,10 +60,16 @@ class LeadwiseEncoder(Encoder):
 
 
 class EachLead(nn.Module):
-    """Reads every lead with the same weights, then joins what was found in all of them at a moment."""
+    """Reads every lead with the same weights, then joins what was found in all of them at a moment.
 
-    def __init__(self, settings: LeadwiseSettings) -> None:
+    Raises:
+        ValueError: the rows are not 12 leads and where each of the 8 independent ones is hidden.
+    """
+
+    def __init__(self, n_inputs: int, settings: LeadSettings) -> None:
         super().__init__()
+        if n_inputs != N_LEADS + N_BASIS:
+            raise ValueError(f"leads are read from {N_LEADS + N_BASIS} rows, not from {n_inputs}")
         widths, n_out = settings.lead_widths, settings.widths[0]
         self.stem = StemConvolution(2, widths[0], settings.kernel_size)  # a lead's signal, and where it is hidden
         self.norm = nn.BatchNorm2d(widths[0])

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+
+from data_prep.readers import read_record
+from ecgmtl.encoders.mean_beat import find_beats, mean_beat, steepness
+from ecgmtl.leads import spread
+from ecgmtl.st_segment import find_peaks
+
+BEATS = (70, 155, 262, 340)
+BEFORE, AFTER = 36, 56
+
+
+@pytest.fixture
+def records():
+    """A narrow wave at each beat, of another height in each lead, and a broad one a quarter of a second later."""
+    time = torch.arange(400)
+    narrow = torch.stack([torch.exp(-(((time - beat) / 2) ** 2)) for beat in BEATS]).sum(dim=0)
+    broad = torch.stack([torch.exp(-(((time - beat - 25) / 9) ** 2)) for beat in BEATS]).sum(dim=0)
+    noise = 0.02 * torch.randn(2, 12, 400, generator=torch.Generator().manual_seed(0))
+    return torch.linspace(-1, 2, 12)[:, None] * narrow + 0.2 * broad + noise
+
+
+def beats_of(signals, visible=None):
+    steep = steepness(signals, torch.ones_like(signals) if visible is None else visible)
+    return [tuple(np.flatnonzero(row)) for row in find_beats(steep, BEFORE + AFTER).numpy()]
+
+
+def by_hand(values, beats, counted):
+    """Row by row, beat by beat; 0 where nothing counts."""
+    total, count = np.zeros((2, len(values), BEFORE + AFTER))
+    for beat in beats:
+        for offset in range(-BEFORE, AFTER):
+            if 0 <= beat + offset < values.shape[1]:
+                total[:, offset + BEFORE] += (values * counted)[:, beat + offset]
+                count[:, offset + BEFORE] += counted[:, beat + offset]
+    return total / np.maximum(count, 1)
+
+
+@pytest.mark.parametrize("scale", [1, -0.01, 100])
+def test_beats_are_found_where_they_are_at_any_voltage(records, scale):
+    found = np.array(beats_of(scale * records))
+    assert np.abs(found - np.array(BEATS)).max() <= 1
+
+
+def test_the_mean_is_over_the_beats_that_reach_so_far(records):
+    found = mean_beat(records, BEFORE, AFTER).numpy()
+    for record, beats, mean in zip(records.numpy(), beats_of(records), found, strict=True):
+        np.testing.assert_allclose(mean, by_hand(record, beats, np.ones_like(record)), atol=1e-5)
+
+
+def test_hidden_samples_count_nothing_and_their_share_is_told(records):
+    hidden = torch.zeros(2, 8, 400, dtype=torch.bool)
+    hidden[:, 3, 100:200] = hidden[:, 0, 300:] = hidden[:, 5] = True
+    unseen = spread(hidden)
+    rows = torch.cat([records.masked_fill(unseen, 0.0), hidden.float()], dim=1)
+    found = mean_beat(rows, BEFORE, AFTER).numpy()
+    places = beats_of(rows[:, :12], 1 - unseen.float())
+    for row, seen, beats, mean in zip(rows.numpy(), ~unseen.numpy(), places, found, strict=True):
+        np.testing.assert_allclose(mean[:12], by_hand(row[:12], beats, seen), atol=1e-5)
+        np.testing.assert_allclose(mean[12:], by_hand(row[12:], beats, np.ones_like(row[12:])), atol=1e-5)
+    assert found[:, 12 + 5].min() == 1  # V4, hidden throughout
+    assert not found[:, 6 + 3].any()  # its lead
+
+
+def test_the_edge_of_what_is_hidden_is_no_beat(records):
+    hidden = torch.zeros(2, 8, 400, dtype=torch.bool)
+    hidden[..., 100:130] = True
+    high = records + 30  # so that hiding leaves a step far steeper than any beat
+    rows = high.masked_fill(spread(hidden), 0.0)
+    assert beats_of(rows, 1 - spread(hidden).float()) == beats_of(records)
+
+
+def test_a_record_without_beats_has_a_mean_of_0():
+    flat = torch.full((2, 12, 300), 0.3)
+    assert not mean_beat(flat, BEFORE, AFTER).any()
+    assert mean_beat(torch.randn(2, 12, 30), BEFORE, AFTER).isfinite().all()  # shorter than a beat
+
+
+@pytest.mark.real
+def test_beats_of_real_records_are_those_of_gqrs(shared_data):
+    for path in sorted((shared_data / "ptbxl-official-100hz").glob("*.hea")):
+        signal = read_record(path).signal.T
+        wanted = find_peaks(signal, 100.0)
+        (found,) = (np.array(beats) for beats in beats_of(torch.from_numpy(signal[None]).float()))
+        assert np.abs(wanted[:, None] - found).min(axis=1).max() <= 3  # samples of 10 ms
+        inner = found[(found >= wanted[0] - 3) & (found <= wanted[-1] + 3)]  # gqrs learns from the first beats
+        assert len(inner) == len(wanted)
