@@ -17,9 +17,6 @@ from ecgmtl.encoders.blocks import FrameConvolution, ResidualStages
 from ecgmtl.encoders.leadwise import EachLead, LeadSettings
 from ecgmtl.encoders.mean_beat import mean_beat
 
-GAP = 8
-"""Frames between a record and its mean beat, where they are read together: further than a lead's filters see."""
-
 
 class BeatwiseSettings(LeadSettings):
     kind: Literal["beatwise"] = "beatwise"
@@ -64,13 +61,13 @@ class RecordAndBeat(nn.Module):
 
     def __init__(self, n_inputs: int, settings: BeatwiseSettings) -> None:
         super().__init__()
-        self.beat, self.stride = settings.beat, settings.joined
+        self.beat, self.stride, self.gap = settings.beat, settings.joined, settings.reach
         self.leads = EachLead(n_inputs, settings)
         self.read = BeatReader(settings.widths[0], settings.beat_width, settings.beat_frames, settings.dropout)
 
     def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
         n_frames = -(-rows.shape[-1] // self.stride)
-        begin = n_frames + GAP
+        begin = n_frames + self.gap
         apart = F.pad(rows, (0, begin * self.stride - rows.shape[-1]))
         # one after the other, so that a norm's statistics are those of both
         joined = self.leads(torch.cat([apart, mean_beat(rows, *self.beat).to(rows.dtype)], dim=-1))

@@ -34,6 +34,13 @@ class LeadSettings(Settings):
         """Samples a frame, where leads are joined."""
         return 2 ** len(self.lead_widths)
 
+    @property
+    def reach(self) -> int:
+        """Frames to either side of it by which one is moved, where leads are joined."""
+        half, stages = self.kernel_size // 2, range(1, len(self.lead_widths))
+        above = sum(half * (2**stage + (2 * self.n_blocks - 1) * 2 ** (stage + 1)) for stage in stages)
+        return 1 + -(-(self.kernel_size + above) // self.joined)  # one more, for a frame begins where it is read
+
 
 class LeadwiseSettings(LeadSettings):
     kind: Literal["leadwise"] = "leadwise"
