@@ -42,7 +42,7 @@ def test_a_config_survives_yaml():
         ("sed=1", "config: sed: there is no such setting"),
         (
             "encoder.kind=cmn",
-            "encoder.kind: 'cmn' is not one of cnn, transformer, cnn_transformer, s4d, convnext, leadwise, beatwise.",
+            "encoder.kind: 'cmn' is not one of cnn, transformer, cnn_transformer, s4d, convnext, leadwise.",
         ),
         (
             "stages.1.weighting.kind=uncertainy",

@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ecgmtl.encoders.beatwise import BeatwiseSettings
 from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
 from ecgmtl.encoders.convnext import ConvNextSettings
@@ -124,8 +123,6 @@ def test_the_layers_hold_every_parameter_once(settings):
         ConvNextSettings(widths=(8, 6), n_blocks=3, stem_stride=1),
         LeadwiseSettings(),
         LeadwiseSettings(lead_widths=(4,), widths=(6,)),
-        BeatwiseSettings(),
-        BeatwiseSettings(lead_widths=(4,), widths=(6,), beat_width=6),
     ],
 )
 def test_each_levels_weight_learns_from_the_start_by_all_that_reads_the_level(settings):

@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from ecgmtl.encoders.beatwise import BeatwiseSettings
 from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
 from ecgmtl.encoders.convnext import ConvNextSettings
@@ -35,7 +34,6 @@ every_encoder = pytest.mark.parametrize(
         S4dSettings(stem=(6, 8), depth=1, state=4),
         ConvNextSettings(widths=(6, 8), n_blocks=1),
         LeadwiseSettings(lead_widths=(4, 6), widths=(6, 8)),
-        BeatwiseSettings(lead_widths=(4, 6), widths=(6, 8), beat_width=4),
     ],
     ids=lambda encoder: encoder.kind,
 )

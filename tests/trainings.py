@@ -6,7 +6,6 @@ import torch
 from ecgmtl.augment import AugmentSettings
 from ecgmtl.config import Config
 from ecgmtl.data import Split, lead_statistics
-from ecgmtl.encoders.beatwise import BeatwiseSettings
 from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
 from ecgmtl.encoders.convnext import ConvNextSettings
@@ -26,7 +25,6 @@ ENCODERS = (
     S4dSettings(stem=(6, 8), depth=2, state=4, dropout=0.0),
     ConvNextSettings(widths=(6, 8), n_blocks=1, drop_path=0.0),
     LeadwiseSettings(lead_widths=(4, 6), widths=(6, 8)),
-    BeatwiseSettings(lead_widths=(4, 6), widths=(6, 8), beat_width=4),
 )
 
 JOINT = Stage(

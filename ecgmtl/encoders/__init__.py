@@ -5,7 +5,6 @@ from typing import Annotated
 from pydantic import Field
 
 from ecgmtl.encoders.base import Encoder
-from ecgmtl.encoders.beatwise import BeatwiseSettings
 from ecgmtl.encoders.cnn import CnnSettings
 from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
 from ecgmtl.encoders.convnext import ConvNextSettings
@@ -14,13 +13,7 @@ from ecgmtl.encoders.s4d import S4dSettings
 from ecgmtl.encoders.transformer import TransformerSettings
 
 EncoderSettings = Annotated[
-    CnnSettings
-    | TransformerSettings
-    | CnnTransformerSettings
-    | S4dSettings
-    | ConvNextSettings
-    | LeadwiseSettings
-    | BeatwiseSettings,
+    CnnSettings | TransformerSettings | CnnTransformerSettings | S4dSettings | ConvNextSettings | LeadwiseSettings,
     Field(discriminator="kind"),
 ]
 

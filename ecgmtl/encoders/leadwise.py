@@ -17,9 +17,8 @@ from ecgmtl.leads import N_BASIS, N_LEADS, spread_scores
 from ecgmtl.settings import KernelSize, Settings
 
 
-class LeadSettings(Settings):
-    """Of every network that begins so."""
-
+class LeadwiseSettings(Settings):
+    kind: Literal["leadwise"] = "leadwise"
     lead_widths: tuple[PositiveInt, ...] = Field((16, 32), min_length=1)
     """Features of each lead: of the stem and of each stage that reads it by itself; every one halves the time axis."""
     widths: tuple[PositiveInt, ...] = Field((64, 96, 128), min_length=1)
@@ -29,35 +28,26 @@ class LeadSettings(Settings):
     kernel_size: KernelSize = 7
     """Samples a convolution sees, an odd number."""
 
-    @property
-    def joined(self) -> int:
-        """Samples a frame, where leads are joined."""
-        return 2 ** len(self.lead_widths)
-
-    @property
-    def reach(self) -> int:
-        """Frames to either side of it by which one is moved, where leads are joined."""
-        half, stages = self.kernel_size // 2, range(1, len(self.lead_widths))
-        above = sum(half * (2**stage + (2 * self.n_blocks - 1) * 2 ** (stage + 1)) for stage in stages)
-        return 1 + -(-(self.kernel_size + above) // self.joined)  # one more, for a frame begins where it is read
-
-
-class LeadwiseSettings(LeadSettings):
-    kind: Literal["leadwise"] = "leadwise"
-
     def build(self, n_inputs: int) -> "LeadwiseEncoder":
         return LeadwiseEncoder(n_inputs, self)
 
 
 class LeadwiseEncoder(Encoder):
-    """Its first level is all leads, joined."""
+    """Its first level is all leads, joined.
+
+    Raises:
+        ValueError: the rows are not 12 leads and where each of the 8 independent ones is hidden.
+    """
 
     def __init__(self, n_inputs: int, settings: LeadwiseSettings) -> None:
         super().__init__()
-        self.leads = EachLead(n_inputs, settings)
+        if n_inputs != N_LEADS + N_BASIS:
+            raise ValueError(f"leads are read from {N_LEADS + N_BASIS} rows, not from {n_inputs}")
+        joined = 2 ** len(settings.lead_widths)
+        self.leads = EachLead(settings)
         self.blocks = ResidualStages(settings.widths, settings.n_blocks, settings.kernel_size)
         self.widths = (settings.widths[0], *self.blocks.widths)
-        self.strides = (settings.joined, *(settings.joined * stride for stride in self.blocks.strides))
+        self.strides = (joined, *(joined * stride for stride in self.blocks.strides))
 
     def layers(self) -> list[nn.Module]:
         return [self.leads, *self.blocks]
@@ -67,16 +57,10 @@ class LeadwiseEncoder(Encoder):
 
 
 class EachLead(nn.Module):
-    """Reads every lead with the same weights, then joins what was found in all of them at a moment.
+    """Reads every lead with the same weights, then joins what was found in all of them at a moment."""
 
-    Raises:
-        ValueError: the rows are not 12 leads and where each of the 8 independent ones is hidden.
-    """
-
-    def __init__(self, n_inputs: int, settings: LeadSettings) -> None:
+    def __init__(self, settings: LeadwiseSettings) -> None:
         super().__init__()
-        if n_inputs != N_LEADS + N_BASIS:
-            raise ValueError(f"leads are read from {N_LEADS + N_BASIS} rows, not from {n_inputs}")
         widths, n_out = settings.lead_widths, settings.widths[0]
         self.stem = StemConvolution(2, widths[0], settings.kernel_size)  # a lead's signal, and where it is hidden
         self.norm = nn.BatchNorm2d(widths[0])
