@@ -30,8 +30,8 @@ SMALL = [
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests/golden/quick.json"
 MAKES_GOLDEN = "python -m pytest tests/test_main_job.py -k golden --write-golden"
-GOLDEN_TOLERANCE = 1e-2
-"""What another make of processor, whose sums differ in their last digits, may change of so short a run (0.7 % seen)."""
+GOLDEN_TOLERANCE = 2e-2
+"""What another make of processor, whose sums differ in their last digits, may change of so short a run (1.2 % seen)."""
 """Relative; the instruction sets of processors (none, AVX2, AVX-512) and two threads differ by 1e-6."""
 
 
