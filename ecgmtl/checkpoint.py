@@ -20,6 +20,7 @@ from torch import Tensor
 from data_prep.files import write_whole
 from ecgmtl.calibration import Calibration
 from ecgmtl.config import Config, ConfigError, parse_config
+from ecgmtl.forest import Forest
 from ecgmtl.identity import sha256
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.model import MultiTaskModel
@@ -97,6 +98,7 @@ def load(path: Path) -> Checkpoint:
     auxiliary = {name: tuple(labels) for name, labels in description["auxiliary_label_names"].items()}
     counts = {name: len(labels) for name, labels in auxiliary.items()}
     model = config.build_model(len(description["label_names"]), counts)
+    model.forest = Forest.of_state(tensors, config.preprocess.fs)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

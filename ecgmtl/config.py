@@ -9,6 +9,7 @@ from data_prep.preprocess import Preprocess
 from ecgmtl.augment import AugmentSettings
 from ecgmtl.encoders import EncoderSettings
 from ecgmtl.encoders.cnn import CnnSettings
+from ecgmtl.forest import ForestSettings
 from ecgmtl.heads import ClassifierSettings, DecoderSettings, Predictor, Projector
 from ecgmtl.leads import N_LEADS
 from ecgmtl.losses import MAIN, SECOND
@@ -70,6 +71,8 @@ class Config(Settings):
     """How the tasks share the encoder."""
     decoder: DecoderSettings = DecoderSettings()
     classifier: ClassifierSettings = ClassifierSettings()
+    forest: ForestSettings | None = None
+    """Trees on what is measured of a record, whose logits are added to the network's; grown after the last stage."""
     stages: tuple[Stage, ...] = STAGES
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of training; auto is bf16 where the processor computes in it. Evaluation is always fp32."""

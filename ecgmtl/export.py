@@ -36,15 +36,16 @@ class ExportReport(NamedTuple):
 
 
 class ClassifierOnly(nn.Module):
-    """Classifier and what it reads of the encoder; nothing of the decoder, of other classifiers or of their encoder."""
+    """Classifier, forest and what they read; nothing of the decoder, of other classifiers or of their encoder."""
 
     def __init__(self, model: MultiTaskModel) -> None:
         super().__init__()
-        self.standardise, self.classifier = model.standardise, model.classifier
+        self.standardise, self.classifier, self.forest = model.standardise, model.classifier, model.forest
         self.encoder = model.encoder.for_task("classification")
 
     def forward(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
-        return self.classifier(self.encoder(mark(self.standardise(signals), None))).float()
+        logits = self.classifier(self.encoder(mark(self.standardise(signals), None))).float()
+        return logits if self.forest is None else logits + self.forest(signals)
 
 
 def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "record lead time"]) -> ExportReport:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ecgmtl.forest import Forest
 from ecgmtl.heads import Classifier, Decoder, Drawing, Predictor, Projector
 from ecgmtl.lead_covariance import draw_by_leads
 from ecgmtl.leads import BASIS_INDEX, DERIVED_INDEX, N_BASIS, N_LEADS, algebra, places, spread, spread_scores
@@ -87,7 +88,8 @@ class MultiTaskModel(nn.Module):
 
     Tasks are reconstruction, classification, classification_<label set> for further classifiers, latent, contrastive,
     and two that have no head of their own: consistency judges the reconstruction, distillation the classification.
-    Predictor and projector are there only where some stage of the config needs them.
+    Predictor and projector are there only where some stage of the config needs them. The forest is grown when the
+    network has learnt, so it is there in a finished model only.
     """
 
     lead_algebra: Tensor
@@ -110,6 +112,7 @@ class MultiTaskModel(nn.Module):
         self.auxiliary_classifiers = nn.ModuleDict(auxiliary_classifiers)
         self.predictor = predictor
         self.projector = projector
+        self.forest: Forest | None = None
         self.register_buffer("lead_algebra", algebra(), persistent=False)
 
     def forward(
@@ -130,7 +133,7 @@ class MultiTaskModel(nn.Module):
         drawing = self.draw(features["reconstruction"], signals.shape[-1]) if "reconstruction" in features else None
         return Output(
             None if drawing is None else drawing.mean,
-            self.classifier(features["classification"]).float() if "classification" in features else None,
+            self.read(features["classification"], signals, hidden) if "classification" in features else None,
             {
                 name: head(features[f"classification_{name}"]).float()
                 for name, head in self.auxiliary_classifiers.items()
@@ -155,7 +158,17 @@ class MultiTaskModel(nn.Module):
 
     def classify(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
         """Logits of whole signals, in mV; the decoder is not touched."""
-        return self.classifier(self.features(signals, "classification", self.encoder)).float()
+        return self.read(self.features(signals, "classification", self.encoder), signals, None)
+
+    def read(
+        self,
+        features: Float[Tensor, "batch feature frame"],
+        signals: Float[Tensor, "batch lead time"],
+        hidden: Bool[Tensor, "batch basis time"] | None,
+    ) -> Float[Tensor, "batch label"]:
+        """The network's logits, and the forest's where one is grown."""
+        logits = self.classifier(features).float()
+        return logits if self.forest is None else logits + self.forest(signals, hidden)
 
     def features(
         self, signals: Float[Tensor, "batch lead time"], task: str, encoder: nn.Module

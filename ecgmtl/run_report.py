@@ -67,15 +67,18 @@ def describe(
     stored: Checkpoint, summary: dict[str, float], splits: tuple[Split, Split], folder: RunFolder
 ) -> ModelCard:
     """The card of this run's model; figures that have an interval, and those of the reconstruction."""
-    calibration, preprocess, (train, validation) = stored.calibration, stored.config.preprocess, splits
+    config, calibration, (train, validation) = stored.config, stored.calibration, splits
     values = zip(stored.label_names, calibration.thresholds, calibration.slope, calibration.intercept, strict=True)
     n_parameters = sum(parameter.numel() for parameter in stored.model.parameters())
+    trees = (
+        "" if stored.model.forest is None else "; and a forest beside it, which reads times and voltages of its waves"
+    )
     shown = [name for name in summary if f"{name}_low" in summary or name.startswith("reconstruction_")]
-    stages = (f"{s.name}: {', '.join(s.losses)}; {s.weighting.kind} weighting" for s in stored.config.stages)
+    stages = (f"{s.name}: {', '.join(s.losses)}; {s.weighting.kind} weighting" for s in config.stages)
     return ModelCard(
         name=folder.path.name,
         version=__version__,
-        architecture=f"{stored.config.encoder.kind} encoder, {n_parameters / 1e6:.1f} M parameters with all heads",
+        architecture=f"{config.encoder.kind} encoder, {n_parameters / 1e6:.1f} M parameters with all heads{trees}",
         file=MODEL,
         label_set=stored.label_set,
         labels=tuple(Label(name=n, threshold=t, slope=s, intercept=i) for n, t, s, i in values),
@@ -91,7 +94,7 @@ def describe(
         figures_on=f"validation split, {len(validation)} records; epoch, calibration and thresholds were chosen on it, "
         "so they flatter the model",
         leads=STANDARD_LEADS,
-        fs=float(preprocess.fs),
-        seconds=preprocess.seconds,
+        fs=float(config.preprocess.fs),
+        seconds=config.preprocess.seconds,
         code=stored.provenance["code_sha256"],
     )

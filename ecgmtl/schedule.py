@@ -16,6 +16,7 @@ from ecgmtl.calibration import Calibration, fit_calibration
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config import Config, ConfigError
 from ecgmtl.data import Split, lead_statistics, load_split, prevalence
+from ecgmtl.growing import grow_forest
 from ecgmtl.heads import Classifier
 from ecgmtl.identity import code_digest, sha256
 from ecgmtl.losses import MAIN, SECOND
@@ -101,6 +102,10 @@ class Schedule:
         model, step = self.new_model(), 0
         for place, stage in enumerate(stages):
             step = self.run_stage(model, place, stage, step)
+        teaching = [stage for stage in stages if stage.classifies]
+        if self.config.forest and teaching:
+            self.progress.say(f"growing a forest for each of {len(self.train.label_names)} labels")
+            model.forest = grow_forest(self.config.forest, teaching[-1], self.train, self.config.seed)
         return model
 
     def log_data(self) -> None:
@@ -127,6 +132,8 @@ class Schedule:
         for number, stage in enumerate(stages, 1):
             tasks = " + ".join(stage.losses)
             lines.append(f"{number}. `{stage.name}`: {tasks}; {stage.weighting.kind} weighting, {stage.epochs} epochs")
+        if self.config.forest:
+            lines += ["", f"Then a forest of {self.config.forest.n_trees} trees a label beside the network."]
         return "\n".join(lines)
 
     def new_model(self) -> MultiTaskModel:

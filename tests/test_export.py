@@ -1,5 +1,7 @@
 import subprocess
 import sys
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -8,7 +10,9 @@ import torch
 
 from ecgmtl import checkpoint, export
 from ecgmtl.export import ExportError
+from ecgmtl.forest import ForestSettings, grow
 from ecgmtl.leads import N_LEADS
+from ecgmtl.measurements import in_rows, measure
 from ecgmtl.predictor import load_predictor
 from tests.models import LABELS, predictions, untrained
 from tests.promises import every_encoder
@@ -138,3 +142,17 @@ def test_an_export_that_makes_no_sense_is_refused_and_nothing_lost(stored, signa
 def test_an_export_is_compared_on_something(stored, signals, tmp_path):
     with pytest.raises(ExportError, match="no record to compare"):
         export.export(stored, "onnx", tmp_path / "c.onnx", signals[:0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_a_forest_goes_with_the_network(stored, tmp_path, kind):
+    signals = torch.randn(80, 12, 1000, generator=torch.Generator().manual_seed(2)).cumsum(dim=-1) / 20
+    labels = torch.randn(80, 5, generator=torch.Generator().manual_seed(3)).numpy() > 0
+    measured = in_rows(measure(signals, None, 100.0)).numpy()
+    model = deepcopy(stored.model)
+    model.forest = grow(measured, labels, ForestSettings(n_trees=20), 0, 100.0)
+    report = export.export(replace(stored, model=model), kind, tmp_path / f"c.{kind}", signals)
+    assert report.max_difference <= 1e-5
+    found, without = load_predictor(str(report.path)).logits(signals.numpy()), stored.model.classify(signals)
+    assert np.abs(found - without.detach().numpy()).max() > 0.1

@@ -1,0 +1,139 @@
+"""Boosted trees (Friedman, 2001) on what is measured of an ECG, as tensors of a model."""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int16
+from pydantic import Field, PositiveInt
+from sklearn.ensemble import HistGradientBoostingClassifier
+from torch import Tensor, nn
+
+from ecgmtl.measurements import in_rows, measure
+from ecgmtl.settings import Settings
+
+TENSORS = ("feature", "threshold", "child", "value", "start")
+RAREST = 1e-3
+"""The least share of a label that its trees start from."""
+
+
+class ForestSettings(Settings):
+    n_trees: PositiveInt = 120
+    """A label."""
+    n_leaves: int = Field(8, ge=2)
+    """A tree, at most."""
+    lr: float = Field(0.06, gt=0, le=1)
+    """How much of what a tree finds is added."""
+    weight: float = Field(0.5, gt=0)
+    """Of its logits beside the network's."""
+
+
+class Forest(nn.Module):
+    """Of each label the weighted sum over its trees."""
+
+    feature: Tensor
+    threshold: Tensor
+    child: Tensor
+    value: Tensor
+    start: Tensor
+
+    def __init__(self, trees: dict[str, Tensor], fs: float) -> None:
+        """`trees` gives, by label, tree and node, which measurement is asked, and the value up to which the way goes on
+        to the first child, beyond it to the second; what a leaf, its own child, adds; and by label where sums start.
+        """
+        super().__init__()
+        self.fs, self.depth = fs, depth_of(trees["child"])
+        for name in TENSORS:
+            self.register_buffer(name, trees[name])
+
+    @classmethod
+    def of_state(cls, state: dict[str, Tensor], fs: float) -> "Forest | None":
+        """As large as the one whose tensors a model's state has; None where it has none."""
+        trees = {name: state[f"forest.{name}"] for name in TENSORS if f"forest.{name}" in state}
+        return cls(trees, fs) if trees else None
+
+    def forward(
+        self, signals: Float[Tensor, "batch 12 time"], hidden: Bool[Tensor, "batch basis time"] | None = None
+    ) -> Float[Tensor, "batch label"]:
+        """Logits, of signals in mV."""
+        measured = in_rows(measure(signals, hidden, self.fs))
+        n_labels, n_trees, n_nodes = self.value.shape
+        root = n_nodes * torch.arange(n_labels * n_trees, device=measured.device)
+        node = root.expand(measured.shape[0], -1)
+        feature, threshold, child = self.feature.flatten(), self.threshold.flatten(), self.child.flatten(0, 2)
+        for _ in range(self.depth):
+            beyond = measured.gather(1, feature[node].long()) > threshold[node]
+            node = root + torch.where(beyond, child[:, 1][node].long(), child[:, 0][node].long())
+        return self.start + self.value.flatten()[node].unflatten(1, (n_labels, n_trees)).sum(dim=-1)
+
+
+def grow(
+    measured: Float32[np.ndarray, "record measurement"],
+    labels: Bool[np.ndarray, "record label"],
+    settings: ForestSettings,
+    seed: int,
+    fs: float,
+) -> Forest:
+    """Trees for each label by itself; none for one that all records have, or none of them."""
+    grown = [grow_label(measured, truth, settings, seed) for truth in labels.T]
+    shape = (labels.shape[1], settings.n_trees, 2 * settings.n_leaves - 1)
+    feature, threshold, value = np.zeros(shape, np.int16), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    child = np.tile(np.arange(shape[2], dtype=np.int16)[:, None], (*shape[:2], 1, 2))
+    for place in np.ndindex(shape[:2]):
+        if not grown[place[0]]:
+            continue
+        nodes = grown[place[0]][place[1]]
+        leaf, at = nodes["is_leaf"].astype(bool), (*place, slice(len(nodes)))
+        feature[at] = np.where(leaf, 0, nodes["feature_idx"])
+        threshold[at] = round_down(nodes["num_threshold"])
+        child[at] = np.where(leaf[:, None], child[at], np.stack([nodes["left"], nodes["right"]], axis=-1))
+        value[at] = np.where(leaf, settings.weight * nodes["value"], 0.0)
+    start = settings.weight * start_at(labels)
+    arrays = (feature, threshold, child, value, start)
+    return Forest({name: torch.from_numpy(array) for name, array in zip(TENSORS, arrays, strict=True)}, fs)
+
+
+def grow_label(
+    measured: Float32[np.ndarray, "record measurement"],
+    truth: Bool[np.ndarray, " record"],
+    settings: ForestSettings,
+    seed: int,
+) -> list[np.ndarray]:
+    """Of each tree its nodes, as scikit-learn keeps them."""
+    if truth.all() or not truth.any():
+        return []
+    booster = HistGradientBoostingClassifier(
+        learning_rate=settings.lr,
+        max_iter=settings.n_trees,
+        max_leaf_nodes=settings.n_leaves,
+        min_samples_leaf=20,
+        l2_regularization=5.0,
+        max_features=0.2,
+        early_stopping=False,
+        random_state=seed,
+    )
+    booster.fit(measured, truth)
+    return [tree.nodes for (tree,) in booster._predictors]  # noqa: SLF001  (there is no public way to them)
+
+
+def start_at(labels: Bool[np.ndarray, "record label"]) -> Float32[np.ndarray, " label"]:
+    """The logit of each label's share."""
+    share = labels.mean(axis=0).clip(RAREST, 1 - RAREST)
+    return np.log(share / (1 - share)).astype(np.float32)
+
+
+def round_down(threshold: np.ndarray) -> Float32[np.ndarray, " node"]:
+    """A float32 is at most this where it is at most the threshold in float64, to the bit."""
+    rounded = threshold.astype(np.float32)
+    return np.where(rounded > threshold, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+
+
+def depth_of(child: Int16[Tensor, "label tree node 2"]) -> int:
+    """Questions on the longest way from a root to a leaf."""
+    children = child.flatten(0, 1).long()
+    asks = children[..., 0] != torch.arange(children.shape[1])
+    here, depth = torch.zeros_like(asks), 0
+    here[:, 0] = True
+    while (here & asks).any():
+        tree, node = torch.nonzero(here & asks, as_tuple=True)
+        here = torch.zeros_like(asks).index_put((tree[:, None], children[tree, node]), torch.tensor(True))
+        depth += 1
+    return depth

@@ -1,0 +1,32 @@
+"""What the forest beside the network is grown on: the labelled records, and copies spoilt as the network's were."""
+
+from collections.abc import Iterator
+
+import torch
+
+from ecgmtl.augment import augment, draw_places
+from ecgmtl.data import Split
+from ecgmtl.forest import Forest, ForestSettings, grow
+from ecgmtl.measurements import in_rows, measure
+from ecgmtl.model import Batch
+from ecgmtl.stages import Stage
+
+BATCH = 256
+
+
+def grow_forest(settings: ForestSettings, stage: Stage, train: Split, seed: int) -> Forest:
+    """A forest for the labels of the main task; `stage` is the one that taught them to the network."""
+    batches = list(draw_batches(train.select(train.labelled), stage, seed))
+    measured = torch.cat([in_rows(measure(batch.shown, batch.hidden, train.fs)) for batch in batches])
+    labels = torch.cat([batch.labels for batch in batches])
+    return grow(measured.cpu().numpy(), labels.cpu().numpy() > 0, settings, seed, train.fs).to(train.device)
+
+
+def draw_batches(split: Split, stage: Stage, seed: int) -> Iterator[Batch]:
+    """The records whole and as they are, then a crop of each, spoilt; no blends, for they have beats of two records."""
+    yield from split.in_order(BATCH)
+    spoilt = stage.augment.model_copy(update={"mixup": 0.0, "shift": False})
+    generator = torch.Generator(split.device).manual_seed(seed)
+    for index in torch.arange(len(split), device=split.device).split(BATCH):
+        places = draw_places(len(index), split.n_samples, split.fs, spoilt, generator)
+        yield augment(split.batch(index, places), split.fs, spoilt, generator, generator)

@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+
+from ecgmtl import checkpoint
+from ecgmtl.config import Config
+from ecgmtl.forest import Forest, ForestSettings, grow
+from ecgmtl.growing import draw_batches, grow_forest
+from ecgmtl.measurements import in_rows, measure
+from tests.trainings import JOINT, SMALL, split
+
+SETTINGS = ForestSettings(n_trees=7, n_leaves=5, weight=1.0)
+FS = 100.0
+
+
+@pytest.fixture(scope="module")
+def signals():
+    return torch.randn(300, 12, 200, generator=torch.Generator().manual_seed(0)).cumsum(dim=-1) / 10
+
+
+@pytest.fixture(scope="module")
+def measured(signals):
+    return in_rows(measure(signals, None, FS)).numpy()
+
+
+@pytest.fixture(scope="module")
+def labels(measured):
+    """One that a measurement tells, one of chance, one that nobody has, one that all have."""
+    told, chance = measured[:, 3] > np.median(measured[:, 3]), np.random.default_rng(0).random(300) < 0.2
+    return np.stack([told, chance, np.zeros(300, bool), np.ones(300, bool)], axis=1)
+
+
+@pytest.fixture(scope="module")
+def forest(measured, labels):
+    return grow(measured, labels, SETTINGS, 0, FS)
+
+
+def test_it_says_what_scikit_learn_says(forest, signals, measured, labels):
+    found = forest(signals)
+    for place in (0, 1):
+        booster = HistGradientBoostingClassifier(
+            max_iter=7,
+            max_leaf_nodes=5,
+            learning_rate=0.06,
+            min_samples_leaf=20,
+            l2_regularization=5.0,
+            max_features=0.2,
+            early_stopping=False,
+            random_state=0,
+        )
+        wanted = booster.fit(measured, labels[:, place]).decision_function(measured)
+        np.testing.assert_allclose(found[:, place], wanted, atol=1e-5)
+    assert roc_auc_score(labels[:, 0], found[:, 0]) > 0.95
+
+
+def test_where_there_is_nothing_to_learn_it_says_the_share(forest, signals):
+    found = torch.sigmoid(forest(signals))
+    torch.testing.assert_close(found[:, 2:], torch.tensor([[1e-3, 1 - 1e-3]]).expand(300, 2))
+
+
+def test_its_weight_is_that_of_its_logits(measured, labels, signals, forest):
+    half = grow(measured, labels, SETTINGS.model_copy(update={"weight": 0.5}), 0, FS)
+    torch.testing.assert_close(half(signals), 0.5 * forest(signals))
+
+
+def test_the_seed_alone_decides_how_it_grows(measured, labels, forest):
+    again, other = (grow(measured, labels, SETTINGS, seed, FS).state_dict() for seed in (0, 1))
+    assert all(torch.equal(again[name], tensor) for name, tensor in forest.state_dict().items())
+    assert not torch.equal(other["feature"], forest.state_dict()["feature"])
+
+
+def test_one_of_a_state_is_the_same(forest, signals):
+    state = {f"forest.{name}": tensor for name, tensor in forest.state_dict().items()}
+    assert torch.equal(Forest.of_state(state, FS)(signals), forest(signals))
+    assert Forest.of_state({"classifier.read.bias": torch.zeros(2)}, FS) is None
+
+
+def model_with(forest):
+    model = Config(encoder=SMALL, forest=SETTINGS).build_model(4).eval()
+    model.forest = forest
+    return model
+
+
+def test_a_model_adds_it_to_what_the_network_says(forest, signals):
+    alone, both = model_with(None), model_with(forest)
+    both.load_state_dict(alone.state_dict(), strict=False)
+    hidden = torch.zeros(300, 8, 200, dtype=torch.bool)
+    hidden[:, 4] = True
+    torch.testing.assert_close(both.classify(signals), alone.classify(signals) + forest(signals))
+    for where in (None, hidden):
+        network, found = (model(signals, where, ("classification",)).logits for model in (alone, both))
+        torch.testing.assert_close(found, network + forest(signals, where))
+    assert not torch.equal(forest(signals), forest(signals, hidden))
+
+
+def test_a_checkpoint_keeps_it(forest, signals, tmp_path):
+    from ecgmtl.calibration import Calibration
+
+    model = model_with(forest)
+    config = Config(encoder=SMALL, forest=SETTINGS)
+    stored = checkpoint.Checkpoint(model, config, "rhythm", tuple("abcd"), Calibration.identity(4))
+    checkpoint.save(tmp_path / "model.safetensors", stored)
+    loaded = checkpoint.load(tmp_path / "model.safetensors").model
+    assert torch.equal(loaded.classify(signals), model.classify(signals))
+
+
+def test_it_is_grown_on_labelled_records_and_on_a_spoilt_crop_of_each():
+    train = split(40)
+    train.labelled[10:] = False
+    stage = JOINT.model_copy(
+        update={
+            "augment": JOINT.augment.model_copy(
+                update={"crop_seconds": 1.0, "mixup": 1.0, "noise": 0.0, "arm_swap": 0.5}
+            )
+        }
+    )
+    labelled = train.select(train.labelled)
+    whole, crops = draw_batches(labelled, stage, 0)
+    assert torch.equal(whole.signals, labelled.batch(torch.arange(10)).signals)
+    assert torch.equal(crops.labels, whole.labels)  # not blended
+    assert crops.shown.shape == (10, 12, 100)
+    as_it_is = [
+        any(torch.equal(part, crop) for part in record.unfold(-1, 100, 1).unbind(1))
+        for record, crop in zip(whole.signals, crops.shown, strict=True)
+    ]
+    assert 0 < sum(as_it_is) < 10  # the others have their arms swapped
+    grown, again = (grow_forest(SETTINGS, stage, train, 0).state_dict() for _ in range(2))
+    assert all(torch.equal(again[name], tensor) for name, tensor in grown.items())
