@@ -152,8 +152,11 @@ class Schedule:
         return model
 
     def stage_key(self, place: int) -> str:
-        """Identifies the result of a stage: the same settings, data and code give the same key."""
-        tree = self.config.model_dump(mode="json", exclude={"stages", "name"})
+        """Identifies the result of a stage: the same settings, data and code give the same key.
+
+        The forest is grown after all of them.
+        """
+        tree = self.config.model_dump(mode="json", exclude={"stages", "name", "forest"})
         stages = self.config.stages[: place + 1]
         tree["stages"] = [stage.model_dump(mode="json") for stage in stages]
         teachers = [Path(path) for stage in stages for path in stage.teachers]

@@ -137,6 +137,21 @@ def test_an_earlier_stage_is_taken_from_its_checkpoint(folder, trained):
     assert "stage joint: taken from" in told
 
 
+def test_a_forest_is_grown_beside_a_network_that_is_trained_already(folder, trained):
+    told = ecgmtl(
+        folder, "train", "--data", "store", "--out", "runs/forest", "--no-track", *SMALL, "--set", "forest={n_trees: 5}"
+    )
+    assert "stage decay: taken from" in told
+    assert "growing a forest for each of 5 labels" in told
+    network, both = (checkpoint.load(folder / run).model for run in (trained, "runs/forest/model.safetensors"))
+    assert all(torch.equal(value, both.state_dict()[name]) for name, value in network.state_dict().items())
+    assert both.forest.value.shape[:2] == (5, 5)
+    card = (folder / "runs/forest/model_card.md").read_text()
+    assert "a forest beside it" in card
+    predicted = ecgmtl(folder, "predict", "runs/forest/model.safetensors", "records", "--out", "forest.csv")
+    assert "0 failed" in predicted
+
+
 def test_other_settings_train_anew(folder, trained):
     told = ecgmtl(
         folder, "train", "--data", "store", "--out", "runs/seed1", "--stage", "pretrain", "--no-track", *SMALL,
