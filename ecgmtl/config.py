@@ -90,6 +90,14 @@ class Config(Settings):
         return stages
 
     @model_validator(mode="after")
+    def forest_has_a_classifier(self) -> "Config":
+        if self.forest and not any(stage.classifies for stage in self.stages):
+            raise ValueError(
+                f"forest stands beside a classifier, but no stage has {MAIN} among its losses; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def stages_fit_the_model(self) -> "Config":
         for stage in self.stages:
             unknown = sorted(set(stage.second_label_sets) - set(self.auxiliary_labels))
@@ -175,7 +183,9 @@ def set_key(tree: Any, dotted: str, value: object) -> None:
     *parents, last = dotted.split(".")
     try:
         for key in parents:
-            tree = tree[int(key)] if isinstance(tree, list) else tree.setdefault(key, {})
+            if isinstance(tree, dict) and tree.get(key) is None:
+                tree[key] = {}  # a group that is left out by default, as is the forest
+            tree = tree[int(key)] if isinstance(tree, list) else tree[key]
         if last == "kind" and tree.get(last) != value:
             tree.clear()  # the options of one kind mean nothing to another
         tree[int(last) if isinstance(tree, list) else last] = value

@@ -18,7 +18,7 @@ RAREST = 1e-3
 class ForestSettings(Settings):
     n_trees: PositiveInt = 120
     """A label."""
-    n_leaves: int = Field(8, ge=2)
+    n_leaves: int = Field(8, ge=2, le=1000)
     """A tree, at most."""
     lr: float = Field(0.06, gt=0, le=1)
     """How much of what a tree finds is added."""

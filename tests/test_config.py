@@ -90,6 +90,18 @@ def test_another_kind_brings_its_own_options():
     assert (config.encoder.kind, config.encoder.depth) == ("transformer", 2)
 
 
+def test_a_group_that_is_left_out_by_default_can_be_set_in_part():
+    forest = load_config(None, ("forest.n_trees=7",)).forest
+    assert (forest.n_trees, forest.n_leaves) == (7, 8)
+    assert load_config(None, ("forest={}",)).forest is not None
+
+
+def test_a_forest_needs_a_classifier_to_stand_beside():
+    overrides = ("forest={}", "stages=[{name: a, trains: [decoder], losses: [reconstruction], epochs: 1}]")
+    with pytest.raises(ConfigError, match="forest stands beside a classifier, but no stage has classification"):
+        load_config(None, overrides)
+
+
 def test_a_stage_cannot_train_a_head_without_its_loss():
     with pytest.raises(ConfigError, match="trains the classifier, but has no classification"):
         load_config(None, ("stages.1.losses=[reconstruction]",))
