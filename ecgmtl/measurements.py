@@ -48,13 +48,15 @@ def measure(
     """
     with torch.autocast(signals.device.type, enabled=False):
         signals = signals.double()  # so that the order of sums, which machines differ in, turns no measurement over
+        if hidden is not None:
+            signals = signals.masked_fill(spread(hidden), 0.0)
         visible = torch.ones_like(signals) if hidden is None else 1 - spread(hidden).double()
         before, after = (round(ms * fs / 1000) for ms in (BEFORE_MS, AFTER_MS))
         beats = find_beats(steepness(signals, visible), before + after)
         beat, variance = mean_beat(signals, visible, beats.double(), before, after)
         onset, end = find_qrs(beat, before, fs)
         return {
-            "rms": (signals * visible).square().mean(dim=-1).sqrt(),
+            "rms": average(signals.square(), visible).squeeze(-1).sqrt(),
             **rhythm(beats, fs),
             **waves(beat, onset, end, before, fs),
             **varying(variance.mean(dim=1), onset, end),
