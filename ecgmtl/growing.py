@@ -12,6 +12,8 @@ from ecgmtl.model import Batch
 from ecgmtl.stages import Stage
 
 BATCH = 256
+RARE = ("voltage_loss", "lead_voltage_loss", "arm_swap", "lead_dropout", "leads_missing")
+"""What befalls a share of the records."""
 
 
 def grow_forest(settings: ForestSettings, stage: Stage, train: Split, seed: int) -> Forest:
@@ -25,7 +27,8 @@ def grow_forest(settings: ForestSettings, stage: Stage, train: Split, seed: int)
 def draw_batches(split: Split, stage: Stage, seed: int) -> Iterator[Batch]:
     """The records whole and as they are, then a crop of each, spoilt; no blends, for they have beats of two records."""
     yield from split.in_order(BATCH)
-    spoilt = stage.augment.model_copy(update={"mixup": 0.0, "shift": False})
+    twice = {name: min(2 * getattr(stage.augment, name), 1.0) for name in RARE}  # for half of all are not spoilt
+    spoilt = stage.augment.model_copy(update={"mixup": 0.0, "shift": False} | twice)
     generator = torch.Generator(split.device).manual_seed(seed)
     for index in torch.arange(len(split), device=split.device).split(BATCH):
         places = draw_places(len(index), split.n_samples, split.fs, spoilt, generator)

@@ -112,7 +112,7 @@ def test_it_is_grown_on_labelled_records_and_on_a_spoilt_crop_of_each():
     stage = JOINT.model_copy(
         update={
             "augment": JOINT.augment.model_copy(
-                update={"crop_seconds": 1.0, "mixup": 1.0, "noise": 0.0, "arm_swap": 0.5}
+                update={"crop_seconds": 1.0, "mixup": 1.0, "noise": 0.0, "arm_swap": 0.25}
             )
         }
     )
@@ -125,6 +125,6 @@ def test_it_is_grown_on_labelled_records_and_on_a_spoilt_crop_of_each():
         any(torch.equal(part, crop) for part in record.unfold(-1, 100, 1).unbind(1))
         for record, crop in zip(whole.signals, crops.shown, strict=True)
     ]
-    assert 0 < sum(as_it_is) < 10  # the others have their arms swapped
+    assert 2 <= sum(as_it_is) <= 8  # half of them have their arms swapped: twice the share, for half of all are crops
     grown, again = (grow_forest(SETTINGS, stage, train, 0).state_dict() for _ in range(2))
     assert all(torch.equal(again[name], tensor) for name, tensor in grown.items())
