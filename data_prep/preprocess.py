@@ -23,6 +23,10 @@ RATES = (50.0, 50_000.0)
 """Sampling rates, in hertz, between which a record is an ECG's."""
 MIRRORED = 1.5
 """Periods of a filter's lower edge, by which a record is continued before it is filtered."""
+CLOCK = 1e-6
+"""How far the ratio of two rates may be off, relatively; a recorder's own clock is off by ten times as much."""
+LONGEST = 1_000_000
+"""Up to here some fraction p/q is within CLOCK of any ratio below one, for it is off by less than 1 / (p LONGEST)."""
 
 
 @dataclass(frozen=True)
@@ -172,10 +176,19 @@ def resample(signal: Float32[np.ndarray, "lead time"], old: float, new: float) -
     """The signal at another sampling rate, in hertz."""
     if old == new:
         return signal
-    ratio = (Fraction(new) / Fraction(old)).limit_denominator(10_000)
+    ratio = ratio_of(new, old)
     # continued beyond its ends along the line between them, for zeros there would ring
     resampled = resample_poly(signal, ratio.numerator, ratio.denominator, axis=1, padtype="line")
     return resampled.astype(np.float32, copy=False)
+
+
+def ratio_of(new: float, old: float) -> Fraction:
+    """new / old to within CLOCK, in numbers as small as will do, for the filter is as long as the larger."""
+    if new > old:
+        return 1 / ratio_of(old, new)
+    exact = Fraction(new) / Fraction(old)
+    nearest = (exact.limit_denominator(limit) for limit in (10_000, 100_000, LONGEST))
+    return next(ratio for ratio in nearest if abs(ratio / exact - 1) <= CLOCK)
 
 
 def band_pass(

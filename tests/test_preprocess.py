@@ -7,13 +7,13 @@ from dataclasses import asdict
 import numpy as np
 import pydantic
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from wfdb_files import beats, make_record
 
 from data_prep import Preprocess, RecordError
 from data_prep.leads import IDENTITIES
-from data_prep.preprocess import band_pass
+from data_prep.preprocess import band_pass, ratio_of
 
 RATES = (128, 240, 250, 257, 257.5, 360, 400, 480, 500, 512, 997, 1000, 2000)
 
@@ -108,12 +108,24 @@ def test_every_rate_gives_the_same_heart_beats(fs, target):
 
 @settings(max_examples=60, deadline=None)
 @given(fs=st.floats(200, 2000), hertz=st.floats(1, 40))
+@example(fs=1700.125, hertz=14)
 def test_waves_of_1_to_40_hertz_keep_their_size_and_place(fs, hertz):
     wave = np.sin(2 * np.pi * hertz * np.arange(round(10 * fs)) / fs)
     basis = np.outer(wave, np.ones(12)) * [1, 1, 0, -1, 0.5, 0.5, 1, 1, 1, 1, 1, 1]
     found = Preprocess(baseline="keep")(make_record(basis, fs)).signal[0]
     truth = np.sin(2 * np.pi * hertz * np.arange(1000) / 100)
     assert np.abs(found - truth)[100:-100].max() < 0.02
+
+
+@settings(max_examples=200)
+@given(old=st.floats(50, 50_000), new=st.integers(50, 10_000))
+@example(old=1700.125, new=100)
+@example(old=49_999.9, new=50)
+@example(old=50.0001, new=10_000)
+def test_a_ratio_of_rates_drifts_by_less_than_a_clock(old, new):
+    ratio = ratio_of(new, old)
+    assert abs(float(ratio) * old / new - 1) < 1.01e-6
+    assert max(ratio.numerator, ratio.denominator) <= 1_000_000
 
 
 @pytest.mark.parametrize("hertz", [60, 75, 150])
