@@ -23,6 +23,7 @@ from ecgmtl.config import Config, ConfigError, parse_config
 from ecgmtl.forest import Forest
 from ecgmtl.identity import sha256
 from ecgmtl.masking import MaskingSettings
+from ecgmtl.measurements import measurement_names
 from ecgmtl.model import MultiTaskModel
 from ecgmtl.stages import Stage
 
@@ -68,7 +69,8 @@ class Checkpoint:
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.model.state_dict().items()}
+    model = checkpoint.model
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     description = {
         "version": VERSION,
         "config": checkpoint.config.model_dump(mode="json"),
@@ -77,6 +79,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         "auxiliary_label_names": checkpoint.auxiliary_label_names,
         "calibration": checkpoint.calibration.model_dump(mode="json"),
         "provenance": checkpoint.provenance,
+        "measurements": None if model.forest is None else measurement_names(model.forest.fs),
         "weights_sha256": tensors_sha256(tensors),
     }
     described = json.dumps(description)
@@ -99,6 +102,10 @@ def load(path: Path) -> Checkpoint:
     counts = {name: len(labels) for name, labels in auxiliary.items()}
     model = config.build_model(len(description["label_names"]), counts)
     model.forest = Forest.of_state(tensors, config.preprocess.fs)
+    if model.forest is not None and description.get("measurements") != measurement_names(model.forest.fs):
+        raise CheckpointError(
+            f"{path}: its forest was grown on other measurements than this ecgmtl takes; train it again."
+        )
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

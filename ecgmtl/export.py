@@ -16,7 +16,7 @@ from scipy.special import expit
 from torch import Tensor, nn
 
 from ecgmtl.checkpoint import Checkpoint
-from ecgmtl.model import MultiTaskModel, mark
+from ecgmtl.model import MultiTaskModel, mark, read_labels
 from ecgmtl.predictor import load_predictor
 from ecgmtl.torch_predictors import EXTRA, card_of
 
@@ -44,8 +44,8 @@ class ClassifierOnly(nn.Module):
         self.encoder = model.encoder.for_task("classification")
 
     def forward(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
-        logits = self.classifier(self.encoder(mark(self.standardise(signals), None))).float()
-        return logits if self.forest is None else logits + self.forest(signals)
+        features = self.encoder(mark(self.standardise(signals), None))
+        return read_labels(self.classifier, self.forest, features, signals)
 
 
 def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "record lead time"]) -> ExportReport:

@@ -4,15 +4,15 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int16
 from pydantic import Field, PositiveInt
+from scipy.special import logit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor, nn
 
+from ecgmtl.heads import RAREST
 from ecgmtl.measurements import in_rows, measure
 from ecgmtl.settings import Settings
 
 TENSORS = ("feature", "threshold", "child", "value", "start")
-RAREST = 1e-3
-"""The least share of a label that its trees start from."""
 
 
 class ForestSettings(Settings):
@@ -116,8 +116,7 @@ def grow_label(
 
 def start_at(labels: Bool[np.ndarray, "record label"]) -> Float32[np.ndarray, " label"]:
     """The logit of each label's share."""
-    share = labels.mean(axis=0).clip(RAREST, 1 - RAREST)
-    return np.log(share / (1 - share)).astype(np.float32)
+    return logit(labels.mean(axis=0).clip(RAREST, 1 - RAREST)).astype(np.float32)
 
 
 def round_down(threshold: np.ndarray) -> Float32[np.ndarray, " node"]:

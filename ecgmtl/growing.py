@@ -10,8 +10,8 @@ from ecgmtl.forest import Forest, ForestSettings, grow
 from ecgmtl.measurements import in_rows, measure
 from ecgmtl.model import Batch
 from ecgmtl.stages import Stage
+from ecgmtl.validation import BATCH
 
-BATCH = 256
 RARE = ("voltage_loss", "lead_voltage_loss", "arm_swap", "lead_dropout", "leads_missing")
 """What befalls a share of the records."""
 

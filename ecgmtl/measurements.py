@@ -14,8 +14,10 @@ from ecgmtl.mean_beat import find_beats, mean_beat, running, steepness, tilted
 
 BEFORE_MS, AFTER_MS = 360, 560
 """How far a beat reaches to either side of its steepest moment."""
-QUIET = 0.15
-"""A QRS complex begins and ends where leads change no more than by this part of its steepest moment."""
+QUIET, QUIET_MS = 0.15, 30
+"""A QRS complex begins and ends where leads change for so long no more than by this part of its steepest moment."""
+NEAR_MS = 80
+"""How far from where a beat was found its steepest moment may be."""
 ONSET_MS, END_MS = 140, 200
 """At most, from its steepest moment."""
 LEVEL_MS = 40
@@ -48,10 +50,11 @@ def measure(
     """
     with torch.autocast(signals.device.type, enabled=False):
         signals = signals.double()  # so that the order of sums, which machines differ in, turns no measurement over
+        visible = torch.ones_like(signals)
         if hidden is not None:
-            signals = signals.masked_fill(spread(hidden), 0.0)
-        visible = torch.ones_like(signals) if hidden is None else 1 - spread(hidden).double()
-        before, after = (round(ms * fs / 1000) for ms in (BEFORE_MS, AFTER_MS))
+            unseen = spread(hidden)
+            signals, visible = signals.masked_fill(unseen, 0.0), visible.masked_fill(unseen, 0.0)
+        before, after = samples(BEFORE_MS, fs), samples(AFTER_MS, fs)
         beats = find_beats(steepness(signals, visible), before + after)
         beat, variance = mean_beat(signals, visible, beats.double(), before, after)
         onset, end = find_qrs(beat, before, fs)
@@ -63,8 +66,17 @@ def measure(
         }
 
 
+def measurement_names(fs: float) -> list[str]:
+    """What `measure` gives, in its order; a measurement that is taken otherwise gets another name."""
+    return list(measure(torch.zeros(1, len(STANDARD_LEADS), round(fs)), None, fs))
+
+
 def in_rows(measured: dict[str, Float[Tensor, "batch _"]]) -> Float32[Tensor, "batch measurement"]:
     return torch.cat(list(measured.values()), dim=1).float()
+
+
+def samples(ms: float, fs: float) -> int:
+    return round(ms * fs / 1000)
 
 
 def rhythm(beats: Float[Tensor, "batch time"], fs: float) -> dict[str, Column]:
@@ -89,13 +101,13 @@ def rhythm(beats: Float[Tensor, "batch time"], fs: float) -> dict[str, Column]:
 def find_qrs(
     beat: Float[Tensor, "batch 12 offset"], at: int, fs: float
 ) -> tuple[Int64[Tensor, "batch 1"], Int64[Tensor, "batch 1"]]:
-    """Onset and end: the samples next to the steepest moment from which on all leads together are quiet for 30 ms."""
-    steep = running(F.avg_pool1d, steepness(beat, torch.ones_like(beat[:, :1])), round(0.03 * fs))
+    """Onset and end: the samples next to the steepest moment from which on all leads together are quiet."""
+    steep = running(F.avg_pool1d, steepness(beat, torch.ones_like(beat[:, :1])), samples(QUIET_MS, fs))
     index = torch.arange(beat.shape[-1], device=beat.device)
-    near = (index - at).abs() <= round(0.08 * fs)
+    near = (index - at).abs() <= samples(NEAR_MS, fs)
     top = (steep * near).amax(dim=-1, keepdim=True)
-    quiet = running(F.max_pool1d, steep, round(0.03 * fs)) <= QUIET * top
-    first, last = at - round(ONSET_MS * fs / 1000), at + round(END_MS * fs / 1000)
+    quiet = running(F.max_pool1d, steep, samples(QUIET_MS, fs)) <= QUIET * top
+    first, last = at - samples(ONSET_MS, fs), at + samples(END_MS, fs)
     onset = torch.where(quiet & (index <= at), index, first).amax(dim=-1, keepdim=True).clamp(min=first)
     end = torch.where(quiet & (index >= at), index, last).amin(dim=-1, keepdim=True).clamp(max=last)
     return onset, end
@@ -109,25 +121,17 @@ def waves(
     fs: float,
 ) -> dict[str, Float[Tensor, "batch _"]]:
     """Times and voltages of P, QRS, ST and T."""
-
-    def samples(ms: float) -> int:
-        return round(ms * fs / 1000)
-
     index = torch.arange(beat.shape[-1], device=beat.device)
-    level = average(beat, ((index > onset - samples(LEVEL_MS)) & (index <= onset))[:, None].double())
+    level = average(beat, ((index > onset - samples(LEVEL_MS, fs)) & (index <= onset))[:, None].double())
     beat = beat - level
     qrs = ((index >= onset) & (index <= end))[:, None]
     r, r_at = peak(beat, qrs)
     until, since = qrs & (index <= r_at[..., None]), qrs & (index >= r_at[..., None])
-    q, s = -peak(-beat, until)[0], -peak(-beat, since)[0]
-    in_p = ((index >= samples(P_MS)) & (index < (onset - samples(P_MS)).clamp(min=samples(3 * P_MS))))[:, None]
-    in_t = (index >= end + samples(T_MS))[:, None]
-    (p, p_at), (t, _), (size, size_at) = peak(beat, in_p), peak(beat, in_t), peak(beat.abs(), in_t)
-    lowest, p_low, t_low = torch.minimum(q, s), -peak(-beat, in_p)[0], -peak(-beat, in_t)[0]
-    st = {f"st_{ms}": value_at(beat, end + samples(ms)) for ms in ST_MS}
-    rises = torch.where(beat.diff(dim=-1).abs() > TURN_MV, beat.diff(dim=-1).sign(), 0.0)
+    q, s = trough(beat, until), trough(beat, since)
+    lowest, duration, change = torch.minimum(q, s), (end - onset) / fs, beat.diff(dim=-1)
+    rises = torch.where(change.abs() > TURN_MV, change.sign(), 0.0)
     turns = (rises.diff(dim=-1) != 0) & qrs[..., 1:-1]
-    duration = (end - onset) / fs
+    height = r - lowest + TINY_MV
     by_lead = {
         "r": r,
         "s": s,
@@ -136,23 +140,45 @@ def waves(
         "net": r + lowest,
         "qrs_area": (beat * qrs).sum(dim=-1) / fs,
         "r_time": (r_at - onset) / fs,
-        **st,
-        "st_slope": st["st_80"] - st["st_0"],
-        "t": t,
-        "t_low": t_low,
-        "t_area": (beat * in_t).sum(dim=-1) / fs,
-        "t_time": (size_at - end) / fs,
-        "t_end": beat[..., -1],
-        "t_to_qrs": size * torch.where(t >= -t_low, 1.0, -1.0) / (r - lowest + TINY_MV),
-        "p": p,
-        "p_low": p_low,
-        "p_area": (beat * in_p).sum(dim=-1) / fs,
-        "p_time": (onset - p_at) / fs,
-        "r_share": r / (r - lowest + TINY_MV),
+        **after_qrs(beat, end, height, fs),
+        **before_qrs(beat, onset, fs),
+        "r_share": r / height,
         "turns": turns.sum(dim=-1).double(),
         "q_time": ((beat < Q_MV) & until).sum(dim=-1) / fs,
     }
     return {**by_lead, "qrs": duration, "qrs_begins": (at - onset) / fs, **criteria(by_lead, duration)}
+
+
+def after_qrs(
+    beat: Float[Tensor, "batch 12 offset"], end: Int64[Tensor, "batch 1"], height: Leads, fs: float
+) -> dict[str, Leads]:
+    """Of ST and T; `height` is that of the QRS complex."""
+    where = (torch.arange(beat.shape[-1], device=beat.device) >= end + samples(T_MS, fs))[:, None]
+    st = {f"st_{ms}": value_at(beat, end + samples(ms, fs)) for ms in ST_MS}
+    t, low, (size, size_at) = peak(beat, where)[0], trough(beat, where), peak(beat.abs(), where)
+    return {
+        **st,
+        "st_slope": st["st_80"] - st["st_0"],
+        "t": t,
+        "t_low": low,
+        "t_area": (beat * where).sum(dim=-1) / fs,
+        "t_time": (size_at - end) / fs,
+        "t_end": beat[..., -1],
+        "t_to_qrs": size * torch.where(t >= -low, 1.0, -1.0) / height,
+    }
+
+
+def before_qrs(beat: Float[Tensor, "batch 12 offset"], onset: Int64[Tensor, "batch 1"], fs: float) -> dict[str, Leads]:
+    """Of P."""
+    index, gap = torch.arange(beat.shape[-1], device=beat.device), samples(P_MS, fs)
+    where = ((index >= gap) & (index < (onset - gap).clamp(min=samples(3 * P_MS, fs))))[:, None]
+    p, p_at = peak(beat, where)
+    return {
+        "p": p,
+        "p_low": trough(beat, where),
+        "p_area": (beat * where).sum(dim=-1) / fs,
+        "p_time": (onset - p_at) / fs,
+    }
 
 
 def criteria(by_lead: dict[str, Leads], duration: Column) -> dict[str, Column]:
@@ -206,6 +232,11 @@ def peak(
     place = tilted(masked).argmax(dim=-1)
     highest = masked.gather(2, place[..., None]).squeeze(2)
     return torch.where(highest.isinf(), 0.0, highest), place
+
+
+def trough(beat: Float[Tensor, "batch 12 offset"], where: Bool[Tensor, "batch _ offset"]) -> Leads:
+    """The lowest value there."""
+    return -peak(-beat, where)[0]
 
 
 def value_at(beat: Float[Tensor, "batch 12 offset"], place: Int64[Tensor, "batch 1"]) -> Leads:

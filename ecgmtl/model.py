@@ -133,7 +133,9 @@ class MultiTaskModel(nn.Module):
         drawing = self.draw(features["reconstruction"], signals.shape[-1]) if "reconstruction" in features else None
         return Output(
             None if drawing is None else drawing.mean,
-            self.read(features["classification"], signals, hidden) if "classification" in features else None,
+            read_labels(self.classifier, self.forest, features["classification"], signals, hidden)
+            if "classification" in features
+            else None,
             {
                 name: head(features[f"classification_{name}"]).float()
                 for name, head in self.auxiliary_classifiers.items()
@@ -158,17 +160,8 @@ class MultiTaskModel(nn.Module):
 
     def classify(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
         """Logits of whole signals, in mV; the decoder is not touched."""
-        return self.read(self.features(signals, "classification", self.encoder), signals, None)
-
-    def read(
-        self,
-        features: Float[Tensor, "batch feature frame"],
-        signals: Float[Tensor, "batch lead time"],
-        hidden: Bool[Tensor, "batch basis time"] | None,
-    ) -> Float[Tensor, "batch label"]:
-        """The network's logits, and the forest's where one is grown."""
-        logits = self.classifier(features).float()
-        return logits if self.forest is None else logits + self.forest(signals, hidden)
+        features = self.features(signals, "classification", self.encoder)
+        return read_labels(self.classifier, self.forest, features, signals)
 
     def features(
         self, signals: Float[Tensor, "batch lead time"], task: str, encoder: nn.Module
@@ -203,6 +196,18 @@ class MultiTaskModel(nn.Module):
         basis, derived = (places(tuple(index), drawn.device) for index in (BASIS_INDEX, DERIVED_INDEX))
         error = (signals - self.lead_algebra @ signals[:, basis])[:, derived]
         return error / self.standardise.std[derived]
+
+
+def read_labels(
+    classifier: Classifier,
+    forest: Forest | None,
+    features: Float[Tensor, "batch feature frame"],
+    signals: Float[Tensor, "batch lead time"],
+    hidden: Bool[Tensor, "batch basis time"] | None = None,
+) -> Float[Tensor, "batch label"]:
+    """The network's logits, and the forest's where one is grown; signals in mV."""
+    logits = classifier(features).float()
+    return logits if forest is None else logits + forest(signals, hidden)
 
 
 def mark(

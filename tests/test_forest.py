@@ -5,10 +5,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from ecgmtl import checkpoint
+from ecgmtl.calibration import Calibration
 from ecgmtl.config import Config
 from ecgmtl.forest import Forest, ForestSettings, grow
 from ecgmtl.growing import draw_batches, grow_forest
-from ecgmtl.measurements import in_rows, measure
+from ecgmtl.measurements import in_rows, measure, measurement_names
 from tests.trainings import JOINT, SMALL, split
 
 SETTINGS = ForestSettings(n_trees=7, n_leaves=5, weight=1.0)
@@ -96,14 +97,24 @@ def test_a_model_adds_it_to_what_the_network_says(forest, signals):
 
 
 def test_a_checkpoint_keeps_it(forest, signals, tmp_path):
-    from ecgmtl.calibration import Calibration
-
     model = model_with(forest)
     config = Config(encoder=SMALL, forest=SETTINGS)
     stored = checkpoint.Checkpoint(model, config, "rhythm", tuple("abcd"), Calibration.identity(4))
     checkpoint.save(tmp_path / "model.safetensors", stored)
     loaded = checkpoint.load(tmp_path / "model.safetensors").model
     assert torch.equal(loaded.classify(signals), model.classify(signals))
+
+
+def test_a_forest_that_was_grown_on_other_measurements_is_refused(forest, tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    config = Config(encoder=SMALL, forest=SETTINGS)
+    stored = checkpoint.Checkpoint(model_with(forest), config, "rhythm", tuple("abcd"), Calibration.identity(4))
+    with monkeypatch.context() as another_version:
+        in_another_order = measurement_names(forest.fs)[::-1]
+        another_version.setattr(checkpoint, "measurement_names", lambda _: in_another_order)
+        checkpoint.save(path, stored)
+    with pytest.raises(checkpoint.CheckpointError, match="grown on other measurements"):
+        checkpoint.load(path)
 
 
 def test_it_is_grown_on_labelled_records_and_on_a_spoilt_crop_of_each():

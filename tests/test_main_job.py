@@ -31,8 +31,8 @@ ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests/golden/quick.json"
 MAKES_GOLDEN = "python -m pytest tests/test_main_job.py -k golden --write-golden"
 GOLDEN_TOLERANCE = 2e-2
-"""What another make of processor, whose sums differ in their last digits, may change of so short a run (1.2 % seen)."""
-"""Relative; the instruction sets of processors (none, AVX2, AVX-512) and two threads differ by 1e-6."""
+"""Relative. Another make of processor moves so short a run by 1.2 %; the instruction sets of one make (none, AVX2,
+AVX-512) and two threads by 1e-6."""
 
 
 @pytest.fixture(scope="session")
