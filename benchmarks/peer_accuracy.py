@@ -1,6 +1,6 @@
 """How well the peer reads a validation split, by its own recipe to its end; to be held beside `ecgmtl evaluate`.
 
-    python benchmarks/peer_accuracy.py --data data/ptbxl --labels all --seeds 3
+    python benchmarks/peer_accuracy.py --data data/ptbxl --labels all --seeds 0 1 2
 
 Macro AUROC over all labels, and over those that are frequent among the validation records, as `ecgmtl evaluate` counts.
 """
@@ -34,14 +34,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a folder that `ecgmtl data prepare` made")
     parser.add_argument("--labels", default="superdiagnostic")
     parser.add_argument("--fold", type=int, help="to validate on, instead of the folder's own split")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     config = parse_config({"labels": given.labels, "validation_fold": given.fold}, "the peer")
     train, validation = splits(config, given.data)
-    for seed in range(given.seeds):
+    for seed in given.seeds:
         print(f"seed {seed}: {learn(train, validation, seed, given.epochs)}", flush=True)
 
 
