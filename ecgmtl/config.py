@@ -18,7 +18,7 @@ from ecgmtl.model import N_INPUTS, MultiTaskModel
 from ecgmtl.settings import Name, Settings
 from ecgmtl.sharing import SharingSettings
 from ecgmtl.sharing.hard import HardSettings
-from ecgmtl.stages import Stage
+from ecgmtl.stages import UNTRAINED, Stage
 from ecgmtl.strict_yaml import StrictYamlError, load_yaml
 from ecgmtl.weighting.decay import DecaySettings
 from ecgmtl.weighting.uncertainty import UncertaintySettings
@@ -87,6 +87,24 @@ class Config(Settings):
         names = [stage.name for stage in stages]
         if len(set(names)) < len(names) or not names:
             raise ValueError(f"stages need names that differ; found {', '.join(names) or 'no stage'}")
+        if UNTRAINED in names:
+            raise ValueError(f"a stage cannot be called {UNTRAINED}, which is what a stage may start from")
+        return stages
+
+    @field_validator("stages")
+    @classmethod
+    def stages_build_on_earlier_ones(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        for place, stage in enumerate(stages):
+            earlier = {before.name: before for before in stages[:place]}
+            if stage.start not in (None, UNTRAINED, *earlier):
+                raise ValueError(
+                    f"stage '{stage.name}' starts from '{stage.start}'; there is {', '.join((*earlier, UNTRAINED))}"
+                )
+            for teacher in {later.name for later in stages[place:]}.intersection(stage.teachers):
+                raise ValueError(f"stage '{stage.name}' has the teacher '{teacher}', which has to come before it")
+            for teacher in set(earlier).intersection(stage.teachers):
+                if not earlier[teacher].classifies:
+                    raise ValueError(f"stage '{stage.name}' has the teacher '{teacher}', which does not learn {MAIN}")
         return stages
 
     @model_validator(mode="after")

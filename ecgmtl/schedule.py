@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
+from torch import Tensor
 
 from data_prep.store import Store
 from ecgmtl import __version__, checkpoint
 from ecgmtl.calibration import Calibration, fit_calibration
-from ecgmtl.checkpoint import Checkpoint
+from ecgmtl.checkpoint import Checkpoint, CheckpointError
 from ecgmtl.config import Config, ConfigError
 from ecgmtl.data import Split, lead_statistics, load_split, prevalence
 from ecgmtl.growing import grow_forest
@@ -24,7 +25,7 @@ from ecgmtl.model import MultiTaskModel
 from ecgmtl.precision import pick_device
 from ecgmtl.run_folder import MODEL, RunFolder, finished_stage
 from ecgmtl.run_report import report_run
-from ecgmtl.stages import Stage
+from ecgmtl.stages import UNTRAINED, Stage
 from ecgmtl.tracking import Tracker
 from ecgmtl.trainer import EpochReport, StageTraining
 from ecgmtl.validation import infer_logits
@@ -159,13 +160,16 @@ class Schedule:
         tree = self.config.model_dump(mode="json", exclude={"stages", "name", "forest"})
         stages = self.config.stages[: place + 1]
         tree["stages"] = [stage.model_dump(mode="json") for stage in stages]
-        teachers = [Path(path) for stage in stages for path in stage.teachers]
-        tree["teachers"] = [checkpoint.describe(path)["weights_sha256"] for path in teachers]
+        known = {stage.name for stage in stages}
+        files = [Path(teacher) for stage in stages for teacher in stage.teachers if teacher not in known]
+        tree["teachers"] = [checkpoint.describe(path)["weights_sha256"] for path in files]
         return sha256(json.dumps([tree, self.label_set, self.data_sha256, code_digest()], sort_keys=True).encode())
 
     def run_stage(self, model: MultiTaskModel, place: int, stage: Stage, global_step: int) -> int:
         """Bring the model through one stage; give the number of steps that all stages so far have."""
-        training = StageTraining(model, stage, self.config, self.train, self.validation)
+        if stage.start:
+            model.load_state_dict(self.weights_after(stage.start))
+        training = StageTraining(model, self.with_files(stage), self.config, self.train, self.validation)
         n_steps = training.n_steps
         key = self.stage_key(place)
         finished = finished_stage(key, self.folder.path)
@@ -187,6 +191,27 @@ class Schedule:
         checkpoint.save(here / MODEL, self.checkpoint(model, identity, provenance))
         state.unlink()
         return global_step + n_steps
+
+    def weights_after(self, stage: str) -> dict[str, Tensor]:
+        return self.new_model().state_dict() if stage == UNTRAINED else checkpoint.read(self.file_of(stage))[0]
+
+    def with_files(self, stage: Stage) -> Stage:
+        """Its teachers as files, those that are earlier stages too."""
+        names = {earlier.name for earlier in self.config.stages}
+        files = [str(self.file_of(teacher)) if teacher in names else teacher for teacher in stage.teachers]
+        return stage.model_copy(update={"teachers": tuple(files)})
+
+    def file_of(self, stage: str) -> Path:
+        """The model that a finished stage of this schedule left, here or in a folder beside.
+
+        Raises:
+            CheckpointError: it has been taken away.
+        """
+        place = [each.name for each in self.config.stages].index(stage)
+        finished = finished_stage(self.stage_key(place), self.folder.path)
+        if finished is None:
+            raise CheckpointError(f"{self.folder.path}: the model of stage {stage} is gone; resume the run.")
+        return finished
 
     def train_stage(self, training: StageTraining, state: Path, global_step: int) -> None:
         stage = training.stage

@@ -28,6 +28,9 @@ from ecgmtl.weighting.fixed import FixedSettings
 Part = Literal["encoder", "decoder", "classifier", "auxiliary_classifiers", "predictor", "projector"]
 Flow = Annotated[float, Field(ge=0, le=1)]
 
+UNTRAINED = "untrained"
+"""What a stage may start from instead of an earlier one."""
+
 
 class Stage(Settings):
     name: Name
@@ -47,8 +50,10 @@ class Stage(Settings):
     reconstruction: ReconstructionSettings = ReconstructionSettings()
     classification: ClassificationSettings = ClassificationSettings()
     contrastive: ContrastiveSettings = ContrastiveSettings()
+    start: str | None = None
+    """The earlier stage whose weights it starts from, or `untrained`; the one before it when absent."""
     teachers: tuple[str, ...] = ()
-    """Checkpoints whose mean probabilities distillation learns."""
+    """Earlier stages, or files of trained models, whose mean probabilities distillation learns."""
     masking: MaskingSettings = MaskingSettings()
     """What is hidden; it matters only where `losses` has reconstruction or latent."""
     augment: AugmentSettings = AugmentSettings()

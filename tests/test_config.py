@@ -7,6 +7,9 @@ import yaml
 from ecgmtl.config import Config, ConfigError, load_config, parse_config
 
 CONFIGS = Path(__file__).parent.parent / "configs"
+TAUGHT_BY = (
+    "stages.1={{name: joint, trains: [classifier], losses: [classification, distillation], epochs: 1, teachers: [{}]}}"
+)
 WHOLE = [*CONFIGS.glob("*.yaml"), CONFIGS / "compare/_base.yaml"]
 
 
@@ -73,6 +76,10 @@ def test_a_config_survives_yaml():
         ("encoder.kernel_size=4", "encoder.kernel_size: should be odd"),
         ("stages.1.name=pretrain", "stages need names that differ; found pretrain, pretrain, decay"),
         ("stages=[]", "no stage"),
+        ("stages.1.name=untrained", "a stage cannot be called untrained, which is what a stage may start from"),
+        ("stages.1.start=decay", "stage 'joint' starts from 'decay'; there is pretrain, untrained"),
+        (TAUGHT_BY.format("decay"), "stage 'joint' has the teacher 'decay', which has to come before it"),
+        (TAUGHT_BY.format("pretrain"), "stage 'joint' has the teacher 'pretrain', which does not learn classification"),
         (
             "stages.1.losses=[classification, reconstruction, classification_rhythm]",
             "config: stage 'joint' learns classification_rhythm; name rhythm in auxiliary_labels.",
