@@ -80,7 +80,9 @@ class Stage(Settings):
 
     @model_validator(mode="after")
     def parts_have_losses(self) -> "Stage":
-        heads = {"decoder": "reconstruction", "classifier": MAIN, "predictor": "latent", "projector": "contrastive"}
+        heads = {"decoder": "reconstruction", "predictor": "latent", "projector": "contrastive"}
+        if not self.classifies:
+            heads["classifier"] = MAIN
         for head, task in heads.items():
             if head in self.trains and task not in self.losses:
                 raise ValueError(f"stage '{self.name}' trains the {head}, but has no {task} among its losses")
@@ -102,12 +104,8 @@ class Stage(Settings):
             raise ValueError(f"stage '{self.name}' learns latent, but hides nothing; set masking.time or masking.leads")
         if self.hides and self.augment.leads_missing:
             raise ValueError(f"stage '{self.name}' hides leads by masking.leads; leave augment.leads_missing out")
-        distils = "distillation" in self.losses
-        if distils != bool(self.teachers) or (distils and not self.classifies):
-            raise ValueError(
-                f"stage '{self.name}': distillation learns what teachers say beside the labels; it needs teachers, and "
-                f"classification among the losses"
-            )
+        if ("distillation" in self.losses) != bool(self.teachers):
+            raise ValueError(f"stage '{self.name}': distillation learns what teachers say; each needs the other")
         if "contrastive" in self.losses and self.augment.mixup:
             raise ValueError(f"stage '{self.name}' learns contrastive, whose two views mixup would blend with others")
         return self
@@ -126,6 +124,10 @@ class Stage(Settings):
             raise ValueError(
                 f"stage '{self.name}': the bandit is rewarded by {self.judged_by}, by which the stage is judged; "
                 f"weighting.main cannot be {judged_by}"
+            )
+        if self.weighting.kind == "bandit" and self.judged_by == "distillation":
+            raise ValueError(
+                f"stage '{self.name}': the bandit is rewarded by labels, and distillation alone learns none; add {MAIN}"
             )
         if self.weighting.kind == "gradnorm" and {"consistency"} & set(self.losses) - self.weighting.start.keys():
             raise ValueError(
@@ -152,10 +154,12 @@ class Stage(Settings):
 
     @property
     def classifies(self) -> bool:
-        return MAIN in self.losses
+        """Whether the main task is learnt, from its labels or from teachers."""
+        return MAIN in self.losses or "distillation" in self.losses
 
     @property
     def learns_labels(self) -> bool:
+        """Whether records without labels are of no use to it."""
         return any(task.startswith(MAIN) for task in self.losses)
 
     @property
@@ -165,7 +169,7 @@ class Stage(Settings):
     @property
     def judged_by(self) -> str:
         """The task by which one epoch is better than another."""
-        return next(task for task in (MAIN, "reconstruction", *self.losses) if task in self.losses)
+        return next(task for task in (MAIN, "distillation", "reconstruction", *self.losses) if task in self.losses)
 
     @property
     def reconstructs(self) -> bool:

@@ -33,6 +33,8 @@ def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, flo
     model.eval()
     generator = torch.Generator(split.device).manual_seed(MASK_SEED)
     read = tuple(task for task in stage.losses if task.startswith(MAIN))
+    if stage.classifies and MAIN not in read:
+        read = (MAIN, *read)
     sums: dict[str, float] = dict.fromkeys(read, 0.0)
     drawn = Drawn()
     logits: list[Tensor] = []

@@ -6,7 +6,8 @@ from ecgmtl.batches import Batches
 from tests.trainings import JOINT, split
 
 STAGE = JOINT.model_copy(update={"augment": JOINT.augment.model_copy(update={"mixup": 0.0, "noise": 0.0})})
-PRETEXT = STAGE.model_copy(update={"losses": ("reconstruction", "contrastive"), "trains": ("encoder",)})
+PRETEXT = STAGE.model_copy(update={"name": "pretext", "losses": ("reconstruction", "contrastive")})
+DISTIL = STAGE.model_copy(update={"name": "distil", "losses": ("distillation",), "teachers": ("one",)})
 
 
 def draw(stage=STAGE, epoch=0, train=None, seed=(0, 0)):
@@ -30,10 +31,11 @@ def test_a_stage_that_learns_labels_sees_labelled_records_alone_as_often_as_ther
     assert counts.max() - counts.min() <= 1
 
 
-def test_without_labels_all_records_are_learnt_from():
+@pytest.mark.parametrize("stage", [PRETEXT, DISTIL], ids=lambda stage: stage.name)
+def test_without_labels_all_records_are_learnt_from(stage):
     train = split(n=64)
     train.labelled[10:] = False
-    index = torch.cat(Batches(train, PRETEXT, (0, 0)).order(torch.Generator().manual_seed(0)))
+    index = torch.cat(Batches(train, stage, (0, 0)).order(torch.Generator().manual_seed(0)))
     assert len(index.unique()) == 64
 
 

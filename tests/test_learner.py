@@ -11,8 +11,9 @@ from ecgmtl.checkpoint import Checkpoint, CheckpointError, save
 from ecgmtl.diagnostics import DiagnosticsSettings
 from ecgmtl.losses import TASKS, ClassificationSettings, Scoring, untrained_loss
 from ecgmtl.losses.classification import classification
+from ecgmtl.metrics import macro_auroc
 from ecgmtl.stages import Stage
-from ecgmtl.validation import validate
+from ecgmtl.validation import infer_logits, validate
 from ecgmtl.weighting.gradnorm import GradNormSettings
 from tests.trainings import ENCODERS, JOINT, PROBE, training
 
@@ -102,6 +103,21 @@ def test_a_student_learns_what_its_teachers_say(tmp_path):
         gap = (torch.sigmoid(run.model.classify(batch.signals)) - said).abs().mean()
         gap_before = (torch.sigmoid(training(stage).model.eval().classify(batch.signals)) - said).abs().mean()
     assert gap < 0.5 * gap_before
+
+
+def test_without_labels_a_student_learns_what_its_teacher_says(tmp_path):
+    path, teacher = train_teacher(tmp_path / "teacher.safetensors", 0)
+    run = training(DISTIL.model_copy(update={"losses": ("distillation",), "teachers": (str(path),)}))
+    run.train.labelled[:] = False
+    run.train.labels[:] = torch.nan
+    run.run(lambda _: None, tmp_path / "state.pt")
+    run.model.load_state_dict(run.best)
+    said, learnt = (
+        macro_auroc(infer_logits(model, run.validation).numpy(), run.validation.labels.numpy())
+        for model in (teacher, run.model)
+    )
+    assert run.best_score == pytest.approx(learnt)
+    assert learnt > said - 0.05 > 0.6
 
 
 def test_a_teacher_of_other_labels_is_refused(tmp_path):

@@ -13,6 +13,7 @@ from ecgmtl.weighting.gradnorm import GradNormSettings
 from ecgmtl.weighting.uncertainty import UncertaintySettings
 
 JOINT = {"losses": ("reconstruction", "classification")}
+DISTIL = {"losses": ("distillation", "reconstruction"), "teachers": ("one",)}
 
 
 def stage(**changes):
@@ -49,7 +50,9 @@ def stage(**changes):
             {"losses": ("contrastive",), "trains": ("encoder",), "augment": AugmentSettings(mixup=0.3)},
             "whose two views mixup would blend",
         ),
-        ({**JOINT, "losses": ("classification", "distillation"), "trains": ("encoder",)}, "it needs teachers"),
+        ({**JOINT, "losses": ("classification", "distillation"), "trains": ("encoder",)}, "each needs the other"),
+        ({"teachers": ("one",)}, "each needs the other"),
+        ({**DISTIL, "weighting": BanditSettings(main="distillation")}, "distillation alone learns none"),
         ({"losses": ("classification_",)}, "classification_ is asked for"),
         ({"trains": ("auxiliary_classifiers",)}, "has no classification_<label set>"),
         ({"flow": {"classification": 0.5}}, "flow names classification; the stage's losses are reconstruction"),
@@ -103,12 +106,15 @@ def test_masking_is_nobodys_business_without_reconstruction():
         (("reconstruction", "classification"), "classification"),
         (("classification_form", "reconstruction"), "reconstruction"),
         (("classification_form",), "classification_form"),
+        (("reconstruction", "distillation"), "distillation"),
+        (("distillation", "classification"), "classification"),
     ],
 )
 def test_a_stage_is_judged_by_its_most_important_task(losses, judged_by):
-    found = stage(trains=("encoder",), losses=losses)
+    teachers = ("one",) if "distillation" in losses else ()
+    found = stage(trains=("encoder",), losses=losses, teachers=teachers)
     assert found.judged_by == judged_by
-    assert found.classifies == (judged_by == "classification")
+    assert found.classifies == (judged_by in ("classification", "distillation"))
 
 
 def test_a_frozen_head_may_still_tell_the_encoder_what_to_learn():

@@ -174,5 +174,6 @@ def encoder_passes(stage: Stage, config: Config) -> float:
     twice, where the tasks of both are learnt.
     """
     backwards = 0 if "encoder" not in stage.trains else 1 if stage.gradients.kind == "sum" else len(stage.losses)
-    encoders = 2 if config.sharing.kind in TWO_ENCODERS and stage.reconstructs and stage.learns_labels else 1
+    reads = stage.classifies or stage.learns_labels
+    encoders = 2 if config.sharing.kind in TWO_ENCODERS and stage.reconstructs and reads else 1
     return encoders * (1 + 2 * backwards) / 3
