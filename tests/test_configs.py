@@ -5,27 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from data_prep.prepare import prepare
-from data_prep.preprocess import Preprocess
-from data_prep.store import open_store
-from data_prep.synthetic import write_ptbxl
 from ecgmtl.comparison.arms import load_arm
+from ecgmtl.comparison.run import SILENT
 from ecgmtl.config import load_config
 from ecgmtl.run_folder import RunFolder
-from ecgmtl.schedule import Progress, Schedule
+from ecgmtl.schedule import Schedule
 from ecgmtl.tracking import open_tracker
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SHIPPED = [path for path in sorted(CONFIGS.rglob("*.yaml")) if not path.name.startswith("_")]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A few prepared ECGs: 22 to train on, 2 to validate on."""
-    place = tmp_path_factory.mktemp("few")
-    write_ptbxl(place / "records", 28, seed=0)
-    prepare(place / "records", place / "store", Preprocess(), "superdiagnostic", workers=1)
-    return open_store(place / "store")
 
 
 def shortened(path):
@@ -37,11 +25,10 @@ def shortened(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_shipped_config_trains_each_of_its_stages(path, store, tmp_path):
+def test_a_shipped_config_trains_each_of_its_stages(path, few_prepared, tmp_path):
     config = shortened(path)
-    folder = RunFolder.create(tmp_path / "run", config, store.path)
-    silent = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None)
-    schedule = Schedule.prepare(store, folder, open_tracker("ecgmtl", enabled=False), silent)
+    folder = RunFolder.create(tmp_path / "run", config, few_prepared.path)
+    schedule = Schedule.prepare(few_prepared, folder, open_tracker("ecgmtl", enabled=False), SILENT)
     before = dict(schedule.new_model().named_parameters())
     after = schedule.train_stages(config.stages).named_parameters()
     moved = {name.partition(".")[0] for name, value in after if not torch.equal(value, before[name])}

@@ -3,29 +3,17 @@
 import pytest
 import torch
 
-from data_prep.prepare import prepare
-from data_prep.preprocess import Preprocess
-from data_prep.store import open_store
-from data_prep.synthetic import write_ptbxl
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import CheckpointError
+from ecgmtl.comparison.run import SILENT
 from ecgmtl.config import parse_config
 from ecgmtl.run_folder import RunFolder
-from ecgmtl.schedule import Progress, Schedule
+from ecgmtl.schedule import Schedule
 from ecgmtl.tracking import NoTracker
 
 LABELS = {"trains": ["encoder", "classifier"], "losses": ["classification"], "epochs": 1, "batch_size": 4}
 HEAD = {**LABELS, "trains": ["classifier"]}
 DISTIL = {**HEAD, "losses": ["classification", "distillation"]}
-SILENT = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    place = tmp_path_factory.mktemp("few")
-    write_ptbxl(place / "records", 28, seed=0)
-    prepare(place / "records", place / "store", Preprocess(), "superdiagnostic", workers=1)
-    return open_store(place / "store")
 
 
 def schedule(store, path, *stages):
@@ -42,10 +30,10 @@ def same(one, other):
     return all(torch.equal(value, other[name]) for name, value in one.items() if "num_batches" not in name)
 
 
-def test_a_stage_starts_from_the_one_that_it_names(store, tmp_path):
+def test_a_stage_starts_from_the_one_that_it_names(few_prepared, tmp_path):
     first, second = {"name": "first", **LABELS}, {"name": "second", **LABELS}
     for start, expected in ((None, "second"), ("first", "first"), ("untrained", "untrained")):
-        found = schedule(store, tmp_path / str(start), first, second, {"name": "head", **HEAD, "start": start})
+        found = schedule(few_prepared, tmp_path / str(start), first, second, {"name": "head", **HEAD, "start": start})
         encoder = encoder_of(found.train_stages(found.config.stages).state_dict())
         starts = {"untrained": found.new_model().state_dict()} | {
             name: checkpoint.read(found.file_of(name))[0] for name in ("first", "second")
@@ -53,19 +41,21 @@ def test_a_stage_starts_from_the_one_that_it_names(store, tmp_path):
         assert {name for name, state in starts.items() if same(encoder, state)} == {expected}
 
 
-def test_stages_teach_as_their_files_do(store, tmp_path):
+def test_stages_teach_as_their_files_do(few_prepared, tmp_path):
     teachers = [{"name": "one", **LABELS}, {"name": "other", **LABELS, "start": "untrained"}]
     student = {"name": "student", **DISTIL, "start": "one"}
-    named = schedule(store, tmp_path / "named", *teachers, {**student, "teachers": ["one", "other"]})
+    named = schedule(few_prepared, tmp_path / "named", *teachers, {**student, "teachers": ["one", "other"]})
     learnt = named.train_stages(named.config.stages).state_dict()
     files = [str(named.file_of(name)) for name in ("one", "other")]
     for given, equal in ((files, True), (files[:1], False)):
-        again = schedule(store, tmp_path / f"{equal}", *teachers, {**student, "teachers": given})
+        again = schedule(few_prepared, tmp_path / f"{equal}", *teachers, {**student, "teachers": given})
         assert same(again.train_stages(again.config.stages).state_dict(), learnt) == equal
 
 
-def test_a_teacher_that_was_taken_away_is_missed_by_name(store, tmp_path):
-    found = schedule(store, tmp_path / "run", {"name": "one", **LABELS}, {"name": "head", **HEAD, "start": "one"})
+def test_a_teacher_that_was_taken_away_is_missed_by_name(few_prepared, tmp_path):
+    found = schedule(
+        few_prepared, tmp_path / "run", {"name": "one", **LABELS}, {"name": "head", **HEAD, "start": "one"}
+    )
     found.train_stages(found.config.stages[:1])
     found.file_of("one").unlink()
     with pytest.raises(CheckpointError, match="the model of stage one is gone"):
