@@ -222,9 +222,13 @@ def explain(found: Any, tree: Any) -> str:
     if found["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{where}: there is no such setting; is it misspelt?"
     said = found["msg"].removeprefix("Value error, ").removesuffix(".")
-    if isinstance(found["input"], dict):  # of a whole group; what is said names the key
+    if holds_groups(found["input"]):  # what is said names the key
         return f"{said}." if not where or said.startswith(f"{where}.") else f"{where}: {said}."
     return f"{where}: {said}; found {found['input']!r}."
+
+
+def holds_groups(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list | tuple) and any(map(holds_groups, value)))
 
 
 def place(keys: tuple[str | int, ...], tree: Any) -> str:

@@ -90,6 +90,7 @@ def test_a_wrong_setting_is_named(override, said):
     with pytest.raises(ConfigError) as caught:
         load_config(None, (override,))
     assert said in str(caught.value)
+    assert "{'" not in str(caught.value)  # a whole group of settings says nothing
 
 
 def test_another_kind_brings_its_own_options():
