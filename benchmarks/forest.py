@@ -16,8 +16,7 @@ from reach import splits
 
 from ecgmtl.config import load_config
 from ecgmtl.forest import Forest
-from ecgmtl.growing import draw_batches, grow_forest
-from ecgmtl.measurements import in_rows
+from ecgmtl.growing import draw_measured, grow_forest
 from ecgmtl.measurements import measure as measure_waves
 
 BATCH = 64
@@ -38,14 +37,14 @@ def main() -> None:
     stage = next(stage for stage in reversed(config.stages) if stage.classifies)
 
     started = perf_counter()
-    n_measured = sum(len(in_rows(measure_waves(b.shown, b.hidden, train.fs))) for b in draw_batches(train, stage, 0))
+    measured, _ = draw_measured(stage, train, 0)
     measuring = perf_counter() - started
     started = perf_counter()
     forest = grow_forest(config.forest, stage, train, 0)
     growing = perf_counter() - started
     n_labels, n_trees, _ = forest.value.shape
     print(
-        f"{growing:.1f} s to grow {n_trees} trees for each of {n_labels} labels on {n_measured} records and crops, "
+        f"{growing:.1f} s to grow {n_trees} trees for each of {n_labels} labels on {len(measured)} records and crops, "
         f"of which drawing and measuring take {measuring:.1f} s; {n_mb(forest):.1f} MB of a model"
     )
     predictions(config.build_model(n_labels).eval(), forest, validation.batch(torch.arange(BATCH)).signals)

@@ -148,6 +148,10 @@ class Config(Settings):
             Projector(shared.n_features("contrastive")) if self.learns("contrastive") else None,
         )
 
+    def place_of(self, stage: str) -> int:
+        """Of the stage of this name among all."""
+        return [each.name for each in self.stages].index(stage)
+
     def learns(self, task: str) -> bool:
         return any(task in stage.losses for stage in self.stages)
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
 
 from ecgmtl.augment import augment, draw_places
 from ecgmtl.data import Split
@@ -18,10 +20,17 @@ RARE = ("voltage_loss", "lead_voltage_loss", "arm_swap", "lead_dropout", "leads_
 
 def grow_forest(settings: ForestSettings, stage: Stage, train: Split, seed: int) -> Forest:
     """A forest for the labels of the main task; `stage` is the one that taught them to the network."""
+    measured, labels = draw_measured(stage, train, seed)
+    return grow(measured.cpu().numpy(), labels.cpu().numpy() > 0, settings, seed, train.fs).to(train.device)
+
+
+def draw_measured(
+    stage: Stage, train: Split, seed: int
+) -> tuple[Float32[Tensor, "record measurement"], Float[Tensor, "record label"]]:
+    """What is measured of the labelled records and of their spoilt copies, and their labels."""
     batches = list(draw_batches(train.select(train.labelled), stage, seed))
     measured = torch.cat([in_rows(measure(batch.shown, batch.hidden, train.fs)) for batch in batches])
-    labels = torch.cat([batch.labels for batch in batches])
-    return grow(measured.cpu().numpy(), labels.cpu().numpy() > 0, settings, seed, train.fs).to(train.device)
+    return measured, torch.cat([batch.labels for batch in batches])
 
 
 def draw_batches(split: Split, stage: Stage, seed: int) -> Iterator[Batch]:

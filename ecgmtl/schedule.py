@@ -207,8 +207,7 @@ class Schedule:
         Raises:
             CheckpointError: it has been taken away.
         """
-        place = [each.name for each in self.config.stages].index(stage)
-        finished = finished_stage(self.stage_key(place), self.folder.path)
+        finished = finished_stage(self.stage_key(self.config.place_of(stage)), self.folder.path)
         if finished is None:
             raise CheckpointError(f"{self.folder.path}: the model of stage {stage} is gone; resume the run.")
         return finished
@@ -270,4 +269,4 @@ def stages_until(config: Config, last: str | None) -> tuple[Stage, ...]:
         return config.stages
     if last not in names:
         raise ConfigError(f"--stage {last}: the config has the stages {', '.join(names)}.")
-    return config.stages[: names.index(last) + 1]
+    return config.stages[: config.place_of(last) + 1]

@@ -76,9 +76,8 @@ class StageTraining:
 
     def __post_init__(self) -> None:
         self.learner = Learner(self.model, self.stage, self.config, self.train)
-        place = [stage.name for stage in self.config.stages].index(self.stage.name)
         self.judges, train = self.keep_judges()
-        self.batches = Batches(train, self.stage, (self.config.seed, place))
+        self.batches = Batches(train, self.stage, (self.config.seed, self.config.place_of(self.stage.name)))
 
     def keep_judges(self) -> tuple[Split | None, Split]:
         """Patients that only judge, where the weighting learns from a score, and those to train on."""
