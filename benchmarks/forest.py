@@ -16,7 +16,7 @@ from reach import splits
 
 from ecgmtl.config import load_config
 from ecgmtl.forest import Forest
-from ecgmtl.growing import draw_measured, grow_forest
+from ecgmtl.growing import grow_forest, measure_kinds
 from ecgmtl.measurements import measure as measure_waves
 
 BATCH = 64
@@ -34,18 +34,18 @@ def main() -> None:
     train, validation = splits(config, given.data)
     if config.forest is None:
         raise SystemExit(f"{given.config}: no forest in it")
-    stage = next(stage for stage in reversed(config.stages) if stage.classifies)
 
     started = perf_counter()
-    measured, _ = draw_measured(stage, train, 0)
+    measured = measure_kinds(train.select(train.labelled))
     measuring = perf_counter() - started
     started = perf_counter()
-    forest = grow_forest(config.forest, stage, train, 0)
+    forest = grow_forest(config.forest, train, 0)
     growing = perf_counter() - started
-    n_labels, n_trees, _ = forest.value.shape
+    n_kinds, n_labels, n_trees, _ = forest.value.shape
     print(
-        f"{growing:.1f} s to grow {n_trees} trees for each of {n_labels} labels on {len(measured)} records and crops, "
-        f"of which drawing and measuring take {measuring:.1f} s; {n_mb(forest):.1f} MB of a model"
+        f"{growing:.1f} s to grow {n_kinds} times {n_trees} trees for each of {n_labels} labels "
+        f"on {len(measured['kept'])} records, of which measuring takes {measuring:.1f} s; "
+        f"{n_mb(forest):.1f} MB of a model"
     )
     predictions(config.build_model(n_labels).eval(), forest, validation.batch(torch.arange(BATCH)).signals)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.leads import IDENTITIES, STANDARD_LEADS, derive_limb_leads, standard_lead
+from data_prep.lost_voltage import find_loss
 from data_prep.plausible import FLAT, MISMATCH, NARROW, WIDE
 from data_prep.preprocess import SHORTEST
 from data_prep.readers import read_record
@@ -92,7 +93,10 @@ def odd_values(leads: dict[str, np.ndarray]) -> Iterator[tuple[str, str]]:
         yield "odd unit", f"lead {widest} spans {spans[widest]:.4g} mV; is its unit right, or was an electrode off?"
     elif widest is not None and spans[widest] < NARROW:
         yield "odd unit", f"no lead spans more than {spans[widest]:.3g} mV; are the values volts, or is no ECG there?"
-    if all(lead in leads for lead in STANDARD_LEADS[:6]):
+    loss = find_loss(np.stack(list(leads.values()))) if leads else None
+    if loss is not None:
+        yield "lost voltage", f"{loss.found}."
+    elif all(lead in leads for lead in STANDARD_LEADS[:6]):
         limb = np.stack([leads[lead] for lead in STANDARD_LEADS[:6]])
         broken = [name for name, terms in IDENTITIES.items() if float((terms @ limb).std()) > MISMATCH]
         if broken:

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, STANDARD_LEADS, derive_limb_leads, is_reconstructed, standard_lead
+from data_prep.lost_voltage import find_loss
 from data_prep.plausible import check_prepared, refuse_gaps
 from data_prep.preprocess import find_leads, refuse_rate_and_length, refuse_twice, resample
 from data_prep.record import Record, RecordError
@@ -91,6 +92,8 @@ def take_leads(record: Record, leads: LeadSet, fs: int) -> GivenLeads:
         )
     signal = np.ascontiguousarray(record.signal.T[places])
     refuse_gaps(record.name, leads.given, signal)
+    if loss := find_loss(signal, record.calibrated):
+        raise RecordError(f"{record.name}: {loss.found}; from such leads no others can be drawn in mV.")
     signal = resample(signal, record.fs, fs)
     warnings = list(record.warnings)
     centred = signal - signal.mean(axis=1, keepdims=True)

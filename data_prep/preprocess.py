@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS, derive_limb_leads, is_reconstructed, standard_lead
+from data_prep.lost_voltage import ALL, find_loss, to_typical
 from data_prep.plausible import check_prepared, refuse_gaps
 from data_prep.record import Record, RecordError
 
@@ -78,7 +79,8 @@ class Preprocess:
         signal = np.ascontiguousarray(_pick_leads(record, signal, warnings))  # sums depend on the order in memory
         refuse_gaps(record.name, STANDARD_LEADS, signal)
         signal = resample(signal, record.fs, self.fs)[:, : self.n_samples]
-        signal = check_prepared(record.name, self.level(signal), warnings)
+        signal, related = _find_voltage(record, self.level(signal), warnings)
+        signal = check_prepared(record.name, signal, warnings, related=related)
         if short := self.n_samples - signal.shape[1]:
             nearly = record.signal.shape[0] >= self._needed(record.fs) - 1  # a fraction of an interval
             signal = np.pad(signal, ((0, 0), (0, short)), "edge" if nearly else "constant")
@@ -162,6 +164,18 @@ def _pick_leads(
         raise RecordError(f"{record.name}: no lead {', '.join(missing)}; it has {', '.join(record.leads)}.")
     warnings.append(f"no lead {', '.join(derived)} in the file; computed from the other limb leads.")
     return np.stack([rows[name] for name in STANDARD_LEADS])
+
+
+def _find_voltage(
+    record: Record, signal: Float32[np.ndarray, "lead time"], warnings: list[str]
+) -> tuple[Float32[np.ndarray, "lead time"], bool]:
+    """The prepared signal, at a typical voltage where the record lost its own, and whether leads are to scale."""
+    measured = [found[0] for found in find_leads(record.leads).values()]
+    loss = find_loss(record.signal.T[measured], record.calibrated)
+    if loss is None:
+        return signal, True
+    warnings.append(loss.warning)
+    return to_typical(signal, loss.axes), loss.axes == ALL
 
 
 def refuse_twice(record: Record, columns: dict[str, tuple[int, ...]]) -> None:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+NO_UNIT = "none"
+"""What a user says of values that are no voltages any more."""
+
 
 class RecordError(ValueError):
     """A file that cannot serve as an ECG record; the message says which file, what was found, and what would do."""
@@ -22,6 +25,8 @@ class Record:
     """Names as the file spells them, in the order of the columns."""
     warnings: tuple[str, ...] = ()
     """What a user should know of this record although it could be read, a sentence each."""
+    calibrated: bool = True
+    """Whether the values are voltages; else they are said to have kept their shape alone."""
 
     def __post_init__(self) -> None:
         if self.signal.shape[1] != len(self.leads):

@@ -9,10 +9,10 @@ from scipy.stats import beta
 from torch import Tensor
 
 from data_prep.leads import ARMS_SWAPPED
+from data_prep.lost_voltage import ALL, EACH_LEAD, TYPICAL_MV
 from ecgmtl.leads import N_BASIS, places
 from ecgmtl.model import Batch
 from ecgmtl.settings import Settings
-from ecgmtl.stress import TYPICAL_MV
 
 N_QUANTILES = 1024
 LOST_SPREAD = 0.3
@@ -70,7 +70,7 @@ def augment(
     if settings.arm_swap:
         swapped = torch.rand(size, 1, 1, generator=generator, device=device) < settings.arm_swap
         seen = torch.where(swapped, swap_arms(seen), seen)
-    for probability, axes in ((settings.voltage_loss, (1, 2)), (settings.lead_voltage_loss, (2,))):
+    for probability, axes in ((settings.voltage_loss, ALL), (settings.lead_voltage_loss, EACH_LEAD)):
         if probability:
             lost = torch.rand(size, 1, 1, generator=generator, device=device) < probability
             seen = torch.where(lost, lose_voltage(seen, axes, generator), seen)

@@ -21,7 +21,10 @@ StorePath = Annotated[Path, typer.Option("--data", help="A folder that `ecgmtl d
 Model = Annotated[
     str, typer.Argument(help="A checkpoint, an exported .onnx or .pt2, or an MLflow URI (runs:/…, models:/…).")
 ]
-Unit = Annotated[str | None, typer.Option(help="Unit of the values, where files do not state it: mV, uV, V.")]
+Unit = Annotated[
+    str | None,
+    typer.Option(help="Unit of the values, where files do not state it: mV, uV, V; none where the voltage was lost."),
+]
 Fs = Annotated[float | None, typer.Option("--fs", help="Sampling rate in hertz, where files do not state it.")]
 
 

@@ -1,4 +1,7 @@
-"""Boosted trees (Friedman, 2001) on what is measured of an ECG, as tensors of a model."""
+"""Boosted trees (Friedman, 2001) on what is measured of an ECG, as tensors of a model.
+
+There are two sets of them: trees that are to go by voltages where there are any must not be grown on records that lost
+theirs, and are of no use for those. All leads of such a record are of one size, so the trees themselves tell."""
 
 import numpy as np
 import torch
@@ -8,11 +11,17 @@ from scipy.special import logit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor, nn
 
+from data_prep.lost_voltage import FEWEST
 from ecgmtl.heads import RAREST
 from ecgmtl.measurements import in_rows, measure
 from ecgmtl.settings import Settings
 
 TENSORS = ("feature", "threshold", "child", "value", "start")
+KINDS = ("kept", "lost")
+"""What records did with the voltages of their leads; the sets of trees, in order."""
+ALIKE = 0.05
+"""Relative deviation of the leads' sizes below which they lost their voltages; of twelve that kept them it is above 0.1
+(data_prep/lost_voltage.py), and a filter hardly changes it."""
 
 
 class ForestSettings(Settings):
@@ -27,7 +36,7 @@ class ForestSettings(Settings):
 
 
 class Forest(nn.Module):
-    """Of each label the weighted sum over its trees."""
+    """Of each label the weighted sum over its trees of the record's kind."""
 
     feature: Tensor
     threshold: Tensor
@@ -36,8 +45,9 @@ class Forest(nn.Module):
     start: Tensor
 
     def __init__(self, trees: dict[str, Tensor], fs: float) -> None:
-        """`trees` gives, by label, tree and node, which measurement is asked, and the value up to which the way goes on
-        to the first child, beyond it to the second; what a leaf, its own child, adds; and by label where sums start.
+        """`trees` gives, by kind, label, tree and node, which measurement is asked, and the value up to which the way
+        goes on to the first child, beyond it to the second; what a leaf, its own child, adds; by label where sums start
+        from.
         """
         super().__init__()
         self.fs, self.depth = fs, depth_of(trees["child"])
@@ -54,34 +64,44 @@ class Forest(nn.Module):
         self, signals: Float[Tensor, "batch 12 time"], hidden: Bool[Tensor, "batch basis time"] | None = None
     ) -> Float[Tensor, "batch label"]:
         """Logits, of signals in mV."""
-        measured = in_rows(measure(signals, hidden, self.fs))
-        n_labels, n_trees, n_nodes = self.value.shape
-        root = n_nodes * torch.arange(n_labels * n_trees, device=measured.device)
-        node = root.expand(measured.shape[0], -1)
-        feature, threshold, child = self.feature.flatten(), self.threshold.flatten(), self.child.flatten(0, 2)
+        found = measure(signals, hidden, self.fs)
+        measured, (_, n_labels, n_trees, n_nodes) = in_rows(found), self.value.shape
+        tree = torch.arange(n_labels * n_trees, device=measured.device)
+        root = n_nodes * (tree + len(tree) * of_one_size(found["rms"])[:, None].long())
+        feature, threshold, child = self.feature.flatten(), self.threshold.flatten(), self.child.flatten(0, 3)
+        node = root
         for _ in range(self.depth):
             beyond = measured.gather(1, feature[node].long()) > threshold[node]
             node = root + torch.where(beyond, child[:, 1][node].long(), child[:, 0][node].long())
         return self.start + self.value.flatten()[node].unflatten(1, (n_labels, n_trees)).sum(dim=-1)
 
 
+def of_one_size(rms: Float[Tensor, "batch 12"]) -> Bool[Tensor, " batch"]:
+    """Whether a record's leads lost their voltages; those that are flat or hidden do not count."""
+    moving = rms > 0
+    n_moving = moving.sum(dim=1).clamp(min=1)
+    mean = rms.sum(dim=1) / n_moving
+    variance = ((rms - mean[:, None]).square() * moving).sum(dim=1) / n_moving
+    return (n_moving >= FEWEST) & (variance.sqrt() < ALIKE * mean)
+
+
 def grow(
-    measured: Float32[np.ndarray, "record measurement"],
+    measured: dict[str, Float32[np.ndarray, "record measurement"]],
     labels: Bool[np.ndarray, "record label"],
     settings: ForestSettings,
     seed: int,
     fs: float,
 ) -> Forest:
-    """Trees for each label by itself; none for one that all records have, or none of them."""
-    grown = [grow_label(measured, truth, settings, seed) for truth in labels.T]
-    shape = (labels.shape[1], settings.n_trees, 2 * settings.n_leaves - 1)
+    """Trees for each kind of record and each label by itself; none for a label that all records have, or none."""
+    grown = [[grow_label(measured[kind], truth, settings, seed) for truth in labels.T] for kind in KINDS]
+    shape = (len(KINDS), labels.shape[1], settings.n_trees, 2 * settings.n_leaves - 1)
     feature, threshold, value = np.zeros(shape, np.int16), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    child = np.tile(np.arange(shape[2], dtype=np.int16)[:, None], (*shape[:2], 1, 2))
-    for place in np.ndindex(shape[:2]):
-        if not grown[place[0]]:
+    child = np.tile(np.arange(shape[-1], dtype=np.int16)[:, None], (*shape[:-1], 1, 2))
+    for kind, label, tree in np.ndindex(shape[:-1]):
+        if not grown[kind][label]:
             continue
-        nodes = grown[place[0]][place[1]]
-        leaf, at = nodes["is_leaf"].astype(bool), (*place, slice(len(nodes)))
+        nodes = grown[kind][label][tree]
+        leaf, at = nodes["is_leaf"].astype(bool), (kind, label, tree, slice(len(nodes)))
         feature[at] = np.where(leaf, 0, nodes["feature_idx"])
         threshold[at] = round_down(nodes["num_threshold"])
         child[at] = np.where(leaf[:, None], child[at], np.stack([nodes["left"], nodes["right"]], axis=-1))
@@ -125,9 +145,9 @@ def round_down(threshold: np.ndarray) -> Float32[np.ndarray, " node"]:
     return np.where(rounded > threshold, np.nextafter(rounded, np.float32(-np.inf)), rounded)
 
 
-def depth_of(child: Int16[Tensor, "label tree node 2"]) -> int:
+def depth_of(child: Int16[Tensor, "kind label tree node 2"]) -> int:
     """Questions on the longest way from a root to a leaf."""
-    children = child.flatten(0, 1).long()
+    children = child.flatten(0, 2).long()
     asks = children[..., 0] != torch.arange(children.shape[1])
     here, depth = torch.zeros_like(asks), 0
     here[:, 0] = True

@@ -33,6 +33,14 @@ TURN_MV = 0.0021
 """By so much a wave rises or falls from sample to sample at least, before it is said to turn."""
 TINY_MV = 0.01
 """Added below a fraction."""
+LEAST_MV = 0.02
+"""Root of the mean square below which a lead is a line, and no wave of it is compared with it."""
+VOLTAGES = (
+    *("r", "s", "q", "lowest", "net", "qrs_area"),
+    *(f"st_{ms}" for ms in ST_MS),
+    *("st_slope", "t", "t_low", "t_area", "t_end", "p", "p_low", "p_area"),
+)
+"""Of each lead, that are measured beside the lead's own root of the mean square, too."""
 MOST_BEATS = 64
 """Of which intervals are taken; 10 s have 50 at 300 a minute."""
 
@@ -58,10 +66,12 @@ def measure(
         beats = find_beats(steepness(signals, visible), before + after)
         beat, variance = mean_beat(signals, visible, beats.double(), before, after)
         onset, end = find_qrs(beat, before, fs)
+        rms, found = average(signals.square(), visible).squeeze(-1).sqrt(), waves(beat, onset, end, before, fs)
         return {
-            "rms": average(signals.square(), visible).squeeze(-1).sqrt(),
+            "rms": rms,
             **rhythm(beats, fs),
-            **waves(beat, onset, end, before, fs),
+            **found,
+            **{f"{name}_to_rms": found[name] / rms.clamp(min=LEAST_MV) for name in VOLTAGES},
             **varying(variance.mean(dim=1), onset, end),
         }
 

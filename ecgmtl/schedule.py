@@ -103,10 +103,9 @@ class Schedule:
         model, step = self.new_model(), 0
         for place, stage in enumerate(stages):
             step = self.run_stage(model, place, stage, step)
-        teaching = [stage for stage in stages if stage.classifies]
-        if self.config.forest and teaching:
+        if self.config.forest and any(stage.classifies for stage in stages):
             self.progress.say(f"growing a forest for each of {len(self.train.label_names)} labels")
-            model.forest = grow_forest(self.config.forest, teaching[-1], self.train, self.config.seed)
+            model.forest = grow_forest(self.config.forest, self.train, self.config.seed)
         return model
 
     def log_data(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from data_prep.leads import ARMS_SWAPPED, STANDARD_LEADS
+from data_prep.lost_voltage import ALL, EACH_LEAD, TYPICAL_MV, to_typical
 from data_prep.preprocess import band_pass, resample
 
 BAND = 0.5, 40.0
@@ -19,8 +20,6 @@ BAND = 0.5, 40.0
 WANDER_HERTZ = 0.05, 0.5
 WANDER_MV = 0.3
 """Amplitude at each electrode."""
-TYPICAL_MV = 0.24
-"""Deviation of all samples of PTB-XL's training records about 0."""
 SHORT_SECONDS = 2.5
 """What a printout of 3 × 4 leads shows of each."""
 ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -97,9 +96,8 @@ def scale(factor: float, signals: Signals) -> Float32[np.ndarray, "record 12 tim
 
 
 def lose_voltage(axes: tuple[int, ...], signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
-    """As files that keep the shape and not the voltage: all have the same root of the mean square over these axes."""
-    found = np.sqrt(np.square(signals.values, dtype=np.float64).mean(axis=axes, keepdims=True))
-    return (signals.values * np.divide(TYPICAL_MV, found, out=np.zeros_like(found), where=found > 0)).astype(np.float32)
+    """As files are prepared that keep the shape and not the voltage."""
+    return to_typical(signals.values, axes)
 
 
 def flatten(lead: str, signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
@@ -135,13 +133,13 @@ PERTURBATIONS = {
         f"amplitude_{percent}_percent": Perturbation(f"amplitude {percent} %", partial(scale, percent / 100))
         for percent in (80, 90, 110, 120)
     },
-    "voltage_lost": Perturbation(f"voltage lost: each record at {TYPICAL_MV:g} mV RMS", partial(lose_voltage, (1, 2))),
+    "voltage_lost": Perturbation(f"voltage lost: each record at {TYPICAL_MV:g} mV RMS", partial(lose_voltage, ALL)),
     "lead_voltages_lost": Perturbation(
-        f"voltages lost: each lead at {TYPICAL_MV:g} mV RMS", partial(lose_voltage, (2,))
+        f"voltages lost: each lead at {TYPICAL_MV:g} mV RMS", partial(lose_voltage, EACH_LEAD)
     ),
     "band_pass_voltage_lost": Perturbation(
         f"band-pass {BAND[0]:g}–{BAND[1]:g} Hz, then voltage lost: each record at {TYPICAL_MV:g} mV RMS",
-        lambda signals: lose_voltage((1, 2), signals._replace(values=monitor(signals))),
+        lambda signals: lose_voltage(ALL, signals._replace(values=monitor(signals))),
     ),
     "arms_swapped": Perturbation("electrodes of the arms swapped", swap_arms),
     "short": Perturbation(f"the first {SHORT_SECONDS:g} s alone", shorten),

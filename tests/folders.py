@@ -18,7 +18,8 @@ SR,sinus rhythm,,,1.0,,
 
 def ecg(rng, n_samples=1000):
     """Noise of 12 leads that keeps Einthoven's and Goldberger's identities, in whole microvolts, as mV."""
-    basis = 2 * rng.integers(-300, 300, (n_samples, 8))
+    size = 40 * np.arange(4, 12)
+    basis = 2 * rng.integers(-size, size, (n_samples, 8))
     one, two = basis[:, 0], basis[:, 1]
     limb = np.stack([one, two, two - one, -(one + two) // 2, one - two // 2, two - one // 2], axis=1)
     return np.concatenate([limb, basis[:, 2:]], axis=1) / 1000

@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
+from data_prep.lost_voltage import TYPICAL_MV
 from ecgmtl.augment import LOST_SPREAD, AugmentSettings, augment, beta_quantiles, draw_places, swap_arms
 from ecgmtl.model import Batch
-from ecgmtl.stress import TYPICAL_MV
 
 
 def generator():

@@ -89,6 +89,13 @@ def test_a_record_at_another_rate_is_found(folder, rng):
     assert kinds(folder) == {"other sampling rate": 1}
 
 
+def test_a_record_that_lost_its_voltage_is_found(folder, rng):
+    signal = ecg(rng)
+    write_record(record(folder, 1), signal / signal.std(axis=0))
+    (finding,) = check(folder).findings
+    assert (finding.kind, "each lead lost its voltage" in finding.message) == ("lost voltage", True)
+
+
 def test_both_sampling_rates_are_read(tmp_path, rng):
     folder = write_ptbxl(tmp_path / "ptbxl", [{"SR": 0.0}] * 2, rng, rates=(100, 500))
     report = check(folder)

@@ -4,13 +4,14 @@ import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
+from data_prep.lost_voltage import EACH_LEAD, TYPICAL_MV, to_typical
 from ecgmtl import checkpoint
 from ecgmtl.calibration import Calibration
 from ecgmtl.config import Config
-from ecgmtl.forest import Forest, ForestSettings, grow
-from ecgmtl.growing import draw_batches, grow_forest
+from ecgmtl.forest import KINDS, Forest, ForestSettings, grow, of_one_size
+from ecgmtl.growing import grow_forest, measure_kinds
 from ecgmtl.measurements import in_rows, measure, measurement_names
-from tests.trainings import JOINT, SMALL, split
+from tests.trainings import SMALL, split
 
 SETTINGS = ForestSettings(n_trees=7, n_leaves=5, weight=1.0)
 FS = 100.0
@@ -22,14 +23,23 @@ def signals():
 
 
 @pytest.fixture(scope="module")
-def measured(signals):
-    return in_rows(measure(signals, None, FS)).numpy()
+def without(signals):
+    """The same records at one size of all leads."""
+    return torch.from_numpy(to_typical(signals.numpy(), EACH_LEAD))
+
+
+@pytest.fixture(scope="module")
+def measured(signals, without):
+    return {
+        kind: in_rows(measure(some, None, FS)).numpy() for kind, some in zip(KINDS, (signals, without), strict=True)
+    }
 
 
 @pytest.fixture(scope="module")
 def labels(measured):
     """One that a measurement tells, one of chance, one that nobody has, one that all have."""
-    told, chance = measured[:, 3] > np.median(measured[:, 3]), np.random.default_rng(0).random(300) < 0.2
+    size = measured["kept"][:, 3]
+    told, chance = size > np.median(size), np.random.default_rng(0).random(300) < 0.2
     return np.stack([told, chance, np.zeros(300, bool), np.ones(300, bool)], axis=1)
 
 
@@ -38,8 +48,9 @@ def forest(measured, labels):
     return grow(measured, labels, SETTINGS, 0, FS)
 
 
-def test_it_says_what_scikit_learn_says(forest, signals, measured, labels):
-    found = forest(signals)
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_says_what_scikit_learn_says_of_records_of_this_kind(kind, forest, signals, without, measured, labels):
+    found = forest({"kept": signals, "lost": without}[kind])
     for place in (0, 1):
         booster = HistGradientBoostingClassifier(
             max_iter=7,
@@ -51,9 +62,24 @@ def test_it_says_what_scikit_learn_says(forest, signals, measured, labels):
             early_stopping=False,
             random_state=0,
         )
-        wanted = booster.fit(measured, labels[:, place]).decision_function(measured)
+        wanted = booster.fit(measured[kind], labels[:, place]).decision_function(measured[kind])
         np.testing.assert_allclose(found[:, place], wanted, atol=1e-5)
-    assert roc_auc_score(labels[:, 0], found[:, 0]) > 0.95
+    assert roc_auc_score(labels[:, 0], found[:, 0]) > {"kept": 0.95, "lost": 0.7}[kind]
+
+
+@pytest.mark.parametrize("level", [0.3, 1.0, 4.0])
+def test_a_record_lost_its_voltages_where_all_leads_are_of_one_size(level, signals, without):
+    assert not of_one_size(measure(signals, None, FS)["rms"]).any()
+    hidden = torch.zeros(300, 8, 200, dtype=torch.bool)
+    hidden[:, 4] = True
+    part = level * without
+    part[:, 9] = 0.0
+    for some, where in ((level * without, None), (part, None), (part, hidden)):
+        assert of_one_size(measure(some, where, FS)["rms"]).all()
+    few = part.clone()
+    few[:, 3:] = 0.0  # three leads may be alike by chance
+    for some in (few, 0 * without):
+        assert not of_one_size(measure(some, None, FS)["rms"]).any()
 
 
 def test_where_there_is_nothing_to_learn_it_says_the_share(forest, signals):
@@ -117,25 +143,20 @@ def test_a_forest_that_was_grown_on_other_measurements_is_refused(forest, tmp_pa
         checkpoint.load(path)
 
 
-def test_it_is_grown_on_labelled_records_and_on_a_spoilt_crop_of_each():
+def test_it_is_grown_on_labelled_records_and_on_the_same_without_voltages():
     train = split(40)
     train.labelled[10:] = False
-    stage = JOINT.model_copy(
-        update={
-            "augment": JOINT.augment.model_copy(
-                update={"crop_seconds": 1.0, "mixup": 1.0, "noise": 0.0, "arm_swap": 0.25}
-            )
-        }
-    )
     labelled = train.select(train.labelled)
-    whole, crops = draw_batches(labelled, stage, 0)
-    assert torch.equal(whole.signals, labelled.batch(torch.arange(10)).signals)
-    assert torch.equal(crops.labels, whole.labels)  # not blended
-    assert crops.shown.shape == (10, 12, 100)
-    as_it_is = [
-        any(torch.equal(part, crop) for part in record.unfold(-1, 100, 1).unbind(1))
-        for record, crop in zip(whole.signals, crops.shown, strict=True)
-    ]
-    assert 2 <= sum(as_it_is) <= 8  # half of them have their arms swapped: twice the share, for half of all are crops
-    grown, again = (grow_forest(SETTINGS, stage, train, 0).state_dict() for _ in range(2))
+    found = measure_kinds(labelled)
+    whole = labelled.batch(torch.arange(10)).signals
+    names = measurement_names(train.fs)
+    torch.testing.assert_close(found["kept"], in_rows(measure(whole, None, train.fs)))
+    size = found["lost"][:, :12]
+    torch.testing.assert_close(size, torch.full_like(size, TYPICAL_MV), rtol=1e-5, atol=0)
+    assert len(names) < found["lost"].shape[1] == found["kept"].shape[1]
+    grown, again = (grow_forest(SETTINGS, train, 0).state_dict() for _ in range(2))
     assert all(torch.equal(again[name], tensor) for name, tensor in grown.items())
+    wanted = grow(
+        {kind: rows.numpy() for kind, rows in found.items()}, labelled.labels.numpy() > 0, SETTINGS, 0, train.fs
+    )
+    assert all(torch.equal(wanted.state_dict()[name], tensor) for name, tensor in grown.items())

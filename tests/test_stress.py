@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from data_prep.leads import IDENTITIES, STANDARD_LEADS
+from data_prep.lost_voltage import TYPICAL_MV
 from data_prep.preprocess import resample
 from data_prep.readers import read_record
-from ecgmtl.stress import FAMILIES, PERTURBATIONS, TYPICAL_MV, Signals, electrode_algebra, monitor, noise, wander
+from ecgmtl.stress import FAMILIES, PERTURBATIONS, Signals, electrode_algebra, monitor, noise, wander
 from tests.wfdb_files import beats
 
 FS = 100.0

@@ -18,7 +18,7 @@ from jaxtyping import Float64
 
 from data_prep.readers.files import MAX_VALUES, regular_size, require_sane_size
 from data_prep.readers.options import UNIT_NAMES, UNITS, ReadOptions
-from data_prep.record import Record, RecordError
+from data_prep.record import NO_UNIT, Record, RecordError
 
 SUFFIXES: tuple[str, ...] = (".csv",)
 _MAX_LINE = 2**16
@@ -41,12 +41,13 @@ def read(path: Path, options: ReadOptions) -> Record:
         else:
             first = ""
         values = _read_values(path.name, first, text, separator, len(names))
-    fs, scale = _fs(path.name, facts.get("fs"), options), _scale(path.name, facts.get("unit"), options)
+    fs, unit = _fs(path.name, facts.get("fs"), options), _unit(path.name, facts.get("unit"), options)
     if len(names) > 1 and _TIMES.fullmatch(names[0]):
         _check_times(path.name, values[:, 0], fs)
         names, values = names[1:], values[:, 1:]
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as such by Preprocess
-        return Record(path.stem, (values * scale).astype(np.float32), fs, tuple(names))
+        millivolts = (values * UNITS[unit]).astype(np.float32)
+    return Record(path.stem, millivolts, fs, tuple(names), calibrated=unit != NO_UNIT)
 
 
 def _read_head(name: str, text: TextIO) -> tuple[dict[str, str], str]:
@@ -98,13 +99,13 @@ def _fs(name: str, stated: str | None, options: ReadOptions) -> float:
     return float(stated)
 
 
-def _scale(name: str, stated: str | None, options: ReadOptions) -> float:
+def _unit(name: str, stated: str | None, options: ReadOptions) -> str:
     unit = options.unit or stated
     if unit is None:
         raise RecordError(f"{name} states no unit; put '# unit=mV' on its first line or pass --unit.")
     if unit not in UNITS:
         raise RecordError(f"{name}: unit {unit!r} is not one of {UNIT_NAMES}.")
-    return UNITS[unit]
+    return unit
 
 
 def _check_times(name: str, times: Float64[np.ndarray, " time"], fs: float) -> None:

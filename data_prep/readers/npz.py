@@ -10,7 +10,7 @@ import numpy as np
 
 from data_prep.readers.files import regular_size, require_sane_size
 from data_prep.readers.options import UNIT_NAMES, UNITS, ReadOptions
-from data_prep.record import Record, RecordError
+from data_prep.record import NO_UNIT, Record, RecordError
 
 SUFFIXES: tuple[str, ...] = (".npz",)
 _FORM = "np.savez(path, signal=<time x lead, mV>, fs=500, leads=['I', 'II', ...])"
@@ -65,7 +65,7 @@ def _record(path: Path, content: dict[str, np.ndarray], options: ReadOptions) ->
         raise RecordError(f"{path.name}: unit {unit!r} is not one of {UNIT_NAMES}.")
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as such by Preprocess
         millivolts = (signal * np.float64(scale)).astype(np.float32)
-    return Record(path.stem, millivolts, _fs(path.name, content.get("fs"), options), leads)
+    return Record(path.stem, millivolts, _fs(path.name, content.get("fs"), options), leads, calibrated=unit != NO_UNIT)
 
 
 def _text(value: np.ndarray | None) -> str | None:

@@ -3,14 +3,17 @@
 import math
 from dataclasses import dataclass
 
+from data_prep.record import NO_UNIT
+
 UNITS = {
     **dict.fromkeys(("nV", "nv"), 1e-6),
     **dict.fromkeys(("uV", "uv", "\u00b5V", "\u00b5v", "\u03bcV", "\u03bcv"), 1e-3),  # micro sign and Greek mu
     **dict.fromkeys(("mV", "mv"), 1.0),
     **dict.fromkeys(("V", "v"), 1e3),
+    NO_UNIT: 1.0,
 }
 """Millivolts in one of each unit."""
-UNIT_NAMES = "nV, uV, mV, V"
+UNIT_NAMES = f"nV, uV, mV, V, or {NO_UNIT} where the voltage was lost"
 
 
 @dataclass(frozen=True)

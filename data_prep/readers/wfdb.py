@@ -14,7 +14,7 @@ from data_prep.readers.files import read_bytes
 from data_prep.readers.options import UNIT_NAMES, UNITS, ReadOptions
 from data_prep.readers.wfdb_header import Header, Signal, parse_header
 from data_prep.readers.wfdb_samples import INVALID, read_samples, verify_samples
-from data_prep.record import Record, RecordError
+from data_prep.record import NO_UNIT, Record, RecordError
 
 SUFFIXES: tuple[str, ...] = (".hea", ".dat", ".mat")
 MAX_HEADER = 2**20
@@ -42,6 +42,7 @@ def read(path: Path, options: ReadOptions) -> Record:
         header.fs * signals[0].per_frame,
         tuple([signal.lead for signal in signals]),
         warnings,
+        calibrated=all((options.unit or signal.unit) != NO_UNIT for signal in signals),
     )
 
 

@@ -1,0 +1,109 @@
+"""Values that are no voltages any more are told by what they are, said, and brought to a typical level."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from wfdb_files import beats, make_record, write_wfdb
+
+from data_prep import Preprocess, ReadOptions, RecordError, read_record
+from data_prep.lead_set import LeadSet, take_leads
+from data_prep.lost_voltage import TYPICAL_MV, find_loss
+
+BY_LEAD = {
+    "deviation": lambda lead: (lead - lead.mean(axis=0)) / lead.std(axis=0),
+    "span": lambda lead: (lead - lead.min(axis=0)) / np.ptp(lead, axis=0),
+    "largest value": lambda lead: 5 * lead / np.abs(lead).max(axis=0),
+}
+WHOLE = {
+    "deviate by 1": lambda record: record / record.std(),
+    "go from 0 to 1": lambda record: (record - record.min()) / np.ptp(record),
+    "go from -1 to 1": lambda record: 2 * (record - record.min()) / np.ptp(record) - 1,
+}
+
+
+def rms(signal, axis=None):
+    return np.sqrt(np.square(signal, dtype=np.float64).mean(axis=axis))
+
+
+@pytest.mark.parametrize("told_by", BY_LEAD)
+@pytest.mark.parametrize("band", [None, (0.5, 40)])
+def test_leads_that_were_normalised_each_are_brought_to_one_level_and_it_is_said(told_by, band):
+    preprocess = Preprocess(band=band)
+    found = preprocess(make_record(BY_LEAD[told_by](beats())))
+    np.testing.assert_allclose(rms(found.signal, axis=1), TYPICAL_MV, rtol=1e-5)
+    (warning,) = found.warnings  # nor is a word said of lead identities, which such leads need not obey
+    assert warning.startswith(f"each lead lost its voltage, for all have the same {told_by}; it is brought to 0.24 mV")
+    kept = preprocess(make_record()).signal
+    np.testing.assert_allclose(found.signal / TYPICAL_MV, kept / rms(kept, axis=1)[:, None], atol=1e-4)
+
+
+@pytest.mark.parametrize("told_by", WHOLE)
+def test_a_record_that_was_normalised_as_a_whole_keeps_the_proportions_of_its_leads(told_by):
+    found = Preprocess()(make_record(WHOLE[told_by](beats())))
+    assert told_by in found.warnings[0]
+    kept = Preprocess()(make_record()).signal
+    np.testing.assert_allclose(found.signal, kept * TYPICAL_MV / rms(kept), atol=1e-4)
+
+
+@pytest.mark.parametrize("factor", [0.01, 0.3, 7.0, 1e4])
+def test_whatever_the_values_are_the_user_may_say_that_they_are_no_voltages(factor):
+    found = Preprocess()(replace(make_record(beats() * np.float32(factor)), calibrated=False))
+    assert rms(found.signal) == pytest.approx(TYPICAL_MV)
+    assert "said to be no voltages" in found.warnings[0]
+
+
+def test_files_of_normalised_units_are_read_when_the_user_says_so(tmp_path):
+    path = write_wfdb(tmp_path, unit="/NU")
+    with pytest.raises(RecordError, match="'NU'; known units are nV, uV, mV, V, or none where the voltage was lost"):
+        read_record(path)
+    np.savez(tmp_path / "a.npz", signal=beats(), fs=100, leads=make_record().leads, unit="none")
+    rows = "\n".join(",".join(map(str, row)) for row in beats())
+    (tmp_path / "a.csv").write_text("# fs=100 unit=none\n" + ",".join(make_record().leads) + "\n" + rows)
+    for record in (
+        read_record(path, ReadOptions(unit="none")),
+        read_record(tmp_path / "a.npz"),
+        read_record(tmp_path / "a.csv"),
+    ):
+        assert not record.calibrated
+        np.testing.assert_allclose(record.signal, beats(), atol=6e-4)
+
+
+def test_a_voltage_that_is_there_is_let_alone():
+    for factor in (0.4, 1.0, 2.5):
+        signal = beats() * np.float32(factor)
+        assert find_loss(signal.T) is None
+    few = BY_LEAD["deviation"](beats())[:, [0, 1, 7]] / 3  # three leads may be alike by chance
+    assert find_loss(few.T) is None
+
+
+@pytest.mark.real
+def test_of_real_records_all_that_lost_their_voltage_are_found_and_no_others(shared_data):
+    for header in sorted((shared_data / "ptbxl-sample/records100").rglob("*.hea")):
+        signal = read_record(header).signal
+        assert find_loss(signal.T) is None, header
+        for lose in (*BY_LEAD.values(), *WHOLE.values()):
+            assert find_loss(lose(signal).T) is not None, header
+
+
+def test_a_flat_lead_says_nothing_and_gaps_are_somebody_else_s_to_refuse():
+    signal = BY_LEAD["deviation"](beats())
+    signal[:, 7] = 0.0
+    found = Preprocess()(make_record(signal))
+    assert len(found.warnings) == 2
+    assert not found.signal[7].any()
+    assert find_loss(np.zeros((12, 100), np.float32)) is None
+    signal[3, 2], signal[5, 4] = np.nan, np.inf
+    with pytest.raises(RecordError, match="are not numbers"):
+        Preprocess()(make_record(signal))
+
+
+def test_what_is_too_loud_for_a_heart_is_said():
+    (warning,) = Preprocess()(make_record(beats() * np.float32(12))).warnings
+    assert "deviate by more than 0.8 mV, which no heart makes" in warning
+    assert "Pass --unit none if the voltage was lost" in warning
+
+
+def test_no_lead_is_drawn_from_leads_without_voltage():
+    with pytest.raises(RecordError, match="said to be no voltages; from such leads no others can be drawn in mV"):
+        take_leads(replace(make_record(), calibrated=False), LeadSet.parse("I,II,V2"), 100)
