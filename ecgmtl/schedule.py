@@ -1,6 +1,5 @@
 """A whole run: its stages in order, each taken from an earlier run where it is finished; calibration; a report."""
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,17 +13,18 @@ from torch import Tensor
 from data_prep.store import Store
 from ecgmtl import __version__, checkpoint
 from ecgmtl.calibration import Calibration, fit_calibration
-from ecgmtl.checkpoint import Checkpoint, CheckpointError
+from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config import Config, ConfigError
 from ecgmtl.data import Split, lead_statistics, load_split, prevalence
 from ecgmtl.growing import grow_forest
 from ecgmtl.heads import Classifier
-from ecgmtl.identity import code_digest, sha256
+from ecgmtl.identity import code_digest
 from ecgmtl.losses import MAIN, SECOND
 from ecgmtl.model import MultiTaskModel
 from ecgmtl.precision import pick_device
-from ecgmtl.run_folder import MODEL, RunFolder, finished_stage
+from ecgmtl.run_folder import MODEL, RunFolder
 from ecgmtl.run_report import report_run
+from ecgmtl.stage_results import StageResults
 from ecgmtl.stages import UNTRAINED, Stage
 from ecgmtl.tracking import Tracker
 from ecgmtl.trainer import EpochReport, StageTraining
@@ -151,65 +151,45 @@ class Schedule:
             cast("Classifier", classifier).start_at(shares[SECOND + name])
         return model
 
-    def stage_key(self, place: int) -> str:
-        """Identifies the result of a stage: the same settings, data and code give the same key.
-
-        The forest is grown after all of them.
-        """
-        tree = self.config.model_dump(mode="json", exclude={"stages", "name", "forest"})
-        stages = self.config.stages[: place + 1]
-        tree["stages"] = [stage.model_dump(mode="json") for stage in stages]
-        known = {stage.name for stage in stages}
-        files = [Path(teacher) for stage in stages for teacher in stage.teachers if teacher not in known]
-        tree["teachers"] = [checkpoint.describe(path)["weights_sha256"] for path in files]
-        return sha256(json.dumps([tree, self.label_set, self.data_sha256, code_digest()], sort_keys=True).encode())
+    @property
+    def results(self) -> StageResults:
+        return StageResults(self.config, self.label_set, self.data_sha256, self.folder.path)
 
     def run_stage(self, model: MultiTaskModel, place: int, stage: Stage, global_step: int) -> int:
         """Bring the model through one stage; give the number of steps that all stages so far have."""
+        finished = self.results.find(stage.name)
+        if finished is not None:
+            return global_step + self.take_stage(model, stage, finished)
         if stage.start:
             model.load_state_dict(self.weights_after(stage.start))
-        training = StageTraining(model, self.with_files(stage), self.config, self.train, self.validation)
-        n_steps = training.n_steps
-        key = self.stage_key(place)
-        finished = finished_stage(key, self.folder.path)
-        if finished is not None:
-            self.progress.say(f"stage {stage.name}: taken from {finished} (same settings, data and code)")
-            model.load_state_dict(checkpoint.read(finished)[0])
-            self.folder.adopt_history(stage.name, finished)
-            return global_step + n_steps
-
+        training = StageTraining(model, self.results.with_files(stage), self.config, self.train, self.validation)
         here = self.folder.stage(place, stage.name)
         state = here / "state.pt"
         if state.is_file():
             training.load_state_dict(checkpoint.load_state(state))
         self.folder.rewind(stage.name, training.epoch)
-        self.progress.begin(stage, n_steps, training.epoch * training.n_batches)
+        self.progress.begin(stage, training.n_steps, training.epoch * training.n_batches)
         self.train_stage(training, state, global_step)
-        provenance = self.tags() | {"stage": stage.name, "stage_key": key}
+        provenance = self.tags() | {
+            "stage": stage.name,
+            "stage_key": self.results.key(stage.name),
+            "n_steps": str(training.n_steps),
+        }
         identity = Calibration.identity(len(self.train.label_names))
         checkpoint.save(here / MODEL, self.checkpoint(model, identity, provenance))
         state.unlink()
-        return global_step + n_steps
+        return global_step + training.n_steps
+
+    def take_stage(self, model: MultiTaskModel, stage: Stage, finished: Path) -> int:
+        """The weights of a finished stage; gives its number of steps."""
+        self.progress.say(f"stage {stage.name}: taken from {finished} (same settings, data and code)")
+        weights, description = checkpoint.read(finished)
+        model.load_state_dict(weights)
+        self.folder.adopt_history(stage.name, finished)
+        return int(description["provenance"]["n_steps"])
 
     def weights_after(self, stage: str) -> dict[str, Tensor]:
-        return self.new_model().state_dict() if stage == UNTRAINED else checkpoint.read(self.file_of(stage))[0]
-
-    def with_files(self, stage: Stage) -> Stage:
-        """Its teachers as files, those that are earlier stages too."""
-        names = {earlier.name for earlier in self.config.stages}
-        files = [str(self.file_of(teacher)) if teacher in names else teacher for teacher in stage.teachers]
-        return stage.model_copy(update={"teachers": tuple(files)})
-
-    def file_of(self, stage: str) -> Path:
-        """The model that a finished stage of this schedule left, here or in a folder beside.
-
-        Raises:
-            CheckpointError: it has been taken away.
-        """
-        finished = finished_stage(self.stage_key(self.config.place_of(stage)), self.folder.path)
-        if finished is None:
-            raise CheckpointError(f"{self.folder.path}: the model of stage {stage} is gone; resume the run.")
-        return finished
+        return self.new_model().state_dict() if stage == UNTRAINED else checkpoint.read(self.results.file_of(stage))[0]
 
     def train_stage(self, training: StageTraining, state: Path, global_step: int) -> None:
         stage = training.stage

@@ -36,7 +36,7 @@ def test_a_stage_starts_from_the_one_that_it_names(few_prepared, tmp_path):
         found = schedule(few_prepared, tmp_path / str(start), first, second, {"name": "head", **HEAD, "start": start})
         encoder = encoder_of(found.train_stages(found.config.stages).state_dict())
         starts = {"untrained": found.new_model().state_dict()} | {
-            name: checkpoint.read(found.file_of(name))[0] for name in ("first", "second")
+            name: checkpoint.read(found.results.file_of(name))[0] for name in ("first", "second")
         }
         assert {name for name, state in starts.items() if same(encoder, state)} == {expected}
 
@@ -46,7 +46,7 @@ def test_stages_teach_as_their_files_do(few_prepared, tmp_path):
     student = {"name": "student", **DISTIL, "start": "one"}
     named = schedule(few_prepared, tmp_path / "named", *teachers, {**student, "teachers": ["one", "other"]})
     learnt = named.train_stages(named.config.stages).state_dict()
-    files = [str(named.file_of(name)) for name in ("one", "other")]
+    files = [str(named.results.file_of(name)) for name in ("one", "other")]
     for given, equal in ((files, True), (files[:1], False)):
         again = schedule(few_prepared, tmp_path / f"{equal}", *teachers, {**student, "teachers": given})
         assert same(again.train_stages(again.config.stages).state_dict(), learnt) == equal
@@ -57,6 +57,6 @@ def test_a_teacher_that_was_taken_away_is_missed_by_name(few_prepared, tmp_path)
         few_prepared, tmp_path / "run", {"name": "one", **LABELS}, {"name": "head", **HEAD, "start": "one"}
     )
     found.train_stages(found.config.stages[:1])
-    found.file_of("one").unlink()
+    found.results.file_of("one").unlink()
     with pytest.raises(CheckpointError, match="the model of stage one is gone"):
         found.weights_after("one")
