@@ -16,6 +16,7 @@ EXACT = 0.002
 """How near to a round number a value is that was made so."""
 RANGES = (0.0, 1.0), (-1.0, 1.0)
 """To which records are stretched."""
+SIZES = "deviation", "span", "largest value"
 EACH_LEAD, ALL = (-1,), (-2, -1)
 """Axes of (lead, time) over which a signal is still to scale."""
 
@@ -35,14 +36,14 @@ def find_loss(signal: Float32[np.ndarray, "lead time"], calibrated: bool = True)
     moving = highest > lowest
     if not moving.any():
         return None
-    lowest, highest = lowest[moving], highest[moving]
     with np.errstate(over="ignore", invalid="ignore"):
         deviation, offset = signal.std(axis=1)[moving], signal.mean(axis=1)[moving]
+        lowest, highest = lowest[moving], highest[moving]
+        sizes = np.stack([deviation, highest - lowest, np.maximum(highest, -lowest)])
+        alike = sizes.std(axis=1) < ALIKE * sizes.mean(axis=1)
         overall = np.sqrt(np.square(deviation).mean() + offset.var())
-        sizes = {"deviation": deviation, "span": highest - lowest, "largest value": np.maximum(highest, -lowest)}
-        same = [name for name, size in sizes.items() if size.std() < ALIKE * size.mean()]
-    if same and len(deviation) >= FEWEST:
-        return Loss(EACH_LEAD, f"each lead lost its voltage, for all have the same {same[0]}")
+    if alike.any() and len(deviation) >= FEWEST:
+        return Loss(EACH_LEAD, f"each lead lost its voltage, for all have the same {SIZES[alike.argmax()]}")
     if abs(overall - 1) < EXACT:
         return Loss(ALL, "the voltage was lost, for all values together deviate by 1")
     if any(abs(lowest.min() - low) < EXACT and abs(highest.max() - high) < EXACT for low, high in RANGES):

@@ -5,7 +5,7 @@ import torch
 from data_prep.leads import STANDARD_LEADS
 from data_prep.readers import read_record
 from ecgmtl.leads import algebra
-from ecgmtl.measurements import in_rows, measure
+from ecgmtl.measurements import VOLTAGES, in_rows, measure
 from ecgmtl.st_segment import find_peaks
 
 FS = 500.0
@@ -68,6 +68,9 @@ def test_voltages_grow_with_the_signal_and_times_do_not():
         torch.testing.assert_close(twice[name], 2 * once[name])
     for name in ("rr_mean", "qrs", "r_time", "t_time", "axis"):
         torch.testing.assert_close(twice[name], once[name])
+    for name in VOLTAGES:
+        torch.testing.assert_close(once[f"{name}_to_rms"], once[name] / once["rms"])
+        torch.testing.assert_close(twice[f"{name}_to_rms"], once[f"{name}_to_rms"])
 
 
 def test_a_hidden_lead_measures_0_and_changes_no_other():
