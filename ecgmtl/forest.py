@@ -1,7 +1,9 @@
 """Boosted trees (Friedman, 2001) on what is measured of an ECG, as tensors of a model.
 
 There are two sets of them: trees that are to go by voltages where there are any must not be grown on records that lost
-theirs, and are of no use for those. All leads of such a record are of one size, so the trees themselves tell."""
+theirs, and are of no use for those. Such records tell it themselves: their leads are all of one size, or they are at
+the very level to which they were brought when they were prepared.
+"""
 
 import numpy as np
 import torch
@@ -11,17 +13,20 @@ from scipy.special import logit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor, nn
 
-from data_prep.lost_voltage import FEWEST
+from data_prep.lost_voltage import FEWEST, TYPICAL_MV
 from ecgmtl.heads import RAREST
 from ecgmtl.measurements import in_rows, measure
 from ecgmtl.settings import Settings
 
 TENSORS = ("feature", "threshold", "child", "value", "start")
 KINDS = ("kept", "lost")
-"""What records did with the voltages of their leads; the sets of trees, in order."""
+"""What became of the voltages of records; the sets of trees, in order."""
 ALIKE = 0.05
 """Relative deviation of the leads' sizes below which they lost their voltages; of twelve that kept them it is above 0.1
 (data_prep/lost_voltage.py), and a filter hardly changes it."""
+AT_LEVEL = 0.03
+"""Relative distance from the typical level within which a record was brought there, for a filter may come after it. One
+in thirty that kept its voltage is as near by chance, and is read almost as well by trees for the others."""
 
 
 class ForestSettings(Settings):
@@ -67,7 +72,7 @@ class Forest(nn.Module):
         found = measure(signals, hidden, self.fs)
         measured, (_, n_labels, n_trees, n_nodes) = in_rows(found), self.value.shape
         tree = torch.arange(n_labels * n_trees, device=measured.device)
-        root = n_nodes * (tree + len(tree) * of_one_size(found["rms"])[:, None].long())
+        root = n_nodes * (tree + len(tree) * lost_voltage(found["rms"])[:, None].long())
         feature, threshold, child = self.feature.flatten(), self.threshold.flatten(), self.child.flatten(0, 3)
         node = root
         for _ in range(self.depth):
@@ -76,8 +81,13 @@ class Forest(nn.Module):
         return self.start + self.value.flatten()[node].unflatten(1, (n_labels, n_trees)).sum(dim=-1)
 
 
+def lost_voltage(rms: Float[Tensor, "batch 12"]) -> Bool[Tensor, " batch"]:
+    level = rms.square().mean(dim=1).sqrt()
+    return of_one_size(rms) | ((level - TYPICAL_MV).abs() < AT_LEVEL * TYPICAL_MV)
+
+
 def of_one_size(rms: Float[Tensor, "batch 12"]) -> Bool[Tensor, " batch"]:
-    """Whether a record's leads lost their voltages; those that are flat or hidden do not count."""
+    """Whether all leads are; those that are flat or hidden do not count."""
     moving = rms > 0
     n_moving = moving.sum(dim=1).clamp(min=1)
     mean = rms.sum(dim=1) / n_moving

@@ -4,11 +4,11 @@ import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from data_prep.lost_voltage import EACH_LEAD, TYPICAL_MV, to_typical
+from data_prep.lost_voltage import ALL, EACH_LEAD, TYPICAL_MV, to_typical
 from ecgmtl import checkpoint
 from ecgmtl.calibration import Calibration
 from ecgmtl.config import Config
-from ecgmtl.forest import KINDS, Forest, ForestSettings, grow, of_one_size
+from ecgmtl.forest import KINDS, Forest, ForestSettings, grow, lost_voltage, of_one_size
 from ecgmtl.growing import grow_forest, measure_kinds
 from ecgmtl.measurements import in_rows, measure, measurement_names
 from tests.trainings import SMALL, split
@@ -68,18 +68,21 @@ def test_it_says_what_scikit_learn_says_of_records_of_this_kind(kind, forest, si
 
 
 @pytest.mark.parametrize("level", [0.3, 1.0, 4.0])
-def test_a_record_lost_its_voltages_where_all_leads_are_of_one_size(level, signals, without):
-    assert not of_one_size(measure(signals, None, FS)["rms"]).any()
+def test_a_record_lost_its_voltage_where_leads_are_of_one_size_or_it_is_at_the_level_of_such(level, signals, without):
+    assert not lost_voltage(measure(signals, None, FS)["rms"]).any()
     hidden = torch.zeros(300, 8, 200, dtype=torch.bool)
     hidden[:, 4] = True
     part = level * without
     part[:, 9] = 0.0
     for some, where in ((level * without, None), (part, None), (part, hidden)):
         assert of_one_size(measure(some, where, FS)["rms"]).all()
+    at_level = torch.from_numpy(to_typical(signals.numpy(), ALL))
+    for factor, lost in ((0.98, True), (1.0, True), (1.02, True), (0.95, False), (1.05, False)):
+        assert (lost_voltage(measure(factor * at_level, None, FS)["rms"]) == lost).all()
     few = part.clone()
     few[:, 3:] = 0.0  # three leads may be alike by chance
     for some in (few, 0 * without):
-        assert not of_one_size(measure(some, None, FS)["rms"]).any()
+        assert not lost_voltage(measure(some, None, FS)["rms"]).any()
 
 
 def test_where_there_is_nothing_to_learn_it_says_the_share(forest, signals):
