@@ -145,7 +145,7 @@ def test_a_forest_is_grown_beside_a_network_that_is_trained_already(folder, trai
     assert "growing a forest for each of 5 labels" in told
     network, both = (checkpoint.load(folder / run).model for run in (trained, "runs/forest/model.safetensors"))
     assert all(torch.equal(value, both.state_dict()[name]) for name, value in network.state_dict().items())
-    assert both.forest.value.shape[:2] == (5, 5)
+    assert both.forest.value.shape[:3] == (2, 5, 5)
     card = (folder / "runs/forest/model_card.md").read_text()
     assert "a forest beside it" in card
     predicted = ecgmtl(folder, "predict", "runs/forest/model.safetensors", "records", "--out", "forest.csv")
