@@ -69,6 +69,16 @@ def test_files_of_normalised_units_are_read_when_the_user_says_so(tmp_path):
         np.testing.assert_allclose(record.signal, beats(), atol=6e-4)
 
 
+def test_a_marker_without_unit_says_nothing_of_the_leads(tmp_path):
+    path = write_wfdb(tmp_path, np.column_stack([beats(), beats()[:, 0]]), leads=(*make_record().leads, "marker"))
+    lines = path.read_text().splitlines()
+    lines[13] = lines[13].replace("/mV", "/none")
+    path.write_text("\n".join([*lines, ""]))
+    record = read_record(path)
+    assert (record.calibrated, len(record.leads)) == (True, 12)
+    assert "signal marker is in 'none', which is no voltage; it is left out." in record.warnings
+
+
 def test_a_voltage_that_is_there_is_let_alone():
     for factor in (0.4, 1.0, 2.5):
         signal = beats() * np.float32(factor)

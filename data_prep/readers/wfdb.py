@@ -51,7 +51,8 @@ def _voltages(name: str, header: Header, options: ReadOptions) -> tuple[list[int
     kept, warnings = [], []
     for index, signal in enumerate(header.signals):
         is_lead = standard_lead(signal.lead) is not None
-        if signal.unit in UNITS or (is_lead and options.unit):
+        is_voltage = signal.unit in UNITS and signal.unit != NO_UNIT
+        if is_voltage or (is_lead and (options.unit or signal.unit == NO_UNIT)):
             kept.append(index)
         elif is_lead:
             raise RecordError(
