@@ -1,6 +1,6 @@
 """Whether twelve leads can be an ECG in millivolts, or show a wrong unit, gaps, flat or mixed-up leads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -51,6 +51,14 @@ def check_prepared(
     Leads that are not `related` were scaled each by itself, and need not obey the identities between them.
     """
     spans = signal.max(axis=1) - signal.min(axis=1)
+    _refuse_spans(name, leads, spans)
+    warnings += _odd_sizes(leads, spans, signal.std(axis=1))
+    if related and tuple(leads[:6]) == STANDARD_LEADS[:6]:
+        _check_identities(signal, warnings)
+    return _clip(signal, warnings)
+
+
+def _refuse_spans(name: str, leads: Sequence[str], spans: Float32[np.ndarray, " lead"]) -> None:
     widest = int(spans.argmax())
     lead, span = leads[widest], float(spans[widest])
     if span > WIDEST or np.sort(spans)[(len(spans) - 1) // 2] > WIDE:
@@ -64,19 +72,21 @@ def check_prepared(
         raise RecordError(
             f"{name}: no lead spans more than {span:.3g} mV; the values are probably volts. Pass --unit V if so."
         )
-    if span > WIDE:
-        warnings.append(f"lead {lead} spans {span:.3g} mV; an electrode was probably off.")
-    elif np.median(signal.std(axis=1)) > LOUD:
-        warnings.append(
+
+
+def _odd_sizes(
+    leads: Sequence[str], spans: Float32[np.ndarray, " lead"], deviations: Float32[np.ndarray, " lead"]
+) -> Iterator[str]:
+    if spans.max() > WIDE:
+        yield f"lead {leads[int(spans.argmax())]} spans {spans.max():.3g} mV; an electrode was probably off."
+    elif np.median(deviations) > LOUD:
+        yield (
             f"half of the leads deviate by more than {LOUD:g} mV, which no heart makes; is the unit right? "
             f"Pass --unit {NO_UNIT} if the voltage was lost."
         )
     if spans.min() < FLAT:
-        flat = [name for name, width in zip(leads, spans, strict=True) if width < FLAT]
-        warnings.append(f"lead {', '.join(flat)} flat.")
-    if related and tuple(leads[:6]) == STANDARD_LEADS[:6]:
-        _check_identities(signal, warnings)
-    return _clip(signal, warnings)
+        flat = [lead for lead, span in zip(leads, spans, strict=True) if span < FLAT]
+        yield f"lead {', '.join(flat)} flat."
 
 
 def _check_identities(signal: Float32[np.ndarray, "lead time"], warnings: list[str]) -> None:

@@ -40,6 +40,14 @@ def test_a_frozen_encoder_is_not_gone_back_through():
     assert [encoder_passes(stage, config) for stage in config.stages] == pytest.approx([1, 1 / 3, 1])
 
 
+def test_teachers_and_second_views_are_gone_through_too():
+    config = load_arm(SHIPPED.parent / "pretraining/all-both-student.yaml").config
+    both_views, its_teacher, labels, student = 2, 2 / 3, 1, 1 + 1 / 3
+    assert [encoder_passes(stage, config) for stage in config.stages] == pytest.approx(
+        [both_views + its_teacher, labels, student]
+    )
+
+
 def test_a_curve_is_in_the_order_of_the_stages_however_it_was_written():
     config = load_arm(SHIPPED / "pretrain.yaml").config
     spent = {"steps": 10, "records": 640, "seconds": 2.0}

@@ -21,6 +21,7 @@ from ecgmtl.protocols import PROTOCOLS
 from ecgmtl.reconstruction_report import report_reconstruction
 from ecgmtl.run_folder import RunFolder
 from ecgmtl.schedule import Progress, Schedule
+from ecgmtl.sharing import trunk_of
 from ecgmtl.stages import Stage
 from ecgmtl.stress import PERTURBATIONS
 from ecgmtl.stress_report import Ranker
@@ -168,12 +169,14 @@ def points(history: list[dict[str, Any]], config: Config) -> tuple[Point, ...]:
 
 
 def encoder_passes(stage: Stage, config: Config) -> float:
-    """What a step costs in passes through the encoder; going backwards is two thirds of one.
+    """What a step costs in passes of its records through the encoder; going backwards is two thirds of one.
 
     Gradient rules go backwards once a task, nothing does through an encoder that does not learn; two encoders cost
-    twice, where the tasks of both are learnt.
+    twice, where tasks of both are learnt, and so do two views of each record. A teacher is gone through forwards, and
+    is counted as large as its student.
     """
     backwards = 0 if "encoder" not in stage.trains else 1 if stage.gradients.kind == "sum" else len(stage.losses)
-    reads = stage.classifies or stage.learns_labels
-    encoders = 2 if config.sharing.kind in TWO_ENCODERS and stage.reconstructs and reads else 1
-    return encoders * (1 + 2 * backwards) / 3
+    encoders = len({trunk_of(task) for task in stage.losses}) if config.sharing.kind in TWO_ENCODERS else 1
+    views = 2 if "contrastive" in stage.losses else 1
+    teachers = len(stage.teachers) + ("latent" in stage.losses)
+    return views * (encoders * (1 + 2 * backwards) + teachers) / 3

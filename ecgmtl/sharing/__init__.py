@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ecgmtl.sharing.base import JUDGES, Sharing
+from ecgmtl.sharing.base import JUDGES, Sharing, trunk_of
 from ecgmtl.sharing.cross_stitch import CrossStitchSettings
 from ecgmtl.sharing.hard import HardSettings
 from ecgmtl.sharing.multi_level import MultiLevelSettings
@@ -15,4 +15,4 @@ SharingSettings = Annotated[
     Field(discriminator="kind"),
 ]
 
-__all__ = ["JUDGES", "Sharing", "SharingSettings"]
+__all__ = ["JUDGES", "Sharing", "SharingSettings", "trunk_of"]
