@@ -8,6 +8,7 @@ What the runs left behind goes into an archive beside the page.
 
 import argparse
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,8 +46,15 @@ def main() -> None:
 
 
 def learning_curve(run: RunResult) -> Float64[np.ndarray, " epoch"]:
-    """Validation macro AUROC after each epoch that learns labels."""
-    return np.array([point.macro_auroc for point in run.curve if point.macro_auroc is not None])
+    """Validation macro AUROC after each epoch that learns labels, or what teachers say of them.
+
+    A student's alone where there is one, for its teachers are not what the arm gives: it learns no labels itself, and
+    so has no loss of them.
+    """
+    learnt = [point for point in run.curve if point.macro_auroc is not None]
+    is_student = learnt[-1].train_loss is None
+    own = takewhile(lambda point: (point.train_loss is None) == is_student, reversed(learnt))
+    return np.array([point.macro_auroc for point in own])[::-1]
 
 
 def last(runs: Sequence[RunResult], place: int) -> float:
