@@ -16,6 +16,7 @@ from scipy.special import expit
 from torch import Tensor, nn
 
 from ecgmtl.checkpoint import Checkpoint
+from ecgmtl.heads import pool
 from ecgmtl.model import MultiTaskModel, mark, read_labels
 from ecgmtl.predictor import load_predictor
 from ecgmtl.torch_predictors import EXTRA, card_of
@@ -45,7 +46,7 @@ class ClassifierOnly(nn.Module):
 
     def forward(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
         features = self.encoder(mark(self.standardise(signals), None))
-        return read_labels(self.classifier, self.forest, features, signals)
+        return read_labels(self.classifier, self.forest, pool(features), signals)
 
 
 def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "record lead time"]) -> ExportReport:

@@ -80,16 +80,20 @@ class ClassifierSettings(Settings):
         return Classifier(n_features, n_labels, self.dropout)
 
 
+def pool(features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch twice"]:
+    """The mean and the maximum of each feature over time: what classifiers read."""
+    return torch.cat([features.mean(dim=-1), features.amax(dim=-1)], dim=-1)
+
+
 class Classifier(nn.Module):
-    """One logit a label, from the mean and the maximum of each feature over time."""
+    """One logit a label, from pooled features."""
 
     def __init__(self, n_features: int, n_labels: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.read = nn.Linear(2 * n_features, n_labels)
 
-    def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch label"]:
-        pooled = torch.cat([features.mean(dim=-1), features.amax(dim=-1)], dim=-1)
+    def forward(self, pooled: Float[Tensor, "batch twice"]) -> Float[Tensor, "batch label"]:
         return self.read(self.dropout(pooled))
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ecgmtl.forest import Forest
-from ecgmtl.heads import Classifier, Decoder, Drawing, Predictor, Projector
+from ecgmtl.heads import Classifier, Decoder, Drawing, Predictor, Projector, pool
 from ecgmtl.lead_covariance import draw_by_leads
 from ecgmtl.leads import BASIS_INDEX, DERIVED_INDEX, N_BASIS, N_LEADS, algebra, places, spread, spread_scores
 from ecgmtl.sharing import JUDGES, Sharing
@@ -130,16 +130,17 @@ class MultiTaskModel(nn.Module):
         readers = self.readers(tasks)
         found = self.encoder(rows, readers) if readers else {}
         features = {task: let_through(found[task], (flow or {}).get(task, 1.0)) for task in readers}
+        pooled = pool_each(features)
         drawing = self.draw(features["reconstruction"], signals.shape[-1]) if "reconstruction" in features else None
         return Output(
             None if drawing is None else drawing.mean,
-            read_labels(self.classifier, self.forest, features["classification"], signals, hidden)
-            if "classification" in features
+            read_labels(self.classifier, self.forest, pooled["classification"], signals, hidden)
+            if "classification" in pooled
             else None,
             {
-                name: head(features[f"classification_{name}"]).float()
+                name: head(pooled[f"classification_{name}"]).float()
                 for name, head in self.auxiliary_classifiers.items()
-                if f"classification_{name}" in features
+                if f"classification_{name}" in pooled
             },
             None if drawing is None else drawing.log_var,
             self.predictor(features["latent"]).float() if self.predictor and "latent" in features else None,
@@ -161,7 +162,7 @@ class MultiTaskModel(nn.Module):
     def classify(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
         """Logits of whole signals, in mV; the decoder is not touched."""
         features = self.features(signals, "classification", self.encoder)
-        return read_labels(self.classifier, self.forest, features, signals)
+        return read_labels(self.classifier, self.forest, pool(features), signals)
 
     def features(
         self, signals: Float[Tensor, "batch lead time"], task: str, encoder: nn.Module
@@ -198,15 +199,28 @@ class MultiTaskModel(nn.Module):
         return error / self.standardise.std[derived]
 
 
+def pool_each(features: Mapping[str, Float[Tensor, "batch _ _"]]) -> dict[str, Float[Tensor, "batch _"]]:
+    """What each classifier reads, by task.
+
+    Compiled, features that several read are pooled once: of one maximum that is stored twice in bf16, torch 2.13 makes
+    C++ that does not compile.
+    """
+    pooled: dict[str, Tensor] = {}
+    for task in (task for task in features if task.startswith("classification")):
+        same = [other for other in pooled if torch.compiler.is_compiling() and features[other] is features[task]]
+        pooled[task] = pooled[same[0]] if same else pool(features[task])
+    return pooled
+
+
 def read_labels(
     classifier: Classifier,
     forest: Forest | None,
-    features: Float[Tensor, "batch feature frame"],
+    pooled: Float[Tensor, "batch _"],
     signals: Float[Tensor, "batch lead time"],
     hidden: Bool[Tensor, "batch basis time"] | None = None,
 ) -> Float[Tensor, "batch label"]:
     """The network's logits, and the forest's where one is grown; signals in mV."""
-    logits = classifier(features).float()
+    logits = classifier(pooled).float()
     return logits if forest is None else logits + forest(signals, hidden)
 
 

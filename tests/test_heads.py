@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ecgmtl.heads import Classifier, Decoder, DecoderSettings
+from ecgmtl.heads import Classifier, Decoder, DecoderSettings, pool
 
 SMALL = {"width": 4, "n_blocks": 1}
 
@@ -58,7 +58,7 @@ def test_the_classifier_reads_mean_and_maximum():
     classifier = Classifier(n_features=1, n_labels=1, dropout=0.0)
     classifier.read.weight.data = torch.tensor([[2.0, 10.0]])
     classifier.read.bias.data.zero_()
-    assert classifier(torch.tensor([[[1.0, 0.0, 5.0]]])).item() == pytest.approx(2 * 2 + 10 * 5)
+    assert classifier(pool(torch.tensor([[[1.0, 0.0, 5.0]]]))).item() == pytest.approx(2 * 2 + 10 * 5)
 
 
 def test_a_head_starts_at_the_prevalence():

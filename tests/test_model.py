@@ -12,7 +12,7 @@ from ecgmtl.heads import ClassifierSettings, DecoderSettings, Drawing
 from ecgmtl.lead_covariance import draw_by_leads
 from ecgmtl.leads import BASIS_INDEX, DERIVED_INDEX, places, spread, spread_scores
 from ecgmtl.masking import MaskingSettings, draw_hidden
-from ecgmtl.model import N_INPUTS, MultiTaskModel, Output
+from ecgmtl.model import N_INPUTS, MultiTaskModel, Output, pool_each
 from ecgmtl.sharing.cross_stitch import CrossStitchSettings
 from ecgmtl.sharing.hard import HardSettings
 from ecgmtl.sharing.multi_level import MultiLevelSettings
@@ -288,3 +288,15 @@ def test_the_classifier_alone_holds_nothing_that_it_does_not_use(encoder, sharin
     assert "decoder" not in names
     assert "auxiliary" not in names
     assert "reconstruction" not in names or sharing.kind == "cross_stitch"  # whose classifier reads both encoders
+
+
+def test_compiled_features_that_two_classifiers_read_are_pooled_once(monkeypatch):
+    shared, own = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    features = {"latent": own, "classification": shared, "classification_a": shared, "classification_b": own}
+    eager = pool_each(features)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    pooled = pool_each(features)
+    assert list(pooled) == ["classification", "classification_a", "classification_b"]
+    assert pooled["classification_a"] is pooled["classification"]
+    for task, values in pooled.items():
+        assert torch.equal(values, eager[task])
