@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.page import END, filled
-from ecgmtl.heads import ClassifierSettings
+from ecgmtl.heads import ClassifierSettings, pool
 from ecgmtl.optimisation import OptimiserSettings, build_optimiser
 from ecgmtl.weighting import Moment
 from ecgmtl.weighting.decay import DecaySettings
@@ -43,8 +43,8 @@ def test_a_head_of_ten_classes_has_no_place_for_the_57th():
 def test_dropout_called_by_hand_stays_on_in_evaluation():
     assert (F.dropout(torch.ones(100_000), 0.7) == 0).float().mean().item() == pytest.approx(0.7, abs=0.01)
     head = ClassifierSettings(dropout=0.7).build(8, 3).eval()
-    features = torch.randn(4, 8, 5)
-    assert torch.equal(head(features), head(features))
+    pooled = pool(torch.randn(4, 8, 5))
+    assert torch.equal(head(pooled), head(pooled))
 
 
 def test_the_column_of_gains_has_two_formulas():
