@@ -70,8 +70,7 @@ class Batches:
 
     def batch(self, index: Int64[Tensor, " batch"], progress: float, dice: Dice) -> Batch:
         stage, split = self.stage, self.split
-        if "contrastive" in stage.losses:
-            index = index.repeat_interleave(2)  # two views of each record, one after the other
+        index = index.repeat_interleave(stage.n_views)
         places = draw_places(len(index), split.n_samples, split.fs, stage.augment, dice.order)
         batch = augment(split.batch(index, places), split.fs, stage.augment, dice.pairs, dice.disturbances)
         if not stage.hides:

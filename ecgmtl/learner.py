@@ -116,9 +116,8 @@ class Learner:
         def losses_on(half: Batch) -> list[Tensor]:
             return self.losses(half, active, moment.progress, self.model)
 
-        n_views = 2 if "contrastive" in self.stage.losses else 1
-        n_half = len(batch.labels) // (2 * n_views)
-        first, second = half_gradients(losses_on, batch, n_half * n_views, self.last_shared, self.model)
+        n_half = len(batch.labels) // (2 * self.stage.n_views)
+        first, second = half_gradients(losses_on, batch, n_half * self.stage.n_views, self.last_shared, self.model)
         rows = average_over_ranks(torch.stack([first, second]))
         return self.diagnostics.observe(rows[0], rows[1], weights, 2 * n_half)
 

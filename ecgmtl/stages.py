@@ -172,6 +172,11 @@ class Stage(Settings):
         return next(task for task in (MAIN, "distillation", "reconstruction", *self.losses) if task in self.losses)
 
     @property
+    def n_views(self) -> int:
+        """Of each record in a batch, one after the other."""
+        return 2 if "contrastive" in self.losses else 1
+
+    @property
     def reconstructs(self) -> bool:
         return "reconstruction" in self.losses
 

@@ -177,6 +177,5 @@ def encoder_passes(stage: Stage, config: Config) -> float:
     """
     backwards = 0 if "encoder" not in stage.trains else 1 if stage.gradients.kind == "sum" else len(stage.losses)
     encoders = len({trunk_of(task) for task in stage.losses}) if config.sharing.kind in TWO_ENCODERS else 1
-    views = 2 if "contrastive" in stage.losses else 1
     teachers = len(stage.teachers) + ("latent" in stage.losses)
-    return views * (encoders * (1 + 2 * backwards) + teachers) / 3
+    return stage.n_views * (encoders * (1 + 2 * backwards) + teachers) / 3
