@@ -39,6 +39,8 @@ class Chunk:
     """(row, reason) of each record that could not be prepared."""
     warnings: tuple[tuple[int, str], ...]
     """(row, what was remarked) of each record that could, but not as it stands."""
+    losses: tuple[tuple[int, str], ...]
+    """(row, of what) of each record that lost its voltage."""
 
     def is_intact(self, job: Job) -> bool:
         """Whether the rows on disk are the ones that were written."""
@@ -48,7 +50,7 @@ class Chunk:
 def prepare_chunk(job: Job, first: int, files: Sequence[str]) -> Chunk:
     """Write the records' rows; OSError only where they cannot be written."""
     rows = np.zeros((len(files), len(STANDARD_LEADS), job.preprocess.n_samples), np.int16)
-    failures, warnings = [], []
+    failures, warnings, losses = [], [], []
     for index, file in enumerate(files):
         try:
             record = read_record(job.folder / file)
@@ -57,15 +59,12 @@ def prepare_chunk(job: Job, first: int, files: Sequence[str]) -> Chunk:
         except (RecordError, OSError) as error:
             failures.append((first + index, str(error)))
             continue
-        remarks = [*prepared.warnings, *upsampling(record.fs, job.preprocess.fs)]
-        if remarks:
-            warnings.append((first + index, " ".join(remarks)))
-    return Chunk(first, len(files), job.signals.write(first, rows), tuple(failures), tuple(warnings))
-
-
-def upsampling(found: float, wanted: int) -> tuple[str, ...]:
-    """A remark if a record was sampled less often than asked for; nothing is in it above half its own rate."""
-    return (f"sampled at {found:g} Hz, upsampled to {wanted} Hz.",) if found < wanted else ()
+        if prepared.warnings:
+            warnings.append((first + index, " ".join(prepared.warnings)))
+        if prepared.loss:
+            losses.append((first + index, prepared.loss.of))
+    crc32 = job.signals.write(first, rows)
+    return Chunk(first, len(files), crc32, tuple(failures), tuple(warnings), tuple(losses))
 
 
 def to_microvolts(name: str, signal: Float32[np.ndarray, "lead time"]) -> Int16[np.ndarray, "lead time"]:

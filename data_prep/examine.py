@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.leads import IDENTITIES, STANDARD_LEADS, derive_limb_leads, standard_lead
+from data_prep.leads import STANDARD_LEADS, derive_limb_leads
 from data_prep.lost_voltage import find_loss
-from data_prep.plausible import FLAT, MISMATCH, NARROW, WIDE
-from data_prep.preprocess import SHORTEST
+from data_prep.plausible import FLAT, NARROW, WIDE, broken_identities
+from data_prep.preprocess import RATES, SHORTEST, find_leads
 from data_prep.readers import read_record
 from data_prep.record import Record, RecordError
 from data_prep.tables import Finding
@@ -49,11 +49,11 @@ def oddities(record: Record) -> Iterator[tuple[str, str]]:
     for warning in record.warnings:
         yield "remark of the reader", warning
     yield from odd_length(record)
-    leads = {
-        lead: column
-        for name, column in zip(record.leads, record.signal.T, strict=True)
-        if (lead := standard_lead(name))
-    }
+    columns = find_leads(record.leads)
+    for lead, found in columns.items():
+        if len(found) > 1:
+            yield "lead twice", f"lead {lead} occurs more than once ({', '.join(record.leads[at] for at in found)})."
+    leads = {lead: record.signal[:, found[0]] for lead, found in columns.items()}
     yield from odd_leads(leads)
     bad = (~np.isfinite(record.signal)).sum(axis=0)
     if bad.any():
@@ -64,6 +64,8 @@ def oddities(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def odd_length(record: Record) -> Iterator[tuple[str, str]]:
+    if not RATES[0] <= record.fs <= RATES[1]:
+        yield "odd sampling rate", f"{record.fs:g} Hz is no ECG's; {RATES[0]:g} to {RATES[1]:g} Hz are read."
     seconds = len(record.signal) / record.fs
     if seconds < SHORTEST:
         yield "too short", f"lasts {seconds:.3g} s; at least {SHORTEST:g} s are needed."
@@ -96,8 +98,6 @@ def odd_values(leads: dict[str, np.ndarray]) -> Iterator[tuple[str, str]]:
     loss = find_loss(np.stack(list(leads.values()))) if leads else None
     if loss is not None:
         yield "lost voltage", f"{loss.found}."
-    elif all(lead in leads for lead in STANDARD_LEADS[:6]):
-        limb = np.stack([leads[lead] for lead in STANDARD_LEADS[:6]])
-        broken = [name for name, terms in IDENTITIES.items() if float((terms @ limb).std()) > MISMATCH]
-        if broken:
-            yield "lead identity violated", f"{', '.join(broken)} violated; are leads swapped or wrongly named?"
+    else:
+        for remark in broken_identities(leads):
+            yield "lead identity violated", remark

@@ -7,7 +7,7 @@ from pathlib import Path
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, then put it in place at once: a killed process leaves no half of it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    beside = partial(path)
     try:
         write(beside)
         with beside.open("rb") as file:
@@ -20,6 +20,16 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def partial(path: Path) -> Path:
+    """What is to become `path` once it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def is_partial(path: Path) -> bool:
+    """Whether a killed process left it."""
+    return path.name.startswith(".") and path.suffix == ".partial"
 
 
 def write_text(path: Path, text: str) -> None:

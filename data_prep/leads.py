@@ -13,14 +13,7 @@ BASIS_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 _STANDARD = {name.lower(): name for name in STANDARD_LEADS}
 _PREFIX = re.compile(r"(?:mdc_ecg_lead_|(?:ecg[\s_:-]*)?(?:lead[\s_:-]*)?)", re.IGNORECASE)
 
-IDENTITIES = {
-    "III = II - I": np.array([1, -1, 1, 0, 0, 0], np.float32),
-    "aVR = -(I + II)/2": np.array([0.5, 0.5, 0, 1, 0, 0], np.float32),
-    "aVL = I - II/2": np.array([-1, 0.5, 0, 0, 1, 0], np.float32),
-    "aVF = II - I/2": np.array([0.5, -1, 0, 0, 0, 1], np.float32),
-}
-"""Einthoven's and Goldberger's: these sums over I, II, III, aVR, aVL, aVF are zero."""
-_FROM_I_AND_II = {
+FROM_I_AND_II = {
     "I": (1.0, 0.0),
     "II": (0.0, 1.0),
     "III": (-1.0, 1.0),
@@ -28,7 +21,9 @@ _FROM_I_AND_II = {
     "aVL": (1.0, -0.5),
     "aVF": (-0.5, 1.0),
 }
-LIMB_LEADS = tuple(_FROM_I_AND_II)
+"""Of each limb lead, how much of both is in it (Einthoven, 1913; Goldberger, 1942)."""
+LIMB_LEADS = tuple(FROM_I_AND_II)
+FORMULAS = {"III": "II - I", "aVR": "-(I + II)/2", "aVL": "I - II/2", "aVF": "II - I/2"}
 ARMS_SWAPPED = tuple(
     STANDARD_LEADS.index(lead) for lead in ("I", "III", "II", "aVL", "aVR", "aVF", *STANDARD_LEADS[6:])
 )
@@ -59,16 +54,22 @@ def derive_limb_leads(leads: dict[str, Float32[np.ndarray, " time"]]) -> tuple[s
     if len(known) < 2:
         return ()
     missing = tuple(name for name in LIMB_LEADS if name not in leads)
-    from_both = np.linalg.inv([_FROM_I_AND_II[name] for name in known[:2]]).astype(np.float32)
+    from_both = np.linalg.inv([FROM_I_AND_II[name] for name in known[:2]]).astype(np.float32)
     for name, (a, b) in zip(("I", "II"), from_both, strict=True):
         if name in missing:
             leads[name] = a * leads[known[0]] + b * leads[known[1]]
     first, second = leads["I"], leads["II"]
-    formulas = {
-        "III": second - first,
-        "aVR": -(first + second) / 2,
-        "aVL": first - second / 2,
-        "aVF": second - first / 2,
-    }
-    leads.update({name: formulas[name] for name in missing if name in formulas})
+    for name in missing:
+        if name not in ("I", "II"):
+            a, b = FROM_I_AND_II[name]
+            leads[name] = a * first + b * second
     return missing
+
+
+def identity_errors(leads: dict[str, Float32[np.ndarray, " time"]]) -> dict[str, Float32[np.ndarray, " time"]]:
+    """By identity, what is left of each limb lead without what follows from the first two of those in `leads`."""
+    limbs = [name for name in LIMB_LEADS if name in leads]
+    expected = {name: leads[name] for name in limbs[:2]}
+    derive_limb_leads(expected)
+    named = FORMULAS if limbs[:2] == ["I", "II"] else dict.fromkeys(LIMB_LEADS, f"what {' and '.join(limbs[:2])} give")
+    return {f"{name} = {named[name]}": leads[name] - expected[name] for name in limbs[2:]}

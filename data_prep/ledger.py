@@ -53,12 +53,12 @@ def resume(out: Path, wanted: Mapping[str, Any]) -> list[Chunk]:
 def read_chunks(lines: Sequence[str]) -> Iterator[Chunk]:
     """The chunks of all whole lines; one that was being written when the run ended is none."""
     for line in lines:
-        with suppress(ValueError):
+        with suppress(ValueError, KeyError):  # of an earlier version
             yield read_chunk(json.loads(line))
 
 
 def read_chunk(noted: Mapping[str, Any]) -> Chunk:
-    remarks = {key: tuple((row, text) for row, text in noted[key]) for key in ("failures", "warnings")}
+    remarks = {key: tuple((row, text) for row, text in noted[key]) for key in ("failures", "warnings", "losses")}
     return Chunk(noted["first"], noted["n_records"], noted["crc32"], **remarks)
 
 

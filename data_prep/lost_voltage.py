@@ -1,6 +1,6 @@
 """Records that kept the shape of their waves and lost their voltage, as normalised copies of ECGs have."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -19,10 +19,12 @@ RANGES = (0.0, 1.0), (-1.0, 1.0)
 SIZES = "deviation", "span", "largest value"
 EACH_LEAD, ALL = (-1,), (-2, -1)
 """Axes of (lead, time) over which a signal is still to scale."""
+AXES = {"lead": EACH_LEAD, "record": ALL}
+"""What lost its voltage by itself, and is still to scale."""
 
 
 class Loss(NamedTuple):
-    axes: tuple[int, ...]
+    of: Literal["lead", "record"]
     found: str
 
     @property
@@ -31,24 +33,28 @@ class Loss(NamedTuple):
 
 
 def find_loss(signal: Float32[np.ndarray, "lead time"], calibrated: bool = True) -> Loss | None:
-    """How the voltage of a record was lost, by what its values tell; None where it seems to be kept."""
-    lowest, highest = signal.min(axis=1), signal.max(axis=1)
-    moving = highest > lowest
-    if not moving.any():
-        return None
+    """How the voltage of a record was lost, by what its values tell; None where it seems to be kept.
+
+    Samples that are not a number of each lead tell nothing.
+    """
+    unstated = None if calibrated else Loss("record", "the values are said to be no voltages")
+    signal = signal[:, np.isfinite(signal).all(axis=0)]
+    if not signal.size or not (moving := signal.max(axis=1) > signal.min(axis=1)).any():
+        return unstated
+    signal = signal[moving]
     with np.errstate(over="ignore", invalid="ignore"):
-        deviation, offset = signal.std(axis=1)[moving], signal.mean(axis=1)[moving]
-        lowest, highest = lowest[moving], highest[moving]
+        deviation, offset = signal.std(axis=1), signal.mean(axis=1)
+        lowest, highest = signal.min(axis=1), signal.max(axis=1)
         sizes = np.stack([deviation, highest - lowest, np.maximum(highest, -lowest)])
         alike = sizes.std(axis=1) < ALIKE * sizes.mean(axis=1)
         overall = np.sqrt(np.square(deviation).mean() + offset.var())
     if alike.any() and len(deviation) >= FEWEST:
-        return Loss(EACH_LEAD, f"each lead lost its voltage, for all have the same {SIZES[alike.argmax()]}")
+        return Loss("lead", f"each lead lost its voltage, for all have the same {SIZES[alike.argmax()]}")
     if abs(overall - 1) < EXACT:
-        return Loss(ALL, "the voltage was lost, for all values together deviate by 1")
+        return Loss("record", "the voltage was lost, for all values together deviate by 1")
     if any(abs(lowest.min() - low) < EXACT and abs(highest.max() - high) < EXACT for low, high in RANGES):
-        return Loss(ALL, f"the voltage was lost, for values go from {lowest.min():.2g} to 1")
-    return None if calibrated else Loss(ALL, "the values are said to be no voltages")
+        return Loss("record", f"the voltage was lost, for values go from {lowest.min():.2g} to 1")
+    return unstated
 
 
 def to_typical(signal: Float32[np.ndarray, "*rest time"], axes: tuple[int, ...]) -> Float32[np.ndarray, "*rest time"]:

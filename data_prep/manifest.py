@@ -10,14 +10,16 @@ from typing import Any
 
 from data_prep.files import write_text
 
-FORMAT = 1
-"""Version of the layout; a reader refuses what is newer than itself."""
+FORMAT = 2
+"""Version of the layout; a reader refuses any other. Since 2 records.csv says which records lost their voltage."""
 
 SIGNALS = "signals.npy"
 RECORDS = "records.csv"
 MANIFEST = "manifest.json"
 FAILURES = "failures.csv"
 PROGRESS = "progress.jsonl"
+LOST_VOLTAGE = "lost_voltage"
+"""Column of records.csv: empty, or what lost its voltage by itself, `record` or `lead`."""
 ENTRIES = ("signals", "columns", "n_records", "label_sets", "labels", "preprocess", "source", "sha256")
 """What a manifest is nothing without."""
 
@@ -27,7 +29,7 @@ class StoreError(ValueError):
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a prepared folder; StoreError if there is none, or none that this version understands."""
+    """The manifest of a prepared folder; StoreError if there is none, or one that this version does not understand."""
     if not (path / MANIFEST).is_file():
         todo = "`ecgmtl data prepare SRC OUT` makes one"
         if (path / PROGRESS).is_file():
@@ -38,10 +40,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
         version = int(manifest["format"])
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path / MANIFEST}: not readable ({error}); prepare the folder again.") from error
-    if version > FORMAT:
-        raise StoreError(
-            f"{path} was written by a newer ecgmtl (store {version}, this one reads up to {FORMAT}); update ecgmtl."
-        )
+    if version != FORMAT:
+        age, todo = ("a newer", "update ecgmtl") if version > FORMAT else ("an older", "prepare the records again")
+        raise StoreError(f"{path} was written by {age} ecgmtl (store {version}, this one reads {FORMAT}); {todo}.")
     missing = [key for key in ENTRIES if key not in manifest]
     if missing:
         raise StoreError(f"{path / MANIFEST}: no entry {', '.join(missing)}; prepare the folder again.")

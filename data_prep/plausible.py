@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from data_prep.leads import IDENTITIES, STANDARD_LEADS
+from data_prep.leads import STANDARD_LEADS, identity_errors
 from data_prep.record import NO_UNIT, RecordError
 
 WIDE = 20.0
@@ -20,16 +20,19 @@ FLAT = 0.001
 """Millivolts, one step of a prepared file, that the lead of a living electrode spans."""
 LARGEST = 32.767
 """Millivolts; what a prepared file's 16-bit microvolts can hold."""
+HUGE = 1e12
+"""Millivolts from which on float32 may overflow where values are squared and summed."""
 MISMATCH = 0.05
 """Millivolts, root mean square, by which leads may violate the identities between them."""
 
-_IDENTITIES = np.stack(list(IDENTITIES.values()))
-
 
 def refuse_gaps(name: str, leads: Sequence[str], signal: Float32[np.ndarray, "lead time"]) -> None:
-    """Raise RecordError if there are values that are no numbers."""
-    if np.isfinite(signal).all():
+    """Raise RecordError if there are values that are no numbers, or too large to reckon with."""
+    largest = np.abs(signal).max()
+    if largest < HUGE:
         return
+    if np.isfinite(signal).all():
+        raise RecordError(f"{name}: it reaches {largest:.1g} mV; is the file damaged, or its unit wrong?")
     counts = (~np.isfinite(signal)).sum(axis=1)
     worst = int(counts.argmax())
     others = int((counts > 0).sum()) - 1
@@ -53,8 +56,8 @@ def check_prepared(
     spans = signal.max(axis=1) - signal.min(axis=1)
     _refuse_spans(name, leads, spans)
     warnings += _odd_sizes(leads, spans, signal.std(axis=1))
-    if related and tuple(leads[:6]) == STANDARD_LEADS[:6]:
-        _check_identities(signal, warnings)
+    if related:
+        warnings += broken_identities(dict(zip(leads, signal, strict=True)))
     return _clip(signal, warnings)
 
 
@@ -89,14 +92,13 @@ def _odd_sizes(
         yield f"lead {', '.join(flat)} flat."
 
 
-def _check_identities(signal: Float32[np.ndarray, "lead time"], warnings: list[str]) -> None:
-    residuals = _IDENTITIES @ signal[:6]
-    rms = residuals.std(axis=1)
-    if rms.max() > MISMATCH:
-        broken = [identity for identity, size in zip(IDENTITIES, rms, strict=True) if size > MISMATCH]
-        warnings.append(
-            f"{', '.join(broken)} violated, by up to {rms.max():.2g} mV rms; are leads swapped or wrongly named?"
-        )
+def broken_identities(leads: dict[str, Float32[np.ndarray, " time"]]) -> Iterator[str]:
+    """A remark where limb leads are not what follows from the first two of them."""
+    sizes = {identity: float(error.std()) for identity, error in identity_errors(leads).items()}
+    broken = [identity for identity, size in sizes.items() if size > MISMATCH]
+    if broken:
+        largest = max(sizes.values())
+        yield f"{', '.join(broken)} violated, by up to {largest:.2g} mV rms; are leads swapped or wrongly named?"
 
 
 def _clip(signal: Float32[np.ndarray, "lead time"], warnings: list[str]) -> Float32[np.ndarray, "lead time"]:

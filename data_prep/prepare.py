@@ -14,10 +14,11 @@ import pandas as pd
 
 from data_prep import ledger
 from data_prep.chunks import RECORDS_A_CHUNK, Chunk, Job, prepare_chunk
-from data_prep.files import write_text
+from data_prep.files import is_partial, write_text
 from data_prep.leads import STANDARD_LEADS
 from data_prep.manifest import (
     FORMAT,
+    LOST_VOLTAGE,
     MANIFEST,
     PROGRESS,
     RECORDS,
@@ -130,7 +131,7 @@ def explaining(out: Path, found: Source, preprocess: Preprocess) -> Iterator[Non
 
 def start(found: Source, out: Path, preprocess: Preprocess, wanted: Mapping[str, Any]) -> tuple[Job, list[Chunk]]:
     """The room for the signals, taken on disk at once, and the chunks in it that an earlier run finished."""
-    others = sorted(path.name for path in out.iterdir())
+    others = sorted(path.name for path in out.iterdir() if not is_partial(path))
     if others and PROGRESS not in others:
         raise StoreError(f"{out} holds other files ({', '.join(others[:3])}); choose a new or an empty folder.")
     chunks = ledger.resume(out, wanted) if others else []
@@ -178,10 +179,13 @@ def finish(found: Source, job: Job, chunks: list[Chunk], entries: Mapping[str, A
     """Close the gaps that failures left, then write the tables, and the manifest last."""
     out = job.signals.path.parent
     failures = dict(failure for chunk in chunks for failure in chunk.failures)
-    warnings = dict(warning for chunk in chunks for warning in chunk.warnings)
     kept = [row for row in found.records.index if row not in failures]
     job.signals.close(kept, len(found.files))
-    records = found.records.assign(warnings=[warnings.get(row, "") for row in found.records.index]).loc[kept]
+    warnings = dict(warning for chunk in chunks for warning in chunk.warnings)
+    losses = dict(loss for chunk in chunks for loss in chunk.losses)
+    remarks = {"warnings": warnings, LOST_VOLTAGE: losses}
+    texts = {column: [by_row.get(row, "") for row in found.records.index] for column, by_row in remarks.items()}
+    records = found.records.assign(**texts).loc[kept]
     write_text(out / RECORDS, records.to_csv(index=False))
     write_failures(out, [(found.records["name"][row], failures[row]) for row in sorted(failures)])
     manifest = {

@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS, derive_limb_leads, is_reconstructed, standard_lead
-from data_prep.lost_voltage import ALL, find_loss, to_typical
+from data_prep.lost_voltage import AXES, Loss, find_loss, to_typical
 from data_prep.plausible import check_prepared, refuse_gaps
 from data_prep.record import Record, RecordError
 
@@ -38,6 +38,8 @@ class Prepared:
     """The 12 standard leads in their order, in millivolts."""
     warnings: tuple[str, ...]
     """The record's own, and what had to be done to it."""
+    loss: Loss | None = None
+    """Of its voltage; the signal is at a typical one then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,15 +78,20 @@ class Preprocess:
         """The record's first `seconds` in standard form; RecordError if it is not a plausible 12-lead ECG."""
         warnings = list(record.warnings)
         signal = self._cut(record, warnings)
-        signal = np.ascontiguousarray(_pick_leads(record, signal, warnings))  # sums depend on the order in memory
+        loss = find_loss(record.signal.T[[found[0] for found in find_leads(record.leads).values()]], record.calibrated)
+        related = loss is None or loss.of != "lead"
+        # sums depend on the order in memory
+        signal = np.ascontiguousarray(_pick_leads(record, signal, warnings, related))
         refuse_gaps(record.name, STANDARD_LEADS, signal)
-        signal = resample(signal, record.fs, self.fs)[:, : self.n_samples]
-        signal, related = _find_voltage(record, self.level(signal), warnings)
+        signal = self.level(resample(signal, record.fs, self.fs)[:, : self.n_samples])
+        if loss is not None:
+            warnings.append(loss.warning)
+            signal = to_typical(signal, AXES[loss.of])
         signal = check_prepared(record.name, signal, warnings, related=related)
         if short := self.n_samples - signal.shape[1]:
             nearly = record.signal.shape[0] >= self._needed(record.fs) - 1  # a fraction of an interval
             signal = np.pad(signal, ((0, 0), (0, short)), "edge" if nearly else "constant")
-        return Prepared(np.ascontiguousarray(signal), tuple(warnings))
+        return Prepared(np.ascontiguousarray(signal), tuple(warnings), loss)
 
     def level(self, signal: Float32[np.ndarray, "*rest time"]) -> Float32[np.ndarray, "*rest time"]:
         """The signal at this rate with its baseline and band as the settings say."""
@@ -106,6 +113,8 @@ class Preprocess:
             warnings.append(f"lasts {seconds:.5g} s; only the first {self.seconds:g} s are used.")
         if n_samples < needed - 1:
             warnings.append(f"lasts {seconds:.5g} s; filled up with zeros to {self.seconds:g} s.")
+        if record.fs < self.fs:  # nothing is in it above half its own rate
+            warnings.append(f"sampled at {record.fs:g} Hz, upsampled to {self.fs} Hz.")
         return record.signal[:needed].T
 
 
@@ -147,8 +156,9 @@ def find_leads(leads: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
 
 
 def _pick_leads(
-    record: Record, signal: Float32[np.ndarray, "lead time"], warnings: list[str]
+    record: Record, signal: Float32[np.ndarray, "lead time"], warnings: list[str], related: bool
 ) -> Float32[np.ndarray, "12 time"]:
+    """The standard leads in their order; some limb leads are computed of others only where these are `related`."""
     columns = find_leads(record.leads)
     refuse_twice(record, columns)
     drawn = [name for name, found in columns.items() if is_reconstructed(record.leads[found[0]])]
@@ -162,20 +172,13 @@ def _pick_leads(
     missing = [name for name in STANDARD_LEADS if name not in rows]
     if missing:
         raise RecordError(f"{record.name}: no lead {', '.join(missing)}; it has {', '.join(record.leads)}.")
+    if not related:
+        raise RecordError(
+            f"{record.name}: no lead {', '.join(derived)}, and they cannot be computed from the other limb leads, each "
+            "of which lost its voltage by itself; give all twelve, or leads in mV."
+        )
     warnings.append(f"no lead {', '.join(derived)} in the file; computed from the other limb leads.")
     return np.stack([rows[name] for name in STANDARD_LEADS])
-
-
-def _find_voltage(
-    record: Record, signal: Float32[np.ndarray, "lead time"], warnings: list[str]
-) -> tuple[Float32[np.ndarray, "lead time"], bool]:
-    """The prepared signal, at a typical voltage where the record lost its own, and whether leads are to scale."""
-    measured = [found[0] for found in find_leads(record.leads).values()]
-    loss = find_loss(record.signal.T[measured], record.calibrated)
-    if loss is None:
-        return signal, True
-    warnings.append(loss.warning)
-    return to_typical(signal, loss.axes), loss.axes == ALL
 
 
 def refuse_twice(record: Record, columns: dict[str, tuple[int, ...]]) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int16, Int64, UInt8
+from jaxtyping import Float32, Int16, Int64, UInt8
 
-from data_prep.manifest import MANIFEST, RECORDS, SIGNALS, StoreError, read_manifest, require_sha256
+from data_prep.lost_voltage import AXES, to_typical
+from data_prep.manifest import LOST_VOLTAGE, MANIFEST, RECORDS, SIGNALS, StoreError, read_manifest, require_sha256
 from data_prep.preprocess import Preprocess, band_pass
 from data_prep.tables import SEPARATOR
 
@@ -29,7 +30,7 @@ class Store:
     signals: Int16[np.ndarray, "record lead time"]
     """Memory-mapped, in microvolts, leads in standard order."""
     records: pd.DataFrame
-    """A row a record: ecg_id, patient_id, name, fold, split, age, sex, warnings, and a column a label set."""
+    """A row a record: ecg_id, patient_id, name, fold, split, age, sex, a column a label set, warnings, lost_voltage."""
     manifest: Mapping[str, Any]
     """Of what is read: where a band was asked for afterwards, it stands here as if the signals had been stored so."""
     band: tuple[float, float] | None = None
@@ -38,8 +39,8 @@ class Store:
     def through(self, band: Sequence[float] | None) -> "Store":
         """The same records, filtered as they are read; an unfiltered folder serves every band, a filtered one its own.
 
-        Signals differ by their rounding to microvolts from those that `data prepare` filters. More than that only
-        where a record was filled up to its length, or cut off at 32.767 mV: here the filter comes after it.
+        Signals differ by their rounding to microvolts from those that `data prepare` filters; by more only where a
+        record was cut off at 32.767 mV, for here the filter comes after it.
         """
         if band is None or self.preprocess.band is not None:
             return self
@@ -54,9 +55,25 @@ class Store:
         found = np.empty((len(rows), *self.signals.shape[1:]), np.int16)
         for start in range(0, len(rows), AT_A_TIME):
             part = slice(start, start + AT_A_TIME)
-            filtered = band_pass(self.signals[rows[part]].astype(np.float32), self.preprocess.fs, *self.band)
-            found[part] = np.rint(filtered).clip(*WHOLE)
+            found[part] = np.rint(self._filtered(rows[part], *self.band)).clip(*WHOLE)
         return found
+
+    def _filtered(
+        self, rows: Int64[np.ndarray, " row"], low: float, high: float
+    ) -> Float32[np.ndarray, "row lead time"]:
+        """In microvolts; of a record that was filled up what was recorded, and of one without voltage brought to it."""
+        stored = self.signals[rows].astype(np.float32)
+        filtered = band_pass(stored, self.preprocess.fs, low, high)
+        n_recorded = stored.shape[-1] - (stored != 0).any(axis=1)[:, ::-1].argmax(axis=1)
+        for row in np.flatnonzero(n_recorded < stored.shape[-1]):
+            end = n_recorded[row]
+            filtered[row, :, :end] = band_pass(stored[row, :, :end], self.preprocess.fs, low, high)
+            filtered[row, :, end:] = 0
+        lost = self.records[LOST_VOLTAGE].to_numpy()[rows]
+        for row in np.flatnonzero(lost != ""):
+            end = n_recorded[row]
+            filtered[row, :, :end] = 1000 * to_typical(filtered[row, :, :end], AXES[lost[row]])
+        return filtered
 
     @property
     def label_sets(self) -> tuple[str, ...]:

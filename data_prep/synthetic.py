@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int16
 
 from data_prep.files import write_text
+from data_prep.tables import SourceError
 from data_prep.waveform import synthesise
 
 SECONDS = 10.0
@@ -61,10 +62,10 @@ def write_ptbxl(
     The table of records is written last: without it the folder is none of PTB-XL's.
 
     Raises:
-        ValueError: fs is neither 100 nor 500.
+        SourceError: fs is neither 100 nor 500.
     """
     if fs not in (100, 500):
-        raise ValueError(f"fs is {fs}; PTB-XL has records at 100 and at 500 Hz")
+        raise SourceError(f"fs is {fs}; PTB-XL has records at 100 and at 500 Hz.")
     rows = []
     for ecg_id in range(1, n_records + 1):
         row, codes = describe(ecg_id, seed)

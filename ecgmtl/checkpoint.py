@@ -27,7 +27,7 @@ from ecgmtl.measurements import measurement_names
 from ecgmtl.model import MultiTaskModel
 from ecgmtl.stages import Stage
 
-VERSION = 2
+VERSION = 3
 KEY = "ecgmtl"
 
 
@@ -52,10 +52,9 @@ class Checkpoint:
     @property
     def stages_done(self) -> tuple[Stage, ...]:
         """The stages that the model went through, as far as its file says."""
-        stages = self.config.stages
-        names = [stage.name for stage in stages]
+        names = [stage.name for stage in self.config.stages]
         last = self.provenance.get("stage")
-        return stages[: names.index(last) + 1] if last in names else stages
+        return self.config.lineage(last if last in names else names[-1])
 
     @property
     def classifies(self) -> bool:

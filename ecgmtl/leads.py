@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
-from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
+from data_prep.leads import BASIS_LEADS, FROM_I_AND_II, LIMB_LEADS, STANDARD_LEADS
 
 N_LEADS = len(STANDARD_LEADS)
 N_BASIS = len(BASIS_LEADS)
 BASIS_INDEX = [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]
-DERIVED = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
+DERIVED = {lead: FROM_I_AND_II[lead] for lead in LIMB_LEADS if lead not in BASIS_LEADS}
 """What of I and of II each derived lead is made of."""
 DERIVED_INDEX = [STANDARD_LEADS.index(lead) for lead in DERIVED]
 

@@ -52,16 +52,18 @@ Column = Float[Tensor, "batch 1"]
 def measure(
     signals: Float[Tensor, "batch 12 time"], hidden: Bool[Tensor, "batch basis time"] | None, fs: float
 ) -> dict[str, Float[Tensor, "batch _"]]:
-    """By name, a value of each lead or of the record; mV, seconds, degrees. What is hidden counts nothing.
+    """By name, a value of each lead or of the record; mV, seconds, degrees.
 
-    0 where there is nothing to be measured: of a lead that is hidden throughout, of intervals without two beats.
+    What is hidden counts nothing, nor do the zeros that a short record was filled up with. 0 where there is nothing to
+    be measured: of a lead that is hidden throughout, of intervals without two beats.
     """
     with torch.autocast(signals.device.type, enabled=False):
         signals = signals.double()  # so that the order of sums, which machines differ in, turns no measurement over
-        visible = torch.ones_like(signals)
-        if hidden is not None:
-            unseen = spread(hidden)
-            signals, visible = signals.masked_fill(unseen, 0.0), visible.masked_fill(unseen, 0.0)
+        unseen = None if hidden is None else spread(hidden)
+        signals = signals if unseen is None else signals.masked_fill(unseen, 0.0)
+        recorded = before_padding(signals)
+        visible = recorded[:, None].expand_as(signals).double()
+        visible = visible if unseen is None else visible.masked_fill(unseen, 0.0)
         before, after = samples(BEFORE_MS, fs), samples(AFTER_MS, fs)
         beats = find_beats(steepness(signals, visible), before + after)
         beat, variance = mean_beat(signals, visible, beats.double(), before, after)
@@ -69,7 +71,7 @@ def measure(
         rms, found = average(signals.square(), visible).squeeze(-1).sqrt(), waves(beat, onset, end, before, fs)
         return {
             "rms": rms,
-            **rhythm(beats, fs),
+            **rhythm(beats, recorded, fs),
             **found,
             **{f"{name}_to_rms": found[name] / rms.clamp(min=LEAST_MV) for name in VOLTAGES},
             **varying(variance.mean(dim=1), onset, end),
@@ -89,7 +91,13 @@ def samples(ms: float, fs: float) -> int:
     return round(ms * fs / 1000)
 
 
-def rhythm(beats: Float[Tensor, "batch time"], fs: float) -> dict[str, Column]:
+def before_padding(signals: Float[Tensor, "batch 12 time"]) -> Bool[Tensor, "batch time"]:
+    """The samples up to the last at which any lead is not 0."""
+    index = torch.arange(signals.shape[-1], device=signals.device)
+    return index <= ((signals != 0).any(dim=1) * index).amax(dim=-1, keepdim=True)
+
+
+def rhythm(beats: Float[Tensor, "batch time"], recorded: Bool[Tensor, "batch time"], fs: float) -> dict[str, Column]:
     """Intervals from beat to beat: how long, how they vary, and by how much one differs from the next."""
     n_samples = beats.shape[-1]
     index = torch.arange(n_samples, device=beats.device)
@@ -99,7 +107,7 @@ def rhythm(beats: Float[Tensor, "batch time"], fs: float) -> dict[str, Column]:
     mean = average(intervals, known)
     changes, both = intervals[:, 1:] - intervals[:, :-1], known[:, 1:]
     return {
-        "beats": beats.mean(dim=-1, keepdim=True) * fs,
+        "beats": average(beats, recorded.to(beats)) * fs,
         "rr_mean": mean,
         "rr_sd": average((intervals - mean).square(), known).sqrt(),
         "rr_rmssd": average(changes.square(), both).sqrt(),

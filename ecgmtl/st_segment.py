@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
+from data_prep.preprocess import resample
 
 PEAK_SECONDS = 0.1
 """The peak of the vector magnitude is looked for this long after the detection, which comes with the first slope."""
@@ -20,6 +21,8 @@ J_SECONDS = 0.06
 conduction disturbances that takes 80 ms, so that theirs is measured 40 to 60 ms after it."""
 ST_SECONDS = 0.06, 0.08
 """From the J point to both ends of the part that is measured."""
+SLOWEST = 60
+"""Hertz; below it `gqrs` finds nothing."""
 
 
 def find_peaks(signal: Float[np.ndarray, "12 time"], fs: float) -> Int64[np.ndarray, " beat"]:
@@ -30,9 +33,12 @@ def find_peaks(signal: Float[np.ndarray, "12 time"], fs: float) -> Int64[np.ndar
     magnitude = np.linalg.norm(basis - np.median(basis, axis=1, keepdims=True), axis=0)
     if not magnitude.any():
         return np.zeros(0, np.int64)
-    found = gqrs_detect(sig=magnitude, fs=fs, adc_gain=1000, adc_zero=0)
+    faster = 1 if fs >= SLOWEST else 2
+    at_rate = resample(magnitude[None].astype(np.float32), fs, faster * fs)[0] if faster > 1 else magnitude
+    found = gqrs_detect(sig=at_rate, fs=faster * fs, adc_gain=1000, adc_zero=0)
     reach = round(PEAK_SECONDS * fs) + 1
-    return np.array([at + int(magnitude[at : at + reach].argmax()) for at in map(int, found)], np.int64)
+    starts = [int(beat) // faster for beat in found]
+    return np.array([at + int(magnitude[at : at + reach].argmax()) for at in starts], np.int64)
 
 
 def find_st(signal: Float[np.ndarray, "12 time"], fs: float) -> Bool[np.ndarray, " time"]:

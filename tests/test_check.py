@@ -2,7 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
-from folders import ecg, edit, write_ptbxl, write_record
+from folders import LEADS, ecg, edit, write_ptbxl, write_record
 
 from data_prep.check import check
 from data_prep.tables import SourceError
@@ -67,6 +67,13 @@ def test_missing_leads_are_told_from_those_that_can_be_derived(folder, rng):
     report = check(folder)
     assert report.counts == {"leads to derive": 2, "missing leads": 1}
     assert "no lead V1, V2, V3, V4, V5, V6" in report.render()
+
+
+def test_what_would_be_left_out_is_found(folder, rng):
+    write_record(record(folder, 1), ecg(rng), leads=[*LEADS[:11], "ECG V1"])
+    write_record(record(folder, 2), ecg(rng), fs=40)
+    found = kinds(folder)
+    assert (found["lead twice"], found["odd sampling rate"]) == (1, 1)
 
 
 def test_files_that_cannot_be_read_are_told_from_those_that_are_not_there(folder):

@@ -35,10 +35,21 @@ def test_a_csv_table_s_facts_may_come_from_options(tmp_path):
     assert record.signal.tolist() == [[1, 2], [3, 4]]
 
 
-@pytest.mark.parametrize("times", ["0 0.01 0.02", "0 10 20", "7 8 9", "5 5.01 5.02"])
-def test_a_column_of_times_is_left_out(tmp_path, times):
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("time", "0 0.01 0.02"),
+        ("t", "0 10 20"),
+        ("Time (s)", "5 5.01 5.02"),
+        ("time_ms", "0 10 20"),
+        ("us", "0 10000 20000"),
+        ("sample", "7 8 9"),
+        ("", "0 1 2"),
+    ],
+)
+def test_a_column_of_times_is_left_out(tmp_path, name, times):
     rows = "".join(f"{time},1,2,3\n" for time in times.split())
-    record = read_record(write(tmp_path / "a.csv", "# fs=100 unit=mV\ntime,I,II,III\n" + rows))
+    record = read_record(write(tmp_path / "a.csv", f"# fs=100 unit=mV\n{name},I,II,III\n" + rows))
     assert record.leads == ("I", "II", "III")
     assert record.signal.tolist() == [[1, 2, 3]] * 3
 
@@ -60,6 +71,9 @@ def test_a_column_of_times_is_left_out(tmp_path, times):
         (HEAD + "1,2,3\n1,2,3,4\n", "no table of numbers"),
         (HEAD + "1,2,x\n", "every cell must be a number"),
         ("# fs=100 unit=mV\ntime,I\n0,1\n0.004,1\n", "its times step by 0.004, which does not fit"),
+        ("# fs=500 unit=mV\ntime_ms,I\n0,1\n1,1\n", "its times step by 1, which does not fit the sampling rate of 500"),
+        ("# fs=500 unit=mV\ntime (s),I\n0,1\n1,1\n", "its times step by 1, which does not fit"),
+        ("# fs=500 unit=mV\nsample,I\n0,1\n0.002,1\n", "its times step by 0.002, which does not fit"),
     ],
 )
 def test_a_csv_table_that_lacks_something_says_what(tmp_path, text, reason):

@@ -79,6 +79,7 @@ def test_a_record_lost_its_voltage_where_leads_are_of_one_size_or_it_is_at_the_l
     at_level = torch.from_numpy(to_typical(signals.numpy(), ALL))
     for factor, lost in ((0.98, True), (1.0, True), (1.02, True), (0.95, False), (1.05, False)):
         assert (lost_voltage(measure(factor * at_level, None, FS)["rms"]) == lost).all()
+    assert lost_voltage(measure(torch.nn.functional.pad(at_level, (0, 200)), None, FS)["rms"]).all()
     few = part.clone()
     few[:, 3:] = 0.0  # three leads may be alike by chance
     for some in (few, 0 * without):

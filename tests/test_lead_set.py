@@ -35,6 +35,16 @@ def test_a_lead_is_given_or_follows_or_is_reconstructed(text, derived, reconstru
     assert sorted((*leads.given, *leads.derived, *leads.reconstructed)) == sorted(STANDARD_LEADS)
 
 
+def test_limb_leads_that_contradict_each_other_are_told():
+    swapped = beats()
+    swapped[:, 2] *= -1
+    (warning,) = take_leads(make_record(swapped), LeadSet.parse("I,II,III,V2"), 100).warnings
+    assert warning.startswith("III = II - I violated, by up to")
+    assert not take_leads(make_record(swapped), LeadSet.parse("I,II,aVF,V2"), 100).warnings
+    (warning,) = take_leads(make_record(swapped), LeadSet.parse("II,III,aVF,V2"), 100).warnings
+    assert warning.startswith("aVF = what II and III give violated, by up to")
+
+
 def test_independent_leads_that_follow_are_not_hidden():
     # I II V1 V2 V3 V4 V5 V6; I follows from II and III
     assert LeadSet.parse("II,III,V2").hidden == (False, False, True, False, True, True, True, True)

@@ -4,11 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from folders import write_ptbxl, write_record
 from wfdb_files import beats, make_record, write_wfdb
 
 from data_prep import Preprocess, ReadOptions, RecordError, read_record
 from data_prep.lead_set import LeadSet, take_leads
+from data_prep.leads import STANDARD_LEADS
 from data_prep.lost_voltage import TYPICAL_MV, find_loss
+from data_prep.prepare import prepare
+from data_prep.store import open_store
 
 BY_LEAD = {
     "deviation": lambda lead: (lead - lead.mean(axis=0)) / lead.std(axis=0),
@@ -106,6 +110,45 @@ def test_a_flat_lead_says_nothing_and_gaps_are_somebody_else_s_to_refuse():
     signal[3, 2], signal[5, 4] = np.nan, np.inf
     with pytest.raises(RecordError, match="are not numbers"):
         Preprocess()(make_record(signal))
+
+
+def test_limb_leads_that_lost_their_proportions_give_no_others():
+    eight = [0, 1, *range(6, 12)]
+    names = tuple(STANDARD_LEADS[lead] for lead in eight)
+    whole = Preprocess()(make_record(WHOLE["deviate by 1"](beats()[:, eight]), leads=names))
+    assert "no lead III, aVR, aVL, aVF in the file; computed from the other limb leads." in whole.warnings
+    assert rms(whole.signal) == pytest.approx(TYPICAL_MV)
+    with pytest.raises(RecordError, match="no lead III, aVR, aVL, aVF, and they cannot be computed"):
+        Preprocess()(make_record(BY_LEAD["deviation"](beats())[:, eight], leads=names))
+
+
+@pytest.mark.parametrize("lose", [BY_LEAD["deviation"], WHOLE["deviate by 1"]])
+def test_what_is_no_number_beyond_the_part_that_is_read_hides_no_loss(lose):
+    late = np.concatenate([lose(beats()), np.full((100, 12), np.nan, np.float32)])
+    assert rms(Preprocess()(make_record(late)).signal) == pytest.approx(TYPICAL_MV)
+    unstated = replace(make_record(np.concatenate([beats(), late[-100:]])), calibrated=False)
+    assert rms(Preprocess()(unstated).signal) == pytest.approx(TYPICAL_MV)
+
+
+@pytest.mark.parametrize("change", [lambda ecg: ecg + 1e36, lambda ecg: ecg * np.float32(1e37)])
+def test_values_too_large_to_reckon_with_are_refused(change):
+    with pytest.raises(RecordError, match=r"it reaches 1e\+3\d mV; is the file damaged, or its unit wrong"):
+        Preprocess()(make_record(change(beats()).astype(np.float32)))
+
+
+@pytest.mark.parametrize("band", [None, (0.5, 40)])
+def test_an_unfiltered_store_gives_what_a_filtered_one_holds(tmp_path, band):
+    source = write_ptbxl(tmp_path / "ptbxl", [{"NORM": 100.0}] * 5, np.random.default_rng(0))
+    whole, lead = WHOLE["deviate by 1"](beats()), BY_LEAD["deviation"](beats())
+    short = beats(n_samples=600)
+    for number, signal in enumerate([beats(), whole, lead, WHOLE["deviate by 1"](short), short], 1):
+        write_record(source / f"records100/00000/{number:05d}_lr", signal)
+    for name, of in (("now", band), ("later", None)):
+        prepare(source, tmp_path / name, Preprocess(band=of))
+    now, later = (open_store(tmp_path / name).through(band) for name in ("now", "later"))
+    assert list(later.records["lost_voltage"]) == ["", "record", "lead", "record", ""]
+    rows = np.array([4, 2, 0, 1, 3])
+    np.testing.assert_allclose(later.read(rows), now.read(rows), atol=2)
 
 
 def test_what_is_too_loud_for_a_heart_is_said():

@@ -114,3 +114,11 @@ def test_intervals_of_real_records_are_those_of_gqrs(shared_data):
         assert value(found, "rr_mean") == pytest.approx(np.diff(peaks).mean() / 100, rel=0.05)
         assert 0.06 <= value(found, "qrs") <= 0.2
     assert paths
+
+
+def test_what_a_short_record_is_filled_up_with_is_not_measured():
+    short, long = record(100.0), torch.zeros(1, 12, 1000)
+    long[..., : short.shape[-1]] = short
+    found, wanted = measure(long, None, 100.0), measure(short, None, 100.0)
+    for name in wanted:
+        torch.testing.assert_close(found[name], wanted[name], msg=name)

@@ -254,6 +254,12 @@ def test_a_labelled_folder_becomes_a_store(tmp_path, rng):
         assert np.abs(store.signals[row] - 1000 * signal.T).max() < 1
 
 
+def test_what_a_killed_run_left_half_written_is_in_nobody_s_way(folder, tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/.progress.jsonl.1.partial").write_text("{")
+    assert prepare(folder, tmp_path / "store", Preprocess()).n_records
+
+
 def test_a_folder_with_other_files_is_not_written_to(folder, tmp_path):
     with pytest.raises(StoreError, match=r"holds other files \(ptbxl_database.csv, records100, scp_statements.csv\)"):
         prepare(folder, folder, Preprocess())

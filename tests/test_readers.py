@@ -61,6 +61,7 @@ def test_files_patterns_and_bare_names_are_found_once(tmp_path):
     header = write_wfdb(tmp_path)
     named = [header, header.with_suffix(".dat"), header.with_suffix(""), str(tmp_path / "*.dat"), str(tmp_path / "*.x")]
     assert list(find_records(named)) == [header, tmp_path / "*.x"]
+    assert list(find_records([tmp_path, header, str(tmp_path / "**")])) == [header]
 
 
 def test_what_is_missing_is_passed_on_for_reading_to_refuse(tmp_path):

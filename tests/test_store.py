@@ -77,12 +77,18 @@ def test_a_folder_without_manifest_is_no_store(tmp_path):
 
 
 def test_a_newer_store_is_refused(path):
-    edit(path / "manifest.json", '"format": 1', '"format": 2')
-    with pytest.raises(StoreError, match=r"newer ecgmtl \(store 2, this one reads up to 1\); update ecgmtl"):
+    edit(path / "manifest.json", '"format": 2', '"format": 3')
+    with pytest.raises(StoreError, match=r"newer ecgmtl \(store 3, this one reads 2\); update ecgmtl"):
         open_store(path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "new"}', '{"format": 1}'])
+def test_an_older_store_which_does_not_say_what_lost_its_voltage_is_refused(path):
+    edit(path / "manifest.json", '"format": 2', '"format": 1')
+    with pytest.raises(StoreError, match=r"older ecgmtl \(store 1, this one reads 2\); prepare the records again"):
+        open_store(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "new"}', '{"format": 2}'])
 def test_a_broken_manifest_is_refused(path, text):
     (path / "manifest.json").write_text(text)
     with pytest.raises(StoreError, match="prepare the folder again"):

@@ -11,6 +11,7 @@ from data_prep.preprocess import Preprocess
 from data_prep.readers import read_record
 from data_prep.store import open_store
 from data_prep.synthetic import STATEMENTS, draw_statements, write_ptbxl
+from data_prep.tables import SourceError
 from data_prep.waveform import NORMAL, synthesise, waves_of
 
 FS = 500
@@ -178,7 +179,7 @@ def test_records_of_500_hz_are_written_and_of_300_refused(tmp_path):
     write_ptbxl(tmp_path, 2, seed=0, fs=500)
     record = read_record(tmp_path / "records500/00000/00002_hr.hea")
     assert (record.fs, record.signal.shape) == (500.0, (5000, 12))
-    with pytest.raises(ValueError, match="fs is 300; PTB-XL has records at 100 and at 500 Hz"):
+    with pytest.raises(SourceError, match="fs is 300; PTB-XL has records at 100 and at 500 Hz"):
         write_ptbxl(tmp_path / "other", 2, seed=0, fs=300)
     assert not (tmp_path / "other").exists()
 

@@ -8,7 +8,7 @@ import pytest
 import wfdb
 from wfdb_files import beats, edit, write_wfdb
 
-from data_prep import ReadOptions, find_records, read_record
+from data_prep import ReadOptions, RecordError, find_records, read_record
 from data_prep.leads import STANDARD_LEADS
 
 
@@ -21,6 +21,15 @@ def test_a_wfdb_record_is_read_as_it_was_written(tmp_path):
     record = read_record(write_wfdb(tmp_path))
     assert np.allclose(record.signal, beats(), atol=6e-4)
     assert (record.name, record.fs, record.leads, record.warnings) == ("00001_lr", 100, STANDARD_LEADS, ())
+
+
+@pytest.mark.parametrize("when", ["", " 11:39:16", " 11:39:16.5 05/02/2020", " 05-Feb-2020 11:39:16", " 5-2-2020"])
+def test_when_a_record_was_made_does_not_matter(tmp_path, when):
+    path = write_wfdb(tmp_path)
+    edit(path, " 12 100 1000", f" 12 100 1000{when}")
+    assert np.allclose(read_record(path).signal, beats(), atol=6e-4)
+    with pytest.raises(RecordError, match="no first line of a WFDB header"):
+        read_record(edit(path, f" 12 100 1000{when}", f" 12 100 1000{when} x"))
 
 
 @pytest.mark.parametrize(

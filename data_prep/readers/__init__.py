@@ -66,11 +66,10 @@ def find_records(paths: Iterable[Path | str]) -> Iterator[Path]:
     named: set[Path] = set()
     for path in map(Path, paths):
         for match in _expand(path):
-            if match.is_dir():
-                yield from _walk(match, frozenset())
-            elif (record := _header_of(match)) not in named:
-                named.add(record)
-                yield record
+            for record in _walk(match, frozenset()) if match.is_dir() else (_header_of(match),):
+                if record not in named:
+                    named.add(record)
+                    yield record
 
 
 def _expand(path: Path) -> Iterator[Path]:

@@ -23,7 +23,10 @@ from data_prep.record import NO_UNIT, Record, RecordError
 SUFFIXES: tuple[str, ...] = (".csv",)
 _MAX_LINE = 2**16
 _STATEMENT = re.compile(r"\b(fs|unit)\s*[=:]\s*([^\s,;]+)", re.IGNORECASE)
-_TIMES = re.compile(r"(?:time|t|seconds|sample|samples|index|)(?:[\s_]*[(\[]?(?:s|sec|ms|us)[)\]]?)?", re.IGNORECASE)
+_TIMES = re.compile(
+    r"(?P<name>time|t|seconds|sample|samples|index|)(?:[\s_]*[(\[]?(?P<unit>s|sec|ms|us)[)\]]?)?", re.IGNORECASE
+)
+_A_SECOND = {"s": 1, "sec": 1, "seconds": 1, "ms": 1e3, "us": 1e6}
 
 
 def read(path: Path, options: ReadOptions) -> Record:
@@ -42,8 +45,8 @@ def read(path: Path, options: ReadOptions) -> Record:
             first = ""
         values = _read_values(path.name, first, text, separator, len(names))
     fs, unit = _fs(path.name, facts.get("fs"), options), _unit(path.name, facts.get("unit"), options)
-    if len(names) > 1 and _TIMES.fullmatch(names[0]):
-        _check_times(path.name, values[:, 0], fs)
+    if len(names) > 1 and (column := _TIMES.fullmatch(names[0])):
+        _check_times(path.name, values[:, 0], fs, _steps(column["name"].lower(), (column["unit"] or "").lower(), fs))
         names, values = names[1:], values[:, 1:]
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as such by Preprocess
         millivolts = (values * UNITS[unit]).astype(np.float32)
@@ -108,8 +111,16 @@ def _unit(name: str, stated: str | None, options: ReadOptions) -> str:
     return unit
 
 
-def _check_times(name: str, times: Float64[np.ndarray, " time"], fs: float) -> None:
-    """Raise RecordError unless the times step by one sample, in seconds, ms or µs, or count samples."""
+def _steps(name: str, unit: str, fs: float) -> tuple[float, ...]:
+    """By how much a column of this name may go on from sample to sample."""
+    if a_second := _A_SECOND.get(unit or name):
+        return (a_second / fs,)
+    times = 1 / fs, 1e3 / fs, 1e6 / fs
+    return {"time": times, "t": times, "": (*times, 1.0)}.get(name, (1.0,))
+
+
+def _check_times(name: str, times: Float64[np.ndarray, " time"], fs: float, steps: tuple[float, ...]) -> None:
+    """Raise RecordError unless the times go on by one of these steps."""
     step = (times[-1] - times[0]) / max(len(times) - 1, 1)
-    if len(times) > 1 and not any(math.isclose(step, unit, rel_tol=0.01) for unit in (1 / fs, 1e3 / fs, 1e6 / fs, 1)):
+    if len(times) > 1 and not any(math.isclose(step, allowed, rel_tol=0.01) for allowed in steps):
         raise RecordError(f"{name}: its times step by {step:g}, which does not fit the sampling rate of {fs:g} Hz.")

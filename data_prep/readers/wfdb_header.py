@@ -15,7 +15,7 @@ _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _RECORD = re.compile(
     r"(?P<name>[^\s/]+)(?:/(?P<segments>\d+))?\s+(?P<n_signals>\d{1,9})"
     r"(?:\s+(?P<fs>[^\s/(]+)(?:/[-+.\d]+(?:\([-+.\d]+\))?)?"
-    r"(?:\s+(?P<n_samples>\d{1,18})(?:\s+[\d:.]+(?:\s+[\d/]+)?)?)?)?",
+    r"(?:\s+(?P<n_samples>\d{1,18})(?:\s+\d[\w:./-]*){0,2})?)?",
     re.ASCII,
 )
 _SIGNAL = re.compile(
