@@ -23,7 +23,7 @@ Model = Annotated[
 ]
 Unit = Annotated[
     str | None,
-    typer.Option(help="Unit of the values, where files do not state it: mV, uV, V; none where the voltage was lost."),
+    typer.Option(help="Unit of the values, whatever files say: mV, uV, V; none where the voltage was lost."),
 ]
 Fs = Annotated[float | None, typer.Option("--fs", help="Sampling rate in hertz, where files do not state it.")]
 
@@ -101,7 +101,7 @@ def compare(
         from ecgmtl.comparison.compare import Plan
         from ecgmtl.comparison.compare import compare as compare_arms
 
-        plan = Plan(load_arms(arms, only or (), overrides or ()), data, out, seeds, tune, jobs, track)
+        plan = Plan(load_arms(arms, only or (), overrides or ()), data, out, seeds, tune, jobs, track, overrides or ())
         outcome = compare_arms(plan, typer.echo)
     for run, reason in outcome.failed.items():
         typer.echo(f"{run}: {reason}", err=True)
@@ -202,7 +202,7 @@ def export(
         from ecgmtl.export import export as export_classifier
 
         stored = checkpoint.load(model)
-        signals = torch.from_numpy(records_to_compare(stored.config.preprocess, data))
+        signals = torch.from_numpy(records_to_compare(stored.config, data))
         report = export_classifier(stored, to, out, signals)
     typer.echo(
         f"{report.path}: {report.size_bytes / 1e6:.2f} MB, "

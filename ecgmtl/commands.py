@@ -11,13 +11,13 @@ import typer
 from jaxtyping import Float32
 
 from data_prep.lead_set import LeadSet
-from data_prep.preprocess import Preprocess
 from data_prep.readers import READERS, ReadOptions, find_records, read_record
 from data_prep.record import Record
-from data_prep.store import open_store
 from data_prep.synthetic import LEADS
 from data_prep.waveform import synthesise
 from ecgmtl import checkpoint
+from ecgmtl.config import Config
+from ecgmtl.data import open_for
 from ecgmtl.evaluate import Further, evaluate_file
 from ecgmtl.inference import Failure, Prediction, predict
 from ecgmtl.predictions_file import Write, open_predictions, row_of
@@ -71,8 +71,8 @@ def predict_to(model: str, paths: list[str], out: Path | None, options: ReadOpti
                     typer.echo(f"{result.path}: {result.reason}", err=True)
                 elif out is None:
                     typer.echo(line_of(result))
-    if not ok + failed:
-        raise PredictorError(f"{', '.join(paths)}: no ECG file is there; files of {', '.join(READERS)} are read.")
+        if not ok + failed:
+            raise PredictorError(f"{', '.join(paths)}: no ECG file is there; files of {', '.join(READERS)} are read.")
     typer.echo(f"{ok} records predicted, {failed} failed" + (f"; {out}" if out else ""), err=True)
     return Counts(ok, failed)
 
@@ -117,12 +117,12 @@ def line_of(result: Prediction) -> str:
     return f"{result.path}  {'  '.join(shown)}{told}"
 
 
-def records_to_compare(preprocess: Preprocess, data: Path | None) -> Float32[np.ndarray, "record 12 time"]:
+def records_to_compare(config: Config, data: Path | None) -> Float32[np.ndarray, "record 12 time"]:
     """Signals in mV: of a prepared folder, or artificial ones, prepared as the model wants them."""
     if data is not None:
-        store = open_store(data).through(preprocess.band)
+        store = open_for(config, data)
         return store.read(np.arange(len(store.records))[:N_COMPARED]).astype(np.float32) / 1000
-    fs = preprocess.fs
+    preprocess, fs = config.preprocess, config.preprocess.fs
     ecgs = (synthesise(["NORM", "SR"], fs, preprocess.seconds, np.random.default_rng(i)) for i in range(N_COMPARED))
     records = (Record(f"synthetic {i}", (ecg / 1000).astype(np.float32), fs, LEADS) for i, ecg in enumerate(ecgs))
     return np.stack([preprocess(record).signal for record in records])

@@ -40,18 +40,20 @@ def prepare(
             help="Label set to train on by default: all, diagnostic, subdiagnostic, superdiagnostic, form, rhythm."
         ),
     ] = None,
-    fs: Annotated[int, typer.Option(help="Sampling rate of the prepared signals, in hertz.")] = 100,
+    fs: Annotated[
+        int | None, typer.Option(help="Sampling rate of the prepared signals, in hertz: 100, or as the config says.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
     config: ConfigPath = None,
 ) -> None:
     """Read, check and preprocess every record once, into one array that training maps into memory."""
+    if fs is not None and config is not None:
+        raise typer.BadParameter(f"--fs {fs}: the sampling rate is the config's, preprocess.fs; leave out one of both.")
     with spoken_errors(lambda: "stopped; the same command goes on where it was."), progress_bar("preparing") as bar:
-        from dataclasses import replace
-
         from data_prep.prepare import prepare as prepare_store
         from data_prep.preprocess import Preprocess
 
-        preprocess = replace(Preprocess(), fs=fs)
+        preprocess = Preprocess() if fs is None else Preprocess(fs=fs)
         if config is not None:
             from ecgmtl.config import load_config
 

@@ -2,12 +2,12 @@
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from data_prep.files import partial
 from ecgmtl.inference import Failure, Prediction
 
 Write = Callable[[list[dict[str, Any]]], None]
@@ -23,17 +23,23 @@ def columns(label_names: tuple[str, ...]) -> list[str]:
 
 
 def row_of(result: Prediction | Failure) -> dict[str, Any]:
+    path = printable(str(result.path))
     if isinstance(result, Failure):
-        return {"path": str(result.path), "status": "failed", "message": result.reason}
+        return {"path": path, "status": "failed", "message": printable(result.reason)}
     return {
-        "path": str(result.path),
+        "path": path,
         "status": "ok",
         **{f"p_{name}": value for name, value in result.probabilities.items()},
         **{f"calibrated_{name}": value for name, value in result.calibrated.items()},
         **{f"decision_{name}": int(value) for name, value in result.decisions.items()},
         "reconstruction_rmse_mv": result.reconstruction_rmse,
-        "warnings": " ".join(result.warnings),
+        "warnings": printable(" ".join(result.warnings)),
     }
+
+
+def printable(text: str) -> str:
+    """With what is no text in a file's name, which may hold any bytes, spelt out."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 @contextmanager
@@ -48,7 +54,7 @@ def open_predictions(path: Path, label_names: tuple[str, ...]) -> Iterator[Write
         raise PredictionsFileError(f"{path}: should end in {', '.join(WRITERS)}; found '{path.suffix}'.")
     if path.is_dir():
         raise PredictionsFileError(f"{path}: is a folder; name a file.")
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    beside = partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.touch()

@@ -53,6 +53,13 @@ def test_a_table_holds_what_was_predicted(results, tmp_path, suffix):
     assert table["warnings"].iloc[-1] == " ".join(results[-1].warnings)
 
 
+@every_suffix
+def test_a_file_name_that_is_no_text_is_spelt_out(tmp_path, suffix):
+    path = Path(os.fsdecode(b"M\xe4ller.npz"))
+    table = written(tmp_path / f"p{suffix}", [Failure(path, f"{path}: cut"), predicted(0, 0.5)])
+    assert table[["path", "message"]].iloc[0].tolist() == [r"M\udce4ller.npz", r"M\udce4ller.npz: cut"]
+
+
 def test_the_formats_hold_the_same(results, tmp_path):
     tables = [written(tmp_path / f"p{suffix}", results) for suffix in SUFFIXES]
     numbers = [name for name in tables[0] if name.startswith(("p_", "calibrated_", "decision_", "reconstruction"))]
