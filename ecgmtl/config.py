@@ -109,7 +109,7 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def forest_has_a_classifier(self) -> "Config":
-        if self.forest and not any(stage.classifies for stage in self.stages):
+        if self.forest and not self.learns_to_classify(self.stages[-1].name):
             raise ValueError(
                 f"forest stands beside a classifier, but no stage has {MAIN} among its losses; leave it out"
             )
@@ -151,6 +151,22 @@ class Config(Settings):
     def place_of(self, stage: str) -> int:
         """Of the stage of this name among all."""
         return [each.name for each in self.stages].index(stage)
+
+    def lineage(self, last: str) -> tuple[Stage, ...]:
+        """The stages that the weights after the stage `last` went through, in their order."""
+        place: int | None = self.place_of(last)
+        found: list[Stage] = []
+        while place is not None:
+            stage = self.stages[place]
+            found.insert(0, stage)
+            before = self.stages[place - 1].name if place else UNTRAINED
+            start = stage.start or before
+            place = None if start == UNTRAINED else self.place_of(start)
+        return tuple(found)
+
+    def learns_to_classify(self, last: str) -> bool:
+        """Whether the weights after the stage `last` ever did."""
+        return any(stage.classifies for stage in self.lineage(last))
 
     def learns(self, task: str) -> bool:
         return any(task in stage.losses for stage in self.stages)

@@ -34,6 +34,7 @@ class Learner:
         self.scoring = stage.scoring._replace(prevalence=prevalence(train))
         untrained = {task: untrained_loss(task, self.scoring, stage.batch_size) for task in stage.losses}
         self.weighting.expect(untrained)
+        self.untrained = torch.tensor([untrained[task] for task in stage.losses], device=device)
         self.rule = stage.gradients.build(stage.losses, config.seed).to(device)
         self.main = stage.losses.index(stage.judged_by)
         self.diagnostics = GradientDiagnostics(stage.losses, stage.judged_by, stage.diagnostics).to(device)
@@ -61,10 +62,11 @@ class Learner:
         return losses_of(self.stage.losses, active, seen, self.scoring)
 
     def begin(self, batch: Batch) -> None:
-        """Let the weighting start from the losses of the stage's first batch."""
+        """Let the weighting start from the losses of the stage's first batch, in which nothing may be hidden yet."""
         everything = (True,) * len(self.stage.losses)
         with undisturbed(self.model), torch.no_grad():
-            self.weighting.begin(average_over_ranks(torch.stack(self.losses(batch, everything, 0.0))))
+            values = average_over_ranks(torch.stack(self.losses(batch, everything, 0.0)))
+        self.weighting.begin(torch.where(values == 0, self.untrained, values))
         self.begun = True
 
     def step(self, batch: Batch, moment: Moment) -> Tensor:
@@ -117,6 +119,8 @@ class Learner:
             return self.losses(half, active, moment.progress, self.model)
 
         n_half = len(batch.labels) // (2 * self.stage.n_views)
+        if not n_half:
+            return {}
         first, second = half_gradients(losses_on, batch, n_half * self.stage.n_views, self.last_shared, self.model)
         rows = average_over_ranks(torch.stack([first, second]))
         return self.diagnostics.observe(rows[0], rows[1], weights, 2 * n_half)

@@ -32,7 +32,9 @@ class OptimiserSettings(Settings):
     clip: PositiveFloat | None = 1.0
     """Largest norm of the gradient."""
     ema: float = Field(0.99, ge=0, lt=1)
-    """Decay a step of the running mean of the weights, which is what is validated and kept; 0 for none."""
+    """Decay a step of the running mean of the weights, which is what is validated and kept; 0 for none.
+
+    It is come up to as the mean has more to go by: 0.99 after 890 steps, 0.996 after 2,240, 0.999 after 8,990."""
 
     def lr_at(self, progress: float) -> float:
         """The rate when this share of the steps, 0 to 1, is done."""

@@ -40,7 +40,7 @@ class RunFolder:
         path = path or Path("runs") / f"{config.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         if (path / "run.json").exists():
             raise ConfigError(f"{path} holds a run already; go on with it by --resume {path}, or choose another --out.")
-        folder = cls(path)
+        folder = cls(named(path))
         try:
             (path / "stages").mkdir(parents=True, exist_ok=True)
             text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
@@ -54,7 +54,7 @@ class RunFolder:
     def reopen(cls, path: Path) -> "RunFolder":
         if not (path / "run.json").is_file():
             raise ConfigError(f"--resume {path}: holds no run; a run's folder has a run.json.")
-        return cls(path)
+        return cls(named(path))
 
     @property
     def config(self) -> Config:
@@ -116,6 +116,11 @@ class RunFolder:
     def append(self, line: dict[str, Any]) -> None:
         with self.history.open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def named(path: Path) -> Path:
+    """The same folder by its name: of `.` nothing tells what it is called, or what lies beside it."""
+    return path if path.name not in ("", "..") else path.resolve()
 
 
 def finished_stage(key: str, beside: Path) -> Path | None:

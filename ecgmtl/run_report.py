@@ -74,7 +74,7 @@ def describe(
         "" if stored.model.forest is None else "; and a forest beside it, which reads times and voltages of its waves"
     )
     shown = [name for name in summary if f"{name}_low" in summary or name.startswith("reconstruction_")]
-    stages = (f"{s.name}: {', '.join(s.losses)}; {s.weighting.kind} weighting" for s in config.stages)
+    stages = (f"{s.name}: {', '.join(s.losses)}; {s.weighting.kind} weighting" for s in stored.stages_done)
     return ModelCard(
         name=folder.path.name,
         version=__version__,

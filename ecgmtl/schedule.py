@@ -103,7 +103,7 @@ class Schedule:
         model, step = self.new_model(), 0
         for place, stage in enumerate(stages):
             step = self.run_stage(model, place, stage, step)
-        if self.config.forest and any(stage.classifies for stage in stages):
+        if self.config.forest and self.config.learns_to_classify(stages[-1].name):
             self.progress.say(f"growing a forest for each of {len(self.train.label_names)} labels")
             model.forest = grow_forest(self.config.forest, self.train, self.config.seed)
         return model
@@ -132,7 +132,7 @@ class Schedule:
         for number, stage in enumerate(stages, 1):
             tasks = " + ".join(stage.losses)
             lines.append(f"{number}. `{stage.name}`: {tasks}; {stage.weighting.kind} weighting, {stage.epochs} epochs")
-        if self.config.forest:
+        if self.config.forest and self.config.learns_to_classify(stages[-1].name):
             lines += ["", f"Then a forest of {self.config.forest.n_trees} trees a label beside the network."]
         return "\n".join(lines)
 
@@ -162,23 +162,32 @@ class Schedule:
             return global_step + self.take_stage(model, stage, finished)
         if stage.start:
             model.load_state_dict(self.weights_after(stage.start))
-        training = StageTraining(model, self.results.with_files(stage), self.config, self.train, self.validation)
+        key, with_files = self.results.key(stage.name), self.results.with_files(stage)
+        training = StageTraining(model, with_files, self.config, self.train, self.validation, key)
         here = self.folder.stage(place, stage.name)
         state = here / "state.pt"
         if state.is_file():
-            training.load_state_dict(checkpoint.load_state(state))
+            self.go_on(training, state)
         self.folder.rewind(stage.name, training.epoch)
         self.progress.begin(stage, training.n_steps, training.epoch * training.n_batches)
         self.train_stage(training, state, global_step)
         provenance = self.tags() | {
             "stage": stage.name,
-            "stage_key": self.results.key(stage.name),
+            "stage_key": key,
             "n_steps": str(training.n_steps),
         }
         identity = Calibration.identity(len(self.train.label_names))
         checkpoint.save(here / MODEL, self.checkpoint(model, identity, provenance))
         state.unlink()
         return global_step + training.n_steps
+
+    def go_on(self, training: StageTraining, state: Path) -> None:
+        """From where the stage was interrupted, unless that was with other data or code."""
+        kept = checkpoint.load_state(state)
+        if kept.get("key") == training.key:
+            training.load_state_dict(kept)
+        else:
+            self.progress.say(f"stage {training.stage.name}: {state} is of other data or code; the stage begins anew")
 
     def take_stage(self, model: MultiTaskModel, stage: Stage, finished: Path) -> int:
         """The weights of a finished stage; gives its number of steps."""
@@ -213,7 +222,7 @@ class Schedule:
 
     def finish(self, model: MultiTaskModel, stages: tuple[Stage, ...]) -> Path:
         """Calibrate on the validation split, write the final model and the report on that split."""
-        classifies = any(stage.classifies for stage in stages)
+        classifies = self.config.learns_to_classify(stages[-1].name)
         calibration = self.calibrate(model) if classifies else Calibration.identity(len(self.train.label_names))
         path = self.folder.path / MODEL
         provenance = self.tags() | {"stage": stages[-1].name, "run": self.folder.path.name}

@@ -88,7 +88,7 @@ class Stage(Settings):
                 raise ValueError(f"stage '{self.name}' trains the {head}, but has no {task} among its losses")
         if "auxiliary_classifiers" in self.trains and not self.second_label_sets:
             raise ValueError(f"stage '{self.name}' trains auxiliary_classifiers, but has no {SECOND}<label set>")
-        unknown = sorted(set(self.flow) - set(self.losses))
+        unknown = sorted(set(self.flow) - set(self.losses) - {JUDGES.get(task, task) for task in self.losses})
         if unknown:
             raise ValueError(f"flow names {', '.join(unknown)}; the stage's losses are {', '.join(self.losses)}")
         headless = sorted(set(self.flow) & set(JUDGES))
@@ -106,6 +106,11 @@ class Stage(Settings):
             raise ValueError(f"stage '{self.name}' hides leads by masking.leads; leave augment.leads_missing out")
         if ("distillation" in self.losses) != bool(self.teachers):
             raise ValueError(f"stage '{self.name}': distillation learns what teachers say; each needs the other")
+        if "contrastive" in self.losses and self.reconstruction.target == "shuffled":
+            raise ValueError(
+                f"stage '{self.name}': of two views, a shuffled reconstruction would take one as the other's truth; "
+                f"leave contrastive out"
+            )
         if "contrastive" in self.losses and self.augment.mixup:
             raise ValueError(f"stage '{self.name}' learns contrastive, whose two views mixup would blend with others")
         return self

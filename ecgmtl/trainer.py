@@ -68,6 +68,8 @@ class StageTraining:
     config: Config
     train: Split
     validation: Split
+    key: str = ""
+    """Of the stage's result: a state of another is not gone on with."""
     epoch: int = 0
     best_score: float = -np.inf
     best_epoch: int = -1
@@ -80,11 +82,20 @@ class StageTraining:
         self.batches = Batches(train, self.stage, (self.config.seed, self.config.place_of(self.stage.name)))
 
     def keep_judges(self) -> tuple[Split | None, Split]:
-        """Patients that only judge, where the weighting learns from a score, and those to train on."""
+        """Patients that only judge, where the weighting learns from a score, and those to train on.
+
+        Raises:
+            TrainingError: nobody with labels is left to train on.
+        """
         share = self.learner.weighting.controller_share
         if not share:
             return None, self.train
         drawn = self.train.draw_patients(share, (self.config.seed, CONTROLLERS), self.train.labelled)
+        if not self.train.labelled[~drawn].any():
+            raise TrainingError(
+                f"stage '{self.stage.name}': of {self.train.labelled.sum()} labelled records none is left to learn "
+                f"from beside those that judge the weights; give more records labels, or take another weighting."
+            )
         return self.train.select(drawn), self.train.select(~drawn)
 
     @property
@@ -200,7 +211,12 @@ class StageTraining:
         return score
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"epoch": self.epoch, "best_score": float(self.best_score), "best_epoch": self.best_epoch}
+        own = {
+            "key": self.key,
+            "epoch": self.epoch,
+            "best_score": float(self.best_score),
+            "best_epoch": self.best_epoch,
+        }
         return {**own, "best": self.best, "learner": self.learner.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

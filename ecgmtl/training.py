@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import typer
 from rich.console import Console
@@ -102,7 +103,9 @@ def stage_progress() -> Iterator[schedule.Progress]:
 def epoch_line(found: EpochReport) -> str:
     """Stage and epoch, the losses of the steps, and what validation gave."""
     losses = [
-        f"{name.removeprefix('loss.')} {values.mean():.3f}" for name, values in found.steps.items() if "loss." in name
+        f"{name.removeprefix('loss.')} {np.nanmean(values):.3f}"
+        for name, values in found.steps.items()
+        if "loss." in name and not np.isnan(values).all()  # a task may be left out of some steps, or of all
     ]
     shown = {"macro_auroc": "AUROC {:.4f}", "rmse_mv": "RMSE {:.4f} mV", "records_per_second": "{:.0f} records/s"}
     figures = [text.format(found.figures[name]) for name, text in shown.items() if name in found.figures]

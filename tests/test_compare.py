@@ -218,9 +218,10 @@ def test_other_records_are_refused_before_anything_is_written(place, again):
     assert contents(again) == before
 
 
-def test_arms_of_other_labels_are_refused(place, arms, tmp_path):
-    (arms / "other.yaml").write_text("about: Other labels.\nset: {labels: rhythm}")
-    with pytest.raises(ComparisonError, match="arm single has other labels than other"):
+@pytest.mark.parametrize(("key", "value"), [("labels", "rhythm"), ("validation_fold", 3)])
+def test_arms_of_other_labels_or_records_are_refused(place, arms, tmp_path, key, value):
+    (arms / "other.yaml").write_text(f"about: Other ones.\nset: {{{key}: {value}}}")
+    with pytest.raises(ComparisonError, match=f"arm single has other {key} than other"):
         compare(plan(place, tmp_path / "x", ["single", "other"], arms=arms), quiet)
     assert not (tmp_path / "x").exists()
 
@@ -239,6 +240,23 @@ def test_a_failing_arm_is_told_and_the_others_are_finished(place, tmp_path):
     assert said[1].startswith("2/2 wild seed 0: failed: stage 'main', epoch 1")
     assert [path.name for path in (tmp_path / "x/results").iterdir()] == ["single.0.json"]
     assert outcome.report.is_file()
+
+
+def test_an_arm_without_its_teacher_does_not_stop_the_others(place, arms, tmp_path):
+    (arms / "taught.yaml").write_text(
+        "about: Taught.\nset: {stages.0.losses: [distillation], stages.0.trains: [encoder, classifier], "
+        "stages.0.teachers: [nowhere.safetensors]}"
+    )
+    outcome = compare(plan(place, tmp_path / "x", only=["single", "taught"], seeds=1, arms=arms), quiet)
+    assert list(outcome.failed) == ["taught seed 0"]
+    assert "nowhere.safetensors: no such file" in outcome.failed["taught seed 0"]
+    assert [path.name for path in (tmp_path / "x/results").iterdir()] == ["single.0.json"]
+
+
+def test_arms_of_another_base_are_refused(place, again):
+    compare(plan(place, again), quiet)
+    with pytest.raises(ComparisonError, match=r"a base with no --set, and this call has --set label_share=0\.5;"):
+        compare(plan(place, again)._replace(overrides=["label_share=0.5"]), quiet)
 
 
 def test_a_comparison_whose_reference_failed_says_so(place, tmp_path):

@@ -12,7 +12,7 @@ from ecgmtl.comparison.course import (
     threshold_row,
     threshold_rows,
 )
-from ecgmtl.comparison.results import budget, read_comparison
+from ecgmtl.comparison.results import budget, course, read_comparison
 from ecgmtl.comparison.statistics import learning_area, mean_interval, ratio_interval
 from tests.comparisons import ARMS, N_POINTS, write_comparison
 
@@ -75,6 +75,19 @@ def test_a_longer_run_is_looked_at_up_to_the_budget(comparison):
     )
     found = course_row(comparison, "single_long", counts_pretraining=True).loss_at_100
     assert found == pytest.approx(ratio_interval(np.array(mine), np.array(others)))
+
+
+def test_epochs_of_the_decoder_alone_leave_the_main_task_where_it_was(comparison):
+    run = comparison.arms["uncertainty"][0]
+    *_, last = run.curve
+    blind = last.model_copy(
+        update={"samples_seen": last.samples_seen + 640, "macro_auroc": None, "loss": None, "train_loss": None}
+    )
+    before, after = course(run), course(run.model_copy(update={"curve": (*run.curve, blind)}))
+    for name in ("scores", "losses", "train_losses"):
+        assert [*getattr(before, name), getattr(before, name)[-1]] == list(getattr(after, name))
+    pretrained = course(comparison.arms["pretrain"][0]).scores
+    assert np.isnan(pretrained[0])  # what has not been learnt yet is not known
 
 
 def test_a_reference_at_chance_gives_no_areas(comparison):

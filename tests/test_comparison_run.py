@@ -27,7 +27,7 @@ def test_shipped_arms_of_one_architecture_begin_with_the_same_weights():
     ("arm", "passes"),
     [
         ("single", 1), ("lambda-1", 1), ("pcgrad", 5 / 3), ("noise", 5 / 3), ("soft", 2), ("cross-stitch", 2),
-        ("alternating", 1), ("multi-level", 1),
+        ("alternating", 1), ("multi-level", 1), ("famo", 4 / 3),
     ],
 )  # fmt: skip
 def test_a_step_costs_passes_through_the_encoder(arm, passes):

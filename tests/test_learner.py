@@ -11,6 +11,7 @@ from ecgmtl.checkpoint import Checkpoint, CheckpointError, save
 from ecgmtl.diagnostics import DiagnosticsSettings
 from ecgmtl.losses import TASKS, ClassificationSettings, Scoring, untrained_loss
 from ecgmtl.losses.classification import classification
+from ecgmtl.masking import MaskingSettings
 from ecgmtl.metrics import macro_auroc
 from ecgmtl.stages import Stage
 from ecgmtl.validation import infer_logits, validate
@@ -204,3 +205,15 @@ def test_a_step_is_that_of_the_optimiser_that_looks_at_strides(encoder):
         stepped.append(run.model.state_dict())
     # where a gradient is 0 but for rounding, as a key's bias has it, steps are of rounding too
     torch.testing.assert_close(*stepped, atol=2e-4, rtol=1e-3)
+
+
+def test_a_first_batch_in_which_nothing_is_hidden_tells_no_weights():
+    run = training(JOINT.model_copy(update={"masking": MaskingSettings(grows_from=0.0)}))
+    weights = run.run_epoch().steps["weight.reconstruction"]
+    assert weights[0] == pytest.approx(0.5, rel=0.1)  # of a loss of 1, which standardised samples have
+    assert weights.max() < 2
+
+
+def test_one_record_at_a_time_is_learnt_without_looking_at_gradients():
+    run = training(JOINT.model_copy(update={"batch_size": 1, "diagnostics": DiagnosticsSettings(every=1)}))
+    assert not any(run.run_epoch().probes.values())

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,16 @@ def test_a_run_keeps_its_config_and_its_data(folder, tmp_path):
     assert again.config == Config(seed=3)
     assert again.data == tmp_path / "data"
     assert load_config(folder.path / "config.yaml") == Config(seed=3)
+
+
+def test_a_run_is_known_by_its_name_from_within(folder, monkeypatch):
+    stored = untrained(CnnSettings(widths=(8,)))
+    path = folder.stage(0, "pretrain") / MODEL
+    checkpoint.save(path, replace(stored, provenance={"stage_key": "k1"}))
+    monkeypatch.chdir(folder.path)
+    here = RunFolder.reopen(Path())
+    assert here.path.name == "a"
+    assert finished_stage("k1", here.path) == path
 
 
 def test_a_run_is_named_after_its_config_and_the_time(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """What a stage builds on: the one before it, an earlier one, none; teachers that are earlier stages."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from ecgmtl import checkpoint
 from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.comparison.run import SILENT
 from ecgmtl.config import parse_config
-from ecgmtl.run_folder import RunFolder
+from ecgmtl.run_folder import MODEL, RunFolder
 from ecgmtl.schedule import Schedule
 from ecgmtl.tracking import NoTracker
 
@@ -60,3 +62,57 @@ def test_a_teacher_that_was_taken_away_is_missed_by_name(few_prepared, tmp_path)
     found.results.file_of("one").unlink()
     with pytest.raises(CheckpointError, match="the model of stage one is gone"):
         found.weights_after("one")
+
+
+@pytest.mark.parametrize("other", [{}, {"data_sha256": "of other data"}])
+def test_what_was_interrupted_goes_on_where_data_and_code_are_the_same_and_begins_anew_elsewhere(
+    few_prepared, tmp_path, other
+):
+    stage = {"name": "labels", **LABELS, "epochs": 2}
+    whole = schedule(few_prepared, tmp_path / "whole/run", stage)
+    learnt = whole.train_stages(whole.config.stages).state_dict()
+    cut, said = schedule(few_prepared, tmp_path / "cut/run", stage), []
+    steps = iter(range(len(cut.train) // 4 + 1))
+
+    def advance():
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replace(cut, progress=SILENT._replace(advance=advance)).train_stages(cut.config.stages)
+    again = replace(cut, progress=SILENT._replace(say=said.append), **other)
+    assert same(again.train_stages(again.config.stages).state_dict(), learnt)
+    assert [line["epoch"] for line in again.folder.read_history()] == [0, 1]
+    assert ("begins anew" in " ".join(said)) == bool(other)
+
+
+def test_a_model_is_what_the_stages_it_came_from_made_of_it(few_prepared, tmp_path):
+    redraw = {**LABELS, "trains": ["encoder", "decoder"], "losses": ["reconstruction"]}
+    stages = [
+        {"name": "draw", **redraw},
+        {"name": "read", **LABELS},
+        {"name": "anew", **redraw, "start": "untrained"},
+        {"name": "more", **redraw},
+        {"name": "head", **HEAD, "start": "draw"},
+    ]
+    found = schedule(few_prepared, tmp_path / "run", *stages)
+    names = {stage["name"]: [s.name for s in found.config.lineage(stage["name"])] for stage in stages}
+    assert names == {
+        "draw": ["draw"],
+        "read": ["draw", "read"],
+        "anew": ["anew"],
+        "more": ["anew", "more"],
+        "head": ["draw", "head"],
+    }
+    made = checkpoint.load(found.run("more"))
+    assert (made.classifies, len(made.maskings)) == (False, 2)
+    assert made.calibration.slope == (1.0,) * len(made.label_names)
+
+
+def test_parts_that_a_later_stage_needs_make_another_model_of_an_earlier_one(few_prepared, tmp_path):
+    first, second = {"name": "first", **LABELS}, {"name": "second", **LABELS}
+    latent = second | {"losses": ["classification", "latent"], "trains": ["encoder", "classifier", "predictor"]}
+    for name, later in (("without", second), ("with", latent)):
+        found = schedule(few_prepared, tmp_path / name, first, later)
+        found.train_stages(found.config.stages)
+        assert (found.folder.path / "stages/0-first" / MODEL).is_file()

@@ -50,6 +50,14 @@ def stage(**changes):
             {"losses": ("contrastive",), "trains": ("encoder",), "augment": AugmentSettings(mixup=0.3)},
             "whose two views mixup would blend",
         ),
+        (
+            {
+                "losses": ("contrastive", "reconstruction"),
+                "trains": ("encoder",),
+                "reconstruction": ReconstructionSettings(target="shuffled"),
+            },
+            "of two views, a shuffled reconstruction would take one as the other's truth",
+        ),
         ({**JOINT, "losses": ("classification", "distillation"), "trains": ("encoder",)}, "each needs the other"),
         ({"teachers": ("one",)}, "each needs the other"),
         ({**DISTIL, "weighting": BanditSettings(main="distillation")}, "distillation alone learns none"),
@@ -119,3 +127,8 @@ def test_a_stage_is_judged_by_its_most_important_task(losses, judged_by):
 
 def test_a_frozen_head_may_still_tell_the_encoder_what_to_learn():
     assert stage(trains=("encoder",), losses=("reconstruction", "classification")).classifies
+
+
+def test_of_a_task_without_head_the_flow_is_named_by_the_head_that_it_judges():
+    student = {"name": "student", "epochs": 1, "trains": ("encoder",), **DISTIL}
+    assert Stage(**student, flow={"classification": 0.5}).flow == {"classification": 0.5}

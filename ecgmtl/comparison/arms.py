@@ -100,7 +100,10 @@ def load_arm(path: Path, overrides: tuple[str, ...] = ()) -> Arm:
 def changed(config: Config, settings: dict[str, Any], source: str) -> Config:
     tree = config.model_dump(mode="json")
     for key, value in settings.items():
-        set_key(tree, key, value)
+        try:
+            set_key(tree, key, value)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {str(error).removeprefix('--set ')}") from None
     return parse_config(tree, source)
 
 

@@ -34,6 +34,8 @@ class Plan(NamedTuple):
     jobs: int = 1
     """Runs at a time, each with its share of the processor."""
     track: bool = True
+    overrides: Sequence[str] = ()
+    """What of the arms' base the command line changed."""
 
 
 class Outcome(NamedTuple):
@@ -50,13 +52,13 @@ def compare(plan: Plan, say: Callable[[str], None]) -> Outcome:
         ComparisonError: arms, or what is in the folder already, are of other records or labels.
     """
     refuse_other_data(plan.arms)
+    refuse_other_base(plan)
     store = open_for(plan.arms[0].config, plan.data)
     keep_truth(plan, truth_of(store, plan.arms[0].config))
     tracker = open_tracker(EXPERIMENT, enabled=plan.track)
     params = {"arms": " ".join(arm.name for arm in plan.arms), "seeds": plan.seeds, "tune": plan.tune}
     with tracker.run(f"compare-{plan.out.name}", tags={}, params=params, resume=known_run(plan.out)) as run_id:
-        if run_id:
-            write_text(plan.out / FACTS, json.dumps({"mlflow_run": run_id}))
+        write_text(plan.out / FACTS, json.dumps({"mlflow_run": run_id, "set": sorted(plan.overrides)}))
         failed = tune_and_run(plan, store, run_id, say)
         report = write_report(plan.out)
         log_report(tracker, plan.out)
@@ -103,12 +105,22 @@ def best_of(tried: tuple[Tried, ...]) -> dict[str, Any]:
 def refuse_other_data(arms: Sequence[Arm]) -> None:
     first = arms[0]
     for arm in arms:
-        for key in ("labels", "preprocess"):
+        for key in ("labels", "preprocess", "validation_fold"):
             if getattr(arm.config, key) != getattr(first.config, key):
                 raise ComparisonError(
                     f"arm {arm.name} has other {key} than {first.name}; arms are compared on the same records and "
                     f"labels, so set {key} for all of them, by --set or in their base."
                 )
+
+
+def refuse_other_base(plan: Plan) -> None:
+    before, now = facts_of(plan.out).get("set"), sorted(plan.overrides)
+    if before is not None and before != now:
+        called = [" ".join(f"--set {one}" for one in some) or "no --set" for some in (before, now)]
+        raise ComparisonError(
+            f"{plan.out} holds arms of a base with {called[0]}, and this call has {called[1]}; they are no comparison. "
+            f"Say the same, or choose another --out."
+        )
 
 
 def keep_truth(plan: Plan, truth: Truth) -> None:
@@ -132,9 +144,15 @@ def truth_of(store: Store, config: Config) -> Truth:
 
 def known_run(out: Path) -> str | None:
     """MLflow's run of a comparison that was begun before, and logged."""
-    path = out / FACTS
-    found: str | None = json.loads(path.read_text())["mlflow_run"] if path.is_file() else None
+    found: str | None = facts_of(out).get("mlflow_run")
     return found
+
+
+def facts_of(out: Path) -> dict[str, Any]:
+    """What an earlier call noted of the comparison."""
+    path = out / FACTS
+    facts: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return facts
 
 
 def log_report(tracker: Tracker, out: Path) -> None:

@@ -7,9 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 
+from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.comparison.results import RunResult
 from ecgmtl.comparison.run import Job, run_job
+from ecgmtl.config import ConfigError
 from ecgmtl.trainer import TrainingError
+
+FAILURES = TrainingError, CheckpointError, ConfigError
+"""Of one run; whatever else goes wrong is our bug, and ends them all."""
+Failure = TrainingError | CheckpointError | ConfigError
 
 
 def run_all(jobs: Sequence[Job], at_a_time: int, say: Callable[[str], None]) -> dict[str, str]:
@@ -31,12 +37,12 @@ def run_all(jobs: Sequence[Job], at_a_time: int, say: Callable[[str], None]) -> 
     return failed
 
 
-def outcomes(jobs: Sequence[Job], at_a_time: int) -> Iterator[tuple[Job, RunResult | TrainingError]]:
+def outcomes(jobs: Sequence[Job], at_a_time: int) -> Iterator[tuple[Job, RunResult | Failure]]:
     if at_a_time == 1:
         for job in jobs:
             try:
                 yield job, run_job(job)
-            except TrainingError as error:
+            except FAILURES as error:
                 yield job, error
         return
     # processes are begun anew, for torch's threads do not outlive a fork
@@ -46,7 +52,7 @@ def outcomes(jobs: Sequence[Job], at_a_time: int) -> Iterator[tuple[Job, RunResu
         for future in as_completed(running):
             try:
                 yield running[future], future.result()
-            except TrainingError as error:
+            except FAILURES as error:
                 yield running[future], error
     except BaseException:
         for process in multiprocessing.active_children():

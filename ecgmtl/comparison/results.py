@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float64
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, field_validator
 
@@ -107,7 +108,7 @@ class RunResult(Figures):
 
 
 class Course(NamedTuple):
-    """A run's curves against one clock; nan where the main task is not learnt."""
+    """A run's curves against one clock; nan before the main task is learnt."""
 
     times: Float64[np.ndarray, " evaluation"]
     scores: Float64[np.ndarray, " evaluation"]
@@ -197,13 +198,16 @@ def standing(run: RunResult) -> tuple[Any, ...]:
 
 
 def course(run: RunResult, clock: Clock = "samples_seen", *, amortised: bool = False) -> Course:
-    """The run's curves; `amortised` from the end of pretraining on, as if that came for free."""
+    """The run's curves; `amortised` from the end of pretraining on, as if that came for free.
+
+    Once learnt, the main task is as it was last seen, as where the decoder alone catches up.
+    """
     start = pretraining(run)
     points = run.curve[start:] if amortised else run.curve
     begin = float(getattr(run.curve[start - 1], clock)) if amortised and start else 0.0
 
     def column(name: str) -> Float64[np.ndarray, " evaluation"]:
-        return np.array([np.nan if (value := getattr(p, name)) is None else value for p in points], dtype=np.float64)
+        return pd.Series([getattr(point, name) for point in points], dtype=np.float64).ffill().to_numpy()
 
     return Course(column(clock) - begin, column("macro_auroc"), column("loss"), column("train_loss"))
 

@@ -30,7 +30,6 @@ from ecgmtl.validation import infer_logits
 
 TUNING = "tuning"
 """Where results of settings that were tried lie."""
-TWO_ENCODERS = ("soft", "cross_stitch")
 SILENT = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None)
 
 
@@ -126,7 +125,7 @@ def stress(model: MultiTaskModel, split: Split, config: Config) -> dict[str, flo
 
 def reconstruction(model: MultiTaskModel, split: Split, config: Config) -> dict[str, float]:
     """Of the default's hidden samples, for all arms alike; nothing where none was learnt."""
-    if not any(stage.reconstructs for stage in config.stages):
+    if not any(stage.reconstructs for stage in config.lineage(config.stages[-1].name)):
         return {}
     figures = asdict(report_reconstruction(model, split, MaskingSettings()).overall)
     return {name: value for name, value in figures.items() if name != "n_samples"}  # the same for all arms
@@ -172,10 +171,13 @@ def encoder_passes(stage: Stage, config: Config) -> float:
     """What a step costs in passes of its records through the encoder; going backwards is two thirds of one.
 
     Gradient rules go backwards once a task, nothing does through an encoder that does not learn; two encoders cost
-    twice, where tasks of both are learnt, and so do two views of each record. A teacher is gone through forwards, and
-    is counted as large as its student.
+    twice, where tasks of both are learnt or they are stitched together, and so do two views of each record. A weighting
+    that looks at the losses again goes forwards twice. A teacher is gone through forwards, and is counted as large as
+    its student.
     """
     backwards = 0 if "encoder" not in stage.trains else 1 if stage.gradients.kind == "sum" else len(stage.losses)
-    encoders = len({trunk_of(task) for task in stage.losses}) if config.sharing.kind in TWO_ENCODERS else 1
+    trunks = {trunk_of(task) for task in stage.losses}
+    encoders = {"soft": len(trunks), "cross_stitch": 2}.get(config.sharing.kind, 1)
     teachers = len(stage.teachers) + ("latent" in stage.losses)
-    return stage.n_views * (encoders * (1 + 2 * backwards) + teachers) / 3
+    forwards = 1 + stage.weighting.build(stage.losses).looks_again
+    return stage.n_views * (encoders * (forwards + 2 * backwards) + teachers) / 3
