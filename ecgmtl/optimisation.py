@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from copy import deepcopy
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
@@ -12,6 +13,8 @@ from ecgmtl.encoders import Encoder
 from ecgmtl.model import MultiTaskModel
 from ecgmtl.settings import Settings
 from ecgmtl.weighting import Weighting
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class OptimiserSettings(Settings):
@@ -93,16 +96,17 @@ def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
             group["lr"] = lr * group["part"]
 
 
-class WeightAverage:
-    """The exponential running mean of a model's weights and statistics, started without bias.
+class WeightAverage(Generic[M]):
+    """The exponential running mean of a model's weights and statistics, as a model that learns nothing.
 
     After n updates the decay is min(decay, (1 + n) / (10 + n)), so that the random start is soon forgotten.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: M, decay: float) -> None:
         self.decay = decay
         self.n_updates = 0
-        self.mean = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        self.model = deepcopy(model).eval().requires_grad_(False)
+        self.mean: dict[str, Tensor] = self.model.state_dict()
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:

@@ -36,7 +36,7 @@ class ReconstructError(ValueError):
 class Reconstruction:
     leads: LeadSet
     signal: Int16[np.ndarray, "12 time"]
-    """µV: given leads as the file has them, at the model's sampling rate; limb leads obey Einthoven to 1 µV."""
+    """µV: given leads as the file has them, at the model's sampling rate; other limb leads follow from two to 1 µV."""
     fs: int
     source_fs: float
     """Sampling rate of the file, in hertz."""

@@ -1,10 +1,9 @@
 """What a batch is to be learnt towards beside its labels: what other networks see in it."""
 
-from copy import deepcopy
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from data_prep.preprocess import Preprocess
 from ecgmtl import checkpoint
@@ -21,10 +20,10 @@ class Teaching:
     """The teachers of a stage: the running mean of the model itself for `latent`, trained models for `distillation`."""
 
     def __init__(
-        self, model: MultiTaskModel, average: WeightAverage, stage: Stage, split: Split, config: Config
+        self, model: MultiTaskModel, average: WeightAverage[MultiTaskModel], stage: Stage, split: Split, config: Config
     ) -> None:
         self.model, self.device, self.precision = model, split.device, config.precision
-        self.mean_encoder = mean_encoder(model, average) if "latent" in stage.losses else None
+        self.mean_encoder = average.model.encoder if "latent" in stage.losses else None
         self.teachers = [load_teacher(Path(path), split, config.preprocess) for path in stage.teachers]
 
     @torch.no_grad()
@@ -47,15 +46,6 @@ class Teaching:
         """
         found = [torch.sigmoid(teacher.classify(batch.signals)) for teacher in self.teachers]
         return torch.stack(found).mean(dim=0)
-
-
-def mean_encoder(model: MultiTaskModel, average: WeightAverage) -> nn.Module:
-    """An encoder whose weights are, at any time, the running mean of the model's: the tensors are the same."""
-    prefix = "encoder."
-    mean = {name.removeprefix(prefix): value for name, value in average.mean.items() if name.startswith(prefix)}
-    encoder = deepcopy(model.encoder).eval().requires_grad_(False)
-    encoder.load_state_dict(mean, assign=True)
-    return encoder
 
 
 def load_teacher(path: Path, split: Split, preprocess: Preprocess) -> MultiTaskModel:

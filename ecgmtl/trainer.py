@@ -183,15 +183,12 @@ class StageTraining:
 
     def validate(self) -> dict[str, float]:
         """Validation figures of the running mean of the weights; the best epoch's are remembered."""
-        current = {name: value.clone() for name, value in self.model.state_dict().items()}
-        mean = self.learner.average.mean
-        self.model.load_state_dict(mean)
-        figures = validate(self.model, self.stage, self.validation)
+        mean = self.learner.average
+        figures = validate(mean.model, self.stage, self.validation)
         score = self.score(figures)
         if score > self.best_score:
             self.best_score, self.best_epoch = score, self.epoch
-            self.best = {name: value.clone() for name, value in mean.items()}
-        self.model.load_state_dict(current)
+            self.best = {name: value.clone() for name, value in mean.mean.items()}
         return figures
 
     def score(self, figures: dict[str, float]) -> float:
