@@ -16,6 +16,9 @@ EXACT = 0.002
 """How near to a round number a value is that was made so."""
 RANGES = (0.0, 1.0), (-1.0, 1.0)
 """To which records are stretched."""
+PEAK = 2e-4
+"""How near to 1 mV the largest value alone must be, for by chance it may be so: of 2,277 records of PTB-XL in none by
+ten times as much."""
 SIZES = "deviation", "span", "largest value"
 EACH_LEAD, ALL = (-1,), (-2, -1)
 """Axes of (lead, time) over which a signal is still to scale."""
@@ -54,6 +57,8 @@ def find_loss(signal: Float32[np.ndarray, "lead time"], calibrated: bool = True)
         return Loss("record", "the voltage was lost, for all values together deviate by 1")
     if any(abs(lowest.min() - low) < EXACT and abs(highest.max() - high) < EXACT for low, high in RANGES):
         return Loss("record", f"the voltage was lost, for values go from {lowest.min():.2g} to 1")
+    if abs(max(highest.max(), -lowest.min()) - 1) < PEAK:
+        return Loss("record", "the voltage was lost, for the largest value of all is 1")
     return unstated
 
 

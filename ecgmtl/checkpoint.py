@@ -63,8 +63,8 @@ class Checkpoint:
 
     @property
     def maskings(self) -> tuple[MaskingSettings, ...]:
-        """How samples were hidden while the decoder learnt, a stage each; empty where it never did."""
-        return tuple(stage.masking for stage in self.stages_done if stage.reconstructs)
+        """How samples were hidden while the decoder learnt, a stage each; empty where it never learnt to draw such."""
+        return tuple(stage.masking for stage in self.stages_done if stage.reconstructs and stage.masking.hides)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

@@ -26,7 +26,7 @@ from ecgmtl.reconstruct import ReconstructError, header_at, reconstruct, write_r
 from ecgmtl.report import as_text
 from ecgmtl.run_report import N_COMPARED, log_evaluation
 from ecgmtl.terminal import progress_bar
-from ecgmtl.tracking import EXPERIMENT, open_tracker
+from ecgmtl.tracking import EXPERIMENT, TrackingError, has_store, open_tracker
 
 N_LABELS_SHOWN = 30
 """Labels that are still listed on a terminal."""
@@ -44,10 +44,13 @@ def evaluate_to(
     with progress_bar("evaluating") as bar:
         evaluation, folder = evaluate_file(model, data, split, protocol, out, bar, further)
     run_id = evaluation.provenance.get("mlflow_run")
-    if run_id:
-        tracker = open_tracker(EXPERIMENT)
-        with tracker.run(f"{model.parent.name} {folder.name}", tags={}, params={}, resume=run_id):
-            log_evaluation(tracker, evaluation.summary(), folder, f"{split} {protocol}")
+    if run_id and has_store():
+        try:
+            tracker = open_tracker(EXPERIMENT)
+            with tracker.run(f"{model.parent.name} {folder.name}", tags={}, params={}, resume=run_id):
+                log_evaluation(tracker, evaluation.summary(), folder, f"{split} {protocol}")
+        except TrackingError as error:
+            typer.echo(f"the report is not in MLflow: {error}", err=True)
     return as_text(evaluation, N_LABELS_SHOWN), folder
 
 

@@ -95,6 +95,10 @@ class MlflowTracker:
             for some in batched(points, MOST_METRICS):
                 self._outbox.send(partial(self._log_batch, target, metrics=some))
 
+    def log_final(self, metrics: Mapping[str, float]) -> None:
+        known = self._open[-1].last_steps
+        self.log_metrics(metrics, 1 + max((known.get(name, -1) for name in metrics), default=-1))
+
     def set_tags(self, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
@@ -180,6 +184,8 @@ class MlflowTracker:
     def _log_model(self, run: "OpenRun", folder: Path, name: str, metrics: Mapping[str, float], note: str) -> None:
         from mlflow.entities import LoggedModelOutput
 
+        if not folder.is_dir():  # MLflow would upload nothing, and say nothing
+            raise FileNotFoundError(f"{folder}: the model's files are gone")
         model = self._client.create_logged_model(
             self._experiment_id, name, source_run_id=run.id, tags={NOTE: note[:MOST_NOTE]}
         )
@@ -187,7 +193,7 @@ class MlflowTracker:
         self._client.finalize_logged_model(model.model_id, "READY")
         self._client.log_outputs(run.id, [LoggedModelOutput(model.model_id, step=0)])
         for key, value in metrics.items():
-            self._client.log_metric(run.id, key, value, model_id=model.model_id)
+            self._client.log_metric(run.id, key, value, step=1 + run.last_steps.get(key, -1), model_id=model.model_id)
 
     @contextmanager
     def _system_metrics(self, run: "OpenRun") -> Iterator[None]:

@@ -50,10 +50,13 @@ class ModelCard:
     """Of ecgmtl."""
     architecture: str
     """As `cnn encoder, 0.9 M parameters`."""
+    learnt: tuple[str, ...]
+    """What it was trained to do."""
     file: str
     """What to give to `ecgmtl predict`."""
     label_set: str
     labels: tuple[Label, ...]
+    """None where it never learnt to read them."""
     data: TrainingData
     stages: tuple[str, ...]
     """One line each, in order."""
@@ -100,17 +103,20 @@ LIMITS = """\
 def what_it_is(card: ModelCard) -> str:
     origin = f" and code `{card.code}`" if card.code else ""
     return (
-        "A network with one shared encoder, trained to redraw hidden parts of an ECG and to read from it the label "
-        f"set `{card.label_set}`: {card.architecture}. Made by ecgmtl {card.version}{origin}."
+        f"A network that was trained {' and '.join(card.learnt)}: {card.architecture}. "
+        f"Made by ecgmtl {card.version}{origin}."
     )
 
 
 def labels(card: ModelCard) -> str:
+    if not card.labels:
+        return "None: it never learnt to read the labels, so nothing is predicted."
     rows = [[cell(x.name), f"{x.threshold:.3f}", f"{x.slope:.3f}", f"{x.intercept:+.3f}"] for x in card.labels]
     return (
         f"{table(['label', 'threshold', 'slope', 'intercept'], rows)}\n\n"
-        "A probability is sigmoid(slope · logit + intercept), fitted on the validation split (Platt 1999). A label is "
-        "said to be present from its threshold on, which gives the best F1 there. Several can be present at once."
+        "A probability is sigmoid(slope · logit + intercept), fitted on the validation split (Platt 1999), for labels "
+        "with few positives to all labels together. A label is said to be present from its threshold on, which gives "
+        "the best F1 there, or is 0.5 where there are too few. Several can be present at once."
     )
 
 
@@ -143,10 +149,15 @@ def training(card: ModelCard) -> str:
 
 
 def how_to_run(card: ModelCard) -> str:
+    if not card.labels:
+        return (
+            f"```\necgmtl reconstruct {card.file} FILE --from I,II,V2 --out FILE\n```\n\n"
+            "draws the leads that a record lacks, if it learnt to."
+        )
     return (
         f"```\necgmtl predict {card.file} PATH... --out predictions.csv\n```\n\n"
         "PATH is a file, a folder or a pattern of WFDB, `.npz` or `.csv` records. The output has a row a record, with "
-        "each label's probability and decision, the error of the reconstruction, and warnings."
+        "each label's probability and decision, the error of the reconstruction where one was learnt, and warnings."
     )
 
 

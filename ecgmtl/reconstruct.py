@@ -75,7 +75,7 @@ def cautions(stored: Checkpoint, leads: LeadSet) -> list[str]:
     """What a user must know of this model with this set of leads."""
     if not stored.maskings:
         raise ReconstructError(
-            "the model never learnt to reconstruct: no stage that it went through has reconstruction among its losses."
+            "the model never learnt to reconstruct: no stage that it went through learnt to draw what is hidden."
         )
     n_hidden = sum(leads.hidden)
     seen = max(rarity(masking, n_hidden) for masking in stored.maskings)

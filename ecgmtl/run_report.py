@@ -21,6 +21,8 @@ from ecgmtl.training_plot import training_curves
 
 log = logging.getLogger("ecgmtl")
 
+TWO_ENCODERS = {"soft": "two encoders held near each other", "cross_stitch": "two encoders stitched together"}
+"""By how tasks share."""
 N_COMPARED = 64
 """Records on which an exported classifier is compared with its checkpoint."""
 
@@ -46,7 +48,7 @@ def report_run(
 
 def log_evaluation(tracker: Tracker, summary: dict[str, float], folder: Path, name: str) -> None:
     """Figures as final/<name>/…, the report's files under the folder's name."""
-    tracker.log_metrics({f"final {name}/{key}": value for key, value in summary.items()}, step=0)
+    tracker.log_final({f"final {name}/{key}": value for key, value in summary.items()})
     tracker.log_artifact(folder, name)
 
 
@@ -73,19 +75,25 @@ def describe(
     trees = (
         "" if stored.model.forest is None else "; and a forest beside it, which reads times and voltages of its waves"
     )
-    shown = [name for name in summary if f"{name}_low" in summary or name.startswith("reconstruction_")]
+    parts = (name for name in summary if f"{name}_low" in summary or name.startswith("reconstruction_"))
+    shown = [name for name in parts if not name.endswith("n_samples")]
+    encoders = TWO_ENCODERS.get(config.sharing.kind, "one shared encoder")
+    reads, n_labelled = stored.classifies, int(train.labelled.sum())
+    learnt = [f"to read the label set `{stored.label_set}` from an ECG"] * reads
+    learnt += ["to redraw its parts"] * any(stage.reconstructs for stage in stored.stages_done)
     stages = (f"{s.name}: {', '.join(s.losses)}; {s.weighting.kind} weighting" for s in stored.stages_done)
     return ModelCard(
         name=folder.path.name,
         version=__version__,
-        architecture=f"{config.encoder.kind} encoder, {n_parameters / 1e6:.1f} M parameters with all heads{trees}",
+        architecture=f"{config.encoder.kind}, {encoders}, {n_parameters / 1e6:.1f} M parameters with all heads{trees}",
+        learnt=tuple(learnt) or ("on signals alone",),
         file=MODEL,
         label_set=stored.label_set,
-        labels=tuple(Label(name=n, threshold=t, slope=s, intercept=i) for n, t, s, i in values),
+        labels=tuple(Label(name=n, threshold=t, slope=s, intercept=i) for n, t, s, i in values) if reads else (),
         data=TrainingData(
             name=f"{folder.data.parent.name}/{folder.data.name}",
             sha256=stored.provenance["data_sha256"],
-            n_records={"train": len(train), "validation": len(validation)},
+            n_records={"train": len(train), "of them with labels": n_labelled, "validation": len(validation)},
         ),
         stages=tuple(stages),
         figures=tuple(

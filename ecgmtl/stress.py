@@ -142,7 +142,7 @@ PERTURBATIONS = {
         lambda signals: lose_voltage(ALL, signals._replace(values=monitor(signals))),
     ),
     "arms_swapped": Perturbation("electrodes of the arms swapped", swap_arms),
-    "short": Perturbation(f"the first {SHORT_SECONDS:g} s alone", shorten),
+    "short": Perturbation(f"the first {SHORT_SECONDS:g} s alone, filled up with zeros", shorten),
     **{f"flat_{lead}": Perturbation(f"{lead} flat", partial(flatten, lead), FLAT) for lead in STANDARD_LEADS},
     **{
         f"missing_{lead}": Perturbation(f"{lead} missing", partial(flatten, lead), MISSING, missing=lead)

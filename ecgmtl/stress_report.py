@@ -62,6 +62,8 @@ class Ranker:
         if not np.isfinite(logits).all():
             raise StressError(f"{name}: the model's output is not a number; it cannot be judged under stress.")
         value = float(mean_defined(auroc(logits, truth)))
+        if np.isnan(value):
+            raise StressError(f"{name}: no label has records with and without it; there is nothing to rank.")
         if not self.n_bootstrap:
             return value, np.zeros(0)
         draws = bootstrap(logits, truth, self.split.patients, self.n_bootstrap, self.seed, self.advance)
@@ -79,6 +81,7 @@ class Ranker:
                 recorded = signals.cpu().numpy()
                 changed = recorded if change is None else change(Signals(recorded, split.fs, names))
                 levelled = self.preprocess.level(changed)
+                levelled = np.pad(levelled, ((0, 0), (0, 0), (0, split.n_samples - levelled.shape[-1])))
                 signals = torch.from_numpy(np.ascontiguousarray(levelled)).to(split.device)
             parts.append(self.protocol.logits(self.model, signals, split.fs, hidden).cpu())
             self.advance(len(index))
@@ -89,7 +92,7 @@ def report_stress(rank: Ranker) -> StressReport:
     """The loss of macro AUROC under every perturbation; positive where the model got worse.
 
     Raises:
-        StressError: the model's output is not finite.
+        StressError: the model's output is not finite, or no label has both positives and negatives.
     """
     value, clean = rank("as recorded")
     rows: dict[str, dict[str, Any]] = {}

@@ -52,9 +52,12 @@ def load_teacher(path: Path, split: Split, preprocess: Preprocess) -> MultiTaskM
     """A trained model on the split's device.
 
     Raises:
-        CheckpointError: it is no checkpoint, or of other labels or of signals prepared in another way.
+        CheckpointError: it is no checkpoint, never learnt to classify, or did from other labels or signals prepared
+            in another way.
     """
     stored = checkpoint.load(path)
+    if not stored.classifies:
+        raise CheckpointError(f"{path}: it never learnt to classify, so it has nothing to teach; take another teacher.")
     if stored.label_names != split.label_names:
         known, wanted = ", ".join(stored.label_names), ", ".join(split.label_names)
         raise CheckpointError(f"{path}: it reads {known}, but its student is to read {wanted}; take another teacher.")

@@ -40,9 +40,11 @@ def known_errors() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Iterator[None]:
-    """Show known errors as sentences (exit code 1); on Ctrl-C or TERM say what is kept (exit code 130 or 143)."""
+    """Show known errors as sentences (exit code 1); on Ctrl-C, TERM or HUP say what is kept (exit code 130 or 143)."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     signal.signal(signal.SIGTERM, raise_terminated)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
+        signal.signal(signal.SIGHUP, raise_terminated)
     try:
         yield
     except KeyboardInterrupt:

@@ -68,6 +68,8 @@ class CheckpointPredictor:
             return None
         model, batch = self.stored.model, torch.from_numpy(signals)
         hidden = self.hidden(signals.shape[-1], self.stored.maskings[-1]).expand(len(batch), -1, -1)
+        if not hidden.any():
+            return None
         error = (model.redraw(batch, hidden) - batch)[:, BASIS_INDEX].square() * hidden
         return (error.sum(dim=(1, 2)) / hidden.sum(dim=(1, 2))).sqrt().numpy()
 

@@ -4,6 +4,7 @@ Runs go to MLflow's own default store, `mlflow.db` in the working folder with ar
 plain `mlflow ui` shows them; the environment variable MLFLOW_TRACKING_URI names another.
 """
 
+import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -62,6 +63,9 @@ class Tracker(Protocol):
     ) -> None:
         """The same figures of many successive steps, otherwise as `log_metrics`."""
 
+    def log_final(self, metrics: Mapping[str, float]) -> None:
+        """Figures of the whole run; those of a run that is gone on with take the place of what it had before."""
+
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Short facts about the run, shown beside it and searchable."""
 
@@ -89,6 +93,8 @@ class NoTracker:
         self, rows: Mapping[str, Float[np.ndarray, " step"]], first_step: int, parent_offset: int | None = None
     ) -> None: ...
 
+    def log_final(self, metrics: Mapping[str, float]) -> None: ...
+
     def set_tags(self, tags: Mapping[str, str]) -> None: ...
 
     def log_artifact(self, path: Path, folder: str = "") -> None: ...
@@ -96,6 +102,11 @@ class NoTracker:
     def log_input(self, name: str, digest: str, source: str, n_records: Mapping[str, int]) -> None: ...
 
     def log_model(self, folder: Path, name: str, metrics: Mapping[str, float], note: str = "") -> None: ...
+
+
+def has_store() -> bool:
+    """Whether there is a store already: the one that the environment names, or the default one of this folder."""
+    return "MLFLOW_TRACKING_URI" in os.environ or Path("mlflow.db").is_file()
 
 
 def open_tracker(experiment: str, enabled: bool = True, around: str | None = None) -> Tracker:

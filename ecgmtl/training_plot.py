@@ -49,7 +49,9 @@ def draw_panel(panel: Axes, history: Sequence[Line], series: Sequence[str]) -> N
         values = column(history, name)
         marker = "o" if np.isfinite(values).sum() == 1 else ""
         place = np.arange(1, len(history) + 1)
-        panel.plot(place, values, dashes, color=COLOURS[tasks.index(task)], label=label, marker=marker)
+        again, colour = divmod(tasks.index(task), len(COLOURS))
+        width = 1.5 + 1.5 * again  # as many tasks have colours of their own, the next ones thicker lines
+        panel.plot(place, values, dashes, color=COLOURS[colour], label=label, marker=marker, linewidth=width)
     if len(series) > 1:
         panel.legend(fontsize=8)
 

@@ -121,6 +121,13 @@ def test_without_labels_a_student_learns_what_its_teacher_says(tmp_path):
     assert learnt > said - 0.05 > 0.6
 
 
+def test_a_teacher_that_knows_nothing_is_refused(tmp_path):
+    run, path = training(PRETEXT), tmp_path / "blank.safetensors"
+    save(path, Checkpoint(run.model.eval(), run.config, "test", ("tall", "fast"), Calibration.identity(2)))
+    with pytest.raises(CheckpointError, match="never learnt to classify, so it has nothing to teach"):
+        training(DISTIL.model_copy(update={"teachers": (str(path),)}))
+
+
 def test_a_teacher_of_other_labels_is_refused(tmp_path):
     path, _ = train_teacher(tmp_path / "other.safetensors", 0, ("tall", "slow"))
     with pytest.raises(CheckpointError, match="it reads tall, slow, but its student is to read tall, fast"):

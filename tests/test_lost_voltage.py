@@ -23,6 +23,7 @@ WHOLE = {
     "deviate by 1": lambda record: record / record.std(),
     "go from 0 to 1": lambda record: (record - record.min()) / np.ptp(record),
     "go from -1 to 1": lambda record: 2 * (record - record.min()) / np.ptp(record) - 1,
+    "the largest value of all is 1": lambda record: record / np.abs(record).max(),
 }
 
 

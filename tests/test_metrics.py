@@ -313,7 +313,7 @@ def test_turning_scores_round_turns_auroc_round(rows):
 
 
 def test_the_mirrored_interval_turns_the_percentiles_round_the_value():
-    # percentiles .5 and .9 round a value of .6: .3 and .7; round .4, which they leave out: -.1 and .3, widened to .4
+    # percentiles .5 and .9 round a value of .6: .3 and .7; round .4, which they leave out: 0, not -.1, and .3, widened
     draws = np.array([0.5, 0.7, 0.9])
     assert mirrored_interval(0.6, draws, level=1.0) == pytest.approx((0.3, 0.7))
-    assert mirrored_interval(0.4, draws, level=1.0) == pytest.approx((-0.1, 0.4))
+    assert mirrored_interval(0.4, draws, level=1.0) == pytest.approx((0.0, 0.4))

@@ -7,6 +7,7 @@ from ecgmtl.model_card import Figure, Label, ModelCard, TrainingData, render_mod
 CARD = ModelCard(
     name="quick",
     version="0.1.0",
+    learnt=("to read the label set `superdiagnostic` from an ECG", "to redraw its parts"),
     architecture="cnn encoder, 0.9 M parameters",
     file="model.safetensors",
     label_set="superdiagnostic",
@@ -28,6 +29,7 @@ CARD = ModelCard(
         "17418 train, 2183 validation records; SHA-256 `" + "ab" * 32 + "`",
         "CC BY 4.0",
         "1. pretrain: reconstruction, 20 epochs\n2. joint: both, uncertainty weighting\n",
+        "A network that was trained to read the label set `superdiagnostic` from an ECG and to redraw its parts: cnn",
         "| macro AUROC | 0.925 | 0.918 to 0.931 |\n| RMSE (mV) | 0.050 | – |",
         "| NORM | 0.410 | 1.200 | -0.300 |",
         "2 leads (I, II) in millivolts, 10 s at 100 Hz",
@@ -44,6 +46,13 @@ def test_only_ptbxl_gets_its_licence_and_artificial_ecgs_a_warning():
     assert "See the data's own licence" in other
     artificial = render_model_card(replace(CARD, data=replace(CARD.data, name="synthetic ECGs")))
     assert "means nothing" in artificial
+
+
+def test_what_it_never_learnt_is_not_said():
+    drawer = render_model_card(replace(CARD, labels=(), learnt=("to redraw its parts",)))
+    assert "was trained to redraw its parts:" in drawer
+    assert "ecgmtl predict model.safetensors" not in drawer
+    assert "threshold" not in drawer.split("## Input")[0].split("## Labels")[1].split("\n", 1)[1]
 
 
 def test_a_label_cannot_break_its_table():

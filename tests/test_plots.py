@@ -63,6 +63,13 @@ def test_training_curves_have_a_panel_a_kind_of_figure():
     np.testing.assert_array_equal(line.get_ydata(), [0.9, 0.7, 0.6])
 
 
+def test_more_tasks_than_colours_are_told_apart_by_width():
+    line = {"stage": "joint", "epoch": 0} | {f"train/loss.task{i}": 0.1 * i for i in range(11)}
+    drawn = training_curves([line, line | {"epoch": 1}]).axes[0].lines
+    styles = {(str(one.get_color()), one.get_linewidth()) for one in drawn if "train" in one.get_label()}
+    assert len(styles) == 11
+
+
 def test_stages_are_marked_where_they_begin():
     assert stages(HISTORY) == [(0.5, 2.5, "pretrain"), (2.5, 3.5, "joint")]
     assert {text.get_text() for text in training_curves(HISTORY).axes[0].texts} == {"pretrain", "joint"}

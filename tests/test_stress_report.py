@@ -10,7 +10,7 @@ from ecgmtl.evaluate import EvaluationError, Further, evaluate, evaluate_further
 from ecgmtl.metrics import macro_auroc, mean_defined
 from ecgmtl.protocols import PROTOCOLS
 from ecgmtl.report import as_text, write_evaluation
-from ecgmtl.stress import FAMILIES, PERTURBATIONS, Signals
+from ecgmtl.stress import FAMILIES, PERTURBATIONS, SHORT_SECONDS, Signals
 from ecgmtl.stress_report import Ranker, StressError, report_stress
 from tests.test_evaluate import make_checkpoint, make_split
 
@@ -105,6 +105,17 @@ def test_what_was_never_trained_cannot_be_put_under_stress():
     plain = evaluate(stored, split, PROTOCOLS["whole"])
     with pytest.raises(EvaluationError, match="never learnt to classify"):
         evaluate_further(plain, stored, split, Further(stress=True))
+
+
+def test_a_short_record_is_filled_up_as_at_prediction():
+    ranker = rank(n_bootstrap=0)
+    signals = ranker.split.batch(torch.arange(len(ranker.split))).signals
+    n_short = round(SHORT_SECONDS * ranker.split.fs)
+    filled = torch.zeros_like(signals)
+    filled[..., :n_short] = torch.from_numpy(ranker.preprocess.level(signals[..., :n_short].numpy()))
+    with torch.inference_mode():
+        expected = ranker.model.classify(filled).double().numpy()
+    np.testing.assert_allclose(ranker.logits(PERTURBATIONS["short"].change, ""), expected, atol=1e-5)
 
 
 def test_output_that_is_not_finite_is_named():

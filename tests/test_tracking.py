@@ -343,3 +343,21 @@ def test_settings_become_one_level_of_names():
         "stages.1.betas": "[0.9, 0.99]",
         "empty": "{}",
     }
+
+
+def test_final_figures_are_those_of_what_was_done_last(store):
+    with open_tracker("ecgmtl").run("quick", **NOTHING) as first:
+        pass
+    for figures in ({"final auroc": 0.9}, {"final auroc": 0.8, "final rmse": 0.1}):
+        tracker = open_tracker("ecgmtl")
+        with tracker.run("quick", **NOTHING, resume=first):
+            tracker.log_final(figures)
+    assert runs(store)["quick"].data.metrics == {"final auroc": 0.8, "final rmse": 0.1}
+
+
+def test_a_model_whose_files_are_gone_is_no_model(store, caplog):
+    tracker = open_tracker("ecgmtl")
+    with tracker.run("quick", **NOTHING) as run_id:
+        tracker.log_model(Path("gone"), "classifier", {})
+    assert not store.get_run(run_id).outputs.model_outputs
+    assert "1 entries were lost" in caplog.text

@@ -91,7 +91,7 @@ def run_job(job: Job) -> RunResult:
         model = schedule.train_stages(job.config.stages).eval()
         result = judge(job, model, schedule.validation, schedule.folder.read_history())
         figures = {"final validation/macro_auroc": result.macro_auroc}
-        tracker.log_metrics(figures | {f"final {name}": v for name, v in result.reconstruction.items()}, step=0)
+        tracker.log_final(figures | {f"final {name}": v for name, v in result.reconstruction.items()})
         tracker.set_tags({"arm": job.arm})
         write_result(job.result, result)
     return result
