@@ -41,10 +41,11 @@ def find_loss(signal: Float32[np.ndarray, "lead time"], calibrated: bool = True)
     Samples that are not a number of each lead tell nothing.
     """
     unstated = None if calibrated else Loss("record", "the values are said to be no voltages")
-    signal = signal[:, np.isfinite(signal).all(axis=0)]
+    finite = np.isfinite(signal).all(axis=0)
+    signal = signal if finite.all() else signal[:, finite]
     if not signal.size or not (moving := signal.max(axis=1) > signal.min(axis=1)).any():
         return unstated
-    signal = signal[moving]
+    signal = signal if moving.all() else signal[moving]
     with np.errstate(over="ignore", invalid="ignore"):
         deviation, offset = signal.std(axis=1), signal.mean(axis=1)
         lowest, highest = signal.min(axis=1), signal.max(axis=1)

@@ -63,16 +63,16 @@ class Store:
     ) -> Float32[np.ndarray, "row lead time"]:
         """In microvolts; of a record that was filled up what was recorded, and of one without voltage brought to it."""
         stored = self.signals[rows].astype(np.float32)
-        filtered = band_pass(stored, self.preprocess.fs, low, high)
-        n_recorded = stored.shape[-1] - (stored != 0).any(axis=1)[:, ::-1].argmax(axis=1)
-        for row in np.flatnonzero(n_recorded < stored.shape[-1]):
-            end = n_recorded[row]
-            filtered[row, :, :end] = band_pass(stored[row, :, :end], self.preprocess.fs, low, high)
-            filtered[row, :, end:] = 0
+        filtered = np.zeros_like(stored)
         lost = self.records[LOST_VOLTAGE].to_numpy()[rows]
-        for row in np.flatnonzero(lost != ""):
-            end = n_recorded[row]
-            filtered[row, :, :end] = 1000 * to_typical(filtered[row, :, :end], AXES[lost[row]])
+        n_recorded = stored.shape[-1] - (stored != 0).any(axis=1)[:, ::-1].argmax(axis=1)
+        for end in np.unique(n_recorded):
+            some = n_recorded == end
+            part = band_pass(stored[some, :, :end], self.preprocess.fs, low, high)
+            for of, axes in AXES.items():
+                gone = lost[some] == of
+                part[gone] = 1000 * to_typical(part[gone], axes)
+            filtered[some, :, :end] = part
         return filtered
 
     @property

@@ -27,7 +27,7 @@ from ecgmtl.measurements import measurement_names
 from ecgmtl.model import MultiTaskModel
 from ecgmtl.stages import Stage
 
-VERSION = 3
+VERSION = 2
 KEY = "ecgmtl"
 
 
@@ -100,11 +100,12 @@ def load(path: Path) -> Checkpoint:
     auxiliary = {name: tuple(labels) for name, labels in description["auxiliary_label_names"].items()}
     counts = {name: len(labels) for name, labels in auxiliary.items()}
     model = config.build_model(len(description["label_names"]), counts)
-    model.forest = Forest.of_state(tensors, config.preprocess.fs)
-    if model.forest is not None and description.get("measurements") != measurement_names(model.forest.fs):
+    grown = any(name.startswith("forest.") for name in tensors)
+    if grown and description.get("measurements") != measurement_names(config.preprocess.fs):
         raise CheckpointError(
             f"{path}: its forest was grown on other measurements than this ecgmtl takes; train it again."
         )
+    model.forest = Forest.of_state(tensors, config.preprocess.fs)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

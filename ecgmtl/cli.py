@@ -101,7 +101,7 @@ def compare(
         from ecgmtl.comparison.compare import Plan
         from ecgmtl.comparison.compare import compare as compare_arms
 
-        plan = Plan(load_arms(arms, only or (), overrides or ()), data, out, seeds, tune, jobs, track, overrides or ())
+        plan = Plan(load_arms(arms, only or (), overrides or ()), data, out, seeds, tune, jobs, track)
         outcome = compare_arms(plan, typer.echo)
     for run, reason in outcome.failed.items():
         typer.echo(f"{run}: {reason}", err=True)

@@ -20,7 +20,7 @@ from ecgmtl.config import Config
 from ecgmtl.data import open_for
 from ecgmtl.evaluate import Further, evaluate_file
 from ecgmtl.inference import Failure, Prediction, predict
-from ecgmtl.predictions_file import Write, open_predictions, row_of
+from ecgmtl.predictions_file import Write, open_predictions, printable, row_of
 from ecgmtl.predictor import Predictor, PredictorError, load_predictor
 from ecgmtl.reconstruct import ReconstructError, header_at, reconstruct, write_reconstruction
 from ecgmtl.report import as_text
@@ -71,7 +71,7 @@ def predict_to(model: str, paths: list[str], out: Path | None, options: ReadOpti
             for result in chunk:
                 ok, failed = ok + isinstance(result, Prediction), failed + isinstance(result, Failure)
                 if isinstance(result, Failure):
-                    typer.echo(f"{result.path}: {result.reason}", err=True)
+                    typer.echo(printable(f"{result.path}: {result.reason}"), err=True)
                 elif out is None:
                     typer.echo(line_of(result))
         if not ok + failed:
@@ -117,13 +117,13 @@ def line_of(result: Prediction) -> str:
     """A record on screen: each label's calibrated probability, a star where it is decided for."""
     shown = (f"{name} {p:.2f}{'*' if result.decisions[name] else ' '}" for name, p in result.calibrated.items())
     told = f"  ({' '.join(result.warnings)})" if result.warnings else ""
-    return f"{result.path}  {'  '.join(shown)}{told}"
+    return printable(f"{result.path}  {'  '.join(shown)}{told}")
 
 
 def records_to_compare(config: Config, data: Path | None) -> Float32[np.ndarray, "record 12 time"]:
     """Signals in mV: of a prepared folder, or artificial ones, prepared as the model wants them."""
     if data is not None:
-        store = open_for(config, data)
+        store = open_for(config.model_copy(update={"validation_fold": None}), data)
         return store.read(np.arange(len(store.records))[:N_COMPARED]).astype(np.float32) / 1000
     preprocess, fs = config.preprocess, config.preprocess.fs
     ecgs = (synthesise(["NORM", "SR"], fs, preprocess.seconds, np.random.default_rng(i)) for i in range(N_COMPARED))

@@ -111,7 +111,8 @@ class Config(Settings):
     def forest_has_a_classifier(self) -> "Config":
         if self.forest and not self.learns_to_classify(self.stages[-1].name):
             raise ValueError(
-                f"forest stands beside a classifier, but no stage has {MAIN} among its losses; leave it out"
+                f"forest stands beside a classifier, but no stage that the last one builds on has {MAIN} among its "
+                f"losses; leave it out"
             )
         return self
 

@@ -107,7 +107,7 @@ def rhythm(beats: Float[Tensor, "batch time"], recorded: Bool[Tensor, "batch tim
     mean = average(intervals, known)
     changes, both = intervals[:, 1:] - intervals[:, :-1], known[:, 1:]
     return {
-        "beats": average(beats, recorded.to(beats)) * fs,
+        "beats_a_second": average(beats, recorded.to(beats)) * fs,
         "rr_mean": mean,
         "rr_sd": average((intervals - mean).square(), known).sqrt(),
         "rr_rmssd": average(changes.square(), both).sqrt(),

@@ -91,6 +91,13 @@ class RunFolder:
         facts["tracked"][name] = run_id
         self.write_facts(facts)
 
+    def keep_tracked_if(self, of: str) -> None:
+        """Forget MLflow's ids where they are not of these data and this code: curves go on with their own alone."""
+        facts = self.facts
+        if facts.get("of", of) != of:
+            facts["tracked"] = {}
+        self.write_facts({**facts, "of": of})
+
     def read_history(self) -> list[dict[str, Any]]:
         if not self.history.is_file():
             return []

@@ -73,7 +73,7 @@ class Schedule:
         """Train the stages up to the one named `last`, all where none is, and give the file of the final model.
 
         A stage that is finished with the same settings, data and code is taken from its checkpoint; one that was
-        interrupted in this folder goes on from its last whole epoch.
+        interrupted in this folder with the same goes on from its last whole epoch.
         """
         stages = stages_until(self.config, last)
         with self.tracked(stages):
@@ -81,7 +81,8 @@ class Schedule:
 
     @contextmanager
     def tracked(self, stages: tuple[Stage, ...]) -> Iterator[None]:
-        """The run as the tracker knows it, while it lasts."""
+        """The run as the tracker knows it, while it lasts; one of other data or code is another to the tracker."""
+        self.folder.keep_tracked_if(f"{self.data_sha256} {code_digest()}")
         run = self.tracker.run(
             self.folder.path.name,
             tags=self.tags() | {"stages": " ".join(stage.name for stage in stages)},
@@ -182,12 +183,14 @@ class Schedule:
         return global_step + training.n_steps
 
     def go_on(self, training: StageTraining, state: Path) -> None:
-        """From where the stage was interrupted, unless that was with other data or code."""
+        """From where the stage was interrupted, unless that was with other settings, data or code."""
         kept = checkpoint.load_state(state)
         if kept.get("key") == training.key:
             training.load_state_dict(kept)
         else:
-            self.progress.say(f"stage {training.stage.name}: {state} is of other data or code; the stage begins anew")
+            aside = state.replace(state.with_name("state.other.pt"))
+            told = "is of other settings, data or code; the stage begins anew"
+            self.progress.say(f"stage {training.stage.name}: {aside} {told}")
 
     def take_stage(self, model: MultiTaskModel, stage: Stage, finished: Path) -> int:
         """The weights of a finished stage; gives its number of steps."""

@@ -196,18 +196,23 @@ def test_a_run_that_was_cut_off_between_epochs_ends_the_same(place, done, tmp_pa
         assert without_seconds(result_path(out, arm, 0)) == without_seconds(result_path(done, arm, 0))
 
 
-def test_other_settings_are_refused_by_name(place, again):
+OTHERS = "about: Both.\nset: {stages.0.batch_size: 8}"
+
+
+def test_other_settings_are_refused_by_name(place, arms, again):
     before = contents(again)
+    (arms / "joint.yaml").write_text(OTHERS)
     with pytest.raises(ComparisonError, match=r"results/joint\.0\.json was made with other settings or data"):
-        compare(plan(place, again, overrides=["stages.0.batch_size=8"]), quiet)
+        compare(plan(place, again, arms=arms), quiet)
     assert contents(again) == before
 
 
-def test_a_run_that_was_begun_with_other_settings_is_refused_by_name(place, again):
+def test_a_run_that_was_begun_with_other_settings_is_refused_by_name(place, arms, again):
+    (arms / "joint.yaml").write_text(OTHERS)
     for path in (again / "results").iterdir():
         path.unlink()
     with pytest.raises(ComparisonError, match=r"runs/results-joint\.0 was begun with other settings; delete it"):
-        compare(plan(place, again, overrides=["stages.0.batch_size=8"]), quiet)
+        compare(plan(place, again, arms=arms), quiet)
 
 
 def test_other_records_are_refused_before_anything_is_written(place, again):
@@ -253,10 +258,12 @@ def test_an_arm_without_its_teacher_does_not_stop_the_others(place, arms, tmp_pa
     assert [path.name for path in (tmp_path / "x/results").iterdir()] == ["single.0.json"]
 
 
-def test_arms_of_another_base_are_refused(place, again):
-    compare(plan(place, again), quiet)
-    with pytest.raises(ComparisonError, match=r"a base with no --set, and this call has --set label_share=0\.5;"):
-        compare(plan(place, again)._replace(overrides=["label_share=0.5"]), quiet)
+def test_arms_of_another_base_are_refused(place, arms, again):
+    compare(plan(place, again, ["single"], arms=arms), quiet)
+    for words in (["label_share=0.5"], ["stages.0.epochs=3"]):
+        with pytest.raises(ComparisonError, match=r"arms that started from _base.yaml as it was then"):
+            compare(plan(place, again)._replace(arms=load_arms(arms, ["joint"], words)), quiet)
+    compare(plan(place, again)._replace(arms=load_arms(arms, ["joint"], ["label_share=1.00"])), quiet)
 
 
 def test_a_comparison_whose_reference_failed_says_so(place, tmp_path):

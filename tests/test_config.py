@@ -106,7 +106,9 @@ def test_a_group_that_is_left_out_by_default_can_be_set_in_part():
 
 def test_a_forest_needs_a_classifier_to_stand_beside():
     overrides = ("forest={}", "stages=[{name: a, trains: [decoder], losses: [reconstruction], epochs: 1}]")
-    with pytest.raises(ConfigError, match="forest stands beside a classifier, but no stage has classification"):
+    with pytest.raises(
+        ConfigError, match="forest stands beside a classifier, but no stage that the last one builds on has"
+    ):
         load_config(None, overrides)
 
 

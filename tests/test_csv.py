@@ -44,6 +44,10 @@ def test_a_csv_table_s_facts_may_come_from_options(tmp_path):
         ("time_ms", "0 10 20"),
         ("us", "0 10000 20000"),
         ("sample", "7 8 9"),
+        ("samples", "0 1 2"),
+        ("times", "0 10 20"),
+        ("ts", "0 10000 20000"),
+        ("index", "0 0.01 0.02"),
         ("", "0 1 2"),
     ],
 )
@@ -73,7 +77,8 @@ def test_a_column_of_times_is_left_out(tmp_path, name, times):
         ("# fs=100 unit=mV\ntime,I\n0,1\n0.004,1\n", "its times step by 0.004, which does not fit"),
         ("# fs=500 unit=mV\ntime_ms,I\n0,1\n1,1\n", "its times step by 1, which does not fit the sampling rate of 500"),
         ("# fs=500 unit=mV\ntime (s),I\n0,1\n1,1\n", "its times step by 1, which does not fit"),
-        ("# fs=500 unit=mV\nsample,I\n0,1\n0.002,1\n", "its times step by 0.002, which does not fit"),
+        ("# fs=500 unit=mV\nsample,I\n0,1\n0.004,1\n", "its times step by 0.004, which does not fit"),
+        ("# fs=500 unit=mV\ntime,I\n0,1\n1,1\n", "its times step by 1, which does not fit"),
     ],
 )
 def test_a_csv_table_that_lacks_something_says_what(tmp_path, text, reason):

@@ -40,7 +40,7 @@ def test_a_drawn_record_measures_as_it_was_drawn(fs):
     assert value(found, "rr_sd") == pytest.approx(gaps.std(), **near)
     assert value(found, "rr_rmssd") == pytest.approx(np.sqrt(np.mean(np.diff(gaps) ** 2)), **near)
     assert (value(found, "rr_min"), value(found, "rr_max")) == pytest.approx((gaps.min(), gaps.max()), **near)
-    assert value(found, "beats") == pytest.approx(1.0)
+    assert value(found, "beats_a_second") == pytest.approx(1.0)
     assert value(found, "qrs") == pytest.approx(0.1, abs=0.04)  # where the waves of these widths are quiet
     for lead, factor in (("I", 1.0), ("II", 1.5), ("V5", 1.4)):
         assert value(found, "r", lead) == pytest.approx(factor, rel=0.1)

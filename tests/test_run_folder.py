@@ -70,6 +70,15 @@ def test_ids_of_tracked_runs_are_remembered(folder):
     assert folder.facts["tracked"] == {"joint": "abc", "decay": None}
 
 
+def test_ids_of_runs_of_other_data_or_code_are_forgotten(folder):
+    folder.keep_tracked_if("data code")
+    folder.note_tracked("joint", "r1")
+    folder.keep_tracked_if("data code")
+    assert folder.tracked("joint") == "r1"
+    folder.keep_tracked_if("data other")
+    assert folder.tracked("joint") is None
+
+
 def test_history_comes_back_in_order(folder):
     assert folder.read_history() == []
     lines = [line("pretrain", 0), line("pretrain", 1), line("joint", 0)]

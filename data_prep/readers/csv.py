@@ -24,7 +24,8 @@ SUFFIXES: tuple[str, ...] = (".csv",)
 _MAX_LINE = 2**16
 _STATEMENT = re.compile(r"\b(fs|unit)\s*[=:]\s*([^\s,;]+)", re.IGNORECASE)
 _TIMES = re.compile(
-    r"(?P<name>time|t|seconds|sample|samples|index|)(?:[\s_]*[(\[]?(?P<unit>s|sec|ms|us)[)\]]?)?", re.IGNORECASE
+    r"(?P<name>times?|ts?|seconds|samples?|index|)(?:(?:^|[\s_]+|[\s_]*[(\[])(?P<unit>s|sec|ms|us)[)\]]?)?",
+    re.IGNORECASE,
 )
 _A_SECOND = {"s": 1, "sec": 1, "seconds": 1, "ms": 1e3, "us": 1e6}
 
@@ -116,7 +117,9 @@ def _steps(name: str, unit: str, fs: float) -> tuple[float, ...]:
     if a_second := _A_SECOND.get(unit or name):
         return (a_second / fs,)
     times = 1 / fs, 1e3 / fs, 1e6 / fs
-    return {"time": times, "t": times, "": (*times, 1.0)}.get(name, (1.0,))
+    if name.startswith("t"):
+        return times  # a step of 1 would be of ms at 1,000 Hz, or of samples
+    return (1 / fs, 1.0) if name else (*times, 1.0)
 
 
 def _check_times(name: str, times: Float64[np.ndarray, " time"], fs: float, steps: tuple[float, ...]) -> None:

@@ -50,6 +50,8 @@ class Arm(NamedTuple):
     name: str
     said: ArmFile
     config: Config
+    base: Config
+    """What it started from, with what the command line changed."""
 
     def seeds(self, asked: int) -> range:
         return range(min(asked, self.said.seeds or asked))
@@ -92,9 +94,9 @@ def load_arm(path: Path, overrides: tuple[str, ...] = ()) -> Arm:
         raise ConfigError("\n".join(f"{path}: {explain(found, tree)}" for found in error.errors())) from None
     base = load_config(path.parent / said.base, overrides)
     config = changed(base, said.set | {"name": path.stem}, str(path))
-    if not any(stage.classifies for stage in config.stages):
+    if not config.learns_to_classify(config.stages[-1].name):
         raise ConfigError(f"{path}: no stage learns classification, by which arms are compared.")
-    return Arm(path.stem, said, config)
+    return Arm(path.stem, said, config, base)
 
 
 def changed(config: Config, settings: dict[str, Any], source: str) -> Config:

@@ -34,8 +34,6 @@ class Plan(NamedTuple):
     jobs: int = 1
     """Runs at a time, each with its share of the processor."""
     track: bool = True
-    overrides: Sequence[str] = ()
-    """What of the arms' base the command line changed."""
 
 
 class Outcome(NamedTuple):
@@ -58,7 +56,9 @@ def compare(plan: Plan, say: Callable[[str], None]) -> Outcome:
     tracker = open_tracker(EXPERIMENT, enabled=plan.track)
     params = {"arms": " ".join(arm.name for arm in plan.arms), "seeds": plan.seeds, "tune": plan.tune}
     with tracker.run(f"compare-{plan.out.name}", tags={}, params=params, resume=known_run(plan.out)) as run_id:
-        write_text(plan.out / FACTS, json.dumps({"mlflow_run": run_id, "set": sorted(plan.overrides)}))
+        facts = facts_of(plan.out)
+        known = {"mlflow_run": run_id or facts.get("mlflow_run"), "bases": facts.get("bases", {}) | bases(plan.arms)}
+        write_text(plan.out / FACTS, json.dumps(known))
         failed = tune_and_run(plan, store, run_id, say)
         report = write_report(plan.out)
         log_report(tracker, plan.out)
@@ -113,14 +113,19 @@ def refuse_other_data(arms: Sequence[Arm]) -> None:
                 )
 
 
+def bases(arms: Sequence[Arm]) -> dict[str, str]:
+    """What identifies each config that arms start from, by its file, with what the command line changed of it."""
+    return {arm.said.base: sha256(arm.base.model_dump_json().encode()) for arm in arms}
+
+
 def refuse_other_base(plan: Plan) -> None:
-    before, now = facts_of(plan.out).get("set"), sorted(plan.overrides)
-    if before is not None and before != now:
-        called = [" ".join(f"--set {one}" for one in some) or "no --set" for some in (before, now)]
-        raise ComparisonError(
-            f"{plan.out} holds arms of a base with {called[0]}, and this call has {called[1]}; they are no comparison. "
-            f"Say the same, or choose another --out."
-        )
+    before = facts_of(plan.out).get("bases", {})
+    for name, digest in bases(plan.arms).items():
+        if before.get(name, digest) != digest:
+            raise ComparisonError(
+                f"{plan.out} holds arms that started from {name} as it was then, or with another --set; with this one "
+                f"they are no comparison. Say the same --set, or choose another --out."
+            )
 
 
 def keep_truth(plan: Plan, truth: Truth) -> None:
