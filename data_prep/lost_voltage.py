@@ -58,7 +58,7 @@ def find_loss(signal: Float32[np.ndarray, "lead time"], calibrated: bool = True)
         return Loss("record", "the voltage was lost, for all values together deviate by 1")
     if any(abs(lowest.min() - low) < EXACT and abs(highest.max() - high) < EXACT for low, high in RANGES):
         return Loss("record", f"the voltage was lost, for values go from {lowest.min():.2g} to 1")
-    if abs(max(highest.max(), -lowest.min()) - 1) < PEAK:
+    if abs(max(highest.max(), -lowest.min()) - 1) < PEAK and len(deviation) >= FEWEST:
         return Loss("record", "the voltage was lost, for the largest value of all is 1")
     return unstated
 
