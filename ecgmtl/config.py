@@ -155,15 +155,10 @@ class Config(Settings):
 
     def lineage(self, last: str) -> tuple[Stage, ...]:
         """The stages that the weights after the stage `last` went through, in their order."""
-        place: int | None = self.place_of(last)
-        found: list[Stage] = []
-        while place is not None:
-            stage = self.stages[place]
-            found.insert(0, stage)
-            before = self.stages[place - 1].name if place else UNTRAINED
-            start = stage.start or before
-            place = None if start == UNTRAINED else self.place_of(start)
-        return tuple(found)
+        place = self.place_of(last)
+        stage = self.stages[place]
+        start = stage.start or (self.stages[place - 1].name if place else UNTRAINED)
+        return (stage,) if start == UNTRAINED else (*self.lineage(start), stage)
 
     def learns_to_classify(self, last: str) -> bool:
         """Whether the weights after the stage `last` ever did."""

@@ -66,7 +66,7 @@ class Learner:
         everything = (True,) * len(self.stage.losses)
         with undisturbed(self.model), torch.no_grad():
             values = average_over_ranks(torch.stack(self.losses(batch, everything, 0.0)))
-        self.weighting.begin(torch.where(values == 0, self.untrained, values))
+            self.weighting.begin(torch.where(values == 0, self.untrained, values))
         self.begun = True
 
     def step(self, batch: Batch, moment: Moment) -> Tensor:

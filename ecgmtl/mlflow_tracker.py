@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -96,8 +96,7 @@ class MlflowTracker:
                 self._outbox.send(partial(self._log_batch, target, metrics=some))
 
     def log_final(self, metrics: Mapping[str, float]) -> None:
-        known = self._open[-1].last_steps
-        self.log_metrics(metrics, 1 + max((known.get(name, -1) for name in metrics), default=-1))
+        self.log_metrics(metrics, self._open[-1].step_after(metrics))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
@@ -193,7 +192,7 @@ class MlflowTracker:
         self._client.finalize_logged_model(model.model_id, "READY")
         self._client.log_outputs(run.id, [LoggedModelOutput(model.model_id, step=0)])
         for key, value in metrics.items():
-            self._client.log_metric(run.id, key, value, step=1 + run.last_steps.get(key, -1), model_id=model.model_id)
+            self._client.log_metric(run.id, key, value, step=run.step_after([key]), model_id=model.model_id)
 
     @contextmanager
     def _system_metrics(self, run: "OpenRun") -> Iterator[None]:
@@ -222,6 +221,10 @@ class OpenRun:
     known_params: frozenset[str] = frozenset()
     finished_at: int | None = None
     """When the run that is resumed had come to its end, in ms; None if it had not."""
+
+    def step_after(self, metrics: Iterable[str]) -> int:
+        """The first that none of these metrics has yet."""
+        return 1 + max((self.last_steps.get(name, -1) for name in metrics), default=-1)
 
 
 def is_hopeless(error: Exception) -> bool:

@@ -78,18 +78,18 @@ def describe(
     parts = (name for name in summary if f"{name}_low" in summary or name.startswith("reconstruction_"))
     shown = [name for name in parts if not name.endswith("n_samples")]
     encoders = TWO_ENCODERS.get(config.sharing.kind, "one shared encoder")
-    reads, n_labelled = stored.classifies, int(train.labelled.sum())
-    learnt = [f"to read the label set `{stored.label_set}` from an ECG"] * reads
-    learnt += ["to redraw its parts"] * any(stage.reconstructs for stage in stored.stages_done)
+    n_labelled = int(train.labelled.sum())
     stages = (f"{s.name}: {', '.join(s.losses)}; {s.weighting.kind} weighting" for s in stored.stages_done)
     return ModelCard(
         name=folder.path.name,
         version=__version__,
         architecture=f"{config.encoder.kind}, {encoders}, {n_parameters / 1e6:.1f} M parameters with all heads{trees}",
-        learnt=tuple(learnt) or ("on signals alone",),
+        learnt=tasks_learnt(stored),
         file=MODEL,
         label_set=stored.label_set,
-        labels=tuple(Label(name=n, threshold=t, slope=s, intercept=i) for n, t, s, i in values) if reads else (),
+        labels=tuple(Label(name=n, threshold=t, slope=s, intercept=i) for n, t, s, i in values)
+        if stored.classifies
+        else (),
         data=TrainingData(
             name=f"{folder.data.parent.name}/{folder.data.name}",
             sha256=stored.provenance["data_sha256"],
@@ -106,3 +106,12 @@ def describe(
         seconds=config.preprocess.seconds,
         code=stored.provenance["code_sha256"],
     )
+
+
+def tasks_learnt(stored: Checkpoint) -> tuple[str, ...]:
+    """For the card, what the model was trained to do."""
+    tasks = {
+        f"to read the label set `{stored.label_set}` from an ECG": stored.classifies,
+        "to redraw its parts": any(stage.reconstructs for stage in stored.stages_done),
+    }
+    return tuple(task for task, learnt in tasks.items() if learnt) or ("on signals alone",)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from typing import get_args
 
 from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.comparison.results import RunResult
@@ -13,9 +14,9 @@ from ecgmtl.comparison.run import Job, run_job
 from ecgmtl.config import ConfigError
 from ecgmtl.trainer import TrainingError
 
-FAILURES = TrainingError, CheckpointError, ConfigError
-"""Of one run; whatever else goes wrong is our bug, and ends them all."""
 Failure = TrainingError | CheckpointError | ConfigError
+"""Of one run; whatever else goes wrong is our bug, and ends them all."""
+FAILURES = get_args(Failure)
 
 
 def run_all(jobs: Sequence[Job], at_a_time: int, say: Callable[[str], None]) -> dict[str, str]:
