@@ -13,6 +13,11 @@ from data_prep.readers import ReadOptions, find_records, read_record
 from data_prep.record import RecordError
 from ecgmtl.predictor import Predictor
 
+NOT_FINITE = (
+    "the model's output for this record is not a finite number. The model is probably damaged, or its training "
+    "diverged; take another copy of it, or train it again."
+)
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -53,7 +58,8 @@ def prepare(predictor: Predictor, path: Path, options: ReadOptions) -> Prepared 
         return Failure(path, str(error))
 
 
-def classify(predictor: Predictor, prepared: list[tuple[Path, Prepared]]) -> Iterator[Prediction]:
+def classify(predictor: Predictor, prepared: list[tuple[Path, Prepared]]) -> Iterator[Prediction | Failure]:
+    """Yield a result for each record; a record for which the model's output is not finite is a failure."""
     if not prepared:
         return
     card = predictor.card
@@ -63,7 +69,11 @@ def classify(predictor: Predictor, prepared: list[tuple[Path, Prepared]]) -> Ite
     calibrated = card.calibration.probabilities(logits)
     decided = card.calibration.predicted(calibrated)
     plain = expit(logits.astype(np.float64))
+    usable = np.isfinite(logits).all(axis=1) & (True if errors is None else np.isfinite(errors))
     for i, (path, item) in enumerate(prepared):
+        if not usable[i]:
+            yield Failure(path, f"{path.name}: {NOT_FINITE}")
+            continue
         yield Prediction(
             path,
             dict(zip(card.label_names, plain[i].tolist(), strict=True)),

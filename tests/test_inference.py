@@ -116,6 +116,36 @@ def test_records_are_read_only_as_they_are_asked_for(model, records):
         next(results)
 
 
+class Broken:
+    """A model whose output for every second record of a batch is not finite, in its logits or in its decoder alone."""
+
+    def __init__(self, sound, value, part):
+        self.sound, self.card, self.value, self.part = sound, sound.card, value, part
+
+    def logits(self, signals):
+        found = self.sound.logits(signals).copy()
+        if self.part == "logits":
+            found[1::2, 2] = self.value
+        return found
+
+    def reconstruction_rmse(self, signals):
+        found = self.sound.reconstruction_rmse(signals).copy()
+        if self.part == "decoder":
+            found[1::2] = self.value
+        return found
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("part", ["logits", "decoder"])
+def test_an_output_that_is_not_finite_is_a_failure_of_that_record(predictor, records, value, part):
+    results = list(predict(Broken(predictor, value, part), [records], ReadOptions(), batch_size=6))
+    assert [type(result) for result in results] == [Prediction, Failure] * 3
+    assert [result.path.name for result in results] == [f"r{i}.hea" for i in range(6)]
+    assert "r1.hea: the model's output for this record is not a finite number" in results[1].reason
+    sound = list(predict(predictor, [records], ReadOptions(), batch_size=6))
+    assert results[::2] == sound[::2]
+
+
 def test_the_redrawn_error_tells_noise_from_what_the_decoder_draws(model, predictor):
     shown = 0.2 * np.random.default_rng(0).standard_normal((2, 12, 1000)).astype(np.float32)
     shown[1] *= 3
