@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int16
 from data_prep.leads import STANDARD_LEADS
 from data_prep.plausible import LARGEST
 from data_prep.preprocess import Preprocess
-from data_prep.readers import read_record
+from data_prep.readers import ReadOptions, read_record
 from data_prep.record import RecordError
 from data_prep.signals_file import SignalsFile
 
@@ -53,7 +53,7 @@ def prepare_chunk(job: Job, first: int, files: Sequence[str]) -> Chunk:
     failures, warnings, losses = [], [], []
     for index, file in enumerate(files):
         try:
-            record = read_record(job.folder / file)
+            record = read_record(job.folder / file, ReadOptions(seconds=job.preprocess.seconds))
             prepared = job.preprocess(record)
             rows[index] = to_microvolts(record.name, prepared.signal)
         except (RecordError, OSError) as error:

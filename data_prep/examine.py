@@ -11,7 +11,7 @@ from data_prep.leads import STANDARD_LEADS, derive_limb_leads
 from data_prep.lost_voltage import find_loss
 from data_prep.plausible import FLAT, NARROW, WIDE, broken_identities
 from data_prep.preprocess import RATES, SHORTEST, find_leads
-from data_prep.readers import read_record
+from data_prep.readers import ReadOptions, read_record
 from data_prep.record import Record, RecordError
 from data_prep.tables import Finding
 
@@ -25,7 +25,7 @@ class Examined:
     file: str
     findings: tuple[Finding, ...]
     digest: bytes | None = None
-    """Of the samples: two records with the same are the same ECG."""
+    """Of the samples that were read: two records with the same are the same ECG."""
     fs: float | None = None
 
 
@@ -35,7 +35,7 @@ def examine_files(folder: Path, files: Sequence[str]) -> list[Examined]:
 
 def examine(folder: Path, file: str) -> Examined:
     try:
-        record = read_record(folder / file)
+        record = read_record(folder / file, ReadOptions(seconds=USUAL_SECONDS))
     except RecordError as error:
         kind = "unreadable" if (folder / file).exists() else "missing file"
         return Examined(file, (Finding(kind, file, str(error)),))
@@ -66,7 +66,7 @@ def oddities(record: Record) -> Iterator[tuple[str, str]]:
 def odd_length(record: Record) -> Iterator[tuple[str, str]]:
     if not RATES[0] <= record.fs <= RATES[1]:
         yield "odd sampling rate", f"{record.fs:g} Hz is no ECG's; {RATES[0]:g} to {RATES[1]:g} Hz are read."
-    seconds = len(record.signal) / record.fs
+    seconds = record.seconds
     if seconds < SHORTEST:
         yield "too short", f"lasts {seconds:.3g} s; at least {SHORTEST:g} s are needed."
     elif seconds < USUAL_SECONDS:

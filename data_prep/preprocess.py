@@ -108,11 +108,11 @@ class Preprocess:
     def _cut(self, record: Record, warnings: list[str]) -> Float32[np.ndarray, "lead time"]:
         refuse_rate_and_length(record, min(SHORTEST, self.seconds))
         n_samples = record.signal.shape[0]
-        needed, seconds = self._needed(record.fs), n_samples / record.fs
-        if n_samples > needed:
-            warnings.append(f"lasts {seconds:.5g} s; only the first {self.seconds:g} s are used.")
+        needed = self._needed(record.fs)
+        if n_samples > needed or record.total_seconds is not None:
+            warnings.append(f"lasts {record.seconds:.5g} s; only the first {self.seconds:g} s are used.")
         if n_samples < needed - 1:
-            warnings.append(f"lasts {seconds:.5g} s; filled up with zeros to {self.seconds:g} s.")
+            warnings.append(f"lasts {record.seconds:.5g} s; filled up with zeros to {self.seconds:g} s.")
         if record.fs < self.fs:  # nothing is in it above half its own rate
             warnings.append(f"sampled at {record.fs:g} Hz, upsampled to {self.fs} Hz.")
         return record.signal[:needed].T

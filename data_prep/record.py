@@ -27,6 +27,8 @@ class Record:
     """What a user should know of this record although it could be read, a sentence each."""
     calibrated: bool = True
     """Whether the values are voltages; else they are said to have kept their shape alone."""
+    total_seconds: float | None = None
+    """Duration of the recording where only its beginning was read; None where `signal` is all of it."""
 
     def __post_init__(self) -> None:
         if self.signal.shape[1] != len(self.leads):
@@ -34,3 +36,8 @@ class Record:
                 f"{self.name}: the signal has {self.signal.shape[1]} columns, "
                 f"but {len(self.leads)} leads are named: {', '.join(self.leads)}."
             )
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the recording, of which `signal` may be the beginning."""
+        return len(self.signal) / self.fs if self.total_seconds is None else self.total_seconds

@@ -1,7 +1,7 @@
 """Predictions for ECG files, in batches as they are read. One bad file does not stop the others."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -52,8 +52,9 @@ def predict(
 
 
 def prepare(predictor: Predictor, path: Path, options: ReadOptions) -> Prepared | Failure:
+    preprocess = predictor.card.preprocess
     try:
-        return predictor.card.preprocess(read_record(path, options))
+        return preprocess(read_record(path, replace(options, seconds=preprocess.seconds)))
     except (RecordError, OSError) as error:
         return Failure(path, str(error))
 

@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pydantic
@@ -161,6 +161,9 @@ def test_a_short_record_is_filled_with_zeros_and_a_long_one_cut():
     long = Preprocess()(make_record(beats(3000)))
     assert long.warnings == ("lasts 30 s; only the first 10 s are used.",)
     assert np.array_equal(long.signal, Preprocess()(make_record()).signal)
+    beginning = Preprocess()(replace(make_record(), total_seconds=14_400.0))
+    assert beginning.warnings == ("lasts 14400 s; only the first 10 s are used.",)
+    assert np.array_equal(beginning.signal, long.signal)
 
 
 @settings(max_examples=40, deadline=None)

@@ -6,6 +6,7 @@ from wfdb_files import beats, write_wfdb
 
 from data_prep import ReadOptions, RecordError, find_records, read_record
 from data_prep.readers import FORMATS, READERS
+from data_prep.readers.options import WHOLE
 
 
 def refusal(path, *options):
@@ -40,10 +41,17 @@ def test_no_suffix_belongs_to_two_formats():
     assert len(READERS) == sum(len(module.SUFFIXES) for module in FORMATS)
 
 
-@pytest.mark.parametrize("options", [{"fs": 0}, {"fs": float("nan")}, {"unit": "furlong"}, {"leads": ()}])
+@pytest.mark.parametrize("options", [{"fs": 0}, {"fs": float("nan")}, {"unit": "furlong"}, {"leads": ()}, {"seconds": 0}])
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         ReadOptions(**options)
+
+
+def test_a_long_recording_is_read_no_further_than_it_is_used():
+    assert ReadOptions().samples_to_read(10 * WHOLE, 500) == 10 * WHOLE
+    assert ReadOptions(seconds=10).samples_to_read(WHOLE, 500) == WHOLE
+    assert ReadOptions(seconds=10).samples_to_read(WHOLE + 1, 500) == 5000
+    assert ReadOptions(seconds=1e6).samples_to_read(WHOLE + 1, 500) == WHOLE + 1
 
 
 def test_a_folder_gives_each_record_once_in_order(tmp_path):
