@@ -10,7 +10,7 @@ from data_prep.examine import Examined, examine_files
 from data_prep.labelled_folder import TABLE
 from data_prep.parallel import in_parallel
 from data_prep.ptbxl import DATABASE, FILENAME_COLUMN, read_database
-from data_prep.readers import find_records
+from data_prep.readers import ReadOptions, find_records
 from data_prep.source import read_source
 from data_prep.tables import Finding, SourceError, lies_inside
 
@@ -47,8 +47,15 @@ class CheckReport:
         return "\n".join(lines)
 
 
-def check(folder: Path, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> CheckReport:
+def check(
+    folder: Path,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
+) -> CheckReport:
     """Read the tables and every record of a PTB-XL folder, a folder with labels.csv, or any folder of records.
+
+    `options` say what the files do not, as for a prediction.
 
     Raises SourceError only if there is nothing to read.
     """
@@ -56,7 +63,7 @@ def check(folder: Path, workers: int = 1, progress: Callable[[int, int], None] |
     if not files:
         raise SourceError(findings[0].message if findings else f"{folder}: no ECG is there.")
     examined: list[Examined] = []
-    pieces = [(folder, files[first : first + FILES_A_PIECE]) for first in range(0, len(files), FILES_A_PIECE)]
+    pieces = [(folder, files[first : first + FILES_A_PIECE], options) for first in range(0, len(files), FILES_A_PIECE)]
     with closing(in_parallel(examine_files, pieces, workers)) as results:
         for result in results:
             examined += result

@@ -1,7 +1,7 @@
 """A chunk of records on its way from files into rows of signals.npy: the part of preparing that workers do."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ class Job:
     folder: Path
     preprocess: Preprocess
     signals: SignalsFile
+    options: ReadOptions
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def prepare_chunk(job: Job, first: int, files: Sequence[str]) -> Chunk:
     failures, warnings, losses = [], [], []
     for index, file in enumerate(files):
         try:
-            record = read_record(job.folder / file, ReadOptions(seconds=job.preprocess.seconds))
+            record = read_record(job.folder / file, replace(job.options, seconds=job.preprocess.seconds))
             prepared = job.preprocess(record)
             rows[index] = to_microvolts(record.name, prepared.signal)
         except (RecordError, OSError) as error:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +29,13 @@ class Examined:
     fs: float | None = None
 
 
-def examine_files(folder: Path, files: Sequence[str]) -> list[Examined]:
-    return [examine(folder, file) for file in files]
+def examine_files(folder: Path, files: Sequence[str], options: ReadOptions) -> list[Examined]:
+    return [examine(folder, file, options) for file in files]
 
 
-def examine(folder: Path, file: str) -> Examined:
+def examine(folder: Path, file: str, options: ReadOptions) -> Examined:
     try:
-        record = read_record(folder / file, ReadOptions(seconds=USUAL_SECONDS))
+        record = read_record(folder / file, replace(options, seconds=USUAL_SECONDS))
     except RecordError as error:
         kind = "unreadable" if (folder / file).exists() else "missing file"
         return Examined(file, (Finding(kind, file, str(error)),))

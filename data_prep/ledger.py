@@ -12,6 +12,7 @@ from typing import Any
 from data_prep.chunks import Chunk, Job
 from data_prep.files import write_text
 from data_prep.manifest import PROGRESS, StoreError
+from data_prep.readers import ReadOptions
 
 
 @contextmanager
@@ -69,7 +70,9 @@ def still_good(job: Job, chunks: list[Chunk]) -> list[Chunk]:
 
 def require_same(out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raise StoreError naming the settings in which two preparations differ."""
-    before, now = found["preprocess"], wanted["preprocess"]
+    unstated = dataclasses.asdict(ReadOptions())  # of a folder that was begun before options were written down
+    before = {**found["preprocess"], **as_options({**unstated, **found.get("read", {})})}
+    now = {**wanted["preprocess"], **as_options(wanted["read"])}
     differences = [
         f"{name} {before.get(name)}, this asks for {now.get(name)}"
         for name in {**before, **now}
@@ -82,3 +85,8 @@ def require_same(out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any])
     if found["source"]["sha256"] != wanted["source"]["sha256"]:
         source = f"other records or tables ({found['source']['name']})"
         raise StoreError(f"{out} was made from {source}; choose another folder or delete it.")
+
+
+def as_options(read: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the read options under the names that they have on the command line."""
+    return {f"--{name.replace('_', '-')}": value for name, value in read.items()}

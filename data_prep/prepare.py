@@ -31,6 +31,7 @@ from data_prep.manifest import (
 )
 from data_prep.parallel import in_parallel
 from data_prep.preprocess import Preprocess
+from data_prep.readers import ReadOptions
 from data_prep.signals_file import SAMPLE, open_signals_file
 from data_prep.source import read_source
 from data_prep.store import open_store
@@ -65,8 +66,11 @@ def prepare(
     labels: str | None = None,
     workers: int = 1,
     progress: Progress | None = None,
+    options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
 ) -> PrepareReport:
     """Make `out` a prepared folder of the records in `source`; `labels` names its default label set.
+
+    `options` say what the files do not, as for a prediction; they stand in the manifest.
 
     A record that cannot be prepared is left out and reported. Interrupted, the next call with the same settings goes
     on. Raises SourceError or StoreError, before any work is done wherever that can be known.
@@ -76,11 +80,11 @@ def prepare(
     labels = labels or found.default_labels
     if labels not in found.label_sets:
         raise StoreError(f"{source}: no label set '{labels}'; there are {', '.join(found.label_sets)}.")
-    wanted = {"preprocess": plain(preprocess), "source": identity(found)}
+    wanted = {"preprocess": plain(preprocess), "read": stated(options), "source": identity(found)}
     with explaining(out, found, preprocess), ledger.claimed(out):
         if (out / MANIFEST).is_file():
             return reuse(out, wanted, labels, found.notes)
-        job, done = start(found, out, preprocess, wanted)
+        job, done = start(found, out, preprocess, options, wanted)
         chunks = [*done, *convert(found, job, done, workers, progress)]
         report = summarise(found, chunks, n_records(done))
         if not report.n_records:
@@ -95,9 +99,14 @@ def identity(found: Source) -> dict[str, str]:
     return {"kind": found.kind, "name": found.folder.resolve().name, "sha256": found.sha256()}
 
 
-def plain(preprocess: Preprocess) -> dict[str, Any]:
+def plain(settings: Preprocess | ReadOptions) -> dict[str, Any]:
     """The settings as JSON will give them back."""
-    return json.loads(json.dumps(dataclasses.asdict(preprocess)))
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def stated(options: ReadOptions) -> dict[str, Any]:
+    """Return what the options say of the files; how much of a file is read follows from the preprocessing."""
+    return {name: value for name, value in plain(options).items() if name != "seconds"}
 
 
 def reuse(out: Path, wanted: Mapping[str, Any], labels: str, notes: tuple[str, ...]) -> PrepareReport:
@@ -129,7 +138,9 @@ def explaining(out: Path, found: Source, preprocess: Preprocess) -> Iterator[Non
         ) from error
 
 
-def start(found: Source, out: Path, preprocess: Preprocess, wanted: Mapping[str, Any]) -> tuple[Job, list[Chunk]]:
+def start(
+    found: Source, out: Path, preprocess: Preprocess, options: ReadOptions, wanted: Mapping[str, Any]
+) -> tuple[Job, list[Chunk]]:
     """The room for the signals, taken on disk at once, and the chunks in it that an earlier run finished."""
     others = sorted(path.name for path in out.iterdir() if not is_partial(path))
     if others and PROGRESS not in others:
@@ -141,7 +152,7 @@ def start(found: Source, out: Path, preprocess: Preprocess, wanted: Mapping[str,
     except OSError:
         (out / PROGRESS).unlink()
         raise
-    job = Job(found.folder, preprocess, signals)
+    job = Job(found.folder, preprocess, signals, options)
     done = ledger.still_good(job, chunks)
     for chunk in done:
         ledger.note(out, chunk)

@@ -7,25 +7,17 @@ from typing import Annotated
 import typer
 
 from ecgmtl import __version__
-from ecgmtl.data_cli import ConfigPath, data_app
+from ecgmtl.data_cli import ConfigPath, Overrides, data_app
+from ecgmtl.read_options import Fs, Leads, Unit, read_options
 from ecgmtl.terminal import spoken_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, help="Multi-task learning on 12-lead ECGs.")
 app.add_typer(data_app, name="data")
 
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting: stages.0.epochs=3. Repeatable."),
-]
 StorePath = Annotated[Path, typer.Option("--data", help="A folder that `ecgmtl data prepare` wrote.")]
 Model = Annotated[
     str, typer.Argument(help="A checkpoint, an exported .onnx or .pt2, or an MLflow URI (runs:/…, models:/…).")
 ]
-Unit = Annotated[
-    str | None,
-    typer.Option(help="Unit of the values, whatever files say: mV, uV, V; none where the voltage was lost."),
-]
-Fs = Annotated[float | None, typer.Option("--fs", help="Sampling rate in hertz, where files do not state it.")]
 
 
 def main() -> None:
@@ -147,18 +139,14 @@ def predict(
     ] = None,
     fs: Fs = None,
     unit: Unit = None,
+    leads: Leads = None,
     batch: Annotated[int, typer.Option(min=1)] = 64,
 ) -> None:
     """Read ECG files and write a row a record: probabilities, calibrated ones, decisions, warnings."""
     with spoken_errors():
-        from data_prep.readers import ReadOptions
         from ecgmtl.commands import predict_to
 
-        try:
-            options = ReadOptions(fs=fs, unit=unit)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
-        counts = predict_to(model, paths, out, options, batch)
+        counts = predict_to(model, paths, out, read_options(fs, unit, leads), batch)
     raise typer.Exit(0 if not counts.failed else 3 if counts.ok else 1)
 
 
@@ -166,22 +154,22 @@ def predict(
 def reconstruct(
     model: Annotated[Path, typer.Argument(help="A checkpoint; exported models have no decoder.")],
     file: Annotated[str, typer.Argument(help="One record: WFDB, .npz or .csv. It may lack the other leads.")],
-    leads: Annotated[str, typer.Option("--from", metavar="LEADS", help="The leads to start from, as I,II,V2.")],
+    start: Annotated[str, typer.Option("--from", metavar="LEADS", help="The leads to start from, as I,II,V2.")],
     out: Annotated[Path, typer.Option(help="The WFDB record to write.")],
     fs: Fs = None,
     unit: Unit = None,
+    leads: Leads = None,
 ) -> None:
     """Fill in the leads that a record lacks, drawn by the model and marked as such; other leads of it are not used."""
     with spoken_errors():
         from data_prep.lead_set import LeadSet
-        from data_prep.readers import ReadOptions
         from ecgmtl.commands import reconstruct_to
 
         try:
-            options, given = ReadOptions(fs=fs, unit=unit), LeadSet.parse(leads)
+            known = LeadSet.parse(start)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
-        reconstruct_to(model, file, given, out, options)
+        reconstruct_to(model, file, known, out, read_options(fs, unit, leads))
 
 
 @app.command()

@@ -6,12 +6,18 @@ from typing import Annotated
 
 import typer
 
+from ecgmtl.read_options import Fs, Leads, Unit, read_options
 from ecgmtl.terminal import progress_bar, spoken_errors
 
 data_app = typer.Typer(no_args_is_help=True, help="From ECG files to a prepared folder.")
 
 ConfigPath = Annotated[
     Path | None, typer.Option("--config", help="A whole run as YAML; the built-in quick run when absent.")
+]
+Workers = Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting: stages.0.epochs=3. Repeatable."),
 ]
 
 
@@ -40,25 +46,37 @@ def prepare(
             help="Label set to train on by default: all, diagnostic, subdiagnostic, superdiagnostic, form, rhythm."
         ),
     ] = None,
-    fs: Annotated[
-        int | None, typer.Option(help="Sampling rate of the prepared signals, in hertz: 100, or as the config says.")
-    ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
+    fs: Fs = None,
+    unit: Unit = None,
+    leads: Leads = None,
+    workers: Workers = 0,
     config: ConfigPath = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one setting of the preparation: preprocess.fs=500 stores 500 samples a second. Repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Read, check and preprocess every record once, into one array that training maps into memory."""
-    if fs is not None and config is not None:
-        raise typer.BadParameter(f"--fs {fs}: the sampling rate is the config's, preprocess.fs; leave out one of both.")
+    others = [override for override in overrides or () if not override.startswith("preprocess.")]
+    if others:
+        raise typer.BadParameter(
+            f"--set {others[0]}: preparing uses the settings of preprocess alone, as preprocess.fs=500."
+        )
     with spoken_errors(lambda: "stopped; the same command goes on where it was."), progress_bar("preparing") as bar:
         from data_prep.prepare import prepare as prepare_store
         from data_prep.preprocess import Preprocess
 
-        preprocess = Preprocess() if fs is None else Preprocess(fs=fs)
-        if config is not None:
+        preprocess = Preprocess()
+        if config is not None or overrides:
             from ecgmtl.config import load_config
 
-            preprocess = load_config(config).preprocess
-        report = prepare_store(source, out, preprocess, labels, workers or os.cpu_count() or 1, bar)
+            preprocess = load_config(config, tuple(overrides or ())).preprocess
+        options = read_options(fs, unit, leads)
+        report = prepare_store(source, out, preprocess, labels, workers or os.cpu_count() or 1, bar, options)
     for note in report.notes:
         typer.echo(note)
     for name, reason in report.failures:
@@ -70,11 +88,11 @@ def prepare(
 
 
 @data_app.command()
-def check(source: Path, workers: Annotated[int, typer.Option(min=0)] = 0) -> None:
+def check(source: Path, fs: Fs = None, unit: Unit = None, leads: Leads = None, workers: Workers = 0) -> None:
     """Say what is wrong with a folder of records, before anything is trained on it."""
     with spoken_errors(), progress_bar("checking") as bar:
         from data_prep.check import check as check_folder
 
-        report = check_folder(source, workers or os.cpu_count() or 1, bar)
+        report = check_folder(source, workers or os.cpu_count() or 1, bar, read_options(fs, unit, leads))
     typer.echo(report.render())
     raise typer.Exit(3 if report.findings else 0)

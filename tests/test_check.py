@@ -5,6 +5,7 @@ import pytest
 from folders import LEADS, ecg, edit, write_ptbxl, write_record
 
 from data_prep.check import check
+from data_prep.readers import ReadOptions
 from data_prep.tables import SourceError
 
 
@@ -145,6 +146,14 @@ def test_a_labelled_folder_is_checked_with_its_table(tmp_path, rng):
     write_record(tmp_path / "a", ecg(rng))
     (tmp_path / "labels.csv").write_text("record,AF\na,1\nb,yes\n")
     assert kinds(tmp_path) == {"unreadable labels": 1, "missing file": 1}
+
+
+def test_files_are_checked_with_what_they_do_not_state(tmp_path, rng):
+    np.savetxt(tmp_path / "a.csv", 1000 * ecg(rng, 2500), "%d", ",")
+    assert kinds(tmp_path) == {"unreadable": 1}
+    options = ReadOptions(fs=250.0, unit="uV", leads=tuple(LEADS))
+    assert check(tmp_path, options=options).counts == {}
+    assert check(tmp_path, options=ReadOptions(fs=500.0, unit="uV", leads=tuple(LEADS))).counts == {"short": 1}
 
 
 def test_long_lists_are_cut_in_the_text(tmp_path, rng):

@@ -14,6 +14,7 @@ from data_prep.chunks import RECORDS_A_CHUNK, to_microvolts
 from data_prep.manifest import StoreError
 from data_prep.prepare import prepare
 from data_prep.preprocess import Preprocess
+from data_prep.readers import ReadOptions
 from data_prep.record import RecordError
 from data_prep.store import open_store
 from data_prep.tables import SourceError
@@ -252,6 +253,51 @@ def test_a_labelled_folder_becomes_a_store(tmp_path, rng):
     assert store.labels("labels").tolist() == [[0, 1], [1, 1], [0, 0]]
     for row, signal in enumerate(signals):
         assert np.abs(store.signals[row] - 1000 * signal.T).max() < 1
+
+
+@pytest.fixture
+def bare(tmp_path, rng):
+    """A labelled folder of tables that state neither rate, unit nor leads."""
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    np.savetxt(folder / "a.csv", 1000 * ecg(rng, 2500), "%d", ",")
+    (folder / "labels.csv").write_text("record,patient_id,split,AF\na,1,train,1\n")
+    return folder
+
+
+STATED = ReadOptions(fs=250.0, unit="uV", leads=tuple(LEADS))
+
+
+def test_what_files_do_not_state_is_given_and_kept_in_the_manifest(bare, tmp_path):
+    prepare(bare, tmp_path / "store", Preprocess(fs=250, baseline="keep"), options=STATED)
+    expected = np.loadtxt(bare / "a.csv", delimiter=",").T
+    assert np.abs(open_store(tmp_path / "store").signals[0] - expected).max() < 1
+    manifest = json.loads((tmp_path / "store/manifest.json").read_text())
+    assert manifest["read"] | {"fs": 250.0, "unit": "uV", "leads": LEADS} == manifest["read"]
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_preparation_goes_on_with_the_read_options_it_began_with(bare, tmp_path, finished):
+    if finished:
+        prepare(bare, tmp_path / "store", Preprocess(), options=STATED)
+    else:
+        with pytest.raises(KilledError):
+            prepare(bare, tmp_path / "store", Preprocess(), progress=kill, options=STATED)
+    for other in (ReadOptions(fs=500.0, unit="uV", leads=tuple(LEADS)), ReadOptions()):
+        with pytest.raises(StoreError, match=rf"other settings \(--fs 250.0, this asks for {other.fs}"):
+            prepare(bare, tmp_path / "store", Preprocess(), options=other)
+    report = prepare(bare, tmp_path / "store", Preprocess(), options=STATED)
+    assert (report.n_resumed, report.reused) == (1, finished)
+
+
+def test_a_folder_prepared_before_read_options_were_kept_had_none(folder, tmp_path):
+    prepare(folder, tmp_path / "store", Preprocess())
+    manifest = json.loads((tmp_path / "store/manifest.json").read_text())
+    del manifest["read"]
+    (tmp_path / "store/manifest.json").write_text(json.dumps(manifest))
+    assert prepare(folder, tmp_path / "store", Preprocess()).reused
+    with pytest.raises(StoreError, match=r"--unit None, this asks for uV"):
+        prepare(folder, tmp_path / "store", Preprocess(), options=ReadOptions(unit="uV"))
 
 
 def test_what_a_killed_run_left_half_written_is_in_nobody_s_way(folder, tmp_path):

@@ -41,7 +41,9 @@ def test_no_suffix_belongs_to_two_formats():
     assert len(READERS) == sum(len(module.SUFFIXES) for module in FORMATS)
 
 
-@pytest.mark.parametrize("options", [{"fs": 0}, {"fs": float("nan")}, {"unit": "furlong"}, {"leads": ()}, {"seconds": 0}])
+@pytest.mark.parametrize(
+    "options", [{"fs": 0}, {"fs": float("nan")}, {"unit": "furlong"}, {"leads": ()}, {"seconds": 0}]
+)
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         ReadOptions(**options)

@@ -38,8 +38,8 @@ class ReadOptions:
             raise ValueError(f"fs: {self.fs} is no sampling rate; it must be a number of hertz above 0.")
         if self.unit is not None and self.unit not in UNITS:
             raise ValueError(f"unit: '{self.unit}' is not one of {UNIT_NAMES}.")
-        if self.leads is not None and not self.leads:
-            raise ValueError("leads: the list is empty; name the columns in their order.")
+        if self.leads is not None and not all(self.leads or ("",)):
+            raise ValueError("leads: a name is empty; name the columns in their order.")
         if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds > 0):
             raise ValueError(f"seconds: {self.seconds} is no duration; it must be a number of seconds above 0.")
 
