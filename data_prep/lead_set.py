@@ -8,7 +8,7 @@ from jaxtyping import Float32
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, STANDARD_LEADS, derive_limb_leads, is_reconstructed, standard_lead
 from data_prep.lost_voltage import find_loss
 from data_prep.plausible import check_prepared, refuse_gaps
-from data_prep.preprocess import find_leads, refuse_rate_and_length, refuse_twice, resample
+from data_prep.preprocess import find_leads, refuse_missing, refuse_rate_and_length, refuse_twice, resample
 from data_prep.record import Record, RecordError
 
 
@@ -80,9 +80,7 @@ def take_leads(record: Record, leads: LeadSet, fs: int) -> GivenLeads:
     """
     refuse_rate_and_length(record)
     columns = find_leads(record.leads)
-    missing = [lead for lead in leads.given if lead not in columns]
-    if missing:
-        raise RecordError(f"{record.name}: no lead {', '.join(missing)}; it has {', '.join(record.leads)}.")
+    refuse_missing(record, [lead for lead in leads.given if lead not in columns])
     refuse_twice(record, {lead: columns[lead] for lead in leads.given})
     places = [columns[lead][0] for lead in leads.given]
     drawn = [lead for lead, place in zip(leads.given, places, strict=True) if is_reconstructed(record.leads[place])]

@@ -6,12 +6,30 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float32
 
+from data_prep.units import normalize, parse_unit
+
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 BASIS_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 """The eight from which the other four follow."""
 
-_STANDARD = {name.lower(): name for name in STANDARD_LEADS}
-_PREFIX = re.compile(r"(?:mdc_ecg_lead_|(?:ecg[\s_:-]*)?(?:lead[\s_:-]*)?)", re.IGNORECASE)
+_STANDARD = {
+    **{name.lower(): name for name in STANDARD_LEADS},
+    **{f"c{place}": f"V{place}" for place in range(1, 7)},  # the electrodes' names after IEC 60601
+    **{f"d{name.lower()}": name for name in ("I", "II", "III")},  # as written in Latin America
+}
+_JOINED = r"(?:[\s_:.]*|-)"
+_SPELLING = re.compile(
+    rf"(?:mdc_ecg_(?:lead|elec_potl)_|(?:(?:ecg|ekg){_JOINED})?(?:lead{_JOINED})?)"
+    rf"(?P<bracket>[(\[])?(?P<lead>[a-z]+[1-6]?)(?(bracket)[)\]])"
+    rf"(?:{_JOINED}(?:lead|ecg|ekg))?",
+    re.IGNORECASE,
+)
+"""A lead with words around it. A hyphen joins two words only if no space is beside it: `Lead -aVR` is turned over."""
+_WITH_UNIT = re.compile(
+    r"(?P<name>.*\S)\s*(?:\[(?P<square>[^\]]+)\]|\((?P<round>[^)]+)\)|[\s_/](?P<bare>\S+v(?:olts?)?))", re.IGNORECASE
+)
+_BYTES = re.compile(r"b'(.*)'|b\"(.*)\"|'(.*)'|\"(.*)\"")
+"""Bytes as Python prints them, and quoted text."""
 
 FROM_I_AND_II = {
     "I": (1.0, 0.0),
@@ -33,19 +51,32 @@ MARK = " reconstructed"
 
 
 @lru_cache(maxsize=1024)
-def standard_lead(name: str) -> str | None:
-    """The standard lead that a file means by `name`, as `avr`, `Lead aVR` and `MDC_ECG_LEAD_AVR` mean aVR; or None.
+def split_unit(name: str) -> tuple[str, str | None]:
+    """Return a column's name without its unit, and the unit as a key of UNITS, as of `I [mV]` or `I_uV`; or None."""
+    text = normalize(name)
+    if quoted := _BYTES.fullmatch(text):
+        text = next(inner for inner in quoted.groups() if inner is not None).strip()
+    match = _WITH_UNIT.fullmatch(text)
+    unit = parse_unit(match["square"] or match["round"] or match["bare"]) if match else None
+    return (text, None) if match is None or unit is None else (match["name"], unit)
 
-    A lead that a model drew counts too; `is_reconstructed` tells it from a measured one.
+
+@lru_cache(maxsize=1024)
+def standard_lead(name: str) -> str | None:
+    """Return the standard lead that a file means by `name`, or None.
+
+    `avr`, `Lead aVR`, `EKG aVR [mV]`, `aVR-lead` and `MDC_ECG_LEAD_AVR` mean aVR, C1 means V1. A lead that a model
+    reconstructed counts too; `is_reconstructed` tells it from a measured one. `-aVR` is turned over, and no lead here.
     """
-    text = name.strip().removesuffix(MARK)
-    prefix = _PREFIX.match(text)
-    return _STANDARD.get(text[prefix.end() if prefix else 0 :].lower())
+    text, _ = split_unit(name)
+    match = _SPELLING.fullmatch(text.removesuffix(MARK))
+    return _STANDARD.get(match["lead"].lower()) if match else None
 
 
 def is_reconstructed(name: str) -> bool:
-    """Whether a file says of its lead that a model drew it."""
-    return name.strip().endswith(MARK)
+    """Return whether a file says of its lead that a model reconstructed it."""
+    text, _ = split_unit(name)
+    return text.endswith(MARK)
 
 
 def derive_limb_leads(leads: dict[str, Float32[np.ndarray, " time"]]) -> tuple[str, ...]:

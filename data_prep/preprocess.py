@@ -170,8 +170,7 @@ def _pick_leads(
     rows = {name: signal[found[0]] for name, found in columns.items()}
     derived = derive_limb_leads(rows)
     missing = [name for name in STANDARD_LEADS if name not in rows]
-    if missing:
-        raise RecordError(f"{record.name}: no lead {', '.join(missing)}; it has {', '.join(record.leads)}.")
+    refuse_missing(record, missing)
     if not related:
         raise RecordError(
             f"{record.name}: no lead {', '.join(derived)}, and they cannot be computed from the other limb leads, each "
@@ -179,6 +178,15 @@ def _pick_leads(
         )
     warnings.append(f"no lead {', '.join(derived)} in the file; computed from the other limb leads.")
     return np.stack([rows[name] for name in STANDARD_LEADS])
+
+
+def refuse_missing(record: Record, missing: Sequence[str]) -> None:
+    """Raise RecordError if leads are missing, and say how to name a column that may be one of them."""
+    if not missing:
+        return
+    unknown = next((name for name in record.leads if standard_lead(name) is None), None)
+    remedy = f" If column {unknown} is lead {missing[0]}, pass --leads '{unknown}={missing[0]}'." if unknown else ""
+    raise RecordError(f"{record.name}: no lead {', '.join(missing)}; it has {', '.join(record.leads)}.{remedy}")
 
 
 def refuse_twice(record: Record, columns: dict[str, tuple[int, ...]]) -> None:

@@ -26,8 +26,26 @@ def only(leads, signal=None):
         *[
             (spelt.format(lead), lead)
             for lead in STANDARD_LEADS
-            for spelt in ("{}", "Lead {}", "MDC_ECG_LEAD_{}", "ECG {}")
+            for spelt in (
+                "{}",
+                "Lead {}",
+                "MDC_ECG_LEAD_{}",
+                "ECG {}",
+                "{} [mV]",
+                "{} (\u00b5V)",
+                "{}_uV",
+                "EKG {}",
+                "Lead ({})",
+            )
         ],
+        *[(f"C{place}", f"V{place}") for place in range(1, 7)],
+        ("I-lead", "I"),
+        ("ecg.aVL", "aVL"),
+        ("b'II'", "II"),
+        ("V\u2081", "V1"),
+        ("DIII", "III"),
+        ("MDC_ECG_ELEC_POTL_V1", "V1"),
+        ("V6 reconstructed [mV]", "V6"),
         ("i", "I"),
         (" AVR ", "aVR"),
         ("ecg_lead_v6", "V6"),
@@ -36,6 +54,18 @@ def only(leads, signal=None):
         ("V", None),
         ("V7", None),
         ("-aVR", None),
+        ("Lead -aVR", None),
+        ("ECG -aVR [mV]", None),
+        ("Lead (-aVR)", None),
+        ("\u2212aVR", None),
+        ("lead-aVR", "aVR"),
+        ("I [mmHg]", None),
+        ("IV", None),
+        ("I_V", None),
+        ("V_1", None),
+        ("V1.1", None),
+        ("C7", None),
+        ("lead", None),
         ("", None),
         ("vx", None),
     ],
@@ -76,6 +106,13 @@ def test_missing_leads_are_named():
         "00001_lr: no lead V4, V5, V6; it has I, II, III, V1, V2, V3."
     )
     assert "no lead II, III, aVR" in refusal(only(["I", "V1"]))
+
+
+def test_a_refusal_says_how_to_name_an_unknown_column():
+    assert refusal(make_record(leads=(*STANDARD_LEADS[:11], "chest"))) == (
+        "00001_lr: no lead V6; it has I, II, III, aVR, aVL, aVF, V1, V2, V3, V4, V5, chest. "
+        "If column chest is lead V6, pass --leads 'chest=V6'."
+    )
 
 
 def test_a_lead_that_occurs_twice_is_refused():

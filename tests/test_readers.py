@@ -5,6 +5,7 @@ import pytest
 from wfdb_files import beats, write_wfdb
 
 from data_prep import ReadOptions, RecordError, find_records, read_record
+from data_prep.leads import STANDARD_LEADS
 from data_prep.readers import FORMATS, READERS
 from data_prep.readers.options import WHOLE
 
@@ -42,7 +43,16 @@ def test_no_suffix_belongs_to_two_formats():
 
 
 @pytest.mark.parametrize(
-    "options", [{"fs": 0}, {"fs": float("nan")}, {"unit": "furlong"}, {"leads": ()}, {"seconds": 0}]
+    "options",
+    [
+        {"fs": 0},
+        {"fs": float("nan")},
+        {"unit": "furlong"},
+        {"leads": ()},
+        {"seconds": 0},
+        {"leads": ("foo=V9",)},
+        {"leads": ("foo=V1", "V2")},
+    ],
 )
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
@@ -54,6 +64,48 @@ def test_a_long_recording_is_read_no_further_than_it_is_used():
     assert ReadOptions(seconds=10).samples_to_read(WHOLE, 500) == WHOLE
     assert ReadOptions(seconds=10).samples_to_read(WHOLE + 1, 500) == 5000
     assert ReadOptions(seconds=1e6).samples_to_read(WHOLE + 1, 500) == WHOLE + 1
+
+
+def write_all_formats(folder, leads):
+    """The same ECG in each format; gives the files."""
+    header = write_wfdb(folder, leads=leads)
+    np.savez(folder / "a.npz", signal=beats(), fs=100, leads=leads, unit="mV")
+    rows = "\n".join(",".join(map(str, row)) for row in beats())
+    return header, folder / "a.npz", write(folder / "a.csv", f"# fs=100 unit=mV\n{','.join(leads)}\n{rows}\n")
+
+
+def test_every_reader_takes_the_names_that_the_user_gives_to_leads(tmp_path):
+    leads = ("left arm", *STANDARD_LEADS[1:])
+    for path in write_all_formats(tmp_path, leads):
+        assert read_record(path).leads == leads
+        renamed = read_record(path, ReadOptions(leads=("left arm=I",)))
+        assert renamed.leads == STANDARD_LEADS
+        assert np.allclose(renamed.signal, beats(), atol=1e-3)
+
+
+def test_every_reader_refuses_a_name_whose_unit_contradicts_the_file(tmp_path):
+    for path in write_all_formats(tmp_path, ("I [\u00b5V]", *STANDARD_LEADS[1:])):
+        assert "is in uV by its name, but the file states mV" in refusal(path)
+        assert read_record(path, ReadOptions(unit="uV")).signal.max() < 0.01
+
+
+@pytest.mark.parametrize("error", [SystemError("line 1\nline 2"), MemoryError(), RecursionError(), SyntaxError("x")])
+def test_whatever_a_reader_raises_is_the_file_s_own_failure(tmp_path, monkeypatch, error):
+    def read(path, options):
+        raise error
+
+    monkeypatch.setitem(READERS, ".csv", read)
+    assert refusal(tmp_path / "a.csv").startswith("a.csv cannot be read: it ")
+    assert "line 1" not in refusal(tmp_path / "a.csv")
+
+
+def test_the_user_s_own_interruption_is_no_failure_of_a_file(tmp_path, monkeypatch):
+    def read(path, options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(READERS, ".csv", read)
+    with pytest.raises(KeyboardInterrupt):
+        read_record(tmp_path / "a.csv")
 
 
 def test_a_folder_gives_each_record_once_in_order(tmp_path):

@@ -33,7 +33,11 @@ TABLES = frozenset({"ptbxl_database.csv", "scp_statements.csv", "labels.csv", "r
 
 
 def read_record(path: Path, options: ReadOptions = ReadOptions()) -> Record:  # noqa: B008, it is frozen
-    """Read one ECG file with the reader that its suffix names; whatever is wrong with the file is a RecordError."""
+    """Read one ECG file with the reader that its suffix names.
+
+    Raises:
+        RecordError: anything is wrong with the file, whatever its reader or a library raised.
+    """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise RecordError(_no_reader(path))
@@ -43,8 +47,12 @@ def read_record(path: Path, options: ReadOptions = ReadOptions()) -> Record:  # 
         raise
     except OSError as error:
         raise RecordError(f"{path.name} cannot be read: {error.strerror or error}.") from error
-    except (MemoryError, RecursionError) as error:
-        raise RecordError(f"{path.name} cannot be read: {type(error).__name__}.") from error
+    except MemoryError as error:
+        raise RecordError(f"{path.name} cannot be read: it needs more memory than there is; cut it first.") from error
+    except Exception as error:  # whatever a damaged file makes a library raise
+        raise RecordError(
+            f"{path.name} cannot be read: it is damaged, or no {path.suffix} file ({type(error).__name__})."
+        ) from error
 
 
 def _no_reader(path: Path) -> str:

@@ -16,9 +16,12 @@ from typing import TextIO
 import numpy as np
 from jaxtyping import Float64
 
+from data_prep.leads import split_unit
+from data_prep.readers.columns import are_calibrated, find_columns, to_millivolts
 from data_prep.readers.files import MAX_VALUES, regular_size, require_sane_size
-from data_prep.readers.options import UNIT_NAMES, UNITS, ReadOptions
-from data_prep.record import NO_UNIT, Record, RecordError
+from data_prep.readers.options import ReadOptions
+from data_prep.record import Record, RecordError
+from data_prep.units import parse_rate
 
 SUFFIXES: tuple[str, ...] = (".csv",)
 _MAX_LINE = 2**16
@@ -39,19 +42,22 @@ def read(path: Path, options: ReadOptions) -> Record:
         separator = next((mark for mark in "\t;," if mark in first), ",")
         names = [cell.strip().strip('"') for cell in first.strip().split(separator)]
         if all(map(_is_number, names)):
-            if options.leads is None:
+            if options.column_names is None:
                 raise RecordError(f"{path.name} names no leads; its first row must, as I,II,III,aVR,...")
-            names = list(options.leads)
+            names = list(options.column_names)
         else:
             first = ""
         values = _read_values(path.name, first, text, separator, len(names))
-    fs, unit = _fs(path.name, facts.get("fs"), options), _unit(path.name, facts.get("unit"), options)
+    fs = _fs(path.name, facts.get("fs"), options)
     if len(names) > 1 and (column := _TIMES.fullmatch(names[0])):
         _check_times(path.name, values[:, 0], fs, _steps(column["name"].lower(), (column["unit"] or "").lower(), fs))
         names, values = names[1:], values[:, 1:]
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as such by Preprocess
-        millivolts = (values * UNITS[unit]).astype(np.float32)
-    return Record(path.stem, millivolts, fs, tuple(names), calibrated=unit != NO_UNIT)
+    unit = facts.get("unit")
+    if unit is None and options.unit is None and not any(split_unit(name)[1] for name in names):
+        raise RecordError(f"{path.name} states no unit; put '# unit=mV' on its first line or pass --unit.")
+    columns, warnings = find_columns(path.name, names, [unit] * len(names), options)
+    leads = tuple([column.lead for column in columns])
+    return Record(path.stem, to_millivolts(values, columns), fs, leads, warnings, are_calibrated(columns))
 
 
 def _read_head(name: str, text: TextIO) -> tuple[dict[str, str], str]:
@@ -98,18 +104,10 @@ def _fs(name: str, stated: str | None, options: ReadOptions) -> float:
         if options.fs is None:
             raise RecordError(f"{name} states no sampling rate; put '# fs=500' on its first line or pass --fs.")
         return options.fs
-    if not _is_number(stated) or not 0 < float(stated) < math.inf:
+    rate = parse_rate(stated)
+    if rate is None:
         raise RecordError(f"{name} states a sampling rate of {stated!r}; it must be a number of hertz above 0.")
-    return float(stated)
-
-
-def _unit(name: str, stated: str | None, options: ReadOptions) -> str:
-    unit = options.unit or stated
-    if unit is None:
-        raise RecordError(f"{name} states no unit; put '# unit=mV' on its first line or pass --unit.")
-    if unit not in UNITS:
-        raise RecordError(f"{name}: unit {unit!r} is not one of {UNIT_NAMES}.")
-    return unit
+    return rate
 
 
 def _steps(name: str, unit: str, fs: float) -> tuple[float, ...]:

@@ -5,16 +5,19 @@ other formats. Either way the same checks follow, because `wfdb` itself compares
 """
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from data_prep.leads import standard_lead
+from data_prep.readers.columns import unit_of
 from data_prep.readers.files import read_bytes
-from data_prep.readers.options import UNIT_NAMES, UNITS, ReadOptions
+from data_prep.readers.options import ReadOptions
 from data_prep.readers.wfdb_header import Header, Signal, parse_header
 from data_prep.readers.wfdb_samples import INVALID, read_samples, verify_samples
 from data_prep.record import NO_UNIT, Record, RecordError
+from data_prep.units import UNIT_NAMES, UNITS
 
 SUFFIXES: tuple[str, ...] = (".hea", ".dat", ".mat")
 MAX_HEADER = 2**20
@@ -28,6 +31,7 @@ def read(path: Path, options: ReadOptions) -> Record:
         path = path.with_suffix(".hea")
     content = read_bytes(path, MAX_HEADER, "there is no such header; a WFDB record needs one beside its samples")
     header = parse_header(path.name, content)
+    header = replace(header, signals=tuple([_named(path.name, signal, options) for signal in header.signals]))
     kept, warnings = _voltages(path.name, header, options)
     per_mv = [_gain_per_mv(path.name, header.signals[index], options) for index in kept]
     digital = read_samples(path, header)
@@ -44,6 +48,13 @@ def read(path: Path, options: ReadOptions) -> Record:
         warnings,
         calibrated=all((options.unit or signal.unit) != NO_UNIT for signal in signals),
     )
+
+
+def _named(name: str, signal: Signal, options: ReadOptions) -> Signal:
+    """Return the signal under the name that the user gave its lead."""
+    if signal.unit in UNITS:
+        unit_of(name, signal.lead, signal.unit, options)
+    return signal._replace(lead=options.lead_of(signal.lead))
 
 
 def _voltages(name: str, header: Header, options: ReadOptions) -> tuple[list[int], tuple[str, ...]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from data_prep.record import RecordError
+from data_prep.units import parse_unit
 
 BITS = {16: 16, 24: 24, 32: 32, 61: 16, 80: 8, 160: 16, 212: 12, 310: 32 / 3, 311: 32 / 3}
 """Bits of one sample in each storage format."""
@@ -110,7 +111,7 @@ def _parse_signal(source: str, line: str, number: int) -> Signal:
         int(offset) if offset else 0,
         None if gain is None else float(gain),
         int(baseline or zero or 0),
-        unit or "mV",  # the format's own rule
+        parse_unit(unit or "mV") or unit,  # mV where none is stated is the format's own rule
         None if initial is None else int(initial),
         None if checksum is None else int(checksum),
     )

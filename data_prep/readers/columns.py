@@ -1,0 +1,91 @@
+"""Columns of a table: which lead each one holds, and in which unit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Shaped
+
+from data_prep.leads import split_unit, standard_lead
+from data_prep.readers.options import ReadOptions
+from data_prep.record import NO_UNIT, RecordError
+from data_prep.units import UNIT_NAMES, UNITS, parse_unit
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that is kept."""
+
+    index: int
+    lead: str
+    unit: str
+
+
+def find_columns(
+    source: str,
+    names: Sequence[str],
+    units: Sequence[str | None],
+    options: ReadOptions,
+) -> tuple[tuple[Column, ...], tuple[str, ...]]:
+    """Return the columns whose unit is known, and a warning on those that are left out.
+
+    `units` are the units that the file states apart from the names, by column.
+
+    Raises:
+        RecordError: none is a standard lead, or the unit of a lead is unknown, unreadable or contradictory.
+    """
+    leads = [options.lead_of(name) for name in names]
+    if not any(map(standard_lead, leads)):
+        raise RecordError(
+            f"{source}: none of its {len(names)} columns has the name of a lead (I, II, III, aVR, ..., V6). "
+            f"Pass --leads foo=V1,... if a column named foo is lead V1."
+        )
+    columns, others = [], []
+    for index, (name, lead, stated) in enumerate(zip(names, leads, units, strict=True)):
+        is_lead = standard_lead(lead) is not None
+        unit = unit_of(source, name, stated, options) if is_lead else _unit_or_none(name, stated)
+        if unit is not None:
+            columns.append(Column(index, lead, unit))
+        elif is_lead:
+            raise RecordError(f"{source} states no unit for lead {lead}; pass --unit.")
+        else:
+            others.append(lead)
+    return tuple(columns), tuple(f"column {other} is in no known unit of voltage; it is left out." for other in others)
+
+
+def unit_of(source: str, name: str, stated: str | None, options: ReadOptions) -> str | None:
+    """Return the unit of the values under a lead's name, None where nothing states one.
+
+    Raises:
+        RecordError: the file states an unknown unit, or another one than the name does.
+    """
+    if options.unit is not None:
+        return options.unit
+    own = split_unit(name)[1]
+    unit = None if stated is None else parse_unit(stated)
+    if stated is not None and unit is None:
+        raise RecordError(f"{source}: unit {stated!r} is not one of {UNIT_NAMES}.")
+    if own is not None and unit is not None and own != unit:
+        raise RecordError(
+            f"{source}: the column '{name}' is in {own} by its name, but the file states {unit}; "
+            "pass --unit to say which one is right."
+        )
+    return own or unit
+
+
+def _unit_or_none(name: str, stated: str | None) -> str | None:
+    return split_unit(name)[1] or (None if stated is None else parse_unit(stated))
+
+
+def to_millivolts(
+    values: Shaped[np.ndarray, "time column"], columns: Sequence[Column]
+) -> Float32[np.ndarray, "time kept"]:
+    """Return the kept columns in millivolts."""
+    scale = np.array([UNITS[column.unit] for column in columns])
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as such by Preprocess
+        return (values[:, [column.index for column in columns]] * scale).astype(np.float32)
+
+
+def are_calibrated(columns: Sequence[Column]) -> bool:
+    """Return whether all values are voltages."""
+    return all(column.unit != NO_UNIT for column in columns)
