@@ -9,10 +9,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from data_prep.chunks import Chunk, Job
+from data_prep.chunks import RECORDS_A_CHUNK, Chunk, Job
 from data_prep.files import write_text
-from data_prep.manifest import PROGRESS, StoreError
+from data_prep.manifest import PROGRESS, READ, StoreError, is_count, is_object, is_source, is_text
 from data_prep.readers import ReadOptions
+
+REMARKS = ("failures", "warnings", "losses")
+"""Fields of a chunk with a (row, text) for each record remarked on."""
+MOST_RECORDS = 2**31
 
 
 @contextmanager
@@ -42,24 +46,61 @@ def note(out: Path, chunk: Chunk) -> None:
 
 def resume(out: Path, wanted: Mapping[str, Any]) -> list[Chunk]:
     """The chunks that an earlier run noted; StoreError if that run was after something else."""
-    header, *lines = (out / PROGRESS).read_text().split("\n")
     try:
-        before = json.loads(header)
+        header, *lines = (out / PROGRESS).read_text(encoding="utf-8", errors="replace").split("\n")
+        before = read_line(header)
     except ValueError as error:
         raise StoreError(f"{out / PROGRESS}: not readable ({error}); delete {out} and begin again.") from error
+    if not is_wanted(before):
+        raise StoreError(f"{out / PROGRESS}: its first line is not what was prepared; delete {out} and begin again.")
     require_same(out, before, wanted)
     return list(read_chunks(lines))
 
 
+def is_wanted(before: Any) -> bool:
+    """Whether it says what was to be prepared."""
+    if not isinstance(before, dict) or not is_source(before.get("source")):
+        return False
+    return is_object(before.get("preprocess")) and is_object(before.get(READ, {}))
+
+
 def read_chunks(lines: Sequence[str]) -> Iterator[Chunk]:
-    """The chunks of all whole lines; one that was being written when the run ended is none."""
+    """The chunks of all whole lines; one that was being written when the run ended, or is damaged, is none."""
     for line in lines:
-        with suppress(ValueError, KeyError):  # of an earlier version
-            yield read_chunk(json.loads(line))
+        with suppress(ValueError):
+            noted = read_line(line)
+            if is_chunk(noted):
+                yield read_chunk(noted)
+
+
+def read_line(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def is_chunk(noted: Any) -> bool:
+    """Whether it names rows of one chunk and remarks on them; one of an earlier version lacks a key."""
+    if not isinstance(noted, dict) or not all(is_count(noted.get(key)) for key in ("first", "n_records", "crc32")):
+        return False
+    rows = range(noted["first"], noted["first"] + noted["n_records"])
+    return (
+        noted["first"] < MOST_RECORDS
+        and noted["n_records"] <= RECORDS_A_CHUNK
+        and all(are_remarks(noted.get(key), rows) for key in REMARKS)
+    )
+
+
+def are_remarks(pairs: object, rows: range) -> bool:
+    return isinstance(pairs, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and is_count(pair[0]) and pair[0] in rows and is_text(pair[1])
+        for pair in pairs
+    )
 
 
 def read_chunk(noted: Mapping[str, Any]) -> Chunk:
-    remarks = {key: tuple((row, text) for row, text in noted[key]) for key in ("failures", "warnings", "losses")}
+    remarks = {key: tuple((row, text) for row, text in noted[key]) for key in REMARKS}
     return Chunk(noted["first"], noted["n_records"], noted["crc32"], **remarks)
 
 

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,14 @@ FAILURES = "failures.csv"
 PROGRESS = "progress.jsonl"
 LOST_VOLTAGE = "lost_voltage"
 """Column of records.csv: empty, or what lost its voltage by itself, `record` or `lead`."""
-ENTRIES = ("signals", "columns", "n_records", "label_sets", "labels", "preprocess", "source", "sha256")
-"""What a manifest is nothing without."""
+KEYS = ("ecg_id", "patient_id", "fold")
+TEXTS = ("name", "split", "warnings", LOST_VOLTAGE)
+"""Columns of records.csv that every prepared folder has. One of text for each label set stands beside them."""
+READ = "read"
+"""Entry of a manifest: the options that records were read with. Folders that were prepared before it lack it."""
+KINDS = ("int", "float", "str")
+CHECKSUM = "checksum"
+"""Entry of a manifest: the SHA-256 of all others. Folders that were prepared before it was introduced lack it."""
 
 
 class StoreError(ValueError):
@@ -38,19 +44,89 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         version = int(manifest["format"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise StoreError(f"{path / MANIFEST}: not readable ({error}); prepare the folder again.") from error
     if version != FORMAT:
         age, todo = ("a newer", "update ecgmtl") if version > FORMAT else ("an older", "prepare the records again")
         raise StoreError(f"{path} was written by {age} ecgmtl (store {version}, this one reads {FORMAT}); {todo}.")
-    missing = [key for key in ENTRIES if key not in manifest]
-    if missing:
-        raise StoreError(f"{path / MANIFEST}: no entry {', '.join(missing)}; prepare the folder again.")
+    for key, (is_one, kind) in ENTRIES.items():
+        if key not in manifest and key != READ:
+            raise StoreError(f"{path / MANIFEST}: no entry {key}; prepare the folder again.")
+        if key in manifest and not is_one(manifest[key]):
+            found = type(manifest[key]).__name__
+            raise StoreError(f"{path / MANIFEST}: {key} should be {kind}; found a {found}; prepare the folder again.")
+    if CHECKSUM in manifest and manifest[CHECKSUM] != checksum_of(manifest):
+        raise StoreError(f"{path / MANIFEST}: not as it was written, its checksum differs; prepare the folder again.")
+    texts = (*TEXTS, *manifest["label_sets"])
+    for column in (*KEYS, *texts):
+        kind = manifest["columns"].get(column)
+        if kind is None or (column in texts and kind != "str"):
+            raise StoreError(f"{path / MANIFEST}: columns has no {column} of its kind; prepare the folder again.")
+    if manifest["labels"] not in manifest["label_sets"]:
+        raise StoreError(f"{path / MANIFEST}: labels is none of its label_sets; prepare the folder again.")
     return manifest
 
 
+def is_signals(value: object) -> bool:
+    shape = value.get("shape") if isinstance(value, dict) else None
+    return isinstance(shape, list) and len(shape) == 3 and all(map(is_count, shape))
+
+
+def is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def is_columns(value: object) -> bool:
+    return isinstance(value, dict) and all(kind in KINDS for kind in value.values())
+
+
+def is_label_sets(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(names, list) and are_texts(names) for names in value.values())
+
+
+def is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def is_source(value: object) -> bool:
+    return isinstance(value, dict) and are_texts([value.get("name"), value.get("sha256")])
+
+
+def is_checksums(value: object) -> bool:
+    return isinstance(value, dict) and are_texts([value.get(SIGNALS), value.get(RECORDS)])
+
+
+def are_texts(values: Sequence[object]) -> bool:
+    return all(map(is_text, values))
+
+
+ENTRIES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "signals": (is_signals, "an object with a shape of three whole numbers"),
+    "columns": (is_columns, f"an object that gives each column's kind, {', '.join(KINDS)}"),
+    "n_records": (is_count, "a whole number"),
+    "label_sets": (is_label_sets, "an object of lists of labels"),
+    "labels": (is_text, "the name of a label set"),
+    "preprocess": (is_object, "an object of settings"),
+    READ: (is_object, "an object of options"),
+    "source": (is_source, "an object with a name and a sha256"),
+    "sha256": (is_checksums, f"an object with the checksums of {SIGNALS} and {RECORDS}"),
+}
+"""What a manifest is nothing without: the test that the value must pass, and what it should be, in words."""
+
+
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    write_text(path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    signed = {**manifest, CHECKSUM: checksum_of(manifest)}
+    write_text(path / MANIFEST, json.dumps(signed, indent=1, ensure_ascii=False) + "\n")
+
+
+def checksum_of(manifest: Mapping[str, Any]) -> str:
+    """The SHA-256 of all entries but the checksum itself, whatever their order and spacing."""
+    others = {key: value for key, value in manifest.items() if key != CHECKSUM}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
 
 
 def write_failures(path: Path, failures: Sequence[tuple[str, str]]) -> None:
@@ -66,18 +142,11 @@ def write_failures(path: Path, failures: Sequence[tuple[str, str]]) -> None:
 def read_failures(path: Path) -> tuple[tuple[str, str], ...]:
     if not (path / FAILURES).is_file():
         return ()
-    with (path / FAILURES).open(newline="", encoding="utf-8") as file:
-        return tuple((row["name"], row["reason"]) for row in csv.DictReader(file))
-
-
-def require_sha256(path: Path, expected: str) -> None:
-    """Raise StoreError if the file is not the one whose checksum was written down."""
     try:
-        found = file_sha256(path)
-    except OSError as error:
-        raise StoreError(f"{path}: not readable ({error.strerror}); prepare the folder again.") from error
-    if found != expected:
-        raise StoreError(f"{path}: not as it was written, its checksum differs; prepare the folder again.")
+        with (path / FAILURES).open(newline="", encoding="utf-8") as file:
+            return tuple((row["name"] or "", row["reason"] or "") for row in csv.DictReader(file))
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise StoreError(f"{path / FAILURES}: not readable ({error}); delete {path} to prepare it again.") from error
 
 
 def file_sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,10 +13,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Int16, Int64, UInt8
 
+from data_prep.leads import STANDARD_LEADS
 from data_prep.lost_voltage import AXES, to_typical
-from data_prep.manifest import LOST_VOLTAGE, MANIFEST, RECORDS, SIGNALS, StoreError, read_manifest, require_sha256
+from data_prep.manifest import LOST_VOLTAGE, MANIFEST, RECORDS, SIGNALS, StoreError, read_manifest
 from data_prep.preprocess import Preprocess, band_pass
 from data_prep.tables import SEPARATOR
+from data_prep.verified import require_intact
 
 AT_A_TIME = 256
 """Records that are filtered together, so that their floats take little memory."""
@@ -114,26 +117,42 @@ class Store:
         return labels
 
 
-def open_store(path: Path, *, verify: bool = False) -> Store:
-    """Open a prepared folder; with `verify`, after reading all of it and comparing it with its checksum.
+def open_store(path: Path, *, anew: bool = False) -> Store:
+    """Open a prepared folder after comparing its files with their checksums; with `anew` also those compared before.
 
     Raises StoreError for a folder that is none, was written by a newer version, or is not what its manifest promises.
     """
     manifest = read_manifest(path)
     signals = map_signals(path / SIGNALS, tuple(manifest["signals"]["shape"]))
-    if verify:
-        require_sha256(path / SIGNALS, manifest["sha256"][SIGNALS])
-    require_sha256(path / RECORDS, manifest["sha256"][RECORDS])
+    require_intact(path, {name: manifest["sha256"][name] for name in (SIGNALS, RECORDS)}, anew=anew)
     records = read_records(path / RECORDS, manifest["columns"])
     if len(records) != manifest["n_records"]:
         raise StoreError(f"{path / RECORDS}: {len(records)} rows, where {manifest['n_records']} were written.")
-    return Store(path, signals, records, manifest)
+    store = Store(path, signals, records, manifest)
+    if signals.shape != (len(records), len(STANDARD_LEADS), store.preprocess.n_samples):
+        raise StoreError(
+            f"{path / SIGNALS}: holds {signals.shape}, where {len(records)} records of {len(STANDARD_LEADS)} leads and "
+            f"{store.preprocess.n_samples} samples were written; prepare the folder again."
+        )
+    return store
+
+
+def check_store(path: Path) -> str:
+    """Compare every file of a prepared folder with its checksum, and every label with its set; say that all is right.
+
+    Raises StoreError for the first thing that is not.
+    """
+    store = open_store(path, anew=True)
+    for label_set in store.label_sets:
+        store.labels(label_set)
+    return f"{path}: a prepared folder of {len(store.records):,} records; all of it is as it was written."
 
 
 def map_signals(path: Path, shape: tuple[int, ...]) -> Int16[np.ndarray, "record lead time"]:
     try:
-        signals = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
+        with warnings.catch_warnings(action="error"):  # NumPy warns of a header that it has to guess at
+            signals = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # NumPy parses the header as Python, which raises errors of many kinds
         raise StoreError(f"{path}: not readable ({error}); prepare the folder again.") from error
     if signals.shape != shape or signals.dtype != np.int16:
         raise StoreError(
@@ -149,7 +168,13 @@ def map_signals(path: Path, shape: tuple[int, ...]) -> Int16[np.ndarray, "record
 def read_records(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     """The table with the types that it was written with; an empty cell is NaN in a column of floats, else ''."""
     numbers = {name: [""] for name, kind in columns.items() if kind == "float"}
-    return pd.read_csv(path, dtype=dict(columns), keep_default_na=False, na_values=numbers)
+    try:
+        records = pd.read_csv(path, dtype=dict(columns), keep_default_na=False, na_values=numbers)
+    except Exception as error:  # pandas raises errors of many kinds for cells of another type
+        raise StoreError(f"{path}: not readable ({error}); prepare the folder again.") from error
+    if list(records.columns) != list(columns):
+        raise StoreError(f"{path}: has other columns than {MANIFEST} says; prepare the folder again.")
+    return records
 
 
 def read_preprocess(path: Path, settings: Mapping[str, Any]) -> Preprocess:
@@ -158,5 +183,5 @@ def read_preprocess(path: Path, settings: Mapping[str, Any]) -> Preprocess:
     }
     try:
         return Preprocess(**values)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise StoreError(f"{path / MANIFEST}: preprocess: {error}.") from error

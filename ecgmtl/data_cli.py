@@ -89,10 +89,16 @@ def prepare(
 
 @data_app.command()
 def check(source: Path, fs: Fs = None, unit: Unit = None, leads: Leads = None, workers: Workers = 0) -> None:
-    """Say what is wrong with a folder of records, before anything is trained on it."""
+    """Say what is wrong with a folder of records, or a prepared one, before anything is trained on it."""
     with spoken_errors(), progress_bar("checking") as bar:
         from data_prep.check import check as check_folder
+        from data_prep.manifest import MANIFEST
 
+        if (source / MANIFEST).is_file():
+            from data_prep.store import check_store
+
+            typer.echo(check_store(source))
+            return
         report = check_folder(source, workers or os.cpu_count() or 1, bar, read_options(fs, unit, leads))
     typer.echo(report.render())
     raise typer.Exit(3 if report.findings else 0)

@@ -50,7 +50,7 @@ def content(out):
 def test_the_store_holds_what_wfdb_reads_in_microvolts(folder, tmp_path):
     report = prepare(folder, tmp_path / "store", RAW)
     assert (report.n_records, report.failures) == (4, ())
-    store = open_store(tmp_path / "store", verify=True)
+    store = open_store(tmp_path / "store")
     for row, name in enumerate(store.records["name"]):
         expected = wfdb.rdsamp(str(folder / name))[0].T * 1000
         assert np.abs(store.signals[row] - expected).max() < 0.01
@@ -135,7 +135,7 @@ def test_kill_minus_nine_leaves_a_folder_to_go_on_with(chunky, tmp_path):
         process.stdout.readline()
         process.kill()
     assert prepare(chunky, tmp_path / "store", Preprocess()).n_resumed == RECORDS_A_CHUNK
-    open_store(tmp_path / "store", verify=True)
+    open_store(tmp_path / "store")
 
 
 def test_a_run_killed_after_the_last_record_goes_on_too(folder, tmp_path):
@@ -195,7 +195,7 @@ def test_records_that_cannot_be_read_are_named_and_left_out(folder, tmp_path, rn
     report = prepare(folder, tmp_path / "store", RAW)
     assert [name for name, _ in report.failures] == ["records100/00000/00001_lr", "records100/00000/00003_lr"]
     assert "00003_lr.dat holds 23900 bytes" in report.failures[1][1]
-    store = open_store(tmp_path / "store", verify=True)
+    store = open_store(tmp_path / "store")
     assert list(store.records["ecg_id"]) == [2, 4]
     assert store.labels("all").tolist() == [[0, 0, 1, 0, 0, 1], [0, 0, 0, 1, 0, 0]]
     expected = wfdb.rdsamp(str(records / "00004_lr"))[0].T * 1000
