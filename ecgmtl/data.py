@@ -150,7 +150,7 @@ def split_anew(store: Store, validation_fold: int) -> Store:
     """The same records with another fold to validate on; what is for testing stays so.
 
     Raises:
-        ConfigError: no record outside of testing is of this fold.
+        ConfigError: no record outside of testing is of this fold, or a patient of it is in another fold too.
     """
     records = store.records.copy()
     usable = records["split"] != "test"
@@ -160,9 +160,31 @@ def split_anew(store: Store, validation_fold: int) -> Store:
         raise ConfigError(
             f"validation_fold {validation_fold}: {store.path} has no such fold to train or validate on; it has {folds}."
         )
+    patients = records["patient_id"]
+    shared = set(patients[kept_out]) & set(patients[usable & ~kept_out])
+    if shared:
+        raise ConfigError(
+            f"validation_fold {validation_fold}: {len(shared)} of {patients[kept_out].nunique()} patients of this fold "
+            f"in {store.path} have records in other folds too, so that the model would be validated on patients it "
+            f"learned from. Give each patient one fold and prepare the records again."
+        )
     records.loc[usable, "split"] = "train"
     records.loc[kept_out, "split"] = "validation"
     return replace(store, records=records)
+
+
+def require_both_classes(split: Split, name: str) -> None:
+    """Raise ConfigError if no label has both records with it and records without it among those that are labelled."""
+    labels = split.labels[torch.from_numpy(split.labelled).to(split.device)].cpu().numpy()
+    with_it = labels.sum(axis=0)
+    if ((with_it > 0) & (with_it < len(labels))).any():
+        return
+    counts = ", ".join(f"{label} {count:.0f}" for label, count in zip(split.label_names, with_it, strict=True))
+    raise ConfigError(
+        f"No label has records with it and records without it in the split '{name}' ({len(labels)} records; with "
+        f"the label: {counts}), so that a classifier can be neither trained nor judged. Divide the records otherwise, "
+        f"or train stages without classification."
+    )
 
 
 def prevalence(split: Split) -> dict[str, Float[Tensor, " label"]]:

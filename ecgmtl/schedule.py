@@ -15,7 +15,7 @@ from ecgmtl import __version__, checkpoint
 from ecgmtl.calibration import Calibration, fit_calibration
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config import Config, ConfigError
-from ecgmtl.data import Split, lead_statistics, load_split, prevalence
+from ecgmtl.data import Split, lead_statistics, load_split, prevalence, require_both_classes
 from ecgmtl.growing import grow_forest
 from ecgmtl.heads import Classifier
 from ecgmtl.identity import code_digest
@@ -74,10 +74,20 @@ class Schedule:
 
         A stage that is finished with the same settings, data and code is taken from its checkpoint; one that was
         interrupted in this folder with the same goes on from its last whole epoch.
+
+        Raises:
+            ConfigError: there is no such stage, or classification can be neither learned nor judged on these records.
         """
         stages = stages_until(self.config, last)
+        self.require_classes(stages)
         with self.tracked(stages):
             return self.finish(self.train_stages(stages), stages)
+
+    def require_classes(self, stages: tuple[Stage, ...]) -> None:
+        """Raise ConfigError if a stage classifies records of which none, or each, has a label."""
+        if any(stage.classifies for stage in stages):
+            require_both_classes(self.train, "train")
+            require_both_classes(self.validation, "validation")
 
     @contextmanager
     def tracked(self, stages: tuple[Stage, ...]) -> Iterator[None]:

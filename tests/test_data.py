@@ -1,3 +1,6 @@
+from contextlib import nullcontext
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +12,7 @@ from data_prep.prepare import prepare
 from data_prep.preprocess import Preprocess
 from data_prep.store import Store
 from ecgmtl.config import Config, ConfigError
-from ecgmtl.data import lead_statistics, load_split, open_for
+from ecgmtl.data import lead_statistics, load_split, open_for, require_both_classes
 
 SUPERCLASSES = ["NORM", "MI"]
 
@@ -150,3 +153,33 @@ def test_another_fold_can_be_validated_on(tmp_path, rng):
         ConfigError, match=r"validation_fold 10: .* has no such fold .* it has 1, 2, 3, 4, 5, 6, 7, 8, 9"
     ):
         open_for(Config(validation_fold=10), tmp_path / "store")
+
+
+def test_a_fold_whose_patients_are_in_other_folds_is_not_validated_on(tmp_path, rng):
+    patients, folds = [1, 1, 2, 2, 3, 4], [1, 2, 2, 3, 4, 10]
+    write_ptbxl(tmp_path / "records", [{"NORM": 100.0}] * 6, rng, patients=patients, folds=folds)
+    prepare(tmp_path / "records", tmp_path / "store", Preprocess())
+    for fold, count in ((1, "1 of 1 patients"), (2, "2 of 2 patients")):
+        with pytest.raises(ConfigError, match=rf"validation_fold {fold}: {count} .* have records in other folds too"):
+            open_for(Config(validation_fold=fold), tmp_path / "store")
+    assert open_for(Config(validation_fold=4), tmp_path / "store").records["split"].tolist().count("validation") == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "labelled", "sound"),
+    [
+        ([[1, 0], [1, 1], [1, 0]], [True, True, True], True),
+        ([[1, 0], [1, 0], [1, 0]], [True, True, True], False),
+        ([[1, 0], [1, 1], [1, 0]], [True, False, True], False),
+    ],
+)
+def test_some_label_has_both_classes_among_the_labelled(store, labels, labelled, sound):
+    split = load_split(store, "train", "superdiagnostic")
+    split = replace(split, labels=torch.tensor(labels, dtype=torch.float32), labelled=np.array(labelled))
+    expected = (
+        nullcontext()
+        if sound
+        else pytest.raises(ConfigError, match=r"split 'train' \(. records; with the label: NORM ., MI 0\)")
+    )
+    with expected:
+        require_both_classes(split, "train")

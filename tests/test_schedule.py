@@ -8,7 +8,7 @@ import torch
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.comparison.run import SILENT
-from ecgmtl.config import parse_config
+from ecgmtl.config import ConfigError, parse_config
 from ecgmtl.run_folder import MODEL, RunFolder
 from ecgmtl.schedule import Schedule
 from ecgmtl.tracking import NoTracker
@@ -41,6 +41,18 @@ def test_a_stage_starts_from_the_one_that_it_names(few_prepared, tmp_path):
             name: checkpoint.read(found.results.file_of(name))[0] for name in ("first", "second")
         }
         assert {name for name, state in starts.items() if same(encoder, state)} == {expected}
+
+
+def test_one_class_only_is_refused_before_the_first_step(few_prepared, tmp_path):
+    pretrain = {"name": "pretrain", "losses": ["reconstruction"], "trains": ["encoder", "decoder"], "epochs": 1}
+    found = schedule(few_prepared, tmp_path / "run", pretrain, {"name": "labels", **LABELS})
+    for name in ("train", "validation"):
+        split = getattr(found, name)
+        alike = replace(found, **{name: replace(split, labels=torch.zeros_like(split.labels))})
+        with pytest.raises(ConfigError, match=f"in the split '{name}'"):
+            alike.run()
+    assert not (tmp_path / "run/history.jsonl").exists()
+    alike.require_classes(found.config.stages[:1])
 
 
 def test_stages_teach_as_their_files_do(few_prepared, tmp_path):
