@@ -13,6 +13,7 @@ from jaxtyping import Float32
 from data_prep.lead_set import LeadSet
 from data_prep.readers import READERS, ReadOptions, find_records, read_record
 from data_prep.record import Record
+from data_prep.safe_text import printable
 from data_prep.synthetic import LEADS
 from data_prep.waveform import synthesise
 from ecgmtl import checkpoint
@@ -20,7 +21,7 @@ from ecgmtl.config import Config
 from ecgmtl.data import open_for
 from ecgmtl.evaluate import Further, evaluate_file
 from ecgmtl.inference import Failure, Prediction, predict
-from ecgmtl.predictions_file import Write, open_predictions, printable, row_of
+from ecgmtl.predictions_file import Write, open_predictions, row_of
 from ecgmtl.predictor import Predictor, PredictorError, load_predictor
 from ecgmtl.reconstruct import ReconstructError, header_at, reconstruct, write_reconstruction
 from ecgmtl.report import as_text

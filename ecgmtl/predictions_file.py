@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.files import partial
+from data_prep.safe_text import cell, path_cell
 from ecgmtl.inference import Failure, Prediction
 
 Write = Callable[[list[dict[str, Any]]], None]
@@ -23,9 +24,10 @@ def columns(label_names: tuple[str, ...]) -> list[str]:
 
 
 def row_of(result: Prediction | Failure) -> dict[str, Any]:
-    path = printable(str(result.path))
+    """Return a result as a row. No text in it runs as a formula, breaks the line or changes a screen."""
+    path = path_cell(str(result.path))
     if isinstance(result, Failure):
-        return {"path": path, "status": "failed", "message": printable(result.reason)}
+        return {"path": path, "status": "failed", "message": cell(result.reason)}
     return {
         "path": path,
         "status": "ok",
@@ -33,13 +35,8 @@ def row_of(result: Prediction | Failure) -> dict[str, Any]:
         **{f"calibrated_{name}": value for name, value in result.calibrated.items()},
         **{f"decision_{name}": int(value) for name, value in result.decisions.items()},
         "reconstruction_rmse_mv": result.reconstruction_rmse,
-        "warnings": printable(" ".join(result.warnings)),
+        "warnings": cell(" ".join(result.warnings)),
     }
-
-
-def printable(text: str) -> str:
-    """With what is no text in a file's name, which may hold any bytes, spelt out."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from typing import NoReturn
 
 import typer
 
+from data_prep.safe_text import printable_lines
+
 KNOWN_ERRORS = {
     "data_prep.record": "RecordError",
     "data_prep.tables": "SourceError",
@@ -56,7 +58,7 @@ def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Itera
     except Exception as error:
         if not isinstance(error, known_errors()):
             raise
-        typer.echo(str(error), err=True)
+        typer.echo(printable_lines(str(error)), err=True)
         raise typer.Exit(1) from None
 
 

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_a_table_holds_what_was_predicted(results, tmp_path, suffix):
             assert row[f"p_{name}"] == pytest.approx(result.probabilities[name], rel=1e-12)
             assert row[f"calibrated_{name}"] == pytest.approx(result.calibrated[name], rel=1e-12)
             assert row[f"decision_{name}"] == result.decisions[name]
-    assert table["warnings"].iloc[-1] == " ".join(results[-1].warnings)
+    assert table["warnings"].iloc[-1] == " ".join(results[-1].warnings).replace("\n", r"\n")  # a row is one line
 
 
 @every_suffix
@@ -58,6 +59,27 @@ def test_a_file_name_that_is_no_text_is_spelt_out(tmp_path, suffix):
     path = Path(os.fsdecode(b"M\xe4ller.npz"))
     table = written(tmp_path / f"p{suffix}", [Failure(path, f"{path}: cut"), predicted(0, 0.5)])
     assert table[["path", "message"]].iloc[0].tolist() == [r"M\udce4ller.npz", r"M\udce4ller.npz: cut"]
+
+
+@every_suffix
+@pytest.mark.parametrize("mark", [*"=+-@", "\t", "\r", "＝"])
+def test_no_cell_of_text_runs_as_a_formula(tmp_path, suffix, mark):
+    path = f"{mark}cmd(1).csv"
+    told = replace(predicted(0, 0.5, (f"{mark}1 is odd.",)), path=Path("sub") / path)
+    table = written(tmp_path / f"p{suffix}", [Failure(Path(path), f"{path}: cut"), told])
+    cells = [text for name in ("path", "message", "warnings") for text in table[name].dropna()]
+    assert not [text for text in cells if text.startswith((*"=+-@", "\t", "\r", "＝"))]
+    if not mark.isspace():
+        assert table["path"].tolist() == [f"./{path}", f"sub/{path}"]  # both still name their files
+        assert f"'{path}: cut" in cells
+
+
+@every_suffix
+def test_characters_that_change_a_screen_are_spelled_out(tmp_path, suffix):
+    table = written(tmp_path / f"p{suffix}", [Failure(Path("\x1b[31m\u202ea\nb.csv"), "two\nlines\u2028\x00\xa0µV")])
+    assert table[["path", "message"]].iloc[0].tolist() == [r"\x1b[31m\u202ea\nb.csv", "two\\nlines\\u2028\\x00\xa0µV"]
+    if suffix != ".parquet":
+        assert len((tmp_path / f"p{suffix}").read_text().splitlines()) == (2 if suffix == ".csv" else 1)
 
 
 def test_the_formats_hold_the_same(results, tmp_path):
