@@ -141,12 +141,13 @@ def predict(
     unit: Unit = None,
     leads: Leads = None,
     batch: Annotated[int, typer.Option(min=1)] = 64,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where unforeseen errors arise.")] = False,
 ) -> None:
     """Read ECG files and write a row a record: probabilities, calibrated ones, decisions, warnings."""
     with spoken_errors():
         from ecgmtl.commands import predict_to
 
-        counts = predict_to(model, paths, out, read_options(fs, unit, leads), batch)
+        counts = predict_to(model, paths, out, read_options(fs, unit, leads), batch, debug)
     raise typer.Exit(0 if not counts.failed else 3 if counts.ok else 1)
 
 

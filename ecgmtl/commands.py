@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from data_prep.lead_set import LeadSet
 from data_prep.readers import READERS, ReadOptions, find_records, read_record
 from data_prep.record import Record
-from data_prep.safe_text import printable
+from data_prep.safe_text import printable, printable_lines
 from data_prep.synthetic import LEADS
 from data_prep.waveform import synthesise
 from ecgmtl import checkpoint
@@ -55,7 +55,9 @@ def evaluate_to(
     return as_text(evaluation, N_LABELS_SHOWN), folder
 
 
-def predict_to(model: str, paths: list[str], out: Path | None, options: ReadOptions, batch_size: int) -> Counts:
+def predict_to(
+    model: str, paths: list[str], out: Path | None, options: ReadOptions, batch_size: int, debug: bool = False
+) -> Counts:
     """Predict for all files that `paths` name, into a table, or on screen where there is none.
 
     Failures are told on stderr as they come, by file, and stand in the table.
@@ -73,6 +75,7 @@ def predict_to(model: str, paths: list[str], out: Path | None, options: ReadOpti
                 ok, failed = ok + isinstance(result, Prediction), failed + isinstance(result, Failure)
                 if isinstance(result, Failure):
                     typer.echo(printable(f"{result.path}: {result.reason}"), err=True)
+                    typer.echo(printable_lines(result.traceback), err=True, nl=False) if debug else None
                 elif out is None:
                     typer.echo(line_of(result))
         if not ok + failed:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from traceback import format_exception
 
 import numpy as np
 from scipy.special import expit
@@ -37,26 +38,47 @@ class Prediction:
 class Failure:
     path: Path
     reason: str
+    traceback: str = ""
+    """Where an error arose that nobody foresaw, which is a bug of ours; empty where the file is at fault."""
 
 
 def predict(
     predictor: Predictor, paths: Iterable[str | Path], options: ReadOptions, batch_size: int = 64
 ) -> Iterator[Prediction | Failure]:
-    """A result a record, in the order the records are found; memory holds one batch at a time."""
+    """Yield a result for each record, in the order the records are found; memory holds one batch at a time."""
     found = find_records(paths)
     while batch := list(islice(found, batch_size)):
         read = [(path, prepare(predictor, path, options)) for path in batch]
-        predictions = classify(predictor, [(path, item) for path, item in read if isinstance(item, Prepared)])
+        predictions = iter(classify_all(predictor, [(path, item) for path, item in read if isinstance(item, Prepared)]))
         for _, item in read:
             yield item if isinstance(item, Failure) else next(predictions)
 
 
 def prepare(predictor: Predictor, path: Path, options: ReadOptions) -> Prepared | Failure:
+    """Read and preprocess one file. Whatever is raised on the way is the failure of this file alone."""
     preprocess = predictor.card.preprocess
     try:
         return preprocess(read_record(path, replace(options, seconds=preprocess.seconds)))
     except (RecordError, OSError) as error:
         return Failure(path, str(error))
+    except Exception as error:  # noqa: BLE001, one file never ends the others' prediction
+        return unforeseen(path, error)
+
+
+def classify_all(predictor: Predictor, prepared: list[tuple[Path, Prepared]]) -> list[Prediction | Failure]:
+    """Return a result for each record; where a batch raises, each is tried by itself, so that one fails alone."""
+    try:
+        return list(classify(predictor, prepared))
+    except Exception as error:  # noqa: BLE001, one record never ends the others' prediction
+        if len(prepared) == 1:
+            return [unforeseen(prepared[0][0], error)]
+        return [result for one in prepared for result in classify_all(predictor, [one])]
+
+
+def unforeseen(path: Path, error: Exception) -> Failure:
+    """Return the failure of a file by a bug of ours, with the error's type alone, for its text may quote the file."""
+    reason = f"{path.name}: {type(error).__name__}, a bug in ecgmtl. Add --debug to see where, and report it."
+    return Failure(path, reason, "".join(format_exception(error)))
 
 
 def classify(predictor: Predictor, prepared: list[tuple[Path, Prepared]]) -> Iterator[Prediction | Failure]:

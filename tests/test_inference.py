@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,6 +72,44 @@ def test_nothing_but_bad_files_gives_failures_alone(model, tmp_path):
     assert [(result.path.name, type(result)) for result in results] == [
         (n, Failure) for n in ("a.csv", "b.hea", "c.npz")
     ]
+
+
+class Broken:
+    """A predictor with a bug that one record brings to light, in its steps before the model or in the model."""
+
+    def __init__(self, sound, stage, name):
+        self.sound, self.stage, self.name, self.bad = sound, stage, name, None
+        self.seconds = sound.card.preprocess.seconds
+        self.card = SimpleNamespace(**vars(sound.card) | {"preprocess": self})
+
+    def __call__(self, record):
+        prepared = self.sound.card.preprocess(record)
+        if record.name == self.name:
+            self.bad = prepared.signal
+            if self.stage == "preprocess":
+                raise IndexError("patient Jane Doe")
+        return prepared
+
+    def logits(self, signals):
+        if self.stage == "model" and any(np.array_equal(signal, self.bad) for signal in signals):
+            raise IndexError("patient Jane Doe")
+        return self.sound.logits(signals)
+
+    def reconstruction_rmse(self, signals):
+        return self.sound.reconstruction_rmse(signals)
+
+
+@pytest.mark.parametrize("stage", ["preprocess", "model"])
+def test_a_bug_that_one_record_brings_to_light_is_told_and_the_rest_goes_on(predictor, model, records, stage):
+    results = list(predict(Broken(predictor, stage, "r2"), [records], ReadOptions(), batch_size=4))
+    failed = results.pop(2)
+    assert failed.reason.startswith("r2.hea: IndexError, a bug in ecgmtl.")
+    assert "Jane" not in failed.reason  # an error's text may quote the file
+    assert "raise IndexError" in failed.traceback
+    sound = [result for result in predictions(model, records) if result.path.name != "r2.hea"]
+    assert [result.path for result in results] == [result.path for result in sound]
+    for a, b in zip(results, sound, strict=True):
+        assert list(a.probabilities.values()) == pytest.approx(list(b.probabilities.values()), abs=1e-6)
 
 
 @given(content=st.binary(max_size=300), suffix=st.sampled_from(sorted(READERS)))
