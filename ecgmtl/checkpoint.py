@@ -133,6 +133,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def describe(path: Path) -> dict[str, Any]:
     """The description alone; of the weights nothing is read."""
+    if path.is_dir():
+        raise CheckpointError(f"{path}: neither a checkpoint nor the folder of a training run, which has a run.json.")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; a trained model is runs/<run>/model.safetensors.")
     with opened(path) as file:

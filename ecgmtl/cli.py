@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ecgmtl import __version__
-from ecgmtl.data_cli import ConfigPath, Overrides, data_app
+from ecgmtl.data_cli import Overrides, data_app
 from ecgmtl.read_options import Fs, Leads, Unit, read_options
 from ecgmtl.terminal import spoken_errors
 
@@ -16,8 +16,12 @@ app.add_typer(data_app, name="data")
 
 StorePath = Annotated[Path, typer.Option("--data", help="A folder that `ecgmtl data prepare` wrote.")]
 Model = Annotated[
-    str, typer.Argument(help="A checkpoint, an exported .onnx or .pt2, or an MLflow URI (runs:/…, models:/…).")
+    str,
+    typer.Argument(
+        help="A checkpoint, a run's folder, an exported .onnx or .pt2, an MLflow folder or URI (runs:/…, models:/…)."
+    ),
 ]
+Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint, or the folder of the run that trained it.")]
 
 
 def main() -> None:
@@ -39,7 +43,13 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command()
 def train(
-    config: ConfigPath = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="A whole run: a YAML file, or a shipped config by name ('ecgmtl show configs' lists them). "
+            "When absent: ptbxl with --data, a small demonstration without."
+        ),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="A prepared folder; built-in synthetic ECGs when absent.")
     ] = None,
@@ -55,9 +65,10 @@ def train(
         raise typer.BadParameter("a resumed run has its settings already; give --resume alone")
     place: list[Path] = []
     with spoken_errors(lambda: f"stopped; go on with: ecgmtl train --resume {place[0]}" if place else "stopped."):
+        from ecgmtl.run_folder import RunFolder
         from ecgmtl.training import Session, settings_of, start_training
 
-        settings = settings_of(config, tuple(overrides or ()), resume)
+        settings = RunFolder.reopen(resume) if resume else settings_of(config, tuple(overrides or ()), data)
         model = start_training(settings, data, out, stage, Session(threads, track, place.append))
     typer.echo(f"model: {model}")
 
@@ -66,7 +77,10 @@ def train(
 def compare(
     arms: Annotated[
         Path,
-        typer.Argument(help="Folder with a YAML file an arm, as configs/compare; others are compared to `single`."),
+        typer.Argument(
+            help="Folder with a YAML file for each arm, or a shipped one: configs/compare, configs/pretraining, "
+            "configs/recipes. All arms are compared to `single`."
+        ),
     ],
     data: StorePath,
     out: Annotated[Path, typer.Option(help="Folder of results and report; one that exists is gone on with.")],
@@ -103,7 +117,7 @@ def compare(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A checkpoint.")],
+    model: Checkpoint,
     data: StorePath,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     protocol: Annotated[str, typer.Option(help="whole, helme or fm-bench.")] = "whole",
@@ -153,7 +167,7 @@ def predict(
 
 @app.command()
 def reconstruct(
-    model: Annotated[Path, typer.Argument(help="A checkpoint; exported models have no decoder.")],
+    model: Annotated[Path, typer.Argument(help="A checkpoint or a run's folder; exported models have no decoder.")],
     file: Annotated[str, typer.Argument(help="One record: WFDB, .npz or .csv. It may lack the other leads.")],
     start: Annotated[str, typer.Option("--from", metavar="LEADS", help="The leads to start from, as I,II,V2.")],
     out: Annotated[Path, typer.Option(help="The WFDB record to write.")],
@@ -175,7 +189,7 @@ def reconstruct(
 
 @app.command()
 def export(
-    model: Annotated[Path, typer.Argument(help="A checkpoint.")],
+    model: Checkpoint,
     to: Annotated[str, typer.Option(help="onnx, pt2 or mlflow.")],
     out: Annotated[Path, typer.Option(help="File, or folder for mlflow.")],
     data: Annotated[
@@ -189,8 +203,9 @@ def export(
         from ecgmtl import checkpoint
         from ecgmtl.commands import records_to_compare
         from ecgmtl.export import export as export_classifier
+        from ecgmtl.run_folder import model_file
 
-        stored = checkpoint.load(model)
+        stored = checkpoint.load(model_file(model))
         signals = torch.from_numpy(records_to_compare(stored.config, data))
         report = export_classifier(stored, to, out, signals)
     typer.echo(
@@ -211,7 +226,14 @@ def ui(port: Annotated[int, typer.Option(min=0, help="0 for a free one.")] = 500
 
 @app.command()
 def show(
-    source: Annotated[str, typer.Argument(metavar="MODEL|CONFIG", help="A checkpoint, a config, or `defaults`.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|CONFIG|configs",
+            help="A checkpoint, a run's folder, a config (file or shipped name), or `defaults`. "
+            "`configs` lists the shipped ones.",
+        ),
+    ],
     overrides: Overrides = None,
 ) -> None:
     """Print a config as it would run, defaults included; or what a checkpoint holds."""

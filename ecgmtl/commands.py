@@ -25,6 +25,7 @@ from ecgmtl.predictions_file import Write, open_predictions, row_of
 from ecgmtl.predictor import Predictor, PredictorError, load_predictor
 from ecgmtl.reconstruct import ReconstructError, header_at, reconstruct, write_reconstruction
 from ecgmtl.report import as_text
+from ecgmtl.run_folder import model_file
 from ecgmtl.run_report import N_COMPARED, log_evaluation
 from ecgmtl.terminal import progress_bar
 from ecgmtl.tracking import EXPERIMENT, TrackingError, has_store, open_tracker
@@ -42,6 +43,7 @@ def evaluate_to(
     model: Path, data: Path, split: str, protocol: str, out: Path | None, further: Further
 ) -> tuple[str, Path]:
     """Measure a checkpoint, and add the report to its run where MLflow knows it; give the report's text and folder."""
+    model = model_file(model)
     with progress_bar("evaluating") as bar:
         evaluation, folder = evaluate_file(model, data, split, protocol, out, bar, further)
     run_id = evaluation.provenance.get("mlflow_run")
@@ -91,8 +93,11 @@ def reconstruct_to(model: Path, file: str, leads: LeadSet, out: Path, options: R
         ReconstructError: the model has no decoder, `file` is not one record, or `out` cannot be written.
         RecordError, CheckpointError: the file or the model cannot be read.
     """
+    model = model_file(model)
     if model.suffix in (".onnx", ".pt2") or model.is_dir() or ":/" in str(model):
-        raise ReconstructError(f"{model}: only a checkpoint (.safetensors) has the decoder that draws leads.")
+        raise ReconstructError(
+            f"{model}: only a checkpoint (.safetensors, or a run's folder) has the decoder that draws leads."
+        )
     header, paths = header_at(out), list(islice(find_records([file]), 2))
     if len(paths) != 1:
         raise ReconstructError(f"{file}: should be one record; {'more than one' if paths else 'none'} is there.")

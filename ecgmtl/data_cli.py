@@ -12,7 +12,8 @@ from ecgmtl.terminal import progress_bar, spoken_errors
 data_app = typer.Typer(no_args_is_help=True, help="From ECG files to a prepared folder.")
 
 ConfigPath = Annotated[
-    Path | None, typer.Option("--config", help="A whole run as YAML; the built-in quick run when absent.")
+    Path | None,
+    typer.Option("--config", help="Prepare as this config asks: a YAML file, or a shipped config by name."),
 ]
 Workers = Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")]
 Overrides = Annotated[
@@ -73,8 +74,9 @@ def prepare(
         preprocess = Preprocess()
         if config is not None or overrides:
             from ecgmtl.config import load_config
+            from ecgmtl.shipped import find_config
 
-            preprocess = load_config(config, tuple(overrides or ())).preprocess
+            preprocess = load_config(config and find_config(config), tuple(overrides or ())).preprocess
         options = read_options(fs, unit, leads)
         report = prepare_store(source, out, preprocess, labels, workers or os.cpu_count() or 1, bar, options)
     for note in report.notes:

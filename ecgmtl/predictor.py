@@ -27,11 +27,11 @@ class Predictor(Protocol):
 
 
 def load_predictor(model: str) -> Predictor:
-    """The model in a checkpoint, an exported .onnx or .pt2, an MLflow folder, or at an MLflow URI.
+    """Load the model of a checkpoint, a run's folder, an exported .onnx or .pt2, an MLflow folder, or an MLflow URI.
 
     Raises:
         PredictorError: there is no such file, or it is of no kind that we know.
-        CheckpointError, CardError: it is damaged, or not ours.
+        CheckpointError, CardError: it is damaged, not ours, or the model of a run that is not finished.
     """
     if model.startswith(("runs:/", "models:/", "mlflow-artifacts:/")):
         from ecgmtl.torch_predictors import load_mlflow
@@ -39,19 +39,23 @@ def load_predictor(model: str) -> Predictor:
         return load_mlflow(model)
     path = Path(model)
     if not path.exists():
-        raise PredictorError(f"{model}: no such file; a trained model is runs/<run>/model.safetensors.")
+        raise PredictorError(f"{model}: no such file; a trained model is runs/<run>, or its model.safetensors.")
     if path.suffix == ".onnx":
         from ecgmtl.onnx_predictor import OnnxPredictor
 
         return OnnxPredictor(path)
     from ecgmtl import torch_predictors
+    from ecgmtl.run_folder import model_file
 
     if path.suffix == ".pt2":
         return torch_predictors.load_pt2(path)
-    if path.is_dir():
+    path = model_file(path)
+    if (path / "MLmodel").is_file():
         return torch_predictors.load_mlflow(model)
+    if path.is_dir():
+        raise PredictorError(f"{model}: neither the folder of a training run (run.json) nor an MLflow model (MLmodel).")
     if path.suffix == ".safetensors":
         return torch_predictors.CheckpointPredictor(path)
     raise PredictorError(
-        f"{model}: should be .safetensors, .onnx, .pt2, an MLflow folder or URI; found '{path.suffix}'."
+        f"{model}: should be a run's folder, .safetensors, .onnx, .pt2, an MLflow folder or URI; found '{path.suffix}'."
     )

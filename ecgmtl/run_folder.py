@@ -125,6 +125,27 @@ class RunFolder:
             file.write(json.dumps(line) + "\n")
 
 
+def is_run(path: Path) -> bool:
+    return (path / "run.json").is_file()
+
+
+def model_file(path: Path) -> Path:
+    """Return the final model of the run whose folder this is; a path to anything else is returned unchanged.
+
+    Raises:
+        CheckpointError: the run is not finished.
+    """
+    if not is_run(path):
+        return path
+    if not (path / MODEL).is_file():
+        stages = ", ".join(str(model) for model in sorted(path.glob(f"stages/*/{MODEL}")))
+        raise CheckpointError(
+            f"{path}: this run is not finished, so it has no {MODEL} yet; go on with: ecgmtl train --resume {path}"
+            + (f". Its finished stages are models, too: {stages}" if stages else "")
+        )
+    return path / MODEL
+
+
 def named(path: Path) -> Path:
     """The same folder by its name: of `.` nothing tells what it is called, or what lies beside it."""
     return path if path.name not in ("", "..") else path.resolve()

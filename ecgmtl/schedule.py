@@ -1,6 +1,7 @@
 """A whole run: its stages in order, each taken from an earlier run where it is finished; calibration; a report."""
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from ecgmtl.model import MultiTaskModel
 from ecgmtl.precision import pick_device
 from ecgmtl.run_folder import MODEL, RunFolder
 from ecgmtl.run_report import report_run
+from ecgmtl.shipped import with_stage
 from ecgmtl.stage_results import StageResults
 from ecgmtl.stages import UNTRAINED, Stage
 from ecgmtl.tracking import Tracker
@@ -78,7 +80,7 @@ class Schedule:
         Raises:
             ConfigError: there is no such stage, or classification can be neither learned nor judged on these records.
         """
-        stages = stages_until(self.config, last)
+        stages = stages_until(self.config, last, self.folder.data)
         self.require_classes(stages)
         with self.tracked(stages):
             return self.finish(self.train_stages(stages), stages)
@@ -259,15 +261,26 @@ class Schedule:
         )
 
 
-def stages_until(config: Config, last: str | None) -> tuple[Stage, ...]:
-    """The stages up to and including the one named; all of them where none is.
+def stages_until(config: Config, last: str | None, data: Path | None) -> tuple[Stage, ...]:
+    """Return the stages up to and including the one named `last`, or all of them where it is None.
 
     Raises:
-        ConfigError: the config has no stage of this name.
+        ConfigError: the config has no stage of this name. The message names shipped configs that have one.
     """
-    names = [stage.name for stage in config.stages]
     if last is None:
         return config.stages
-    if last not in names:
-        raise ConfigError(f"--stage {last}: the config has the stages {', '.join(names)}.")
+    if last not in {stage.name for stage in config.stages}:
+        raise ConfigError(f"--stage {last}: {without_stage(config, last, data)}")
     return config.stages[: config.place_of(last) + 1]
+
+
+def without_stage(config: Config, name: str, data: Path | None) -> str:
+    """Say which stages the config has, and what to type for a shipped config that has the stage."""
+    stages = [f"  {stage.name:12}{stage.summary}" for stage in config.stages]
+    options = f"--data {shlex.quote(str(data))} " if data else ""
+    others = [
+        f"  ecgmtl train --config {other} {options}--stage {name}\n    {name}: {stage.summary}"
+        for other, stage in with_stage(name).items()
+    ]
+    shipped = "Shipped configs that have it:" if others else f"No shipped config has a stage {name}."
+    return "\n".join([f"the config {config.name} has no such stage. Its stages are:", *stages, shipped, *others])

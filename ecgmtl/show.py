@@ -6,15 +6,26 @@ import yaml
 
 from ecgmtl import checkpoint
 from ecgmtl.config import load_config
+from ecgmtl.run_folder import is_run, model_file
+from ecgmtl.shipped import config_names, describe_shipped, find_config
 
 
 def describe(source: str, overrides: tuple[str, ...] = ()) -> str:
-    """The YAML of a config (`defaults` for the built-in one), or of what a checkpoint holds."""
-    if source != "defaults" and Path(source).suffix not in (".yaml", ".yml"):
-        return describe_checkpoint(Path(source))
-    path = None if source == "defaults" else Path(source)
-    config = load_config(path, overrides)
+    """Return the YAML of a config, of the built-in `defaults`, or of what a checkpoint holds; or list the `configs`."""
+    if source == "configs":
+        return describe_shipped()
+    path = Path(source)
+    if source != "defaults" and is_model(path):
+        return describe_checkpoint(model_file(path))
+    config = load_config(None if source == "defaults" else find_config(path), overrides)
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def is_model(path: Path) -> bool:
+    """Whether the path can only be meant as a model: a config is YAML, or a name of a shipped one."""
+    if path.is_dir():
+        return is_run(path) or str(path) not in config_names()
+    return path.suffix not in (".yaml", ".yml") and (path.is_file() or path.suffix != "")
 
 
 def describe_checkpoint(path: Path) -> str:

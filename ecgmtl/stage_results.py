@@ -8,7 +8,7 @@ from ecgmtl import checkpoint
 from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.config import Config
 from ecgmtl.identity import code_digest, sha256
-from ecgmtl.run_folder import finished_stage
+from ecgmtl.run_folder import finished_stage, model_file
 from ecgmtl.stages import Stage
 
 
@@ -32,7 +32,7 @@ class StageResults:
         tree["stages"] = [stage.model_dump(mode="json") for stage in stages]
         tree["parts"] = [task for task in ("latent", "contrastive") if self.config.learns(task)]  # later ones count too
         known = {stage.name for stage in stages}
-        files = [Path(teacher) for stage in stages for teacher in stage.teachers if teacher not in known]
+        files = [model_file(Path(teacher)) for stage in stages for teacher in stage.teachers if teacher not in known]
         tree["teachers"] = [checkpoint.describe(path)["weights_sha256"] for path in files]
         return sha256(json.dumps([tree, self.label_set, self.data_sha256, code_digest()], sort_keys=True).encode())
 
@@ -54,5 +54,5 @@ class StageResults:
     def with_files(self, stage: Stage) -> Stage:
         """The stage with its teachers as files, those that are earlier stages too."""
         names = {earlier.name for earlier in self.config.stages}
-        files = [str(self.file_of(teacher)) if teacher in names else teacher for teacher in stage.teachers]
-        return stage.model_copy(update={"teachers": tuple(files)})
+        files = [self.file_of(name) if name in names else model_file(Path(name)) for name in stage.teachers]
+        return stage.model_copy(update={"teachers": tuple(map(str, files))})

@@ -53,7 +53,7 @@ class Stage(Settings):
     start: str | None = None
     """The earlier stage whose weights it starts from, or `untrained`; the one before it when absent."""
     teachers: tuple[str, ...] = ()
-    """Earlier stages, or files of trained models, whose mean probabilities distillation learns."""
+    """Earlier stages, or files or run folders of trained models, whose mean probabilities distillation learns."""
     masking: MaskingSettings = MaskingSettings()
     """What is hidden; it matters only where `losses` has reconstruction or latent."""
     augment: AugmentSettings = AugmentSettings()
@@ -150,6 +150,14 @@ class Stage(Settings):
                 f"the encoder, which is not among the parts that learn; add encoder to trains, or take fixed weights"
             )
         return self
+
+    @property
+    def summary(self) -> str:
+        """What the stage does, in a few words."""
+        weighting = f", {self.weighting.kind} weighting" if len(self.losses) > 1 else ""
+        epochs = f"{self.epochs} epoch{'s' * (self.epochs > 1)}"
+        parts = ", ".join(part.replace("_", " ") for part in self.trains)
+        return f"{' + '.join(self.losses)}{weighting}, {epochs}; trains {parts}"
 
     @property
     def meets_in_encoder(self) -> list[str]:

@@ -1,5 +1,6 @@
 """`ecgmtl train`: a new run or an interrupted one, on a given store or on synthetic ECGs, told at the terminal."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from data_prep.prepare import prepare
+from data_prep.store import open_store
 from data_prep.synthetic import write_ptbxl
 from ecgmtl import schedule
 from ecgmtl.config import Config, load_config
 from ecgmtl.data import open_for
+from ecgmtl.losses import SECOND
 from ecgmtl.run_folder import RunFolder
 from ecgmtl.schedule import Schedule, stages_until
+from ecgmtl.shipped import RECIPE, find_config
 from ecgmtl.stages import Stage
 from ecgmtl.terminal import progress_bar
 from ecgmtl.tracking import EXPERIMENT, open_tracker
@@ -47,7 +51,7 @@ def start_training(
     if isinstance(source, RunFolder):
         folder, store = source, open_for(source.config, source.data)
     else:
-        stages_until(source, last)
+        stages_until(source, last, data)
         where = data or synthetic_store(source)
         store = open_for(source, where)
         folder = RunFolder.create(out, source, where)
@@ -62,8 +66,7 @@ def synthetic_store(config: Config) -> Path:
     """Built-in artificial ECGs, prepared as the config asks; made at the first call."""
     typer.echo(
         "No --data: training on built-in synthetic ECGs, which show that all works and nothing about patients. "
-        "For PTB-XL: ecgmtl data prepare PTBXL_FOLDER data/ptbxl && ecgmtl train --config configs/ptbxl.yaml "
-        "--data data/ptbxl"
+        "For PTB-XL: ecgmtl data prepare PTBXL_FOLDER data/ptbxl && ecgmtl train --config ptbxl --data data/ptbxl"
     )
     source = SYNTHETIC / "records"
     if not (source / "ptbxl_database.csv").is_file():
@@ -112,6 +115,37 @@ def epoch_line(found: EpochReport) -> str:
     return f"{found.stage:>10} {found.epoch + 1:3d}   train: {', '.join(losses)}   validation: {', '.join(figures)}"
 
 
-def settings_of(path: Path | None, overrides: tuple[str, ...], resume: Path | None) -> Config | RunFolder:
-    """What `train` is asked to run: a config with its overrides, or the folder of an interrupted run."""
-    return load_config(path, overrides) if resume is None else RunFolder.reopen(resume)
+def settings_of(path: Path | None, overrides: tuple[str, ...], data: Path | None) -> Config:
+    """Return the config to run: the one that is named, or for real records the recipe, or else the demonstration."""
+    if path is not None:
+        file = find_config(path)
+        if file != path:
+            typer.echo(f"config: {file}")
+        return load_config(file, overrides)
+    return load_config(None, overrides) if data is None else recipe_for(data, overrides)
+
+
+def recipe_for(data: Path, overrides: tuple[str, ...]) -> Config:
+    """Return the shipped recipe, without the further label sets that this store does not have."""
+    label_sets = set(open_store(data).label_sets)
+    recipe = load_config(find_config(Path(RECIPE)))
+    dropped = [name for name in recipe.auxiliary_labels if name not in label_sets]
+    without = f", without the label set {' and '.join(dropped)}, which {data} does not have" if dropped else ""
+    typer.echo(
+        f"No --config: training the shipped recipe '{RECIPE}'{without}. --config NAME chooses another; "
+        f"'ecgmtl show configs' lists them."
+    )
+    return load_config(find_config(Path(RECIPE)), (*without_label_sets(recipe, dropped), *overrides))
+
+
+def without_label_sets(config: Config, names: list[str]) -> list[str]:
+    """Return the overrides that take these further label sets out of a config."""
+    kept = [name for name in config.auxiliary_labels if name not in names]
+    overrides = [f"auxiliary_labels={json.dumps(kept)}"] if names else []
+    for index, stage in enumerate(config.stages):
+        losses = [task for task in stage.losses if task.removeprefix(SECOND) not in names]
+        if len(losses) < len(stage.losses):
+            learns_others = any(task.startswith(SECOND) for task in losses)
+            trains = [part for part in stage.trains if part != "auxiliary_classifiers" or learns_others]
+            overrides += [f"stages.{index}.losses={json.dumps(losses)}", f"stages.{index}.trains={json.dumps(trains)}"]
+    return overrides

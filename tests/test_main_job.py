@@ -22,6 +22,7 @@ from ecgmtl import checkpoint
 from ecgmtl.cli import app
 
 SMALL = [
+    "--config", "quick",
     "--set", "encoder.widths=[8, 16, 16]", "--set", "decoder.width=16",
     "--set", "stages.0.epochs=2", "--set", "stages.1.epochs=3", "--set", "stages.2.epochs=1",
     "--set", "stages.0.batch_size=16", "--set", "stages.1.batch_size=16", "--set", "stages.2.batch_size=16",
@@ -161,7 +162,7 @@ def test_other_settings_train_anew(folder, trained):
 
 
 def test_evaluate_measures_the_test_split(folder, trained):
-    told = ecgmtl(folder, "evaluate", trained, "--data", "store", "--split", "test", "--out", "report")
+    told = ecgmtl(folder, "evaluate", trained.parent, "--data", "store", "--split", "test", "--out", "report")
     assert "AUROC" in told
     assert (folder / "report/reconstruction.png").stat().st_size > 10_000
 
@@ -170,14 +171,14 @@ def test_predict_goes_on_after_a_bad_file(folder, trained):
     bad = folder / "bad.hea"
     bad.write_text("bad 12 100 1000\nbad.dat 16 1000/mV 16 0 0 0 0 I\n")
     good = sorted((folder / "records/records100/00000").glob("0000[1-5]_lr.hea"))
-    told = ecgmtl(folder, "predict", trained, *good[:2], bad, *good[2:], "--out", "p.csv", code=3)
+    told = ecgmtl(folder, "predict", trained.parent, *good[:2], bad, *good[2:], "--out", "p.csv", code=3)
     assert "bad.hea" in told
     rows = (folder / "p.csv").read_text().splitlines()
     assert [row.split(",")[1] for row in rows[1:]] == ["ok", "ok", "failed", "ok", "ok", "ok"]
 
 
 def test_an_exported_classifier_predicts_the_same(folder, trained):
-    ecgmtl(folder, "export", trained, "--to", "onnx", "--out", "c.onnx", "--data", "store")
+    ecgmtl(folder, "export", trained.parent, "--to", "onnx", "--out", "c.onnx", "--data", "store")
     files = sorted((folder / "records/records100/00000").glob("0001?_lr.hea"))
     for model, out in ((trained, "a.jsonl"), ("c.onnx", "b.jsonl")):
         ecgmtl(folder, "predict", model, *files, "--out", out)
@@ -188,7 +189,7 @@ def test_an_exported_classifier_predicts_the_same(folder, trained):
 
 def test_a_record_is_filled_in_and_read_again(folder, trained):
     file = folder / "records/records100/00000/00001_lr"
-    told = ecgmtl(folder, "reconstruct", trained, file, "--from", "I,II,V2", "--out", "filled")
+    told = ecgmtl(folder, "reconstruct", trained.parent, file, "--from", "I,II,V2", "--out", "filled")
     assert "filled.hea: I, II, V2 measured; III, aVR, aVL, aVF derived; V1, V3, V4, V5, V6 reconstructed" in told
     assert "the model is not used to this" in told
     assert "V1, V3, V4, V5, V6 reconstructed by a model" in ecgmtl(folder, "predict", trained, "filled")
@@ -225,9 +226,14 @@ def test_a_tracked_run_is_found_in_mlflow(folder, trained, migrated):
     ("arguments", "code", "said"),
     [
         (["train", "--set", "sed=1"], 1, "sed"),
-        (["train", "--data", "store", "--stage", "jiont"], 1, "pretrain, joint, decay"),
+        (["train", "--data", "store", "--stage", "joint"], 1, "ecgmtl train --config quick --data store --stage joint"),
+        (["train", "--data", "store", "--config", "ptbx"], 1, "the shipped configs are ptbxl, "),
         (["train", "--data", "nowhere"], 1, "nowhere"),
-        (["train", "--data", "store", "--set", "preprocess.fs=500"], 1, "prepare it again, or set preprocess.fs=100"),
+        (
+            ["train", "--data", "store", "--config", "quick", "--set", "preprocess.fs=500"],
+            1,
+            "prepare it again, or set preprocess.fs=100",
+        ),
         (["train", "--resume", "nowhere"], 1, "run.json"),
         (["data", "prepare", "nowhere", "out"], 1, "nowhere"),
         (["data", "prepare", "records", "store2", "--labels", "superdiagnostik"], 1, "superdiagnostic"),

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from ecgmtl import checkpoint
+from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.config import Config, ConfigError, load_config
 from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.run_folder import MODEL, RunFolder, finished_stage
+from ecgmtl.run_folder import MODEL, RunFolder, finished_stage, model_file
 from tests.models import untrained
 
 
@@ -121,3 +122,15 @@ def test_a_damaged_stage_is_not_taken(folder):
     content[-1] ^= 1
     path.write_bytes(bytes(content))
     assert finished_stage("k1", folder.path) is None
+
+
+def test_the_model_of_a_run_is_found_by_its_folder(folder, tmp_path):
+    assert model_file(tmp_path) == tmp_path
+    with pytest.raises(CheckpointError, match=r"not finished.* ecgmtl train --resume .*runs/a$"):
+        model_file(folder.path)
+    stage = folder.stage(0, "pretrain") / MODEL
+    stage.touch()
+    with pytest.raises(CheckpointError, match=rf"finished stages are models, too: {stage}$"):
+        model_file(folder.path)
+    (folder.path / MODEL).touch()
+    assert model_file(folder.path) == model_file(folder.path / MODEL) == folder.path / MODEL

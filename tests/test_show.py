@@ -39,8 +39,26 @@ def test_a_checkpoint_tells_labels_sizes_and_settings(path):
     assert tree["provenance"] == {"stage": "decay"}
 
 
+def test_a_shipped_config_is_shown_by_its_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quick").mkdir()
+    tree = yaml.safe_load(describe("quick", ("seed=5",)))
+    assert parse_config(tree, "shown") == Config(seed=5)
+
+
+def test_a_run_is_shown_as_its_model(path):
+    (path.parent / "run.json").write_text("{}")
+    assert describe(str(path.parent)) == describe(str(path))
+
+
 @pytest.mark.parametrize(
-    ("name", "error"), [("none.yaml", ConfigError), ("none.safetensors", CheckpointError), ("folder", CheckpointError)]
+    ("name", "error"),
+    [
+        ("none.yaml", ConfigError),
+        ("none.safetensors", CheckpointError),
+        ("folder", CheckpointError),
+        ("nothing", ConfigError),
+    ],
 )
 def test_what_cannot_be_shown_is_named(tmp_path, name, error):
     (tmp_path / "folder").mkdir()

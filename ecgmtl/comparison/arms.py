@@ -17,6 +17,7 @@ from sklearn.model_selection import ParameterSampler
 
 from ecgmtl.config import Config, ConfigError, explain, load_config, parse_config, read_yaml, set_key
 from ecgmtl.settings import Settings
+from ecgmtl.shipped import find_arms
 
 RATES = {"stages.*.optimiser.lr": (5e-4, 5e-3)}
 
@@ -76,8 +77,7 @@ def load_arms(folder: Path, only: Sequence[str] = (), overrides: Iterable[str] =
     Raises:
         ConfigError: no such folder or arm, or an arm's file makes no config.
     """
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; arms are the .yaml files of one, as in configs/compare.")
+    folder = find_arms(folder)
     found = {path.stem: path for path in sorted(folder.glob("*.yaml")) if not path.name.startswith("_")}
     missing = sorted(set(only) - set(found))
     if missing or not found:

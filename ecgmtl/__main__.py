@@ -1,0 +1,5 @@
+"""`python -m ecgmtl` is the `ecgmtl` command."""
+
+from ecgmtl.cli import main
+
+main()
