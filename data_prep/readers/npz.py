@@ -4,109 +4,113 @@ import math
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from data_prep.leads import split_unit
 from data_prep.readers.columns import are_calibrated, find_columns, to_millivolts
-from data_prep.readers.files import regular_size, require_sane_size
+from data_prep.readers.files import regular_size
+from data_prep.readers.npy import Header, read_fact, read_header, read_rows, to_texts
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
 from data_prep.units import parse_rate
 
 SUFFIXES: tuple[str, ...] = (".npz",)
+NO_CHECKSUM = "only its beginning was read, so the archive's checksum was not compared."
 _FORM = "np.savez(path, signal=<time x lead, mV>, fs=500, leads=['I', 'II', ...])"
 
 
 def read(path: Path, options: ReadOptions) -> Record:
-    """The record in an archive; nothing in it is ever unpickled."""
+    """Return the record in an archive; nothing in it is ever unpickled, and no more is unpacked than is used."""
     regular_size(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            _refuse_bombs(path.name, archive)
-        with np.load(path, allow_pickle=False) as arrays:
-            content = {key: arrays[key] for key in ("signal", "fs", "leads", "unit") if key in arrays}
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError) as error:
-        if isinstance(error, RecordError):
-            raise
-        raise RecordError(f"{path.name} is no readable .npz archive ({error}); write it with {_FORM}.") from error
-    return _record(path, content, options)
+            return _read(path, archive, options)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: encrypted
+        raise RecordError(
+            f"{path.name} is no readable .npz archive: it is damaged, cut off or encrypted; write it with {_FORM}."
+        ) from error
 
 
-def _refuse_bombs(name: str, archive: zipfile.ZipFile) -> None:
-    """NumPy allocates what an array's own header asks for, before it has read a byte of it."""
-    for entry in archive.infolist():
-        if entry.filename not in ("signal.npy", "fs.npy", "leads.npy", "unit.npy"):
-            continue
-        with archive.open(entry) as stream:
-            first = np.lib.format.read_magic(stream) == (1, 0)
-            read_header = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read_header(stream)
-        n_values = math.prod(shape)
-        require_sane_size(f"{name}, {entry.filename}", n_values, 1)
-        if n_values * dtype.itemsize > entry.file_size:
-            raise RecordError(f"{name}: {entry.filename} holds fewer than the {n_values} values that it promises.")
+def _read(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Record:
+    name = path.name
+    facts = {key: fact for key in ("fs", "leads", "unit") if (fact := _fact(name, archive, key)) is not None}
+    if "signal.npy" not in archive.NameToInfo:
+        raise RecordError(f"{name}: 'signal' must be an array of numbers, (time, lead); found none.")
+    entry = archive.getinfo("signal.npy")
+    with archive.open(entry) as stream:
+        header = read_header(_member(name, "signal"), stream, entry.file_size)
+        leads = _leads(name, header, facts.get("leads"), options)
+        stated = _units(name, header, leads, facts.get("unit"), options)
+        columns, warnings = find_columns(name, leads, stated, options)
+        fs = _fs(name, facts.get("fs"), options)
+        n_samples = header.shape[0]
+        n_read = options.samples_to_read(n_samples, fs)
+        signal = np.empty((n_read, len(columns)), np.float32)
+        first = 0
+        for rows in read_rows(_member(name, "signal"), stream, header, n_read):
+            signal[first : first + len(rows)] = to_millivolts(rows, columns)
+            first += len(rows)
+    names, calibrated = tuple([column.lead for column in columns]), are_calibrated(columns)
+    if n_read == n_samples:
+        return Record(path.stem, signal, fs, names, warnings, calibrated)
+    return Record(path.stem, signal, fs, names, (*warnings, NO_CHECKSUM), calibrated, n_samples / fs)
 
 
-def _record(path: Path, content: dict[str, np.ndarray], options: ReadOptions) -> Record:
-    signal = content.get("signal")
-    if signal is None or signal.ndim != 2 or signal.dtype.kind not in "iuf":
-        found = "none" if signal is None else f"{signal.dtype} of shape {signal.shape}"
-        raise RecordError(f"{path.name}: 'signal' must be an array of numbers, (time, lead); found {found}.")
-    leads = tuple(_texts(path.name, "leads", content["leads"])) if "leads" in content else options.column_names
+def _member(name: str, key: str) -> str:
+    return f"{name} is no readable .npz archive: {key}.npy"
+
+
+def _fact(name: str, archive: zipfile.ZipFile, key: str) -> np.ndarray | None:
+    if f"{key}.npy" not in archive.NameToInfo:
+        return None
+    entry = archive.getinfo(f"{key}.npy")
+    with archive.open(entry) as stream:
+        return read_fact(_member(name, key), stream, entry.file_size)
+
+
+def _leads(name: str, header: Header, stated: np.ndarray | None, options: ReadOptions) -> tuple[str, ...]:
+    """Return the names of the columns of a table whose header can be that of a signal."""
+    if len(header.shape) != 2 or header.dtype.kind not in "iuf":
+        found = f"{header.dtype} of shape {header.shape}"
+        raise RecordError(f"{name}: 'signal' must be an array of numbers, (time, lead); found {found}.")
+    leads = options.column_names if stated is None else tuple(to_texts(f"{name}: 'leads'", stated))
     if leads is None:
-        raise RecordError(f"{path.name} names no leads; write it with {_FORM}.")
-    if signal.shape[1] != len(leads):
-        turned = " It seems to be turned: save signal.T." if signal.shape[0] == len(leads) else ""
-        raise RecordError(f"{path.name}: 'signal' has {signal.shape[1]} columns for {len(leads)} leads.{turned}")
-    columns, warnings = find_columns(path.name, leads, _units(path.name, signal, leads, content, options), options)
-    return Record(
-        path.stem,
-        to_millivolts(signal, columns),
-        _fs(path.name, content.get("fs"), options),
-        tuple([column.lead for column in columns]),
-        warnings,
-        are_calibrated(columns),
-    )
+        raise RecordError(f"{name} names no leads; write it with {_FORM}.")
+    if header.shape[1] != len(leads):
+        turned = " It seems to be turned: save signal.T." if header.shape[0] == len(leads) else ""
+        raise RecordError(f"{name}: 'signal' has {header.shape[1]} columns for {len(leads)} leads.{turned}")
+    return leads
 
 
 def _units(
-    name: str, signal: np.ndarray, leads: tuple[str, ...], content: dict[str, np.ndarray], options: ReadOptions
+    name: str, header: Header, leads: tuple[str, ...], stated: np.ndarray | None, options: ReadOptions
 ) -> list[str | None]:
     """Return the unit of each column as the archive states it apart from the leads' names."""
-    n_columns = len(leads)
-    if "unit" in content:
-        units = _texts(name, "unit", content["unit"])
-        if len(units) not in (1, n_columns):
-            raise RecordError(f"{name}: 'unit' has {len(units)} entries for {n_columns} leads; save one.")
-        return [*units] * (n_columns // len(units))
+    if stated is not None:
+        units = to_texts(f"{name}: 'unit'", stated)
+        if len(units) not in (1, len(leads)):
+            raise RecordError(f"{name}: 'unit' has {len(units)} entries for {len(leads)} leads; save one.")
+        return [*units] * (len(leads) // len(units))
     if options.unit is None and not any(split_unit(lead)[1] for lead in leads):
-        if signal.dtype.kind != "f":
+        if header.dtype.kind != "f":
             raise RecordError(f"{name}: whole numbers need a unit; save unit='uV' with them or pass --unit.")
-        return ["mV"] * n_columns
-    return [None] * n_columns
+        return ["mV"] * len(leads)
+    return [None] * len(leads)
 
 
-def _texts(name: str, key: str, value: np.ndarray) -> list[str]:
-    """Return the entries of an array of text or bytes."""
-    if value.dtype.kind == "U":
-        return [str(entry) for entry in value.ravel()]
-    if value.dtype.kind == "S":
-        return [bytes(entry).decode("utf-8", "replace") for entry in value.ravel()]
-    raise RecordError(f"{name}: '{key}' must be text; found {value.dtype} of shape {value.shape}.")
-
-
-def _fs(name: str, stated: Any, options: ReadOptions) -> float:
+def _fs(name: str, stated: np.ndarray | None, options: ReadOptions) -> float:
     if stated is None:
         if options.fs is None:
             raise RecordError(f"{name} states no sampling rate; save fs=500 with it or pass --fs.")
         return options.fs
-    rate = None
+    rate, found = None, f"{stated.dtype} of shape {stated.shape}"
     if stated.size == 1 and stated.dtype.kind in "US":
-        rate = parse_rate(_texts(name, "fs", stated)[0])
-    elif stated.size == 1 and stated.dtype.kind in "iuf" and 0 < stated.item() < math.inf:
-        rate = float(stated.item())
+        (text,) = to_texts(f"{name}: 'fs'", stated)
+        rate, found = parse_rate(text), repr(text[:60])
+    elif stated.size == 1 and stated.dtype.kind in "iuf":
+        number = float(stated.item())
+        rate, found = number if 0 < number < math.inf else None, f"{number:g}"
     if rate is None:
-        raise RecordError(f"{name} states a sampling rate of {stated}; it must be a number of hertz above 0.")
+        raise RecordError(f"{name} states a sampling rate of {found}; it must be a number of hertz above 0.")
     return rate
