@@ -74,7 +74,7 @@ def test_nothing_but_bad_files_gives_failures_alone(model, tmp_path):
     ]
 
 
-class Broken:
+class Buggy:
     """A predictor with a bug that one record brings to light, in its steps before the model or in the model."""
 
     def __init__(self, sound, stage, name):
@@ -101,7 +101,7 @@ class Broken:
 
 @pytest.mark.parametrize("stage", ["preprocess", "model"])
 def test_a_bug_that_one_record_brings_to_light_is_told_and_the_rest_goes_on(predictor, model, records, stage):
-    results = list(predict(Broken(predictor, stage, "r2"), [records], ReadOptions(), batch_size=4))
+    results = list(predict(Buggy(predictor, stage, "r2"), [records], ReadOptions(), batch_size=4))
     failed = results.pop(2)
     assert failed.reason.startswith("r2.hea: IndexError, a bug in ecgmtl.")
     assert "Jane" not in failed.reason  # an error's text may quote the file
