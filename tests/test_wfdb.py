@@ -1,5 +1,6 @@
 """WFDB records are read with the values that they were written with, whatever the way they are stored."""
 
+import math
 import re
 from itertools import islice
 
@@ -10,6 +11,8 @@ from wfdb_files import beats, edit, write_wfdb
 
 from data_prep import ReadOptions, RecordError, find_records, read_record
 from data_prep.leads import STANDARD_LEADS
+from data_prep.readers.wfdb_header import parse_header
+from data_prep.readers.wfdb_samples import count_frames, read_samples
 
 
 def write(path, text):
@@ -61,6 +64,7 @@ def encode_212(values):
 
 
 ENCODERS = {  # as https://wfdb.io/spec/signal-files.html draws them
+    "8": lambda values: np.diff(values, axis=0, prepend=values[:1]).astype("i1"),
     "16": lambda values: values.astype("<i2"),
     "24": lambda values: values.astype("<i4").view("u1").reshape(-1, 4)[:, :3],
     "32": lambda values: values.astype("<i4"),
@@ -75,7 +79,7 @@ ENCODERS = {  # as https://wfdb.io/spec/signal-files.html draws them
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_every_storage_format_is_read(tmp_path, kind, rng):
-    digital = rng.integers(-100, 100, size=(600, 2))
+    digital = rng.integers(-60, 60, size=(600, 2))
     np.ascontiguousarray(ENCODERS[kind](digital)).tofile(tmp_path / "x.dat")
     sums, first = digital.sum(axis=0) % 65536, digital[0]
     lines = [f"x.dat {kind} 50(3)/mV 12 0 {first[i]} {sums[i]} 0 {lead}" for i, lead in enumerate(("I", "II"))]
@@ -84,12 +88,63 @@ def test_every_storage_format_is_read(tmp_path, kind, rng):
     assert record.warnings == ()
 
 
-@pytest.mark.parametrize("kind", ["16", "24", "32", "80", "212"])
+@pytest.mark.parametrize("kind", ["16", "24", "32", "80", "212", "508", "516", "524"])
 def test_what_wfdb_writes_is_read_as_wfdb_reads_it(tmp_path, kind, rng, monkeypatch):
     monkeypatch.chdir(tmp_path)
     signal = rng.normal(size=(601, 2))
+    signal[7, 1] = np.nan
     wfdb.wrsamp("x", fs=250, units=["mV"] * 2, sig_name=["I", "II"], p_signal=signal, fmt=[kind] * 2)
-    assert np.allclose(read_record(tmp_path / "x.hea").signal, wfdb.rdsamp("x")[0], atol=1e-6)
+    record = read_record(tmp_path / "x.hea")
+    assert np.allclose(record.signal, wfdb.rdsamp("x")[0], atol=1e-6, equal_nan=True)
+    assert record.warnings == ()
+
+
+@pytest.mark.parametrize("per_frame", [1, 2])
+@pytest.mark.parametrize("kind", [kind for kind in ENCODERS if kind != "61"])  # of which wfdb 4.3.1 gives no integers
+def test_any_bytes_are_decoded_as_wfdb_decodes_them(tmp_path, kind, per_frame, rng, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    n_bytes = -(-101 * 3 * per_frame * 32 // 8)
+    words = rng.integers(2**30 if kind == "311" else 2**32, size=n_bytes // 4, dtype=np.uint32)  # 311 leaves two bits
+    size = {"212": 1.5, "24": 3, "310": 4 / 3, "311": 4 / 3}.get(kind) or ENCODERS[kind](np.zeros((1, 1), int)).itemsize
+    (tmp_path / "x.dat").write_bytes(b"begin" + words.astype("<u4").tobytes()[: math.ceil(101 * 3 * per_frame * size)])
+    line = f"x.dat {kind}x{per_frame}+5 50(3)/mV 12 0 9\n"
+    header = parse_header("x.hea", f"x 3 250 101\n{line * 3}".encode())
+    write(tmp_path / "x.hea", f"x 3 250 101\n{line * 3}")
+    assert count_frames(tmp_path / "x.hea", header, follow_links=False) == 101
+    truth = np.stack(wfdb.rdrecord("x", physical=False, smooth_frames=False, return_res=64).e_d_signal, axis=1)
+    assert np.array_equal(read_samples(tmp_path / "x.hea", header, 101), truth)
+    assert np.array_equal(read_samples(tmp_path / "x.hea", header, 34), truth[: 34 * per_frame])
+
+
+@pytest.mark.parametrize("name", ["rec.v1", "2023.05.01-1", "M\u00fcller", "patient 7", "R\u00f6der  2.b"])
+def test_every_record_name_is_read_alike_in_all_formats(tmp_path, name, rng):
+    digital = rng.integers(-60, 60, size=(600, 2))
+    for kind, encode in ENCODERS.items():
+        np.ascontiguousarray(encode(digital)).tofile(tmp_path / f"{name}.dat")
+        lines = [f"{name}.dat {kind} 50(3)/mV 12 0 {digital[0, i]} 0 0 {lead}" for i, lead in enumerate(("I", "II"))]
+        header = write(tmp_path / f"{name}.hea", "\n".join([f"{name} 2 250 600", *lines]))
+        record = read_record(header)
+        assert np.allclose(record.signal, (digital - 3) / 50)
+        assert record.name == name
+
+
+def test_accents_in_a_file_name_may_be_composed_or_not(tmp_path):
+    header = write_wfdb(tmp_path, name="M\u00fcller")
+    header.with_suffix(".dat").rename(tmp_path / "Mu\u0308ller.dat")
+    assert np.allclose(read_record(header).signal, beats(), atol=6e-4)
+
+
+def test_signals_of_several_files_keep_the_order_of_the_header(tmp_path):
+    header = write_wfdb(tmp_path)
+    digital = np.fromfile(header.with_suffix(".dat"), "<i2").reshape(-1, 12)
+    digital[:, ::2].tofile(tmp_path / "even.dat")
+    np.ascontiguousarray(encode_212(digital[:, 1::2])).tofile(tmp_path / "odd.dat")
+    lines = header.read_text().split("\n")
+    for index in range(12):
+        file = ("even.dat 16", "odd.dat 212")[index % 2]
+        lines[1 + index] = lines[1 + index].replace("00001_lr.dat 16", file)
+    header.write_text("\n".join(lines))
+    assert np.allclose(read_record(header).signal, beats(), atol=6e-4)
 
 
 def test_the_header_is_found_from_any_of_a_record_s_files(tmp_path):

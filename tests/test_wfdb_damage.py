@@ -43,7 +43,7 @@ def mutate(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def two_files(header):
-    """The same record with V6 in a file of its own, which the `wfdb` package reads."""
+    """The same record with V6 in a file of its own."""
     digital = np.fromfile(header.with_suffix(".dat"), "<i2").reshape(-1, 12)
     digital[:, :11].tofile(header.with_suffix(".dat"))
     digital[:, 11].tofile(header.with_suffix(".xyz"))
@@ -53,7 +53,7 @@ def two_files(header):
     return header
 
 
-@pytest.mark.parametrize("arrange", [lambda header: header, two_files], ids=["read here", "read by wfdb"])
+@pytest.mark.parametrize("arrange", [lambda header: header, two_files], ids=["one file", "two files"])
 def test_no_damaged_header_is_read_wrong_in_silence(tmp_path, rng, arrange):
     header = arrange(write_wfdb(tmp_path))
     content, truth = header.read_bytes(), PREPROCESS(read_record(header))
@@ -108,7 +108,7 @@ def test_every_flipped_bit_of_the_samples_is_noticed(tmp_path, rng):
         (" 12 100 1000", " 12", "states no sampling rate"),
         (" 12 100 1000", " 13 100 1000", "promises 13 leads, but describes 12"),
         (" 12 100 1000", " 100000 100 1000", "promises 100000 leads, but describes 12"),
-        ("00001_lr 12", "00001_lr/2 12", "joins 2 segments"),
+        ("00001_lr 12", "00001_lr/2 12", "promises 2 segments, but lists 12"),
         (".dat 16 ", ".dat 212 ", "promises 18000"),
         (".dat 16 ", ".dat 99 ", "stored in format 99"),
         (".dat 16 ", ".dat 160 ", "begins with"),
@@ -207,7 +207,7 @@ def test_one_lead_whose_gain_is_unlike_the_others_is_warned_of(tmp_path):
     )
 
 
-def test_wfdb_s_own_reading_is_checked_as_well(tmp_path):
+def test_every_file_of_a_record_is_checked(tmp_path):
     header = two_files(write_wfdb(tmp_path))
     assert np.allclose(read_record(header).signal, beats(), atol=6e-4)
     content = bytearray(header.with_suffix(".xyz").read_bytes())

@@ -30,6 +30,8 @@ SAMPLE_SUFFIXES = (".dat", ".mat")
 """Files that belong to a .hea beside them."""
 TABLES = frozenset({"ptbxl_database.csv", "scp_statements.csv", "labels.csv", "records.csv"})
 """Tables about records, which lie among them and are none."""
+VERSION_CONTROL = ".git"
+"""Folder that is not searched: git-annex keeps the contents of all files there, under other names."""
 
 
 def read_record(path: Path, options: ReadOptions = ReadOptions()) -> Record:  # noqa: B008, it is frozen
@@ -69,7 +71,8 @@ def find_records(paths: Iterable[Path | str]) -> Iterator[Path]:
     """The files to read, one a record, as `paths` name them: files, WFDB names without suffix, folders, patterns.
 
     Folders are searched with all below them, in the order of names, as the caller goes on. What is missing or has no
-    reader is passed on if it was named itself, so that reading it says what is wrong.
+    reader is passed on if it was named itself, so that reading it says what is wrong. A WFDB record that another one in
+    its folder joins is part of that one, and found only if it was named itself.
     """
     named: set[Path] = set()
     for path in map(Path, paths):
@@ -107,11 +110,14 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     except OSError:
         yield folder
         return
+    headers = (entry for entry in entries if entry.name.lower().endswith(".hea") and entry.is_file())
+    joined = {part for header in headers for part in wfdb.joined_by(header.path)}
     for entry in entries:
         path = folder / entry.name
         suffix = path.suffix.lower()
-        if suffix in READERS and suffix not in SAMPLE_SUFFIXES and entry.name not in TABLES and not entry.is_dir():
+        known = suffix in READERS and suffix not in SAMPLE_SUFFIXES and entry.name not in TABLES
+        if known and entry.name not in joined and not entry.is_dir():
             yield path
     for entry in entries:
-        if entry.is_dir():
+        if entry.is_dir() and entry.name != VERSION_CONTROL:
             yield from _walk(folder / entry.name, above | {real})

@@ -1,117 +1,120 @@
 """WFDB records (.hea with .dat or .mat): PhysioNet's format, and PTB-XL's.
 
-Plain 16-bit records are read here, in about a twentieth of the time that the `wfdb` package takes; `wfdb` reads the
-other formats. Either way the same checks follow, because `wfdb` itself compares neither lengths nor checksums.
+Headers and samples are read here, in about a twentieth of the time that the `wfdb` package takes, and no further than
+they are used. `wfdb` itself compares neither lengths nor checksums.
 """
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from data_prep.leads import standard_lead
-from data_prep.readers.columns import unit_of
-from data_prep.readers.files import read_bytes
-from data_prep.readers.options import ReadOptions
-from data_prep.readers.wfdb_header import Header, Signal, parse_header
-from data_prep.readers.wfdb_samples import INVALID, read_samples, verify_samples
-from data_prep.record import NO_UNIT, Record, RecordError
-from data_prep.units import UNIT_NAMES, UNITS
+from data_prep.readers.files import refuse_outside_link
+from data_prep.readers.options import WHOLE, ReadOptions
+from data_prep.readers.wfdb_header import NO_FILE, Header, Segment
+from data_prep.readers.wfdb_samples import count_frames
+from data_prep.readers.wfdb_segment import name_leads, read_header, read_segment, voltages
+from data_prep.record import Record, RecordError
 
+FIRST_LINE = 512
+"""Bytes that hold the first line of a header, which says whether it joins others."""
 SUFFIXES: tuple[str, ...] = (".hea", ".dat", ".mat")
-MAX_HEADER = 2**20
-MAX_OFFSET = 1e4
-"""Millivolts between a lead's digital zero and 0 V beyond which a header is not believed."""
 
 
 def read(path: Path, options: ReadOptions) -> Record:
     """The record of this header, or of the header beside this .dat or .mat file."""
     if path.suffix.lower() != ".hea":
         path = path.with_suffix(".hea")
-    content = read_bytes(path, MAX_HEADER, "there is no such header; a WFDB record needs one beside its samples")
-    header = parse_header(path.name, content)
-    header = replace(header, signals=tuple([_named(path.name, signal, options) for signal in header.signals]))
-    kept, warnings = _voltages(path.name, header, options)
-    per_mv = [_gain_per_mv(path.name, header.signals[index], options) for index in kept]
-    digital = read_samples(path, header)
-    warnings += verify_samples(path.name, digital, header)
-    if len(kept) < len(header.signals):
-        digital = digital[:, kept]
-    signals = [header.signals[index] for index in kept]
-    warnings += _odd_ones_out(signals, per_mv)
+    header = read_header(path, "there is no such header; a WFDB record needs one beside its samples")
+    if header.segments:
+        return _join(path, header, options)
+    if header.is_layout:
+        raise RecordError(f"{path.name} only lists the signals of a joined record; give the header that joins it.")
+    n_frames, per_frame = count_frames(path, header, options.follow_links), header.signals[0].per_frame
+    n_samples = options.samples_to_read(n_frames * per_frame, header.fs * per_frame)
+    return read_segment(path, header, options, n_frames, -(-n_samples // per_frame))
+
+
+def joined_by(path: str | Path) -> tuple[str, ...]:
+    """File names of the headers that the one at `path` joins; none if it joins none or cannot be read."""
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123, half the time
+            first_line = stream.read(FIRST_LINE).lstrip().split(b"\n", 1)[0]
+        if b"/" not in first_line and not first_line.startswith(b"#"):
+            return ()
+        header = read_header(Path(path), "it was there")
+    except (OSError, RecordError):
+        return ()
+    return tuple(f"{segment.name}.hea" for segment in header.segments if segment.name != NO_FILE)
+
+
+def _join(path: Path, header: Header, options: ReadOptions) -> Record:
+    """The record that a header joins of segments; where nothing was recorded, the samples are NaN."""
+    total = sum(segment.n_samples for segment in header.segments)
+    n_frames = options.samples_to_read(total, header.fs)
+    pieces = _read_pieces(path, header, options, n_frames)
+    if not pieces:
+        raise RecordError(f"{path.name}: nothing was recorded in its first {n_frames / header.fs:g} s.")
+    leads = _layout(path, header, options) or pieces[0][1].leads
+    fs = pieces[0][1].fs
+    per_frame = round(fs / header.fs)
+    signal = np.full((len(leads), n_frames * per_frame), np.nan, np.float32)
+    for first, piece in pieces:
+        if piece.fs != fs or not set(piece.leads) <= set(leads) or len(set(piece.leads)) < len(piece.leads):
+            raise RecordError(
+                f"{path.name}: segment {piece.name} has leads {', '.join(piece.leads)} at {piece.fs:g} Hz, the record "
+                f"{', '.join(leads)} at {fs:g} Hz; give the segments by themselves."
+            )
+        rows = [leads.index(lead) for lead in piece.leads]
+        signal[rows, first * per_frame : first * per_frame + len(piece.signal)] = piece.signal.T
     return Record(
         path.stem,
-        _millivolts(digital, signals, per_mv),
-        header.fs * signals[0].per_frame,
-        tuple([signal.lead for signal in signals]),
-        warnings,
-        calibrated=all((options.unit or signal.unit) != NO_UNIT for signal in signals),
+        signal.T,
+        fs,
+        leads,
+        tuple(dict.fromkeys(warning for _, piece in pieces for warning in piece.warnings)),
+        calibrated=all(piece.calibrated for _, piece in pieces),
+        total_seconds=total / header.fs if n_frames < total else None,
     )
 
 
-def _named(name: str, signal: Signal, options: ReadOptions) -> Signal:
-    """Return the signal under the name that the user gave its lead."""
-    if signal.unit in UNITS:
-        unit_of(name, signal.lead, signal.unit, options)
-    return signal._replace(lead=options.lead_of(signal.lead))
-
-
-def _voltages(name: str, header: Header, options: ReadOptions) -> tuple[list[int], tuple[str, ...]]:
-    """Which signals are voltages, and a warning on each that is not."""
-    kept, warnings = [], []
-    for index, signal in enumerate(header.signals):
-        is_lead = standard_lead(signal.lead) is not None
-        is_voltage = signal.unit in UNITS and signal.unit != NO_UNIT
-        if is_voltage or (is_lead and (options.unit or signal.unit == NO_UNIT)):
-            kept.append(index)
-        elif is_lead:
-            raise RecordError(
-                f"{name}: lead {signal.lead} is in {signal.unit!r}; known units are {UNIT_NAMES}. "
-                "Pass --unit to say which one is meant."
-            )
-        else:
-            warnings.append(f"signal {signal.lead} is in {signal.unit!r}, which is no voltage; it is left out.")
-    if not kept:
-        raise RecordError(f"{name} holds no voltage; its signals are in {', '.join(s.unit for s in header.signals)}.")
-    return kept, tuple(warnings)
-
-
-def _gain_per_mv(name: str, signal: Signal, options: ReadOptions) -> float:
-    if signal.gain is None:
-        raise RecordError(f"{name} states no gain for lead {signal.lead}; write the units in a millivolt, as 1000/mV.")
-    unit = options.unit or signal.unit
-    gain = signal.gain / UNITS[unit]
-    if not 1e-3 <= gain <= 1e9:
-        hint = "0 means uncalibrated in WFDB; write the real one" if signal.gain == 0 else "write the real one"
-        raise RecordError(f"{name}: the gain of lead {signal.lead} is {signal.gain:g} per {unit}; {hint}.")
-    if abs(signal.baseline) / gain > MAX_OFFSET:
-        raise RecordError(f"{name}: the baseline of lead {signal.lead}, {signal.baseline}, is beyond any ECG's.")
-    return gain
-
-
-def _odd_ones_out(signals: list[Signal], per_mv: list[float]) -> tuple[str, ...]:
-    """A warning if most leads agree on gain and baseline and few do not: that is how a damaged header looks."""
-    scales = [(gain, signal.baseline) for gain, signal in zip(per_mv, signals, strict=True)]
-    if len(set(scales)) == 1:
+def _layout(path: Path, header: Header, options: ReadOptions) -> tuple[str, ...]:
+    """Return the leads that a record's segments may have, or nothing where all must have the same."""
+    if header.segments[0].n_samples:
         return ()
-    usual, count = Counter(scales).most_common(1)[0]
-    if 2 * count <= len(scales):
-        return ()
-    odd = ", ".join(signal.lead for signal, scale in zip(signals, scales, strict=True) if scale != usual)
-    return (f"gain or baseline of lead {odd} differ from those of the other leads; is the header intact?",)
+    place = path.with_name(f"{header.segments[0].name}.hea")
+    layout = read_header(place, f"it lists the leads of {path.name}, but is not there")
+    if layout.segments:
+        raise RecordError(f"{place.name} joins segments itself, which {path.name} must not join again.")
+    layout = name_leads(place.name, layout, options)
+    return tuple(layout.signals[index].lead for index in voltages(place.name, layout, options)[0])
 
 
-def _millivolts(digital: np.ndarray, signals: list[Signal], per_mv: list[float]) -> np.ndarray:
-    """Float32, laid out lead by lead in memory, because every step after this goes along time."""
-    signal = np.empty(digital.shape[::-1], np.float32)
-    baseline = np.array([signal.baseline for signal in signals], np.float64)[:, None]
-    if baseline.any():
-        np.subtract(digital.T, baseline, out=signal, casting="unsafe")
-    else:
-        signal[:] = digital.T
-    signal /= np.array(per_mv, np.float32)[:, None]
-    invalid = np.array([INVALID[signal.format] for signal in signals])
-    if digital.min() <= invalid.max():
-        signal.T[digital == invalid] = np.nan
-    return signal.T
+def _read_pieces(path: Path, header: Header, options: ReadOptions, n_frames: int) -> list[tuple[int, Record]]:
+    """Read the segments in the first `n_frames`, each with the frame at which it begins."""
+    pieces: list[tuple[int, Record]] = []
+    first = 0
+    for segment in header.segments:
+        if first < n_frames and segment.n_samples and segment.name != NO_FILE:
+            pieces.append((first, _read_piece(path, header.fs, segment, options, n_frames - first)))
+        first += segment.n_samples
+    return pieces
+
+
+def _read_piece(path: Path, fs: float, segment: Segment, options: ReadOptions, n_wanted: int) -> Record:
+    """Read at most `n_wanted` frames of a segment."""
+    place = path.with_name(f"{segment.name}.hea")
+    if not options.follow_links:
+        refuse_outside_link(place, path)
+    header = read_header(place, f"it is a segment of {path.name}, but is not there")
+    if header.segments or header.is_layout:
+        raise RecordError(f"{place.name} holds no samples itself, so {path.name} cannot join it.")
+    n_frames = count_frames(place, header, options.follow_links)
+    if (n_frames, header.fs) != (segment.n_samples, fs):
+        raise RecordError(
+            f"{place.name} holds {n_frames} samples at {header.fs:g} Hz, {path.name} promises {segment.n_samples} at "
+            f"{fs:g} Hz: one of them is damaged or belongs to another record."
+        )
+    n_wanted = min(n_wanted, n_frames)
+    record = read_segment(place, header, options, n_frames, n_frames if n_frames <= WHOLE else n_wanted)
+    return replace(record, signal=record.signal[: n_wanted * header.signals[0].per_frame])

@@ -5,27 +5,31 @@ The format: https://wfdb.io/spec/header-files.html
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
+from data_prep.readers.wfdb_formats import FORMATS
 from data_prep.record import RecordError
 from data_prep.units import parse_unit
 
-BITS = {16: 16, 24: 24, 32: 32, 61: 16, 80: 8, 160: 16, 212: 12, 310: 32 / 3, 311: 32 / 3}
-"""Bits of one sample in each storage format."""
+NO_FILE = "~"
+"""Name in place of a file or a segment that has no samples."""
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
-_RECORD = re.compile(
-    r"(?P<name>[^\s/]+)(?:/(?P<segments>\d+))?\s+(?P<n_signals>\d{1,9})"
+_RECORD = (
+    r"(?P<name>{name})(?:/(?P<segments>\d{{1,9}}))?\s+(?P<n_signals>\d{{1,9}})"
     r"(?:\s+(?P<fs>[^\s/(]+)(?:/[-+.\d]+(?:\([-+.\d]+\))?)?"
-    r"(?:\s+(?P<n_samples>\d{1,18})(?:\s+\d[\w:./-]*){0,2})?)?",
-    re.ASCII,
+    r"(?:\s+(?P<n_samples>\d{{1,18}})(?:\s+\d[\w:./-]*){{0,2}})?)?"
 )
-_SIGNAL = re.compile(
-    r"(?P<file>\S+)\s+(?P<format>\d{1,9})(?:x(?P<per_frame>\d{1,9}))?(?::(?P<skew>\d+))?(?:\+(?P<offset>\d{1,18}))?"
-    r"(?:\s+(?P<gain>[^\s(/]+)(?:\((?P<baseline>-?\d{1,18})\))?(?:/(?P<unit>\S+))?"
-    r"(?:\s+\d+(?:\s+(?P<zero>-?\d{1,18})(?:\s+(?P<initial>-?\d{1,18})(?:\s+(?P<checksum>-?\d{1,18})"
-    r"(?:\s+\d+(?:\s+(?P<lead>\S.*))?)?)?)?)?)?)?",
-    re.ASCII,
+_SIGNAL = (
+    r"(?P<file>{file})\s+(?P<format>\d{{1,9}})(?:x(?P<per_frame>\d{{1,9}}))?(?::(?P<skew>\d+))?"
+    r"(?:\+(?P<offset>\d{{1,18}}))?"
+    r"(?:\s+(?P<gain>[^\s(/]+)(?:\((?P<baseline>-?\d{{1,18}})\))?(?:/(?P<unit>\S+))?"
+    r"(?:\s+\d+(?:\s+(?P<zero>-?\d{{1,18}})(?:\s+(?P<initial>-?\d{{1,18}})(?:\s+(?P<checksum>-?\d{{1,18}})"
+    r"(?:\s+\d+(?:\s+(?P<lead>\S.*))?)?)?)?)?)?)?"
 )
+_SEGMENT = re.compile(r"(?P<name>\S.*?)\s+(?P<n_samples>\d{1,18})", re.ASCII)
+_SPACES = "a name with spaces is read only where it is the header's own file name, so write it without spaces"
 
 
 class Signal(NamedTuple):
@@ -46,31 +50,83 @@ class Signal(NamedTuple):
     checksum: int | None
 
 
+class Segment(NamedTuple):
+    """One line of a record that is joined of others."""
+
+    name: str
+    """Name of the record that is joined, or NO_FILE where nothing was recorded."""
+    n_samples: int
+    """In frames; 0 for the layout, which lists the signals of all segments."""
+
+
 @dataclass(frozen=True)
 class Header:
-    """What the header says."""
+    """What the header says: its signals, or the segments that it joins."""
 
     fs: float
     n_samples: int | None
     """In frames, as many a second as `fs`."""
-    signals: tuple[Signal, ...]
+    signals: tuple[Signal, ...] = ()
+    segments: tuple[Segment, ...] = ()
+
+    @property
+    def is_layout(self) -> bool:
+        """Whether this only describes the signals of a joined record."""
+        return any(signal.file == NO_FILE for signal in self.signals)
 
 
 def parse_header(source: str, content: bytes) -> Header:
-    """The header in `content`; `source` is the file's name for the error messages."""
+    """The header in `content`; `source` is the file's name, for the error messages and as the record's name."""
     lines = [line for raw in _decode(content).splitlines() if (line := raw.strip()) and not line.startswith("#")]
     if not lines:
         raise RecordError(f"{source} is empty: a WFDB header names the record, its sampling rate and its leads.")
-    record = _RECORD.fullmatch(lines[0])
+    stem = Path(source).stem
+    record_line, signal_line = _patterns(stem if any(map(str.isspace, stem)) else "")
+    record = record_line.fullmatch(lines[0])
     if record is None:
-        raise RecordError(f"{source}: {_quote(lines[0])} is no first line of a WFDB header.")
+        hint = f"; {_SPACES}" if len(lines[0].split()) > 4 else ""
+        raise RecordError(f"{source}: {_quote(lines[0])} is no first line of a WFDB header{hint}.")
+    fs, n_samples = _parse_fs(source, record["fs"]), int(record["n_samples"] or 0) or None
     if record["segments"] is not None:
-        raise RecordError(f"{source} joins {record['segments']} segments; give the segments themselves, one by one.")
+        return Header(fs, n_samples, segments=_parse_segments(source, lines[1:], int(record["segments"]), n_samples))
     n_signals, n_lines = int(record["n_signals"]), len(lines) - 1
     if n_signals != n_lines or not n_lines:
         raise RecordError(f"{source} promises {n_signals} leads, but describes {n_lines}.")
-    signals = tuple([_parse_signal(source, line, number) for number, line in enumerate(lines[1:], 1)])
-    return Header(_parse_fs(source, record["fs"]), int(record["n_samples"] or 0) or None, signals)
+    signals = tuple([_parse_signal(source, signal_line, line, number) for number, line in enumerate(lines[1:], 1)])
+    if len({signal.file == NO_FILE for signal in signals}) > 1:
+        raise RecordError(f"{source}: some of its leads have no file of samples; give a record that has all.")
+    return Header(fs, n_samples, signals)
+
+
+@lru_cache(maxsize=8)
+def _patterns(spaced: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return the first line and a signal's line of a header; a name with spaces is known as that of the header."""
+    name, file = r"[^\s/]+", r"\S+"
+    if spaced:
+        name, file = rf"{re.escape(spaced)}|{name}", rf"{re.escape(spaced)}\S*|{file}"
+    return re.compile(_RECORD.format(name=name), re.ASCII), re.compile(_SIGNAL.format(file=file), re.ASCII)
+
+
+def _parse_segments(source: str, lines: list[str], n_segments: int, n_samples: int | None) -> tuple[Segment, ...]:
+    if n_segments != len(lines) or not lines:
+        raise RecordError(f"{source} promises {n_segments} segments, but lists {len(lines)}.")
+    segments = []
+    for line in lines:
+        match = _SEGMENT.fullmatch(line)
+        if match is None or _leads_out(match["name"]):
+            raise RecordError(
+                f"{source}: {_quote(line)} does not name a segment; each line is the name of a record in the same "
+                "folder and its number of samples."
+            )
+        segments.append(Segment(match["name"], int(match["n_samples"])))
+    total = sum(segment.n_samples for segment in segments)
+    if not total or n_samples not in (None, total):
+        raise RecordError(f"{source} promises {n_samples or 0} samples, but its segments hold {total}.")
+    return tuple(segments)
+
+
+def _leads_out(name: str) -> bool:
+    return "/" in name or "\\" in name or name in (".", "..", "-")
 
 
 def _decode(content: bytes) -> str:
@@ -88,16 +144,17 @@ def _parse_fs(source: str, text: str | None) -> float:
     return float(text)
 
 
-def _parse_signal(source: str, line: str, number: int) -> Signal:
-    match = _SIGNAL.fullmatch(line)
+def _parse_signal(source: str, pattern: re.Pattern[str], line: str, number: int) -> Signal:
+    match = pattern.fullmatch(line)
     if match is None:
-        raise RecordError(f"{source}: {_quote(line)} does not describe a WFDB signal.")
+        hint = "" if line.split()[1:2] and line.split()[1][0].isdigit() else f"; {_SPACES}"
+        raise RecordError(f"{source}: {_quote(line)} does not describe a WFDB signal{hint}.")
     file, kind, per_frame, skew, offset, gain, baseline, unit, zero, initial, checksum, lead = match.groups()
     lead = lead or f"signal {number}"
-    if "/" in file or "\\" in file or file in (".", "..", "-", "~"):
+    if _leads_out(file):
         raise RecordError(f"{source}: the samples must lie in a file beside the header, not in {_quote(file)}.")
-    if int(kind) not in BITS:
-        known = ", ".join(map(str, BITS))
+    if int(kind) not in FORMATS and file != NO_FILE:
+        known = ", ".join(map(str, FORMATS))
         raise RecordError(f"{source}: lead {lead} is stored in format {kind}; the known ones are {known}.")
     if skew and int(skew):
         raise RecordError(f"{source}: lead {lead} is skewed by {skew} samples, which is not supported; align it first.")

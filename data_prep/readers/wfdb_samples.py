@@ -1,115 +1,203 @@
 """The samples of a WFDB record, as whole numbers, and whether they are those that its header was written for."""
 
 import math
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Integer
 
 from data_prep.readers.files import refuse_outside_link, regular_size, require_sane_size
-from data_prep.readers.wfdb_header import BITS, Header, Signal
+from data_prep.readers.wfdb_formats import DIFFERENCES, FORMATS
+from data_prep.readers.wfdb_header import Header, Signal
 from data_prep.record import RecordError
 
-INVALID = {
-    **dict.fromkeys((16, 61, 160), -(2**15)),
-    **dict.fromkeys((310, 311), -(2**9)),
-    80: -(2**7),
-    212: -(2**11),
-    24: -(2**23),
-    32: -(2**31),
-}
-"""The value that stands for a missing sample in each format."""
-RAW = {16: "<i2", 61: ">i2"}
-"""Formats that lie in the file as NumPy can take them."""
+if TYPE_CHECKING:
+    import soundfile
+
 NO_CHECKSUM = "no checksum in the header: damage to the samples would go unnoticed."
+UNVERIFIED = "the checksums in its header were not compared, because only the beginning of the recording was read."
+FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
+"""How accents are written in a file's name: composed with their letters, or after them."""
+A_BLOCK = 2**16
+"""Frames of a compressed file that are decoded at a time."""
 
 
-def read_samples(path: Path, header: Header) -> Integer[np.ndarray, "time signal"]:
-    """All signals of the record whose header lies at `path`; sizes are checked before anything is read."""
-    n_frames = _check_files(path, header)
-    first = header.signals[0]
-    alike = (first.file, first.format, 1, first.offset)
-    if first.format in RAW and all(
-        (signal.file, signal.format, signal.per_frame, signal.offset) == alike for signal in header.signals
-    ):
-        content = (path.parent / first.file).read_bytes()
-        if len(content) == first.offset + 2 * n_frames * len(header.signals):
-            return np.frombuffer(content, RAW[first.format], offset=first.offset).reshape(n_frames, len(header.signals))
-        raise RecordError(f"{first.file} changed while it was read.")
-    return _read_with_wfdb(path, header, n_frames)
+def count_frames(path: Path, header: Header, follow_links: bool) -> int:
+    """Frames in the record whose header lies at `path`.
 
-
-def _check_files(path: Path, header: Header) -> int:
-    """Frames in the record; each of its files holds exactly as many, or RecordError says which one does not."""
-    files: dict[str, list[Signal]] = {}
-    for signal in header.signals:
-        files.setdefault(signal.file, []).append(signal)
+    Raises:
+        RecordError: a file does not hold exactly as many frames as the header promises, or cannot be read.
+    """
     n_frames = header.n_samples
-    for name, signals in files.items():
-        place = path.parent / name
-        size = regular_size(place, f"it holds the samples of {path.name}, but is not there")
-        refuse_outside_link(place, path)
-        bits = sum(BITS[signal.format] * signal.per_frame for signal in signals)
-        offset = signals[0].offset
-        if bits == 0:
+    for name, signals in _by_file(header).items():
+        first = signals[0][1]
+        if any((signal.format, signal.offset) != (first.format, first.offset) for _, signal in signals):
+            raise RecordError(f"{path.name}: the signals in {name} differ in format or offset; one file has one.")
+        width = sum(signal.per_frame for _, signal in signals)
+        if width == 0:
             raise RecordError(f"{path.name}: the signals in {name} have no samples.")
-        if n_frames is None:
-            n_frames = max(size - offset, 0) * 8 // math.ceil(bits)
-        _check_size(path, name, size, offset + math.ceil(n_frames * bits / 8 - 1e-6), n_frames, signals)
-        require_sane_size(path.name, n_frames, sum(signal.per_frame for signal in signals))
+        samples = find_samples(path, name)
+        size = regular_size(samples, _missing(path, samples))
+        if not follow_links:
+            refuse_outside_link(samples, path)
+        if FORMATS[first.format].decode is None:
+            n_frames = _count_compressed(path, samples, [signal for _, signal in signals], n_frames)
+        else:
+            bits = FORMATS[first.format].bits * width
+            if n_frames is None:
+                n_frames = max(size - first.offset, 0) * 8 // math.ceil(bits)
+            promised = first.offset + math.ceil(n_frames * bits / 8 - 1e-6)
+            _check_size(path, name, (size, promised, FORMATS[first.format].block), n_frames, len(signals))
+        require_sane_size(path.name, n_frames, width)
     if not n_frames:
         raise RecordError(f"{path.name} has no samples.")
     return n_frames
 
 
-def _check_size(path: Path, name: str, size: int, promised: int, n_frames: int, signals: list[Signal]) -> None:
-    padding = 0 if signals[0].format in (16, 61, 160, 80, 24, 32) else 3
-    if promised <= size <= promised + padding:
+def _by_file(header: Header) -> dict[str, list[tuple[int, Signal]]]:
+    """Return the signals of each file with their places in the header."""
+    files: dict[str, list[tuple[int, Signal]]] = {}
+    for index, signal in enumerate(header.signals):
+        files.setdefault(signal.file, []).append((index, signal))
+    return files
+
+
+def find_samples(path: Path, name: str) -> Path:
+    """Return the file of this name beside the header at `path`; accents may be composed or not, as on a Mac."""
+    samples = path.parent / name
+    if not name.isascii() and not samples.exists():
+        others = (path.parent / unicodedata.normalize(form, name) for form in FORMS)
+        return next((other for other in others if other.exists()), samples)
+    return samples
+
+
+def _missing(path: Path, samples: Path) -> str:
+    """Return the reason if `samples` is not there, with a file that could be meant."""
+    reason = f"it holds the samples of {path.name}, but is not there"
+    others = (path.with_suffix(suffix) for suffix in dict.fromkeys((samples.suffix, ".dat", ".mat")))
+    beside = next((other for other in others if other.suffix and other != path and other.exists()), None)
+    if beside is None:
+        return reason
+    return f"{reason}, while {beside.name} is; if that holds them, write its name into {path.name}"
+
+
+def _check_size(path: Path, name: str, sizes: tuple[int, int, int], n_frames: int, n_leads: int) -> None:
+    size, promised, block = sizes
+    if promised <= size <= promised + (block if block > 1 else 0):
         return
     found = f"{name} holds {size} bytes, the header {path.name} promises {promised}"
-    content = f"({n_frames} samples of {len(signals)} leads)"
+    content = f"({n_frames} samples of {n_leads} leads)"
     if size < promised:
         raise RecordError(f"{found} {content}: the file is cut off, or the header claims too much; copy both again.")
     raise RecordError(f"{found} {content}: the file is too long; copy both again.")
 
 
-def _read_with_wfdb(path: Path, header: Header, n_frames: int) -> Integer[np.ndarray, "time signal"]:
-    import wfdb
+def _count_compressed(path: Path, samples: Path, signals: list[Signal], n_frames: int | None) -> int:
+    with _open_compressed(samples, signals) as flac:
+        n_samples = flac.frames - signals[0].offset
+    per_frame = signals[0].per_frame
+    if n_frames is not None and n_samples != n_frames * per_frame:
+        raise RecordError(
+            f"{samples.name} holds {n_samples} samples a lead, the header {path.name} promises {n_frames * per_frame}: "
+            "one of them is damaged or belongs to another record. Copy both again."
+        )
+    return max(n_samples, 0) // per_frame
 
+
+@contextmanager
+def _open_compressed(samples: Path, signals: list[Signal]) -> "Iterator[soundfile.SoundFile]":
+    """Open a FLAC file with these signals as its channels; whatever is wrong with it is a RecordError."""
+    import soundfile
+
+    most = FORMATS[signals[0].format].bits
+    try:
+        with samples.open("rb") as stream, soundfile.SoundFile(stream) as flac:
+            found = {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}.get(flac.subtype, math.inf)
+            if flac.format != "FLAC" or found > most or flac.channels != len(signals):
+                raise RecordError(
+                    f"{samples.name} holds {flac.channels} channels of {flac.format} {flac.subtype}; format "
+                    f"{signals[0].format} with {len(signals)} leads is FLAC of at most {most} bits."
+                )
+            yield flac
+    except soundfile.SoundFileError as error:
+        raise RecordError(f"{samples.name} cannot be decoded as FLAC ({error}); copy it again.") from error
+
+
+def read_samples(path: Path, header: Header, n_frames: int) -> Integer[np.ndarray, "time signal"]:
+    """The first `n_frames` of all signals; `count_frames` has checked the files."""
     rates = {signal.per_frame for signal in header.signals}
     if len(rates) > 1:
         raise RecordError(f"{path.name}: its signals have different sampling rates; write them at one rate.")
-    try:
-        found = wfdb.rdrecord(str(path.absolute().with_suffix("")), physical=False, smooth_frames=False, return_res=64)
-        digital = np.stack(found.e_d_signal, axis=1).astype(np.int64, copy=False)
-    except Exception as error:  # whatever a damaged file makes wfdb raise
-        what = f"{type(error).__name__}: {error}".strip()[:200]
-        raise RecordError(f"{path.name}: wfdb cannot read this record ({what}).") from error
-    read = [(str(kind), name) for kind, name in zip(found.fmt, found.file_name, strict=True)]
-    if read != [(str(signal.format), signal.file) for signal in header.signals]:
-        raise RecordError(f"{path.name}: wfdb reads other formats or files than the header names; it is damaged.")
-    if digital.shape != (n_frames * rates.pop(), len(header.signals)):
-        raise RecordError(f"{path.name}: wfdb read {digital.shape[0]} samples, {n_frames} are promised.")
-    return digital
+    parts = []
+    order: list[int] = []
+    for name, signals in _by_file(header).items():
+        order += [index for index, _ in signals]
+        parts.append(_read_file(find_samples(path, name), [signal for _, signal in signals], n_frames))
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts, axis=1)[:, np.argsort(order)]
 
 
-def verify_samples(name: str, digital: Integer[np.ndarray, "time signal"], header: Header) -> tuple[str, ...]:
-    """Compare first samples and checksums with the header's: RecordError where they differ, a warning without them."""
+def _read_file(samples: Path, signals: list[Signal], n_frames: int) -> Integer[np.ndarray, "time signal"]:
+    kind, per_frame, n_signals = signals[0].format, signals[0].per_frame, len(signals)
+    decode = FORMATS[kind].decode
+    if decode is None:
+        return _read_compressed(samples, signals, n_frames * per_frame)
+    n_values = n_frames * per_frame * n_signals
+    n_bytes = math.ceil(n_values * FORMATS[kind].bits / 8 - 1e-6)
+    with samples.open("rb") as stream:
+        stream.seek(signals[0].offset)
+        content = stream.read(n_bytes)
+    if len(content) != n_bytes:
+        raise RecordError(f"{samples.name} changed while it was read.")
+    values = decode(content)[:n_values]
+    if per_frame > 1:  # each frame holds all samples of one signal before those of the next
+        values = values.reshape(n_frames, n_signals, per_frame).swapaxes(1, 2)
+    values = values.reshape(n_frames * per_frame, n_signals)
+    if kind == DIFFERENCES:
+        return values.cumsum(axis=0, dtype=np.int32) + np.array([signal.initial or 0 for signal in signals], np.int64)
+    return values
+
+
+def _read_compressed(samples: Path, signals: list[Signal], n_samples: int) -> Integer[np.ndarray, "time signal"]:
+    with _open_compressed(samples, signals) as flac:
+        flac.seek(signals[0].offset)
+        blocks = list(flac.blocks(A_BLOCK, frames=n_samples, dtype="int32", always_2d=True))
+        shift = {"PCM_S8": 24, "PCM_16": 16, "PCM_24": 8}[flac.subtype]  # soundfile widens samples to 32 bits
+    values = np.concatenate(blocks) >> shift if blocks else np.empty((0, len(signals)), np.int32)
+    if len(values) != n_samples:
+        raise RecordError(f"{samples.name} holds {len(values)} of {n_samples} samples; it is damaged, copy it again.")
+    return values
+
+
+def verify_samples(name: str, digital: Integer[np.ndarray, "time signal"], header: Header, whole: bool) -> str | None:
+    """Compare first samples and checksums with the header's.
+
+    Checksums cover the whole recording and are compared only where `digital` is the whole of it. Return a warning where
+    they are not, or where the header has none.
+
+    Raises:
+        RecordError: they differ.
+    """
     signals = header.signals
     sums = (digital.sum(axis=0, dtype=np.int64) & 0xFFFF).tolist()
     zeros = len(signals) > 1 and not any(signal.checksum for signal in signals) and any(sums)  # some writers leave 0
     for signal, begins, total in zip(signals, digital[0].tolist(), sums, strict=True):
         initial, checksum = signal.initial, signal.checksum
-        if initial is not None and initial != begins and not (zeros and initial == 0):
+        if signal.format != DIFFERENCES and initial is not None and initial != begins and not (zeros and initial == 0):
             raise RecordError(
                 f"{name}: lead {signal.lead} begins with {begins}, its header says {initial}; "
                 f"{signal.file} or the header is damaged or belongs to another record. Copy both again."
             )
-        if checksum is not None and checksum & 0xFFFF != total and not zeros:
+        if whole and checksum is not None and checksum & 0xFFFF != total and not zeros:
             raise RecordError(
                 f"{name}: the checksum of lead {signal.lead} is {total}, its header says {checksum & 0xFFFF}; "
                 f"{signal.file} or the header is damaged. Copy both again."
             )
     if zeros or any(signal.checksum is None for signal in signals):
-        return (NO_CHECKSUM,)
-    return ()
+        return NO_CHECKSUM
+    return None if whole else UNVERIFIED

@@ -1,0 +1,117 @@
+"""One WFDB record that is not joined of others: its signals in millivolts, from its header and its samples."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.leads import standard_lead
+from data_prep.readers.columns import unit_of
+from data_prep.readers.files import read_bytes
+from data_prep.readers.options import ReadOptions
+from data_prep.readers.wfdb_formats import FORMATS
+from data_prep.readers.wfdb_header import Header, Signal, parse_header
+from data_prep.readers.wfdb_samples import read_samples, verify_samples
+from data_prep.record import NO_UNIT, Record, RecordError
+from data_prep.units import UNIT_NAMES, UNITS
+
+MAX_HEADER = 2**20
+MAX_OFFSET = 1e4
+"""Millivolts between a lead's digital zero and 0 V beyond which a header is not believed."""
+
+
+def read_header(path: Path, missing: str) -> Header:
+    """The header at `path`; `missing` is the reason that is given if none is there."""
+    return parse_header(path.name, read_bytes(path, MAX_HEADER, missing))
+
+
+def read_segment(path: Path, header: Header, options: ReadOptions, n_frames: int, n_read: int) -> Record:
+    """The first `n_read` of a record's `n_frames`."""
+    header = name_leads(path.name, header, options)
+    kept, warnings = voltages(path.name, header, options)
+    per_mv = [_gain_per_mv(path.name, header.signals[index], options) for index in kept]
+    digital = read_samples(path, header, n_read)
+    if remark := verify_samples(path.name, digital, header, whole=n_read == n_frames):
+        warnings += (remark,)
+    if len(kept) < len(header.signals):
+        digital = digital[:, kept]
+    signals = [header.signals[index] for index in kept]
+    warnings += _odd_ones_out(signals, per_mv)
+    return Record(
+        path.stem,
+        _millivolts(digital, signals, per_mv),
+        header.fs * signals[0].per_frame,
+        tuple([signal.lead for signal in signals]),
+        warnings,
+        calibrated=all((options.unit or signal.unit) != NO_UNIT for signal in signals),
+        total_seconds=n_frames / header.fs if n_read < n_frames else None,
+    )
+
+
+def name_leads(name: str, header: Header, options: ReadOptions) -> Header:
+    """Return the header with its leads under the names that the user gave them."""
+    for signal in header.signals:
+        if signal.unit in UNITS:
+            unit_of(name, signal.lead, signal.unit, options)
+    return replace(header, signals=tuple([s._replace(lead=options.lead_of(s.lead)) for s in header.signals]))
+
+
+def voltages(name: str, header: Header, options: ReadOptions) -> tuple[list[int], tuple[str, ...]]:
+    """Which signals are voltages, and a warning on each that is not."""
+    kept, warnings = [], []
+    for index, signal in enumerate(header.signals):
+        is_lead = standard_lead(signal.lead) is not None
+        is_voltage = signal.unit in UNITS and signal.unit != NO_UNIT
+        if is_voltage or (is_lead and (options.unit or signal.unit == NO_UNIT)):
+            kept.append(index)
+        elif is_lead:
+            raise RecordError(
+                f"{name}: lead {signal.lead} is in {signal.unit!r}; known units are {UNIT_NAMES}. "
+                "Pass --unit to say which one is meant."
+            )
+        else:
+            warnings.append(f"signal {signal.lead} is in {signal.unit!r}, which is no voltage; it is left out.")
+    if not kept:
+        raise RecordError(f"{name} holds no voltage; its signals are in {', '.join(s.unit for s in header.signals)}.")
+    return kept, tuple(warnings)
+
+
+def _gain_per_mv(name: str, signal: Signal, options: ReadOptions) -> float:
+    if signal.gain is None:
+        raise RecordError(f"{name} states no gain for lead {signal.lead}; write the units in a millivolt, as 1000/mV.")
+    unit = options.unit or signal.unit
+    gain = signal.gain / UNITS[unit]
+    if not 1e-3 <= gain <= 1e9:
+        hint = "0 means uncalibrated in WFDB; write the real one" if signal.gain == 0 else "write the real one"
+        raise RecordError(f"{name}: the gain of lead {signal.lead} is {signal.gain:g} per {unit}; {hint}.")
+    if abs(signal.baseline) / gain > MAX_OFFSET:
+        raise RecordError(f"{name}: the baseline of lead {signal.lead}, {signal.baseline}, is beyond any ECG's.")
+    return gain
+
+
+def _odd_ones_out(signals: list[Signal], per_mv: list[float]) -> tuple[str, ...]:
+    """A warning if most leads agree on gain and baseline and few do not: that is how a damaged header looks."""
+    scales = [(gain, signal.baseline) for gain, signal in zip(per_mv, signals, strict=True)]
+    if len(set(scales)) == 1:
+        return ()
+    usual, count = Counter(scales).most_common(1)[0]
+    if 2 * count <= len(scales):
+        return ()
+    odd = ", ".join(signal.lead for signal, scale in zip(signals, scales, strict=True) if scale != usual)
+    return (f"gain or baseline of lead {odd} differ from those of the other leads; is the header intact?",)
+
+
+def _millivolts(digital: np.ndarray, signals: list[Signal], per_mv: list[float]) -> np.ndarray:
+    """Float32, laid out lead by lead in memory, because every step after this goes along time."""
+    signal = np.empty(digital.shape[::-1], np.float32)
+    baseline = np.array([signal.baseline for signal in signals], np.float64)[:, None]
+    if baseline.any():
+        np.subtract(digital.T, baseline, out=signal, casting="unsafe")
+    else:
+        signal[:] = digital.T
+    signal /= np.array(per_mv, np.float32)[:, None]
+    invalid = np.array([FORMATS[signal.format].invalid for signal in signals])
+    if digital.min() <= invalid.max():
+        signal.T[digital == invalid] = np.nan
+    return signal.T
