@@ -23,8 +23,13 @@ WHOLE = {
     "deviate by 1": lambda record: record / record.std(),
     "go from 0 to 1": lambda record: (record - record.min()) / np.ptp(record),
     "go from -1 to 1": lambda record: 2 * (record - record.min()) / np.ptp(record) - 1,
-    "the largest value of all is 1": lambda record: record / np.abs(record).max(),
+    "the largest value of all is 1": lambda record: off_steps(record) / np.abs(off_steps(record)).max(),
 }
+
+
+def off_steps(record, size=1e-5):
+    """Return the record off the steps of 10 µV in which `beats` is, of which its largest value is a round number."""
+    return record + size * np.sin(np.arange(record.size, dtype=record.dtype)).reshape(record.shape)
 
 
 def rms(signal, axis=None):
@@ -91,6 +96,23 @@ def test_a_voltage_that_is_there_is_let_alone():
     few = BY_LEAD["deviation"](beats())[:, [0, 1, 7]] / 3  # three leads may be alike by chance
     assert find_loss(few.T) is None
     assert find_loss((few.T + 0.1) / (few.max() + 0.1)) is None  # nor does their largest value say much
+
+
+@pytest.mark.parametrize("step", [1, 2.5, 5, 10, 20])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_largest_value_of_one_millivolt_is_kept_where_values_lie_on_a_recorder_s_steps(step, sign):
+    tall = sign * beats() / np.abs(beats()).max()
+    recorded = np.rint(tall * 1000 / step) * step / 1000
+    assert np.abs(recorded).max() == 1.0
+    assert find_loss(recorded.astype(np.float32).T) is None
+    assert find_loss((recorded + 0.137 * step / 1000 * (np.abs(recorded) < 1)).astype(np.float32).T).of == "record"
+
+
+@pytest.mark.parametrize("digits", [4, 7])
+def test_a_record_divided_by_its_largest_value_is_found_by_values_between_a_recorder_s_steps(digits):
+    ecg = off_steps(beats(), 1e-3)
+    lost = np.round(ecg / np.abs(ecg).max(), digits)
+    assert find_loss(lost.T).found == "the voltage was lost, for the largest value of all is 1"
 
 
 @pytest.mark.real
