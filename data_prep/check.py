@@ -12,10 +12,9 @@ from data_prep.parallel import in_parallel
 from data_prep.ptbxl import DATABASE, FILENAME_COLUMN, read_database
 from data_prep.readers import ReadOptions, find_records
 from data_prep.source import read_source
-from data_prep.tables import Finding, SourceError, lies_inside
+from data_prep.tables import Finding, SourceError, class_remarks, lies_inside, listed
 
 FILES_A_PIECE = 64
-NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,8 @@ class CheckReport:
     folder: Path
     n_files: int
     findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+    """What the tables are taken for, a sentence each."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -34,17 +35,8 @@ class CheckReport:
     def render(self) -> str:
         """The report as text: a paragraph a kind, with the first of its names and what the first one is about."""
         if not self.findings:
-            return f"{self.folder}: {self.n_files:,} files read, nothing wrong found."
-        of_kind = defaultdict(list)
-        for finding in self.findings:
-            of_kind[finding.kind].append(finding)
-        width = len(str(max(self.counts.values())))
-        lines = [f"{self.folder}: {self.n_files:,} files read."]
-        for kind, count in self.counts.items():
-            names = ", ".join(finding.name for finding in of_kind[kind][:NAMES_SHOWN])
-            more = f" and {count - NAMES_SHOWN:,} more" if count > NAMES_SHOWN else ""
-            lines += [f"  {count:>{width}} {kind}: {names}{more}", f"  {'':{width}}   {of_kind[kind][0].message}"]
-        return "\n".join(lines)
+            return "\n".join([*self.notes, f"{self.folder}: {self.n_files:,} files read, nothing wrong found."])
+        return "\n".join([*self.notes, f"{self.folder}: {self.n_files:,} files read.", *listed(self.findings)])
 
 
 def check(
@@ -59,7 +51,7 @@ def check(
 
     Raises SourceError only if there is nothing to read.
     """
-    files, findings = list_files(folder)
+    files, findings, notes = list_files(folder)
     if not files:
         raise SourceError(findings[0].message if findings else f"{folder}: no ECG is there.")
     examined: list[Examined] = []
@@ -72,24 +64,27 @@ def check(
     order = {file: index for index, file in enumerate(files)}
     examined.sort(key=lambda one: order[one.file])
     findings += [finding for one in examined for finding in one.findings]
-    return CheckReport(folder, len(files), (*findings, *duplicates(examined), *odd_rates(examined)))
+    return CheckReport(folder, len(files), (*findings, *duplicates(examined), *odd_rates(examined)), notes)
 
 
-def list_files(folder: Path) -> tuple[list[str], list[Finding]]:
-    """Every file that the folder's tables name, or every record in it, and what is wrong with the tables."""
+def list_files(folder: Path) -> tuple[list[str], list[Finding], tuple[str, ...]]:
+    """Every file that the folder's tables name, or every record in it, what is wrong with the tables, and notes."""
     if not folder.is_dir():
         raise SourceError(f"{folder}: {'that is no folder' if folder.exists() else 'no such folder'}.")
     found = [path.relative_to(folder).as_posix() for path in find_records([folder])]
     if not (folder / DATABASE).is_file() and not (folder / TABLE).is_file():
-        return found, []
+        return found, [], ()
     try:
         source = read_source(folder, min(FILENAME_COLUMN))
-        named = named_by_ptbxl(folder) if (folder / DATABASE).is_file() else list(source.files)
+        is_ptbxl = (folder / DATABASE).is_file()
+        named = named_by_ptbxl(folder) if is_ptbxl else list(source.files)
     except SourceError as error:
-        return found, [Finding("unusable table", folder.name, str(error))]
+        return found, [Finding("unusable table", folder.name, str(error))], ()
     strays = sorted(set(found) - set(named))
     more = [Finding("not in the table", file, f"{file} is there, but no table names it.") for file in strays]
-    return [file for file in dict.fromkeys(named) if lies_inside(file)], [*source.problems, *more]
+    readable = [file for file in dict.fromkeys(named) if lies_inside(file)]
+    classes, notes = ((), ()) if source.problems else class_remarks(source, source.default_labels)
+    return readable, [*source.problems, *source.remarks, *classes, *more], (*(() if is_ptbxl else source.notes), *notes)
 
 
 def named_by_ptbxl(folder: Path) -> list[str]:

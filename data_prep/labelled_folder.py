@@ -1,5 +1,5 @@
-"""Any folder of records with a labels.csv: `record`, optionally `patient_id`, `split` or `fold`, `age`, `sex`; every
-other column is a label, 1 where the record has it and 0 where not."""
+"""Any folder of records with a labels.csv: a column that names the record, optionally its patient, split or fold, age
+and sex; every other column of yes and no is a label."""
 
 import hashlib
 from collections.abc import Iterator
@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from data_prep.cells import NO_SEX, YES, ages, is_missing, lines, numbers, sexes, words
+from data_prep.label_columns import Columns, understand
 from data_prep.readers import READERS
+from data_prep.table_file import is_header, read_table
 from data_prep.tables import (
     SEPARATOR,
     SPLIT_OF_FOLD,
@@ -15,58 +18,85 @@ from data_prep.tables import (
     Finding,
     Source,
     SourceError,
-    number_column,
-    read_table,
-    require_columns,
+    fold_remarks,
+    listed,
     table_problems,
 )
 
 TABLE = "labels.csv"
 LABEL_SET = "labels"
-NOT_LABELS = ("record", "patient_id", "split", "fold", "age", "sex")
-YES, NO = ("1", "1.0"), ("0", "0.0")
+SPLIT_OF_WORD = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 
 def read_labelled_folder(folder: Path) -> Source:
-    """The records that labels.csv lists, split by patient: as its `split` or `fold` says, else 80/10/10 by a hash.
+    """Return the records that labels.csv lists, split by patient: as it says, else 80/10/10 by a hash.
 
-    Raises SourceError where the table cannot be understood.
+    Raises:
+        SourceError: the table cannot be read, or no column names the record.
     """
     path = folder / TABLE
-    table = read_table(path)
-    require_columns(path, table, ("record",))
+    table, notes = read_table(path)
     if table.empty:
         raise SourceError(f"{path}: no record is listed.")
-    names = label_names(path, table)
-    files = tuple(find_file(folder, record) for record in table["record"])
-    patient_id, notes = patients(table)
-    fold = number_column(path, table, "fold") if "fold" in table else pd.Series(float("nan"), table.index)
+    columns = understand(path, table)
+    require_record(path, table, columns)
+    cells = {role: table[name].str.strip() for role, name in columns.roles.items()}
+    patient_id = cells.get("patient_id", cells["record"])
+    nothing = pd.Series(float("nan"), table.index)
+    fold = numbers(cells["fold"]) if "fold" in cells else nothing
+    files = tuple(find_file(folder, record) for record in cells["record"])
     records = pd.DataFrame(
         {
             "ecg_id": range(1, len(table) + 1),
             "patient_id": patient_id,
-            "name": [without_suffix(record) for record in table["record"]],
+            "name": [without_suffix(record) for record in cells["record"]],
             "fold": fold,
-            "split": splits(table, patient_id, fold),
-            "age": number_column(path, table, "age") if "age" in table else float("nan"),
-            "sex": number_column(path, table, "sex") if "sex" in table else float("nan"),
-            LABEL_SET: label_cells(table, names),
+            "split": splits(cells, patient_id, fold),
+            "age": ages(cells["age"]) if "age" in cells else nothing,
+            "sex": sexes(cells["sex"]) if "sex" in cells else nothing,
+            LABEL_SET: label_cells(table, columns.labels),
         }
-    ).reset_index(drop=True)
-    problems = (*row_problems(path, table, names, records), *table_problems(records))
+    )
+    problems = [*columns.problems, *no_label(path, columns), *cell_problems(path, columns, cells, records)]
+    records = records.reset_index(drop=True)
+    problems += table_problems(records, list(table.index))
+    notes = (f"{TABLE}: {columns.describe()}", *notes, *decisions(columns, cells))
     empty = [split for split in SPLITS if split not in set(records["split"])]
     notes += tuple(f"No record fell into the split '{split}'." for split in empty)
-    return Source(folder, "labelled folder", records, files, {LABEL_SET: names}, LABEL_SET, (path,), problems, notes)
+    return Source(
+        folder,
+        "labelled folder",
+        records,
+        files,
+        {LABEL_SET: columns.labels},
+        LABEL_SET,
+        (path,),
+        tuple(problems),
+        notes,
+        tuple(fold_remarks(records, list(table.index))),
+    )
 
 
-def label_names(path: Path, table: pd.DataFrame) -> tuple[str, ...]:
-    names = tuple(name for name in table.columns if name not in NOT_LABELS)
-    wrong = [name for name in names if not name or SEPARATOR in name]
-    if wrong:
-        raise SourceError(f"{path}: {wrong[0]!r} cannot name a label: a name is not empty and has no '{SEPARATOR}'.")
-    if not names:
-        raise SourceError(f"{path}: no label; every column but {', '.join(NOT_LABELS)} is taken for one.")
-    return names
+def require_record(path: Path, table: pd.DataFrame, columns: Columns) -> None:
+    """Raise SourceError if no column names the record, with whatever else is wrong with the columns."""
+    if "record" in columns.roles:
+        return
+    if not is_header(list(table.columns)):
+        raise SourceError(
+            f"{path}: its first line is no line of column names; put one above it, as record,patient_id,AF."
+        )
+    message = f"{path}: no column record; it has {', '.join(table.columns[:12])}. Name the column of file names so."
+    raise SourceError("\n".join([message, *listed(columns.problems)]))
+
+
+def no_label(path: Path, columns: Columns) -> Iterator[Finding]:
+    if not columns.labels:
+        message = f"{path}: no label; a label is a column of 1 and 0, true and false, or yes and no."
+        yield Finding("no label", path.name, message)
 
 
 def without_suffix(record: str) -> str:
@@ -81,16 +111,19 @@ def find_file(folder: Path, record: str) -> str:
     return next(there, record + ".hea")
 
 
-def patients(table: pd.DataFrame) -> tuple[pd.Series, tuple[str, ...]]:
-    if "patient_id" in table:
-        return table["patient_id"].str.strip(), ()
-    return table["record"], (f"{TABLE} has no column patient_id: each record counts as a patient of its own.",)
+def decisions(columns: Columns, cells: dict[str, pd.Series]) -> Iterator[str]:
+    """Yield what was decided on the user's behalf, a sentence each."""
+    if "patient_id" not in cells:
+        yield f"{TABLE} has no column patient_id: each record counts as a patient of its own."
+    if "sex" in cells and words(cells["sex"]).str.fullmatch(r"[^\W\d]+").any():
+        yield f"{TABLE}: {columns.roles['sex']!r} is kept as 0 for male and 1 for female, as PTB-XL has it."
 
 
-def splits(table: pd.DataFrame, patient_id: pd.Series, fold: pd.Series) -> pd.Series:
-    if "split" in table:
-        return table["split"].str.strip()
-    if "fold" in table:
+def splits(cells: dict[str, pd.Series], patient_id: pd.Series, fold: pd.Series) -> pd.Series:
+    """Return the split that the table names, that of the fold, or one by the patient's hash; empty where it is none."""
+    if "split" in cells:
+        return words(cells["split"]).map(SPLIT_OF_WORD).fillna("")
+    if "fold" in cells:
         return fold.map(SPLIT_OF_FOLD).fillna("")
     return patient_id.map({patient: split_of(patient) for patient in patient_id.unique()})
 
@@ -102,20 +135,35 @@ def split_of(patient: str) -> str:
 
 
 def label_cells(table: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
-    has = table[list(names)].isin(YES).to_numpy()
+    """Return the labels of each record in one cell; cells that are neither yes nor no are problems of their own."""
+    has = pd.DataFrame({name: words(table[name]).isin(YES) for name in names}, table.index).to_numpy()
     return [SEPARATOR.join(name for name, yes in zip(names, row, strict=True) if yes) for row in has]
 
 
-def row_problems(path: Path, table: pd.DataFrame, names: tuple[str, ...], records: pd.DataFrame) -> Iterator[Finding]:
-    for name in names:
-        wrong = ~table[name].isin(YES + NO)
-        for line in table.index[wrong]:
-            message = f"{path}, line {line}: {name} is {table[name][line]!r}; a label is 0 or 1."
-            yield Finding("unreadable labels", table["record"][line], message)
-    for line, patient, split in zip(table.index, records["patient_id"], records["split"], strict=True):
-        if not patient and "patient_id" in table:
-            yield Finding("no patient", f"line {line}", f"{path}, line {line}: patient_id is empty.")
-        if split not in SPLITS:
-            found = f"split is {split!r}" if "split" in table else f"fold is {table['fold'][line]!r}"
-            wanted = f"a split is one of {', '.join(SPLITS)}" if "split" in table else "folds are 1 to 10"
-            yield Finding("unknown split", f"line {line}", f"{path}, line {line}: {found}; {wanted}.")
+def cell_problems(
+    path: Path, columns: Columns, cells: dict[str, pd.Series], records: pd.DataFrame
+) -> Iterator[Finding]:
+    """Yield a finding a column with cells that cannot be read; it names the lines and quotes no cell."""
+
+    def found(role: str, kind: str, wrong: pd.Series, text: str) -> Iterator[Finding]:
+        if wrong.any():
+            where = lines(wrong.index[wrong])
+            yield Finding(kind, where, f"{path}, {where}: {columns.roles[role]} {text}.")
+
+    if "patient_id" in cells:
+        yield from found("patient_id", "no patient", is_missing(cells["patient_id"]), "is empty")
+    if "split" in cells:
+        text = "is none of train, validation (val), test"
+        yield from found("split", "unknown split", records["split"] == "", text)
+    if "fold" in cells:
+        fold, by_fold = records["fold"], "split" not in cells
+        wrong = (fold % 1 != 0) & (by_fold | ~is_missing(cells["fold"]))  # true of NaN too
+        wrong |= by_fold & ~fold.isin(list(SPLIT_OF_FOLD))
+        yield from found("fold", "unknown fold", wrong, "is no whole number; folds are 1 to 10")
+    if "age" in cells:
+        wrong = records["age"].isna() & ~is_missing(cells["age"])
+        yield from found("age", "unreadable age", wrong, "is no number of years; leave it empty where it is unknown")
+    if "sex" in cells:
+        wrong = records["sex"].isna() & ~words(cells["sex"]).isin(NO_SEX)
+        text = "is none of M, F, 0 (male), 1 (female); leave it empty where it is unknown"
+        yield from found("sex", "unreadable sex", wrong, text)

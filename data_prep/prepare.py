@@ -35,7 +35,7 @@ from data_prep.readers import ReadOptions
 from data_prep.signals_file import SAMPLE, open_signals_file
 from data_prep.source import read_source
 from data_prep.store import open_store
-from data_prep.tables import Source
+from data_prep.tables import Source, class_remarks, listed
 
 Progress = Callable[[int, int], None]
 """Called with the records done and the records in all."""
@@ -80,6 +80,7 @@ def prepare(
     labels = labels or found.default_labels
     if labels not in found.label_sets:
         raise StoreError(f"{source}: no label set '{labels}'; there are {', '.join(found.label_sets)}.")
+    found = remarked(found, labels)
     wanted = {"preprocess": plain(preprocess), "read": stated(options), "source": identity(found)}
     with explaining(out, found, preprocess), ledger.claimed(out):
         if (out / MANIFEST).is_file():
@@ -93,6 +94,13 @@ def prepare(
             raise StoreError(f"{source}: not one of {len(found.files)} records could be prepared. {name}: {reason}")
         finish(found, job, chunks, {**wanted, "labels": labels})
     return report
+
+
+def remarked(found: Source, labels: str) -> Source:
+    """Return the source with its remarks, and those on the labels that are to be trained on, among its notes."""
+    findings, notes = class_remarks(found, labels)
+    told = (*notes, *listed([*found.remarks, *findings]))
+    return dataclasses.replace(found, notes=(*found.notes, *told))
 
 
 def identity(found: Source) -> dict[str, str]:

@@ -10,14 +10,15 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from data_prep.cells import is_missing, lines, numbers
+from data_prep.table_file import read_table
 from data_prep.tables import (
     SEPARATOR,
     SPLIT_OF_FOLD,
     Finding,
     Source,
     SourceError,
-    number_column,
-    read_table,
+    fold_remarks,
     require_columns,
     table_problems,
 )
@@ -35,6 +36,8 @@ def read_ptbxl(folder: Path, fs: int) -> Source:
     Raises SourceError where a table or column is missing, or the records could only be had by upsampling.
     """
     database = read_database(folder)
+    rows = list(database.index)
+    database = database.reset_index(drop=True)
     statements = read_statements(folder)
     codes, problems = read_codes(database)
     filenames, notes = choose_files(folder, database, fs)
@@ -61,30 +64,36 @@ def read_ptbxl(folder: Path, fs: int) -> Source:
         {name: tuple(sorted(set(label_of.values()))) for name, label_of in label_sets.items()},
         DEFAULT_LABELS,
         (folder / DATABASE, folder / STATEMENTS),
-        (*problems, *table_problems(records)),
+        (*problems, *table_problems(records, rows)),
         notes,
+        tuple(fold_remarks(records, rows)),
     )
 
 
 def read_database(folder: Path) -> pd.DataFrame:
-    """ptbxl_database.csv with whole numbers where they belong; the index counts the rows."""
+    """ptbxl_database.csv with whole numbers where they belong, by its lines; SourceError names all that are none."""
     path = folder / DATABASE
-    table = read_table(path)
+    table, _ = read_table(path)
     whole = ("ecg_id", "patient_id", "strat_fold")
     require_columns(path, table, (*whole, "age", "sex", "scp_codes", *FILENAME_COLUMN.values()))
-    for column in (*whole, "age", "sex"):
-        table[column] = number_column(path, table, column)
-    for column in whole:
-        broken = table[column] % 1 != 0  # true of NaN too
-        if broken.any():
-            raise SourceError(f"{path}, line {broken.idxmax()}: {column} is missing or no whole number.")
-        table[column] = table[column].astype(int)
-    for line, fold in table["strat_fold"].items():
-        if fold not in SPLIT_OF_FOLD:
-            raise SourceError(f"{path}, line {line}: strat_fold is {fold}; folds are 1 to 10.")
     if table.empty:
         raise SourceError(f"{path}: no record is listed.")
-    return table.reset_index(drop=True)
+    problems = []
+    for column in (*whole, "age", "sex"):
+        cells = table[column]
+        table[column] = numbers(cells)
+        wrong = table[column].isna() & ~is_missing(cells)
+        if wrong.any():
+            problems.append(f"{path}, {lines(wrong.index[wrong])}: {column} is no number.")
+        elif column in whole and (table[column] % 1 != 0).any():  # true of NaN too
+            broken = table.index[table[column] % 1 != 0]
+            problems.append(f"{path}, {lines(broken)}: {column} is missing or no whole number.")
+    unknown = table.index[~table["strat_fold"].isin(list(SPLIT_OF_FOLD)) & table["strat_fold"].notna()]
+    if len(unknown):
+        problems.append(f"{path}, {lines(unknown)}: strat_fold is unknown; folds are 1 to 10.")
+    if problems:
+        raise SourceError("\n".join(problems))
+    return table.astype(dict.fromkeys(whole, int))
 
 
 def read_statements(folder: Path) -> pd.DataFrame:
@@ -92,7 +101,7 @@ def read_statements(folder: Path) -> pd.DataFrame:
     path = folder / STATEMENTS
     if not path.is_file():
         raise SourceError(f"{folder}: no {STATEMENTS}, without which {DATABASE} cannot be turned into labels.")
-    table = read_table(path)
+    table, _ = read_table(path)
     table = table.set_index(table.columns[0])
     require_columns(path, table, ("diagnostic", "form", "rhythm", "diagnostic_class", "diagnostic_subclass"))
     return table
@@ -127,7 +136,7 @@ def read_codes(database: pd.DataFrame) -> tuple[list[tuple[str, ...]], list[Find
             codes.append(tuple(ast.literal_eval(text).keys()))
         except (ValueError, SyntaxError, AttributeError, TypeError, MemoryError, RecursionError):
             codes.append(())
-            message = f"ecg_id {ecg_id}: scp_codes is {text!r}, where something like {{'NORM': 100.0}} should be."
+            message = f"ecg_id {ecg_id}: scp_codes is not a dictionary as {{'NORM': 100.0}}."
             problems.append(Finding("unreadable labels", str(ecg_id), message))
     return codes, problems
 

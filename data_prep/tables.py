@@ -1,11 +1,14 @@
 """What a folder of records offers: which files, whose they are, what they are labelled with."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+
+from data_prep.cells import SHOWN, lines
 
 SPLITS = ("train", "validation", "test")
 SPLIT_OF_FOLD = {**dict.fromkeys(range(1, 9), "train"), 9: "validation", 10: "test"}
@@ -44,13 +47,14 @@ class Source:
     problems: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     """What was decided on the user's behalf, a sentence each."""
+    remarks: tuple[Finding, ...] = ()
+    """What is wrong, but does no harm to the preparation."""
 
     def require_sound(self) -> None:
-        """Raise SourceError with the first problem, if there is one."""
+        """Raise SourceError with all problems, after the notes, if there is one."""
         if self.problems:
-            more = len(self.problems) - 1
-            rest = f" There are {more} more such problems; `ecgmtl data check` lists them all." if more else ""
-            raise SourceError(self.problems[0].message + rest)
+            text = [*self.notes, f"{self.folder}: its tables must be mended first.", *listed(self.problems)]
+            raise SourceError("\n".join(text))
 
     def sha256(self) -> str:
         """Identifies the tables and the choice of files, wherever the folder lies."""
@@ -60,55 +64,97 @@ class Source:
         return digest.hexdigest()
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Every cell as the text that stands in the file, so that no code is taken for a number or a missing value.
-
-    The index is the line of the file. Raises SourceError for a file that is no CSV or has a column twice.
-    """
-    try:
-        rows = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path}: not readable as CSV: {str(error).strip()}.") from error
-    except OSError as error:
-        raise SourceError(f"{path}: not readable: {error.strerror}.") from error
-    header = [name.strip() for name in rows.iloc[0]]
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise SourceError(f"{path}: the column {', '.join(map(repr, twice))} is there twice.")
-    table = rows.iloc[1:].set_axis(header, axis=1)
-    return table.set_axis(range(2, len(table) + 2), axis=0)
-
-
 def require_columns(path: Path, table: pd.DataFrame, needed: Iterable[str]) -> None:
     missing = [name for name in needed if name not in table.columns]
     if missing:
         raise SourceError(f"{path}: no column {', '.join(missing)}; it has {', '.join(table.columns[:12])}.")
 
 
-def number_column(path: Path, table: pd.DataFrame, column: str) -> pd.Series:
-    """The column as numbers, NaN where a cell is empty; SourceError names the first line that is something else."""
-    numbers = pd.to_numeric(table[column], errors="coerce").astype(float)
-    wrong = numbers.isna() & (table[column].str.strip() != "")
-    for line, text in table.loc[wrong, column].items():
-        raise SourceError(f"{path}, line {line}: {column} is {text!r}, which is no number.")
-    return numbers
-
-
-def table_problems(records: pd.DataFrame) -> Iterator[Finding]:
-    """Records listed twice, records outside the folder, patients in two splits."""
+def table_problems(records: pd.DataFrame, rows: Sequence[int]) -> Iterator[Finding]:
+    """Yield records that are listed twice or lie outside the folder, and patients in two splits, by table line."""
     for column in ("ecg_id", "name"):
-        for value in records.loc[records[column].duplicated(), column].unique():
-            yield Finding("listed twice", str(value), f"The record with {column} {value} is listed twice.")
-    for name in records["name"]:
-        if not lies_inside(name):
-            yield Finding("outside the folder", name, f"The record {name!r} does not name a file inside the folder.")
-    homes = records[["patient_id", "split"]].drop_duplicates().sort_values(["patient_id", "split"])
-    for patient, splits in homes[homes["patient_id"].duplicated(keep=False)].groupby("patient_id")["split"]:
-        yield Finding(
-            "patient in two splits",
-            str(patient),
-            f"Patient {patient} has records in {' and '.join(splits)}; a patient belongs to one split only.",
+        for _, found in by_line(records[column], rows):
+            if len(found) > 1:
+                what = "ecg_id" if column == "ecg_id" else "record"
+                yield Finding("listed twice", lines(found), f"{lines(found).capitalize()} have the same {what}.")
+    outside = [line for line, name in zip(rows, records["name"], strict=True) if not lies_inside(name)]
+    if outside:
+        message = f"{lines(outside).capitalize()}: the record does not name a file inside the folder."
+        yield Finding("outside the folder", lines(outside), message)
+    for found, splits in patients_in_several(records, rows, "split"):
+        message = (
+            f"{lines(found).capitalize()}: one patient has records in {splits}; a patient belongs to one split only."
         )
+        yield Finding("patient in two splits", lines(found), message)
+
+
+def fold_remarks(records: pd.DataFrame, rows: Sequence[int]) -> Iterator[Finding]:
+    """Yield patients in two folds of one split, who do harm as soon as one of these folds is validated on."""
+    apart = {found for found, _ in patients_in_several(records, rows, "split")}
+    for found, folds in patients_in_several(records, rows, "fold"):
+        if found not in apart:
+            yield Finding(
+                "patient in two folds",
+                lines(found),
+                f"{lines(found).capitalize()}: one patient has records in folds {folds}; `validation_fold` "
+                f"cannot be one of these. Give each patient one fold.",
+            )
+
+
+def patients_in_several(
+    records: pd.DataFrame, rows: Sequence[int], column: str
+) -> Iterator[tuple[tuple[int, ...], str]]:
+    """Yield the lines of each patient whose records differ in a column, and what they have there."""
+    known = records[records[column].notna() & (records[column].astype(str) != "")]
+    n_values = known.groupby("patient_id")[column].nunique()
+    for patient in records["patient_id"][records["patient_id"].isin(n_values.index[n_values > 1])].unique():
+        own = records.index[records["patient_id"] == patient]
+        values = sorted(set(known.loc[known["patient_id"] == patient, column]))
+        yield tuple(rows[row] for row in own), " and ".join(f"{v:g}" if column == "fold" else str(v) for v in values)
+
+
+def by_line(values: pd.Series, rows: Sequence[int]) -> Iterator[tuple[Any, tuple[int, ...]]]:
+    """Yield each value that occurs more than once with its lines."""
+    repeated = values[values.duplicated(keep=False)]
+    for value, some in repeated.groupby(repeated, sort=False):
+        yield value, tuple(rows[row] for row in some.index)
+
+
+def class_remarks(source: Source, labels: str) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """Return a finding for each split of training in which no label has both classes, and notes on single labels."""
+    findings, notes = [], []
+    parts = {split: source.records.loc[source.records["split"] == split, labels] for split in ("train", "validation")}
+    if not all(map(len, parts.values())):
+        return (), ()
+    for split, cells in parts.items():
+        held = cells.str.split(SEPARATOR).explode().value_counts()
+        counts = {label: int(held.get(label, 0)) for label in source.label_sets[labels]}
+        single = [f"{label} {count:,}" for label, count in counts.items() if count in (0, len(cells))]
+        told = f"of {len(cells):,} {split} records, so many have the label: {', '.join(single)}"
+        if len(single) == len(counts):
+            text = (
+                f"No label has records with it and records without it ({told}), so that no classifier can be trained."
+            )
+            findings.append(Finding("one class only", split, text))
+        elif single:
+            notes.append(f"Not every label has records with it and records without it ({told}).")
+    return tuple(findings), tuple(notes)
+
+
+def listed(findings: Sequence[Finding]) -> list[str]:
+    """Return lines that tell the findings by their kind: how many, the first names, and what was found."""
+    of_kind: dict[str, list[Finding]] = {}
+    for finding in findings:
+        of_kind.setdefault(finding.kind, []).append(finding)
+    width = max((len(str(len(found))) for found in of_kind.values()), default=0)
+    text = []
+    for kind, found in sorted(of_kind.items(), key=lambda item: -len(item[1])):
+        names = ", ".join(finding.name for finding in found[:SHOWN])
+        more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
+        text.append(f"  {len(found):>{width}} {kind}: {names}{more}")
+        told = found if len(found) <= SHOWN else found[:1]
+        text += [f"  {'':{width}}   {line}" for finding in told for line in finding.message.splitlines()]
+    return text
 
 
 def lies_inside(name: str) -> bool:

@@ -5,6 +5,8 @@ import pytest
 from folders import LEADS, ecg, edit, write_ptbxl, write_record
 
 from data_prep.check import check
+from data_prep.prepare import prepare
+from data_prep.preprocess import Preprocess
 from data_prep.readers import ReadOptions
 from data_prep.tables import SourceError
 
@@ -144,8 +146,26 @@ def test_any_folder_of_records_can_be_checked(tmp_path, rng):
 
 def test_a_labelled_folder_is_checked_with_its_table(tmp_path, rng):
     write_record(tmp_path / "a", ecg(rng))
-    (tmp_path / "labels.csv").write_text("record,AF\na,1\nb,yes\n")
+    (tmp_path / "labels.csv").write_text("record,AF\na,1\nb,perhaps\n")
     assert kinds(tmp_path) == {"unreadable labels": 1, "missing file": 1}
+
+
+@pytest.mark.parametrize(("third", "counts"), [("1", {}), ("0", {"one class only": 1})])
+def test_one_class_only_and_what_columns_are_taken_for_are_told(tmp_path, rng, third, counts):
+    rows = [("a", "train", "1"), ("b", "train", "0"), ("c", "validation", third), ("d", "validation", "0")]
+    for name, *_ in rows:
+        write_record(tmp_path / name, ecg(rng))
+    table = "\n".join(["record,Split,device,AF,MI", *(f"{name},{split},x,{af},0" for name, split, af in rows)])
+    (tmp_path / "labels.csv").write_text(table)
+    report = check(tmp_path)
+    assert report.counts == counts
+    assert "split is 'Split'; labels are AF, MI; left out: device" in report.render()
+    assert (
+        "of 2 validation records, so many have the label: " + ("AF 0, MI 0" if counts else "MI 0")
+    ) in report.render()
+    notes = prepare(tmp_path, tmp_path / "store", Preprocess()).notes
+    assert any("of 2 validation records" in note for note in notes)
+    assert all(note in notes for note in report.notes)
 
 
 def test_files_are_checked_with_what_they_do_not_state(tmp_path, rng):

@@ -1,5 +1,6 @@
 import hashlib
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,8 +56,8 @@ def test_given_folds_are_split_as_ptbxls(tmp_path):
 def test_without_patients_each_record_is_one_and_the_user_is_told(tmp_path):
     source = labelled(tmp_path, "record,split,AF\na,test,0\nb,train,1\n")
     assert list(source.records["patient_id"]) == ["a", "b"]
-    assert "no column patient_id" in source.notes[0]
-    assert "'validation'" in source.notes[1]
+    assert "no column patient_id" in source.notes[1]
+    assert "'validation'" in source.notes[2]
 
 
 def test_other_formats_are_found_by_their_suffix(tmp_path):
@@ -75,16 +76,27 @@ def test_other_formats_are_found_by_their_suffix(tmp_path):
         ("", "not readable as CSV"),
         ("record,AF,AF\na,1,0\n", "the column 'AF' is there twice"),
         ("record,A;F\na,1\n", "'A;F' cannot name a label"),
-        ("record,AF\na,1\nb,yes\n", "line 3: AF is 'yes'; a label is 0 or 1"),
-        ("record,AF\na,\n", "line 2: AF is ''; a label is 0 or 1"),
-        ("record,AF\na,1\na,0\n", "The record with name a is listed twice"),
-        ("record,AF\n/etc/a,1\n", "'/etc/a' does not name a file inside the folder"),
-        ("record,AF\n,1\n", "'' does not name a file inside the folder"),
+        ("record,AF\na,1\nb,perhaps\n", "line 3: AF is neither yes nor no; a label is 1 or 0"),
+        ("record,AF\na,\nb,1\n", "line 2: AF is empty, and an unknown label is not taken for 0. Write 0"),
+        ("record,AF\na,\n", r"AF \(empty\)(.|\n)*no label; a label is a column of 1 and 0"),
+        ("record,AF\na,1\na,0\n", "Lines 2 and 3 have the same record"),
+        ("record,AF\n/etc/a,1\n", "Line 2: the record does not name a file inside the folder"),
+        ("record,AF\n,1\n", "Line 2: the record does not name a file inside the folder"),
         ("record,patient_id,AF\na,,1\n", "line 2: patient_id is empty"),
-        ("record,split,AF\na,val,1\n", "line 2: split is 'val'; a split is one of train, validation, test"),
-        ("record,fold,AF\na,0,1\n", "line 2: fold is '0'; folds are 1 to 10"),
-        ("record,fold,AF\na,x,1\n", "line 2: fold is 'x', which is no number"),
-        ("record,patient_id,split,AF\na,5,train,1\nb,5,test,1\n", "Patient 5 has records in test and train"),
+        ("record,split,AF\na,fit,1\n", r"line 2: split is none of train, validation \(val\), test"),
+        ("record,fold,AF\na,0,1\n", "line 2: fold is no whole number; folds are 1 to 10"),
+        ("record,fold,AF\na,x,1\n", "line 2: fold is no whole number; folds are 1 to 10"),
+        (
+            "record,patient_id,split,AF\na,5,train,1\nb,5,test,1\n",
+            "Lines 2 and 3: one patient has records in test and train",
+        ),
+        ("record,patient,AF\na,0,0\nb,1,1\nc,0,1\n", "a patient's number or a label"),
+        ("record,patient,Patient_ID,AF\na,1,1,1\n", "patient and Patient_ID may each be the patient"),
+        ("record,test,AF\na,0,1\nb,1,1\n", "test may be a split or a label"),
+        ("record,sex,AF\na,2,1\n", "line 2: sex is none of M, F"),
+        ("record,age,AF\na,old,1\n", "line 2: age is no number of years"),
+        ("record,AF\na,1,0\n", "line 2: another number of cells than the 2 columns"),
+        ('record,AF\n"a,1\n', "line 2: not readable as CSV"),
     ],
 )
 def test_a_table_that_cannot_be_meant_is_refused(tmp_path, text, message):
@@ -92,6 +104,90 @@ def test_a_table_that_cannot_be_meant_is_refused(tmp_path, text, message):
         labelled(tmp_path, text).require_sound()
 
 
-def test_further_problems_are_counted(tmp_path):
-    with pytest.raises(SourceError, match=r"line 2.*There are 2 more such problems"):
-        labelled(tmp_path, "record,AF\na,2\nb,3\nc,4\n").require_sound()
+def test_all_problems_are_told_at_once_and_no_cell_that_may_be_a_name(tmp_path):
+    text = "record,Patient_ID,Sex,Age,fold,test,AF,MI,device\n"
+    text += "Ann,Bob,Zoe,Eve,Kim,1,Joe,,Max\nAnn,,F,63Y,11,0,1,1,Max\n../Ida,Bob,F,,1,0,0,0,Max\n"
+    with pytest.raises(SourceError) as caught:
+        labelled(tmp_path, text).require_sound()
+    told = str(caught.value).replace(str(tmp_path), "")
+    for line in (
+        "patient is 'Patient_ID'; fold is 'fold'; age is 'Age'; sex is 'Sex'; labels are AF, MI; left out: device",
+        "1 unclear column: test",
+        "line 2: AF is neither",
+        "line 2: MI is empty",
+        "line 3: Patient_ID is empty",
+        "lines 2 and 3: fold is no whole number",
+        "line 2: Age is no number",
+        "line 2: Sex is none of",
+        "Lines 2 and 3 have the same record",
+        "Line 4: the record does not name a file inside",
+    ):
+        assert line in told
+    assert not [name for name in ("Ann", "Bob", "Zoe", "Eve", "Kim", "Joe", "Max", "Ida") if name in told]
+
+
+def test_a_line_of_data_is_not_quoted_as_column_names(tmp_path):
+    for text in ("Ann,7,0\nBob,8,1\n", "Ann,Ann,yes\n", "Ann,0,0\n"):
+        with pytest.raises(SourceError) as caught:
+            labelled(tmp_path, text)
+        assert "Ann" not in str(caught.value).replace(str(tmp_path), "")
+
+
+HEADER = "record,patient_id,sex,age,split,AF"
+PLAIN = f"{HEADER}\na,p0,0,63,train,1\nb,p1,1,,validation,0\nc,p2,1,59.5,test,1\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "changes"),
+    [
+        ("Record,Patient_ID,SEX,Age,Set,AF", {}),
+        ("filename,patient,Gender,age (years),subset,AF", {"63": "63Y", "59.5": "59.5 years"}),
+        ("file,subject,sex,age,split,AF", {",0,63": ",M,63", ",1,,": ",F,,", ",1,59": ",female,59"}),
+        (HEADER, {"train,1": "Train,TRUE", "validation,0": "val,False", "test,1": "test,true"}),
+        (HEADER, {"train,1": "training,Yes", "validation,0": "valid,no", "test,1": "test,yes"}),
+        (HEADER, {"63,train": "063,train", "a,p0": " a , p0 ", "c,": "\n,,,,,\nc,"}),
+    ],
+)  # fmt: skip
+def test_columns_and_cells_are_understood_as_people_write_them(tmp_path, header, changes):
+    expected = labelled(tmp_path, PLAIN).records
+    rows = PLAIN.partition("\n")[2]
+    for old, new in changes.items():
+        assert old in rows
+        rows = rows.replace(old, new)
+    found = labelled(tmp_path, f"{header}\n{rows}")
+    found.require_sound()
+    assert found.label_sets == {"labels": ("AF",)}
+    pd.testing.assert_frame_equal(found.records, expected)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "sep=;\n"])
+def test_a_table_is_read_as_spreadsheets_write_it(tmp_path, encoding, separator):
+    text = "record,age,St\u00f6rung,\na,63,1,\n,,,\nb,59,0,\n".replace(",", separator[-2:].strip() or separator)
+    text = text.replace("=;", ";").replace("59", "59,5" if ";" in separator else "59.5")
+    (tmp_path / "labels.csv").write_bytes((("sep=;\n" if "sep" in separator else "") + text).encode(encoding))
+    source = read_labelled_folder(tmp_path)
+    source.require_sound()
+    assert source.label_sets == {"labels": ("St\u00f6rung",)}
+    assert source.records[["name", "age", "labels"]].to_numpy().tolist() == [
+        ["a", 63.0, "St\u00f6rung"],
+        ["b", 59.5, ""],
+    ]
+    assert any("Latin-1" in note for note in source.notes) == (encoding == "latin-1")
+
+
+def test_no_diagnosis_is_made_of_other_columns(tmp_path):
+    text = "record,male,height,device,site,note,AF\na,0,162,AT-1,0,,1\nb,1,171,AT-2,1,,0\n"
+    source = labelled(tmp_path, text)
+    source.require_sound()
+    assert source.label_sets == {"labels": ("AF",)}
+    for name in ("male", "height", "device", "site", "note (empty)"):
+        assert name in source.notes[0].partition("left out")[2]
+
+
+def test_a_patient_in_two_folds_of_training_is_remarked(tmp_path):
+    source = labelled(tmp_path, "record,patient_id,fold,AF\na,1,1,0\nb,1,2,1\nc,2,3,1\nd,2,3,0\n")
+    source.require_sound()
+    assert [(found.kind, found.name) for found in source.remarks] == [("patient in two folds", "lines 2 and 3")]
+    both = labelled(tmp_path, "record,patient_id,fold,AF\na,1,1,0\nb,1,9,1\n")
+    assert ([found.kind for found in both.problems], both.remarks) == (["patient in two splits"], ())

@@ -102,13 +102,13 @@ def test_a_cell_that_is_no_dictionary_is_named(folder, text):
     ("old", "new", "message"),
     [
         ("strat_fold", "fold", "no column strat_fold; it has ecg_id"),
-        ("3,3.0,", "2,3.0,", "The record with ecg_id 2 is listed twice"),
-        ("3,3.0,", "3,2.0,", "Patient 2 has records in test and validation"),
+        ("3,3.0,", "2,3.0,", "Lines 3 and 4 have the same ecg_id"),
+        ("3,3.0,", "3,2.0,", "Lines 3 and 4: one patient has records in test and validation"),
         ("3,3.0,", "3,,", "line 4: patient_id is missing or no whole number"),
-        ("3,3.0,", "3,Ann,", "line 4: patient_id is 'Ann', which is no number"),
-        (",10,records100", ",11,records100", "line 4: strat_fold is 11; folds are 1 to 10"),
+        ("3,3.0,", "3,Ann,", "line 4: patient_id is no number"),
+        (",10,records100", ",11,records100", "line 4: strat_fold is unknown; folds are 1 to 10"),
         ("records100/00000/00003_lr", "../00003_lr", "does not name a file inside the folder"),
-        ("records100/00000/00003_lr", "records100/00000/00001_lr", "00001_lr is listed twice"),
+        ("records100/00000/00003_lr", "records100/00000/00001_lr", "Lines 2 and 4 have the same record"),
         ("sex", "age", "the column 'age' is there twice"),
     ],
 )
@@ -116,6 +116,21 @@ def test_contradictions_in_the_table_are_refused(folder, old, new, message):
     edit(folder / "ptbxl_database.csv", old, new)
     with pytest.raises(SourceError, match=message):
         read_ptbxl(folder, 100).require_sound()
+
+
+def test_all_columns_that_cannot_be_read_are_told_at_once(folder):
+    edit(folder / "ptbxl_database.csv", "3,3.0,300.0,", "3,Ann,Bob,")
+    edit(folder / "ptbxl_database.csv", ",9,records100", ",,records100")
+    with pytest.raises(SourceError) as caught:
+        read_ptbxl(folder, 100)
+    for line in ("line 4: patient_id is no number", "line 4: age is no", "line 3: strat_fold is missing"):
+        assert line in str(caught.value)
+
+
+def test_a_patient_in_two_folds_of_training_is_remarked(tmp_path, rng):
+    source = read_ptbxl(write_ptbxl(tmp_path, [{"SR": 0.0}] * 3, rng, patients=[7, 7, 8], folds=[1, 2, 2]), 100)
+    source.require_sound()
+    assert [(found.kind, found.name) for found in source.remarks] == [("patient in two folds", "lines 2 and 3")]
 
 
 def test_missing_statements_are_said_to_be_missing(folder):
