@@ -4,124 +4,128 @@
     I,II,III,aVR,aVL,aVF,V1,V2,V3,V4,V5,V6
     -0.115,-0.05,0.065,...
 
-Commas, semicolons or tabs separate. `fs` and `unit` may come from ReadOptions instead; neither is ever guessed. A first
-column of times is checked against `fs` and left out.
+Commas, semicolons, tabs, bars or spaces separate. A decimal comma is read where commas do not separate. A second row
+may hold the units. `fs` and `unit` may come from ReadOptions instead; neither is ever guessed. A first column of times
+is checked against `fs` and left out.
 """
 
 import math
-import re
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
-from data_prep.leads import split_unit
-from data_prep.readers.columns import are_calibrated, find_columns, to_millivolts
+from data_prep.leads import split_unit, standard_lead
+from data_prep.readers.columns import Column, are_calibrated, find_columns, to_millivolts
+from data_prep.readers.csv_facts import find_rate, find_unit
+from data_prep.readers.csv_lines import Lines, open_text
+from data_prep.readers.csv_numbers import Table, find_decimal, find_separator, is_number, split_row
+from data_prep.readers.csv_times import check_times, is_time
 from data_prep.readers.files import MAX_VALUES, regular_size, require_sane_size
-from data_prep.readers.options import ReadOptions
+from data_prep.readers.options import WHOLE, ReadOptions
 from data_prep.record import Record, RecordError
-from data_prep.units import parse_rate
+from data_prep.units import parse_unit
 
 SUFFIXES: tuple[str, ...] = (".csv",)
-_MAX_LINE = 2**16
-_STATEMENT = re.compile(r"\b(fs|unit)\s*[=:]\s*([^\s,;]+)", re.IGNORECASE)
-_TIMES = re.compile(
-    r"(?P<name>times?|ts?|seconds|samples?|index|)(?:(?:^|[\s_]+|[\s_]*[(\[])(?P<unit>s|sec|ms|us)[)\]]?)?",
-    re.IGNORECASE,
-)
-_A_SECOND = {"s": 1, "sec": 1, "seconds": 1, "ms": 1e3, "us": 1e6}
+MAX_COLUMNS = 1000
+_ROWS = 2**16
+"""Rows that are converted at a time."""
 
 
 def read(path: Path, options: ReadOptions) -> Record:
-    """The record in a table of text."""
+    """Return the record in a table of text, read no further than it is used."""
     if regular_size(path) > 20 * MAX_VALUES:
         raise RecordError(f"{path.name} is too long for one record; cut it first.")
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as text:
-        facts, first = _read_head(path.name, text)
-        separator = next((mark for mark in "\t;," if mark in first), ",")
-        names = [cell.strip().strip('"') for cell in first.strip().split(separator)]
-        if all(map(_is_number, names)):
-            if options.column_names is None:
-                raise RecordError(f"{path.name} names no leads; its first row must, as I,II,III,aVR,...")
-            names = list(options.column_names)
-        else:
-            first = ""
-        values = _read_values(path.name, first, text, separator, len(names))
-    fs = _fs(path.name, facts.get("fs"), options)
-    if len(names) > 1 and (column := _TIMES.fullmatch(names[0])):
-        _check_times(path.name, values[:, 0], fs, _steps(column["name"].lower(), (column["unit"] or "").lower(), fs))
-        names, values = names[1:], values[:, 1:]
-    unit = facts.get("unit")
-    if unit is None and options.unit is None and not any(split_unit(name)[1] for name in names):
-        raise RecordError(f"{path.name} states no unit; put '# unit=mV' on its first line or pass --unit.")
-    columns, warnings = find_columns(path.name, names, [unit] * len(names), options)
-    leads = tuple([column.lead for column in columns])
-    return Record(path.stem, to_millivolts(values, columns), fs, leads, warnings, are_calibrated(columns))
+    with open_text(path) as text:
+        return _read(path, Lines(path.name, text), options)
 
 
-def _read_head(name: str, text: TextIO) -> tuple[dict[str, str], str]:
-    """What the comment lines at the top state, and the line after them."""
-    facts: dict[str, str] = {}
-    while line := text.readline(_MAX_LINE):
-        if line.strip() and not line.startswith("#"):
-            return facts, line
-        facts.update({key.lower(): value for key, value in _STATEMENT.findall(line)})
-    raise RecordError(f"{name} is empty; its first row must name the leads, as I,II,III,aVR,...")
+def _read(path: Path, lines: Lines, options: ReadOptions) -> Record:
+    name = path.name
+    names, separator = _read_names(name, lines, options)
+    units = _read_units(name, names, lines, separator, options)
+    n_times = 1 if is_time(names[0]) and len(names) > 1 else 0
+    columns, warnings = find_columns(name, names[n_times:], units[n_times:], options)
+    fs = find_rate(name, lines.comments, options)
+    first = list(islice(lines, _ROWS))
+    if not first:
+        raise RecordError(f"{name}: no table of numbers, for no row follows the names.")
+    table = Table(name, names, separator, find_decimal(name, first, separator))
+    limit = None if options.seconds is None else max(WHOLE, math.ceil(options.seconds * fs))
+    signal, times = _read_rows(table, first, lines, n_times, columns, limit)
+    if n_times:
+        check_times(name, names[0], times, fs)
+    n_read = len(signal)
+    total = n_read + (lines.count_rest() if lines.peek() else 0)
+    leads, calibrated = tuple([column.lead for column in columns]), are_calibrated(columns)
+    if total == n_read:
+        return Record(path.stem, signal, fs, leads, warnings, calibrated)
+    beginning = signal[: options.samples_to_read(total, fs)]
+    return Record(path.stem, beginning, fs, leads, warnings, calibrated, total / fs)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _read_names(name: str, lines: Lines, options: ReadOptions) -> tuple[list[str], str]:
+    """Return the columns' names and what separates them; rows of numbers are left where they are."""
+    first = lines.peek()
+    if first is None:
+        raise RecordError(f"{name} is empty; its first row must name the leads, as I,II,III,aVR,...")
+    separator = lines.separator or find_separator(first)
+    names = split_row(first, separator)
+    if len(names) > MAX_COLUMNS:
+        raise RecordError(f"{name} has {len(names)} columns; no ECG has more than {MAX_COLUMNS}.")
+    if not all(map(is_number, names)):
+        next(lines)
+        return names, separator
+    if lines.comments:  # as numpy.savetxt writes them
+        commented = split_row(lines.comments[-1], separator)
+        if len(commented) == len(names) and any(map(standard_lead, commented)):
+            return commented, separator
+    if options.column_names is None:
+        raise RecordError(f"{name} names no leads; its first row must, as I,II,III,aVR,...")
+    return list(options.column_names), separator
 
 
-def _read_values(
-    name: str, first: str, text: TextIO, separator: str, n_columns: int
-) -> Float64[np.ndarray, "time column"]:
-    import io
-
-    import pandas as pd
-
-    rows = io.StringIO(first + text.read())
-    try:
-        table = pd.read_csv(rows, sep=separator, header=None, comment="#", skipinitialspace=True, low_memory=False)
-    except (ValueError, OverflowError) as error:  # pandas's parser errors are ValueErrors
-        raise RecordError(f"{name}: no table of numbers ({str(error).strip()}).") from error
-    if table.shape[1] != n_columns:
-        raise RecordError(f"{name} has {table.shape[1]} columns of numbers for {n_columns} names.")
-    require_sane_size(name, *table.shape)
-    try:
-        return table.to_numpy(np.float64)
-    except (ValueError, TypeError) as error:
-        raise RecordError(f"{name}: {error}; every cell must be a number with a decimal point.") from error
-
-
-def _fs(name: str, stated: str | None, options: ReadOptions) -> float:
-    if stated is None:
-        if options.fs is None:
-            raise RecordError(f"{name} states no sampling rate; put '# fs=500' on its first line or pass --fs.")
-        return options.fs
-    rate = parse_rate(stated)
-    if rate is None:
-        raise RecordError(f"{name} states a sampling rate of {stated!r}; it must be a number of hertz above 0.")
-    return rate
+def _read_units(
+    name: str, names: Sequence[str], lines: Lines, separator: str, options: ReadOptions
+) -> list[str | None]:
+    """Return the unit that the table states for each column, in its comments or in a row below the names."""
+    stated = find_unit(name, lines.comments, options)
+    row = split_row(lines.peek() or "", separator)
+    if len(row) == len(names) and _is_row_of_units(names, row, options):
+        next(lines)
+        if stated is not None and options.unit is None:
+            others = {cell for cell in row if parse_unit(cell) not in (None, parse_unit(stated))}
+            if others:
+                raise RecordError(
+                    f"{name} states the unit {stated}, but {' and '.join(sorted(others))} below the names."
+                )
+        return [cell or stated for cell in row]
+    if stated is None and options.unit is None and not any(split_unit(column)[1] for column in names):
+        raise RecordError(f"{name} states no unit; put '# unit=mV' on its first line or pass --unit.")
+    return [stated] * len(names)
 
 
-def _steps(name: str, unit: str, fs: float) -> tuple[float, ...]:
-    """By how much a column of this name may go on from sample to sample."""
-    if a_second := _A_SECOND.get(unit or name):
-        return (a_second / fs,)
-    times = 1 / fs, 1e3 / fs, 1e6 / fs
-    if name.startswith("t"):
-        return times  # a step of 1 would be of ms at 1,000 Hz, or of samples
-    return (1 / fs, 1.0) if name else (*times, 1.0)
+def _is_row_of_units(names: Sequence[str], row: Sequence[str], options: ReadOptions) -> bool:
+    units = [parse_unit(cell) for name, cell in zip(names, row, strict=True) if standard_lead(options.lead_of(name))]
+    return bool(units) and None not in units and not any(map(is_number, row))
 
 
-def _check_times(name: str, times: Float64[np.ndarray, " time"], fs: float, steps: tuple[float, ...]) -> None:
-    """Raise RecordError unless the times go on by one of these steps."""
-    step = (times[-1] - times[0]) / max(len(times) - 1, 1)
-    if len(times) > 1 and not any(math.isclose(step, allowed, rel_tol=0.01) for allowed in steps):
-        raise RecordError(f"{name}: its times step by {step:g}, which does not fit the sampling rate of {fs:g} Hz.")
+def _read_rows(
+    table: Table, first: list[str], lines: Lines, n_times: int, columns: Sequence[Column], limit: int | None
+) -> tuple[Float32[np.ndarray, "time kept"], Float64[np.ndarray, " time"]]:
+    """Return the values of up to `limit` rows in millivolts, and their first column.
+
+    `first` are rows that were read already, and `n_times` columns stand before those of leads.
+    """
+    signals, times, rows, n_rows = [], [], first, 0
+    while rows:
+        rows = rows[: None if limit is None else limit - n_rows]
+        values = table.read(rows, n_rows)
+        signals.append(to_millivolts(values[:, n_times:], columns))
+        times.append(values[:, 0].copy())
+        n_rows += len(rows)
+        require_sane_size(table.name, n_rows, len(columns))
+        rows = list(islice(lines, _ROWS if limit is None else min(_ROWS, limit - n_rows)))
+    return np.concatenate(signals), np.concatenate(times)

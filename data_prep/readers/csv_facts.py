@@ -1,0 +1,41 @@
+"""What the comments of a table of text state: `fs=500 unit=mV`, `Sampling rate: 500 Hz`, `Units: µV`."""
+
+import re
+from collections.abc import Iterable
+
+from data_prep.readers.options import ReadOptions
+from data_prep.record import RecordError
+from data_prep.units import parse_rate, parse_unit
+
+_RATE = re.compile(
+    r"\b(?:fs|sampl(?:e|ing)[\s_-]*(?:rate|freq(?:uency)?))(?:\s*[\[(](?P<unit>[^\])]*)[\])])?\s*[=:]\s*[\"']?"
+    r"(?P<value>[^\s,;\"']+(?:,\d+)?(?:\s+(?:k?hz|hertz|sps|samples?\s*(?:/|per)\s*s(?:ec(?:ond)?)?)\b)?)",
+    re.IGNORECASE,
+)
+_UNIT = re.compile(r"(?<!time[\s_])\bunits?\s*[=:]\s*[\"']?(?P<value>[^\s,;\"']+)", re.IGNORECASE)
+
+
+def find_rate(name: str, comments: Iterable[str], options: ReadOptions) -> float:
+    """Return the sampling rate that the comments state, or else the options."""
+    stated = [
+        f"{match['value']} {match['unit'] or ''}".strip() for comment in comments for match in _RATE.finditer(comment)
+    ]
+    rates = {parse_rate(text): text for text in stated}
+    if None in rates:
+        raise RecordError(
+            f"{name} states a sampling rate of {rates[None]!r}; it must be a number of hertz above 0, as 500 or 500 Hz."
+        )
+    if len(rates) > 1:
+        raise RecordError(f"{name} states the sampling rates {' and '.join(rates.values())}; keep the right one.")
+    rate = next(iter(rates), options.fs)
+    if rate is None:
+        raise RecordError(f"{name} states no sampling rate; put '# fs=500' on its first line or pass --fs.")
+    return rate
+
+
+def find_unit(name: str, comments: Iterable[str], options: ReadOptions) -> str | None:
+    """Return the unit that the comments state, as they spell it."""
+    stated = {parse_unit(text): text for comment in comments for text in _UNIT.findall(comment)}
+    if len(stated) > 1 and options.unit is None:
+        raise RecordError(f"{name} states the units {' and '.join(stated.values())}; keep the right one.")
+    return next(iter(stated.values()), None)

@@ -1,0 +1,99 @@
+"""The lines of a table of text: decoded, bounded in length, without comments and blank lines."""
+
+import codecs
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from data_prep.record import RecordError
+
+MAX_LINE = 2**16
+"""Characters; a row of 12 leads has about 100."""
+MAX_EMPTY = 10_000
+"""Comments and blank lines that are passed over."""
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def open_text(path: Path) -> TextIO:
+    """Open a text file in the encoding that its mark states; without one it is UTF-8, or else Latin-1."""
+    with path.open("rb") as file:
+        start = file.read(MAX_LINE)
+    return path.open(encoding=_encoding(path.name, start), errors="replace", newline="")
+
+
+def _encoding(name: str, start: bytes) -> str:
+    for mark, encoding in _MARKS.items():
+        if start.startswith(mark):
+            return encoding
+    if b"\0" in start:
+        raise RecordError(f"{name} holds zero bytes, as no text does; save it as UTF-8.")
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
+
+
+_DECLARED = re.compile(r"\"?sep=(.)\"?\s*", re.IGNORECASE)
+
+
+class Lines:
+    """The lines of a table, one by one, without comments and blank lines.
+
+    `comments` are those before the first line, and `separator` is what a spreadsheet's line `sep=;` there declares.
+    """
+
+    def __init__(self, name: str, text: TextIO) -> None:
+        self.comments: list[str] = []
+        self.separator: str | None = None
+        self._name, self._text, self._begun = name, text, False
+        self._ahead: str | None = self._next()
+
+    def peek(self) -> str | None:
+        """Return the next line and leave it there; None at the end."""
+        return self._ahead
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._ahead
+        if line is None:
+            raise StopIteration
+        self._ahead = self._next()
+        return line
+
+    def count_rest(self) -> int:
+        """Return how many lines are left, blank ones included, without looking into them."""
+        rest, last = 0 if self._ahead is None else 1, "\n"
+        while block := self._text.read(2**20):
+            rest, last = rest + block.count("\n"), block[-1]
+        return rest + (last not in "\r\n")
+
+    def _next(self) -> str | None:
+        for _ in range(MAX_EMPTY):
+            line = self._text.readline(MAX_LINE + 1)
+            if len(line) > MAX_LINE:
+                raise RecordError(
+                    f"{self._name} has a line of more than {MAX_LINE} characters; a table has one row a line."
+                )
+            if not line:
+                return None
+            content = line.strip()
+            if not content:
+                continue
+            if not content.startswith("#"):
+                if self._begun or not (declared := _DECLARED.fullmatch(content)):
+                    self._begun = True
+                    return line.rstrip("\r\n") + "\n"
+                self.separator = declared[1]
+            elif not self._begun:
+                self.comments.append(content.lstrip("#").strip())
+        raise RecordError(f"{self._name} has more than {MAX_EMPTY} lines of comments or blanks in a row.")
