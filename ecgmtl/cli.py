@@ -8,7 +8,7 @@ import typer
 
 from ecgmtl import __version__
 from ecgmtl.data_cli import Overrides, data_app
-from ecgmtl.read_options import Fs, Leads, Unit, read_options
+from ecgmtl.read_options import FollowLinks, Fs, Leads, Unit, read_options
 from ecgmtl.terminal import spoken_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, help="Multi-task learning on 12-lead ECGs.")
@@ -154,6 +154,7 @@ def predict(
     fs: Fs = None,
     unit: Unit = None,
     leads: Leads = None,
+    follow_links: FollowLinks = False,
     batch: Annotated[int, typer.Option(min=1)] = 64,
     debug: Annotated[bool, typer.Option("--debug", help="Show where unforeseen errors arise.")] = False,
 ) -> None:
@@ -161,7 +162,7 @@ def predict(
     with spoken_errors():
         from ecgmtl.commands import predict_to
 
-        counts = predict_to(model, paths, out, read_options(fs, unit, leads), batch, debug)
+        counts = predict_to(model, paths, out, read_options(fs, unit, leads, follow_links), batch, debug)
     raise typer.Exit(0 if not counts.failed else 3 if counts.ok else 1)
 
 
@@ -174,6 +175,7 @@ def reconstruct(
     fs: Fs = None,
     unit: Unit = None,
     leads: Leads = None,
+    follow_links: FollowLinks = False,
 ) -> None:
     """Fill in the leads that a record lacks, drawn by the model and marked as such; other leads of it are not used."""
     with spoken_errors():
@@ -184,7 +186,7 @@ def reconstruct(
             known = LeadSet.parse(start)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
-        reconstruct_to(model, file, known, out, read_options(fs, unit, leads))
+        reconstruct_to(model, file, known, out, read_options(fs, unit, leads, follow_links))
 
 
 @app.command()

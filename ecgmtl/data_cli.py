@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ecgmtl.read_options import Fs, Leads, Unit, read_options
+from ecgmtl.read_options import FollowLinks, Fs, Leads, Unit, read_options
 from ecgmtl.terminal import progress_bar, spoken_errors
 
 data_app = typer.Typer(no_args_is_help=True, help="From ECG files to a prepared folder.")
@@ -50,6 +50,7 @@ def prepare(
     fs: Fs = None,
     unit: Unit = None,
     leads: Leads = None,
+    follow_links: FollowLinks = False,
     workers: Workers = 0,
     config: ConfigPath = None,
     overrides: Annotated[
@@ -77,7 +78,7 @@ def prepare(
             from ecgmtl.shipped import find_config
 
             preprocess = load_config(config and find_config(config), tuple(overrides or ())).preprocess
-        options = read_options(fs, unit, leads)
+        options = read_options(fs, unit, leads, follow_links)
         report = prepare_store(source, out, preprocess, labels, workers or os.cpu_count() or 1, bar, options)
     for note in report.notes:
         typer.echo(note)
@@ -90,7 +91,14 @@ def prepare(
 
 
 @data_app.command()
-def check(source: Path, fs: Fs = None, unit: Unit = None, leads: Leads = None, workers: Workers = 0) -> None:
+def check(
+    source: Path,
+    fs: Fs = None,
+    unit: Unit = None,
+    leads: Leads = None,
+    follow_links: FollowLinks = False,
+    workers: Workers = 0,
+) -> None:
     """Say what is wrong with a folder of records, or a prepared one, before anything is trained on it."""
     with spoken_errors(), progress_bar("checking") as bar:
         from data_prep.check import check as check_folder
@@ -101,6 +109,6 @@ def check(source: Path, fs: Fs = None, unit: Unit = None, leads: Leads = None, w
 
             typer.echo(check_store(source))
             return
-        report = check_folder(source, workers or os.cpu_count() or 1, bar, read_options(fs, unit, leads))
+        report = check_folder(source, workers or os.cpu_count() or 1, bar, read_options(fs, unit, leads, follow_links))
     typer.echo(report.render())
     raise typer.Exit(3 if report.findings else 0)

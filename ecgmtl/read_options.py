@@ -19,13 +19,18 @@ Leads = Annotated[
     ),
 ]
 
+FollowLinks = Annotated[
+    bool,
+    typer.Option("--follow-links", help="Read samples behind links out of their folder (git-annex, DataLad)."),
+]
 
-def read_options(fs: float | None, unit: str | None, leads: str | None) -> "ReadOptions":
+
+def read_options(fs: float | None, unit: str | None, leads: str | None, follow_links: bool = False) -> "ReadOptions":
     """Return the options as the readers take them; raise BadParameter for a value that cannot be meant."""
     from data_prep.readers import ReadOptions
 
     names = None if leads is None else tuple(name.strip() for name in leads.split(","))
     try:
-        return ReadOptions(fs=fs, unit=unit, leads=names)
+        return ReadOptions(fs=fs, unit=unit, leads=names, follow_links=follow_links)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None

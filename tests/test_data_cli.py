@@ -40,7 +40,7 @@ def options(*path):
 
 def test_all_commands_that_read_files_say_the_same_of_them():
     commands = (("predict",), ("reconstruct",), ("data", "prepare"), ("data", "check"))
-    for name in ("fs", "unit", "leads"):
+    for name in ("fs", "unit", "leads", "follow_links"):
         assert len({str(options(*command)[name]) for command in commands}) == 1
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from wfdb_files import beats, edit, write_wfdb
 
-from data_prep import Preprocess, RecordError, read_record
+from data_prep import Preprocess, ReadOptions, RecordError, find_records, read_record
 
 PREPROCESS = Preprocess()
 
@@ -166,6 +166,56 @@ def test_a_link_out_of_the_folder_is_refused_and_a_linked_folder_is_not(tmp_path
     (inside / "00001_lr.hea").unlink()
     (inside / "00001_lr.hea").symlink_to(real)  # both lead to one folder
     assert read_record(inside / "00001_lr.hea").fs == 100
+
+
+@pytest.fixture
+def annexed(tmp_path):
+    """A record as git-annex keeps it: both files are links to contents that lie in .git under other names."""
+    header = write_wfdb(tmp_path)
+    for path in (header, header.with_suffix(".dat")):
+        place = tmp_path / ".git" / "annex" / "objects" / path.suffix[1:] / f"MD5E-s1--0{path.suffix}"
+        place.parent.mkdir(parents=True)
+        path.rename(place)
+        path.symlink_to(place.relative_to(tmp_path))
+    return header
+
+
+def test_links_of_git_annex_are_followed_when_the_user_says_so(annexed, tmp_path):
+    assert "pass --follow-links" in refusal(annexed)
+    assert np.allclose(read_record(annexed, ReadOptions(follow_links=True)).signal, beats(), atol=6e-4)
+    assert list(find_records([tmp_path])) == [annexed]
+
+
+def test_segments_behind_links_are_followed_when_the_user_says_so(annexed):
+    joined = annexed.with_name("joined.hea")
+    joined.write_text("joined/1 12 100 1000\n00001_lr 1000\n")
+    assert "pass --follow-links" in refusal(joined)
+    assert np.allclose(read_record(joined, ReadOptions(follow_links=True)).signal, beats(), atol=6e-4)
+
+
+@pytest.mark.parametrize("suffix", [".hea", ".dat"])
+def test_contents_that_git_annex_has_not_fetched_are_named(annexed, suffix):
+    path = annexed.with_suffix(suffix)
+    path.resolve().unlink()
+    assert f"00001_lr{suffix}: its content is not here yet; run 'git annex get 00001_lr{suffix}'" in refusal(annexed)
+    path.unlink()
+    path.symlink_to("nowhere")
+    assert refusal(annexed) == f"00001_lr{suffix}: a link to a file that is not there."
+
+
+@pytest.mark.parametrize("suffix", [".hea", ".dat"])
+@pytest.mark.parametrize(
+    ("pointer", "command"),
+    [
+        (b"/annex/objects/MD5E-s24000--0.dat\n", "git annex get"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 24000\n", "git lfs pull"),
+    ],
+)
+def test_pointers_in_place_of_contents_are_named(tmp_path, suffix, pointer, command):
+    header = write_wfdb(tmp_path)
+    header.with_suffix(suffix).write_bytes(pointer)
+    assert f"00001_lr{suffix} is a pointer" in refusal(header)
+    assert command in refusal(header)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")

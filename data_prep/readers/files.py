@@ -8,6 +8,11 @@ from data_prep.record import RecordError
 
 MAX_VALUES = 2**29
 """Samples times leads that one record may hold: 24 hours of 12 leads at 500 Hz, and a little."""
+POINTERS = {
+    b"/annex/objects/": "git annex get .",
+    b"version https://git-lfs": "git lfs pull",
+}
+"""How files begin that stand for others, and the command that brings those."""
 
 
 def regular_size(path: Path, missing: str = "there is no such file") -> int:
@@ -17,6 +22,8 @@ def regular_size(path: Path, missing: str = "there is no such file") -> int:
     except (OSError, ValueError) as error:
         absent = isinstance(error, FileNotFoundError | NotADirectoryError)
         reason = missing if absent else getattr(error, "strerror", None) or "its name is no file name"
+        if absent and os.path.islink(path):  # noqa: PTH114, a name that is none does no harm
+            reason = _dangling(path)
         raise RecordError(f"{path.name or path}: {reason}.") from error
     if stat.S_ISDIR(status.st_mode):
         raise RecordError(f"{path.name or path} is a folder, not a file.")
@@ -25,11 +32,28 @@ def regular_size(path: Path, missing: str = "there is no such file") -> int:
     return status.st_size
 
 
+def _dangling(path: Path) -> str:
+    """Return the reason why a link leads to nothing."""
+    if f".git{os.sep}annex" in os.readlink(path):  # noqa: PTH115, it need not be taken apart
+        return (
+            f"its content is not here yet; run 'git annex get {path.name}' or 'datalad get {path.name}' in its folder"
+        )
+    return "a link to a file that is not there"
+
+
+def refuse_pointer(name: str, content: bytes) -> None:
+    """Raise RecordError for what git-annex and Git LFS leave in place of a file whose content is elsewhere."""
+    for beginning, command in POINTERS.items():
+        if content.startswith(beginning):
+            raise RecordError(f"{name} is a pointer to content that is not here yet; run '{command}' in its folder.")
+
+
 def refuse_outside_link(path: Path, beside: Path) -> None:
     """Raise RecordError if `path` is a link that leads out of the folder in which `beside` really lies."""
     if os.path.islink(path) and path.resolve().parent != beside.resolve().parent:  # noqa: PTH114, half the time
         raise RecordError(
-            f"{path.name} is a link out of the folder of {beside.name}; put the file itself there, or link the folder."
+            f"{path.name} is a link out of the folder of {beside.name}; put the file itself there, link the folder, or "
+            "pass --follow-links if you trust where it leads (as in git-annex and DataLad)."
         )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from jaxtyping import Integer
 
-from data_prep.readers.files import refuse_outside_link, regular_size, require_sane_size
+from data_prep.readers.files import refuse_outside_link, refuse_pointer, regular_size, require_sane_size
 from data_prep.readers.wfdb_formats import DIFFERENCES, FORMATS
 from data_prep.readers.wfdb_header import Header, Signal
 from data_prep.record import RecordError
@@ -51,7 +51,7 @@ def count_frames(path: Path, header: Header, follow_links: bool) -> int:
             if n_frames is None:
                 n_frames = max(size - first.offset, 0) * 8 // math.ceil(bits)
             promised = first.offset + math.ceil(n_frames * bits / 8 - 1e-6)
-            _check_size(path, name, (size, promised, FORMATS[first.format].block), n_frames, len(signals))
+            _check_size(samples, path, (size, promised, FORMATS[first.format].block), n_frames, len(signals))
         require_sane_size(path.name, n_frames, width)
     if not n_frames:
         raise RecordError(f"{path.name} has no samples.")
@@ -85,11 +85,13 @@ def _missing(path: Path, samples: Path) -> str:
     return f"{reason}, while {beside.name} is; if that holds them, write its name into {path.name}"
 
 
-def _check_size(path: Path, name: str, sizes: tuple[int, int, int], n_frames: int, n_leads: int) -> None:
+def _check_size(samples: Path, path: Path, sizes: tuple[int, int, int], n_frames: int, n_leads: int) -> None:
     size, promised, block = sizes
     if promised <= size <= promised + (block if block > 1 else 0):
         return
-    found = f"{name} holds {size} bytes, the header {path.name} promises {promised}"
+    with samples.open("rb") as stream:
+        refuse_pointer(samples.name, stream.read(64))
+    found = f"{samples.name} holds {size} bytes, the header {path.name} promises {promised}"
     content = f"({n_frames} samples of {n_leads} leads)"
     if size < promised:
         raise RecordError(f"{found} {content}: the file is cut off, or the header claims too much; copy both again.")

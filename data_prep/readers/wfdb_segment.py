@@ -8,7 +8,7 @@ import numpy as np
 
 from data_prep.leads import standard_lead
 from data_prep.readers.columns import unit_of
-from data_prep.readers.files import read_bytes
+from data_prep.readers.files import read_bytes, refuse_pointer
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.wfdb_formats import FORMATS
 from data_prep.readers.wfdb_header import Header, Signal, parse_header
@@ -23,7 +23,9 @@ MAX_OFFSET = 1e4
 
 def read_header(path: Path, missing: str) -> Header:
     """The header at `path`; `missing` is the reason that is given if none is there."""
-    return parse_header(path.name, read_bytes(path, MAX_HEADER, missing))
+    content = read_bytes(path, MAX_HEADER, missing)
+    refuse_pointer(path.name, content)
+    return parse_header(path.name, content)
 
 
 def read_segment(path: Path, header: Header, options: ReadOptions, n_frames: int, n_read: int) -> Record:
