@@ -1,6 +1,5 @@
 """Where MLflow keeps the runs: its settings, the experiment's page, what a process leaves behind."""
 
-import fcntl
 import getpass
 import json
 import logging
@@ -8,14 +7,17 @@ import os
 import re
 import shlex
 import socket
+import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote
 
 import psutil
+from filelock import FileLock
 
 from ecgmtl.outbox import reason_of
 
@@ -29,6 +31,11 @@ ENVIRONMENT = {
 """Set before MLflow is imported, where the user has not set them."""
 
 SQLITE = "sqlite:///"
+VARIABLE = "MLFLOW_TRACKING_URI"
+DATABASE, ARTIFACTS = "mlflow.db", "mlruns"
+"""MLflow's own default store, in the working folder."""
+SECONDS_TO_SET_UP = 120.0
+"""For which a process waits while another one makes the tables of a new store."""
 NOTE = "mlflow.note.content"
 PARENT = "mlflow.parentRunId"
 
@@ -77,26 +84,76 @@ def import_mlflow() -> ModuleType:
     return mlflow
 
 
+def has_store() -> bool:
+    """Return whether there is a store already: the one that the environment names, or this folder's own."""
+    return bool(os.environ.get(VARIABLE)) or Path(DATABASE).is_file()
+
+
+def store_uri() -> str:
+    """Return the URI of the store that the environment names, or else of the working folder's own.
+
+    MLflow would percent-encode the folder's path, and then make a folder of the encoded name as well. So the path
+    stands here as it is, and a folder whose path means another one in a URI is not named at all.
+    """
+    path = Path(DATABASE).absolute().as_posix()
+    is_plain = unquote(path) == path and "?" not in path
+    return os.environ.get(VARIABLE) or SQLITE + (path if is_plain else DATABASE)
+
+
 @contextmanager
-def one_at_a_time(uri: str) -> Iterator[None]:
-    """Processes that begin at once would each set up a new SQLite store's tables, and break one another's."""
-    if not uri.startswith(SQLITE):
-        yield
-        return
-    folder = os.open(Path(uri.removeprefix(SQLITE)).absolute().parent, os.O_RDONLY)
+def default_store() -> Iterator[None]:
+    """Make our store MLflow's default, for its functions that take no URI."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = store_uri()
     try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(folder, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(folder)
+        del os.environ[VARIABLE]
+        if before is not None:
+            os.environ[VARIABLE] = before
+
+
+def artifact_root() -> str:
+    """Return the URI of the folder for artifacts, which MLflow would take for another where it is given as a path."""
+    return Path(ARTIFACTS).absolute().as_uri()
+
+
+def database_of(uri: str) -> Path | None:
+    """Return the file of a SQLite store; None where the store is of another kind."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(uri)
+    except ArgumentError:  # not a database
+        return None
+    is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+    return Path(str(url.database)).absolute() if is_file else None
+
+
+@contextmanager
+def one_at_a_time(uri: str) -> Iterator[None]:
+    """Let no other process set up the tables of a new SQLite store meanwhile, which would break both.
+
+    Raises:
+        OSError, sqlite3.Error: the file cannot be written or is no database. MLflow would try for 102 s.
+    """
+    path = database_of(uri)
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock"), timeout=SECONDS_TO_SET_UP):
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("BEGIN IMMEDIATE")  # what is read-only or damaged is refused here
+        yield
 
 
 def refuse_old_store() -> None:
     """Raise TrackingError where MLflow would find its old file store, which it refuses by now."""
-    if os.environ.get("MLFLOW_TRACKING_URI"):
+    if os.environ.get(VARIABLE):
         return
-    for path in sorted(Path("mlruns").glob("[0-9]*/meta.yaml")):
+    for path in sorted(Path(ARTIFACTS).glob("[0-9]*/meta.yaml")):
         raise TrackingError(
             f"{path}: runs in the format of an older MLflow, which the present one refuses. Move mlruns elsewhere; "
             "'mlflow migrate-filestore' takes its runs over into mlflow.db."
@@ -120,8 +177,10 @@ def find_experiment(client: Any, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         tags = {NOTE: EXPERIMENT_NOTE, VIEW: json.dumps({"selectedColumns": COLUMNS})}
+        is_here = database_of(client.tracking_uri) is not None
         try:
-            return str(client.create_experiment(name, tags=tags))
+            location = f"{artifact_root()}/{name}" if is_here else None
+            return str(client.create_experiment(name, location, tags=tags))
         except Exception:
             found = client.get_experiment_by_name(name)  # another process was quicker
             if found is None:
@@ -149,8 +208,8 @@ def origin_tags() -> dict[str, str]:
     }
     try:
         tags["mlflow.user"] = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        tags["mlflow.user"] = str(os.getuid())
+    except (KeyError, OSError, ImportError):  # a container's user may have no name
+        tags["mlflow.user"] = psutil.Process().username()
     home = Path(__file__).parent.parent
     if (home / ".git").exists():
         from mlflow.utils.git_utils import get_git_commit

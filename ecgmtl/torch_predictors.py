@@ -3,9 +3,11 @@
 import io
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from ecgmtl.card import Card, CardError
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.leads import BASIS_INDEX
 from ecgmtl.masking import MaskingSettings, draw_hidden
+from ecgmtl.run_store import default_store, import_mlflow
 
 EXTRA = "ecgmtl.json"
 MASK_SEED = 7
@@ -132,14 +135,29 @@ def refuse_pickled_tensor(told: dict[str, Any]) -> None:
 def load_mlflow(uri: str) -> GraphPredictor:
     """An MLflow model that `ecgmtl export` or a training run wrote; no pickled code is run."""
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    import mlflow
+    mlflow = import_mlflow()
     from mlflow.exceptions import MlflowException
 
     try:
-        info = mlflow.models.get_model_info(uri)
-        if any(flavor.get("code") for flavor in info.flavors.values()):
-            raise CardError(f"{uri}: brings Python code of its own, which no model of ecgmtl does; it was not opened.")
-        model = mlflow.pytorch.load_model(uri)
+        with TemporaryDirectory() as folder, default_store():
+            copy = copy_model(uri, Path(folder))
+            info = mlflow.models.get_model_info(copy)
+            if any(flavor.get("code") for flavor in info.flavors.values()):
+                raise CardError(
+                    f"{uri}: brings Python code of its own, which no model of ecgmtl does; it was not opened."
+                )
+            model = mlflow.pytorch.load_model(copy)
     except (MlflowException, OSError, yaml.YAMLError) as error:
         raise CardError(f"{uri}: cannot be opened as an MLflow model: {error}") from error
     return GraphPredictor(model, Card.from_json((info.metadata or {}).get("ecgmtl"), uri))
+
+
+def copy_model(uri: str, into: Path) -> str:
+    """Copy an MLflow model out of its folder or its store, and return the path of the copy.
+
+    MLflow decodes what looks percent-encoded in the path of a model, so it could not open one in a folder `a%20b`.
+    """
+    if Path(uri).is_dir():
+        return str(shutil.copytree(uri, into / "model"))
+    found: str = import_mlflow().artifacts.download_artifacts(uri, dst_path=str(into))
+    return found

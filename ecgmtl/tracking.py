@@ -4,7 +4,6 @@ Runs go to MLflow's own default store, `mlflow.db` in the working folder with ar
 plain `mlflow ui` shows them; the environment variable MLFLOW_TRACKING_URI names another.
 """
 
-import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -18,13 +17,15 @@ from ecgmtl.run_store import (
     TrackingError,
     end_abandoned_runs,
     find_experiment,
+    has_store,
     import_mlflow,
     one_at_a_time,
     refuse_old_store,
+    store_uri,
     unusable,
 )
 
-__all__ = ["EXPERIMENT", "NoTracker", "Tracker", "TrackingError", "open_tracker"]
+__all__ = ["EXPERIMENT", "NoTracker", "Tracker", "TrackingError", "has_store", "open_tracker"]
 
 EXPERIMENT = "ecgmtl"
 """Where all runs are found in MLflow."""
@@ -104,11 +105,6 @@ class NoTracker:
     def log_model(self, folder: Path, name: str, metrics: Mapping[str, float], note: str = "") -> None: ...
 
 
-def has_store() -> bool:
-    """Whether there is a store already: the one that the environment names, or the default one of this folder."""
-    return "MLFLOW_TRACKING_URI" in os.environ or Path("mlflow.db").is_file()
-
-
 def open_tracker(experiment: str, enabled: bool = True, around: str | None = None) -> Tracker:
     """A tracker for the runs of `experiment`, nested in the run with the id `around` where one is given.
 
@@ -121,7 +117,7 @@ def open_tracker(experiment: str, enabled: bool = True, around: str | None = Non
         return NoTracker()
     refuse_old_store()
     mlflow = import_mlflow()
-    uri = mlflow.get_tracking_uri()
+    uri = store_uri()
     try:
         with one_at_a_time(uri):
             client = mlflow.MlflowClient(uri)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,11 +12,13 @@ import urllib.parse
 import urllib.request
 import webbrowser
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from ecgmtl.run_store import ENVIRONMENT, VIEW, VIEW_KEY, refuse_old_store
+import psutil
+
+from ecgmtl.run_store import ENVIRONMENT, VIEW, VIEW_KEY, artifact_root, has_store, refuse_old_store, store_uri
 
 HOST = "127.0.0.1"
 SECONDS_TO_START = 120.0
@@ -39,12 +40,12 @@ def serve(port: int, say: Callable[[str], object], open_browser: bool = False, e
     Raises:
         UiError: no runs here, the port is taken, or the server does not start.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    uri = store_uri()
     if uri.startswith(("http://", "https://")):
         announce(uri.rstrip("/"), experiment, say, open_browser)
         return 0
     refuse_old_store()
-    if uri == "sqlite:///mlflow.db" and not Path("mlflow.db").is_file():
+    if not has_store():
         raise UiError(f"{Path.cwd()}: no mlflow.db here, so no runs yet. 'ecgmtl train' makes some; or change folder.")
     address = f"http://{HOST}:{claim_port(port)}"
     with tempfile.TemporaryFile() as output, server(uri, address, output) as process:
@@ -70,6 +71,7 @@ def server(uri: str, address: str, output: IO[bytes]) -> Iterator[subprocess.Pop
     environment = ENVIRONMENT | os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     port = address.rpartition(":")[2]
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command += ["--default-artifact-root", artifact_root()]
     command += ["--host", HOST, "--port", port, "--workers", "1"]
     process = subprocess.Popen(  # noqa: S603 - the arguments are our own
         command, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
@@ -82,14 +84,23 @@ def server(uri: str, address: str, output: IO[bytes]) -> Iterator[subprocess.Pop
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End the server and all that it started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(SECONDS_TO_STOP)
-        except subprocess.TimeoutExpired:
-            continue
-        except ProcessLookupError:
-            return
+    started = family(process.pid)
+    for one in started:
+        with suppress(psutil.NoSuchProcess):
+            one.terminate()
+    process.poll()
+    for one in psutil.wait_procs(started, SECONDS_TO_STOP)[1]:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait()
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """Return a process and all that it started, as far as they still run."""
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    return []
 
 
 def wait_until_it_answers(address: str, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from ecgmtl.mlflow_tracker import flatten
-from ecgmtl.run_store import import_mlflow
+from ecgmtl.run_store import default_store, import_mlflow, origin_tags
+from ecgmtl.torch_predictors import copy_model
 from ecgmtl.tracking import Tracker, TrackingError, open_tracker
 from ecgmtl.ui import server, stop, wait_until_it_answers
 
@@ -129,6 +130,35 @@ def test_a_run_says_which_command_began_it(store, monkeypatch):
     tags = store.get_run(run_id).data.tags
     assert tags["command"] == "ecgmtl train --config 'my quick.yaml'"
     assert tags["mlflow.source.name"] == "ecgmtl train"
+
+
+def test_a_user_without_a_name_is_told_all_the_same(monkeypatch):
+    def getuser():
+        raise ImportError("pwd")
+
+    monkeypatch.setattr("getpass.getuser", getuser)
+    assert origin_tags()["mlflow.user"]
+
+
+def test_a_folder_may_have_any_name(migrated, tmp_path, monkeypatch):
+    folder = tmp_path / "a%20b #1 50% R&D a+b what? (2) [x] Übung 心電図"
+    folder.mkdir()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(folder)
+    shutil.copy(migrated, "mlflow.db")
+    Path("config.yaml").write_text("seed: 0")
+    Path("model").mkdir()
+    Path("model/MLmodel").write_text("flavors: {}\n")
+    tracker = open_tracker("ecgmtl")
+    with tracker.run("quick", **NOTHING) as run_id:
+        tracker.log_artifact(Path("config.yaml"))
+        tracker.log_model(Path("model"), "classifier", {})
+    (kept,) = Path("mlruns").rglob("config.yaml")
+    assert kept.read_text() == "seed: 0"
+    with default_store():
+        assert Path(copy_model(f"runs:/{run_id}/classifier", Path("copy")), "MLmodel").is_file()
+    assert sqlite3.connect("mlflow.db").execute("SELECT name FROM runs").fetchall() == [("quick",)]
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_a_run_that_is_gone_is_begun_anew(store, caplog):
