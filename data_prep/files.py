@@ -10,12 +10,19 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     beside = partial(path)
     try:
         write(beside)
-        with beside.open("rb") as file:
+        with beside.open("r+b") as file:  # Windows flushes only files that may be written
             os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
+    flush_folder(path.parent)
+
+
+def flush_folder(path: Path) -> None:
+    """Wait until the names of a folder's files are on disk, where the system can open a folder at all."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows
+        return
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:

@@ -1,9 +1,7 @@
 """What is already done of a preparation, a line a chunk, so that it can go on after it was interrupted."""
 
 import dataclasses
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 from data_prep.chunks import RECORDS_A_CHUNK, Chunk, Job
 from data_prep.files import write_text
+from data_prep.lock import locked
 from data_prep.manifest import PROGRESS, READ, StoreError, is_count, is_object, is_source, is_text
 from data_prep.readers import ReadOptions
 
@@ -21,18 +20,14 @@ MOST_RECORDS = 2**31
 
 @contextmanager
 def claimed(out: Path) -> Iterator[None]:
-    """The folder, made if need be, and for this process alone; StoreError if another is preparing it."""
+    """Make the folder if need be, and hold it for this process alone.
+
+    Raises:
+        FolderInUseError: another process is preparing it.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    folder = os.open(out, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a file system without locks
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StoreError(f"{out} is being prepared by another process; wait for it or stop it.") from error
+    with locked(out):
         yield
-    finally:
-        os.close(folder)
 
 
 def begin(out: Path, wanted: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from data_prep import ledger
 from data_prep.chunks import RECORDS_A_CHUNK, Chunk, Job, prepare_chunk
 from data_prep.files import is_partial, write_text
 from data_prep.leads import STANDARD_LEADS
+from data_prep.lock import LOCK
 from data_prep.manifest import (
     FORMAT,
     LOST_VOLTAGE,
@@ -150,7 +151,7 @@ def start(
     found: Source, out: Path, preprocess: Preprocess, options: ReadOptions, wanted: Mapping[str, Any]
 ) -> tuple[Job, list[Chunk]]:
     """The room for the signals, taken on disk at once, and the chunks in it that an earlier run finished."""
-    others = sorted(path.name for path in out.iterdir() if not is_partial(path))
+    others = sorted(path.name for path in out.iterdir() if not is_partial(path) and path.name != LOCK)
     if others and PROGRESS not in others:
         raise StoreError(f"{out} holds other files ({', '.join(others[:3])}); choose a new or an empty folder.")
     chunks = ledger.resume(out, wanted) if others else []

@@ -13,6 +13,7 @@ import typer
 from data_prep.safe_text import printable_lines
 
 KNOWN_ERRORS = {
+    "data_prep.lock": "FolderInUseError",
     "data_prep.record": "RecordError",
     "data_prep.tables": "SourceError",
     "data_prep.manifest": "StoreError",
@@ -45,8 +46,9 @@ def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Itera
     """Show known errors as sentences (exit code 1); on Ctrl-C, TERM or HUP say what is kept (exit code 130 or 143)."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     signal.signal(signal.SIGTERM, raise_terminated)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
-        signal.signal(signal.SIGHUP, raise_terminated)
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:  # nohup ignores it
+        signal.signal(hangup, raise_terminated)
     try:
         yield
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from folders import LEADS, ecg, edit, write_ptbxl, write_record
 
 from data_prep import parallel
 from data_prep.chunks import RECORDS_A_CHUNK, to_microvolts
+from data_prep.lock import FolderInUseError
 from data_prep.manifest import StoreError
 from data_prep.prepare import prepare
 from data_prep.preprocess import Preprocess
@@ -315,7 +316,7 @@ def test_a_folder_that_another_process_prepares_is_left_alone(folder, tmp_path):
     def again(done, total):
         prepare(folder, tmp_path / "store", Preprocess())
 
-    with pytest.raises(StoreError, match="being prepared by another process"):
+    with pytest.raises(FolderInUseError, match="store is in use by process"):
         prepare(folder, tmp_path / "store", Preprocess(), progress=again)
 
 

@@ -1,0 +1,49 @@
+"""A folder that only one process at a time writes into."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+LOCK = ".lock"
+"""Name of the lock file. It stays in its folder, and is locked only while a process holds it."""
+
+
+class FolderInUseError(RuntimeError):
+    """A folder that another process is writing into; the message names both."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which ends with the process even if that is killed.
+
+    A file system without locks is written to without one.
+
+    Raises:
+        FolderInUseError: another process holds it.
+    """
+    path = folder / LOCK
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+    except Timeout as error:
+        raise FolderInUseError(
+            f"{folder} is in use by {holder_of(path)}; wait for it, stop it, or choose another folder."
+        ) from error
+    except OSError:  # no locks here, a locked file on Windows, or a folder that cannot be written at all
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def holder_of(path: Path) -> str:
+    """Return which process holds a lock file, as far as that is known."""
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace") or "another process"
+    return "another process"
