@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -25,14 +26,44 @@ from ecgmtl.identity import sha256
 from ecgmtl.masking import MaskingSettings
 from ecgmtl.measurements import measurement_names
 from ecgmtl.model import MultiTaskModel
+from ecgmtl.settings import Settings
 from ecgmtl.stages import Stage
 
-VERSION = 2
+VERSION: Literal[2] = 2
 KEY = "ecgmtl"
 
 
 class CheckpointError(ValueError):
     """A file that is no model of ours, or a damaged one; the message says which and what would do."""
+
+
+class Description(Settings):
+    """What the metadata of a model's file say of its weights. Entries of a later ecgmtl are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    version: Literal[2] = VERSION
+    config: dict[str, Any]
+    label_set: str
+    label_names: tuple[str, ...] = Field(min_length=1)
+    auxiliary_label_names: dict[str, tuple[str, ...]]
+    calibration: Calibration
+    provenance: dict[str, str]
+    measurements: tuple[str, ...] | None = None
+    """Measurements that the forest was grown on."""
+    weights_sha256: str
+    tensors: dict[str, tuple[str, tuple[int, ...]]] | None = None
+    """Type and shape of each tensor, which `weights_sha256` does not cover. Files of an earlier ecgmtl lack them."""
+
+    @model_validator(mode="after")
+    def labels_fit(self) -> "Description":
+        for names in (self.label_names, *self.auxiliary_label_names.values()):
+            if len(set(names)) < len(names) or not names:
+                raise ValueError(f"labels should be there, and each once; found {', '.join(names) or 'none'}")
+        if len(self.calibration.thresholds) != len(self.label_names):
+            counts = f"{len(self.calibration.thresholds)} for {len(self.label_names)} labels"
+            raise ValueError(f"calibration should have a threshold for each label; found {counts}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -70,18 +101,18 @@ class Checkpoint:
 def save(path: Path, checkpoint: Checkpoint) -> None:
     model = checkpoint.model
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    description = {
-        "version": VERSION,
-        "config": checkpoint.config.model_dump(mode="json"),
-        "label_set": checkpoint.label_set,
-        "label_names": checkpoint.label_names,
-        "auxiliary_label_names": checkpoint.auxiliary_label_names,
-        "calibration": checkpoint.calibration.model_dump(mode="json"),
-        "provenance": checkpoint.provenance,
-        "measurements": None if model.forest is None else measurement_names(model.forest.fs),
-        "weights_sha256": tensors_sha256(tensors),
-    }
-    described = json.dumps(description)
+    description = Description(
+        config=checkpoint.config.model_dump(mode="json"),
+        label_set=checkpoint.label_set,
+        label_names=checkpoint.label_names,
+        auxiliary_label_names=checkpoint.auxiliary_label_names,
+        calibration=checkpoint.calibration,
+        provenance=checkpoint.provenance,
+        measurements=None if model.forest is None else tuple(measurement_names(model.forest.fs)),
+        weights_sha256=tensors_sha256(tensors),
+        tensors={name: type_and_shape(value) for name, value in tensors.items()},
+    )
+    described = description.model_dump_json()
     metadata = {KEY: described, "sha256": sha256(described.encode())}
     write_whole(path, lambda beside: save_file(tensors, beside, metadata=metadata))
 
@@ -94,44 +125,73 @@ def load(path: Path) -> Checkpoint:
     """
     tensors, description = read(path)
     try:
-        config = parse_config(description["config"], str(path))
+        config = parse_config(description.config, str(path))
     except ConfigError as error:
         raise CheckpointError(f"{path}: its settings do not fit this ecgmtl: {error}") from error
-    auxiliary = {name: tuple(labels) for name, labels in description["auxiliary_label_names"].items()}
-    counts = {name: len(labels) for name, labels in auxiliary.items()}
-    model = config.build_model(len(description["label_names"]), counts)
     grown = any(name.startswith("forest.") for name in tensors)
-    if grown and description.get("measurements") != measurement_names(config.preprocess.fs):
+    if grown and description.measurements != tuple(measurement_names(config.preprocess.fs)):
         raise CheckpointError(
             f"{path}: its forest was grown on other measurements than this ecgmtl takes; train it again."
         )
-    model.forest = Forest.of_state(tensors, config.preprocess.fs)
     try:
+        model = build(config, description, tensors)
+        refuse_others(tensors, model.state_dict())
         model.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError, LookupError, OverflowError) as error:
         raise CheckpointError(f"{path}: its weights do not fit its settings: {error}") from error
     return Checkpoint(
         model.eval(),
         config,
-        description["label_set"],
-        tuple(description["label_names"]),
-        Calibration.model_validate(description["calibration"]),
-        auxiliary,
-        description["provenance"],
+        description.label_set,
+        description.label_names,
+        description.calibration,
+        description.auxiliary_label_names,
+        description.provenance,
     )
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights and description, their checksums compared."""
+def build(config: Config, description: Description, tensors: dict[str, Tensor]) -> MultiTaskModel:
+    """An untrained model of the described kind, with a forest as large as the one among the tensors."""
+    counts = {name: len(labels) for name, labels in description.auxiliary_label_names.items()}
+    model = config.build_model(len(description.label_names), counts)
+    model.forest = Forest.of_state(tensors, config.preprocess.fs)
+    if model.forest is not None and len(model.forest.start) != len(description.label_names):
+        raise ValueError(f"its forest has {len(model.forest.start)} labels for {len(description.label_names)}")
+    return model
+
+
+def refuse_others(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Raise ValueError unless names, types and shapes of the tensors are those that a model has."""
+    for name in sorted(tensors.keys() | expected.keys()):
+        if name not in tensors or name not in expected:
+            raise ValueError(f"{name} is {'missing' if name in expected else 'not part of it'}")
+        found, wanted = type_and_shape(tensors[name]), type_and_shape(expected[name])
+        if found != wanted:
+            raise ValueError(f"{name} is {in_words(*found)}, and should be {in_words(*wanted)}")
+
+
+def type_and_shape(tensor: Tensor) -> tuple[str, tuple[int, ...]]:
+    return str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)
+
+
+def in_words(kind: str, shape: tuple[int, ...]) -> str:
+    return f"{kind} of {' × '.join(map(str, shape)) or 'one value'}"
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], Description]:
+    """Weights and description; their checksums, types and shapes compared."""
     description = describe(path)
     with opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-    if tensors_sha256(tensors) != description["weights_sha256"]:
+    found = {name: type_and_shape(value) for name, value in tensors.items()}
+    if description.tensors not in (None, found):
+        raise CheckpointError(f"{path}: its weights are damaged (other types or shapes); take another copy.")
+    if tensors_sha256(tensors) != description.weights_sha256:
         raise CheckpointError(f"{path}: its weights are damaged (SHA-256 differs); take another copy.")
     return tensors, description
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe(path: Path) -> Description:
     """The description alone; of the weights nothing is read."""
     if path.is_dir():
         raise CheckpointError(f"{path}: neither a checkpoint nor the folder of a training run, which has a run.json.")
@@ -143,14 +203,24 @@ def describe(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: a safetensors file, but not one that ecgmtl wrote.")
     if sha256(metadata[KEY].encode()) != metadata.get("sha256"):
         raise CheckpointError(f"{path}: its settings are damaged (SHA-256 differs); take another copy.")
-    description: dict[str, Any] = json.loads(metadata[KEY])
-    if description["version"] != VERSION:
-        age = "a newer" if description["version"] > VERSION else "an older"
+    try:
+        tree = json.loads(metadata[KEY])
+        version = int(tree["version"])
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its settings are damaged ({error}); take another copy.") from error
+    if version != VERSION:
+        age, todo = ("a newer", "update ecgmtl") if version > VERSION else ("an older", "train it again")
         raise CheckpointError(
-            f"{path} was written by {age} ecgmtl (checkpoint {description['version']}, this one reads {VERSION}); "
-            f"{'update ecgmtl' if age == 'a newer' else 'train it again'}."
+            f"{path} was written by {age} ecgmtl (checkpoint {version}, this one reads {VERSION}); {todo}."
         )
-    return description
+    try:
+        return Description.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "labels"
+        raise CheckpointError(
+            f"{path}: its settings are damaged ({where}: {first['msg']}); take another copy."
+        ) from error
 
 
 @contextmanager
@@ -158,13 +228,18 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
             yield file
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:  # by what of it is damaged
         raise CheckpointError(f"{path}: not a model of ecgmtl, or cut short: {error}") from error
 
 
 def tensors_sha256(tensors: dict[str, Tensor]) -> str:
     """Identifies the values of all tensors, whatever the order they are stored in."""
-    return sha256(b"".join(name.encode() + tensors[name].numpy().tobytes() for name in sorted(tensors)))
+    return sha256(b"".join(name.encode() + as_bytes(tensors[name]) for name in sorted(tensors)))
+
+
+def as_bytes(tensor: Tensor) -> bytes:
+    """The bytes of any type of tensor, also of those that NumPy does not have."""
+    return tensor.flatten().view(torch.uint8).numpy().tobytes()
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -186,4 +261,7 @@ def load_state(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises six kinds of errors for damaged files
         raise CheckpointError(f"{path}: the training state is damaged ({error}); delete it to train anew.") from error
+    if not isinstance(state, dict):
+        found = type(state).__name__
+        raise CheckpointError(f"{path}: holds no training state, but a {found}; delete it to train anew.")
     return state

@@ -61,9 +61,16 @@ class Forest(nn.Module):
 
     @classmethod
     def of_state(cls, state: dict[str, Tensor], fs: float) -> "Forest | None":
-        """As large as the one whose tensors a model's state has; None where it has none."""
+        """As large as the one whose tensors a model's state has; None where it has none.
+
+        Raises:
+            ValueError: they are no trees.
+        """
         trees = {name: state[f"forest.{name}"] for name in TENSORS if f"forest.{name}" in state}
-        return cls(trees, fs) if trees else None
+        if not trees:
+            return None
+        require_trees(trees)
+        return cls(trees, fs)
 
     def forward(
         self, signals: Float[Tensor, "batch 12 time"], hidden: Bool[Tensor, "batch basis time"] | None = None
@@ -79,6 +86,22 @@ class Forest(nn.Module):
             beyond = measured.gather(1, feature[node].long()) > threshold[node]
             node = root + torch.where(beyond, child[:, 1][node].long(), child[:, 0][node].long())
         return self.start + self.value.flatten()[node].unflatten(1, (n_labels, n_trees)).sum(dim=-1)
+
+
+def require_trees(trees: dict[str, Tensor]) -> None:
+    """Raise ValueError unless the tensors are of the types and shapes that `grow` gives, and lead from node to node."""
+    shape = tuple(trees["feature"].shape) if "feature" in trees else ()
+    if len(shape) != 4 or shape[0] != len(KINDS):
+        raise ValueError(f"forest.feature should be of {len(KINDS)} × labels × trees × nodes; found {shape}")
+    half, single = torch.int16, torch.float32
+    wanted = {"feature": (half, shape), "threshold": (single, shape), "child": (half, (*shape, 2))}
+    wanted |= {"value": (single, shape), "start": (single, shape[1:2])}
+    for name, (kind, size) in wanted.items():
+        found = (trees[name].dtype, tuple(trees[name].shape)) if name in trees else None
+        if found != (kind, size):
+            raise ValueError(f"forest.{name} should be {kind} of {size}; found {found}")
+    if trees["feature"].lt(0).any() or trees["child"].lt(0).any() or trees["child"].ge(shape[-1]).any():
+        raise ValueError("forest.feature or forest.child leads nowhere")
 
 
 def lost_voltage(rms: Float[Tensor, "batch 12"]) -> Bool[Tensor, " batch"]:
@@ -165,4 +188,6 @@ def depth_of(child: Int16[Tensor, "kind label tree node 2"]) -> int:
         tree, node = torch.nonzero(here & asks, as_tuple=True)
         here = torch.zeros_like(asks).index_put((tree[:, None], children[tree, node]), torch.tensor(True))
         depth += 1
+        if depth > children.shape[1]:
+            raise ValueError("forest.child leads round in a circle")
     return depth

@@ -4,11 +4,11 @@ from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
 from ecgmtl.encoders.blocks import FrameConvolution, ResidualBlock
-from ecgmtl.settings import KernelSize, Settings
+from ecgmtl.settings import Depth, KernelSize, Settings, Size
 
 RAREST = 1e-3
 """The least share of a label that is counted with: a rarer one would need too sure a head, or too great a weight."""
@@ -17,8 +17,8 @@ LOG_VAR_LIMIT = 7.0
 
 
 class DecoderSettings(Settings):
-    width: PositiveInt = 64
-    n_blocks: PositiveInt = 2
+    width: Size = 64
+    n_blocks: Depth = 2
     """Residual blocks at the rate of the frames."""
     kernel_size: KernelSize = 5
     leads: Literal[8, 12] = 8

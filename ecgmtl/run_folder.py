@@ -155,7 +155,7 @@ def finished_stage(key: str, beside: Path) -> Path | None:
     """The model of a finished stage with this key, in any run folder that lies beside the given one."""
     for path in stage_models(beside):
         try:
-            if checkpoint.describe(path)["provenance"].get("stage_key") == key:
+            if checkpoint.describe(path).provenance.get("stage_key") == key:
                 checkpoint.read(path)
                 return path
         except CheckpointError:

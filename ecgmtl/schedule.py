@@ -210,7 +210,7 @@ class Schedule:
         weights, description = checkpoint.read(finished)
         model.load_state_dict(weights)
         self.folder.adopt_history(stage.name, finished)
-        return int(description["provenance"]["n_steps"])
+        return int(description.provenance["n_steps"])
 
     def weights_after(self, stage: str) -> dict[str, Tensor]:
         return self.new_model().state_dict() if stage == UNTRAINED else checkpoint.read(self.results.file_of(stage))[0]

@@ -33,7 +33,7 @@ class StageResults:
         tree["parts"] = [task for task in ("latent", "contrastive") if self.config.learns(task)]  # later ones count too
         known = {stage.name for stage in stages}
         files = [model_file(Path(teacher)) for stage in stages for teacher in stage.teachers if teacher not in known]
-        tree["teachers"] = [checkpoint.describe(path)["weights_sha256"] for path in files]
+        tree["teachers"] = [checkpoint.describe(path).weights_sha256 for path in files]
         return sha256(json.dumps([tree, self.label_set, self.data_sha256, code_digest()], sort_keys=True).encode())
 
     def find(self, stage: str) -> Path | None:

@@ -54,15 +54,75 @@ def test_every_flipped_bit_is_found(path):
             checkpoint.load(path)
 
 
-def with_description(path, **changes):
-    """The file with other facts in its description, its checksum made to fit."""
+def with_header(path, change):
+    """Let `change` edit the header and the description in it, and make the checksum of the description fit."""
     content = path.read_bytes()
     size = struct.unpack("<Q", content[:8])[0]
     header = json.loads(content[8 : 8 + size])
-    description = json.dumps(json.loads(header["__metadata__"]["ecgmtl"]) | changes)
-    header["__metadata__"] = {"ecgmtl": description, "sha256": checkpoint.sha256(description.encode())}
+    description = json.loads(header["__metadata__"]["ecgmtl"])
+    change(header, description)
+    described = json.dumps(description)
+    header["__metadata__"] = {"ecgmtl": described, "sha256": checkpoint.sha256(described.encode())}
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + size :])
+
+
+def with_description(path, **changes):
+    with_header(path, lambda _, description: description.update(changes))
+
+
+@pytest.mark.parametrize("kind", ["I32", "BF16"])
+@pytest.mark.parametrize("described", [True, False])
+def test_a_tensor_of_another_type_is_refused(path, kind, described):
+    def change(header, description):
+        entry = next(entry for key, entry in header.items() if entry.get("dtype") == "F32" and "bias" in key)
+        entry["dtype"] = kind
+        if kind == "BF16":
+            entry["shape"] = [2 * size for size in entry["shape"]]
+        if not described:  # as an earlier ecgmtl wrote it
+            del description["tensors"]
+
+    with_header(path, change)
+    said = r"damaged \(other types or shapes\)" if described else r"bias is \w+ of \d+, and should be float32 of \d+"
+    with pytest.raises(CheckpointError, match=said):
+        checkpoint.load(path)
+
+
+def test_a_file_of_an_earlier_ecgmtl_without_types_is_read(path, stored):
+    with_header(path, lambda _, description: description.pop("tensors"))
+    assert checkpoint.load(path).label_names == stored.label_names
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"version": "new"}, "invalid literal"),
+        ({"config": 3}, "config: Input should be a valid dictionary"),
+        ({"label_names": 3}, "label_names"),
+        ({"label_names": []}, "label_names"),
+        ({"label_names": ["SR", "SR"]}, "each once; found SR, SR"),
+        ({"label_names": ["SR", "AFIB", "PACE"]}, "found 2 for 3 labels"),
+        ({"calibration": {"slope": 1}}, "calibration"),
+        ({"auxiliary_label_names": {"form": "a"}}, "auxiliary_label_names.form"),
+        ({"auxiliary_label_names": {}}, "auxiliary.* is not part of it"),
+        ({"provenance": {"stage": 3}}, "provenance.stage"),
+        ({"weights_sha256": None}, "weights_sha256"),
+    ],
+)
+def test_a_description_with_a_value_of_another_kind_is_refused(path, changes, said):
+    with_description(path, **changes)
+    with pytest.raises(CheckpointError, match=said):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize(
+    "encoder", [{"widths": [10**6] * 2}, {"widths": [10**18]}, {"n_blocks": 10**9}, {"kernel_size": 10**9 + 1}]
+)
+def test_settings_of_a_giant_are_refused_before_it_is_built(path, stored, encoder):
+    tree = stored.config.model_dump(mode="json")
+    with_description(path, config=tree | {"encoder": tree["encoder"] | encoder})
+    with pytest.raises(CheckpointError, match="do not fit"):
+        checkpoint.load(path)
 
 
 def test_a_newer_version_is_refused(path):

@@ -164,3 +164,21 @@ def test_it_is_grown_on_labelled_records_and_on_the_same_without_voltages():
         {kind: rows.numpy() for kind, rows in found.items()}, labelled.labels.numpy() > 0, SETTINGS, 0, train.fs
     )
     assert all(torch.equal(wanted.state_dict()[name], tensor) for name, tensor in grown.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("child", lambda child: 1 - child.clamp(max=1), "in a circle"),
+        ("child", lambda child: child + 100, "leads nowhere"),
+        ("feature", lambda feature: feature.int(), "feature should be torch.int16"),
+        ("value", lambda value: value[:, :2], "value should be torch.float32"),
+        ("start", lambda start: start[:1], "start should be torch.float32"),
+        ("start", lambda _: None, "start should be .* found None"),
+    ],
+)
+def test_tensors_that_are_no_trees_are_refused(forest, name, change, said):
+    state = {f"forest.{key}": value.clone() for key, value in forest.state_dict().items()}
+    state[f"forest.{name}"] = change(state[f"forest.{name}"])
+    with pytest.raises(ValueError, match=said):
+        Forest.of_state({key: value for key, value in state.items() if value is not None}, FS)

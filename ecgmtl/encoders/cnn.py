@@ -2,22 +2,22 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import nn
 
 from ecgmtl.encoders.base import Encoder
 from ecgmtl.encoders.blocks import Frames, ResidualStages, StemConvolution
-from ecgmtl.settings import KernelSize, Settings
+from ecgmtl.settings import Depth, KernelSize, Settings, Size
 
 
 class CnnSettings(Settings):
     kind: Literal["cnn"] = "cnn"
-    widths: tuple[PositiveInt, ...] = Field((32, 48, 64, 96), min_length=1)
+    widths: tuple[Size, ...] = Field((32, 48, 64, 96), min_length=1)
     """Features of the stem and of each stage; every one of them halves the time axis.
 
     Few, so that a first run is quick; recipes name more.
     """
-    n_blocks: PositiveInt = 1
+    n_blocks: Depth = 1
     """Residual blocks a stage."""
     kernel_size: KernelSize = 7
     """Samples a convolution sees, an odd number."""

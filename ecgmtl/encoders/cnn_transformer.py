@@ -2,21 +2,21 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import nn
 
 from ecgmtl.encoders.base import Encoder
 from ecgmtl.encoders.blocks import Position, Transformer
 from ecgmtl.encoders.cnn import CnnEncoder
 from ecgmtl.encoders.transformer import AttentionSettings
-from ecgmtl.settings import KernelSize
+from ecgmtl.settings import Depth, KernelSize, Size
 
 
 class CnnTransformerSettings(AttentionSettings):
     kind: Literal["cnn_transformer"] = "cnn_transformer"
-    depth: PositiveInt = 2
+    depth: Depth = 2
     """Blocks of attention."""
-    stem: tuple[PositiveInt, ...] = Field((64, 96, 128), min_length=1)
+    stem: tuple[Size, ...] = Field((64, 96, 128), min_length=1)
     """Features of each convolutional stage; every one of them halves the time axis."""
     kernel_size: KernelSize = 7
     """Samples a convolution of the stem sees, an odd number."""

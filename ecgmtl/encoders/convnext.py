@@ -5,25 +5,25 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from ecgmtl.encoders.base import Encoder
 from ecgmtl.encoders.blocks import Convolution, FirstConvolution, StochasticDepth, as_image
-from ecgmtl.settings import KernelSize, Settings
+from ecgmtl.settings import Depth, KernelSize, Settings, Size
 
 
 class ConvNextSettings(Settings):
     kind: Literal["convnext"] = "convnext"
-    widths: tuple[PositiveInt, ...] = Field((64, 96, 128, 192), min_length=1)
+    widths: tuple[Size, ...] = Field((64, 96, 128, 192), min_length=1)
     """Features of each stage; every one but the first halves the time axis."""
-    n_blocks: PositiveInt = 1
+    n_blocks: Depth = 1
     """Blocks a stage."""
-    stem_stride: PositiveInt = 2
+    stem_stride: Size = 2
     """Samples a frame of the first stage."""
     kernel_size: KernelSize = 9
     """Frames a depthwise convolution sees, an odd number; at 100 Hz 9 are 0.2 s at the bottom and 1.4 s at the top."""
-    expansion: PositiveInt = 4
+    expansion: Size = 4
     """How many times wider a block is inside."""
     layer_scale: PositiveFloat = 1.0
     """How much each block adds at the start; the little of deep networks holds back one of a few blocks."""

@@ -8,22 +8,22 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
 from ecgmtl.encoders.base import Encoder
 from ecgmtl.encoders.blocks import ResidualBlock, ResidualStages, StemConvolution
 from ecgmtl.leads import N_BASIS, N_LEADS, spread_scores
-from ecgmtl.settings import KernelSize, Settings
+from ecgmtl.settings import Depth, KernelSize, Settings, Size
 
 
 class LeadwiseSettings(Settings):
     kind: Literal["leadwise"] = "leadwise"
-    lead_widths: tuple[PositiveInt, ...] = Field((16, 32), min_length=1)
+    lead_widths: tuple[Size, ...] = Field((16, 32), min_length=1)
     """Features of each lead: of the stem and of each stage that reads it by itself; every one halves the time axis."""
-    widths: tuple[PositiveInt, ...] = Field((64, 96, 128), min_length=1)
+    widths: tuple[Size, ...] = Field((64, 96, 128), min_length=1)
     """Features of all leads: where they are joined, then of each stage, every one of which halves the time axis."""
-    n_blocks: PositiveInt = 1
+    n_blocks: Depth = 1
     """Residual blocks a stage."""
     kernel_size: KernelSize = 7
     """Samples a convolution sees, an odd number."""

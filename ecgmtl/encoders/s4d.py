@@ -4,26 +4,26 @@ from typing import Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 
 from ecgmtl.encoders.base import Encoder
 from ecgmtl.encoders.cnn import CnnEncoder
 from ecgmtl.encoders.state_space import Start, StateSpace
-from ecgmtl.settings import KernelSize, Settings
+from ecgmtl.settings import Depth, KernelSize, Settings, Size
 
 
 class S4dSettings(Settings):
     """Sized for a processor; Mehari and Strodthoff (2022) take 512 features, state 8 and every sample for PTB-XL."""
 
     kind: Literal["s4d"] = "s4d"
-    stem: tuple[PositiveInt, ...] = Field((64, 128), min_length=1)
+    stem: tuple[Size, ...] = Field((64, 128), min_length=1)
     """Features of each convolutional stage; every one of them halves the time axis. Blocks have the last's."""
     kernel_size: KernelSize = 7
     """Samples a convolution of the stem sees, an odd number."""
-    depth: PositiveInt = 4
+    depth: Depth = 4
     """Blocks of state spaces."""
-    state: int = Field(16, ge=2, multiple_of=2)
+    state: int = Field(16, ge=2, le=10_000, multiple_of=2)
     """Numbers that a feature remembers the signal by; they come in conjugate pairs."""
     init: Start = "lin"
     """Their frequencies at the start: evenly spaced (S4D-Lin), or denser towards 0 (S4D-Inv)."""

@@ -4,22 +4,22 @@ from typing import Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ecgmtl.encoders.base import Encoder
 from ecgmtl.encoders.blocks import FirstConvolution, Position, Transformer
-from ecgmtl.settings import KernelSize, Settings
+from ecgmtl.settings import Depth, KernelSize, Settings, Size
 
 
 class AttentionSettings(Settings):
     """What every encoder with self-attention can set."""
 
-    width: PositiveInt = 128
+    width: Size = 128
     """Features of a frame."""
-    depth: PositiveInt = 4
+    depth: Depth = 4
     """Blocks of attention."""
-    n_heads: PositiveInt = 4
+    n_heads: Size = 4
     dropout: float = Field(0.1, ge=0, lt=1)
     drop_path: float = Field(0.1, ge=0, lt=1)
     """Share of records that skip the last block while training; lower blocks are skipped less, in proportion."""
@@ -35,7 +35,7 @@ class AttentionSettings(Settings):
 
 class TransformerSettings(AttentionSettings):
     kind: Literal["transformer"] = "transformer"
-    patch: PositiveInt = 10
+    patch: Size = 10
     """Samples a patch."""
 
     def build(self, n_inputs: int) -> "TransformerEncoder":
