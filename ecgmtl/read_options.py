@@ -15,7 +15,9 @@ Unit = Annotated[
 Leads = Annotated[
     str | None,
     typer.Option(
-        metavar="LEADS", help="Names of the columns in their order, where files do not state them: I,II,III,..."
+        metavar="LEADS",
+        help="Names of the columns in their order, where files do not state them: I,II,III,... "
+        "Or which lead a column of a file is, where its name does not tell: foo=V1,bar=V2.",
     ),
 ]
 

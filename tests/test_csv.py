@@ -165,15 +165,18 @@ def test_no_cell_is_quoted_in_a_refusal(tmp_path):
 
 
 def test_the_beginning_of_a_long_table_is_what_the_whole_begins_with(tmp_path, monkeypatch):
-    path = write(tmp_path / "a.csv", HEAD + "".join(f"{row},2,3\n" for row in range(5000)) + "7,8,9")
     monkeypatch.setattr("data_prep.readers.csv._ROWS", 999)
-    whole = read_record(path, ReadOptions(seconds=10))
-    assert whole.signal[:, 0].tolist() == [*range(5000), 7]
-    for module in ("options", "csv"):
-        monkeypatch.setattr(f"data_prep.readers.{module}.WHOLE", 2000)
-    beginning = read_record(path, ReadOptions(seconds=10))
-    assert np.array_equal(beginning.signal, whole.signal[:1000])
-    assert beginning.seconds == whole.seconds == 50.01
+    path, text = tmp_path / "a.csv", HEAD + "".join(f"{row},2,3\n" for row in range(2400)) + "7,8,9"
+    for encoding, end in (("utf-8", "\n"), ("utf-16", "")):
+        path.write_bytes((text + end).encode(encoding))
+        whole = read_record(path, ReadOptions(seconds=10))
+        assert whole.signal[:, 0].tolist() == [*range(2400), 7]
+        with monkeypatch.context() as patch:
+            for module in ("options", "csv"):
+                patch.setattr(f"data_prep.readers.{module}.WHOLE", 1500)
+            beginning = read_record(path, ReadOptions(seconds=10))
+        assert np.array_equal(beginning.signal, whole.signal[:1000])
+        assert beginning.seconds == whole.seconds == 24.01
 
 
 def test_the_sampling_rate_of_the_options_arrives_in_the_record(tmp_path):

@@ -1,5 +1,8 @@
 """What every reader promises, and how records are found."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 from wfdb_files import beats, write_wfdb
@@ -97,6 +100,42 @@ def test_whatever_a_reader_raises_is_the_file_s_own_failure(tmp_path, monkeypatc
     monkeypatch.setitem(READERS, ".csv", read)
     assert refusal(tmp_path / "a.csv").startswith("a.csv cannot be read: it ")
     assert "line 1" not in refusal(tmp_path / "a.csv")
+
+
+def mutate(content, rng):
+    """A few bytes changed, left out or put in, mostly near the beginning, where formats say what they hold."""
+    changed = bytearray(content)
+    for _ in range(rng.integers(1, 4)):
+        place = int(rng.integers(min(len(changed), 200) if rng.random() < 0.8 else len(changed)))
+        piece = (bytes(rng.integers(0, 256, 4, np.uint8)), b"{", b"(12", b"'", b"9" * 20, b"\0", b";", b"", b"\xff" * 4)
+        changed[place : place + int(rng.integers(5))] = piece[rng.integers(len(piece))]
+    return bytes(changed)
+
+
+def mutate_member(content, rng):
+    """The archive with one array damaged, and checksums that fit the damage."""
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(buffer := io.BytesIO(), "w") as new:
+        victim = old.namelist()[rng.integers(4)]
+        for name in old.namelist():
+            new.writestr(name, mutate(old.read(name), rng) if name == victim else old.read(name))
+    return buffer.getvalue()
+
+
+def test_no_damage_to_a_file_ends_more_than_its_own_reading(tmp_path, rng):
+    refusals = []
+    whole = {path: path.read_bytes() for path in write_all_formats(tmp_path, STANDARD_LEADS)}
+    whole[tmp_path / "00001_lr.dat"] = (tmp_path / "00001_lr.dat").read_bytes()
+    for path, content in whole.items():
+        for attempt in range(20):
+            damage = mutate_member if path.suffix == ".npz" and attempt % 2 else mutate
+            path.write_bytes(damage(content, rng))
+            try:
+                read_record(path, ReadOptions(seconds=10))
+            except RecordError as error:
+                refusals.append(str(error))
+        path.write_bytes(content)
+    assert len(refusals) > 40
+    assert not [message for message in refusals if "\n" in message or "allow_pickle" in message]
 
 
 def test_the_user_s_own_interruption_is_no_failure_of_a_file(tmp_path, monkeypatch):

@@ -58,7 +58,7 @@ def _read(path: Path, lines: Lines, options: ReadOptions) -> Record:
     if n_times:
         check_times(name, names[0], times, fs)
     n_read = len(signal)
-    total = n_read + (lines.count_rest() if lines.peek() else 0)
+    total = n_read + (lines.count_rest(path) if lines.peek() else 0)
     leads, calibrated = tuple([column.lead for column in columns]), are_calibrated(columns)
     if total == n_read:
         return Record(path.stem, signal, fs, leads, warnings, calibrated)

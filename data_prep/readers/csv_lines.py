@@ -53,7 +53,7 @@ class Lines:
     def __init__(self, name: str, text: TextIO) -> None:
         self.comments: list[str] = []
         self.separator: str | None = None
-        self._name, self._text, self._begun = name, text, False
+        self._name, self._text, self._begun, self._n_lines = name, text, False, 0
         self._ahead: str | None = self._next()
 
     def peek(self) -> str | None:
@@ -70,12 +70,14 @@ class Lines:
         self._ahead = self._next()
         return line
 
-    def count_rest(self) -> int:
-        """Return how many lines are left, blank ones included, without looking into them."""
-        rest, last = 0 if self._ahead is None else 1, "\n"
-        while block := self._text.read(2**20):
-            rest, last = rest + block.count("\n"), block[-1]
-        return rest + (last not in "\r\n")
+    def count_rest(self, path: Path) -> int:
+        """Return how many lines are left in the file, blank ones included, without decoding them."""
+        total, end = 0, b"\n"
+        with path.open("rb") as file:
+            while block := file.read(2**22):
+                total, end = total + block.count(b"\n"), block[-2:].rstrip(b"\0")
+        total += not end.endswith(b"\n")
+        return total - self._n_lines + (self._ahead is not None)
 
     def _next(self) -> str | None:
         for _ in range(MAX_EMPTY):
@@ -86,6 +88,7 @@ class Lines:
                 )
             if not line:
                 return None
+            self._n_lines += 1
             content = line.strip()
             if not content:
                 continue
