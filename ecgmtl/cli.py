@@ -158,7 +158,10 @@ def predict(
     batch: Annotated[int, typer.Option(min=1)] = 64,
     debug: Annotated[bool, typer.Option("--debug", help="Show where unforeseen errors arise.")] = False,
 ) -> None:
-    """Read ECG files and write a row a record: probabilities, calibrated ones, decisions, warnings."""
+    """Read ECG files and write a row a record: probabilities, calibrated ones, decisions, warnings.
+
+    A WFDB record that joins segments gives one row. Its segments give rows of their own only if they are named.
+    """
     with spoken_errors():
         from ecgmtl.commands import predict_to
 

@@ -28,6 +28,7 @@ _SIGNAL = (
     r"(?:\s+\d+(?:\s+(?P<zero>-?\d{{1,18}})(?:\s+(?P<initial>-?\d{{1,18}})(?:\s+(?P<checksum>-?\d{{1,18}})"
     r"(?:\s+\d+(?:\s+(?P<lead>\S.*))?)?)?)?)?)?)?"
 )
+_FORMAT = re.compile(r"\d[\dx:+]*", re.ASCII)
 _SEGMENT = re.compile(r"(?P<name>\S.*?)\s+(?P<n_samples>\d{1,18})", re.ASCII)
 _SPACES = "a name with spaces is read only where it is the header's own file name, so write it without spaces"
 
@@ -147,7 +148,7 @@ def _parse_fs(source: str, text: str | None) -> float:
 def _parse_signal(source: str, pattern: re.Pattern[str], line: str, number: int) -> Signal:
     match = pattern.fullmatch(line)
     if match is None:
-        hint = "" if line.split()[1:2] and line.split()[1][0].isdigit() else f"; {_SPACES}"
+        hint = "" if _FORMAT.fullmatch("".join(line.split()[1:2])) else f"; {_SPACES}"
         raise RecordError(f"{source}: {_quote(line)} does not describe a WFDB signal{hint}.")
     file, kind, per_frame, skew, offset, gain, baseline, unit, zero, initial, checksum, lead = match.groups()
     lead = lead or f"signal {number}"
