@@ -1,7 +1,8 @@
 """Files that are either whole or not there."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -9,13 +10,25 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, then put it in place at once: a killed process leaves no half of it."""
     beside = partial(path)
     try:
-        write(beside)
+        with naming(path):
+            write(beside)
         with beside.open("r+b") as file:  # Windows flushes only files that may be written
             os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
     flush_folder(path.parent)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in the system's error, which does not say where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def flush_folder(path: Path) -> None:

@@ -17,10 +17,11 @@ class FolderInUseError(RuntimeError):
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, partials: str = ".*.partial") -> Iterator[None]:
     """Hold the folder's lock, which ends with the process even if that is killed.
 
-    A file system without locks is written to without one.
+    Files that match `partials` are what killed processes left, since whoever holds the lock writes alone. They are
+    removed. A file system without locks is written to without one.
 
     Raises:
         FolderInUseError: another process holds it.
@@ -30,6 +31,8 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
         path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        for left in list(folder.glob(partials)):
+            left.unlink(missing_ok=True)
     except Timeout as error:
         raise FolderInUseError(
             f"{folder} is in use by {holder_of(path)}; wait for it, stop it, or choose another folder."

@@ -4,6 +4,7 @@ A model is a safetensors file: weights as plain numbers, all else as JSON in its
 runs code. A training state is a torch file, read with weights_only, which holds no code either.
 """
 
+import io
 import json
 import zipfile
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any, Literal
 import torch
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from data_prep.files import write_whole
@@ -114,7 +115,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     )
     described = description.model_dump_json()
     metadata = {KEY: described, "sha256": sha256(described.encode())}
-    write_whole(path, lambda beside: save_file(tensors, beside, metadata=metadata))
+    write_whole(path, lambda beside: beside.write_bytes(serialize(tensors, metadata)))
 
 
 def load(path: Path) -> Checkpoint:
@@ -244,7 +245,9 @@ def as_bytes(tensor: Tensor) -> bytes:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Keep a training state: tensors, numbers, strings, lists and dicts only."""
-    write_whole(path, lambda beside: torch.save(state, beside))
+    content = io.BytesIO()  # torch itself ends the process where the disk is full
+    torch.save(state, content)
+    write_whole(path, lambda beside: beside.write_bytes(content.getbuffer()))
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What every command has in common at the terminal: bars, errors without tracebacks, signals."""
 
+import errno
 import logging
 import signal
 import sys
@@ -35,6 +36,10 @@ KNOWN_ERRORS = {
 """Errors that are the user's to mend: only their message is shown. Any other is our bug and keeps its traceback."""
 
 
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""What the system says of a disk without room, or of a user's share of it."""
+
+
 def known_errors() -> tuple[type[Exception], ...]:
     """Those of modules that are loaded: what is not loaded has not raised, and loading it here would take seconds."""
     loaded = ((sys.modules[module], name) for module, name in KNOWN_ERRORS.items() if module in sys.modules)
@@ -58,10 +63,20 @@ def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Itera
         typer.echo(on_interrupt(), err=True)
         raise typer.Exit(143) from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            typer.echo(printable_lines(full_disk(error, on_interrupt())), err=True)
+            raise typer.Exit(1) from None
         if not isinstance(error, known_errors()):
             raise
         typer.echo(printable_lines(str(error)), err=True)
         raise typer.Exit(1) from None
+
+
+def full_disk(error: OSError, on_interrupt: str) -> str:
+    """Say which file found the disk full, what is kept, and what to type."""
+    place = f"{error.filename}: " if error.filename else ""
+    remedy = on_interrupt.removeprefix("stopped").strip("; ").rstrip(".") or "then type the same command again"
+    return f"{place}the disk is full. Files that were whole are kept. Free some room; {remedy}"
 
 
 def raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:

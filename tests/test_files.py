@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from data_prep.files import write_text, write_whole
+from ecgmtl.terminal import full_disk
 
 
 def test_a_file_is_replaced_at_once(tmp_path):
@@ -41,3 +44,18 @@ def test_an_error_inside_leaves_the_old_content_and_no_partial(tmp_path, error):
 def test_text_is_written_as_it_is(tmp_path):
     write_text(tmp_path / "file", "µV\r\n")
     assert (tmp_path / "file").read_bytes() == b"\xc2\xb5V\r\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_told_by_the_name_of_the_file(tmp_path):
+    def fill(beside):
+        beside.symlink_to("/dev/full")
+        beside.write_bytes(b"x")
+
+    with pytest.raises(OSError, match="No space left on device") as told:
+        write_whole(tmp_path / "file", fill)
+    assert told.value.filename == str(tmp_path / "file")
+    assert full_disk(told.value, "stopped; go on with: this") == (
+        f"{tmp_path}/file: the disk is full. Files that were whole are kept. Free some room; go on with: this"
+    )
+    assert full_disk(told.value, "stopped.").endswith("; then type the same command again")

@@ -31,6 +31,13 @@ def test_a_folder_in_use_is_refused_with_the_process_that_uses_it_until_that_is_
         pass
 
 
+def test_what_killed_processes_left_is_removed(tmp_path):
+    (tmp_path / ".file.12.partial").touch()
+    (tmp_path / "file").touch()
+    with locked(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == {"file", ".lock"}
+
+
 def test_a_folder_without_locks_is_written_to_all_the_same(tmp_path):
     (tmp_path / "file").touch()
     with locked(tmp_path / "file/folder"):
