@@ -24,6 +24,9 @@ CONTROLLERS = 2
 """Sets the draw of the patients that judge a weighting apart from other draws of a run."""
 
 
+REMEDY = "Train again with a lower optimiser.lr."
+
+
 class TrainingError(RuntimeError):
     """A training that cannot go on; the message says where it was and what is kept."""
 
@@ -170,8 +173,8 @@ class StageTraining:
             told = ", ".join(f"{t} {v:.3g}" for t, v in zip(self.stage.losses, losses[row], strict=True))
             kept = f"The state after epoch {self.epoch} is kept." if self.epoch else "Nothing was learnt yet."
             raise TrainingError(
-                f"stage '{self.stage.name}', epoch {self.epoch + 1}, step {first_step + row + 1}: a loss is not finite "
-                f"or below zero, or its gradient is ({told}). {kept} A lower optimiser.lr may do."
+                f"stage '{self.stage.name}', epoch {self.epoch + 1}, step {first_step + row + 1}: training diverged: a "
+                f"loss or its gradient is not finite, or a loss is below zero ({told}). {kept} {REMEDY}"
             )
         steps = {name: table[:, i] for i, name in enumerate(names)}
         lr_at = self.stage.optimiser.lr_at
@@ -198,6 +201,14 @@ class StageTraining:
             TrainingError: the figure is not a number.
         """
         task = self.stage.judged_by
+        losses = {name.removeprefix("loss."): v for name, v in figures.items() if name.startswith("loss.")}
+        if not np.isfinite(list(losses.values())).all():
+            told = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
+            kept = f"The state after epoch {self.epoch} is kept." if self.epoch else "Nothing was learnt yet."
+            raise TrainingError(
+                f"stage '{self.stage.name}', epoch {self.epoch + 1}, step {(self.epoch + 1) * self.n_batches}: "
+                f"training diverged: a loss on the validation records is not finite ({told}). {kept} {REMEDY}"
+            )
         score = figures["macro_auroc"] if self.stage.classifies else -figures[f"loss.{task}"]
         if np.isnan(score):
             raise TrainingError(

@@ -64,6 +64,13 @@ def test_a_loss_that_is_not_finite_names_its_place(tmp_path):
         run.run(lambda _: None, tmp_path / "state.pt")
 
 
+def test_an_output_that_is_not_finite_on_the_validation_records_is_called_divergence(tmp_path):
+    run = training(PROBE)
+    run.learner.average.mean["classifier.read.weight"].fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"stage 'probe', epoch 1, step 4: training diverged: .*classification nan"):
+        run.score(validate(run.learner.average.model, run.stage, run.validation))
+
+
 def test_a_step_logs_losses_weights_and_rate():
     found = training().run_epoch()
     names = {f"{kind}.{task}" for kind in ("loss", "weight", "log_var") for task in JOINT.losses}
