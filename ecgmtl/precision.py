@@ -24,8 +24,14 @@ def computes_in_bf16(device: torch.device) -> bool:
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
     """Matrix products in bf16 where asked for, or where `auto` finds that the processor computes in it."""
-    in_bf16 = precision == "bf16" or (precision == "auto" and computes_in_bf16(device))
-    return torch.autocast(device.type, torch.bfloat16, enabled=in_bf16)
+    return torch.autocast(device.type, torch.bfloat16, enabled=resolve(precision, device) == "bf16")
+
+
+def resolve(precision: Precision, device: torch.device) -> Precision:
+    """Return what `auto` means on this machine."""
+    if precision == "auto":
+        return "bf16" if computes_in_bf16(device) else "fp32"
+    return precision
 
 
 def compiled(network: nn.Module, backend: str = "inductor") -> nn.Module:

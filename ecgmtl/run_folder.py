@@ -10,7 +10,9 @@ runs/quick-20261121-101500/
 """
 
 import json
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +21,13 @@ from typing import Any
 import yaml
 
 from data_prep.files import write_text
+from data_prep.lock import LOCK
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.config import Config, ConfigError, load_config
 
 MODEL = "model.safetensors"
+PARTIALS = "**/.*.partial"
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class RunFolder:
         Raises:
             ConfigError: the folder holds a run already, or cannot be written.
         """
-        path = path or Path("runs") / f"{config.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        path = path or cls.default_path(config)
         if (path / "run.json").exists():
             raise ConfigError(f"{path} holds a run already; go on with it by --resume {path}, or choose another --out.")
         folder = cls(named(path))
@@ -49,6 +53,21 @@ class RunFolder:
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written: {error}") from error
         return folder
+
+    @staticmethod
+    def default_path(config: Config) -> Path:
+        return Path("runs") / f"{config.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+    def remove_unless_begun(self) -> None:
+        """Remove what `create` wrote if no epoch was finished, so that the corrected command can begin here."""
+        stages = self.path / "stages"
+        if any(path.is_file() for path in stages.rglob("*")):
+            return
+        shutil.rmtree(stages, ignore_errors=True)
+        with suppress(OSError):  # Windows keeps a file that is locked
+            for name in ("config.yaml", "run.json", "history.jsonl", LOCK):
+                (self.path / name).unlink(missing_ok=True)
+            self.path.rmdir()
 
     @classmethod
     def reopen(cls, path: Path) -> "RunFolder":
@@ -90,6 +109,13 @@ class RunFolder:
         facts = self.facts
         facts["tracked"][name] = run_id
         self.write_facts(facts)
+
+    def computes_as(self, now: dict[str, Any]) -> dict[str, Any]:
+        """Return how the run computed when it began; the first call notes `now`."""
+        facts = self.facts
+        if "computes" not in facts:
+            self.write_facts({**facts, "computes": now})
+        return {**now, **facts.get("computes", {})}
 
     def keep_tracked_if(self, of: str) -> None:
         """Forget MLflow's ids where they are not of these data and this code: curves go on with their own alone."""

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,18 +23,22 @@ from ecgmtl.heads import Classifier
 from ecgmtl.identity import code_digest
 from ecgmtl.losses import MAIN, SECOND
 from ecgmtl.model import MultiTaskModel
-from ecgmtl.precision import pick_device
+from ecgmtl.precision import Precision, pick_device, resolve
 from ecgmtl.run_folder import MODEL, RunFolder
 from ecgmtl.run_report import report_run
 from ecgmtl.shipped import with_stage
 from ecgmtl.stage_results import StageResults
 from ecgmtl.stages import UNTRAINED, Stage
 from ecgmtl.tracking import Tracker
-from ecgmtl.trainer import EpochReport, StageTraining
+from ecgmtl.trainer import EpochReport, StageTraining, TrainingError
 from ecgmtl.validation import infer_logits
 
 LABELLED = 1
 """Sets the draw of labelled patients apart from other draws of a run."""
+
+
+WEIGHTS_KEPT = 11
+"""Times the size of the weights: two states (network, running mean, best epoch, two moments of Adam) and the model."""
 
 
 class Progress(NamedTuple):
@@ -58,6 +63,8 @@ class Schedule:
     folder: RunFolder
     tracker: Tracker
     progress: Progress
+    precision: Precision = "auto"
+    """With which the run began."""
 
     @classmethod
     def prepare(cls, store: Store, folder: RunFolder, tracker: Tracker, progress: Progress) -> "Schedule":
@@ -69,7 +76,8 @@ class Schedule:
             train = train.select(train.labels.sum(dim=1).cpu().numpy() > 0)
         if config.label_share < 1:
             train = replace(train, labelled=train.draw_patients(config.label_share, (config.seed, LABELLED)))
-        return cls(config, train, validation, labels, store.sha256, folder, tracker, progress)
+        precision = compute_as_before(folder, config, device, progress.say)
+        return cls(config, train, validation, labels, store.sha256, folder, tracker, progress, precision)
 
     def run(self, last: str | None = None) -> Path:
         """Train the stages up to the one named `last`, all where none is, and give the file of the final model.
@@ -176,8 +184,10 @@ class Schedule:
         if stage.start:
             model.load_state_dict(self.weights_after(stage.start))
         key, with_files = self.results.key(stage.name), self.results.with_files(stage)
-        training = StageTraining(model, with_files, self.config, self.train, self.validation, key)
+        config = self.config.model_copy(update={"precision": self.precision})
+        training = StageTraining(model, with_files, config, self.train, self.validation, key)
         here = self.folder.stage(place, stage.name)
+        require_room(here, model)
         state = here / "state.pt"
         if state.is_file():
             self.go_on(training, state)
@@ -258,6 +268,33 @@ class Schedule:
         auxiliary = self.train.auxiliary_label_names
         return Checkpoint(
             model, self.config, self.label_set, self.train.label_names, calibration, auxiliary, provenance
+        )
+
+
+def compute_as_before(folder: RunFolder, config: Config, device: torch.device, say: Callable[[str], None]) -> Precision:
+    """Take the threads and the precision that the run began with, for others round sums differently."""
+    now = {
+        "threads": torch.get_num_threads(),
+        "precision": resolve(config.precision, device),
+        "device": device.type,
+    }
+    began = folder.computes_as(now)
+    torch.set_num_threads(began["threads"])
+    if began["device"] != device.type:
+        say(f"the run began on {began['device']} and goes on on {device.type}: its weights will differ")
+    elif began != now:
+        say(f"goes on with {began['threads']} threads in {began['precision']}, as the run began")
+    return "bf16" if began["precision"] == "bf16" else "fp32"
+
+
+def require_room(here: Path, model: MultiTaskModel) -> None:
+    """Raise TrainingError where a stage's states and its model do not fit on the disk."""
+    size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    needed, free = WEIGHTS_KEPT * size, shutil.disk_usage(here).free
+    if free < needed:
+        raise TrainingError(
+            f"{here}: a stage needs {needed / 1e6:.1f} MB for its state and its model; {free / 1e6:.1f} MB are free on "
+            f"this disk. Free some room, or choose an --out on another disk."
         )
 
 

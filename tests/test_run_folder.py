@@ -115,6 +115,23 @@ def test_a_finished_stage_is_found_in_a_run_beside(folder):
     assert finished_stage("k1", folder.path / "elsewhere/c") is None
 
 
+def test_a_start_that_failed_leaves_nothing_and_a_run_that_has_begun_stays(folder):
+    folder.append(line("pretrain", 0))
+    state = folder.stage(0, "pretrain") / "state.pt"
+    state.touch()
+    folder.remove_unless_begun()
+    assert state.is_file()
+    state.unlink()
+    (folder.path / "mine").touch()
+    folder.remove_unless_begun()
+    assert [path.name for path in folder.path.iterdir()] == ["mine"]
+
+
+def test_a_run_computes_as_it_began(folder):
+    assert folder.computes_as({"threads": 2}) == {"threads": 2}
+    assert RunFolder.reopen(folder.path).computes_as({"threads": 1}) == {"threads": 2}
+
+
 def test_a_damaged_stage_is_not_taken(folder):
     path = folder.stage(0, "pretrain") / MODEL
     checkpoint.save(path, replace(untrained(CnnSettings(widths=(8,))), provenance={"stage_key": "k1"}))

@@ -1,5 +1,6 @@
 """What a stage builds on: the one before it, an earlier one, none; teachers that are earlier stages."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from ecgmtl.config import ConfigError, parse_config
 from ecgmtl.run_folder import MODEL, RunFolder
 from ecgmtl.schedule import Schedule
 from ecgmtl.tracking import NoTracker
+from ecgmtl.trainer import TrainingError
 
 LABELS = {"trains": ["encoder", "classifier"], "losses": ["classification"], "epochs": 1, "batch_size": 4}
 HEAD = {**LABELS, "trains": ["classifier"]}
@@ -96,6 +98,27 @@ def test_what_was_interrupted_goes_on_where_data_and_code_are_the_same_and_begin
     assert same(again.train_stages(again.config.stages).state_dict(), learnt)
     assert [line["epoch"] for line in again.folder.read_history()] == [0, 1]
     assert ("begins anew" in " ".join(said)) == bool(other)
+
+
+def test_a_resumed_run_keeps_its_threads_and_its_precision(few_prepared, tmp_path):
+    run = schedule(few_prepared, tmp_path / "run", {"name": "labels", **LABELS})
+    facts = run.folder.facts
+    assert facts["computes"] == {"threads": 1, "precision": "fp32", "device": run.train.device.type}
+    run.folder.write_facts({**facts, "computes": {**facts["computes"], "threads": 2, "precision": "bf16"}})
+    said = []
+    again = Schedule.prepare(few_prepared, run.folder, NoTracker(), SILENT._replace(say=said.append))
+    assert (torch.get_num_threads(), again.precision) == (2, "bf16")
+    assert said == ["goes on with 2 threads in bf16, as the run began"]
+
+
+def test_a_stage_without_room_is_refused_before_it_begins(few_prepared, tmp_path, monkeypatch):
+    run = schedule(few_prepared, tmp_path / "run", {"name": "labels", **LABELS})
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(
+        TrainingError, match=r"stages/0-labels: a stage needs .* MB for its state and its model; 0.0 MB"
+    ):
+        run.train_stages(run.config.stages)
 
 
 def test_a_model_is_what_the_stages_it_came_from_made_of_it(few_prepared, tmp_path):
