@@ -64,7 +64,12 @@ def train(
     if resume is not None and (config or overrides or out or data):
         raise typer.BadParameter("a resumed run has its settings already; give --resume alone")
     place: list[Path] = []
-    with spoken_errors(lambda: f"stopped; go on with: ecgmtl train --resume {place[0]}" if place else "stopped."):
+
+    def said() -> str:
+        is_kept = place and (place[0] / "run.json").is_file()
+        return f"stopped; go on with: ecgmtl train --resume {place[0]}" if is_kept else "stopped."
+
+    with spoken_errors(said):
         from ecgmtl.run_folder import RunFolder
         from ecgmtl.training import Session, settings_of, start_training
 

@@ -12,14 +12,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from data_prep.lock import locked
 from data_prep.prepare import prepare
-from data_prep.store import open_store
+from data_prep.store import Store, open_store
 from data_prep.synthetic import write_ptbxl
 from ecgmtl import schedule
 from ecgmtl.config import Config, load_config
 from ecgmtl.data import open_for
 from ecgmtl.losses import SECOND
-from ecgmtl.run_folder import RunFolder
+from ecgmtl.run_folder import PARTIALS, RunFolder
 from ecgmtl.schedule import Schedule, stages_until
 from ecgmtl.shipped import RECIPE, find_config
 from ecgmtl.stages import Stage
@@ -49,12 +50,23 @@ def start_training(
     if how.threads:
         torch.set_num_threads(how.threads)
     if isinstance(source, RunFolder):
-        folder, store = source, open_for(source.config, source.data)
-    else:
-        stages_until(source, last, data)
-        where = data or synthetic_store(source)
-        store = open_for(source, where)
-        folder = RunFolder.create(out, source, where)
+        with locked(source.path, PARTIALS):
+            return train_in(source, open_for(source.config, source.data), last, how)
+    stages_until(source, last, data)
+    where = data or synthetic_store(source)
+    store = open_for(source, where)
+    path = out or RunFolder.default_path(source)
+    with locked(path, PARTIALS):
+        folder = RunFolder.create(path, source, where)
+        try:
+            return train_in(folder, store, last, how)
+        except Exception:
+            folder.remove_unless_begun()
+            raise
+
+
+def train_in(folder: RunFolder, store: Store, last: str | None, how: Session) -> Path:
+    """Train in a run's folder that is locked."""
     how.opened(folder.path)
     typer.echo(f"run: {folder.path}")
     tracker = open_tracker(EXPERIMENT, enabled=how.track)

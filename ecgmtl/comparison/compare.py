@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_prep.files import write_text
+from data_prep.lock import locked
 from data_prep.store import Store
 from ecgmtl.comparison.arms import Arm
 from ecgmtl.comparison.queue import run_all
@@ -47,12 +48,20 @@ def compare(plan: Plan, say: Callable[[str], None]) -> Outcome:
 
     Raises:
         ConfigError: the data were prepared otherwise, or a run's folder cannot be used.
+        FolderInUseError: another process compares there.
         ComparisonError: arms, or what is in the folder already, are of other records or labels.
     """
     refuse_other_data(plan.arms)
     refuse_other_base(plan)
     store = open_for(plan.arms[0].config, plan.data)
-    keep_truth(plan, truth_of(store, plan.arms[0].config))
+    truth = truth_of(store, plan.arms[0].config)
+    with locked(plan.out):
+        keep_truth(plan, truth)
+        return compare_in(plan, store, say)
+
+
+def compare_in(plan: Plan, store: Store, say: Callable[[str], None]) -> Outcome:
+    """Compare in a folder that is locked."""
     tracker = open_tracker(EXPERIMENT, enabled=plan.track)
     params = {"arms": " ".join(arm.name for arm in plan.arms), "seeds": plan.seeds, "tune": plan.tune}
     with tracker.run(f"compare-{plan.out.name}", tags={}, params=params, resume=known_run(plan.out)) as run_id:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from data_prep.lock import locked
 from ecgmtl.comparison.arms import ArmFile
 from ecgmtl.comparison.results import Point, RunResult, Tried, read_result, write_result
 from ecgmtl.comparison.truth import ComparisonError
@@ -19,7 +20,7 @@ from ecgmtl.metrics import macro_auroc
 from ecgmtl.model import MultiTaskModel
 from ecgmtl.protocols import PROTOCOLS
 from ecgmtl.reconstruction_report import report_reconstruction
-from ecgmtl.run_folder import RunFolder
+from ecgmtl.run_folder import PARTIALS, RunFolder
 from ecgmtl.schedule import Progress, Schedule
 from ecgmtl.sharing import trunk_of
 from ecgmtl.stages import Stage
@@ -85,6 +86,12 @@ def run_job(job: Job) -> RunResult:
         TrainingError: a loss was not finite.
     """
     torch.set_num_threads(job.threads)
+    with locked(job.folder().path, PARTIALS):
+        return run_in(job)
+
+
+def run_in(job: Job) -> RunResult:
+    """Run in a folder that is locked."""
     tracker = open_tracker(EXPERIMENT, enabled=job.around is not None, around=job.around)
     schedule = Schedule.prepare(open_for(job.config, job.data), job.folder(), tracker, SILENT)
     with schedule.tracked(job.config.stages):
