@@ -108,7 +108,7 @@ def test_the_largest_whole_numbers_do_not_overflow(tmp_path):
         ("signal", b"NUMPY", b"NUMPI", "signal.npy is no array"),
         ("signal", b"\x01\x00v\x00", b"\x01\x00\xff\xff", "has a header of 65535 bytes"),
         ("signal", b"(1000,", b"( 999,", "holds more than the 11988 values"),
-        ("leads", b"I\0\0\0", b"\xff\xff\xff\xff", "holds text that is none"),
+        ("leads", b"I\0\0\0", b"\xff\xff\xff\xff", "holds text that is not valid Unicode"),
     ],
 )
 def test_damage_to_an_array_s_header_or_text_is_named(tmp_path, member, old, new, reason):

@@ -112,10 +112,10 @@ def to_texts(source: str, values: np.ndarray) -> list[str]:
     codec = "utf-32-be" if values.dtype.str.startswith(">") else "utf-32-le"
     raw, size = values.ravel().tobytes(), values.dtype.itemsize
     try:
-        # NumPy's own str() ends the process's trust in memory where a code point is none
+        # str() of a NumPy entry raises SystemError where a code point lies beyond Unicode
         return [raw[at : at + size].decode(codec).rstrip("\0") for at in range(0, len(raw), size or 1)]
     except UnicodeDecodeError as error:
-        raise RecordError(f"{source} holds text that is none; the file is damaged.") from error
+        raise RecordError(f"{source} holds text that is not valid Unicode; the file is damaged.") from error
 
 
 def read_rows(source: str, stream: Stream, header: Header, n_rows: int) -> Iterator[Shaped[np.ndarray, "row column"]]:
