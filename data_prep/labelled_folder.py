@@ -115,7 +115,7 @@ def decisions(columns: Columns, cells: dict[str, pd.Series]) -> Iterator[str]:
     """Yield what was decided on the user's behalf, a sentence each."""
     if "patient_id" not in cells:
         yield f"{TABLE} has no column patient_id: each record counts as a patient of its own."
-    if "sex" in cells and words(cells["sex"]).str.fullmatch(r"[^\W\d]+").any():
+    if "sex" in cells:
         yield f"{TABLE}: {columns.roles['sex']!r} is kept as 0 for male and 1 for female, as PTB-XL has it."
 
 

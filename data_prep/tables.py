@@ -105,12 +105,11 @@ def patients_in_several(
     records: pd.DataFrame, rows: Sequence[int], column: str
 ) -> Iterator[tuple[tuple[int, ...], str]]:
     """Yield the lines of each patient whose records differ in a column, and what they have there."""
-    known = records[records[column].notna() & (records[column].astype(str) != "")]
-    n_values = known.groupby("patient_id")[column].nunique()
-    for patient in records["patient_id"][records["patient_id"].isin(n_values.index[n_values > 1])].unique():
-        own = records.index[records["patient_id"] == patient]
-        values = sorted(set(known.loc[known["patient_id"] == patient, column]))
-        yield tuple(rows[row] for row in own), " and ".join(f"{v:g}" if column == "fold" else str(v) for v in values)
+    stated = records[column].where(records[column].astype(str) != "")
+    several = stated.groupby(records["patient_id"]).transform("nunique") > 1
+    for _, own in stated[several].groupby(records["patient_id"][several], sort=False):
+        values = sorted(set(own.dropna()))
+        yield tuple(rows[row] for row in own.index), " and ".join(f"{v:g}" if column == "fold" else v for v in values)
 
 
 def by_line(values: pd.Series, rows: Sequence[int]) -> Iterator[tuple[Any, tuple[int, ...]]]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from data_prep.safe_text import printable, printable_lines
 from ecgmtl.read_options import FollowLinks, Fs, Leads, Unit, read_options
 from ecgmtl.terminal import progress_bar, spoken_errors
 
@@ -81,9 +82,9 @@ def prepare(
         options = read_options(fs, unit, leads, follow_links)
         report = prepare_store(source, out, preprocess, labels, workers or os.cpu_count() or 1, bar, options)
     for note in report.notes:
-        typer.echo(note)
+        typer.echo(printable(note))
     for name, reason in report.failures:
-        typer.echo(f"{name}: {reason}", err=True)
+        typer.echo(printable(f"{name}: {reason}"), err=True)
     typer.echo(
         f"{report.n_records} records in {out}" + (f", {len(report.failures)} left out" if report.failures else "")
     )
@@ -110,5 +111,5 @@ def check(
             typer.echo(check_store(source))
             return
         report = check_folder(source, workers or os.cpu_count() or 1, bar, read_options(fs, unit, leads, follow_links))
-    typer.echo(report.render())
+    typer.echo(printable_lines(report.render()))
     raise typer.Exit(3 if report.findings else 0)

@@ -53,6 +53,21 @@ def test_what_files_do_not_state_is_told_to_data_check_and_prepare(folder, tmp_p
     assert manifest["read"]["fs"] == 250
 
 
+def test_a_prepared_table_is_told_as_it_was_checked(folder, tmp_path):
+    (folder / "labels.csv").write_text("record,Sex,A\x1bF,MI\na,F,1,0\n")
+    for command, *more in (["check"], ["prepare", tmp_path / "store"]):
+        told = ecgmtl("data", command, folder, *more, *STATED)
+        assert "sex is 'Sex'; labels are A\\x1bF, MI" in told
+        assert "\x1b" not in told
+    (folder / "labels.csv").write_text("record,Sex,AF,MI\na,Ann,1,\nb,F,Bob,0\n")
+    told = ecgmtl("data", "prepare", folder, tmp_path / "other", *STATED, code=1)
+    assert "line 2: Sex is none of M, F" in told
+    assert "line 2: MI is empty" in told
+    assert "line 3: AF is neither yes nor no" in told
+    assert not any(name in told.replace(str(tmp_path), "") for name in ("Ann", "Bob"))
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"), [(["--set", "seed=1"], "preprocess"), (["--fs", "0"], "fs: 0"), (["--leads", ""], "leads")]
 )
