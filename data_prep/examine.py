@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.dead_leads import find_dead
+from data_prep.gaps import fill_gaps
 from data_prep.leads import STANDARD_LEADS, derive_limb_leads
 from data_prep.lost_voltage import find_loss
-from data_prep.plausible import FLAT, NARROW, WIDE, broken_identities
+from data_prep.plausible import WIDE, broken_identities, odd_size
 from data_prep.preprocess import RATES, SHORTEST, find_leads
 from data_prep.readers import ReadOptions, read_record
 from data_prep.record import Record, RecordError
@@ -55,12 +57,7 @@ def oddities(record: Record) -> Iterator[tuple[str, str]]:
             yield "lead twice", f"lead {lead} occurs more than once ({', '.join(record.leads[at] for at in found)})."
     leads = {lead: record.signal[:, found[0]] for lead, found in columns.items()}
     yield from odd_leads(leads)
-    bad = (~np.isfinite(record.signal)).sum(axis=0)
-    if bad.any():
-        counts = ", ".join(f"{count} of lead {name}" for name, count in zip(record.leads, bad, strict=True) if count)
-        yield "not a number", f"of {len(record.signal)} samples, {counts} are not numbers."
-        return
-    yield from odd_values(leads)
+    yield from odd_values(record, leads)
 
 
 def odd_length(record: Record) -> Iterator[tuple[str, str]]:
@@ -85,19 +82,31 @@ def odd_leads(leads: dict[str, np.ndarray]) -> Iterator[tuple[str, str]]:
         yield "leads to derive", f"no lead {', '.join(derivable)}; computed from the other limb leads."
 
 
-def odd_values(leads: dict[str, np.ndarray]) -> Iterator[tuple[str, str]]:
-    spans = {lead: float(np.ptp(column)) for lead, column in leads.items()}
-    flat = [lead for lead, span in spans.items() if span < FLAT]
-    if flat and len(flat) < len(spans):
-        yield "flat lead", f"lead {', '.join(flat)} flat."
-    widest = max(spans, key=spans.__getitem__, default=None)
-    if widest is not None and spans[widest] > WIDE:
-        yield "odd unit", f"lead {widest} spans {spans[widest]:.4g} mV; is its unit right, or was an electrode off?"
-    elif widest is not None and spans[widest] < NARROW:
-        yield "odd unit", f"no lead spans more than {spans[widest]:.3g} mV; are the values volts, or is no ECG there?"
-    loss = find_loss(np.stack(list(leads.values()))) if leads else None
-    if loss is not None:
+def odd_values(record: Record, leads: dict[str, np.ndarray]) -> Iterator[tuple[str, str]]:
+    if not leads:
+        return
+    names, gaps = tuple(leads), list[str]()
+    signal = fill_gaps(names, np.stack(list(leads.values())), record.fs, gaps)
+    for gap in gaps:
+        yield "missing samples", gap
+    bad = (~np.isfinite(signal)).sum(axis=1)
+    if bad.any():
+        counts = ", ".join(f"{count} of lead {name}" for name, count in zip(names, bad, strict=True) if count)
+        yield "not a number", f"of {len(record.signal)} samples, {counts} are not numbers."
+        return
+    dead = find_dead(names, signal, record.fs)
+    if dead:
+        yield "dead lead", f"lead {', '.join(dead)} dead (flat, or noise of microvolts)."
+    alive = {lead: row for lead, row in zip(names, signal, strict=True) if lead not in dead}
+    living = np.stack(list(alive.values()))
+    if loss := find_loss(living, record.calibrated):
         yield "lost voltage", f"{loss.found}."
-    else:
-        for remark in broken_identities(leads):
-            yield "lead identity violated", remark
+        return
+    spans = np.ptp(living, axis=1)
+    if reason := odd_size(tuple(alive), spans, record.unit):
+        yield "odd unit", reason
+    elif spans.max() > WIDE:
+        lead = tuple(alive)[int(spans.argmax())]
+        yield "odd unit", f"lead {lead} spans {spans.max():.4g} mV; is its unit right, or was an electrode off?"
+    for remark in broken_identities(alive):
+        yield "lead identity violated", remark

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from data_prep.dead_leads import find_dead
+from data_prep.gaps import fill_gaps
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, STANDARD_LEADS, derive_limb_leads, is_reconstructed, standard_lead
 from data_prep.lost_voltage import find_loss
 from data_prep.plausible import check_prepared, refuse_gaps
@@ -89,13 +91,16 @@ def take_leads(record: Record, leads: LeadSet, fs: int) -> GivenLeads:
             f"{record.name}: lead {', '.join(drawn)} was itself reconstructed by a model; start from measured leads."
         )
     signal = np.ascontiguousarray(record.signal.T[places])
+    warnings = list(record.warnings)
+    signal = fill_gaps(leads.given, signal, record.fs, warnings)
     refuse_gaps(record.name, leads.given, signal)
     if loss := find_loss(signal, record.calibrated):
         raise RecordError(f"{record.name}: {loss.found}; from such leads no others can be drawn in mV.")
+    if dead := find_dead(leads.given, signal, record.fs):
+        raise RecordError(f"{record.name}: lead {', '.join(dead)} dead; leave it out of --from.")
     signal = resample(signal, record.fs, fs)
-    warnings = list(record.warnings)
     centred = signal - signal.mean(axis=1, keepdims=True)
-    check_prepared(record.name, centred, warnings, leads.given)
+    check_prepared(record.name, centred, warnings, leads.given, unit=record.unit)
     rows = dict(zip(leads.given, signal, strict=True))
     derive_limb_leads(rows)
     return GivenLeads(rows, tuple(warnings))

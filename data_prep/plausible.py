@@ -1,23 +1,31 @@
 """Whether twelve leads can be an ECG in millivolts, or show a wrong unit, gaps, flat or mixed-up leads."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float32
 
 from data_prep.leads import STANDARD_LEADS, identity_errors
 from data_prep.record import NO_UNIT, RecordError
+from data_prep.units import UNITS
 
 WIDE = 20.0
 """Millivolts that no lead of an ECG spans; a few leads may, when an electrode has come off."""
 WIDEST = 100.0
 """Millivolts that no electrode makes a lead span; most recorders end at 65."""
-NARROW = 0.02
-"""Millivolts below which not every lead's span can lie."""
+NARROW = 0.1
+"""Millivolts that some lead of an ECG spans: every lead of 3,835 records of PTB-XL spans 0.15 or more."""
+SMALL = 0.3
+"""Millivolts that half of the leads of an ECG span: 0.36 or more in each of 3,835 records of PTB-XL, before and after a
+filter. Of copies that are ten times too small 99.5 % are below, of copies five times too small 81 %."""
+LARGE = 6.0
+"""Millivolts that half of the leads of an ECG do not span: 5.4 at most in 3,835 records of PTB-XL. A unit is only
+named where it brings the values to between SMALL and this."""
 LOUD = 0.8
-"""Millivolts; more than half of the leads of any of 2,277 records of PTB-XL deviate by 0.67 at most."""
-FLAT = 0.001
-"""Millivolts, one step of a prepared file, that the lead of a living electrode spans."""
+"""Millivolts; half of the leads of any of 3,835 records of PTB-XL deviate by 0.67 at most. Of copies that are ten times
+too large 97.6 % are above, or 99.1 % without a filter."""
+HALF_OF = 6
+"""Number of leads from which on half of them tell that a unit is wrong; fewer may be small or large by themselves."""
 LARGEST = 32.767
 """Millivolts; what a prepared file's 16-bit microvolts can hold."""
 HUGE = 1e12
@@ -48,48 +56,61 @@ def check_prepared(
     warnings: list[str],
     leads: Sequence[str] = STANDARD_LEADS,
     related: bool = True,
+    unit: str | None = None,
+    drawn: Collection[str] = (),
 ) -> Float32[np.ndarray, "lead time"]:
-    """The signal, within what can be stored; RecordError if its unit must be wrong, `warnings` grow by what is odd.
+    """Return the signal, within what can be stored, and add to `warnings` what is odd about it.
 
-    Leads that are not `related` were scaled each by itself, and need not obey the identities between them.
+    Leads that are not `related` were scaled each by itself, and need not obey the identities between them. `unit` is
+    the one in which the file's values were read. Of `drawn` leads, which a model reconstructed, the size is not judged.
+
+    Raises:
+        RecordError: no ECG in millivolts is of this size.
     """
     spans = signal.max(axis=1) - signal.min(axis=1)
-    _refuse_spans(name, leads, spans)
-    warnings += _odd_sizes(leads, spans, signal.std(axis=1))
+    measured = [index for index, lead in enumerate(leads) if lead not in drawn]
+    if measured and (reason := odd_size([leads[index] for index in measured], spans[measured], unit)):
+        raise RecordError(f"{name}: {reason}")
+    if spans.max() > WIDE:
+        lead = leads[int(spans.argmax())]
+        warnings.append(f"lead {lead} spans {spans.max():.3g} mV; an electrode was probably off.")
+    elif np.median(signal.std(axis=1)) > LOUD:
+        warnings.append(
+            f"half of the leads deviate by more than {LOUD:g} mV, which no heart makes; is the unit right? "
+            f"Pass --unit {NO_UNIT} if the voltage was lost."
+        )
     if related:
         warnings += broken_identities(dict(zip(leads, signal, strict=True)))
     return _clip(signal, warnings)
 
 
-def _refuse_spans(name: str, leads: Sequence[str], spans: Float32[np.ndarray, " lead"]) -> None:
+def odd_size(leads: Sequence[str], spans: Float32[np.ndarray, " lead"], unit: str | None = None) -> str | None:
+    """Return why no ECG in millivolts is of this size, and the unit in which the values would be one; or None."""
+    size = _impossible_size(leads, spans)
+    if size is None or spans.max() == 0:
+        return size
+    for other in ("V", "mV", "uV", "nV"):
+        if unit is not None and unit != NO_UNIT and SMALL < _middle(spans) * UNITS[other] / UNITS[unit] < LARGE:
+            return f"{size}; the values are probably in {other}. Pass --unit {other} if so."
+    return f"{size}; the gain or the unit in the file is wrong."
+
+
+def _middle(spans: Float32[np.ndarray, " lead"]) -> float:
+    return float(np.sort(spans)[(len(spans) - 1) // 2])
+
+
+def _impossible_size(leads: Sequence[str], spans: Float32[np.ndarray, " lead"]) -> str | None:
     widest = int(spans.argmax())
-    lead, span = leads[widest], float(spans[widest])
-    if span > WIDEST or np.sort(spans)[(len(spans) - 1) // 2] > WIDE:
-        raise RecordError(
-            f"{name}: lead {lead} spans {span:.4g} mV; the header's gain is probably for microvolts. "
-            "Pass --unit uV if so."
-        )
-    if span == 0:
-        raise RecordError(f"{name}: every lead is flat; there is no ECG in it.")
-    if span < NARROW:
-        raise RecordError(
-            f"{name}: no lead spans more than {span:.3g} mV; the values are probably volts. Pass --unit V if so."
-        )
-
-
-def _odd_sizes(
-    leads: Sequence[str], spans: Float32[np.ndarray, " lead"], deviations: Float32[np.ndarray, " lead"]
-) -> Iterator[str]:
-    if spans.max() > WIDE:
-        yield f"lead {leads[int(spans.argmax())]} spans {spans.max():.3g} mV; an electrode was probably off."
-    elif np.median(deviations) > LOUD:
-        yield (
-            f"half of the leads deviate by more than {LOUD:g} mV, which no heart makes; is the unit right? "
-            f"Pass --unit {NO_UNIT} if the voltage was lost."
-        )
-    if spans.min() < FLAT:
-        flat = [lead for lead, span in zip(leads, spans, strict=True) if span < FLAT]
-        yield f"lead {', '.join(flat)} flat."
+    middle = _middle(spans)
+    if spans[widest] == 0:
+        return "every lead is flat; there is no ECG in it."
+    if spans[widest] > WIDEST or middle > WIDE:
+        return f"lead {leads[widest]} spans {spans[widest]:.4g} mV"
+    if spans[widest] < NARROW:
+        return f"no lead spans more than {spans[widest]:.3g} mV"
+    if len(spans) >= HALF_OF and middle < SMALL:
+        return f"half of the leads span no more than {middle:.3g} mV, too little for an ECG"
+    return None
 
 
 def broken_identities(leads: dict[str, Float32[np.ndarray, " time"]]) -> Iterator[str]:

@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float32
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
+from data_prep.dead_leads import complete_leads, find_dead
+from data_prep.gaps import fill_gaps
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS, derive_limb_leads, is_reconstructed, standard_lead
 from data_prep.lost_voltage import AXES, Loss, find_loss, to_typical
 from data_prep.plausible import check_prepared, refuse_gaps
@@ -80,14 +82,19 @@ class Preprocess:
         signal = self._cut(record, warnings)
         loss = find_loss(record.signal.T[[found[0] for found in find_leads(record.leads).values()]], record.calibrated)
         related = loss is None or loss.of != "lead"
-        # sums depend on the order in memory
-        signal = np.ascontiguousarray(_pick_leads(record, signal, warnings, related))
-        refuse_gaps(record.name, STANDARD_LEADS, signal)
+        leads, signal = _pick_leads(record, signal, warnings, related)
+        signal = fill_gaps(leads, signal, record.fs, warnings, related)
+        refuse_gaps(record.name, leads, signal)
+        drawn = {lead for name in record.leads if is_reconstructed(name) and (lead := standard_lead(name))}
+        dead = [lead for lead in find_dead(leads, signal, record.fs, loss is not None) if lead not in drawn]
+        if dead or len(leads) < len(STANDARD_LEADS):
+            signal = complete_leads(record.name, dict(zip(leads, signal, strict=True)), dead, warnings, related)
+        signal = np.ascontiguousarray(signal)  # sums depend on the order in memory
         signal = self.level(resample(signal, record.fs, self.fs)[:, : self.n_samples])
         if loss is not None:
             warnings.append(loss.warning)
             signal = to_typical(signal, AXES[loss.of])
-        signal = check_prepared(record.name, signal, warnings, related=related)
+        signal = check_prepared(record.name, signal, warnings, related=related, unit=record.unit, drawn=drawn)
         if short := self.n_samples - signal.shape[1]:
             nearly = record.signal.shape[0] >= self._needed(record.fs) - 1  # a fraction of an interval
             signal = np.pad(signal, ((0, 0), (0, short)), "edge" if nearly else "constant")
@@ -157,8 +164,8 @@ def find_leads(leads: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
 
 def _pick_leads(
     record: Record, signal: Float32[np.ndarray, "lead time"], warnings: list[str], related: bool
-) -> Float32[np.ndarray, "12 time"]:
-    """The standard leads in their order; some limb leads are computed of others only where these are `related`."""
+) -> tuple[tuple[str, ...], Float32[np.ndarray, "lead time"]]:
+    """The standard leads that the file has, in their order; limb leads may lack only where others are `related`."""
     columns = find_leads(record.leads)
     refuse_twice(record, columns)
     drawn = [name for name, found in columns.items() if is_reconstructed(record.leads[found[0]])]
@@ -166,7 +173,7 @@ def _pick_leads(
         warnings.append(f"lead {', '.join(drawn)} reconstructed by a model, not measured.")
     order = [columns[name][0] for name in STANDARD_LEADS if name in columns]
     if len(order) == len(STANDARD_LEADS):
-        return signal[:12] if order == list(range(12)) else signal[order]
+        return STANDARD_LEADS, signal[:12] if order == list(range(12)) else signal[order]
     rows = {name: signal[found[0]] for name, found in columns.items()}
     derived = derive_limb_leads(rows)
     missing = [name for name in STANDARD_LEADS if name not in rows]
@@ -177,7 +184,7 @@ def _pick_leads(
             "of which lost its voltage by itself; give all twelve, or leads in mV."
         )
     warnings.append(f"no lead {', '.join(derived)} in the file; computed from the other limb leads.")
-    return np.stack([rows[name] for name in STANDARD_LEADS])
+    return tuple(name for name in STANDARD_LEADS if name in columns), signal[order]
 
 
 def refuse_missing(record: Record, missing: Sequence[str]) -> None:

@@ -30,6 +30,9 @@ class Record:
     total_seconds: float | None = None
     """Duration of the recording where only its beginning was read; None where `signal` is all of it."""
 
+    unit: str | None = "mV"
+    """Unit in which the file's values were read; None where leads differ."""
+
     def __post_init__(self) -> None:
         if self.signal.shape[1] != len(self.leads):
             raise RecordError(

@@ -40,8 +40,10 @@ def changed(name):
 
     def change(signal):
         if name == "not a number":
+            signal[10:20, 7] = np.nan
+        elif name == "missing samples":
             signal[10:20, 3] = np.nan
-        elif name == "flat lead":
+        elif name == "dead lead":
             signal[:, 7] = 0.0
         elif name == "odd unit":
             signal[:] = signal * 1000
@@ -53,7 +55,7 @@ def changed(name):
 
 
 @pytest.mark.parametrize(
-    "kind", ["not a number", "flat lead", "odd unit", "lead identity violated", "too short", "short"]
+    "kind", ["not a number", "missing samples", "dead lead", "odd unit", "lead identity violated", "too short", "short"]
 )
 def test_an_odd_record_is_found_by_what_is_odd(folder, rng, kind):
     write_record(record(folder, 2), changed(kind)(ecg(rng)), gain=1 if kind == "odd unit" else 1000)

@@ -88,9 +88,9 @@ def test_leads_are_those_that_preprocessing_gives_but_for_their_offset():
     ("record", "said"),
     [
         (make_record(beats()[:, :7], leads=STANDARD_LEADS[:7]), "no lead V2; it has I, II, III, aVR, aVL, aVF, V1"),
-        (make_record(1000 * beats()), "probably for microvolts"),
+        (make_record(1000 * beats()), "probably in uV. Pass --unit uV if so"),
         (make_record(beats(200)), "lasts 2 s"),
-        (make_record(np.where(np.arange(12) == 7, np.nan, beats())), "1000 of 1000 samples of lead V2 are not numbers"),
+        (make_record(np.where(np.arange(12) == 7, np.nan, beats())), "lead V2 dead; leave it out of --from"),
         (
             make_record(leads=(*STANDARD_LEADS[:7], "V2 reconstructed", *STANDARD_LEADS[8:])),
             "start from measured leads",

@@ -89,3 +89,9 @@ def to_millivolts(
 def are_calibrated(columns: Sequence[Column]) -> bool:
     """Return whether all values are voltages."""
     return all(column.unit != NO_UNIT for column in columns)
+
+
+def shared_unit(columns: Sequence[Column]) -> str | None:
+    """Return the unit of all columns; None where they differ."""
+    units = {column.unit for column in columns}
+    return units.pop() if len(units) == 1 else None

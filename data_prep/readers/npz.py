@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.leads import split_unit
-from data_prep.readers.columns import are_calibrated, find_columns, to_millivolts
+from data_prep.readers.columns import are_calibrated, find_columns, shared_unit, to_millivolts
 from data_prep.readers.files import regular_size
 from data_prep.readers.npy import Header, read_fact, read_header, read_rows, to_texts
 from data_prep.readers.options import ReadOptions
@@ -53,8 +53,9 @@ def _read(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Record:
             first += len(rows)
     names, calibrated = tuple([column.lead for column in columns]), are_calibrated(columns)
     if n_read == n_samples:
-        return Record(path.stem, signal, fs, names, warnings, calibrated)
-    return Record(path.stem, signal, fs, names, (*warnings, NO_CHECKSUM), calibrated, n_samples / fs)
+        return Record(path.stem, signal, fs, names, warnings, calibrated, unit=shared_unit(columns))
+    told = (*warnings, NO_CHECKSUM)
+    return Record(path.stem, signal, fs, names, told, calibrated, n_samples / fs, shared_unit(columns))
 
 
 def _member(name: str, key: str) -> str:

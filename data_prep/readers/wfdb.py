@@ -75,6 +75,7 @@ def _join(path: Path, header: Header, options: ReadOptions) -> Record:
         tuple(dict.fromkeys(warning for _, piece in pieces for warning in piece.warnings)),
         calibrated=all(piece.calibrated for _, piece in pieces),
         total_seconds=total / header.fs if n_frames < total else None,
+        unit=pieces[0][1].unit,
     )
 
 

@@ -40,6 +40,7 @@ def read_segment(path: Path, header: Header, options: ReadOptions, n_frames: int
         digital = digital[:, kept]
     signals = [header.signals[index] for index in kept]
     warnings += _odd_ones_out(signals, per_mv)
+    units = {options.unit or signal.unit for signal in signals}
     return Record(
         path.stem,
         _millivolts(digital, signals, per_mv),
@@ -48,6 +49,7 @@ def read_segment(path: Path, header: Header, options: ReadOptions, n_frames: int
         warnings,
         calibrated=all((options.unit or signal.unit) != NO_UNIT for signal in signals),
         total_seconds=n_frames / header.fs if n_read < n_frames else None,
+        unit=units.pop() if len(units) == 1 else None,
     )
 
 

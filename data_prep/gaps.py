@@ -1,0 +1,72 @@
+"""Missing samples: a limb lead's are computed from two others, short gaps are interpolated, longer ones are left."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from data_prep.leads import LIMB_LEADS, derive_limb_leads
+from data_prep.plausible import MISMATCH
+
+LONGEST_GAP = 0.05
+"""Seconds of a lead that are interpolated at most: half of a QRS complex."""
+MOST_MISSING = 0.05
+"""Fraction of a lead's samples that are interpolated at most."""
+
+
+def fill_gaps(
+    leads: Sequence[str], signal: Float32[np.ndarray, "lead time"], fs: float, warnings: list[str], related: bool = True
+) -> Float32[np.ndarray, "lead time"]:
+    """Return the signal without its short gaps, and add to `warnings` how many samples were filled.
+
+    NaN is a missing sample. A lead without a single number becomes 0, as a dead one is. Longer gaps stay, and so does
+    everything beside infinite values, which come of damage. Limb leads are computed only where they are `related`.
+    """
+    missing = np.isnan(signal)
+    if not missing.any() or missing.all() or np.isinf(signal).any():
+        return signal
+    whole = missing.all(axis=1)
+    filled = signal.copy()
+    if related:
+        _compute_limb_leads(leads, signal, filled, missing & ~whole[:, None])
+    _tell(leads, missing & ~np.isnan(filled), "computed from the other limb leads", warnings)
+    gaps = np.isnan(filled)
+    for row, gap in zip(filled, gaps, strict=True):
+        if gap.any() and gap.mean() <= MOST_MISSING and longest_run(gap) <= LONGEST_GAP * fs:
+            row[gap] = np.interp(np.flatnonzero(gap), np.flatnonzero(~gap), row[~gap])
+    _tell(leads, gaps & ~np.isnan(filled), "interpolated", warnings)
+    filled[whole] = 0.0
+    return filled
+
+
+def _compute_limb_leads(
+    leads: Sequence[str],
+    signal: Float32[np.ndarray, "lead time"],
+    filled: Float32[np.ndarray, "lead time"],
+    missing: Bool[np.ndarray, "lead time"],
+) -> None:
+    """Fill from pairs of limb leads what is missing of another, where all three agree elsewhere but for an offset."""
+    limbs = {lead: index for index, lead in enumerate(leads) if lead in LIMB_LEADS}
+    for lead, index in limbs.items():
+        others = [other for other in limbs if other != lead and missing[index].any()]
+        for pair in combinations(others, 2):
+            rows = {other: signal[limbs[other]] for other in pair}
+            derive_limb_leads(rows)
+            error = signal[index] - rows[lead]
+            known = ~np.isnan(error)
+            if known.any() and error[known].std() < MISMATCH:
+                gap = np.isnan(filled[index])
+                filled[index, gap] = rows[lead][gap] + error[known].mean()
+
+
+def longest_run(gap: Bool[np.ndarray, " time"]) -> int:
+    """Return the largest number of missing samples that follow one another."""
+    ends = np.flatnonzero(np.diff(gap, prepend=False, append=False))
+    return int((ends[1::2] - ends[::2]).max(initial=0))
+
+
+def _tell(leads: Sequence[str], filled: Bool[np.ndarray, "lead time"], how: str, warnings: list[str]) -> None:
+    if total := int(filled.sum()):
+        named = ", ".join(lead for lead, row in zip(leads, filled, strict=True) if row.any())
+        warnings.append(f"{total} missing sample{'s' if total > 1 else ''} {how} (lead {named}).")
