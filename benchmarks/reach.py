@@ -56,7 +56,7 @@ def ours(config_path: Path, overrides: tuple[str, ...], data: Path, target: floa
     with TemporaryDirectory() as place:
         store = open_for(config, data)
         folder = RunFolder.create(Path(place) / "run", config, data)
-        progress = Progress(lambda *_: None, lambda: None, epoch, lambda _: None)
+        progress = Progress(lambda *_: None, lambda: None, epoch, lambda _: None, lambda *_: None)
         with suppress(ReachedError):
             Schedule.prepare(store, folder, NoTracker(), progress).train_stages(config.stages)
     best = max(scores, default=0.0)

@@ -16,6 +16,7 @@ from scipy.special import expit
 from torch import Tensor, nn
 
 from ecgmtl.checkpoint import Checkpoint
+from ecgmtl.extras import EXTRAS, import_extra
 from ecgmtl.heads import pool
 from ecgmtl.model import MultiTaskModel, mark, read_labels
 from ecgmtl.predictor import load_predictor
@@ -54,6 +55,7 @@ def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "recor
 
     Raises:
         ExportError: `to` is no kind we write, the result differs from the checkpoint, or `out` cannot be written.
+        MissingExtraError: this kind needs a package that is not installed.
     """
     write = WRITERS.get(to)
     if write is None:
@@ -126,6 +128,8 @@ def example(stored: Checkpoint) -> Float[Tensor, "2 lead time"]:
 
 
 def write_onnx(stored: Checkpoint, path: Path) -> None:
+    for package in EXTRAS:  # the exporter and the comparison need the others
+        import_extra(package, "--to onnx")
     import onnx
 
     batch = torch.export.Dim("batch")

@@ -5,6 +5,8 @@ theirs, and are of no use for those. Such records tell it themselves: their lead
 the very level to which they were brought when they were prepared.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int16
@@ -124,9 +126,15 @@ def grow(
     settings: ForestSettings,
     seed: int,
     fs: float,
+    advance: Callable[[], None] = lambda: None,
 ) -> Forest:
     """Trees for each kind of record and each label by itself; none for a label that all records have, or none."""
-    grown = [[grow_label(measured[kind], truth, settings, seed) for truth in labels.T] for kind in KINDS]
+    grown: list[list[list[np.ndarray]]] = []
+    for kind in KINDS:
+        grown.append([])
+        for truth in labels.T:
+            grown[-1].append(grow_label(measured[kind], truth, settings, seed))
+            advance()
     shape = (len(KINDS), labels.shape[1], settings.n_trees, 2 * settings.n_leaves - 1)
     feature, threshold, value = np.zeros(shape, np.int16), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     child = np.tile(np.arange(shape[-1], dtype=np.int16)[:, None], (*shape[:-1], 1, 2))

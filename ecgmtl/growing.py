@@ -1,30 +1,43 @@
 """What the forest beside the network is grown on: the labelled records, and what they are without voltages of leads."""
 
+from collections.abc import Callable
+from itertools import count
+
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
 from data_prep.lost_voltage import EACH_LEAD, to_typical
 from ecgmtl.data import Split
-from ecgmtl.forest import Forest, ForestSettings, grow
+from ecgmtl.forest import KINDS, Forest, ForestSettings, grow
 from ecgmtl.measurements import in_rows, measure
 from ecgmtl.validation import BATCH
 
 
-def grow_forest(settings: ForestSettings, train: Split, seed: int) -> Forest:
-    """A forest for the labels of the main task."""
+def grow_forest(
+    settings: ForestSettings, train: Split, seed: int, progress: Callable[[int, int], None] = lambda *_: None
+) -> Forest:
+    """Grow a forest for the labels of the main task. `progress` is called with the steps done and all steps."""
     labelled = train.select(train.labelled)
-    measured = {kind: rows.cpu().numpy() for kind, rows in measure_kinds(labelled).items()}
-    return grow(measured, labelled.labels.cpu().numpy() > 0, settings, seed, train.fs).to(train.device)
+    n_steps = -(-len(labelled) // BATCH) + len(KINDS) * labelled.labels.shape[1]
+    done = count(1)
+
+    def advance() -> None:
+        progress(next(done), n_steps)
+
+    measured = {kind: rows.cpu().numpy() for kind, rows in measure_kinds(labelled, advance).items()}
+    return grow(measured, labelled.labels.cpu().numpy() > 0, settings, seed, train.fs, advance).to(train.device)
 
 
 @torch.no_grad()
-def measure_kinds(split: Split) -> dict[str, Float32[Tensor, "record measurement"]]:
-    """Of records as they are, and of the same at one size of all leads."""
-    rows = [
-        (rows_of(batch.signals, split.fs), rows_of(without_voltages(batch.signals), split.fs))
-        for batch in split.in_order(BATCH)
-    ]
+def measure_kinds(
+    split: Split, advance: Callable[[], None] = lambda: None
+) -> dict[str, Float32[Tensor, "record measurement"]]:
+    """Measure records as they are, and the same at one size of all leads. `advance` is called after every batch."""
+    rows = []
+    for batch in split.in_order(BATCH):
+        rows.append((rows_of(batch.signals, split.fs), rows_of(without_voltages(batch.signals), split.fs)))
+        advance()
     kept, lost = (torch.cat(kind) for kind in zip(*rows, strict=True))
     return {"kept": kept, "lost": lost}
 

@@ -6,12 +6,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from ecgmtl.card import Card, CardError
+from ecgmtl.extras import import_extra
 
 
 class OnnxPredictor:
     def __init__(self, path: Path) -> None:
-        import onnxruntime
-
+        onnxruntime = import_extra("onnxruntime", str(path))
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:

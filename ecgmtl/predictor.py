@@ -31,6 +31,7 @@ def load_predictor(model: str) -> Predictor:
 
     Raises:
         PredictorError: there is no such file, or it is of no kind that we know.
+        MissingExtraError: it is an .onnx file, and onnxruntime is not installed.
         CheckpointError, CardError: it is damaged, not ours, or the model of a run that is not finished.
     """
     if model.startswith(("runs:/", "models:/", "mlflow-artifacts:/")):

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -44,11 +45,14 @@ WEIGHTS_KEPT = 11
 class Progress(NamedTuple):
     """How a run tells what it is doing; the command line draws it."""
 
-    begin: Callable[[Stage, int, int], None]
-    """A stage, its number of steps, and how many of them are done already."""
+    begin: Callable[[tuple[Stage, ...], int, int, int], None]
+    """The stages of the run, the index of the one that begins, its number of steps, and how many are done already."""
     advance: Callable[[], None]
+    """A step is done."""
     epoch: Callable[[EpochReport], None]
     say: Callable[[str], None]
+    work: Callable[[str, int, int], None]
+    """What is done beside the stages, how far that is, and how far it goes."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +126,12 @@ class Schedule:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else products on a GPU are refused
         torch.use_deterministic_algorithms(self.config.deterministic)
         model, step = self.new_model(), 0
-        for place, stage in enumerate(stages):
-            step = self.run_stage(model, place, stage, step)
+        for index in range(len(stages)):
+            step = self.run_stage(model, stages, index, step)
         if self.config.forest and self.config.learns_to_classify(stages[-1].name):
             self.progress.say(f"growing a forest for each of {len(self.train.label_names)} labels")
-            model.forest = grow_forest(self.config.forest, self.train, self.config.seed)
+            tell = partial(self.progress.work, "growing the forest")
+            model.forest = grow_forest(self.config.forest, self.train, self.config.seed, tell)
         return model
 
     def log_data(self) -> None:
@@ -176,8 +181,9 @@ class Schedule:
     def results(self) -> StageResults:
         return StageResults(self.config, self.label_set, self.data_sha256, self.folder.path)
 
-    def run_stage(self, model: MultiTaskModel, place: int, stage: Stage, global_step: int) -> int:
+    def run_stage(self, model: MultiTaskModel, stages: tuple[Stage, ...], index: int, global_step: int) -> int:
         """Bring the model through one stage; give the number of steps that all stages so far have."""
+        stage = stages[index]
         finished = self.results.find(stage.name)
         if finished is not None:
             return global_step + self.take_stage(model, stage, finished)
@@ -186,13 +192,13 @@ class Schedule:
         key, with_files = self.results.key(stage.name), self.results.with_files(stage)
         config = self.config.model_copy(update={"precision": self.precision})
         training = StageTraining(model, with_files, config, self.train, self.validation, key)
-        here = self.folder.stage(place, stage.name)
+        here = self.folder.stage(index, stage.name)
         require_room(here, model)
         state = here / "state.pt"
         if state.is_file():
             self.go_on(training, state)
         self.folder.rewind(stage.name, training.epoch)
-        self.progress.begin(stage, training.n_steps, training.epoch * training.n_batches)
+        self.progress.begin(stages, index, training.n_steps, training.epoch * training.n_batches)
         self.train_stage(training, state, global_step)
         provenance = self.tags() | {
             "stage": stage.name,

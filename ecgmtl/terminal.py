@@ -25,6 +25,7 @@ KNOWN_ERRORS = {
     "ecgmtl.protocols": "ProtocolError",
     "ecgmtl.evaluate": "EvaluationError",
     "ecgmtl.export": "ExportError",
+    "ecgmtl.extras": "MissingExtraError",
     "ecgmtl.predictions_file": "PredictionsFileError",
     "ecgmtl.predictor": "PredictorError",
     "ecgmtl.reconstruct": "ReconstructError",
@@ -83,14 +84,41 @@ def raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(143)
 
 
+class Bar:
+    """A progress bar with an estimate of the time left, on a terminal; elsewhere nothing is drawn."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+    def begin(self, label: str, done: int = 0, total: int | None = None) -> None:
+        """Replace what is drawn by a new bar."""
+        for task in self.bars.task_ids:
+            self.bars.remove_task(task)
+        self.bars.add_task(label, completed=done, total=total)
+
+    def update(self, done: int, total: int, label: str | None = None) -> None:
+        self.bars.update(self.bars.task_ids[0], completed=done, total=total, description=label)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar, on a terminal or not."""
+        self.bars.console.print(text, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def open_bar() -> Iterator[Bar]:
+    bar = Bar()
+    with bar.bars:
+        yield bar
+
+
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with an estimate of the time left, on a terminal; elsewhere nothing. Call it with done and total."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        bar = bars.add_task(label, total=None)
-        yield lambda done, total: bars.update(bar, completed=done, total=total)
+    """Draw a bar for one piece of work. Call it with done and total."""
+    with open_bar() as bar:
+        bar.begin(label)
+        yield bar.update

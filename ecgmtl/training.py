@@ -1,6 +1,7 @@
 """`ecgmtl train`: a new run or an interrupted one, on a given store or on synthetic ECGs, told at the terminal."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from data_prep.lock import locked
 from data_prep.prepare import prepare
@@ -20,11 +19,12 @@ from ecgmtl import schedule
 from ecgmtl.config import Config, load_config
 from ecgmtl.data import open_for
 from ecgmtl.losses import SECOND
+from ecgmtl.remaining_time import RemainingTime, spell_time
 from ecgmtl.run_folder import PARTIALS, RunFolder
 from ecgmtl.schedule import Schedule, stages_until
 from ecgmtl.shipped import RECIPE, find_config
 from ecgmtl.stages import Stage
-from ecgmtl.terminal import progress_bar
+from ecgmtl.terminal import Bar, open_bar, progress_bar
 from ecgmtl.tracking import EXPERIMENT, open_tracker
 from ecgmtl.trainer import EpochReport
 
@@ -92,27 +92,44 @@ def synthetic_store(config: Config) -> Path:
 
 @contextmanager
 def stage_progress() -> Iterator[schedule.Progress]:
-    """A bar a stage with the time left, on a terminal; a line an epoch in any case."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        task: list[TaskID] = []
+    """Draw a bar for each stage on a terminal, and print a line for each stage and each epoch in any case."""
+    with open_bar() as bar:
+        run = RunProgress(bar)
+        yield schedule.Progress(run.begin, run.advance, lambda found: bar.say(epoch_line(found)), bar.say, run.work)
 
-        def begin(stage: Stage, total: int, done: int) -> None:
-            for old in task:
-                bars.remove_task(old)
-            task[:] = [bars.add_task(stage.name, total=total, completed=done)]
 
-        def advance() -> None:
-            bars.advance(task[0])
+class RunProgress:
+    """What a bar says of a whole run: which stage of how many, and the time that is left for all of them."""
 
-        def say(text: str) -> None:
-            bars.console.print(text, highlight=False, soft_wrap=True)
+    def __init__(self, bar: Bar) -> None:
+        self.bar, self.time = bar, RemainingTime()
+        self.label, self.n_epochs, self.n_steps, self.done = "", 0, 0, 0
 
-        def epoch(found: EpochReport) -> None:
-            say(epoch_line(found))
+    def begin(self, stages: tuple[Stage, ...], index: int, n_steps: int, done: int) -> None:
+        stage = stages[index]
+        self.label, self.n_epochs = f"{stage.name}, stage {index + 1} of {len(stages)}", stage.epochs
+        self.n_steps, self.done = n_steps, done
+        self.time.begin([one.epochs for one in stages], index, self.epochs_done)
+        left = self.time.seconds()
+        said = "" if math.isnan(left) else f"; time left for the run: {spell_time(left)}"
+        self.bar.say(f"stage {index + 1} of {len(stages)}: {stage.name}: {stage.summary}{said}")
+        self.bar.begin(self.label, done, n_steps)
 
-        yield schedule.Progress(begin, advance, epoch, say)
+    @property
+    def epochs_done(self) -> float:
+        return self.n_epochs * self.done / self.n_steps
+
+    def advance(self) -> None:
+        self.done += 1
+        self.time.advance(self.epochs_done)
+        self.bar.update(self.done, self.n_steps, f"{self.label}; run: {spell_time(self.time.seconds())} left")
+
+    def work(self, label: str, done: int, total: int) -> None:
+        """Draw a bar for what is done beside the stages."""
+        if label != self.label:
+            self.label = label
+            self.bar.begin(label)
+        self.bar.update(done, total)
 
 
 def epoch_line(found: EpochReport) -> str:

@@ -158,7 +158,10 @@ def test_it_is_grown_on_labelled_records_and_on_the_same_without_voltages():
     size = found["lost"][:, :12]
     torch.testing.assert_close(size, torch.full_like(size, TYPICAL_MV), rtol=1e-5, atol=0)
     assert len(names) < found["lost"].shape[1] == found["kept"].shape[1]
-    grown, again = (grow_forest(SETTINGS, train, 0).state_dict() for _ in range(2))
+    steps = []
+    grown = grow_forest(SETTINGS, train, 0, lambda *step: steps.append(step)).state_dict()
+    assert steps == [(step, 5) for step in range(1, 6)]  # a batch to measure, two labels of two kinds
+    again = grow_forest(SETTINGS, train, 0).state_dict()
     assert all(torch.equal(again[name], tensor) for name, tensor in grown.items())
     wanted = grow(
         {kind: rows.numpy() for kind, rows in found.items()}, labelled.labels.numpy() > 0, SETTINGS, 0, train.fs

@@ -1,11 +1,13 @@
-"""What `ecgmtl train` trains where no config is named."""
+"""What `ecgmtl train` trains where no config is named, and how it tells what it is doing."""
 
 import json
+import re
 import shutil
 
 from ecgmtl.config import Config, load_config
 from ecgmtl.shipped import FOLDER
-from ecgmtl.training import settings_of
+from ecgmtl.terminal import open_bar
+from ecgmtl.training import RunProgress, settings_of, stage_progress
 
 
 def test_real_records_are_trained_by_the_recipe_and_it_is_said(few_prepared, capsys):
@@ -30,3 +32,33 @@ def test_the_recipe_leaves_out_a_label_set_that_the_store_lacks(few_prepared, tm
 
 def test_artificial_records_are_trained_by_the_demonstration():
     assert settings_of(None, ("seed=3",), None) == Config(seed=3)
+
+
+def test_a_line_tells_which_stage_of_the_run_begins_and_the_time_that_is_left(capsys):
+    stages = Config().stages
+    with stage_progress() as progress:
+        progress.begin(stages, 1, 16, 15)
+        progress.advance()
+        progress.begin(stages, 2, 8, 0)
+    assert capsys.readouterr().err.splitlines() == [
+        "stage 2 of 3: joint: reconstruction + classification, uncertainty weighting, 8 epochs; "
+        "trains encoder, decoder, classifier",
+        "stage 3 of 3: decay: reconstruction + classification, decay weighting, 4 epochs; "
+        "trains encoder, decoder, classifier; time left for the run: under a minute",
+    ]
+
+
+def test_a_bar_tells_the_same_on_a_terminal_of_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    with open_bar() as bar:
+        run = RunProgress(bar)
+        run.begin(Config().stages, 2, 800, 0)
+        run.advance()
+        bar.bars.refresh()
+        run.work("growing the forest", 1, 3)
+        bar.bars.refresh()
+    drawn = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", capsys.readouterr().err)
+    assert "decay, stage 3 of 3; run: under a minute left ━" in drawn
+    assert " 1/800 " in drawn
+    assert "growing the forest ━" in drawn

@@ -31,7 +31,7 @@ from ecgmtl.validation import infer_logits
 
 TUNING = "tuning"
 """Where results of settings that were tried lie."""
-SILENT = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None)
+SILENT = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None, lambda *_: None)
 
 
 class Job(NamedTuple):

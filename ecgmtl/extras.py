@@ -1,0 +1,25 @@
+"""Packages that only an extra of ecgmtl installs: pip install 'ecgmtl[onnx]'."""
+
+from importlib import import_module
+from typing import Any
+
+EXTRAS = {"onnxruntime": "onnx", "onnx": "onnx", "onnxscript": "onnx"}
+"""By package, the extra that brings it."""
+
+
+class MissingExtraError(RuntimeError):
+    """A package of an extra that cannot be imported; the message says what to install."""
+
+
+def import_extra(package: str, wanted_by: str) -> Any:
+    """Import a package that a plain installation lacks. `wanted_by` begins the error: a file, an option.
+
+    Raises:
+        MissingExtraError: it is not installed, or broken.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported ({error})"
+        todo = f"pip install 'ecgmtl[{EXTRAS[package]}]'"
+        raise MissingExtraError(f"{wanted_by}: the package {package} {reason}; to install it: {todo}") from error

@@ -1,0 +1,54 @@
+"""What is said where the packages of an extra cannot be imported."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ecgmtl import export
+from ecgmtl.extras import EXTRAS, MissingExtraError, import_extra
+
+ROOT = Path(__file__).parent.parent
+PREDICT = """
+import sys
+sys.modules["onnxruntime"] = None
+from ecgmtl.predictor import load_predictor
+from ecgmtl.terminal import spoken_errors
+with spoken_errors():
+    load_predictor("c.onnx")
+"""
+
+
+def test_a_process_without_onnxruntime_is_told_what_to_install(tmp_path):
+    (tmp_path / "c.onnx").touch()
+    command, environment = [sys.executable, "-c", PREDICT], os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    told = "c.onnx: the package onnxruntime is not installed; to install it: pip install 'ecgmtl[onnx]'"
+    assert told in done.stderr
+    assert "torch" not in done.stderr
+
+
+@pytest.mark.parametrize("package", EXTRAS)
+def test_an_export_to_onnx_is_refused_before_it_begins(package, stored, signals, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"^--to onnx: the package {package} is not installed; .*\[onnx\]'$"):
+        export.export(stored, "onnx", tmp_path / "c.onnx", signals)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_that_is_broken_is_told_with_its_reason(tmp_path, monkeypatch):
+    (tmp_path / "onnxscript.py").write_text("raise ImportError('no libstdc++')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxscript", raising=False)
+    with pytest.raises(MissingExtraError, match=r"cannot be imported \(no libstdc\+\+\); to install it: "):
+        import_extra("onnxscript", "--to onnx")
+
+
+def test_the_extras_are_those_of_the_package():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {name: {line.partition(">")[0] for line in extras[name]} for name in set(EXTRAS.values())} == {
+        "onnx": set(EXTRAS)
+    }
