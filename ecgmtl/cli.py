@@ -161,17 +161,28 @@ def predict(
     leads: Leads = None,
     follow_links: FollowLinks = False,
     batch: Annotated[int, typer.Option(min=1)] = 64,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 also where files are found that no reader reads.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where unforeseen errors arise.")] = False,
 ) -> None:
     """Read ECG files and write a row a record: probabilities, calibrated ones, decisions, warnings.
 
     A WFDB record that joins segments gives one row. Its segments give rows of their own only if they are named.
+
+    Other files in a folder are counted and named: formats without a reader, tables about records, notes.
+
+    Exit codes: 0, every record was predicted. 1, none was. 2, the command was wrong. 3, some failed, and the rest was
+    predicted; with --strict also where files of formats without a reader were found.
+
+    A path that a spreadsheet would run as a formula is written as ./=cmd.csv, a message as '=cmd.csv. Control
+    characters are spelled out.
     """
     with spoken_errors():
         from ecgmtl.commands import predict_to
 
         counts = predict_to(model, paths, out, read_options(fs, unit, leads, follow_links), batch, debug)
-    raise typer.Exit(0 if not counts.failed else 3 if counts.ok else 1)
+    raise typer.Exit(counts.exit_code(strict))
 
 
 @app.command()

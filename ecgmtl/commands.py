@@ -1,6 +1,7 @@
 """What `predict` and `export` do beyond one call: where their input comes from, what is told on the way."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -11,7 +12,8 @@ import typer
 from jaxtyping import Float32
 
 from data_prep.lead_set import LeadSet
-from data_prep.readers import READERS, ReadOptions, find_records, read_record
+from data_prep.readers import READERS, OtherFile, ReadOptions, find_files, find_records, read_record, summarize
+from data_prep.readers.other_files import Kind, names_leads
 from data_prep.record import Record
 from data_prep.safe_text import printable, printable_lines
 from data_prep.synthetic import LEADS
@@ -37,6 +39,14 @@ N_LABELS_SHOWN = 30
 class Counts(NamedTuple):
     ok: int
     failed: int
+    without_reader: int
+    """Files that may be ECGs, of formats that are not read."""
+
+    def exit_code(self, strict: bool) -> int:
+        """Return what the command ends with; `strict` counts files without a reader as failed."""
+        if not self.ok:
+            return 1
+        return 3 if self.failed or (strict and self.without_reader) else 0
 
 
 def evaluate_to(
@@ -68,22 +78,59 @@ def predict_to(
         PredictorError: there is no model, or nothing to predict for.
     """
     predictor = load_predictor(model)
+    refuse_to_replace(out, options)
     ok = failed = 0
-    with table(predictor, out) as write:
-        results = predict(predictor, paths, options, batch_size)
+    others: list[OtherFile] = []
+    with table(predictor, out) as write, prediction_bar(paths, out) as advance:
+        results = predict(predictor, paths, options, batch_size, out)
         while chunk := list(islice(results, batch_size)):
-            write([row_of(result) for result in chunk])
-            for result in chunk:
+            others += [result for result in chunk if isinstance(result, OtherFile)]
+            records = [result for result in chunk if not isinstance(result, OtherFile)]
+            write([row_of(result) for result in records])
+            for result in records:
                 ok, failed = ok + isinstance(result, Prediction), failed + isinstance(result, Failure)
-                if isinstance(result, Failure):
-                    typer.echo(printable(f"{result.path}: {result.reason}"), err=True)
-                    typer.echo(printable_lines(result.traceback), err=True, nl=False) if debug else None
-                elif out is None:
-                    typer.echo(line_of(result))
+                show(result, out is None, debug)
+            advance(ok + failed)
         if not ok + failed:
-            raise PredictorError(f"{', '.join(paths)}: no ECG file is there; files of {', '.join(READERS)} are read.")
-    typer.echo(f"{ok} records predicted, {failed} failed" + (f"; {out}" if out else ""), err=True)
-    return Counts(ok, failed)
+            there = "\n".join(["", *summarize(others)])
+            raise PredictorError(
+                f"{', '.join(paths)}: no ECG file is there; files of {', '.join(READERS)} are read.{there}"
+            )
+    typer.echo(f"{ok} records predicted, {failed} failed" + (f"; {printable(str(out))}" if out else ""), err=True)
+    for line in summarize(others):
+        typer.echo(line, err=True)
+    return Counts(ok, failed, sum(other.kind is Kind.NO_READER for other in others))
+
+
+def refuse_to_replace(out: Path | None, options: ReadOptions) -> None:
+    """Raise PredictorError if the table of predictions would replace an ECG."""
+    if out is not None and out.suffix == ".csv" and out.is_file() and names_leads(out, options):
+        raise PredictorError(f"{out} is an ECG, which the table would replace; name another file after --out.")
+
+
+def show(result: Prediction | Failure, on_screen: bool, debug: bool) -> None:
+    """Print a failure to stderr, and a prediction to stdout where there is no table."""
+    if isinstance(result, Prediction):
+        if on_screen:
+            typer.echo(line_of(result))
+        return
+    typer.echo(printable(f"{result.path}: {result.reason}"), err=True)
+    if debug and result.traceback:
+        typer.echo(printable_lines(result.traceback), err=True)
+
+
+@contextmanager
+def prediction_bar(paths: list[str], out: Path | None) -> Iterator[Callable[[int], None]]:
+    """A bar with the time left where predictions go into a table and a terminal is watched; elsewhere nothing.
+
+    The files are counted first, which takes a small part of the time that it takes to read them.
+    """
+    if out is None or not sys.stderr.isatty():
+        yield lambda _done: None
+        return
+    total = sum(isinstance(found, Path) for found in find_files(paths, leave_out=out))
+    with progress_bar("predicting") as bar:
+        yield lambda done: bar(done, total)
 
 
 def reconstruct_to(model: Path, file: str, leads: LeadSet, out: Path, options: ReadOptions) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import expit
 
 from data_prep.preprocess import Prepared
-from data_prep.readers import ReadOptions, find_records, read_record
+from data_prep.readers import OtherFile, ReadOptions, find_files, read_record
 from data_prep.record import RecordError
 from ecgmtl.predictor import Predictor
 
@@ -43,12 +43,20 @@ class Failure:
 
 
 def predict(
-    predictor: Predictor, paths: Iterable[str | Path], options: ReadOptions, batch_size: int = 64
-) -> Iterator[Prediction | Failure]:
-    """Yield a result for each record, in the order the records are found; memory holds one batch at a time."""
-    found = find_records(paths)
+    predictor: Predictor,
+    paths: Iterable[str | Path],
+    options: ReadOptions,
+    batch_size: int = 64,
+    leave_out: Path | None = None,
+) -> Iterator[Prediction | Failure | OtherFile]:
+    """Yield a result for each record in the order they are found, and each other file of the folders among `paths`.
+
+    Memory holds one batch at a time. `leave_out` is the file that results are written to.
+    """
+    found = find_files(paths, options, leave_out)
     while batch := list(islice(found, batch_size)):
-        read = [(path, prepare(predictor, path, options)) for path in batch]
+        read = [(path, prepare(predictor, path, options)) for path in batch if isinstance(path, Path)]
+        yield from (other for other in batch if isinstance(other, OtherFile))
         predictions = iter(classify_all(predictor, [(path, item) for path, item in read if isinstance(item, Prepared)]))
         for _, item in read:
             yield item if isinstance(item, Failure) else next(predictions)

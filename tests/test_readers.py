@@ -9,8 +9,9 @@ from wfdb_files import beats, write_wfdb
 
 from data_prep import ReadOptions, RecordError, find_records, read_record
 from data_prep.leads import STANDARD_LEADS
-from data_prep.readers import FORMATS, READERS
+from data_prep.readers import FORMATS, READERS, OtherFile, find_files, summarize
 from data_prep.readers.options import WHOLE
+from data_prep.readers.other_files import Kind
 
 
 def refusal(path, *options):
@@ -185,3 +186,93 @@ def test_a_search_begins_to_answer_before_it_ends(tmp_path):
     assert next(search).parent.name == "a"
     (tmp_path / "c" / "00001_lr.hea").unlink()
     assert [path.parent.name for path in search] == ["b"]
+
+
+METADATA = {
+    "metadata.csv": "file;age;sex;site\ngood;63;F;Ulm\n",
+    "patients.csv": "id,birth year,note\n7,1960,fasting\n",
+    "numbers.csv": "id,age,weight\n7,63,80\n8,41,71\n9,50,62\n",
+    "predictions.csv": "path,status,message,p_MI,calibrated_MI,decision_MI,warnings\ngood.hea,ok,,0.1,0.1,0,\n",
+    "labels.csv": "record,patient_id,AF\ngood,7,1\n",
+}
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Two ECGs among tables about them, ECGs of kinds that are not read, and notes."""
+    write_wfdb(tmp_path, name="good")
+    for name, text in METADATA.items():
+        write(tmp_path / name, text)
+    write(tmp_path / "ecg.csv", "# fs=100 unit=mV\nI,II\n0.1,0.2\n")
+    write(tmp_path / "columns.txt", "I,II\n0.1,0.2\n")
+    for name in ("aecg.xml", "good.edf", "ecg.npy", "alone.dat"):
+        (tmp_path / name).write_bytes(b"ECG")
+    for name in ("README.md", "notes.txt", "good.atr", "LICENSE", ".predictions.csv.7.partial"):
+        write(tmp_path / name, "I repeated the second.\n")
+    (tmp_path / ".git").mkdir()
+    write_wfdb(tmp_path / ".git")
+    np.savez(tmp_path / "probabilities.npz", label_names=["MI"], probabilities=[[0.1]])
+    return tmp_path
+
+
+def test_every_file_of_a_folder_is_accounted_for(mixed):
+    files = list(find_files([mixed]))
+    assert [path.name for path in files if not isinstance(path, OtherFile)] == ["ecg.csv", "good.hea"]
+    by_kind = {
+        kind: {other.path.name for other in files if isinstance(other, OtherFile) and other.kind is kind}
+        for kind in Kind
+    }
+    assert by_kind == {
+        Kind.NO_READER: {"aecg.xml", "good.edf", "ecg.npy", "alone.dat", "columns.txt"},
+        Kind.TABLE: {*METADATA, "probabilities.npz"},
+        Kind.OTHER: {"README.md", "notes.txt", "LICENSE"},  # good.atr belongs to good.hea
+    }
+
+
+def test_files_that_are_not_read_are_counted_and_named_by_kind(mixed):
+    others = [other for other in find_files([mixed]) if isinstance(other, OtherFile)]
+    assert summarize(others) == [
+        "not read: 5 without a reader (1 .xml, 1 .dat, 1 .txt, 1 .npy, 1 .edf): "
+        "aecg.xml, alone.dat, columns.txt, ecg.npy, good.edf",
+        "not read: 6 tables about records: "
+        "labels.csv, metadata.csv, numbers.csv, patients.csv, predictions.csv and 1 more",
+        "not read: 3 other files (1 no ending, 1 .md, 1 .txt): LICENSE, README.md, notes.txt",
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in METADATA if name != "labels.csv"])
+def test_a_table_that_is_named_itself_is_refused_by_the_true_reason(mixed, name):
+    assert list(find_records([mixed / name])) == [mixed / name]
+    reason = refusal(mixed / name)
+    assert reason.startswith(f"{name} is no ECG: it ")
+    assert "Ulm" not in reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no ECG",
+        "0.1,0.2\n0.1,0.3\n",
+        "# fs=100\nage,sex\n1,2\n",
+        "ch1;ch2\n0,1;-0,2\n-0,1;0,2\n0,0;0,0\n",
+        "ch1,ECG I [mV]\nx,y\n",
+    ],
+)
+def test_a_table_that_may_be_an_ecg_is_read_and_told_to_be_wrong(tmp_path, text):
+    path = write(tmp_path / "a.csv", text)
+    assert list(find_records([tmp_path])) == [path]
+    assert "no ECG: it" not in refusal(path)
+
+
+def test_a_table_without_lead_names_is_an_ecg_once_the_user_names_its_columns(tmp_path):
+    path = write(tmp_path / "a.csv", "foo,bar\nx,y\n")
+    assert list(find_files([tmp_path])) == [OtherFile(path, Kind.TABLE)]
+    assert list(find_files([tmp_path], ReadOptions(leads=("foo=V1",)))) == [path]
+
+
+def test_the_output_is_no_input_and_samples_under_another_name_belong_to_their_header(tmp_path):
+    header = write_wfdb(tmp_path)
+    write(header, header.read_text().replace(f"{header.stem}.dat", "other.dat"))
+    header.with_suffix(".dat").rename(tmp_path / "other.dat")
+    out = write(tmp_path / "p.csv", "I,II\n0.1,0.2\n")
+    assert list(find_files([tmp_path, out], leave_out=tmp_path / "." / "p.csv")) == [header]

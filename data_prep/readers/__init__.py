@@ -8,9 +8,19 @@ from typing import Protocol
 
 from data_prep.readers import csv, npz, wfdb
 from data_prep.readers.options import ReadOptions
+from data_prep.readers.other_files import OtherFile, is_same_file, kind_of, others_in, reason_not_ecg, summarize
 from data_prep.record import Record, RecordError
 
-__all__ = ["FORMATS", "READERS", "ReadOptions", "find_records", "read_record"]
+__all__ = [
+    "FORMATS",
+    "READERS",
+    "OtherFile",
+    "ReadOptions",
+    "find_files",
+    "find_records",
+    "read_record",
+    "summarize",
+]
 
 
 class Format(Protocol):
@@ -28,8 +38,6 @@ READERS: dict[str, Callable[[Path, ReadOptions], Record]] = {
 }
 SAMPLE_SUFFIXES = (".dat", ".mat")
 """Files that belong to a .hea beside them."""
-TABLES = frozenset({"ptbxl_database.csv", "scp_statements.csv", "labels.csv", "records.csv"})
-"""Tables about records, which lie among them and are none."""
 VERSION_CONTROL = ".git"
 """Folder that is not searched: git-annex keeps the contents of all files there, under other names."""
 
@@ -45,7 +53,9 @@ def read_record(path: Path, options: ReadOptions = ReadOptions()) -> Record:  # 
         raise RecordError(_no_reader(path))
     try:
         return reader(path, options)
-    except RecordError:
+    except RecordError as error:
+        if (reason := reason_not_ecg(path, options)) is not None:
+            raise RecordError(f"{path.name} is no ECG: {reason}.") from error
         raise
     except OSError as error:
         raise RecordError(f"{path.name} cannot be read: {error.strerror or error}.") from error
@@ -68,19 +78,32 @@ def _no_reader(path: Path) -> str:
 
 
 def find_records(paths: Iterable[Path | str]) -> Iterator[Path]:
-    """The files to read, one a record, as `paths` name them: files, WFDB names without suffix, folders, patterns.
+    """Yield the files to read, one a record, as `paths` name them: files, WFDB names without suffix, folders, patterns.
 
     Folders are searched with all below them, in the order of names, as the caller goes on. What is missing or has no
     reader is passed on if it was named itself, so that reading it says what is wrong. A WFDB record that another one in
     its folder joins is part of that one, and found only if it was named itself.
     """
-    named: set[Path] = set()
+    return (found for found in find_files(paths) if isinstance(found, Path))
+
+
+def find_files(
+    paths: Iterable[Path | str],
+    options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
+    leave_out: Path | None = None,
+) -> Iterator[Path | OtherFile]:
+    """Yield the records as `find_records` does, and among them all other files of the folders that are searched.
+
+    `leave_out` is a file that is written, and therefore none of the input.
+    """
+    seen: set[Path | OtherFile] = set()
     for path in map(Path, paths):
         for match in _expand(path):
-            for record in _walk(match, frozenset()) if match.is_dir() else (_header_of(match),):
-                if record not in named:
-                    named.add(record)
-                    yield record
+            for found in _walk(match, frozenset(), options) if match.is_dir() else (_header_of(match),):
+                name = found if isinstance(found, Path) else found.path
+                if found not in seen and not is_same_file(name, leave_out):
+                    seen.add(found)
+                    yield found
 
 
 def _expand(path: Path) -> Iterator[Path]:
@@ -99,8 +122,11 @@ def _header_of(path: Path) -> Path:
     return path
 
 
-def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
-    """Records in and below `folder`; `above` are the real paths that lead here, which a link must not lead back to."""
+def _walk(folder: Path, above: frozenset[str], options: ReadOptions) -> Iterator[Path | OtherFile]:
+    """Yield the files in and below `folder`, but those that belong to a WFDB record with its header.
+
+    `above` are the real paths that lead here, which a link must not lead back to.
+    """
     real = os.path.realpath(folder)
     if real in above:
         return
@@ -110,14 +136,16 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     except OSError:
         yield folder
         return
-    headers = (entry for entry in entries if entry.name.lower().endswith(".hea") and entry.is_file())
-    joined = {part for header in headers for part in wfdb.joined_by(header.path)}
-    for entry in entries:
-        path = folder / entry.name
+    files = [entry.name for entry in entries if not entry.is_dir()]
+    headers = (entry.path for entry in entries if entry.name.lower().endswith(".hea") and entry.is_file())
+    joined = {part for header in headers for part in wfdb.joined_by(header)}
+    without_reader = set(others_in(folder, files, frozenset(READERS), SAMPLE_SUFFIXES))
+    for name in files:
+        path = folder / name
         suffix = path.suffix.lower()
-        known = suffix in READERS and suffix not in SAMPLE_SUFFIXES and entry.name not in TABLES
-        if known and entry.name not in joined and not entry.is_dir():
-            yield path
+        if name in without_reader or (suffix in READERS and suffix not in SAMPLE_SUFFIXES and name not in joined):
+            kind = kind_of(path, name not in without_reader, options)
+            yield path if kind is None else OtherFile(path, kind)
     for entry in entries:
         if entry.is_dir() and entry.name != VERSION_CONTROL:
-            yield from _walk(folder / entry.name, above | {real})
+            yield from _walk(folder / entry.name, above | {real}, options)

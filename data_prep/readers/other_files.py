@@ -1,0 +1,190 @@
+"""Files among ECGs that are none, or that no reader reads: told apart by name and content, counted by kind."""
+
+import os
+import re
+import stat
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from data_prep.files import is_partial
+from data_prep.leads import standard_lead
+from data_prep.readers.options import ReadOptions
+from data_prep.safe_text import printable
+
+KNOWN_TABLES = frozenset({"ptbxl_database.csv", "scp_statements.csv", "labels.csv", "records.csv"})
+"""Tables about records by names of their own."""
+ECG_SUFFIXES = frozenset({".xml", ".dcm", ".edf", ".bdf", ".scp", ".npy", ".h5", ".hdf5"})
+"""Formats of ECGs that have no reader, which are no part of a WFDB record beside them."""
+TEXT_SUFFIXES = frozenset({"", ".md", ".rst", ".html", ".css", ".js", ".py", ".sh", ".ipynb", ".log", ".docx"})
+SETTINGS_SUFFIXES = frozenset({".yaml", ".yml", ".toml", ".cfg", ".ini", ".json", ".jsonl", ".db", ".lock"})
+MODEL_SUFFIXES = frozenset({".safetensors", ".onnx", ".pt2"})
+NO_ECG_SUFFIXES = TEXT_SUFFIXES | SETTINGS_SUFFIXES | MODEL_SUFFIXES
+"""Of files that hold no ECG. A file of any unknown suffix may hold one."""
+PREDICTIONS = ["path", "status", "message"]
+"""First columns of a table of predictions."""
+HEAD = 2**14
+"""Bytes of a table that are looked at."""
+NAMES_SHOWN = 5
+_STATES_FACTS = re.compile(r"fs|unit|rate|hz", re.IGNORECASE)
+
+
+class Kind(StrEnum):
+    NO_READER = "without a reader"
+    TABLE = "tables about records"
+    OTHER = "other files"
+
+
+class OtherFile(NamedTuple):
+    """A file that is not read as an ECG."""
+
+    path: Path
+    kind: Kind
+
+
+def kind_of(path: Path, has_reader: bool, options: ReadOptions) -> Kind | None:
+    """Return what a file is that was found among ECGs; None for one that is to be read as an ECG."""
+    if path.name in KNOWN_TABLES:
+        return Kind.TABLE
+    if has_reader:
+        return Kind.TABLE if reason_not_ecg(path, options) else None
+    suffix = path.suffix.lower()
+    if suffix == ".txt":
+        cells = _split(_header(_head(path)))
+        n_leads = sum(standard_lead(options.lead_of(cell)) is not None for cell in cells)
+        is_numbers = len(cells) > 1 and all(_number(cell) is not None for cell in cells)
+        return Kind.NO_READER if n_leads > 1 or is_numbers else Kind.OTHER
+    return Kind.OTHER if suffix in NO_ECG_SUFFIXES or path.name.startswith(".") else Kind.NO_READER
+
+
+def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:
+    """Return why a file of a kind that is read cannot be an ECG, by its first lines; None where it may be one."""
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return _reason(_head(path), options)
+    return "it holds predictions or an evaluation of ecgmtl" if suffix == ".npz" and _holds_evaluation(path) else None
+
+
+def _reason(lines: Sequence[str], options: ReadOptions) -> str | None:
+    cells = _split(_header(lines))
+    if cells[:3] == PREDICTIONS:
+        return "it holds predictions of ecgmtl"
+    states_facts = any(_STATES_FACTS.search(line) for line in lines if line.startswith("#"))
+    if (
+        len(cells) < 2
+        or len(_split(_header(_below(lines)))) != len(cells)
+        or states_facts
+        or any(standard_lead(options.lead_of(cell)) for cell in cells)
+    ):
+        return None
+    return (
+        None
+        if _may_be_leads(lines)
+        else f"it is a table about something else: none of its {len(cells)} columns is a lead"
+    )
+
+
+def names_leads(path: Path, options: ReadOptions) -> bool:
+    """Whether a table's header names a lead."""
+    return any(standard_lead(options.lead_of(cell)) for cell in _split(_header(_head(path))))
+
+
+def _may_be_leads(lines: Sequence[str]) -> bool:
+    """Whether the columns may be leads without usual names: all numbers, and half of the columns fall below 0."""
+    header = _header(lines)
+    rows = [[_number(cell) for cell in _split(line)] for line in lines if line and not line.startswith("#")]
+    if not header or all(number is not None for number in rows[0]):
+        return True  # no names at all
+    rows = rows[1:-1]  # the last may be cut off
+    if not rows or any(number is None for row in rows for number in row):
+        return False
+    columns = list(zip(*rows, strict=False))
+    return 2 * sum(min(column) < 0 for column in columns) >= len(columns)
+
+
+def _head(path: Path) -> list[str]:
+    """Return the first lines of a regular file; none where it cannot be read."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return []
+        with path.open("rb") as file:
+            content = file.read(HEAD)
+    except (OSError, ValueError):
+        return []
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return content.decode("utf-16" if wide else "utf-8-sig", errors="replace").splitlines()
+
+
+def _header(lines: Iterable[str]) -> str:
+    named = (line for line in lines if line.strip() and not line.startswith(("#", "sep=")))
+    return next(named, "")
+
+
+def _below(lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines after the header."""
+    return lines[lines.index(_header(lines)) + 1 :]
+
+
+def _split(line: str) -> list[str]:
+    separator = next((mark for mark in "\t;,|" if mark in line), None)
+    return [cell.strip().strip('"') for cell in line.split(separator)]
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell.replace(",", "."))
+    except ValueError:
+        return None
+
+
+def _holds_evaluation(path: Path) -> bool:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            return {"label_names.npy", "probabilities.npy"} <= set(archive.namelist())
+    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
+        return False
+
+
+def others_in(folder: Path, names: Sequence[str], read: frozenset[str], sample_suffixes: tuple[str, ...]) -> list[str]:
+    """Return those of a folder's files that have no reader and are no part of a WFDB record in the same folder.
+
+    `read` are the suffixes that have a reader, `sample_suffixes` those that need a header.
+    """
+    headers = [name for name in names if name.lower().endswith(".hea")]
+    records = {name[:-4] for name in headers}
+    alone = [
+        name
+        for name in names
+        if not is_partial(Path(name))
+        and ((suffix := Path(name).suffix.lower()) not in read or suffix in sample_suffixes)
+        and not (Path(name).stem in records and suffix not in ECG_SUFFIXES)
+    ]
+    if not headers or not any(name.lower().endswith(sample_suffixes) for name in alone):
+        return alone
+    named = {word for header in headers for line in _head(folder / header) for word in line.split()[:1]}
+    return [name for name in alone if name not in named]
+
+
+def summarize(others: Sequence[OtherFile]) -> list[str]:
+    """Return a line for each kind of file that is not read, with the count and the first of their names."""
+    lines = []
+    for kind in Kind:
+        paths = [other.path for other in others if other.kind is kind]
+        if not paths:
+            continue
+        names = ", ".join(printable(path.name) for path in paths[:NAMES_SHOWN])
+        more = f" and {len(paths) - NAMES_SHOWN:,} more" if len(paths) > NAMES_SHOWN else ""
+        suffixes = Counter(path.suffix.lower() or "no ending" for path in paths)
+        counts = "" if kind is Kind.TABLE else f" ({printable(', '.join(f'{n:,} {s}' for s, n in suffixes.items()))})"
+        lines.append(f"not read: {len(paths):,} {kind}{counts}: {names}{more}")
+    return lines
+
+
+def is_same_file(path: Path, other: Path | None) -> bool:
+    """Whether both paths lead to one file, which need not be there yet."""
+    return other is not None and path.name == other.name and os.path.realpath(path) == os.path.realpath(other)
