@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ecgmtl.markdown import escaped
+
 LICENCES = {
     "ptb-xl": "PTB-XL (Wagner et al. 2020, doi:10.1038/s41597-020-0495-6), CC BY 4.0: name its authors when you share "
     "what comes of it.",
@@ -84,7 +86,7 @@ def render_model_card(card: ModelCard) -> str:
         "How to run it": how_to_run(card),
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
-    return f"# {card.name}\n\n**Not a medical device.** For research only; it must not guide care.\n\n{body}\n"
+    return f"# {escaped(card.name)}\n\n**Not a medical device.** For research only; it must not guide care.\n\n{body}\n"
 
 
 INTENDED_USE = """\
@@ -111,7 +113,7 @@ def what_it_is(card: ModelCard) -> str:
 def labels(card: ModelCard) -> str:
     if not card.labels:
         return "None: it never learnt to read the labels, so nothing is predicted."
-    rows = [[cell(x.name), f"{x.threshold:.3f}", f"{x.slope:.3f}", f"{x.intercept:+.3f}"] for x in card.labels]
+    rows = [[escaped(x.name), f"{x.threshold:.3f}", f"{x.slope:.3f}", f"{x.intercept:+.3f}"] for x in card.labels]
     return (
         f"{table(['label', 'threshold', 'slope', 'intercept'], rows)}\n\n"
         "A probability is sigmoid(slope · logit + intercept), fitted on the validation split (Platt 1999), for labels "
@@ -136,16 +138,16 @@ def figures(card: ModelCard) -> str:
 
 def row(figure: Figure) -> list[str]:
     known = figure.low is not None and figure.high is not None
-    return [cell(figure.name), f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}" if known else "–"]
+    return [escaped(figure.name), f"{figure.value:.3f}", f"{figure.low:.3f} to {figure.high:.3f}" if known else "–"]
 
 
 def training(card: ModelCard) -> str:
     counts = ", ".join(f"{n} {split}" for split, n in card.data.n_records.items())
-    stages = "\n".join(f"{place}. {line}" for place, line in enumerate(card.stages, 1))
+    stages = "\n".join(f"{place}. {escaped(line)}" for place, line in enumerate(card.stages, 1))
     plain = "".join(filter(str.isalnum, card.data.name.lower()))
     licence = [text for name, text in LICENCES.items() if "".join(filter(str.isalnum, name)) in plain]
     found = " ".join(licence) or "See the data's own licence."
-    return f"Data: {card.data.name} ({counts} records; SHA-256 `{card.data.sha256}`). {found}\n\n{stages}"
+    return f"Data: {escaped(card.data.name)} ({counts} records; SHA-256 `{card.data.sha256}`). {found}\n\n{stages}"
 
 
 def how_to_run(card: ModelCard) -> str:
@@ -164,8 +166,3 @@ def how_to_run(card: ModelCard) -> str:
 def table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, [":--", *["--:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def cell(text: str) -> str:
-    """Text that cannot end its cell."""
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -12,9 +12,11 @@ import pandas as pd
 from jaxtyping import Int64
 
 from data_prep.files import write_text
+from data_prep.safe_text import cell
 from ecgmtl.classification_report import ClassificationReport, Estimate
 from ecgmtl.further_text import given_leads_section, stress_section
 from ecgmtl.given_leads_report import GivenLeadsReport
+from ecgmtl.markdown import escaped
 from ecgmtl.paper import save_figure
 from ecgmtl.protocols import Protocol
 from ecgmtl.reconstruction_report import ReconstructionReport
@@ -67,7 +69,7 @@ def write_evaluation(evaluation: Evaluation, out: Path, title: str = "Evaluation
     out.mkdir(parents=True, exist_ok=True)
     texts = {
         "metrics.json": json.dumps(as_tree(evaluation, title), indent=2, allow_nan=False) + "\n",
-        "report.md": f"# {title}\n\n" + as_text(evaluation, n_shown=None),
+        "report.md": f"# {escaped(title)}\n\n" + as_text(evaluation, n_shown=None),
     }
     if evaluation.classification:
         texts["per_label.csv"] = as_csv(evaluation.classification.labels)
@@ -84,6 +86,8 @@ def write_evaluation(evaluation: Evaluation, out: Path, title: str = "Evaluation
 
 
 def as_csv(table: pd.DataFrame) -> str:
+    """Return a table in which no name of a label runs as a formula."""
+    table = table.rename(index=lambda name: cell(name) if isinstance(name, str) else name)
     return table.to_csv(float_format="%.6g", lineterminator="\n")
 
 
@@ -123,7 +127,7 @@ def as_text(evaluation: Evaluation, n_shown: int | None) -> str:
     """The report as Markdown that reads well as it is; tables of labels only up to `n_shown` rows."""
     opening = (
         f"{len(evaluation.names)} records of {evaluation.n_patients} patients, "
-        f"label set {evaluation.label_set} ({len(evaluation.label_names)} labels). "
+        f"label set {escaped(evaluation.label_set)} ({len(evaluation.label_names)} labels). "
         f"Protocol {evaluation.protocol.name}: {evaluation.protocol.description}.\n"
     )
     text = opening + render(evaluation.classification, evaluation.reconstruction, n_shown)

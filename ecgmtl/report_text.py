@@ -7,6 +7,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from ecgmtl.classification_report import FREQUENT, ClassificationReport, Estimate
+from ecgmtl.markdown import escaped
 from ecgmtl.reconstruction_report import ReconstructionReport
 
 HEADLINE = {
@@ -81,7 +82,7 @@ def notes_on(report: ClassificationReport) -> list[str]:
     """What a reader of the macro figures must know."""
     notes = []
     if report.undefined:
-        names, n_labels = ", ".join(report.undefined), len(report.labels)
+        names, n_labels = escaped(", ".join(report.undefined)), len(report.labels)
         notes.append(
             f"\nNo AUROC, and left out of macro figures: {names} ({len(report.undefined)} of {n_labels} labels have no "
             f"positive or no negative record here)."
@@ -128,6 +129,7 @@ def span(estimate: Estimate) -> str:
 
 def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """An aligned table: the first column to the left, the others to the right."""
+    titles, rows = [escaped(title) for title in titles], [[escaped(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(titles, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

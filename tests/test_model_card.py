@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from ecgmtl.model_card import Figure, Label, ModelCard, TrainingData, render_model_card
+from ecgmtl.report_text import markdown
 
 CARD = ModelCard(
     name="quick",
@@ -62,3 +63,19 @@ def test_a_label_cannot_break_its_table():
 
 def test_without_figures_the_card_says_how_to_get_them():
     assert "`ecgmtl evaluate`" in render_model_card(replace(CARD, figures=()))
+
+
+EVIL = "<script>x</script> [a](http://b) ``` A|B\n# C\x1b\u202e"
+
+
+def test_text_of_others_is_no_markdown():
+    data = replace(CARD.data, name=EVIL)
+    card = render_model_card(
+        replace(CARD, name=EVIL, data=data, stages=(EVIL,), labels=(Label(name=EVIL, threshold=0.5),))
+    )
+    assert not [mark for mark in ("<script", "</script", "a](", "\n# C", "\x1b", "\u202e") if mark in card]
+    assert card.count("&lt;script>x&lt;/script>") == 4
+    table = markdown(("label", "p"), [(EVIL, "<0.001")])
+    assert len(table.splitlines()) == 3
+    assert "<0.001" in table
+    assert "&lt;script>" in table

@@ -14,6 +14,7 @@ from ecgmtl.comparison.plots import area_bars, forest, learning_curves, threshol
 from ecgmtl.comparison.results import Comparison, read_comparison
 from ecgmtl.comparison.tables import flat
 from ecgmtl.comparison.text import Section
+from ecgmtl.markdown import escaped, without_tags
 from ecgmtl.report_text import markdown
 
 DPI = 100
@@ -102,14 +103,14 @@ def write_picture(path: Path, picture: bytes) -> None:
 
 
 def as_markdown(title: str, parts: Sequence[Section]) -> str:
-    lines = [f"# {title}"]
+    lines = [f"# {escaped(title)}"]
     for part in parts:
-        lines += [f"## {part.title}", *part.words]
+        lines += [f"## {escaped(part.title)}", *map(without_tags, part.words)]
         if part.table is not None:
-            rows = [[str(cell).replace("|", "\\|") for cell in row] for row in part.table.itertuples(index=False)]
+            rows = [[str(cell) for cell in row] for row in part.table.itertuples(index=False)]
             lines.append(markdown(tuple(part.table.columns), rows))
         lines += [f"![{name}]({PICTURES}/{name}.png)\n\n{CAPTIONS[name]}" for name in part.pictures]
-        lines += ["\n".join(f"- {note}" for note in part.notes)] if part.notes else []
+        lines += ["\n".join(f"- {without_tags(note)}" for note in part.notes)] if part.notes else []
     return "\n\n".join(lines) + "\n"
 
 
