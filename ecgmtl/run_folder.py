@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -28,6 +28,8 @@ from ecgmtl.config import Config, ConfigError, load_config
 
 MODEL = "model.safetensors"
 PARTIALS = "**/.*.partial"
+TRAIN_AGAIN = "put back a copy of it, or train again with another --out, which takes over the finished stages"
+WITHOUT_CURVES = "delete the file to go on without the curves of earlier epochs"
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,19 @@ class RunFolder:
 
     @property
     def facts(self) -> dict[str, Any]:
-        facts: dict[str, Any] = json.loads((self.path / "run.json").read_text())
-        return facts
+        """What run.json holds.
+
+        Raises:
+            ConfigError: it is damaged.
+        """
+        path = self.path / "run.json"
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ConfigError(f"{path}: not readable ({error}); {TRAIN_AGAIN}.") from error
+        if not are_facts(facts):
+            raise ConfigError(f"{path}: should name the `data` and the `tracked` runs; {TRAIN_AGAIN}.")
+        return cast("dict[str, Any]", facts)
 
     @property
     def data(self) -> Path:
@@ -125,10 +138,27 @@ class RunFolder:
         self.write_facts({**facts, "of": of})
 
     def read_history(self) -> list[dict[str, Any]]:
+        """The epochs that were written, one dictionary each.
+
+        Raises:
+            ConfigError: a line is damaged.
+        """
         if not self.history.is_file():
             return []
-        lines = self.history.read_text().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]  # a process killed amid a line leaves half
+        try:
+            lines = self.history.read_text(encoding="utf-8").split("\n")[:-1]  # a killed process leaves half a line
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{self.history}: not readable ({error}); {WITHOUT_CURVES}.") from error
+        return [self._read_epoch(number, line) for number, line in enumerate(lines, 1)]
+
+    def _read_epoch(self, number: int, line: str) -> dict[str, Any]:
+        try:
+            epoch = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{self.history}, line {number}: not readable ({error}); {WITHOUT_CURVES}.") from error
+        if not is_epoch(epoch):
+            raise ConfigError(f"{self.history}, line {number}: should be the figures of an epoch; {WITHOUT_CURVES}.")
+        return cast("dict[str, Any]", epoch)
 
     def rewind(self, stage: str, epoch: int) -> None:
         """Forget what was written of a stage from this epoch on: its state was not kept, so it is done again."""
@@ -149,6 +179,20 @@ class RunFolder:
     def append(self, line: dict[str, Any]) -> None:
         with self.history.open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def are_facts(value: object) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("data"), str):
+        return False
+    tracked = value.get("tracked")
+    return isinstance(tracked, dict) and all(run_id is None or isinstance(run_id, str) for run_id in tracked.values())
+
+
+def is_epoch(value: object) -> bool:
+    """Whether it has a stage, the number of an epoch, and else figures only."""
+    if not isinstance(value, dict) or not isinstance(value.get("stage"), str) or type(value.get("epoch")) is not int:
+        return False
+    return all(isinstance(figure, int | float) for name, figure in value.items() if name != "stage")
 
 
 def is_run(path: Path) -> bool:

@@ -38,3 +38,9 @@ def load_yaml(text: str) -> object:
         raise StrictYamlError(f"{where}{error.problem}") from error
     except yaml.YAMLError as error:
         raise StrictYamlError(" ".join(str(error).split())) from error
+    except StrictYamlError:
+        raise
+    except (ValueError, TypeError, LookupError, OverflowError) as error:  # such as a date of month 13
+        raise StrictYamlError(f"a value cannot be read: {error}") from error
+    except RecursionError as error:
+        raise StrictYamlError("nested too deeply") from error

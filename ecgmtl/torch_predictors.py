@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from jaxtyping import Float32
 from torch import Tensor
 
@@ -85,13 +84,18 @@ class CheckpointPredictor:
 class GraphPredictor:
     """An exported classifier: a graph from mV to logits."""
 
-    def __init__(self, graph: Callable[[Tensor], Tensor], card: Card) -> None:
+    def __init__(self, graph: Callable[[Tensor], Tensor], card: Card, source: str) -> None:
         self.graph = graph
         self.card = card
+        self.source = source
 
     @torch.inference_mode()
     def logits(self, signals: Float32[np.ndarray, "batch lead time"]) -> Float32[np.ndarray, "batch label"]:
-        return self.graph(torch.from_numpy(signals)).numpy()
+        try:
+            found = self.graph(torch.from_numpy(signals)).numpy()
+        except Exception as error:  # torch raises errors of many kinds for graphs that are damaged
+            raise CardError(f"{self.source}: cannot be run: {error}") from error
+        return self.card.as_logits(found, len(signals), self.source)
 
     def reconstruction_rmse(self, signals: Float32[np.ndarray, "batch lead time"]) -> None:
         return None
@@ -105,7 +109,7 @@ def load_pt2(path: Path) -> GraphPredictor:
         program = torch.export.load(path, extra_files=extra)
     except Exception as error:  # torch raises errors of many kinds for files that are no programs
         raise CardError(f"{path}: cannot be opened as an exported program: {error}") from error
-    return GraphPredictor(program.module(), Card.from_json(str(extra[EXTRA]), str(path)))
+    return GraphPredictor(program.module(), Card.from_json(str(extra[EXTRA]), str(path)), str(path))
 
 
 def refuse_pickles(path: Path) -> None:
@@ -136,20 +140,19 @@ def load_mlflow(uri: str) -> GraphPredictor:
     """An MLflow model that `ecgmtl export` or a training run wrote; no pickled code is run."""
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     mlflow = import_mlflow()
-    from mlflow.exceptions import MlflowException
 
     try:
         with TemporaryDirectory() as folder, default_store():
             copy = copy_model(uri, Path(folder))
             info = mlflow.models.get_model_info(copy)
-            if any(flavor.get("code") for flavor in info.flavors.values()):
-                raise CardError(
-                    f"{uri}: brings Python code of its own, which no model of ecgmtl does; it was not opened."
-                )
+            refuse_code(uri, info.flavors)
             model = mlflow.pytorch.load_model(copy)
-    except (MlflowException, OSError, yaml.YAMLError) as error:
+    except CardError:
+        raise
+    except Exception as error:  # MLflow raises errors of many kinds for folders that are damaged
         raise CardError(f"{uri}: cannot be opened as an MLflow model: {error}") from error
-    return GraphPredictor(model, Card.from_json((info.metadata or {}).get("ecgmtl"), uri))
+    metadata = info.metadata if isinstance(info.metadata, dict) else {}
+    return GraphPredictor(model, Card.from_json(metadata.get("ecgmtl"), uri), uri)
 
 
 def copy_model(uri: str, into: Path) -> str:
@@ -161,3 +164,8 @@ def copy_model(uri: str, into: Path) -> str:
         return str(shutil.copytree(uri, into / "model"))
     found: str = import_mlflow().artifacts.download_artifacts(uri, dst_path=str(into))
     return found
+
+
+def refuse_code(uri: str, flavors: dict[str, Any]) -> None:
+    if any(flavor.get("code") for flavor in flavors.values()):
+        raise CardError(f"{uri}: brings Python code of its own, which no model of ecgmtl does; it was not opened.")

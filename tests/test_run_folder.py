@@ -151,3 +151,23 @@ def test_the_model_of_a_run_is_found_by_its_folder(folder, tmp_path):
         model_file(folder.path)
     (folder.path / MODEL).touch()
     assert model_file(folder.path) == model_file(folder.path / MODEL) == folder.path / MODEL
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "3", "[" * 100_000, '{"data": 7, "tracked": {}}', '{"data": "x", "tracked": {"a": 1}}', "\udcff"]
+)
+def test_a_damaged_run_is_refused_by_name_with_what_to_do(folder, text):
+    (folder.path / "run.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ConfigError, match=r"run\.json: .*; put back a copy of it, or train again with another --out"):
+        _ = RunFolder.reopen(folder.path).data
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "3", '{"stage": 1, "epoch": 0}', '{"stage": "a", "epoch": 0, "loss": "x"}', "\udcff"]
+)
+def test_a_damaged_line_of_the_history_is_refused_with_what_to_do(folder, text):
+    folder.append(line("joint", 0))
+    with folder.history.open("ab") as file:
+        file.write(text.encode(errors="surrogateescape") + b"\n")
+    with pytest.raises(ConfigError, match=r"history\.jsonl.*; delete the file to go on without the curves"):
+        folder.read_history()

@@ -51,3 +51,9 @@ def test_a_key_may_stand_in_several_groups_and_over_one_that_is_merged():
 def test_a_text_makes_no_objects():
     with pytest.raises(StrictYamlError, match="could not determine a constructor for the tag"):
         load_yaml("a: !!python/object/apply:os.getcwd []")
+
+
+@pytest.mark.parametrize("text", ["a: 2020-13-45", "[" * 100_000, "a: " + "9" * 5000])
+def test_a_value_that_cannot_be_built_is_refused(text):
+    with pytest.raises(StrictYamlError, match=r"cannot be read|nested too deeply"):
+        load_yaml(text)

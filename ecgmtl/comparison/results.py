@@ -97,6 +97,15 @@ class RunResult(Figures):
             raise ValueError("should have at least one point")
         return curve
 
+    @field_validator("probabilities")
+    @classmethod
+    def refuse_ragged(cls, rows: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+        if len({len(row) for row in rows}) > 1:
+            raise ValueError("should have as many columns in every row")
+        if not all(0 <= p <= 1 for row in rows for p in row):
+            raise ValueError("should be numbers from 0 to 1")
+        return rows
+
     @field_validator("probabilities", mode="before")
     @classmethod
     def take_arrays(cls, value: Any) -> Any:
@@ -192,7 +201,7 @@ def read_comparison(folder: Path) -> Comparison:
 
 def standing(run: RunResult) -> tuple[Any, ...]:
     """Where a run stands in tables: reference, groups by name with controls last, arms with numbers in their order."""
-    natural = [float(part) if part[0].isdigit() else part for part in re.findall(r"\d+(?:\.\d+)?|\D+", run.arm)]
+    natural = [float(part) if part[0].isdecimal() else part for part in re.findall(r"\d+(?:\.\d+)?|\D+", run.arm)]
     keyed = [(isinstance(part, str), part) for part in natural]
     return (run.arm != REFERENCE, run.arm != EQUAL_COMPUTE, run.is_control, run.group, keyed, run.seed)
 

@@ -1,6 +1,5 @@
 """The truth of a comparison: labels and patients of the validation records, by which all its runs are judged."""
 
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +45,7 @@ def read_truth(folder: Path) -> Truth:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             names = tuple(str(name) for name in stored["label_names"])
             return Truth(stored["labels"], stored["patients"], names)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # NumPy and zipfile raise errors of many kinds for damaged files
         raise ComparisonError(f"{path}: damaged ({error}); delete it, and `ecgmtl compare` writes it anew.") from error
 
 
