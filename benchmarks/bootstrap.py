@@ -9,7 +9,7 @@ import time
 import numpy as np
 from scipy.stats import rankdata
 
-from ecgmtl.bootstrap import bootstrap, draw_weights
+from ecgmtl.metrics.bootstrap import bootstrap, draw_weights
 
 N_RECORDS, N_LABELS, N_RESAMPLES, N_PLAIN = 2198, 71, 1000, 5
 

@@ -19,11 +19,11 @@ import torch
 from machine import Rates, Work, count
 from noise import random_split
 
-from ecgmtl.batches import Batches
-from ecgmtl.config import Config, load_config
-from ecgmtl.data import Split
-from ecgmtl.learner import Learner
-from ecgmtl.weighting import Moment
+from ecgmtl.config.run import Config, load_config
+from ecgmtl.data.split import Split
+from ecgmtl.optimization.weighting import Moment
+from ecgmtl.training.batches import Batches
+from ecgmtl.training.step import Learner
 
 N_LABELS = 71
 """Of each further classifier; they cost next to nothing."""

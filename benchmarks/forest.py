@@ -14,10 +14,10 @@ import torch
 from machine import count, measure, seconds
 from reach import splits
 
-from ecgmtl.config import load_config
-from ecgmtl.forest import Forest
-from ecgmtl.growing import grow_forest, measure_kinds
-from ecgmtl.measurements import measure as measure_waves
+from ecgmtl.config.run import load_config
+from ecgmtl.model.forest.forest import Forest
+from ecgmtl.model.forest.grow import grow_forest, measure_kinds
+from ecgmtl.model.forest.measurements import measure as measure_waves
 
 BATCH = 64
 

@@ -17,18 +17,18 @@ import torch
 from machine import Clock, clock_of
 from noise import random_split
 
-from ecgmtl.batches import Batches
-from ecgmtl.config import Config, parse_config
-from ecgmtl.data import Split
-from ecgmtl.gradient_rules import GradientRuleSettings
-from ecgmtl.gradient_rules.torchjd import TorchjdSettings
-from ecgmtl.learner import Learner
-from ecgmtl.model import Batch
-from ecgmtl.precision import computes_in_bf16, pick_device
-from ecgmtl.stages import Stage
-from ecgmtl.weighting import Moment, WeightingSettings
-from ecgmtl.weighting.fixed import FixedSettings
-from ecgmtl.weighting.gradnorm import GradNormSettings
+from ecgmtl.config.run import Config, parse_config
+from ecgmtl.config.stage import Stage
+from ecgmtl.data.batch import Batch
+from ecgmtl.data.split import Split
+from ecgmtl.device import computes_in_bf16, pick_device
+from ecgmtl.optimization.gradient_rules import GradientRuleSettings
+from ecgmtl.optimization.gradient_rules.torchjd import TorchjdSettings
+from ecgmtl.optimization.weighting import Moment, WeightingSettings
+from ecgmtl.optimization.weighting.fixed import FixedSettings
+from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
+from ecgmtl.training.batches import Batches
+from ecgmtl.training.step import Learner
 
 MARK = 1.7
 """What a rule may cost, in plain steps."""

@@ -13,8 +13,8 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from data_prep.readers import ReadOptions, find_records, read_record
-from ecgmtl.inference import Prediction, predict
-from ecgmtl.predictor import load_predictor
+from ecgmtl.inference.predict import Prediction, predict
+from ecgmtl.inference.predictor import load_predictor
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from page import fill, keep
 
 from ecgmtl.comparison.results import REFERENCE, Comparison, RunResult, read_comparison
 from ecgmtl.comparison.statistics import Interval, mean_interval
-from ecgmtl.report_text import markdown
+from ecgmtl.evaluation.text import markdown
 
 PAGE = Path(__file__).parent.parent / "docs/label_efficiency.md"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ecgmtl.data import Split
+from ecgmtl.data.split import Split
 
 
 def random_split(device: torch.device, n_records: int = 512) -> Split:

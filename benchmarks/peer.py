@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from ecgmtl.data import Split
-from ecgmtl.metrics import auroc
-from ecgmtl.protocols import PROTOCOLS
+from ecgmtl.data.split import Split
+from ecgmtl.evaluation.protocols import PROTOCOLS
+from ecgmtl.metrics.ranking import auroc
 
 DEPTHS = (3, 4, 23, 3)
 WIDTH, EXPANSION, KERNEL = 64, 4, 5

@@ -13,10 +13,10 @@ import torch
 from peer import EPOCHS, Peer
 from reach import splits
 
-from ecgmtl.classification_report import FREQUENT
-from ecgmtl.config import parse_config
-from ecgmtl.data import Split
-from ecgmtl.metrics import mean_defined
+from ecgmtl.config.run import parse_config
+from ecgmtl.data.split import Split
+from ecgmtl.evaluation.classification import FREQUENT
+from ecgmtl.metrics.ranking import mean_defined
 
 
 class Scores(NamedTuple):

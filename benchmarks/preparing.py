@@ -18,8 +18,8 @@ from typing import NamedTuple
 import pandas as pd
 import wfdb
 
-from data_prep.prepare import prepare
 from data_prep.preprocess import Preprocess
+from data_prep.store.prepare import prepare
 
 PUBLISHED = 21_799
 """Records of PTB-XL 1.0.3."""

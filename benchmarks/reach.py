@@ -10,14 +10,14 @@ from typing import NamedTuple
 from machine import clock_of
 from peer import EPOCHS, Peer
 
-from ecgmtl.config import Config, load_config
-from ecgmtl.data import Split, load_split, open_for
-from ecgmtl.metrics import mean_defined
-from ecgmtl.precision import pick_device
-from ecgmtl.run_folder import RunFolder
-from ecgmtl.schedule import Progress, Schedule
-from ecgmtl.tracking import NoTracker
-from ecgmtl.trainer import EpochReport
+from ecgmtl.config.run import Config, load_config
+from ecgmtl.data.split import Split, load_split, open_for
+from ecgmtl.device import pick_device
+from ecgmtl.metrics.ranking import mean_defined
+from ecgmtl.tracking.tracker import NoTracker
+from ecgmtl.training.folder import RunFolder
+from ecgmtl.training.schedule import Progress, Schedule
+from ecgmtl.training.stage import EpochReport
 
 Say = Callable[[str], None]
 
@@ -54,7 +54,7 @@ def ours(config_path: Path, overrides: tuple[str, ...], data: Path, target: floa
             raise ReachedError
 
     with TemporaryDirectory() as place:
-        store = open_for(config, data)
+        store = open_for(data, config.preprocess, config.validation_fold)
         folder = RunFolder.create(Path(place) / "run", config, data)
         progress = Progress(lambda *_: None, lambda: None, epoch, lambda _: None, lambda *_: None)
         with suppress(ReachedError):
@@ -65,7 +65,7 @@ def ours(config_path: Path, overrides: tuple[str, ...], data: Path, target: floa
 
 def splits(config: Config, data: Path) -> tuple[Split, Split]:
     """What to train on and what to validate on, with the labels of the config."""
-    store, device = open_for(config, data), pick_device()
+    store, device = open_for(data, config.preprocess, config.validation_fold), pick_device()
     labels = config.labels or store.default_labels
     return load_split(store, "train", labels, device=device), load_split(store, "validation", labels, device=device)
 

@@ -26,10 +26,10 @@ from peer import BATCH, SECONDS, Peer
 from reach import Course, ours, peers
 from ways import BOTH, HEADER, ONE, Row, Training, Way
 
-from ecgmtl.config import Config
-from ecgmtl.data import Split
-from ecgmtl.encoders import EncoderSettings
-from ecgmtl.precision import pick_device
+from ecgmtl.config.run import Config
+from ecgmtl.data.split import Split
+from ecgmtl.device import pick_device
+from ecgmtl.model.encoders import EncoderSettings
 
 DEFAULT = Config().encoder.kind
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import torch
 from machine import Rates, Work
 
-from ecgmtl.batches import Batches
-from ecgmtl.config import parse_config
-from ecgmtl.data import Split
-from ecgmtl.learner import Learner
-from ecgmtl.model import Batch
-from ecgmtl.stages import Stage
-from ecgmtl.weighting import Moment
-from ecgmtl.weighting.fixed import FixedSettings
+from ecgmtl.config.run import parse_config
+from ecgmtl.config.stage import Stage
+from ecgmtl.data.batch import Batch
+from ecgmtl.data.split import Split
+from ecgmtl.optimization.weighting import Moment
+from ecgmtl.optimization.weighting.fixed import FixedSettings
+from ecgmtl.training.batches import Batches
+from ecgmtl.training.step import Learner
 
 ONE, BOTH = ("classification",), ("reconstruction", "classification")
 HEADS = {"reconstruction": "decoder", "classification": "classifier"}

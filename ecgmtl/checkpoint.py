@@ -20,18 +20,20 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from data_prep.files import write_whole
-from ecgmtl.calibration import Calibration
-from ecgmtl.config import Config, ConfigError, parse_config
-from ecgmtl.forest import Forest
+from ecgmtl.config.run import Config, ConfigError, parse_config
+from ecgmtl.config.stage import Stage
+from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.identity import sha256
-from ecgmtl.masking import MaskingSettings
-from ecgmtl.measurements import measurement_names
-from ecgmtl.model import MultiTaskModel
+from ecgmtl.metrics.calibration import Calibration
+from ecgmtl.model.forest.forest import Forest
+from ecgmtl.model.forest.measurements import measurement_names
+from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.settings import Settings
-from ecgmtl.stages import Stage
 
 VERSION: Literal[2] = 2
 KEY = "ecgmtl"
+MODEL = "model.safetensors"
+"""What the final model of a run and that of a stage are called in their folders."""
 
 
 class CheckpointError(ValueError):
@@ -268,3 +270,24 @@ def load_state(path: Path) -> dict[str, Any]:
         found = type(state).__name__
         raise CheckpointError(f"{path}: holds no training state, but a {found}; delete it to train anew.")
     return state
+
+
+def is_run(path: Path) -> bool:
+    return (path / "run.json").is_file()
+
+
+def model_file(path: Path) -> Path:
+    """Return the final model of the run whose folder this is; a path to anything else is returned unchanged.
+
+    Raises:
+        CheckpointError: the run is not finished.
+    """
+    if not is_run(path):
+        return path
+    if not (path / MODEL).is_file():
+        stages = ", ".join(str(model) for model in sorted(path.glob(f"stages/*/{MODEL}")))
+        raise CheckpointError(
+            f"{path}: this run is not finished, so it has no {MODEL} yet; go on with: ecgmtl train --resume {path}"
+            + (f". Its finished stages are models, too: {stages}" if stages else "")
+        )
+    return path / MODEL

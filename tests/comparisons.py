@@ -5,7 +5,7 @@ from scipy.special import expit
 
 from ecgmtl.comparison.results import Point, RunResult, Tried, result_path, write_result
 from ecgmtl.comparison.truth import Truth, write_truth
-from ecgmtl.metrics import macro_auroc
+from ecgmtl.metrics.ranking import macro_auroc
 
 N_RECORDS, N_LABELS, N_POINTS, STEPS = 120, 3, 20, 50
 ARMS = {

@@ -47,9 +47,9 @@ def rng():
 def few_prepared(tmp_path_factory):
     """A few prepared ECGs: 22 to train on, 2 to validate on."""
     from data_prep import Preprocess  # after the hook above
-    from data_prep.prepare import prepare
-    from data_prep.store import open_store
-    from data_prep.synthetic import write_ptbxl
+    from data_prep.store.open import open_store
+    from data_prep.store.prepare import prepare
+    from data_prep.synthetic.folder import write_ptbxl
 
     place = tmp_path_factory.mktemp("few")
     write_ptbxl(place / "records", 28, seed=0)
@@ -60,7 +60,7 @@ def few_prepared(tmp_path_factory):
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory):
     """An empty store as MLflow makes it; making one takes seconds."""
-    from ecgmtl.run_store import import_mlflow  # seconds too, and few tests need it
+    from ecgmtl.tracking.store import import_mlflow  # seconds too, and few tests need it
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     import_mlflow().MlflowClient(f"sqlite:///{path}").search_experiments()

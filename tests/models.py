@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from data_prep.readers import ReadOptions
-from data_prep.synthetic import write_record
-from data_prep.waveform import synthesise
-from ecgmtl import export
-from ecgmtl.calibration import Calibration
+from data_prep.synthetic.folder import write_record
+from data_prep.synthetic.waveform import synthesise
 from ecgmtl.checkpoint import Checkpoint
-from ecgmtl.config import Config
-from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.inference import predict
-from ecgmtl.predictor import load_predictor
+from ecgmtl.config.run import Config
+from ecgmtl.inference import export
+from ecgmtl.inference.predict import predict
+from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.metrics.calibration import Calibration
+from ecgmtl.model.encoders.cnn import CnnSettings
 
 LABELS = ("CD", "HYP", "MI", "NORM", "STTC")
 SMALL = CnnSettings(widths=(8, 16))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ecgmtl.encoders import EncoderSettings
-from ecgmtl.weighting import Moment, WeightingSettings
+from ecgmtl.model.encoders import EncoderSettings
+from ecgmtl.optimization.weighting import Moment, WeightingSettings
 
 TASKS = ("reconstruction", "classification", "classification_all")
 

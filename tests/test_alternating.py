@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from ecgmtl.weighting import Moment
-from ecgmtl.weighting.alternating import AlternatingSettings
+from ecgmtl.optimization.weighting import Moment
+from ecgmtl.optimization.weighting.alternating import AlternatingSettings
 
 PAIR = ("reconstruction", "classification")
 

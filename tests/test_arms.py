@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ecgmtl.comparison.arms import expand, load_arm, load_arms
-from ecgmtl.config import ConfigError
+from ecgmtl.config.run import ConfigError
 
 SHIPPED = Path(__file__).parent.parent / "configs/compare"
 BASE = """

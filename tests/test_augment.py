@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from data_prep.lost_voltage import TYPICAL_MV
-from ecgmtl.augment import LOST_SPREAD, AugmentSettings, augment, beta_quantiles, draw_places, swap_arms
-from ecgmtl.model import Batch
+from ecgmtl.data.augment import LOST_SPREAD, AugmentSettings, augment, beta_quantiles, draw_places, swap_arms
+from ecgmtl.data.batch import Batch
 
 
 def generator():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ecgmtl.weighting import Moment
-from ecgmtl.weighting.bandit import BanditSettings
+from ecgmtl.optimization.weighting import Moment
+from ecgmtl.optimization.weighting.bandit import BanditSettings
 from tests.promises import TASKS
 
 START = Moment(step=0, epoch=0, progress=0.0)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ecgmtl.batches import Batches
+from ecgmtl.training.batches import Batches
 from tests.trainings import JOINT, split
 
 STAGE = JOINT.model_copy(update={"augment": JOINT.augment.model_copy(update={"mixup": 0.0, "noise": 0.0})})

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ecgmtl.encoders.blocks import (
+from ecgmtl.model.encoders.blocks import (
     FrameConvolution,
     Position,
     ResidualBlock,

@@ -4,9 +4,9 @@ from pydantic import ValidationError
 from scipy.special import expit, logit
 from sklearn.metrics import f1_score
 
-from ecgmtl.calibration import Calibration, best_threshold, fit_calibration, fit_line
-from ecgmtl.metrics import auroc
-from ecgmtl.reliability import expected_calibration_error, reliability_bins
+from ecgmtl.metrics.calibration import Calibration, best_threshold, fit_calibration, fit_line
+from ecgmtl.metrics.decisions import expected_calibration_error, reliability_bins
+from ecgmtl.metrics.ranking import auroc
 
 
 def planted(rng, slope, intercept, n_records=20_000):

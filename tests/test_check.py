@@ -5,10 +5,10 @@ import pytest
 from folders import LEADS, ecg, edit, write_ptbxl, write_record
 
 from data_prep.check import check
-from data_prep.prepare import prepare
 from data_prep.preprocess import Preprocess
 from data_prep.readers import ReadOptions
-from data_prep.tables import SourceError
+from data_prep.sources.tables import SourceError
+from data_prep.store.prepare import prepare
 
 
 @pytest.fixture

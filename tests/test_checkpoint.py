@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from ecgmtl import checkpoint
-from ecgmtl.calibration import Calibration
 from ecgmtl.checkpoint import Checkpoint, CheckpointError
-from ecgmtl.config import Config
-from ecgmtl.encoders.cnn import CnnSettings
+from ecgmtl.config.run import Config
+from ecgmtl.metrics.calibration import Calibration
+from ecgmtl.model.encoders.cnn import CnnSettings
 
 
 @pytest.fixture

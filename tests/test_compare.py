@@ -15,23 +15,23 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from data_prep.prepare import prepare
 from data_prep.preprocess import Preprocess
-from data_prep.synthetic import write_ptbxl
-from ecgmtl.batches import Batches
+from data_prep.store.prepare import prepare
+from data_prep.synthetic.folder import write_ptbxl
 from ecgmtl.cli import app
 from ecgmtl.comparison.arms import load_arm, load_arms
 from ecgmtl.comparison.compare import Plan, compare
 from ecgmtl.comparison.results import read_comparison, read_result, result_path
 from ecgmtl.comparison.run import SILENT, Job
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, read_truth
-from ecgmtl.config import load_config
-from ecgmtl.data import open_for
-from ecgmtl.metrics import macro_auroc
-from ecgmtl.run_folder import RunFolder
-from ecgmtl.run_store import import_mlflow
-from ecgmtl.schedule import Schedule
-from ecgmtl.tracking import NoTracker
+from ecgmtl.config.run import load_config
+from ecgmtl.data.split import open_for
+from ecgmtl.metrics.ranking import macro_auroc
+from ecgmtl.tracking.store import import_mlflow
+from ecgmtl.tracking.tracker import NoTracker
+from ecgmtl.training.batches import Batches
+from ecgmtl.training.folder import RunFolder
+from ecgmtl.training.schedule import Schedule
 
 ARMS = ("single", "joint", "staged")
 FILES = {
@@ -328,7 +328,7 @@ def test_mlflow_has_one_parent_and_the_runs_in_it(place, done, tmp_path, monkeyp
 
 def schedule(place, arm, seed, path):
     config = load_arm(place / "arms" / f"{arm}.yaml").with_settings({"seed": seed}, arm)
-    store = open_for(config, place / "store")
+    store = open_for(place / "store", config.preprocess, config.validation_fold)
     return Schedule.prepare(store, RunFolder.create(path, config, place / "store"), NoTracker(), SILENT)
 
 

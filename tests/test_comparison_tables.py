@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from ecgmtl.bootstrap import bootstrap
 from ecgmtl.comparison.results import Comparison, read_comparison
 from ecgmtl.comparison.statistics import Interval, holm, sign_flip_p
 from ecgmtl.comparison.tables import arm_rows, flat, named_figures, resample_runs, tuning_rows
 from ecgmtl.comparison.text import verdict
-from ecgmtl.metrics import macro_auroc
+from ecgmtl.metrics.bootstrap import bootstrap
+from ecgmtl.metrics.ranking import macro_auroc
 from tests.comparisons import make_run, make_truth, write_comparison
 
 

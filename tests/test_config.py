@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ecgmtl.config import Config, ConfigError, load_config, parse_config
+from ecgmtl.config.run import Config, ConfigError, load_config, parse_config
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 TAUGHT_BY = (

@@ -7,10 +7,10 @@ import torch
 
 from ecgmtl.comparison.arms import load_arm
 from ecgmtl.comparison.run import SILENT
-from ecgmtl.config import load_config
-from ecgmtl.run_folder import RunFolder
-from ecgmtl.schedule import Schedule
-from ecgmtl.tracking import open_tracker
+from ecgmtl.config.run import load_config
+from ecgmtl.tracking.tracker import open_tracker
+from ecgmtl.training.folder import RunFolder
+from ecgmtl.training.schedule import Schedule
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SHIPPED = [path for path in sorted(CONFIGS.rglob("*.yaml")) if not path.name.startswith("_")]

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ecgmtl.encoders.convnext import ConvNextBlock, ConvNextSettings
+from ecgmtl.model.encoders.convnext import ConvNextBlock, ConvNextSettings
 
 SETTINGS = ConvNextSettings(widths=(6, 8, 10), n_blocks=2, stem_stride=4, kernel_size=7, expansion=3, layer_scale=0.1)
 

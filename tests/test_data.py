@@ -7,12 +7,11 @@ import pytest
 import torch
 from folders import write_ptbxl
 
-from data_prep.manifest import StoreError
-from data_prep.prepare import prepare
 from data_prep.preprocess import Preprocess
-from data_prep.store import Store
-from ecgmtl.config import Config, ConfigError
-from ecgmtl.data import lead_statistics, load_split, open_for, require_both_classes
+from data_prep.store.manifest import StoreError
+from data_prep.store.open import Store
+from data_prep.store.prepare import prepare
+from ecgmtl.data.split import lead_statistics, load_split, open_for, require_both_classes
 
 SUPERCLASSES = ["NORM", "MI"]
 
@@ -86,7 +85,7 @@ def test_a_selection_is_the_split_of_these_records(store):
 
 
 def test_an_empty_split_is_refused(store):
-    with pytest.raises(ConfigError, match=r"no record of the split 'test'; it has train 3, validation 2\."):
+    with pytest.raises(StoreError, match=r"no record of the split 'test'; it has train 3, validation 2\."):
         load_split(store, "test", "superdiagnostic")
 
 
@@ -110,10 +109,10 @@ def test_an_unfiltered_store_serves_a_config_that_filters(tmp_path, rng):
     band = Preprocess(band=(0.5, 40.0))
     prepare(tmp_path / "records", tmp_path / "filtered", band)
     prepare(tmp_path / "records", tmp_path / "plain", Preprocess())
-    config, rows = Config(preprocess=band), np.array([2, 0])
+    rows = np.array([2, 0])
     found, expected, plain = (
-        open_for(settings, tmp_path / name).read(rows).astype(int)
-        for settings, name in ((config, "plain"), (config, "filtered"), (Config(), "plain"))
+        open_for(tmp_path / name, settings).read(rows).astype(int)
+        for settings, name in ((band, "plain"), (band, "filtered"), (Preprocess(), "plain"))
     )
     np.testing.assert_allclose(found, expected, atol=1)  # rounded to microvolts before, and once more after
     assert np.abs(found - plain).max() > 10
@@ -123,11 +122,11 @@ def test_a_store_is_opened_for_the_config_it_was_prepared_for(tmp_path, rng):
     write_ptbxl(tmp_path / "records", [{"NORM": 100.0}], rng)
     band = Preprocess(band=(0.5, 40.0))
     prepare(tmp_path / "records", tmp_path / "store", band)
-    assert len(open_for(Config(preprocess=band), tmp_path / "store").records) == 1
-    with pytest.raises(ConfigError, match=r"store was prepared with band \[0.5, 40.0\], but this config asks for None"):
-        open_for(Config(), tmp_path / "store")
+    assert len(open_for(tmp_path / "store", band).records) == 1
+    with pytest.raises(StoreError, match=r"store was prepared with band \[0.5, 40.0\], but this config asks for None"):
+        open_for(tmp_path / "store", Preprocess())
     with pytest.raises(StoreError):
-        open_for(Config(), tmp_path / "records")
+        open_for(tmp_path / "records", Preprocess())
 
 
 def test_patients_are_drawn_with_all_of_their_records(store):
@@ -145,14 +144,14 @@ def test_patients_are_drawn_with_all_of_their_records(store):
 def test_another_fold_can_be_validated_on(tmp_path, rng):
     write_ptbxl(tmp_path / "records", [{"NORM": 100.0}] * 10, rng)
     prepare(tmp_path / "records", tmp_path / "store", Preprocess())
-    found = open_for(Config(validation_fold=3), tmp_path / "store").records
+    found = open_for(tmp_path / "store", Preprocess(), 3).records
     assert found.loc[found["fold"] == 3, "split"].tolist() == ["validation"]
     assert found.loc[found["fold"] == 10, "split"].tolist() == ["test"]
     assert (found.loc[~found["fold"].isin([3, 10]), "split"] == "train").all()
     with pytest.raises(
-        ConfigError, match=r"validation_fold 10: .* has no such fold .* it has 1, 2, 3, 4, 5, 6, 7, 8, 9"
+        StoreError, match=r"validation_fold 10: .* has no such fold .* it has 1, 2, 3, 4, 5, 6, 7, 8, 9"
     ):
-        open_for(Config(validation_fold=10), tmp_path / "store")
+        open_for(tmp_path / "store", Preprocess(), 10)
 
 
 def test_a_fold_whose_patients_are_in_other_folds_is_not_validated_on(tmp_path, rng):
@@ -160,9 +159,9 @@ def test_a_fold_whose_patients_are_in_other_folds_is_not_validated_on(tmp_path, 
     write_ptbxl(tmp_path / "records", [{"NORM": 100.0}] * 6, rng, patients=patients, folds=folds)
     prepare(tmp_path / "records", tmp_path / "store", Preprocess())
     for fold, count in ((1, "1 of 1 patients"), (2, "2 of 2 patients")):
-        with pytest.raises(ConfigError, match=rf"validation_fold {fold}: {count} .* have records in other folds too"):
-            open_for(Config(validation_fold=fold), tmp_path / "store")
-    assert open_for(Config(validation_fold=4), tmp_path / "store").records["split"].tolist().count("validation") == 1
+        with pytest.raises(StoreError, match=rf"validation_fold {fold}: {count} .* have records in other folds too"):
+            open_for(tmp_path / "store", Preprocess(), fold)
+    assert open_for(tmp_path / "store", Preprocess(), 4).records["split"].tolist().count("validation") == 1
 
 
 @pytest.mark.parametrize(
@@ -179,7 +178,7 @@ def test_some_label_has_both_classes_among_the_labelled(store, labels, labelled,
     expected = (
         nullcontext()
         if sound
-        else pytest.raises(ConfigError, match=r"split 'train' \(. records; with the label: NORM ., MI 0\)")
+        else pytest.raises(StoreError, match=r"split 'train' \(. records; with the label: NORM ., MI 0\)")
     )
     with expected:
         require_both_classes(split, "train")

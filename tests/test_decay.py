@@ -2,8 +2,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ecgmtl.weighting import Moment
-from ecgmtl.weighting.decay import DecaySettings
+from ecgmtl.optimization.weighting import Moment
+from ecgmtl.optimization.weighting.decay import DecaySettings
 from tests.promises import TASKS
 
 LOSSES = torch.tensor([0.8, 0.3, 0.1])

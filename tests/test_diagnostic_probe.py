@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ecgmtl.diagnostic_probe import half_gradients
-from ecgmtl.model import Batch
+from ecgmtl.data.batch import Batch
+from ecgmtl.optimization.diagnostics import half_gradients
 
 
 class Small(nn.Module):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ecgmtl.diagnostics import DiagnosticsSettings
+from ecgmtl.optimization.diagnostics import DiagnosticsSettings
 
 TASKS = ("reconstruction", "classification")
 MAIN = "classification"

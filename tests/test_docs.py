@@ -10,16 +10,16 @@ import pytest
 import yaml
 
 from ecgmtl.comparison.claims import CLAIMS
-from ecgmtl.config import Config, parse_config
-from ecgmtl.gradient_rules import GradientRuleSettings
-from ecgmtl.losses import TASKS, ReconstructionSettings
-from ecgmtl.masking import MaskingSettings
-from ecgmtl.sharing import SharingSettings
-from ecgmtl.stages import Stage
-from ecgmtl.weighting import WeightingSettings
-from ecgmtl.weighting.bandit import BanditSettings
-from ecgmtl.weighting.decay import DecaySettings
-from ecgmtl.weighting.uncertainty import UncertaintySettings
+from ecgmtl.config.run import Config, parse_config
+from ecgmtl.config.stage import Stage
+from ecgmtl.data.masking import MaskingSettings
+from ecgmtl.model.sharing import SharingSettings
+from ecgmtl.optimization.gradient_rules import GradientRuleSettings
+from ecgmtl.optimization.weighting import WeightingSettings
+from ecgmtl.optimization.weighting.bandit import BanditSettings
+from ecgmtl.optimization.weighting.decay import DecaySettings
+from ecgmtl.optimization.weighting.uncertainty import UncertaintySettings
+from ecgmtl.tasks import TASKS, ReconstructionSettings
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))

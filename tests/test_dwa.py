@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from ecgmtl.weighting import Moment
-from ecgmtl.weighting.dwa import DwaSettings
+from ecgmtl.optimization.weighting import Moment
+from ecgmtl.optimization.weighting.dwa import DwaSettings
 
 START = Moment(step=0, epoch=0, progress=0.0)
 PAIR = ("reconstruction", "classification")

@@ -4,13 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
-from ecgmtl.encoders.convnext import ConvNextSettings
-from ecgmtl.encoders.leadwise import LeadwiseSettings
-from ecgmtl.encoders.s4d import S4dSettings
-from ecgmtl.encoders.transformer import TransformerSettings
-from ecgmtl.heads import DecoderSettings
+from ecgmtl.model.encoders.cnn import CnnSettings
+from ecgmtl.model.encoders.cnn_transformer import CnnTransformerSettings
+from ecgmtl.model.encoders.convnext import ConvNextSettings
+from ecgmtl.model.encoders.leadwise import LeadwiseSettings
+from ecgmtl.model.encoders.s4d import S4dSettings
+from ecgmtl.model.encoders.transformer import TransformerSettings
+from ecgmtl.model.heads import DecoderSettings
 from tests.promises import every_encoder
 
 

@@ -7,19 +7,19 @@ import pytest
 import torch
 
 from ecgmtl import checkpoint as checkpoints
-from ecgmtl.calibration import Calibration
 from ecgmtl.checkpoint import Checkpoint
-from ecgmtl.config import Config
-from ecgmtl.data import Split
-from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.evaluate import EvaluationError, evaluate, evaluate_file
-from ecgmtl.heads import DecoderSettings
-from ecgmtl.leads import BASIS_INDEX, spread
-from ecgmtl.masking import MaskingSettings
-from ecgmtl.metrics import macro_auroc
-from ecgmtl.protocols import PROTOCOLS, ProtocolError, find_protocol
-from ecgmtl.reconstruction_report import redraw, report_reconstruction
-from ecgmtl.report import as_text, write_evaluation
+from ecgmtl.config.run import Config
+from ecgmtl.data.lead_algebra import BASIS_INDEX, spread
+from ecgmtl.data.masking import MaskingSettings
+from ecgmtl.data.split import Split
+from ecgmtl.evaluation.evaluate import EvaluationError, evaluate, evaluate_file
+from ecgmtl.evaluation.protocols import PROTOCOLS, ProtocolError, find_protocol
+from ecgmtl.evaluation.reconstruction import redraw, report_reconstruction
+from ecgmtl.evaluation.report import as_text, write_evaluation
+from ecgmtl.metrics.calibration import Calibration
+from ecgmtl.metrics.ranking import macro_auroc
+from ecgmtl.model.encoders.cnn import CnnSettings
+from ecgmtl.model.heads import DecoderSettings
 
 FS = 100.0
 LABELS = ("NORM", "MI", "RARE")

@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.page import END, filled
-from ecgmtl.heads import ClassifierSettings, pool
-from ecgmtl.optimisation import OptimiserSettings, build_optimiser
-from ecgmtl.weighting import Moment
-from ecgmtl.weighting.decay import DecaySettings
-from ecgmtl.weighting.fixed import FixedSettings
-from ecgmtl.weighting.gradnorm import GradNormSettings
-from ecgmtl.weighting.uncertainty import UncertaintySettings
+from ecgmtl.model.heads import ClassifierSettings, pool
+from ecgmtl.optimization.optimizer import OptimiserSettings, build_optimiser
+from ecgmtl.optimization.weighting import Moment
+from ecgmtl.optimization.weighting.decay import DecaySettings
+from ecgmtl.optimization.weighting.fixed import FixedSettings
+from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
+from ecgmtl.optimization.weighting.uncertainty import UncertaintySettings
 
 START = Moment(step=0, epoch=0, progress=0.0)
 EPOCHS, BASELINE, AUXILIARY = (10, 20, 50), (2.34, 1.56, 0.89), (1.87, 1.21, 0.76)

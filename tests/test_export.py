@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from data_prep.lost_voltage import EACH_LEAD, to_typical
-from ecgmtl import checkpoint, export
-from ecgmtl.export import ExportError
-from ecgmtl.forest import KINDS, ForestSettings, grow
-from ecgmtl.leads import N_LEADS
-from ecgmtl.measurements import in_rows, measure
-from ecgmtl.predictor import load_predictor
+from ecgmtl import checkpoint
+from ecgmtl.data.lead_algebra import N_LEADS
+from ecgmtl.inference import export
+from ecgmtl.inference.export import ExportError
+from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.model.forest.forest import KINDS, ForestSettings, grow
+from ecgmtl.model.forest.measurements import in_rows, measure
 from tests.models import LABELS, predictions, untrained
 from tests.promises import every_encoder
 
@@ -88,8 +89,8 @@ def test_every_encoder_is_exported(settings, kind, signals, tmp_path):
 
 def test_onnx_is_predicted_without_torch(exported, records):
     code = (
-        "import sys; from data_prep.readers import ReadOptions; from ecgmtl.inference import predict; "
-        "from ecgmtl.predictor import load_predictor; "
+        "import sys; from data_prep.readers import ReadOptions; from ecgmtl.inference.predict import predict; "
+        "from ecgmtl.inference.predictor import load_predictor; "
         f"found = list(predict(load_predictor({str(exported['onnx'].path)!r}), [{str(records)!r}], ReadOptions())); "
         "assert len(found) == 6; assert 'torch' not in sys.modules, 'torch was imported'"
     )

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from ecgmtl import export
 from ecgmtl.extras import EXTRAS, MissingExtraError, import_extra
+from ecgmtl.inference import export
 
 ROOT = Path(__file__).parent.parent
 PREDICT = """
 import sys
 sys.modules["onnxruntime"] = None
-from ecgmtl.predictor import load_predictor
-from ecgmtl.terminal import spoken_errors
+from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.cli.terminal import spoken_errors
 with spoken_errors():
     load_predictor("c.onnx")
 """

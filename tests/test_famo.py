@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from ecgmtl.weighting import Moment
-from ecgmtl.weighting.famo import FamoSettings
+from ecgmtl.optimization.weighting import Moment
+from ecgmtl.optimization.weighting.famo import FamoSettings
 
 START = Moment(step=0, epoch=0, progress=0.0)
 PAIR = ("reconstruction", "classification")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.files import write_text, write_whole
-from ecgmtl.terminal import full_disk
+from ecgmtl.cli.terminal import full_disk
 
 
 def test_a_file_is_replaced_at_once(tmp_path):

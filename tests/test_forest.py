@@ -6,11 +6,11 @@ from sklearn.metrics import roc_auc_score
 
 from data_prep.lost_voltage import ALL, EACH_LEAD, TYPICAL_MV, to_typical
 from ecgmtl import checkpoint
-from ecgmtl.calibration import Calibration
-from ecgmtl.config import Config
-from ecgmtl.forest import KINDS, Forest, ForestSettings, grow, lost_voltage, of_one_size
-from ecgmtl.growing import grow_forest, measure_kinds
-from ecgmtl.measurements import in_rows, measure, measurement_names
+from ecgmtl.config.run import Config
+from ecgmtl.metrics.calibration import Calibration
+from ecgmtl.model.forest.forest import KINDS, Forest, ForestSettings, grow, lost_voltage, of_one_size
+from ecgmtl.model.forest.grow import grow_forest, measure_kinds
+from ecgmtl.model.forest.measurements import in_rows, measure, measurement_names
 from tests.trainings import SMALL, split
 
 SETTINGS = ForestSettings(n_trees=7, n_leaves=5, weight=1.0)

@@ -7,13 +7,13 @@ import torch
 
 from data_prep.lead_set import LeadSet
 from data_prep.leads import STANDARD_LEADS
-from ecgmtl.evaluate import EvaluationError, Further, evaluate, evaluate_further
-from ecgmtl.given_leads_report import ALL, HALVES, INDEPENDENT, report_given_leads, st_samples
-from ecgmtl.leads import BASIS_INDEX, algebra, spread
-from ecgmtl.masking import MaskingSettings
-from ecgmtl.protocols import PROTOCOLS
-from ecgmtl.reconstruction_report import redraw
-from ecgmtl.report import as_text, write_evaluation
+from ecgmtl.data.lead_algebra import BASIS_INDEX, algebra, spread
+from ecgmtl.data.masking import MaskingSettings
+from ecgmtl.evaluation.evaluate import EvaluationError, Further, evaluate, evaluate_further
+from ecgmtl.evaluation.given_leads import ALL, HALVES, INDEPENDENT, report_given_leads, st_samples
+from ecgmtl.evaluation.protocols import PROTOCOLS
+from ecgmtl.evaluation.reconstruction import redraw
+from ecgmtl.evaluation.report import as_text, write_evaluation
 from tests.test_evaluate import make_checkpoint, make_split
 from tests.wfdb_files import beats
 

@@ -7,17 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from ecgmtl.gradient_rules import GradientRuleSettings
-from ecgmtl.gradient_rules.base import CHUNK
-from ecgmtl.gradient_rules.bisector import BisectorSettings
-from ecgmtl.gradient_rules.cagrad import CagradSettings, of_many
-from ecgmtl.gradient_rules.cosine_gate import CosineGateSettings
-from ecgmtl.gradient_rules.gradvac import GradvacSettings
-from ecgmtl.gradient_rules.mgda import MgdaSettings
-from ecgmtl.gradient_rules.noise import NoiseSettings
-from ecgmtl.gradient_rules.pcgrad import PcgradSettings
-from ecgmtl.gradient_rules.protect_main import ProtectMainSettings
-from ecgmtl.gradient_rules.torchjd import TorchjdSettings
+from ecgmtl.optimization.gradient_rules import GradientRuleSettings
+from ecgmtl.optimization.gradient_rules.base import CHUNK
+from ecgmtl.optimization.gradient_rules.bisector import BisectorSettings
+from ecgmtl.optimization.gradient_rules.cagrad import CagradSettings, of_many
+from ecgmtl.optimization.gradient_rules.cosine_gate import CosineGateSettings
+from ecgmtl.optimization.gradient_rules.gradvac import GradvacSettings
+from ecgmtl.optimization.gradient_rules.mgda import MgdaSettings
+from ecgmtl.optimization.gradient_rules.noise import NoiseSettings
+from ecgmtl.optimization.gradient_rules.pcgrad import PcgradSettings
+from ecgmtl.optimization.gradient_rules.protect_main import ProtectMainSettings
+from ecgmtl.optimization.gradient_rules.torchjd import TorchjdSettings
 from tests.promises import TASKS, each
 
 every_rule = each(GradientRuleSettings)

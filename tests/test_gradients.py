@@ -5,17 +5,17 @@ import pytest
 import torch
 from torch import nn
 
-from ecgmtl.gradient_rules import GradientRuleSettings, GramianRule
-from ecgmtl.gradient_rules.gradvac import GradvacSettings
-from ecgmtl.gradient_rules.pcgrad import PcgradSettings
-from ecgmtl.gradient_rules.protect_main import ProtectMainSettings
-from ecgmtl.gradient_rules.sum import Sum, SumSettings
-from ecgmtl.gradient_rules.torchjd import TorchjdSettings
-from ecgmtl.gradients import combined_backward, gradient_norms, task_gradients
-from ecgmtl.precision import compiled
-from ecgmtl.weighting import Moment, WeightingSettings
-from ecgmtl.weighting.fixed import FixedSettings
-from ecgmtl.weighting.gradnorm import GradNormSettings
+from ecgmtl.device import compiled
+from ecgmtl.optimization.gradient_rules import GradientRuleSettings, GramianRule
+from ecgmtl.optimization.gradient_rules.gradvac import GradvacSettings
+from ecgmtl.optimization.gradient_rules.pcgrad import PcgradSettings
+from ecgmtl.optimization.gradient_rules.protect_main import ProtectMainSettings
+from ecgmtl.optimization.gradient_rules.sum import Sum, SumSettings
+from ecgmtl.optimization.gradient_rules.torchjd import TorchjdSettings
+from ecgmtl.optimization.gradients import combined_backward, gradient_norms, task_gradients
+from ecgmtl.optimization.weighting import Moment, WeightingSettings
+from ecgmtl.optimization.weighting.fixed import FixedSettings
+from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
 from tests.promises import TASKS, each
 
 every_rule = each(GradientRuleSettings)

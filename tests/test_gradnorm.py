@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ecgmtl.weighting import Moment
-from ecgmtl.weighting.gradnorm import GradNormSettings
+from ecgmtl.optimization.weighting import Moment
+from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
 from tests.promises import TASKS, Stretch
 
 PAIR = ("reconstruction", "classification")

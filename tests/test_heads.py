@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ecgmtl.heads import Classifier, Decoder, DecoderSettings, pool
+from ecgmtl.model.heads import Classifier, Decoder, DecoderSettings, pool
 
 SMALL = {"width": 4, "n_blocks": 1}
 

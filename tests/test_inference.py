@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from data_prep.readers import READERS, ReadOptions, read_record
 from ecgmtl import checkpoint
-from ecgmtl.card import CardError
-from ecgmtl.export import export
-from ecgmtl.inference import Failure, Prediction, predict
-from ecgmtl.predictor import load_predictor
-from ecgmtl.weighting.fixed import FixedSettings
+from ecgmtl.inference.export import export
+from ecgmtl.inference.metadata import CardError
+from ecgmtl.inference.predict import Failure, Prediction, predict
+from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.optimization.weighting.fixed import FixedSettings
 from tests.models import predictions
 from tests.wfdb_files import beats, write_wfdb
 

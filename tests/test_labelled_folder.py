@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.labelled_folder import read_labelled_folder, split_of
-from data_prep.tables import SourceError
+from data_prep.sources.labelled_folder import read_labelled_folder, split_of
+from data_prep.sources.tables import SourceError
 
 
 def labelled(folder, text):

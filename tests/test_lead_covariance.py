@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from ecgmtl.lead_covariance import DRAWN, MEASURED, PRIOR, PRIOR_SAMPLES, ROUNDS, Patterns, draw_by_leads
-from ecgmtl.masking import MaskingSettings, draw_hidden
+from ecgmtl.data.masking import MaskingSettings, draw_hidden
+from ecgmtl.model.imputation import DRAWN, MEASURED, PRIOR, PRIOR_SAMPLES, ROUNDS, Patterns, draw_by_leads
 
 APART = MaskingSettings(time=0.5, leads=0.2, apart=True)
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.encoders.leadwise import LeadwiseSettings
-from ecgmtl.leads import spread
+from ecgmtl.data.lead_algebra import spread
+from ecgmtl.model.encoders.cnn import CnnSettings
+from ecgmtl.model.encoders.leadwise import LeadwiseSettings
 
 SETTINGS = LeadwiseSettings(lead_widths=(4, 6), widths=(8, 10, 12))
 

@@ -5,17 +5,17 @@ import pytest
 import torch
 
 from data_prep.preprocess import Preprocess
-from ecgmtl.augment import AugmentSettings
-from ecgmtl.calibration import Calibration
 from ecgmtl.checkpoint import Checkpoint, CheckpointError, save
-from ecgmtl.diagnostics import DiagnosticsSettings
-from ecgmtl.losses import TASKS, ClassificationSettings, Scoring, untrained_loss
-from ecgmtl.losses.classification import classification
-from ecgmtl.masking import MaskingSettings
-from ecgmtl.metrics import macro_auroc
-from ecgmtl.stages import Stage
-from ecgmtl.validation import infer_logits, validate
-from ecgmtl.weighting.gradnorm import GradNormSettings
+from ecgmtl.config.stage import Stage
+from ecgmtl.data.augment import AugmentSettings
+from ecgmtl.data.masking import MaskingSettings
+from ecgmtl.metrics.calibration import Calibration
+from ecgmtl.metrics.ranking import macro_auroc
+from ecgmtl.optimization.diagnostics import DiagnosticsSettings
+from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
+from ecgmtl.tasks import TASKS, ClassificationSettings, Scoring, untrained_loss
+from ecgmtl.tasks.classification import classification
+from ecgmtl.training.validation import infer_logits, validate
 from tests.trainings import ENCODERS, JOINT, PROBE, training
 
 PRETEXT = Stage(

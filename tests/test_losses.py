@@ -4,10 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ecgmtl.config import Config
-from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.heads import DecoderSettings
-from ecgmtl.losses import (
+from ecgmtl.config.run import Config
+from ecgmtl.data.batch import Batch
+from ecgmtl.model.encoders.cnn import CnnSettings
+from ecgmtl.model.heads import DecoderSettings
+from ecgmtl.model.network import Output
+from ecgmtl.tasks import (
     TASKS,
     ClassificationSettings,
     ReconstructionSettings,
@@ -17,8 +19,7 @@ from ecgmtl.losses import (
     loss_of,
     losses_of,
 )
-from ecgmtl.losses.classification import classification
-from ecgmtl.model import Batch, Output
+from ecgmtl.tasks.classification import classification
 
 PLAIN = ReconstructionSettings()
 

@@ -11,8 +11,8 @@ from data_prep import Preprocess, ReadOptions, RecordError, read_record
 from data_prep.lead_set import LeadSet, take_leads
 from data_prep.leads import STANDARD_LEADS
 from data_prep.lost_voltage import TYPICAL_MV, find_loss
-from data_prep.prepare import prepare
-from data_prep.store import open_store
+from data_prep.store.open import open_store
+from data_prep.store.prepare import prepare
 
 BY_LEAD = {
     "deviation": lambda lead: (lead - lead.mean(axis=0)) / lead.std(axis=0),

@@ -15,9 +15,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from data_prep.prepare import prepare
 from data_prep.preprocess import Preprocess
-from data_prep.synthetic import write_ptbxl
+from data_prep.store.prepare import prepare
+from data_prep.synthetic.folder import write_ptbxl
 from ecgmtl import checkpoint
 from ecgmtl.cli import app
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from data_prep.leads import STANDARD_LEADS
-from ecgmtl.leads import algebra, spread
-from ecgmtl.masking import MaskingSettings, draw_hidden
+from ecgmtl.data.lead_algebra import algebra, spread
+from ecgmtl.data.masking import MaskingSettings, draw_hidden
 
 
 def draw(size=(400, 1000), seed=0, **settings):

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from data_prep.readers import read_record
-from ecgmtl.leads import spread
-from ecgmtl.mean_beat import find_beats, mean_beat, steepness
-from ecgmtl.st_segment import find_peaks
+from ecgmtl.data.lead_algebra import spread
+from ecgmtl.evaluation.st_segment import find_peaks
+from ecgmtl.model.forest.mean_beat import find_beats, mean_beat, steepness
 
 BEATS = (70, 155, 262, 340)
 BEFORE, AFTER = 36, 56

@@ -4,9 +4,9 @@ import torch
 
 from data_prep.leads import STANDARD_LEADS
 from data_prep.readers import read_record
-from ecgmtl.leads import algebra
-from ecgmtl.measurements import VOLTAGES, in_rows, measure
-from ecgmtl.st_segment import find_peaks
+from ecgmtl.data.lead_algebra import algebra
+from ecgmtl.evaluation.st_segment import find_peaks
+from ecgmtl.model.forest.measurements import VOLTAGES, in_rows, measure
 
 FS = 500.0
 BEATS = (0.9, 1.7, 2.6, 3.4, 4.3)

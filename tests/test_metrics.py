@@ -8,9 +8,18 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn import metrics as sk
 
-from ecgmtl.bootstrap import bootstrap, draw_weights, interval, mirrored_interval
-from ecgmtl.decision_metrics import FMAX_THRESHOLDS, fmax, label_figures, one_error, record_figures
-from ecgmtl.metrics import (
+from ecgmtl.metrics.bootstrap import bootstrap, draw_weights, interval, mirrored_interval
+from ecgmtl.metrics.decisions import (
+    FMAX_THRESHOLDS,
+    brier,
+    expected_calibration_error,
+    fmax,
+    label_figures,
+    one_error,
+    record_figures,
+    reliability_bins,
+)
+from ecgmtl.metrics.ranking import (
     auroc,
     has_both,
     macro_auroc,
@@ -21,8 +30,7 @@ from ecgmtl.metrics import (
     roc_curve,
     weigh,
 )
-from ecgmtl.reconstruction_metrics import HiddenSums, reconstruction_figures
-from ecgmtl.reliability import brier, expected_calibration_error, reliability_bins
+from ecgmtl.metrics.reconstruction import HiddenSums, reconstruction_figures
 
 N_CASES = 200
 TRUTH = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, 0]], bool)
@@ -218,7 +226,7 @@ def test_all_records_of_a_patient_are_drawn_together(rng):
 def test_resamples_do_not_depend_on_the_chunks(rng, monkeypatch):
     scores, labels, patients = rng.standard_normal((40, 2)), rng.random((40, 2)) < 0.4, np.arange(40)
     whole = bootstrap(scores, labels, patients, n_resamples=100)
-    monkeypatch.setattr("ecgmtl.bootstrap.CHUNK_VALUES", 1)
+    monkeypatch.setattr("ecgmtl.metrics.bootstrap.CHUNK_VALUES", 1)
     np.testing.assert_array_equal(bootstrap(scores, labels, patients, n_resamples=100).auroc, whole.auroc)
 
 

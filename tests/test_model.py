@@ -1,22 +1,22 @@
 import pytest
 import torch
 
-from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
-from ecgmtl.encoders.convnext import ConvNextSettings
-from ecgmtl.encoders.leadwise import LeadwiseSettings
-from ecgmtl.encoders.s4d import S4dSettings
-from ecgmtl.encoders.transformer import TransformerSettings
-from ecgmtl.export import ClassifierOnly
-from ecgmtl.heads import ClassifierSettings, DecoderSettings, Drawing
-from ecgmtl.lead_covariance import draw_by_leads
-from ecgmtl.leads import BASIS_INDEX, DERIVED_INDEX, places, spread, spread_scores
-from ecgmtl.masking import MaskingSettings, draw_hidden
-from ecgmtl.model import N_INPUTS, MultiTaskModel, Output, pool_each
-from ecgmtl.sharing.cross_stitch import CrossStitchSettings
-from ecgmtl.sharing.hard import HardSettings
-from ecgmtl.sharing.multi_level import MultiLevelSettings
-from ecgmtl.sharing.soft import SoftSettings
+from ecgmtl.data.lead_algebra import BASIS_INDEX, DERIVED_INDEX, places, spread, spread_scores
+from ecgmtl.data.masking import MaskingSettings, draw_hidden
+from ecgmtl.inference.export import ClassifierOnly
+from ecgmtl.model.encoders.cnn import CnnSettings
+from ecgmtl.model.encoders.cnn_transformer import CnnTransformerSettings
+from ecgmtl.model.encoders.convnext import ConvNextSettings
+from ecgmtl.model.encoders.leadwise import LeadwiseSettings
+from ecgmtl.model.encoders.s4d import S4dSettings
+from ecgmtl.model.encoders.transformer import TransformerSettings
+from ecgmtl.model.heads import ClassifierSettings, DecoderSettings, Drawing
+from ecgmtl.model.imputation import draw_by_leads
+from ecgmtl.model.network import N_INPUTS, MultiTaskModel, Output, pool_each
+from ecgmtl.model.sharing.cross_stitch import CrossStitchSettings
+from ecgmtl.model.sharing.hard import HardSettings
+from ecgmtl.model.sharing.multi_level import MultiLevelSettings
+from ecgmtl.model.sharing.soft import SoftSettings
 
 CNN, HARD = CnnSettings(widths=(8, 8)), HardSettings()
 TASKS = ("reconstruction", "classification", "classification_rhythm")

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from ecgmtl.model_card import Figure, Label, ModelCard, TrainingData, render_model_card
-from ecgmtl.report_text import markdown
+from ecgmtl.evaluation.text import markdown
+from ecgmtl.training.model_card import Figure, Label, ModelCard, TrainingData, render_model_card
 
 CARD = ModelCard(
     name="quick",

@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from ecgmtl.config import Config
-from ecgmtl.encoders.s4d import S4dSettings
-from ecgmtl.optimisation import OptimiserSettings, WeightAverage, build_optimiser, layer_rates, set_lr
-from ecgmtl.sharing.cross_stitch import CrossStitchSettings
-from ecgmtl.sharing.hard import HardSettings
-from ecgmtl.weighting.fixed import FixedSettings
-from ecgmtl.weighting.uncertainty import UncertaintySettings
+from ecgmtl.config.run import Config
+from ecgmtl.model.encoders.s4d import S4dSettings
+from ecgmtl.model.sharing.cross_stitch import CrossStitchSettings
+from ecgmtl.model.sharing.hard import HardSettings
+from ecgmtl.optimization.optimizer import OptimiserSettings, WeightAverage, build_optimiser, layer_rates, set_lr
+from ecgmtl.optimization.weighting.fixed import FixedSettings
+from ecgmtl.optimization.weighting.uncertainty import UncertaintySettings
 
 
 def one_layer(network):

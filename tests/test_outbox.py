@@ -2,8 +2,8 @@ import logging
 
 import pytest
 
-from ecgmtl import outbox
-from ecgmtl.outbox import Outbox, reason_of
+from ecgmtl.tracking import outbox
+from ecgmtl.tracking.outbox import Outbox, reason_of
 
 
 class Service:

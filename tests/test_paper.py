@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep.leads import STANDARD_LEADS
-from ecgmtl.paper import MM_PER_INCH, plot_ecg, save_figure
+from ecgmtl.evaluation.paper import MM_PER_INCH, plot_ecg, save_figure
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from wfdb_files import beats, make_record
 
 from data_prep import Preprocess, RecordError
+from data_prep.synthetic.waveform import synthesise
 from data_prep.units import UNITS
-from data_prep.waveform import synthesise
 
 
 def refusal(record, **fields):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from ecgmtl.paper import save_figure
-from ecgmtl.plots import COLOURS, GREY, MAX_PANELS, ranking_curves, reliability_panels
-from ecgmtl.training_plot import stages, training_curves
+from ecgmtl.evaluation.paper import save_figure
+from ecgmtl.evaluation.pictures import COLOURS, GREY, MAX_PANELS, ranking_curves, reliability_panels
+from ecgmtl.training.curves import stages, training_curves
 
 LINE = (np.array([0.0, 0.5, 1.0]), np.array([0.0, 0.8, 1.0]))
 HISTORY = [

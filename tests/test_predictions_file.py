@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from ecgmtl.inference import Failure, Prediction
-from ecgmtl.predictions_file import PredictionsFileError, open_predictions, row_of
+from ecgmtl.inference.predict import Failure, Prediction
+from ecgmtl.inference.table import PredictionsFileError, open_predictions, row_of
 
 LABELS = ("MI", "NORM")
 SUFFIXES = (".csv", ".jsonl", ".parquet")

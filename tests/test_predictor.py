@@ -7,8 +7,8 @@ import onnx
 import pytest
 import torch
 
-from ecgmtl.card import CardError
-from ecgmtl.predictor import PredictorError, load_predictor
+from ecgmtl.inference.metadata import CardError
+from ecgmtl.inference.predictor import PredictorError, load_predictor
 
 
 class Payload:

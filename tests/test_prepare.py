@@ -10,15 +10,15 @@ import wfdb
 from folders import LEADS, ecg, edit, write_ptbxl, write_record
 
 from data_prep import parallel
-from data_prep.chunks import RECORDS_A_CHUNK, to_microvolts
 from data_prep.lock import FolderInUseError
-from data_prep.manifest import StoreError
-from data_prep.prepare import prepare
 from data_prep.preprocess import Preprocess
 from data_prep.readers import ReadOptions
 from data_prep.record import RecordError
-from data_prep.store import open_store
-from data_prep.tables import SourceError
+from data_prep.sources.tables import SourceError
+from data_prep.store.chunks import RECORDS_A_CHUNK, to_microvolts
+from data_prep.store.manifest import StoreError
+from data_prep.store.open import open_store
+from data_prep.store.prepare import prepare
 
 CODES = [{"NORM": 100.0}, {"IMI": 100.0, "SR": 0.0}, {}, {"NDT": 0.0}]
 RAW = Preprocess(baseline="keep")
@@ -121,7 +121,7 @@ def test_a_chunk_damaged_since_is_done_again(chunky, tmp_path):
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from data_prep.prepare import prepare
+from data_prep.store.prepare import prepare
 from data_prep.preprocess import Preprocess
 def wait(done, total):
     print(done, flush=True)

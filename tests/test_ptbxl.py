@@ -2,8 +2,8 @@ import pandas as pd
 import pytest
 from folders import edit, write_ptbxl
 
-from data_prep.ptbxl import read_ptbxl
-from data_prep.tables import SourceError
+from data_prep.sources.ptbxl import read_ptbxl
+from data_prep.sources.tables import SourceError
 
 SIZES = {"all": 71, "diagnostic": 44, "subdiagnostic": 23, "superdiagnostic": 5, "form": 19, "rhythm": 12}
 

@@ -7,17 +7,18 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from ecgmtl.config import Config
-from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.gradient_rules.gradvac import GradvacSettings
-from ecgmtl.gradient_rules.pcgrad import PcgradSettings
-from ecgmtl.gradient_rules.protect_main import ProtectMainSettings
-from ecgmtl.gradient_rules.sum import SumSettings
-from ecgmtl.gradients import combined_backward, gradient_norms
-from ecgmtl.losses import Scoring, Seen, loss_of
-from ecgmtl.model import Batch, Output
-from ecgmtl.ranks import average_over_ranks
-from ecgmtl.weighting import Moment, WeightingSettings
+from ecgmtl.config.run import Config
+from ecgmtl.data.batch import Batch
+from ecgmtl.device import average_over_ranks
+from ecgmtl.model.encoders.cnn import CnnSettings
+from ecgmtl.model.network import Output
+from ecgmtl.optimization.gradient_rules.gradvac import GradvacSettings
+from ecgmtl.optimization.gradient_rules.pcgrad import PcgradSettings
+from ecgmtl.optimization.gradient_rules.protect_main import ProtectMainSettings
+from ecgmtl.optimization.gradient_rules.sum import SumSettings
+from ecgmtl.optimization.gradients import combined_backward, gradient_norms
+from ecgmtl.optimization.weighting import Moment, WeightingSettings
+from ecgmtl.tasks import Scoring, Seen, loss_of
 from tests.promises import TASKS
 from tests.test_gradients import losses_of, network
 

@@ -8,7 +8,7 @@ import pytest
 from typer.main import get_command
 
 from ecgmtl.cli import app
-from ecgmtl.config import load_config
+from ecgmtl.config.run import load_config
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -13,16 +13,16 @@ from data_prep.preprocess import Preprocess
 from data_prep.readers import read_record
 from data_prep.record import RecordError
 from ecgmtl import checkpoint
-from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.masking import MaskingSettings, draw_hidden, rarity
-from ecgmtl.reconstruct import (
+from ecgmtl.data.masking import MaskingSettings, draw_hidden, rarity
+from ecgmtl.inference.reconstruct import (
     ReconstructError,
     header_at,
     reconstruct,
     window_starts,
     write_reconstruction,
 )
-from ecgmtl.weighting.fixed import FixedSettings
+from ecgmtl.model.encoders.cnn import CnnSettings
+from ecgmtl.optimization.weighting.fixed import FixedSettings
 from tests.models import untrained
 from tests.wfdb_files import beats, make_record, write_wfdb
 

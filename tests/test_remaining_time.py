@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ecgmtl.remaining_time import RemainingTime, spell_time
+from ecgmtl.cli.remaining_time import RemainingTime, spell_time
 
 
 class Clock:

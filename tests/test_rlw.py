@@ -1,7 +1,7 @@
 import torch
 
-from ecgmtl.weighting import Moment
-from ecgmtl.weighting.rlw import RlwSettings
+from ecgmtl.optimization.weighting import Moment
+from ecgmtl.optimization.weighting.rlw import RlwSettings
 from tests.promises import TASKS
 
 

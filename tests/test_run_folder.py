@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from ecgmtl import checkpoint
-from ecgmtl.checkpoint import CheckpointError
-from ecgmtl.config import Config, ConfigError, load_config
-from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.run_folder import MODEL, RunFolder, finished_stage, model_file
+from ecgmtl.checkpoint import MODEL, CheckpointError, model_file
+from ecgmtl.config.run import Config, ConfigError, load_config
+from ecgmtl.model.encoders.cnn import CnnSettings
+from ecgmtl.training.folder import RunFolder, finished_stage
 from tests.models import untrained
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ecgmtl.encoders.s4d import S4dBlock, S4dSettings
+from ecgmtl.model.encoders.s4d import S4dBlock, S4dSettings
 
 SETTINGS = S4dSettings(stem=(6,), depth=2, state=4)
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from ecgmtl import checkpoint
-from ecgmtl.checkpoint import CheckpointError
+from ecgmtl.checkpoint import MODEL, CheckpointError
 from ecgmtl.comparison.run import SILENT
-from ecgmtl.config import ConfigError, parse_config
-from ecgmtl.run_folder import MODEL, RunFolder
-from ecgmtl.schedule import Schedule
-from ecgmtl.tracking import NoTracker
-from ecgmtl.trainer import TrainingError
+from ecgmtl.config.run import ConfigError, parse_config
+from ecgmtl.tracking.tracker import NoTracker
+from ecgmtl.training.folder import RunFolder
+from ecgmtl.training.schedule import Schedule
+from ecgmtl.training.stage import TrainingError
 
 LABELS = {"trains": ["encoder", "classifier"], "losses": ["classification"], "epochs": 1, "batch_size": 4}
 HEAD = {**LABELS, "trains": ["classifier"]}

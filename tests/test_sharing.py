@@ -3,12 +3,12 @@ from typing import get_args
 import pytest
 import torch
 
-from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.sharing import SharingSettings
-from ecgmtl.sharing.cross_stitch import CrossStitchSettings, Stitch
-from ecgmtl.sharing.hard import HardSettings
-from ecgmtl.sharing.multi_level import MultiLevelSettings
-from ecgmtl.sharing.soft import SoftSettings
+from ecgmtl.model.encoders.cnn import CnnSettings
+from ecgmtl.model.sharing import SharingSettings
+from ecgmtl.model.sharing.cross_stitch import CrossStitchSettings, Stitch
+from ecgmtl.model.sharing.hard import HardSettings
+from ecgmtl.model.sharing.multi_level import MultiLevelSettings
+from ecgmtl.model.sharing.soft import SoftSettings
 from tests.trainings import CNN, ENCODERS
 
 KINDS = (

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ecgmtl import shipped
-from ecgmtl.config import ConfigError, load_config
-from ecgmtl.show import describe
+from ecgmtl.cli.show import describe
+from ecgmtl.config import shipped
+from ecgmtl.config.run import ConfigError, load_config
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"

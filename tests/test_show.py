@@ -3,9 +3,9 @@ import yaml
 
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import CheckpointError
-from ecgmtl.config import Config, ConfigError, load_config, parse_config
-from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.show import describe
+from ecgmtl.cli.show import describe
+from ecgmtl.config.run import Config, ConfigError, load_config, parse_config
+from ecgmtl.model.encoders.cnn import CnnSettings
 from tests.models import LABELS, untrained
 
 

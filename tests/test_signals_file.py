@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.signals_file import open_signals_file
+from data_prep.store.signals_file import open_signals_file
 
 
 def rows(rng, n_records):

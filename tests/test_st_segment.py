@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from data_prep.readers import read_record
-from ecgmtl.st_segment import find_peaks, find_st
+from ecgmtl.evaluation.st_segment import find_peaks, find_st
 from tests.wfdb_files import beats
 
 

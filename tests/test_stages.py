@@ -1,16 +1,16 @@
 import pytest
 from pydantic import ValidationError
 
-from ecgmtl.augment import AugmentSettings
-from ecgmtl.gradient_rules.pcgrad import PcgradSettings
-from ecgmtl.losses import ReconstructionSettings
-from ecgmtl.masking import MaskingSettings
-from ecgmtl.optimisation import OptimiserSettings
-from ecgmtl.stages import Stage
-from ecgmtl.weighting.bandit import BanditSettings
-from ecgmtl.weighting.decay import DecaySettings
-from ecgmtl.weighting.gradnorm import GradNormSettings
-from ecgmtl.weighting.uncertainty import UncertaintySettings
+from ecgmtl.config.stage import Stage
+from ecgmtl.data.augment import AugmentSettings
+from ecgmtl.data.masking import MaskingSettings
+from ecgmtl.optimization.gradient_rules.pcgrad import PcgradSettings
+from ecgmtl.optimization.optimizer import OptimiserSettings
+from ecgmtl.optimization.weighting.bandit import BanditSettings
+from ecgmtl.optimization.weighting.decay import DecaySettings
+from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
+from ecgmtl.optimization.weighting.uncertainty import UncertaintySettings
+from ecgmtl.tasks import ReconstructionSettings
 
 JOINT = {"losses": ("reconstruction", "classification")}
 DISTIL = {"losses": ("distillation", "reconstruction"), "teachers": ("one",)}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ecgmtl.encoders import state_space
-from ecgmtl.encoders.state_space import StateSpace, around, convolve, convolve_by_matrices, start_frequencies
+from ecgmtl.model.encoders import state_space
+from ecgmtl.model.encoders.state_space import StateSpace, around, convolve, convolve_by_matrices, start_frequencies
 
 
 def build(width=3, n_pairs=4, start="lin", dtype=torch.float64):

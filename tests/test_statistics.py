@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ecgmtl.bootstrap import interval
 from ecgmtl.comparison.statistics import (
     MAX_RESAMPLES,
     T_DRAWS,
@@ -20,6 +19,7 @@ from ecgmtl.comparison.statistics import (
     seed_resamples,
     sign_flip_p,
 )
+from ecgmtl.metrics.bootstrap import interval
 
 SEEDS = np.array([0.81, 0.84, 0.80, 0.86, 0.83])
 

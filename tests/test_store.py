@@ -10,11 +10,11 @@ from folders import edit, write_ptbxl
 from sklearn.preprocessing import MultiLabelBinarizer
 from typer.testing import CliRunner
 
-from data_prep.manifest import StoreError, write_manifest
-from data_prep.prepare import prepare
 from data_prep.preprocess import Preprocess
-from data_prep.store import check_store, open_store
-from ecgmtl.data_cli import data_app
+from data_prep.store.manifest import StoreError, write_manifest
+from data_prep.store.open import check_store, open_store
+from data_prep.store.prepare import prepare
+from ecgmtl.cli.data import data_app
 
 CODES = [{"NORM": 100.0, "SR": 0.0}, {"IMI": 50.0, "ILMI": 0.0, "NDT": 0.0}, {}, {"ABQRS": 0.0}]
 

@@ -5,7 +5,7 @@ from data_prep.leads import STANDARD_LEADS, identity_errors
 from data_prep.lost_voltage import TYPICAL_MV
 from data_prep.preprocess import resample
 from data_prep.readers import read_record
-from ecgmtl.stress import FAMILIES, PERTURBATIONS, Signals, electrode_algebra, monitor, noise, wander
+from ecgmtl.evaluation.perturbations import FAMILIES, PERTURBATIONS, Signals, electrode_algebra, monitor, noise, wander
 from tests.wfdb_files import beats
 
 FS = 100.0

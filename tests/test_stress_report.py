@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from ecgmtl.bootstrap import bootstrap
-from ecgmtl.evaluate import EvaluationError, Further, evaluate, evaluate_further
-from ecgmtl.metrics import macro_auroc, mean_defined
-from ecgmtl.protocols import PROTOCOLS
-from ecgmtl.report import as_text, write_evaluation
-from ecgmtl.stress import FAMILIES, PERTURBATIONS, SHORT_SECONDS, Signals
-from ecgmtl.stress_report import Ranker, StressError, report_stress
+from ecgmtl.evaluation.evaluate import EvaluationError, Further, evaluate, evaluate_further
+from ecgmtl.evaluation.perturbations import FAMILIES, PERTURBATIONS, SHORT_SECONDS, Signals
+from ecgmtl.evaluation.protocols import PROTOCOLS
+from ecgmtl.evaluation.report import as_text, write_evaluation
+from ecgmtl.evaluation.stress import Ranker, StressError, report_stress
+from ecgmtl.metrics.bootstrap import bootstrap
+from ecgmtl.metrics.ranking import macro_auroc, mean_defined
 from tests.test_evaluate import make_checkpoint, make_split
 
 

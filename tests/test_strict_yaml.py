@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecgmtl.strict_yaml import StrictYamlError, load_yaml
+from ecgmtl.config.parse import StrictYamlError, load_yaml
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import find_peaks
 
-from data_prep.prepare import prepare
 from data_prep.preprocess import Preprocess
 from data_prep.readers import read_record
-from data_prep.store import open_store
-from data_prep.synthetic import STATEMENTS, draw_statements, write_ptbxl
-from data_prep.tables import SourceError
-from data_prep.waveform import NORMAL, synthesise, waves_of
+from data_prep.sources.tables import SourceError
+from data_prep.store.open import open_store
+from data_prep.store.prepare import prepare
+from data_prep.synthetic.folder import STATEMENTS, draw_statements, write_ptbxl
+from data_prep.synthetic.waveform import NORMAL, synthesise, waves_of
 
 FS = 500
 

@@ -23,7 +23,7 @@ for package in (data_prep, ecgmtl):
 from pathlib import Path
 from data_prep.files import write_text
 from data_prep.lock import locked
-from ecgmtl.terminal import spoken_errors
+from ecgmtl.cli.terminal import spoken_errors
 with locked(Path()), spoken_errors():
     write_text(Path("file"), "text")
 """

@@ -10,13 +10,13 @@ from functools import partialmethod
 import pytest
 import torch
 
-from ecgmtl.gradient_rules.bisector import BisectorSettings
-from ecgmtl.gradient_rules.cagrad import CagradSettings
-from ecgmtl.gradient_rules.gradvac import GradvacSettings
-from ecgmtl.gradient_rules.mgda import MgdaSettings
-from ecgmtl.gradient_rules.pcgrad import PcgradSettings
-from ecgmtl.gradient_rules.sum import SumSettings
-from ecgmtl.gradient_rules.torchjd import TorchjdSettings, build_aggregator
+from ecgmtl.optimization.gradient_rules.bisector import BisectorSettings
+from ecgmtl.optimization.gradient_rules.cagrad import CagradSettings
+from ecgmtl.optimization.gradient_rules.gradvac import GradvacSettings
+from ecgmtl.optimization.gradient_rules.mgda import MgdaSettings
+from ecgmtl.optimization.gradient_rules.pcgrad import PcgradSettings
+from ecgmtl.optimization.gradient_rules.sum import SumSettings
+from ecgmtl.optimization.gradient_rules.torchjd import TorchjdSettings, build_aggregator
 from tests.promises import TASKS
 
 jd = pytest.importorskip("torchjd.aggregation")

@@ -13,11 +13,11 @@ import numpy as np
 import psutil
 import pytest
 
-from ecgmtl.mlflow_tracker import flatten
-from ecgmtl.run_store import default_store, import_mlflow, origin_tags
-from ecgmtl.torch_predictors import copy_model
-from ecgmtl.tracking import Tracker, TrackingError, open_tracker
-from ecgmtl.ui import server, stop, wait_until_it_answers
+from ecgmtl.inference.torch_predictors import copy_model
+from ecgmtl.tracking.mlflow_tracker import flatten
+from ecgmtl.tracking.store import default_store, import_mlflow, origin_tags
+from ecgmtl.tracking.tracker import Tracker, TrackingError, open_tracker
+from ecgmtl.tracking.ui import server, stop, wait_until_it_answers
 
 NOTHING = {"tags": {}, "params": {}}
 
@@ -239,8 +239,8 @@ def test_a_store_that_breaks_in_the_middle_is_told_once_and_stops_nothing(store,
 
 
 def test_what_a_locked_store_refused_arrives_later(store, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("ecgmtl.outbox.SHORTEST_PAUSE", 0.0)
-    monkeypatch.setattr("ecgmtl.outbox.PAUSE_RATIO", 0.0)
+    monkeypatch.setattr("ecgmtl.tracking.outbox.SHORTEST_PAUSE", 0.0)
+    monkeypatch.setattr("ecgmtl.tracking.outbox.PAUSE_RATIO", 0.0)
     tracker = open_tracker("ecgmtl")
     with tracker.run("quick", **NOTHING):
         Path("mlflow.db").rename("away.db")
@@ -282,7 +282,7 @@ def test_processes_share_one_store_that_none_of_them_finds(store):
     uri = f"sqlite:///{Path.cwd()}/new.db"
     script = """
 import sys, numpy as np
-from ecgmtl.tracking import open_tracker
+from ecgmtl.tracking.tracker import open_tracker
 tracker = open_tracker("ecgmtl")
 with tracker.run(sys.argv[1], tags={}, params={}):
     for step in range(50):

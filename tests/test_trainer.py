@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from ecgmtl.augment import AugmentSettings
 from ecgmtl.checkpoint import load_state
-from ecgmtl.masking import MaskingSettings
-from ecgmtl.optimisation import OptimiserSettings
-from ecgmtl.stages import Stage
-from ecgmtl.trainer import TrainingError
-from ecgmtl.validation import validate
+from ecgmtl.config.stage import Stage
+from ecgmtl.data.augment import AugmentSettings
+from ecgmtl.data.masking import MaskingSettings
+from ecgmtl.optimization.optimizer import OptimiserSettings
+from ecgmtl.training.stage import TrainingError
+from ecgmtl.training.validation import validate
 from tests.trainings import JOINT, PROBE, training
 
 

@@ -4,10 +4,10 @@ import json
 import re
 import shutil
 
-from ecgmtl.config import Config, load_config
-from ecgmtl.shipped import FOLDER
-from ecgmtl.terminal import open_bar
-from ecgmtl.training import RunProgress, settings_of, stage_progress
+from ecgmtl.cli.terminal import open_bar
+from ecgmtl.cli.train import RunProgress, settings_of, stage_progress
+from ecgmtl.config.run import Config, load_config
+from ecgmtl.config.shipped import FOLDER
 
 
 def test_real_records_are_trained_by_the_recipe_and_it_is_said(few_prepared, capsys):

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ecgmtl.tracking import open_tracker
-from ecgmtl.ui import UiError, claim_port, serve
+from ecgmtl.tracking.tracker import open_tracker
+from ecgmtl.tracking.ui import UiError, claim_port, serve
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def test_a_server_that_does_not_start_says_why():
 def test_runs_are_shown_and_an_interrupt_leaves_no_process_behind(migrated):
     shutil.copy(migrated, "mlflow.db")
     open_tracker("ecgmtl")
-    script = "from ecgmtl.ui import serve; serve(0, lambda text: print(text, flush=True))"
+    script = "from ecgmtl.tracking.ui import serve; serve(0, lambda text: print(text, flush=True))"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
     shown = subprocess.Popen(
         [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from ecgmtl.weighting import Moment
-from ecgmtl.weighting.uncertainty import LIMIT, UncertaintySettings
+from ecgmtl.optimization.weighting import Moment
+from ecgmtl.optimization.weighting.uncertainty import LIMIT, UncertaintySettings
 from tests.promises import TASKS
 
 LOSSES = torch.tensor([0.8, 0.3, 0.1])

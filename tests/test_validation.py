@@ -3,13 +3,13 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from ecgmtl.config import Config
-from ecgmtl.data import Split
-from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.heads import DecoderSettings
-from ecgmtl.masking import MaskingSettings
-from ecgmtl.stages import Stage
-from ecgmtl.validation import BATCH, validate
+from ecgmtl.config.run import Config
+from ecgmtl.config.stage import Stage
+from ecgmtl.data.masking import MaskingSettings
+from ecgmtl.data.split import Split
+from ecgmtl.model.encoders.cnn import CnnSettings
+from ecgmtl.model.heads import DecoderSettings
+from ecgmtl.training.validation import BATCH, validate
 
 MASKING = MaskingSettings()
 AUTOENCODER = MaskingSettings(time=0, leads=0, visible=1.0)

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from data_prep import verified
-from data_prep.manifest import StoreError, file_sha256
-from data_prep.verified import SETTLED_NS, VERIFIED, WORTH_NOTING, require_intact
+from data_prep.store import verified
+from data_prep.store.manifest import StoreError, file_sha256
+from data_prep.store.verified import SETTLED_NS, VERIFIED, WORTH_NOTING, require_intact
 
 NAME = "signals.npy"
 

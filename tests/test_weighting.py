@@ -5,18 +5,18 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ecgmtl.stages import Stage
-from ecgmtl.weighting import Moment, WeightingSettings
-from ecgmtl.weighting.alternating import AlternatingSettings
-from ecgmtl.weighting.bandit import BanditSettings
-from ecgmtl.weighting.base import RunningMean
-from ecgmtl.weighting.decay import DecaySettings
-from ecgmtl.weighting.dwa import DwaSettings
-from ecgmtl.weighting.famo import FamoSettings
-from ecgmtl.weighting.fixed import FixedSettings
-from ecgmtl.weighting.gradnorm import GradNormSettings
-from ecgmtl.weighting.uncertainty import UncertaintySettings
-from ecgmtl.weighting.uw_so import UwSoSettings
+from ecgmtl.config.stage import Stage
+from ecgmtl.optimization.weighting import Moment, WeightingSettings
+from ecgmtl.optimization.weighting.alternating import AlternatingSettings
+from ecgmtl.optimization.weighting.bandit import BanditSettings
+from ecgmtl.optimization.weighting.base import RunningMean
+from ecgmtl.optimization.weighting.decay import DecaySettings
+from ecgmtl.optimization.weighting.dwa import DwaSettings
+from ecgmtl.optimization.weighting.famo import FamoSettings
+from ecgmtl.optimization.weighting.fixed import FixedSettings
+from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
+from ecgmtl.optimization.weighting.uncertainty import UncertaintySettings
+from ecgmtl.optimization.weighting.uw_so import UwSoSettings
 from tests.promises import TASKS, Stretch
 
 LOSSES = torch.tensor([0.8, 0.3, 0.1])

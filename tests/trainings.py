@@ -3,18 +3,18 @@
 import numpy as np
 import torch
 
-from ecgmtl.augment import AugmentSettings
-from ecgmtl.config import Config
-from ecgmtl.data import Split, lead_statistics
-from ecgmtl.encoders.cnn import CnnSettings
-from ecgmtl.encoders.cnn_transformer import CnnTransformerSettings
-from ecgmtl.encoders.convnext import ConvNextSettings
-from ecgmtl.encoders.leadwise import LeadwiseSettings
-from ecgmtl.encoders.s4d import S4dSettings
-from ecgmtl.encoders.transformer import TransformerSettings
-from ecgmtl.stages import Stage
-from ecgmtl.trainer import StageTraining
-from ecgmtl.weighting.uncertainty import UncertaintySettings
+from ecgmtl.config.run import Config
+from ecgmtl.config.stage import Stage
+from ecgmtl.data.augment import AugmentSettings
+from ecgmtl.data.split import Split, lead_statistics
+from ecgmtl.model.encoders.cnn import CnnSettings
+from ecgmtl.model.encoders.cnn_transformer import CnnTransformerSettings
+from ecgmtl.model.encoders.convnext import ConvNextSettings
+from ecgmtl.model.encoders.leadwise import LeadwiseSettings
+from ecgmtl.model.encoders.s4d import S4dSettings
+from ecgmtl.model.encoders.transformer import TransformerSettings
+from ecgmtl.optimization.weighting.uncertainty import UncertaintySettings
+from ecgmtl.training.stage import StageTraining
 
 CNN = CnnSettings(widths=(8, 6, 10))
 SMALL = CnnSettings(widths=(8, 16))

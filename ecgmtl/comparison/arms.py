@@ -15,9 +15,9 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_v
 from scipy.stats import loguniform
 from sklearn.model_selection import ParameterSampler
 
-from ecgmtl.config import Config, ConfigError, explain, load_config, parse_config, read_yaml, set_key
+from ecgmtl.config.run import Config, ConfigError, explain, load_config, parse_config, read_yaml, set_key
+from ecgmtl.config.shipped import find_arms
 from ecgmtl.settings import Settings
-from ecgmtl.shipped import find_arms
 
 RATES = {"stages.*.optimiser.lr": (5e-4, 5e-3)}
 

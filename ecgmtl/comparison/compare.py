@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 
 from data_prep.files import write_text
 from data_prep.lock import locked
-from data_prep.store import Store
+from data_prep.store.open import Store
 from ecgmtl.comparison.arms import Arm
 from ecgmtl.comparison.queue import run_all
 from ecgmtl.comparison.report import PICTURES, REPORT, TABLES, write_report
 from ecgmtl.comparison.results import Tried, read_result, result_path
 from ecgmtl.comparison.run import TUNING, Job
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, Truth, is_same, read_truth, write_truth
-from ecgmtl.config import Config
-from ecgmtl.data import load_split, open_for
+from ecgmtl.config.run import Config
+from ecgmtl.data.split import load_split, open_for
 from ecgmtl.identity import sha256
-from ecgmtl.tracking import EXPERIMENT, Tracker, open_tracker
+from ecgmtl.tracking.tracker import EXPERIMENT, Tracker, open_tracker
 
 FACTS = "comparison.json"
 
@@ -53,7 +53,7 @@ def compare(plan: Plan, say: Callable[[str], None]) -> Outcome:
     """
     refuse_other_data(plan.arms)
     refuse_other_base(plan)
-    store = open_for(plan.arms[0].config, plan.data)
+    store = open_for(plan.data, plan.arms[0].config.preprocess, plan.arms[0].config.validation_fold)
     truth = truth_of(store, plan.arms[0].config)
     with locked(plan.out):
         keep_truth(plan, truth)

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ecgmtl.bootstrap import interval
 from ecgmtl.comparison.course import both, gap, late_row, loss_after, time_ratio
 from ecgmtl.comparison.results import Comparison, RunResult, budget
 from ecgmtl.comparison.statistics import UNKNOWN, Interval, hierarchical_draws, mean_interval, ratio_interval
 from ecgmtl.comparison.survival import restricted_mean_ratio_t
 from ecgmtl.comparison.tables import Resampled, pace, paired_draws
+from ecgmtl.metrics.bootstrap import interval
 
 ADVISED = "lambda-0.3"
 """The arm that does as the claims advise: a fixed weight of 0.3."""

@@ -13,7 +13,7 @@ from ecgmtl.comparison.results import EQUAL_COMPUTE, REFERENCE, Clock, Compariso
 from ecgmtl.comparison.statistics import Interval, mean_interval
 from ecgmtl.comparison.survival import kaplan_meier
 from ecgmtl.comparison.tables import ArmRow
-from ecgmtl.plots import COLOURS, GREY, new_figure
+from ecgmtl.evaluation.pictures import COLOURS, GREY, new_figure
 
 PALETTE = COLOURS[:6]
 BLACK = "#000000"

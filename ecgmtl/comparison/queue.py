@@ -11,8 +11,8 @@ from typing import get_args
 from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.comparison.results import RunResult
 from ecgmtl.comparison.run import Job, run_job
-from ecgmtl.config import ConfigError
-from ecgmtl.trainer import TrainingError
+from ecgmtl.config.run import ConfigError
+from ecgmtl.training.stage import TrainingError
 
 Failure = TrainingError | CheckpointError | ConfigError
 """Of one run; whatever else goes wrong is our bug, and ends them all."""

@@ -14,8 +14,8 @@ from ecgmtl.comparison.plots import area_bars, forest, learning_curves, threshol
 from ecgmtl.comparison.results import Comparison, read_comparison
 from ecgmtl.comparison.tables import flat
 from ecgmtl.comparison.text import Section
-from ecgmtl.markdown import escaped, without_tags
-from ecgmtl.report_text import markdown
+from ecgmtl.evaluation.markdown import escaped, without_tags
+from ecgmtl.evaluation.text import markdown
 
 DPI = 100
 REPORT = ("report.md", "report.html")

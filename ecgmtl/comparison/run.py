@@ -12,22 +12,22 @@ from data_prep.lock import locked
 from ecgmtl.comparison.arms import ArmFile
 from ecgmtl.comparison.results import Point, RunResult, Tried, read_result, write_result
 from ecgmtl.comparison.truth import ComparisonError
-from ecgmtl.config import Config
-from ecgmtl.data import Split, open_for
-from ecgmtl.losses import MAIN
-from ecgmtl.masking import MaskingSettings
-from ecgmtl.metrics import macro_auroc
-from ecgmtl.model import MultiTaskModel
-from ecgmtl.protocols import PROTOCOLS
-from ecgmtl.reconstruction_report import report_reconstruction
-from ecgmtl.run_folder import PARTIALS, RunFolder
-from ecgmtl.schedule import Progress, Schedule
-from ecgmtl.sharing import trunk_of
-from ecgmtl.stages import Stage
-from ecgmtl.stress import PERTURBATIONS
-from ecgmtl.stress_report import Ranker
-from ecgmtl.tracking import EXPERIMENT, open_tracker
-from ecgmtl.validation import infer_logits
+from ecgmtl.config.run import Config
+from ecgmtl.config.stage import Stage
+from ecgmtl.data.masking import MaskingSettings
+from ecgmtl.data.split import Split, open_for
+from ecgmtl.evaluation.perturbations import PERTURBATIONS
+from ecgmtl.evaluation.protocols import PROTOCOLS
+from ecgmtl.evaluation.reconstruction import report_reconstruction
+from ecgmtl.evaluation.stress import Ranker
+from ecgmtl.metrics.ranking import macro_auroc
+from ecgmtl.model.network import MultiTaskModel
+from ecgmtl.model.sharing import trunk_of
+from ecgmtl.tasks import MAIN
+from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
+from ecgmtl.training.folder import PARTIALS, RunFolder
+from ecgmtl.training.schedule import Progress, Schedule
+from ecgmtl.training.validation import infer_logits
 
 TUNING = "tuning"
 """Where results of settings that were tried lie."""
@@ -93,7 +93,8 @@ def run_job(job: Job) -> RunResult:
 def run_in(job: Job) -> RunResult:
     """Run in a folder that is locked."""
     tracker = open_tracker(EXPERIMENT, enabled=job.around is not None, around=job.around)
-    schedule = Schedule.prepare(open_for(job.config, job.data), job.folder(), tracker, SILENT)
+    store = open_for(job.data, job.config.preprocess, job.config.validation_fold)
+    schedule = Schedule.prepare(store, job.folder(), tracker, SILENT)
     with schedule.tracked(job.config.stages):
         model = schedule.train_stages(job.config.stages).eval()
         result = judge(job, model, schedule.validation, schedule.folder.read_history())

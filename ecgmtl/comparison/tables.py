@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from ecgmtl.bootstrap import bootstrap, interval
 from ecgmtl.comparison.results import EQUAL_COMPUTE, REFERENCE, Clock, Comparison, RunResult
 from ecgmtl.comparison.statistics import (
     UNKNOWN,
@@ -20,7 +19,8 @@ from ecgmtl.comparison.statistics import (
     seed_bootstrap,
     sign_flip_p,
 )
-from ecgmtl.metrics import mean_defined
+from ecgmtl.metrics.bootstrap import bootstrap, interval
+from ecgmtl.metrics.ranking import mean_defined
 
 TRIED = (1, 2, 4, 8, 16)
 """Sizes of a tuning budget for which its expected best is given."""

@@ -10,7 +10,7 @@ from ecgmtl.comparison.course import CourseRow, LateRow, ThresholdRow
 from ecgmtl.comparison.results import EQUAL_COMPUTE, REFERENCE, Comparison
 from ecgmtl.comparison.statistics import Interval
 from ecgmtl.comparison.tables import TRIED, ArmRow, TuningRow
-from ecgmtl.report_text import number
+from ecgmtl.evaluation.text import number
 
 LEVEL = 0.05
 """Of the corrected p-value below which a verdict is given."""

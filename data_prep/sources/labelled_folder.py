@@ -1,0 +1,169 @@
+"""Any folder of records with a labels.csv: a column that names the record, optionally its patient, split or fold, age
+and sex; every other column of yes and no is a label."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from data_prep.readers import READERS
+from data_prep.sources.cells import NO_SEX, YES, ages, is_missing, lines, numbers, sexes, words
+from data_prep.sources.label_columns import Columns, understand
+from data_prep.sources.table_file import is_header, read_table
+from data_prep.sources.tables import (
+    SEPARATOR,
+    SPLIT_OF_FOLD,
+    SPLITS,
+    Finding,
+    Source,
+    SourceError,
+    fold_remarks,
+    listed,
+    table_problems,
+)
+
+TABLE = "labels.csv"
+LABEL_SET = "labels"
+SPLIT_OF_WORD = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+def read_labelled_folder(folder: Path) -> Source:
+    """Return the records that labels.csv lists, split by patient: as it says, else 80/10/10 by a hash.
+
+    Raises:
+        SourceError: the table cannot be read, or no column names the record.
+    """
+    path = folder / TABLE
+    table, notes = read_table(path)
+    if table.empty:
+        raise SourceError(f"{path}: no record is listed.")
+    columns = understand(path, table)
+    require_record(path, table, columns)
+    cells = {role: table[name].str.strip() for role, name in columns.roles.items()}
+    patient_id = cells.get("patient_id", cells["record"])
+    nothing = pd.Series(float("nan"), table.index)
+    fold = numbers(cells["fold"]) if "fold" in cells else nothing
+    files = tuple(find_file(folder, record) for record in cells["record"])
+    records = pd.DataFrame(
+        {
+            "ecg_id": range(1, len(table) + 1),
+            "patient_id": patient_id,
+            "name": [without_suffix(record) for record in cells["record"]],
+            "fold": fold,
+            "split": splits(cells, patient_id, fold),
+            "age": ages(cells["age"]) if "age" in cells else nothing,
+            "sex": sexes(cells["sex"]) if "sex" in cells else nothing,
+            LABEL_SET: label_cells(table, columns.labels),
+        }
+    )
+    problems = [*columns.problems, *no_label(path, columns), *cell_problems(path, columns, cells, records)]
+    records = records.reset_index(drop=True)
+    problems += table_problems(records, list(table.index))
+    notes = (f"{TABLE}: {columns.describe()}", *notes, *decisions(columns, cells))
+    empty = [split for split in SPLITS if split not in set(records["split"])]
+    notes += tuple(f"No record fell into the split '{split}'." for split in empty)
+    return Source(
+        folder,
+        "labelled folder",
+        records,
+        files,
+        {LABEL_SET: columns.labels},
+        LABEL_SET,
+        (path,),
+        tuple(problems),
+        notes,
+        tuple(fold_remarks(records, list(table.index))),
+    )
+
+
+def require_record(path: Path, table: pd.DataFrame, columns: Columns) -> None:
+    """Raise SourceError if no column names the record, with whatever else is wrong with the columns."""
+    if "record" in columns.roles:
+        return
+    if not is_header(list(table.columns)):
+        raise SourceError(
+            f"{path}: its first line is no line of column names; put one above it, as record,patient_id,AF."
+        )
+    message = f"{path}: no column record; it has {', '.join(table.columns[:12])}. Name the column of file names so."
+    raise SourceError("\n".join([message, *listed(columns.problems)]))
+
+
+def no_label(path: Path, columns: Columns) -> Iterator[Finding]:
+    if not columns.labels:
+        message = f"{path}: no label; a label is a column of 1 and 0, true and false, or yes and no."
+        yield Finding("no label", path.name, message)
+
+
+def without_suffix(record: str) -> str:
+    return record.removesuffix(next((suffix for suffix in READERS if record.lower().endswith(suffix)), ""))
+
+
+def find_file(folder: Path, record: str) -> str:
+    """The record's file, relative to the folder; a WFDB header where there is none, for its absence to be reported."""
+    if Path(record).suffix.lower() in READERS:
+        return record
+    there = (record + suffix for suffix in READERS if (folder / (record + suffix)).is_file())
+    return next(there, record + ".hea")
+
+
+def decisions(columns: Columns, cells: dict[str, pd.Series]) -> Iterator[str]:
+    """Yield what was decided on the user's behalf, a sentence each."""
+    if "patient_id" not in cells:
+        yield f"{TABLE} has no column patient_id: each record counts as a patient of its own."
+    if "sex" in cells:
+        yield f"{TABLE}: {columns.roles['sex']!r} is kept as 0 for male and 1 for female, as PTB-XL has it."
+
+
+def splits(cells: dict[str, pd.Series], patient_id: pd.Series, fold: pd.Series) -> pd.Series:
+    """Return the split that the table names, that of the fold, or one by the patient's hash; empty where it is none."""
+    if "split" in cells:
+        return words(cells["split"]).map(SPLIT_OF_WORD).fillna("")
+    if "fold" in cells:
+        return fold.map(SPLIT_OF_FOLD).fillna("")
+    return patient_id.map({patient: split_of(patient) for patient in patient_id.unique()})
+
+
+def split_of(patient: str) -> str:
+    """Always the same for the same patient, wherever and in whatever company: 80 % train, 10 % each of the others."""
+    fold = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8]) % 10 + 1
+    return SPLIT_OF_FOLD[fold]
+
+
+def label_cells(table: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
+    """Return the labels of each record in one cell; cells that are neither yes nor no are problems of their own."""
+    has = pd.DataFrame({name: words(table[name]).isin(YES) for name in names}, table.index).to_numpy()
+    return [SEPARATOR.join(name for name, yes in zip(names, row, strict=True) if yes) for row in has]
+
+
+def cell_problems(
+    path: Path, columns: Columns, cells: dict[str, pd.Series], records: pd.DataFrame
+) -> Iterator[Finding]:
+    """Yield a finding a column with cells that cannot be read; it names the lines and quotes no cell."""
+
+    def found(role: str, kind: str, wrong: pd.Series, text: str) -> Iterator[Finding]:
+        if wrong.any():
+            where = lines(wrong.index[wrong])
+            yield Finding(kind, where, f"{path}, {where}: {columns.roles[role]} {text}.")
+
+    if "patient_id" in cells:
+        yield from found("patient_id", "no patient", is_missing(cells["patient_id"]), "is empty")
+    if "split" in cells:
+        text = "is none of train, validation (val), test"
+        yield from found("split", "unknown split", records["split"] == "", text)
+    if "fold" in cells:
+        fold, by_fold = records["fold"], "split" not in cells
+        wrong = (fold % 1 != 0) & (by_fold | ~is_missing(cells["fold"]))  # true of NaN too
+        wrong |= by_fold & ~fold.isin(list(SPLIT_OF_FOLD))
+        yield from found("fold", "unknown fold", wrong, "is no whole number; folds are 1 to 10")
+    if "age" in cells:
+        wrong = records["age"].isna() & ~is_missing(cells["age"])
+        yield from found("age", "unreadable age", wrong, "is no number of years; leave it empty where it is unknown")
+    if "sex" in cells:
+        wrong = records["sex"].isna() & ~words(cells["sex"]).isin(NO_SEX)
+        text = "is none of M, F, 0 (male), 1 (female); leave it empty where it is unknown"
+        yield from found("sex", "unreadable sex", wrong, text)

@@ -1,0 +1,175 @@
+"""PTB-XL's tables: scp_codes become labels, strat_fold becomes a split.
+
+The label sets are those of the benchmark (Strodthoff et al. 2021, doi:10.1109/JBHI.2020.3022989), aggregated by the
+table scp_statements.csv that comes with the records. A statement of likelihood 0 is present, only not graded.
+"""
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from data_prep.sources.cells import is_missing, lines, numbers
+from data_prep.sources.table_file import read_table
+from data_prep.sources.tables import (
+    SEPARATOR,
+    SPLIT_OF_FOLD,
+    Finding,
+    Source,
+    SourceError,
+    fold_remarks,
+    require_columns,
+    table_problems,
+)
+
+DATABASE = "ptbxl_database.csv"
+STATEMENTS = "scp_statements.csv"
+DEFAULT_LABELS = "superdiagnostic"
+FILENAME_COLUMN = {100: "filename_lr", 500: "filename_hr"}
+"""Published sampling rates, in hertz, and the column that names the files."""
+
+
+def read_ptbxl(folder: Path, fs: int) -> Source:
+    """PTB-XL as published, with the files that serve best for a sampling rate of `fs` hertz.
+
+    Raises SourceError where a table or column is missing, or the records could only be had by upsampling.
+    """
+    database = read_database(folder)
+    rows = list(database.index)
+    database = database.reset_index(drop=True)
+    statements = read_statements(folder)
+    codes, problems = read_codes(database)
+    filenames, notes = choose_files(folder, database, fs)
+    records = pd.DataFrame(
+        {
+            "ecg_id": database["ecg_id"],
+            "patient_id": database["patient_id"],
+            "name": filenames,
+            "fold": database["strat_fold"],
+            "split": database["strat_fold"].map(SPLIT_OF_FOLD),
+            "age": database["age"],
+            "sex": database["sex"],
+        }
+    )
+    label_sets = aggregate(statements)
+    problems += unknown_codes(database, codes, label_sets["all"])
+    for label_set, label_of in label_sets.items():
+        records[label_set] = [cell(found, label_of) for found in codes]
+    return Source(
+        folder,
+        "PTB-XL",
+        records,
+        tuple(f"{name}.hea" for name in filenames),
+        {name: tuple(sorted(set(label_of.values()))) for name, label_of in label_sets.items()},
+        DEFAULT_LABELS,
+        (folder / DATABASE, folder / STATEMENTS),
+        (*problems, *table_problems(records, rows)),
+        notes,
+        tuple(fold_remarks(records, rows)),
+    )
+
+
+def read_database(folder: Path) -> pd.DataFrame:
+    """ptbxl_database.csv with whole numbers where they belong, by its lines; SourceError names all that are none."""
+    path = folder / DATABASE
+    table, _ = read_table(path)
+    whole = ("ecg_id", "patient_id", "strat_fold")
+    require_columns(path, table, (*whole, "age", "sex", "scp_codes", *FILENAME_COLUMN.values()))
+    if table.empty:
+        raise SourceError(f"{path}: no record is listed.")
+    problems = []
+    for column in (*whole, "age", "sex"):
+        cells = table[column]
+        table[column] = numbers(cells)
+        wrong = table[column].isna() & ~is_missing(cells)
+        if wrong.any():
+            problems.append(f"{path}, {lines(wrong.index[wrong])}: {column} is no number.")
+        elif column in whole and (table[column] % 1 != 0).any():  # true of NaN too
+            broken = table.index[table[column] % 1 != 0]
+            problems.append(f"{path}, {lines(broken)}: {column} is missing or no whole number.")
+    unknown = table.index[~table["strat_fold"].isin(list(SPLIT_OF_FOLD)) & table["strat_fold"].notna()]
+    if len(unknown):
+        problems.append(f"{path}, {lines(unknown)}: strat_fold is unknown; folds are 1 to 10.")
+    if problems:
+        raise SourceError("\n".join(problems))
+    return table.astype(dict.fromkeys(whole, int))
+
+
+def read_statements(folder: Path) -> pd.DataFrame:
+    """scp_statements.csv, a row a code; its first column has no name."""
+    path = folder / STATEMENTS
+    if not path.is_file():
+        raise SourceError(f"{folder}: no {STATEMENTS}, without which {DATABASE} cannot be turned into labels.")
+    table, _ = read_table(path)
+    table = table.set_index(table.columns[0])
+    require_columns(path, table, ("diagnostic", "form", "rhythm", "diagnostic_class", "diagnostic_subclass"))
+    return table
+
+
+def aggregate(statements: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """A dictionary a label set: which label of it each statement stands for."""
+
+    def flagged(column: str) -> pd.DataFrame:
+        return statements[pd.to_numeric(statements[column], errors="coerce") == 1]
+
+    def grouped(column: str) -> dict[str, str]:
+        labels = flagged("diagnostic")[column]
+        return {str(code): label for code, label in labels.items() if label}
+
+    return {
+        "all": {code: code for code in statements.index},
+        "diagnostic": {code: code for code in flagged("diagnostic").index},
+        "subdiagnostic": grouped("diagnostic_subclass"),
+        "superdiagnostic": grouped("diagnostic_class"),
+        "form": {code: code for code in flagged("form").index},
+        "rhythm": {code: code for code in flagged("rhythm").index},
+    }
+
+
+def read_codes(database: pd.DataFrame) -> tuple[list[tuple[str, ...]], list[Finding]]:
+    """The statements of each record, and a finding for each cell that is no dictionary."""
+    codes: list[tuple[str, ...]] = []
+    problems = []
+    for ecg_id, text in zip(database["ecg_id"], database["scp_codes"], strict=True):
+        try:
+            codes.append(tuple(ast.literal_eval(text).keys()))
+        except (ValueError, SyntaxError, AttributeError, TypeError, MemoryError, RecursionError):
+            codes.append(())
+            message = f"ecg_id {ecg_id}: scp_codes is not a dictionary as {{'NORM': 100.0}}."
+            problems.append(Finding("unreadable labels", str(ecg_id), message))
+    return codes, problems
+
+
+def unknown_codes(database: pd.DataFrame, codes: list[tuple[str, ...]], known: Mapping[str, str]) -> list[Finding]:
+    return [
+        Finding("label without statement", str(ecg_id), f"ecg_id {ecg_id}: {STATEMENTS} has no statement {code!r}.")
+        for ecg_id, found in zip(database["ecg_id"], codes, strict=True)
+        for code in found
+        if code not in known
+    ]
+
+
+def cell(codes: tuple[str, ...], label_of: Mapping[str, str]) -> str:
+    return SEPARATOR.join(sorted({label_of[code] for code in codes if code in label_of}))
+
+
+def choose_files(folder: Path, database: pd.DataFrame, fs: int) -> tuple[list[str], tuple[str, ...]]:
+    """The files of the rate asked for, else those of a higher one; upsampling would invent what was not recorded."""
+    present = [rate for rate, column in FILENAME_COLUMN.items() if folder_of(folder, database[column]).is_dir()]
+    if not present:
+        raise SourceError(f"{folder}: neither records100 nor records500 is there, only the tables.")
+    usable = [rate for rate in present if rate >= fs]
+    if not usable:
+        raise SourceError(
+            f"{folder}: only the {max(present)} Hz records are there, and {fs} Hz would have to be made up from them; "
+            f"ask for {max(present)} Hz or less."
+        )
+    rate = fs if fs in usable else max(usable)
+    note = () if rate == fs else (f"The {rate} Hz records were resampled to {fs} Hz.",)
+    return list(database[FILENAME_COLUMN[rate]]), note
+
+
+def folder_of(folder: Path, filenames: pd.Series) -> Path:
+    """`records100` of `records100/00000/00001_lr`."""
+    return folder.joinpath(*PurePosixPath(filenames.iloc[0]).parts[:1])

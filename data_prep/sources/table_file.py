@@ -1,0 +1,98 @@
+"""Reading a table of text as spreadsheets write it: its encoding, its separator, its empty rows and columns."""
+
+import codecs
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from data_prep.sources.cells import NO, YES, lines
+from data_prep.sources.tables import SourceError
+
+SEPARATORS = ",;\t"
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def read_table(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the table and a note on how it was read where that is not plain.
+
+    Every cell is the text that stands in the file, so that no code is taken for a number or a missing value. The index
+    is the line of the file.
+
+    Raises:
+        SourceError: the file is no table of text, a row has another number of cells, or a column is there twice.
+    """
+    text, notes = decode(path)
+    rows = read_rows(path, text)
+    if not rows:
+        raise SourceError(f"{path}: not readable as CSV: it is empty.")
+    header = [name.strip() for name in rows.pop(min(rows))]
+    require_even(path, header, rows)
+    table = pd.DataFrame(
+        [row[: len(header)] for row in rows.values()], index=list(rows), columns=range(len(header)), dtype=str
+    )
+    kept = [column for column, name in enumerate(header) if name or (table[column].str.strip() != "").any()]
+    names = [header[column] for column in kept]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        which = ", ".join(map(repr, twice)) if is_header(names) else "of one name"
+        raise SourceError(f"{path}: the column {which} is there twice.")
+    return table[kept].set_axis(names, axis=1), notes
+
+
+def decode(path: Path) -> tuple[str, tuple[str, ...]]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path}: not readable: {error.strerror}.") from error
+    try:
+        if content.startswith(UTF_16):
+            return content.decode("utf-16"), ()
+        return content.decode("utf-8-sig"), ()
+    except UnicodeDecodeError:
+        pass
+    try:
+        text = content.decode("cp1252")
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path}: neither UTF-8 nor Latin-1; save it as CSV in UTF-8.") from error
+    return text, (
+        f"{path.name} is not UTF-8; it was read as Latin-1 (Windows-1252). Look at the names for wrong letters.",
+    )
+
+
+def read_rows(path: Path, text: str) -> dict[int, list[str]]:
+    """Return the rows that hold anything, by their lines; the first one decides on the separator."""
+    stream = io.StringIO(text, newline="")
+    first = next((line for line in stream if line.strip()), "")
+    declared = first.strip().lower().removeprefix("sep=") if first.lower().startswith("sep=") else ""
+    separator = declared if len(declared) == 1 else max(SEPARATORS, key=first.count)
+    stream.seek(0)
+    rows, line = {}, 1
+    reader = csv.reader(stream, delimiter=separator, strict=True)
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows[line] = row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise SourceError(f"{path}, line {line}: not readable as CSV: {error}.") from error
+    if declared:
+        del rows[min(rows)]
+    return rows
+
+
+def require_even(path: Path, header: Sequence[str], rows: dict[int, list[str]]) -> None:
+    """Raise SourceError unless each row has as many cells as the header, but for empty ones at its end."""
+    uneven = [line for line, row in rows.items() if len(row) < len(header) or any(row[len(header) :])]
+    if uneven:
+        raise SourceError(
+            f"{path}, {lines(uneven)}: another number of cells than the {len(header)} columns of the first line. "
+            f"Write a separator for each cell, and quote text that holds separators."
+        )
+
+
+def is_header(names: Sequence[str]) -> bool:
+    """Whether these may be names of columns, for a row of data has cells of 0, 1, yes or no and must not be quoted."""
+    return not any(name.casefold() in YES | NO for name in names)

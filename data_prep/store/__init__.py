@@ -1,0 +1,1 @@
+"""The prepared folder: how it is written, resumed and opened."""

@@ -1,0 +1,80 @@
+"""A chunk of records on its way from files into rows of signals.npy: the part of preparing that workers do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int16
+
+from data_prep.leads import STANDARD_LEADS
+from data_prep.plausible import LARGEST
+from data_prep.preprocess import Preprocess
+from data_prep.readers import ReadOptions, read_record
+from data_prep.record import RecordError
+from data_prep.store.signals_file import SignalsFile
+
+RECORDS_A_CHUNK = 64
+MICROVOLTS_A_MILLIVOLT = 1000
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where the records of a chunk come from, what is done to them, and where they go."""
+
+    folder: Path
+    preprocess: Preprocess
+    signals: SignalsFile
+    options: ReadOptions
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What came of the rows `first` to `first + n_records - 1`."""
+
+    first: int
+    n_records: int
+    crc32: int
+    """Of the rows' bytes, failed ones being zero."""
+    failures: tuple[tuple[int, str], ...]
+    """(row, reason) of each record that could not be prepared."""
+    warnings: tuple[tuple[int, str], ...]
+    """(row, what was remarked) of each record that could, but not as it stands."""
+    losses: tuple[tuple[int, str], ...]
+    """(row, of what) of each record that lost its voltage."""
+
+    def is_intact(self, job: Job) -> bool:
+        """Whether the rows on disk are the ones that were written."""
+        return job.signals.crc32(self.first, self.n_records) == self.crc32
+
+
+def prepare_chunk(job: Job, first: int, files: Sequence[str]) -> Chunk:
+    """Write the records' rows; OSError only where they cannot be written."""
+    rows = np.zeros((len(files), len(STANDARD_LEADS), job.preprocess.n_samples), np.int16)
+    failures, warnings, losses = [], [], []
+    for index, file in enumerate(files):
+        try:
+            record = read_record(job.folder / file, replace(job.options, seconds=job.preprocess.seconds))
+            prepared = job.preprocess(record)
+            rows[index] = to_microvolts(record.name, prepared.signal)
+        except (RecordError, OSError) as error:
+            failures.append((first + index, str(error)))
+            continue
+        if prepared.warnings:
+            warnings.append((first + index, " ".join(prepared.warnings)))
+        if prepared.loss:
+            losses.append((first + index, prepared.loss.of))
+    crc32 = job.signals.write(first, rows)
+    return Chunk(first, len(files), crc32, tuple(failures), tuple(warnings), tuple(losses))
+
+
+def to_microvolts(name: str, signal: Float32[np.ndarray, "lead time"]) -> Int16[np.ndarray, "lead time"]:
+    """The signal in whole microvolts; RecordError rather than a value that wrapped around."""
+    microvolts = np.rint(signal * MICROVOLTS_A_MILLIVOLT)
+    most = np.abs(microvolts).max()
+    if not most <= np.iinfo(np.int16).max:  # not a number fails too
+        raise RecordError(
+            f"{name}: it reaches {most / MICROVOLTS_A_MILLIVOLT:.1f} mV; a prepared folder holds up to {LARGEST} mV. "
+            f"The header's gain or unit is probably wrong."
+        )
+    return microvolts.astype(np.int16)

@@ -1,0 +1,232 @@
+"""From a folder of records to a prepared one: in parallel, and where an interrupted run left off."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from data_prep.files import is_partial, write_text
+from data_prep.leads import STANDARD_LEADS
+from data_prep.lock import LOCK
+from data_prep.parallel import in_parallel
+from data_prep.preprocess import Preprocess
+from data_prep.readers import ReadOptions
+from data_prep.sources import read_source
+from data_prep.sources.tables import Source, class_remarks, listed
+from data_prep.store import ledger
+from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk, Job, prepare_chunk
+from data_prep.store.manifest import (
+    FORMAT,
+    LOST_VOLTAGE,
+    MANIFEST,
+    PROGRESS,
+    RECORDS,
+    SIGNALS,
+    StoreError,
+    file_sha256,
+    read_failures,
+    write_failures,
+    write_manifest,
+)
+from data_prep.store.open import open_store
+from data_prep.store.signals_file import SAMPLE, open_signals_file
+
+Progress = Callable[[int, int], None]
+"""Called with the records done and the records in all."""
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What came of a preparation."""
+
+    n_records: int
+    """In the prepared folder."""
+    failures: tuple[tuple[str, str], ...]
+    """(name, reason) of each record that was left out."""
+    n_warned: int = 0
+    """Records that are in, with a remark in the column `warnings` of records.csv."""
+    n_resumed: int = 0
+    """Records that an earlier, interrupted run had done."""
+    reused: bool = False
+    """Whether all was done before and nothing had to be."""
+    notes: tuple[str, ...] = ()
+    """What was decided on the user's behalf, a sentence each."""
+
+
+def prepare(
+    source: Path,
+    out: Path,
+    preprocess: Preprocess,
+    labels: str | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+    options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
+) -> PrepareReport:
+    """Make `out` a prepared folder of the records in `source`; `labels` names its default label set.
+
+    `options` say what the files do not, as for a prediction; they stand in the manifest.
+
+    A record that cannot be prepared is left out and reported. Interrupted, the next call with the same settings goes
+    on. Raises SourceError or StoreError, before any work is done wherever that can be known.
+    """
+    found = read_source(source, preprocess.fs)
+    found.require_sound()
+    labels = labels or found.default_labels
+    if labels not in found.label_sets:
+        raise StoreError(f"{source}: no label set '{labels}'; there are {', '.join(found.label_sets)}.")
+    found = remarked(found, labels)
+    wanted = {"preprocess": plain(preprocess), "read": stated(options), "source": identity(found)}
+    with explaining(out, found, preprocess), ledger.claimed(out):
+        if (out / MANIFEST).is_file():
+            return reuse(out, wanted, labels, found.notes)
+        job, done = start(found, out, preprocess, options, wanted)
+        chunks = [*done, *convert(found, job, done, workers, progress)]
+        report = summarise(found, chunks, n_records(done))
+        if not report.n_records:
+            discard(out)
+            name, reason = report.failures[0]
+            raise StoreError(f"{source}: not one of {len(found.files)} records could be prepared. {name}: {reason}")
+        finish(found, job, chunks, {**wanted, "labels": labels})
+    return report
+
+
+def remarked(found: Source, labels: str) -> Source:
+    """Return the source with its remarks, and those on the labels that are to be trained on, among its notes."""
+    findings, notes = class_remarks(found, labels)
+    told = (*notes, *listed([*found.remarks, *findings]))
+    return dataclasses.replace(found, notes=(*found.notes, *told))
+
+
+def identity(found: Source) -> dict[str, str]:
+    return {"kind": found.kind, "name": found.folder.resolve().name, "sha256": found.sha256()}
+
+
+def plain(settings: Preprocess | ReadOptions) -> dict[str, Any]:
+    """The settings as JSON will give them back."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def stated(options: ReadOptions) -> dict[str, Any]:
+    """Return what the options say of the files; how much of a file is read follows from the preprocessing."""
+    return {name: value for name, value in plain(options).items() if name != "seconds"}
+
+
+def reuse(out: Path, wanted: Mapping[str, Any], labels: str, notes: tuple[str, ...]) -> PrepareReport:
+    """The report on a folder that was already prepared with the same settings, maybe with another default label set."""
+    store = open_store(out)
+    ledger.require_same(out, store.manifest, wanted)
+    if store.default_labels != labels:
+        write_manifest(out, {**store.manifest, "labels": labels})
+    (out / PROGRESS).unlink(missing_ok=True)
+    failures = read_failures(out)
+    if failures:
+        notes += (f"{len(failures)} records were left out then; delete {out} for another try.",)
+    n_warned = int((store.records["warnings"] != "").sum())
+    return PrepareReport(len(store.records), failures, n_warned, len(store.records), reused=True, notes=notes)
+
+
+@contextmanager
+def explaining(out: Path, found: Source, preprocess: Preprocess) -> Iterator[None]:
+    """Turns what the system says of a full disk or a killed worker into a StoreError."""
+    try:
+        yield
+    except OSError as error:
+        megabytes = len(found.files) * len(STANDARD_LEADS) * preprocess.n_samples * SAMPLE.itemsize / 1e6
+        raise StoreError(f"{out}: cannot be written ({error.strerror}); it takes {megabytes:.1f} MB.") from error
+    except BrokenProcessPool as error:
+        raise StoreError(
+            f"{out}: a worker was killed, perhaps for lack of memory. What is done is kept: run it again to go on, "
+            f"with fewer workers if need be."
+        ) from error
+
+
+def start(
+    found: Source, out: Path, preprocess: Preprocess, options: ReadOptions, wanted: Mapping[str, Any]
+) -> tuple[Job, list[Chunk]]:
+    """The room for the signals, taken on disk at once, and the chunks in it that an earlier run finished."""
+    others = sorted(path.name for path in out.iterdir() if not is_partial(path) and path.name != LOCK)
+    if others and PROGRESS not in others:
+        raise StoreError(f"{out} holds other files ({', '.join(others[:3])}); choose a new or an empty folder.")
+    chunks = ledger.resume(out, wanted) if others else []
+    ledger.begin(out, wanted)
+    try:
+        signals = open_signals_file(out / SIGNALS, len(found.files), (len(STANDARD_LEADS), preprocess.n_samples))
+    except OSError:
+        (out / PROGRESS).unlink()
+        raise
+    job = Job(found.folder, preprocess, signals, options)
+    done = ledger.still_good(job, chunks)
+    for chunk in done:
+        ledger.note(out, chunk)
+    return job, done
+
+
+def convert(found: Source, job: Job, done: Sequence[Chunk], workers: int, progress: Progress | None) -> Iterator[Chunk]:
+    """Do the chunks that are not done, and note each."""
+    finished = {chunk.first for chunk in done}
+    firsts = [first for first in range(0, len(found.files), RECORDS_A_CHUNK) if first not in finished]
+    pieces = [(job, first, found.files[first : first + RECORDS_A_CHUNK]) for first in firsts]
+    n_done = n_records(done)
+    with closing(in_parallel(prepare_chunk, pieces, workers)) as results:
+        for chunk in results:
+            ledger.note(job.signals.path.parent, chunk)
+            n_done += chunk.n_records
+            if progress:
+                progress(n_done, len(found.files))
+            yield chunk
+
+
+def n_records(chunks: Sequence[Chunk]) -> int:
+    return sum(chunk.n_records for chunk in chunks)
+
+
+def summarise(found: Source, chunks: list[Chunk], n_resumed: int) -> PrepareReport:
+    names = found.records["name"]
+    failed = sorted(failure for chunk in chunks for failure in chunk.failures)
+    failures = tuple((str(names[row]), reason) for row, reason in failed)
+    n_warned = sum(len(chunk.warnings) for chunk in chunks)
+    return PrepareReport(len(found.files) - len(failures), failures, n_warned, n_resumed, notes=found.notes)
+
+
+def finish(found: Source, job: Job, chunks: list[Chunk], entries: Mapping[str, Any]) -> None:
+    """Close the gaps that failures left, then write the tables, and the manifest last."""
+    out = job.signals.path.parent
+    failures = dict(failure for chunk in chunks for failure in chunk.failures)
+    kept = [row for row in found.records.index if row not in failures]
+    job.signals.close(kept, len(found.files))
+    warnings = dict(warning for chunk in chunks for warning in chunk.warnings)
+    losses = dict(loss for chunk in chunks for loss in chunk.losses)
+    remarks = {"warnings": warnings, LOST_VOLTAGE: losses}
+    texts = {column: [by_row.get(row, "") for row in found.records.index] for column, by_row in remarks.items()}
+    records = found.records.assign(**texts).loc[kept]
+    write_text(out / RECORDS, records.to_csv(index=False))
+    write_failures(out, [(found.records["name"][row], failures[row]) for row in sorted(failures)])
+    manifest = {
+        "format": FORMAT,
+        "version": version("ecgmtl"),
+        **entries,
+        "n_records": len(kept),
+        "n_failures": len(failures),
+        "signals": {"shape": [len(kept), *job.signals.row_shape], "unit": "µV", "leads": STANDARD_LEADS},
+        "label_sets": dict(found.label_sets),
+        "columns": {name: column_kind(records[name]) for name in records.columns},
+        "sha256": {name: file_sha256(out / name) for name in (SIGNALS, RECORDS)},
+    }
+    write_manifest(out, manifest)
+    (out / PROGRESS).unlink()
+
+
+def column_kind(column: pd.Series) -> str:
+    return {"i": "int", "f": "float"}.get(column.dtype.kind, "str")
+
+
+def discard(out: Path) -> None:
+    for name in (SIGNALS, PROGRESS):
+        (out / name).unlink()

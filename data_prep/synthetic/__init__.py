@@ -1,0 +1,1 @@
+"""Artificial ECGs with known labels."""

@@ -1,0 +1,124 @@
+"""What every command has in common at the terminal: bars, errors without tracebacks, signals."""
+
+import errno
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+import typer
+
+from data_prep.safe_text import printable_lines
+
+KNOWN_ERRORS = {
+    "data_prep.lock": "FolderInUseError",
+    "data_prep.record": "RecordError",
+    "data_prep.sources.tables": "SourceError",
+    "data_prep.store.manifest": "StoreError",
+    "ecgmtl.config.run": "ConfigError",
+    "ecgmtl.inference.metadata": "CardError",
+    "ecgmtl.checkpoint": "CheckpointError",
+    "ecgmtl.comparison.truth": "ComparisonError",
+    "ecgmtl.evaluation.protocols": "ProtocolError",
+    "ecgmtl.evaluation.evaluate": "EvaluationError",
+    "ecgmtl.inference.export": "ExportError",
+    "ecgmtl.extras": "MissingExtraError",
+    "ecgmtl.inference.table": "PredictionsFileError",
+    "ecgmtl.inference.predictor": "PredictorError",
+    "ecgmtl.inference.reconstruct": "ReconstructError",
+    "ecgmtl.tracking.store": "TrackingError",
+    "ecgmtl.evaluation.stress": "StressError",
+    "ecgmtl.training.stage": "TrainingError",
+    "ecgmtl.tracking.ui": "UiError",
+}
+"""Errors that are the user's to mend: only their message is shown. Any other is our bug and keeps its traceback."""
+
+
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""What the system says of a disk without room, or of a user's share of it."""
+
+
+def known_errors() -> tuple[type[Exception], ...]:
+    """Those of modules that are loaded: what is not loaded has not raised, and loading it here would take seconds."""
+    loaded = ((sys.modules[module], name) for module, name in KNOWN_ERRORS.items() if module in sys.modules)
+    return tuple(getattr(module, name) for module, name in loaded)
+
+
+@contextmanager
+def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Iterator[None]:
+    """Show known errors as sentences (exit code 1); on Ctrl-C, TERM or HUP say what is kept (exit code 130 or 143)."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    signal.signal(signal.SIGTERM, raise_terminated)
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:  # nohup ignores it
+        signal.signal(hangup, raise_terminated)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"\n{on_interrupt()}", err=True)
+        raise typer.Exit(130) from None
+    except SystemExit:
+        typer.echo(on_interrupt(), err=True)
+        raise typer.Exit(143) from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            typer.echo(printable_lines(full_disk(error, on_interrupt())), err=True)
+            raise typer.Exit(1) from None
+        if not isinstance(error, known_errors()):
+            raise
+        typer.echo(printable_lines(str(error)), err=True)
+        raise typer.Exit(1) from None
+
+
+def full_disk(error: OSError, on_interrupt: str) -> str:
+    """Say which file found the disk full, what is kept, and what to type."""
+    place = f"{error.filename}: " if error.filename else ""
+    remedy = on_interrupt.removeprefix("stopped").strip("; ").rstrip(".") or "then type the same command again"
+    return f"{place}the disk is full. Files that were whole are kept. Free some room; {remedy}"
+
+
+def raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(143)
+
+
+class Bar:
+    """A progress bar with an estimate of the time left, on a terminal; elsewhere nothing is drawn."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+    def begin(self, label: str, done: int = 0, total: int | None = None) -> None:
+        """Replace what is drawn by a new bar."""
+        for task in self.bars.task_ids:
+            self.bars.remove_task(task)
+        self.bars.add_task(label, completed=done, total=total)
+
+    def update(self, done: int, total: int, label: str | None = None) -> None:
+        self.bars.update(self.bars.task_ids[0], completed=done, total=total, description=label)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar, on a terminal or not."""
+        self.bars.console.print(text, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def open_bar() -> Iterator[Bar]:
+    bar = Bar()
+    with bar.bars:
+        yield bar
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Draw a bar for one piece of work. Call it with done and total."""
+    with open_bar() as bar:
+        bar.begin(label)
+        yield bar.update

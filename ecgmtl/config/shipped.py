@@ -1,0 +1,84 @@
+"""The configs that come with the package, found by name: `--config ptbxl`, `ecgmtl compare pretraining`.
+
+A config is described by the first sentence of the comment at its top, a folder of arms by that of its `_base.yaml`.
+"""
+
+from itertools import takewhile
+from pathlib import Path
+from textwrap import shorten
+
+from ecgmtl.config.run import ConfigError, load_config
+from ecgmtl.config.stage import Stage
+
+PACKAGE = Path(__file__).parents[1]
+FOLDER = PACKAGE / "configs" if (PACKAGE / "configs").is_dir() else PACKAGE.parent / "configs"
+"""Inside the installed package, or beside it in the repository."""
+RECIPE = "ptbxl"
+"""The config for real records where none is named."""
+WIDTH = 110
+"""Characters of a description in a list."""
+
+
+def config_names() -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+
+
+def arm_names() -> tuple[str, ...]:
+    return tuple(sorted(path.parent.name for path in FOLDER.glob("*/_base.yaml")))
+
+
+def find_config(path: Path) -> Path:
+    """Return the file itself, or the shipped config that is called so: `ptbxl`, or `configs/ptbxl.yaml` from anywhere.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    if path.is_file():
+        return path
+    names = config_names()
+    for name in names:
+        if path in (Path(name), Path("configs") / f"{name}.yaml"):
+            return FOLDER / f"{name}.yaml"
+    reason = "is a folder, and a config is a YAML file" if path.is_dir() else "no such file"
+    raise ConfigError(f"{path}: {reason}; the shipped configs are {', '.join(names)}.")
+
+
+def find_arms(path: Path) -> Path:
+    """Return the folder itself where it has YAML files, or the shipped folder of arms that is called so.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    if path.is_dir() and any(path.glob("*.yaml")):
+        return path
+    names = arm_names()
+    for name in names:
+        if path in (Path(name), Path("configs") / name):
+            return FOLDER / name
+    reason = "no arm is in this folder" if path.is_dir() else "no such folder"
+    shipped = ", ".join(f"configs/{name}" for name in names)
+    raise ConfigError(f"{path}: {reason}; arms are the .yaml files of one, as in the shipped {shipped}.")
+
+
+def describe_shipped() -> str:
+    """List every shipped config, and every shipped folder of arms, in a line each."""
+    configs = [line(name, FOLDER / f"{name}.yaml") for name in config_names()]
+    arms = [line(f"configs/{name}", FOLDER / name / "_base.yaml") for name in arm_names()]
+    last = "'ecgmtl show NAME' prints the settings of a config."
+    return "\n".join(["For ecgmtl train --config NAME:", *configs, "", "For ecgmtl compare NAME:", *arms, "", last])
+
+
+def line(name: str, path: Path) -> str:
+    return f"  {name:19}  {shorten(first_sentence(path), WIDTH, placeholder=' …')}"
+
+
+def first_sentence(path: Path) -> str:
+    """Return the first sentence of the comment at the top of a config."""
+    lines = takewhile(lambda text: text.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    return " ".join(text.removeprefix("#").strip() for text in lines).partition(". ")[0].removesuffix(".") + "."
+
+
+def with_stage(name: str) -> dict[str, Stage]:
+    """Return, by name of a shipped config, its stage of this name, where it has one."""
+    configs = {config: load_config(FOLDER / f"{config}.yaml") for config in config_names()}
+    return {config: stage for config, whole in configs.items() for stage in whole.stages if stage.name == name}

@@ -1,0 +1,1 @@
+"""From a prepared folder to the signals that a training step sees."""

@@ -1,0 +1,140 @@
+"""Random changes to a batch that leave its labels true, drawn and applied on the device for the whole batch at once."""
+
+from functools import cache
+
+import torch
+from jaxtyping import Float, Int64
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+from scipy.stats import beta
+from torch import Tensor
+
+from data_prep.leads import ARMS_SWAPPED
+from data_prep.lost_voltage import ALL, EACH_LEAD, TYPICAL_MV
+from ecgmtl.data.batch import Batch
+from ecgmtl.data.lead_algebra import N_BASIS, places
+from ecgmtl.settings import Settings
+
+N_QUANTILES = 1024
+LOST_SPREAD = 0.3
+"""Of the logarithm of the level to which programs bring signals that keep no voltage: they do not agree on one."""
+
+
+class AugmentSettings(Settings):
+    crop_seconds: PositiveFloat | None = None
+    """A stretch of this length is taken from a random place of each record; the whole record when absent."""
+    shift: bool = False
+    """The stretch may run over the end of the record and go on at its beginning."""
+    amplitude: float = Field(0.0, ge=0, lt=1)
+    """Standard deviation of the logarithm of a factor on each record's voltage."""
+    voltage_loss: float = Field(0.0, ge=0, lt=1)
+    """Probability that the encoder sees a record as files have it that keep shapes and no voltage."""
+    lead_voltage_loss: float = Field(0.0, ge=0, lt=1)
+    """Probability that it sees one so of which each lead lost its voltage by itself."""
+    noise: NonNegativeFloat = 0.0
+    """Standard deviation of white noise added to what the encoder sees, in mV."""
+    wander: NonNegativeFloat = 0.0
+    """Standard deviation of a slow swing of the baseline, 0.05 to 0.5 Hz, added to what the encoder sees, in mV."""
+    arm_swap: float = Field(0.0, ge=0, lt=1)
+    """Probability that the encoder sees a record as if the electrodes of the arms had been swapped."""
+    lead_dropout: float = Field(0.0, ge=0, lt=1)
+    """Probability that the encoder sees a lead flat at 0 mV."""
+    leads_missing: float = Field(0.0, ge=0, lt=1)
+    """Probability that an independent lead is hidden throughout, as masking does; for stages without masking."""
+    mixup: NonNegativeFloat = 0.0
+    """Records and labels are blended in pairs, by a share from Beta(mixup, mixup) (Zhang et al., ICLR 2018)."""
+
+
+def draw_places(
+    n_records: int, n_samples: int, fs: float, settings: AugmentSettings, generator: torch.Generator
+) -> Int64[Tensor, "batch time"]:
+    """Which samples of each record make up the batch."""
+    length = min(n_samples, max(1, round((settings.crop_seconds or n_samples / fs) * fs)))
+    starts = n_samples if settings.shift else n_samples - length + 1
+    start = torch.randint(starts, (n_records, 1), generator=generator, device=generator.device)
+    return (start + torch.arange(length, device=generator.device)) % n_samples
+
+
+def augment(
+    batch: Batch, fs: float, settings: AugmentSettings, pairing: torch.Generator, generator: torch.Generator
+) -> Batch:
+    """Change amplitude, add noise, drop leads, blend pairs; `signals` stay the clean target of the reconstruction.
+
+    Pairs are drawn from a generator of their own, so that they are the same whatever else is done.
+    """
+    size, device = batch.signals.shape[0], batch.signals.device
+    if settings.amplitude:
+        batch = batch._replace(signals=batch.signals * draw_factors((size, 1, 1), settings.amplitude, generator))
+    if settings.mixup:
+        batch = blend(batch, settings.mixup, pairing)
+    seen = batch.signals
+    if settings.arm_swap:
+        swapped = torch.rand(size, 1, 1, generator=generator, device=device) < settings.arm_swap
+        seen = torch.where(swapped, swap_arms(seen), seen)
+    for probability, axes in ((settings.voltage_loss, ALL), (settings.lead_voltage_loss, EACH_LEAD)):
+        if probability:
+            lost = torch.rand(size, 1, 1, generator=generator, device=device) < probability
+            seen = torch.where(lost, lose_voltage(seen, axes, generator), seen)
+    if settings.noise:
+        seen = seen + settings.noise * torch.randn(seen.shape, generator=generator, device=device)
+    if settings.wander:
+        seen = seen + settings.wander * draw_wander(tuple(seen.shape), fs, generator)
+    if settings.lead_dropout:
+        kept = torch.rand(*seen.shape[:2], 1, generator=generator, device=device) >= settings.lead_dropout
+        seen = seen * kept
+    if settings.leads_missing:
+        missing = torch.rand(size, N_BASIS, 1, generator=generator, device=device) < settings.leads_missing
+        batch = batch._replace(hidden=missing.expand(-1, -1, seen.shape[2]))
+    return batch._replace(seen=seen)
+
+
+def swap_arms(signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch lead time"]:
+    """I turns over, II and III change places, and so do aVR and aVL; aVF and the chest leads stay."""
+    swapped = signals[:, places(ARMS_SWAPPED, signals.device)]
+    swapped[:, 0] *= -1
+    return swapped
+
+
+def lose_voltage(
+    signals: Float[Tensor, "batch lead time"], axes: tuple[int, ...], generator: torch.Generator
+) -> Float[Tensor, "batch lead time"]:
+    """All of about the same root mean square over these axes; a flat one stays flat."""
+    found = signals.square().mean(dim=axes, keepdim=True).sqrt()
+    factors = draw_factors((signals.shape[0], 1, 1), LOST_SPREAD, generator)
+    return signals * (factors * TYPICAL_MV / found.clamp(min=torch.finfo(found.dtype).tiny))
+
+
+def draw_factors(size: tuple[int, int, int], spread: float, generator: torch.Generator) -> Float[Tensor, "batch _ 1"]:
+    """Of log-normal distribution: a half and twice are equally likely."""
+    return torch.exp(spread * torch.randn(size, generator=generator, device=generator.device))
+
+
+def draw_wander(size: tuple[int, ...], fs: float, generator: torch.Generator) -> Float[Tensor, "batch lead time"]:
+    """A sine of random rate and phase a lead, of variance 1: what breathing and skin do to the baseline."""
+    uniform = torch.rand(2, *size[:2], 1, generator=generator, device=generator.device)
+    hertz, phase = 0.05 + 0.45 * uniform[0], 2 * torch.pi * uniform[1]
+    seconds = torch.arange(size[2], device=generator.device) / fs
+    return 2**0.5 * torch.sin(2 * torch.pi * hertz * seconds + phase)
+
+
+def blend(batch: Batch, alpha: float, generator: torch.Generator) -> Batch:
+    size, device = batch.signals.shape[0], batch.signals.device
+    drawn = torch.randint(N_QUANTILES, (size, 1), generator=generator, device=device)
+    share = beta_quantiles(alpha, device)[drawn]
+    # within a half of the batch: diagnostics compare the gradients of the halves, which must have nothing in common
+    half = size // 2
+    halves = (torch.randperm(n, generator=generator, device=device) for n in (half, size - half))
+    partner = torch.cat([place + start for place, start in zip(halves, (0, half), strict=True)])
+
+    def mix(values: Tensor) -> Tensor:
+        part = share.view(size, *[1] * (values.dim() - 1))
+        return part * values + (1 - part) * values[partner]
+
+    auxiliary = {name: mix(labels) for name, labels in batch.auxiliary_labels.items()}
+    return batch._replace(signals=mix(batch.signals), labels=mix(batch.labels), auxiliary_labels=auxiliary)
+
+
+@cache
+def beta_quantiles(alpha: float, device: torch.device) -> Float[Tensor, " quantile"]:
+    """Equally likely values of Beta(alpha, alpha): torch draws no Beta from a generator of one's own."""
+    levels = (torch.arange(N_QUANTILES, dtype=torch.float64) + 0.5) / N_QUANTILES
+    return torch.from_numpy(beta.ppf(levels.numpy(), alpha, alpha)).float().to(device)

@@ -1,0 +1,203 @@
+"""A split of a prepared folder as tensors on a device; a batch is an index into them."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int16, Int64
+from torch import Tensor
+
+from data_prep.preprocess import Preprocess
+from data_prep.store.manifest import StoreError
+from data_prep.store.open import Store, open_store
+from ecgmtl.data.batch import Batch
+
+SplitName = Literal["train", "validation", "test"]
+MICROVOLTS = 1000.0
+"""In a millivolt."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Records of one split. Signals stay int16 µV, half of what float32 mV would take, until a batch is drawn."""
+
+    signals: Int16[Tensor, "record lead time"]
+    labels: Float[Tensor, "record label"]
+    label_names: tuple[str, ...]
+    auxiliary_labels: dict[str, Tensor]
+    """By label set, further labels of the same records."""
+    auxiliary_label_names: dict[str, tuple[str, ...]]
+    names: tuple[str, ...]
+    patients: Int64[np.ndarray, " record"]
+    groups: Float[np.ndarray, "record group"]
+    """Diagnostic superclasses, or the labels where there are none: reconstruction is reported by them."""
+    group_names: tuple[str, ...]
+    labelled: Bool[np.ndarray, " record"]
+    """Whose labels may be learnt from."""
+    fs: float
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def device(self) -> torch.device:
+        return self.signals.device
+
+    @property
+    def n_samples(self) -> int:
+        return int(self.signals.shape[-1])
+
+    def batch(self, index: Int64[Tensor, " batch"], places: Int64[Tensor, "batch time"] | None = None) -> Batch:
+        """The records at `index`, in mV; of each only the samples at `places`, where given."""
+        signals = self.signals[index]
+        if places is not None:
+            signals = signals.gather(2, places[:, None, :].expand(-1, signals.shape[1], -1))
+        auxiliary = {name: labels[index] for name, labels in self.auxiliary_labels.items()}
+        return Batch(signals.float() / MICROVOLTS, self.labels[index], auxiliary)
+
+    def in_order(self, size: int) -> Iterator[Batch]:
+        """All records, whole, in batches of at most `size`."""
+        for index in torch.arange(len(self), device=self.device).split(size):
+            yield self.batch(index)
+
+    def select(self, kept: np.ndarray) -> "Split":
+        """The records that a boolean a record keeps."""
+        rows = torch.from_numpy(np.flatnonzero(kept)).to(self.device)
+        names = tuple(name for name, keep in zip(self.names, kept, strict=True) if keep)
+        return replace(
+            self,
+            signals=self.signals[rows],
+            labels=self.labels[rows],
+            auxiliary_labels={name: labels[rows] for name, labels in self.auxiliary_labels.items()},
+            names=names,
+            patients=self.patients[kept],
+            groups=self.groups[kept],
+            labelled=self.labelled[kept],
+        )
+
+    def draw_patients(
+        self, share: float, seed: tuple[int, ...], among: Bool[np.ndarray, " record"] | None = None
+    ) -> Bool[np.ndarray, " record"]:
+        """The records of a share of the patients, at least one; of patients and records `among` these alone."""
+        usable = np.ones(len(self), dtype=bool) if among is None else among
+        patients = np.unique(self.patients[usable])
+        drawn = np.random.default_rng(seed).permutation(patients)[: max(1, round(share * len(patients)))]
+        return np.isin(self.patients, drawn) & usable
+
+
+def load_split(
+    store: Store,
+    split: SplitName,
+    labels: str,
+    auxiliary_labels: tuple[str, ...] = (),
+    device: str | torch.device = "cpu",
+) -> Split:
+    """The records of one split on a device.
+
+    Raises:
+        StoreError: the store has no record of this split.
+    """
+    rows = np.flatnonzero((store.records["split"] == split).to_numpy())
+    if not len(rows):
+        counts = ", ".join(f"{name} {n}" for name, n in store.records["split"].value_counts().items())
+        raise StoreError(f"{store.path}: no record of the split '{split}'; it has {counts}.")
+    grouping = "superdiagnostic" if "superdiagnostic" in store.manifest["label_sets"] else labels
+    table = store.records.iloc[rows]
+
+    def truth(name: str) -> np.ndarray:
+        return store.labels(name)[rows].astype(np.float32)
+
+    def on_device(name: str) -> Tensor:
+        return torch.from_numpy(truth(name)).to(device)
+
+    return Split(
+        signals=torch.from_numpy(store.read(rows)).to(device),
+        labels=on_device(labels),
+        label_names=store.label_names(labels),
+        auxiliary_labels={name: on_device(name) for name in auxiliary_labels},
+        auxiliary_label_names={name: store.label_names(name) for name in auxiliary_labels},
+        names=tuple(table["name"].astype(str)),
+        patients=np.unique(table["patient_id"].to_numpy(), return_inverse=True)[1].astype(np.int64),
+        groups=truth(grouping),
+        group_names=store.label_names(grouping),
+        labelled=np.ones(len(rows), dtype=bool),
+        fs=float(store.manifest["preprocess"]["fs"]),
+    )
+
+
+def open_for(path: Path, preprocess: Preprocess, validation_fold: int | None = None) -> Store:
+    """The store at `path`, after a look whether it was prepared as `preprocess` asks; a band may still be asked for.
+
+    Raises:
+        StoreError: it was prepared otherwise.
+        StoreError: it is no store, or a damaged one.
+    """
+    store = open_store(path).through(preprocess.band)
+    wanted = json.loads(json.dumps(asdict(preprocess)))
+    for key, found in store.manifest["preprocess"].items():
+        if found != wanted.get(key):
+            raise StoreError(
+                f"{path} was prepared with {key} {found}, but this config asks for {wanted.get(key)}; "
+                f"prepare it again, or set preprocess.{key}={found}."
+            )
+    return store if validation_fold is None else split_anew(store, validation_fold)
+
+
+def split_anew(store: Store, validation_fold: int) -> Store:
+    """The same records with another fold to validate on; what is for testing stays so.
+
+    Raises:
+        StoreError: no record outside of testing is of this fold, or a patient of it is in another fold too.
+    """
+    records = store.records.copy()
+    usable = records["split"] != "test"
+    kept_out = usable & (records["fold"] == validation_fold)
+    if not kept_out.any():
+        folds = ", ".join(f"{fold:g}" for fold in sorted(records.loc[usable, "fold"].dropna().unique())) or "none"
+        raise StoreError(
+            f"validation_fold {validation_fold}: {store.path} has no such fold to train or validate on; it has {folds}."
+        )
+    patients = records["patient_id"]
+    shared = set(patients[kept_out]) & set(patients[usable & ~kept_out])
+    if shared:
+        raise StoreError(
+            f"validation_fold {validation_fold}: {len(shared)} of {patients[kept_out].nunique()} patients of this fold "
+            f"in {store.path} have records in other folds too, so that the model would be validated on patients it "
+            f"learned from. Give each patient one fold and prepare the records again."
+        )
+    records.loc[usable, "split"] = "train"
+    records.loc[kept_out, "split"] = "validation"
+    return replace(store, records=records)
+
+
+def require_both_classes(split: Split, name: str) -> None:
+    """Raise StoreError if no label has both records with it and records without it among those that are labelled."""
+    labels = split.labels[torch.from_numpy(split.labelled).to(split.device)].cpu().numpy()
+    with_it = labels.sum(axis=0)
+    if ((with_it > 0) & (with_it < len(labels))).any():
+        return
+    counts = ", ".join(f"{label} {count:.0f}" for label, count in zip(split.label_names, with_it, strict=True))
+    raise StoreError(
+        f"No label has records with it and records without it in the split '{name}' ({len(labels)} records; with "
+        f"the label: {counts}), so that a classifier can be neither trained nor judged. Divide the records otherwise, "
+        f"or train stages without classification."
+    )
+
+
+def lead_statistics(split: Split, chunk: int = 1024) -> tuple[Float[Tensor, "lead 1"], Float[Tensor, "lead 1"]]:
+    """Mean and standard deviation of each lead over all samples of a split, in mV."""
+    n_leads = split.signals.shape[1]
+    total = torch.zeros(n_leads, dtype=torch.float64, device=split.device)
+    squares = torch.zeros_like(total)
+    for part in split.signals.split(chunk):
+        values = part.double()
+        total += values.sum(dim=(0, 2))
+        squares += values.square().sum(dim=(0, 2))
+    n_values = len(split) * split.n_samples
+    mean = total / n_values
+    std = (squares / n_values - mean.square()).clamp(min=1.0).sqrt()  # at least 1 µV: a flat lead must not divide by 0
+    return (mean / MICROVOLTS).float()[:, None], (std / MICROVOLTS).float()[:, None]

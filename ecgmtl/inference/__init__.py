@@ -1,0 +1,1 @@
+"""From a model and files to predictions, reconstructed records and exports."""

@@ -1,0 +1,188 @@
+"""The classifier alone, as ONNX, torch program or MLflow model; compared with its checkpoint before it is kept."""
+
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.special import expit
+from torch import Tensor, nn
+
+from ecgmtl.checkpoint import Checkpoint
+from ecgmtl.extras import EXTRAS, import_extra
+from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.inference.torch_predictors import EXTRA, card_of
+from ecgmtl.model.heads import pool
+from ecgmtl.model.network import MultiTaskModel, mark, read_labels
+
+TOLERANCE = 1e-5
+"""Largest difference of a probability between the checkpoint and what is exported."""
+
+
+class ExportError(ValueError):
+    """An export that was not kept; the message says why."""
+
+
+class ExportReport(NamedTuple):
+    path: Path
+    size_bytes: int
+    max_difference: float
+    n_records: int
+
+
+class ClassifierOnly(nn.Module):
+    """Classifier, forest and what they read; nothing of the decoder, of other classifiers or of their encoder."""
+
+    def __init__(self, model: MultiTaskModel) -> None:
+        super().__init__()
+        self.standardise, self.classifier, self.forest = model.standardise, model.classifier, model.forest
+        self.encoder = model.encoder.for_task("classification")
+
+    def forward(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
+        features = self.encoder(mark(self.standardise(signals), None))
+        return read_labels(self.classifier, self.forest, pool(features), signals)
+
+
+def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "record lead time"]) -> ExportReport:
+    """Write the classifier to `out`; `signals`, in mV, are what it is compared on.
+
+    Raises:
+        ExportError: `to` is no kind we write, the result differs from the checkpoint, or `out` cannot be written.
+        MissingExtraError: this kind needs a package that is not installed.
+    """
+    write = WRITERS.get(to)
+    if write is None:
+        raise ExportError(f"--to {to}: is not one of {', '.join(WRITERS)}.")
+    suffix = "" if to == "mlflow" else f".{to}"
+    if suffix and out.suffix != suffix:
+        raise ExportError(f"{out}: an export to {to} should end in {suffix}.")
+    if out.is_dir() and any(out.iterdir()):
+        raise ExportError(f"{out}: is a folder with something in it; choose a new one.")
+    if to == "mlflow" and out.is_file():
+        raise ExportError(f"{out}: is a file, and an MLflow model is a folder; choose another place.")
+    if not len(signals):
+        raise ExportError(f"{out}: there is no record to compare the export on.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
+            beside = Path(folder) / f"classifier{suffix}"
+            with quiet():
+                write(stored, beside)
+                difference = compare(stored, beside, signals)
+            shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
+            beside.replace(out)
+    except OSError as error:
+        raise ExportError(f"{out}: cannot be written: {error.strerror or error}.") from error
+    files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
+    return ExportReport(out, sum(path.stat().st_size for path in files), difference, len(signals))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the exporters' warnings of their own deprecations and of packages that we do not need."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "mlflow")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def compare(stored: Checkpoint, path: Path, signals: Float[Tensor, "record lead time"]) -> float:
+    """The largest difference of any probability, over batches of one, two, seven and of all.
+
+    Raises:
+        ExportError: it is more than 1e-5, or not a number.
+    """
+    predictor, values = load_predictor(str(path)), signals.numpy()
+    with torch.inference_mode():
+        wanted = stored.model.classify(signals).double().sigmoid().numpy()
+    worst = 0.0
+    for size in {1, 2, 7, len(values)}:
+        found = expit(predictor.logits(values[:size]).astype(np.float64))
+        worst = max(worst, float(np.abs(found - wanted[:size]).max()))
+    if not worst <= TOLERANCE:
+        raise ExportError(
+            f"{path.name}: its probabilities differ from the checkpoint's by {worst:.1e}, more than {TOLERANCE:.0e}; "
+            "it was not kept."
+        )
+    return worst
+
+
+def example(stored: Checkpoint) -> Float[Tensor, "2 lead time"]:
+    """Noise in the shape of two records: exporters keep their example inside the file, so it must be nobody's ECG."""
+    generator = torch.Generator().manual_seed(0)
+    return 0.1 * torch.randn(2, 12, stored.config.preprocess.n_samples, generator=generator)
+
+
+def write_onnx(stored: Checkpoint, path: Path) -> None:
+    for package in EXTRAS:  # the exporter and the comparison need the others
+        import_extra(package, "--to onnx")
+    import onnx
+
+    batch = torch.export.Dim("batch")
+    program = torch.onnx.export(
+        ClassifierOnly(stored.model).eval(),
+        (example(stored),),
+        input_names=["signals"],
+        output_names=["logits"],
+        dynamic_shapes={"signals": {0: batch}},
+        dynamo=True,
+        verbose=False,
+    )
+    if program is None:
+        raise ExportError(f"{path.name}: the exporter gave no program.")
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, {"ecgmtl": card_of(stored).to_json()})
+    onnx.save(proto, path)
+
+
+def exported_program(stored: Checkpoint) -> torch.export.ExportedProgram:
+    batch = torch.export.Dim("batch")
+    return torch.export.export(
+        ClassifierOnly(stored.model).eval(), (example(stored),), dynamic_shapes={"signals": {0: batch}}
+    )
+
+
+def write_pt2(stored: Checkpoint, path: Path) -> None:
+    torch.export.save(exported_program(stored), path, extra_files={EXTRA: card_of(stored).to_json()})
+
+
+def write_mlflow(stored: Checkpoint, path: Path) -> None:
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    shape = (-1, 12, stored.config.preprocess.n_samples)
+    signature = ModelSignature(
+        Schema([TensorSpec(np.dtype("float32"), shape, name=None)]),
+        Schema([TensorSpec(np.dtype("float32"), (-1, len(stored.label_names)), name=None)]),
+    )
+    mlflow.pytorch.save_model(
+        ClassifierOnly(stored.model).eval(),
+        str(path),
+        signature=signature,
+        input_example=example(stored).numpy(),
+        metadata={"ecgmtl": card_of(stored).to_json()},
+        serialization_format="pt2",
+        pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "mlflow", "numpy"],
+    )
+
+
+WRITERS: dict[str, Callable[[Checkpoint, Path], None]] = {
+    "onnx": write_onnx,
+    "pt2": write_pt2,
+    "mlflow": write_mlflow,
+}

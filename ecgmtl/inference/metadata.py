@@ -1,0 +1,69 @@
+"""What a classifier needs beside its weights to be used rightly, as JSON that travels with every exported model."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+from pydantic import Field, model_validator
+
+from data_prep.leads import STANDARD_LEADS
+from data_prep.preprocess import Preprocess
+from ecgmtl.metrics.calibration import Calibration
+from ecgmtl.settings import Settings
+
+VERSION = 1
+
+
+class CardError(ValueError):
+    """An exported model without a card, or with one that this version cannot read."""
+
+
+class Card(Settings):
+    label_set: str
+    label_names: tuple[str, ...]
+    calibration: Calibration
+    preprocess: Preprocess
+    lead_mean: tuple[float, ...] = ()
+    """mV, over the training split; the exported graph subtracts it itself."""
+    lead_std: tuple[float, ...] = ()
+    provenance: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def labels_fit(self) -> "Card":
+        if len(set(self.label_names)) < len(self.label_names) or not self.label_names:
+            raise ValueError(f"labels should be there, and each once; found {', '.join(self.label_names) or 'none'}")
+        if len(self.calibration.thresholds) != len(self.label_names):
+            counts = f"{len(self.calibration.thresholds)} for {len(self.label_names)} labels"
+            raise ValueError(f"calibration should have a threshold for each label; found {counts}")
+        return self
+
+    def to_json(self) -> str:
+        tree = self.model_dump(mode="json") | {"preprocess": asdict(self.preprocess)}
+        return json.dumps({"version": VERSION, "leads": STANDARD_LEADS, "unit": "mV", "fs": self.preprocess.fs, **tree})
+
+    def as_logits(self, found: np.ndarray, n_records: int, source: str) -> Float32[np.ndarray, "batch label"]:
+        """The output of an exported graph; CardError unless it is a number for each record and label."""
+        if found.dtype != np.float32 or found.shape != (n_records, len(self.label_names)):
+            raise CardError(
+                f"{source}: gives {found.dtype} of {found.shape} for {n_records} records and {len(self.label_names)} "
+                f"labels; export it again."
+            )
+        return found
+
+    @classmethod
+    def from_json(cls, text: str | None, source: str) -> "Card":
+        """The card of an exported model; `source` names it in errors."""
+        if not text:
+            raise CardError(f"{source}: not a model that ecgmtl exported; it carries no description.")
+        try:
+            tree: dict[str, Any] = json.loads(text)
+            version = tree.pop("version")
+            if version == VERSION:
+                for fixed in ("leads", "unit", "fs"):
+                    tree.pop(fixed)
+                return cls.model_validate(tree)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise CardError(f"{source}: its description is damaged ({error}); export it again.") from error
+        raise CardError(f"{source} was exported by another version of ecgmtl; export it again.")

@@ -1,0 +1,115 @@
+"""Predictions for ECG files, in batches as they are read. One bad file does not stop the others."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from traceback import format_exception
+
+import numpy as np
+from scipy.special import expit
+
+from data_prep.preprocess import Prepared
+from data_prep.readers import OtherFile, ReadOptions, find_files, read_record
+from data_prep.record import RecordError
+from ecgmtl.inference.predictor import Predictor
+
+NOT_FINITE = (
+    "the model's output for this record is not a finite number. The model is probably damaged, or its training "
+    "diverged; take another copy of it, or train it again."
+)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    path: Path
+    probabilities: dict[str, float]
+    """The network's own, a sigmoid of each logit."""
+    calibrated: dict[str, float]
+    """Made to agree with frequencies on the validation split."""
+    decisions: dict[str, bool]
+    """Whether the calibrated probability reaches the label's threshold."""
+    reconstruction_rmse: float | None
+    """mV; how far the record is from what the decoder expects. None for a model without one."""
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    path: Path
+    reason: str
+    traceback: str = ""
+    """Where an error arose that nobody foresaw, which is a bug of ours; empty where the file is at fault."""
+
+
+def predict(
+    predictor: Predictor,
+    paths: Iterable[str | Path],
+    options: ReadOptions,
+    batch_size: int = 64,
+    leave_out: Path | None = None,
+) -> Iterator[Prediction | Failure | OtherFile]:
+    """Yield a result for each record in the order they are found, and each other file of the folders among `paths`.
+
+    Memory holds one batch at a time. `leave_out` is the file that results are written to.
+    """
+    found = find_files(paths, options, leave_out)
+    while batch := list(islice(found, batch_size)):
+        read = [(path, prepare(predictor, path, options)) for path in batch if isinstance(path, Path)]
+        yield from (other for other in batch if isinstance(other, OtherFile))
+        predictions = iter(classify_all(predictor, [(path, item) for path, item in read if isinstance(item, Prepared)]))
+        for _, item in read:
+            yield item if isinstance(item, Failure) else next(predictions)
+
+
+def prepare(predictor: Predictor, path: Path, options: ReadOptions) -> Prepared | Failure:
+    """Read and preprocess one file. Whatever is raised on the way is the failure of this file alone."""
+    preprocess = predictor.card.preprocess
+    try:
+        return preprocess(read_record(path, replace(options, seconds=preprocess.seconds)))
+    except (RecordError, OSError) as error:
+        return Failure(path, str(error))
+    except Exception as error:  # noqa: BLE001, one file never ends the others' prediction
+        return unforeseen(path, error)
+
+
+def classify_all(predictor: Predictor, prepared: list[tuple[Path, Prepared]]) -> list[Prediction | Failure]:
+    """Return a result for each record; where a batch raises, each is tried by itself, so that one fails alone."""
+    try:
+        return list(classify(predictor, prepared))
+    except Exception as error:  # noqa: BLE001, one record never ends the others' prediction
+        if len(prepared) == 1:
+            return [unforeseen(prepared[0][0], error)]
+        return [result for one in prepared for result in classify_all(predictor, [one])]
+
+
+def unforeseen(path: Path, error: Exception) -> Failure:
+    """Return the failure of a file by a bug of ours, with the error's type alone, for its text may quote the file."""
+    reason = f"{path.name}: {type(error).__name__}, a bug in ecgmtl. Add --debug to see where, and report it."
+    return Failure(path, reason, "".join(format_exception(error)))
+
+
+def classify(predictor: Predictor, prepared: list[tuple[Path, Prepared]]) -> Iterator[Prediction | Failure]:
+    """Yield a result for each record; a record for which the model's output is not finite is a failure."""
+    if not prepared:
+        return
+    card = predictor.card
+    signals = np.stack([item.signal for _, item in prepared])
+    logits = predictor.logits(signals)
+    errors = predictor.reconstruction_rmse(signals)
+    calibrated = card.calibration.probabilities(logits)
+    decided = card.calibration.predicted(calibrated)
+    plain = expit(logits.astype(np.float64))
+    usable = np.isfinite(logits).all(axis=1) & (True if errors is None else np.isfinite(errors))
+    for i, (path, item) in enumerate(prepared):
+        if not usable[i]:
+            yield Failure(path, f"{path.name}: {NOT_FINITE}")
+            continue
+        yield Prediction(
+            path,
+            dict(zip(card.label_names, plain[i].tolist(), strict=True)),
+            dict(zip(card.label_names, calibrated[i].tolist(), strict=True)),
+            dict(zip(card.label_names, decided[i].tolist(), strict=True)),
+            None if errors is None else float(errors[i]),
+            item.warnings,
+        )

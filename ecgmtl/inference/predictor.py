@@ -1,0 +1,62 @@
+"""A model ready to predict, whatever file it lies in. Torch is imported only for those that need it."""
+
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+from ecgmtl.inference.metadata import Card
+
+
+class PredictorError(ValueError):
+    """A model that cannot be used; the message says which, what was found, and what would do."""
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    card: Card
+
+    def logits(self, signals: Float32[np.ndarray, "batch lead time"]) -> Float32[np.ndarray, "batch label"]:
+        """From the 12 leads in mV."""
+
+    def reconstruction_rmse(
+        self, signals: Float32[np.ndarray, "batch lead time"]
+    ) -> Float32[np.ndarray, " batch"] | None:
+        """How far the redrawn hidden samples lie from the recorded ones, in mV; None without a decoder."""
+
+
+def load_predictor(model: str) -> Predictor:
+    """Load the model of a checkpoint, a run's folder, an exported .onnx or .pt2, an MLflow folder, or an MLflow URI.
+
+    Raises:
+        PredictorError: there is no such file, or it is of no kind that we know.
+        MissingExtraError: it is an .onnx file, and onnxruntime is not installed.
+        CheckpointError, CardError: it is damaged, not ours, or the model of a run that is not finished.
+    """
+    if model.startswith(("runs:/", "models:/", "mlflow-artifacts:/")):
+        from ecgmtl.inference.torch_predictors import load_mlflow
+
+        return load_mlflow(model)
+    path = Path(model)
+    if not path.exists():
+        raise PredictorError(f"{model}: no such file; a trained model is runs/<run>, or its model.safetensors.")
+    if path.suffix == ".onnx":
+        from ecgmtl.inference.onnx_predictor import OnnxPredictor
+
+        return OnnxPredictor(path)
+    from ecgmtl.checkpoint import model_file
+    from ecgmtl.inference import torch_predictors
+
+    if path.suffix == ".pt2":
+        return torch_predictors.load_pt2(path)
+    path = model_file(path)
+    if (path / "MLmodel").is_file():
+        return torch_predictors.load_mlflow(model)
+    if path.is_dir():
+        raise PredictorError(f"{model}: neither the folder of a training run (run.json) nor an MLflow model (MLmodel).")
+    if path.suffix == ".safetensors":
+        return torch_predictors.CheckpointPredictor(path)
+    raise PredictorError(
+        f"{model}: should be a run's folder, .safetensors, .onnx, .pt2, an MLflow folder or URI; found '{path.suffix}'."
+    )

@@ -1,0 +1,96 @@
+"""Predictions as a table: CSV, Parquet or JSON lines, written as they come and put in place when whole."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from data_prep.files import partial
+from data_prep.safe_text import cell, path_cell
+from ecgmtl.inference.predict import Failure, Prediction
+
+Write = Callable[[list[dict[str, Any]]], None]
+
+
+class PredictionsFileError(ValueError):
+    """A place where predictions cannot be written."""
+
+
+def columns(label_names: tuple[str, ...]) -> list[str]:
+    named = [f"{kind}_{name}" for kind in ("p", "calibrated", "decision") for name in label_names]
+    return ["path", "status", "message", *named, "reconstruction_rmse_mv", "warnings"]
+
+
+def row_of(result: Prediction | Failure) -> dict[str, Any]:
+    """Return a result as a row. No text in it runs as a formula, breaks the line or changes a screen."""
+    path = path_cell(str(result.path))
+    if isinstance(result, Failure):
+        return {"path": path, "status": "failed", "message": cell(result.reason)}
+    return {
+        "path": path,
+        "status": "ok",
+        **{f"p_{name}": value for name, value in result.probabilities.items()},
+        **{f"calibrated_{name}": value for name, value in result.calibrated.items()},
+        **{f"decision_{name}": int(value) for name, value in result.decisions.items()},
+        "reconstruction_rmse_mv": result.reconstruction_rmse,
+        "warnings": cell(" ".join(result.warnings)),
+    }
+
+
+@contextmanager
+def open_predictions(path: Path, label_names: tuple[str, ...]) -> Iterator[Write]:
+    """A function that adds rows; the file appears under its name only when all went well.
+
+    Raises:
+        PredictionsFileError: the suffix is of no kind we write, or the folder cannot be written.
+    """
+    writer = WRITERS.get(path.suffix)
+    if writer is None:
+        raise PredictionsFileError(f"{path}: should end in {', '.join(WRITERS)}; found '{path.suffix}'.")
+    if path.is_dir():
+        raise PredictionsFileError(f"{path}: is a folder; name a file.")
+    beside = partial(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch()
+    except OSError as error:
+        raise PredictionsFileError(f"{path}: cannot be written: {error.strerror or error}.") from error
+    try:
+        with writer(beside, columns(label_names)) as write:
+            yield write
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_csv(path: Path, names: list[str]) -> Iterator[Write]:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, restval="")
+        writer.writeheader()
+        yield writer.writerows
+
+
+@contextmanager
+def write_jsonl(path: Path, names: list[str]) -> Iterator[Write]:
+    with path.open("w", encoding="utf-8") as file:
+        yield lambda rows: file.writelines(json.dumps({n: row.get(n) for n in names}) + "\n" for row in rows)
+
+
+@contextmanager
+def write_parquet(path: Path, names: list[str]) -> Iterator[Write]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts = ("path", "status", "message", "warnings")
+    kinds = [pa.string() if n in texts else pa.int8() if n.startswith("decision_") else pa.float64() for n in names]
+    schema = pa.schema(list(zip(names, kinds, strict=True)))
+    with pq.ParquetWriter(path, schema) as writer:
+        yield lambda rows: writer.write_table(
+            pa.Table.from_pylist([{n: row.get(n) for n in names} for row in rows], schema)
+        )
+
+
+WRITERS = {".csv": write_csv, ".parquet": write_parquet, ".jsonl": write_jsonl}

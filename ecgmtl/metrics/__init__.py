@@ -1,0 +1,1 @@
+"""Numbers about predictions. They know no model."""

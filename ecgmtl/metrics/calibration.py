@@ -1,0 +1,102 @@
+"""From logits to probabilities that hold, and from probabilities to decisions; both fitted on the validation split."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Shaped
+from pydantic import FiniteFloat, model_validator
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from ecgmtl.metrics.ranking import confusions
+from ecgmtl.settings import Settings
+
+MIN_RECORDS = 5
+"""With fewer positives or negatives than this, a label gets the shared slope and the threshold 0.5."""
+SLOPES = (0.05, 50.0)
+"""A fit that ends at either edge found no rising relation of logit and label, and is not taken."""
+
+
+class Calibration(Settings):
+    """Per label: probability = sigmoid(slope · logit + intercept); predicted where it is at least the threshold."""
+
+    slope: tuple[FiniteFloat, ...]
+    intercept: tuple[FiniteFloat, ...]
+    thresholds: tuple[FiniteFloat, ...]
+
+    @model_validator(mode="after")
+    def lengths_agree(self) -> "Calibration":
+        lengths = (len(self.slope), len(self.intercept), len(self.thresholds))
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                "slope, intercept and thresholds need a value a label; found {}, {} and {}".format(*lengths)
+            )
+        return self
+
+    @classmethod
+    def identity(cls, n_labels: int) -> "Calibration":
+        """The plain sigmoid, and 0.5 for every label."""
+        return cls(slope=(1.0,) * n_labels, intercept=(0.0,) * n_labels, thresholds=(0.5,) * n_labels)
+
+    def probabilities(self, logits: Float[np.ndarray, "record label"]) -> Float64[np.ndarray, "record label"]:
+        return expit(logits.astype(np.float64) * np.array(self.slope) + np.array(self.intercept))
+
+    def predicted(self, probabilities: Float[np.ndarray, "record label"]) -> Bool[np.ndarray, "record label"]:
+        return probabilities >= np.array(self.thresholds)
+
+
+def fit_calibration(
+    logits: Float[np.ndarray, "record label"], labels: Shaped[np.ndarray, "record label"]
+) -> Calibration:
+    """Platt's scaling of each label, and the threshold with the best F1 of each on the same records."""
+    logits, truth = logits.astype(np.float64), labels > 0
+    shared = fit_slope(logits, truth)
+    lines, thresholds = [], []
+    for column, true in zip(logits.T, truth.T, strict=True):
+        enough = min(true.sum(), (~true).sum()) >= MIN_RECORDS
+        line = (fit_line(column, true) if enough else None) or (shared, 0.0)
+        lines.append(line)
+        thresholds.append(best_threshold(expit(line[0] * column + line[1]), true) if enough else 0.5)
+    slope, intercept = zip(*lines, strict=True)
+    return Calibration(slope=slope, intercept=intercept, thresholds=tuple(thresholds))
+
+
+def fit_line(logits: Float64[np.ndarray, " record"], truth: Bool[np.ndarray, " record"]) -> tuple[float, float] | None:
+    """Slope and intercept of least cross-entropy; None where logits do not rise with the label.
+
+    Targets are a little inside 0 and 1, as if one more record of each kind had been seen, so that separable records do
+    not make the slope endless (Platt, 1999).
+    """
+    n_positive, n_negative = truth.sum(), (~truth).sum()
+    targets = np.where(truth, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
+
+    def cross_entropy(line: Float64[np.ndarray, "2"]) -> tuple[float, Float64[np.ndarray, "2"]]:
+        z = line[0] * logits + line[1]
+        error = (expit(z) - targets) / len(z)
+        return float((np.logaddexp(0, z) - targets * z).mean()), np.array([error @ logits, error.sum()])
+
+    fit = minimize(cross_entropy, np.array([1.0, 0.0]), jac=True, bounds=[SLOPES, (None, None)], tol=1e-12)
+    slope, intercept = map(float, fit.x)
+    return (slope, intercept) if SLOPES[0] < slope < SLOPES[1] else None
+
+
+def fit_slope(logits: Float64[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]) -> float:
+    """One slope for all labels, without an intercept: the inverse of a temperature (Guo et al., ICML 2017)."""
+
+    def cross_entropy(slope: Float64[np.ndarray, "1"]) -> tuple[float, Float64[np.ndarray, "1"]]:
+        z = slope[0] * logits
+        gradient = ((expit(z) - truth) * logits).mean()
+        return float((np.logaddexp(0, z) - truth * z).mean()), np.array([gradient])
+
+    fit = minimize(cross_entropy, np.ones(1), jac=True, bounds=[SLOPES])
+    slope = float(fit.x[0])
+    return slope if SLOPES[0] < slope < SLOPES[1] else 1.0
+
+
+def best_threshold(probabilities: Float64[np.ndarray, " record"], truth: Bool[np.ndarray, " record"]) -> float:
+    """The threshold of best F1, half-way between two neighbouring probabilities; of equally good ones the highest."""
+    found, alarms = confusions(probabilities, truth)
+    f1 = 2 * found / (found + alarms + truth.sum())
+    values = np.append(np.unique(probabilities)[::-1], 0.0)
+    best = int(f1.argmax())
+    upper, lower = values[best], values[best + 1]
+    middle = (upper + lower) / 2
+    return float(middle if middle > lower else upper)

@@ -1,0 +1,146 @@
+"""How well yes-or-no answers fit the labels: by record, by label, and over all thresholds at once."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int64
+
+FMAX_THRESHOLDS = np.arange(101) / 100
+
+
+class RecordFigures(NamedTuple):
+    """Means over records of how the set of predicted labels meets the set of true ones.
+
+    Where both sets of a record are empty, it counts 1 in each; where one is, 0.
+    """
+
+    accuracy: float
+    """What both sets share, of what either has (Jaccard)."""
+    precision: float
+    """What both share, of what is predicted."""
+    recall: float
+    """What both share, of what is true."""
+    f1: float
+    """Twice what both share, of the two sizes together."""
+    exact: float
+    """Share of records whose sets are the same."""
+
+
+def record_figures(
+    predicted: Bool[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]
+) -> RecordFigures:
+    both = (predicted & truth).sum(axis=1)
+    n_predicted, n_true = predicted.sum(axis=1), truth.sum(axis=1)
+    blank = n_predicted + n_true == 0
+
+    def mean_share(size: np.ndarray) -> float:
+        return float(np.where(blank, 1.0, both / np.maximum(size, 0.5)).mean())
+
+    return RecordFigures(
+        accuracy=mean_share((predicted | truth).sum(axis=1)),
+        precision=mean_share(n_predicted),
+        recall=mean_share(n_true),
+        f1=mean_share((n_predicted + n_true) / 2),
+        exact=float((predicted == truth).all(axis=1).mean()),
+    )
+
+
+def one_error(scores: Float[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]) -> float:
+    """Share of the records with a label whose highest score is not on one of theirs; nan if no record has any."""
+    labelled = truth.any(axis=1)
+    if not labelled.any():
+        return float("nan")
+    top = scores[labelled].argmax(axis=1)
+    return float(1 - truth[labelled, top].mean())
+
+
+class Fmax(NamedTuple):
+    value: float
+    threshold: float
+
+
+def fmax(probabilities: Float[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]) -> Fmax:
+    """The best harmonic mean of precision and recall over one threshold for all labels, 0 to 1 by 0.01.
+
+    Precision is the mean over the records with a prediction, recall over all that have a label: the sample-centric
+    Fmax of CAFA, which the PTB-XL benchmark reports. nan if no record has a label.
+    """
+    labelled = truth.any(axis=1)
+    if not labelled.any():
+        return Fmax(float("nan"), float("nan"))
+    n_true = truth.sum(axis=1)[labelled]
+    values = np.zeros(len(FMAX_THRESHOLDS))
+    for place, threshold in enumerate(FMAX_THRESHOLDS):
+        predicted = probabilities >= threshold
+        both, n_predicted = (predicted & truth).sum(axis=1), predicted.sum(axis=1)
+        answered = n_predicted > 0
+        if both.any():
+            precision = (both[answered] / n_predicted[answered]).mean()
+            recall = (both[labelled] / n_true).mean()
+            values[place] = 2 * precision * recall / (precision + recall)
+    return Fmax(float(values.max()), float(FMAX_THRESHOLDS[values.argmax()]))
+
+
+class LabelFigures(NamedTuple):
+    """Figures of each label at its threshold; nan where the share is of nothing."""
+
+    n_positive: Int64[np.ndarray, " label"]
+    prevalence: Float64[np.ndarray, " label"]
+    f1: Float64[np.ndarray, " label"]
+    sensitivity: Float64[np.ndarray, " label"]
+    specificity: Float64[np.ndarray, " label"]
+    precision: Float64[np.ndarray, " label"]
+
+
+def label_figures(predicted: Bool[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]) -> LabelFigures:
+    both = (predicted & truth).sum(axis=0)
+    n_predicted, n_true = predicted.sum(axis=0), truth.sum(axis=0)
+    neither, n_false = (~predicted & ~truth).sum(axis=0), (~truth).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return LabelFigures(
+            n_true.astype(np.int64),
+            n_true / len(truth),
+            np.where(n_true > 0, 2 * both / (n_predicted + n_true), np.nan),
+            both / n_true,
+            neither / n_false,
+            both / n_predicted,
+        )
+
+
+N_BINS = 15
+
+
+class Bins(NamedTuple):
+    """Records by probability, in 15 bins of equal width; a bin holds its lower edge, the last one both edges."""
+
+    n_records: Int64[np.ndarray, "label bin"]
+    probability: Float64[np.ndarray, "label bin"]
+    """Mean probability of the bin's records; nan where it has none."""
+    observed: Float64[np.ndarray, "label bin"]
+    """Share of the bin's records that have the label; nan where it has none."""
+
+
+def reliability_bins(probabilities: Float[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]) -> Bins:
+    n_records, n_labels = truth.shape
+    place = np.minimum((probabilities * N_BINS).astype(np.int64), N_BINS - 1)
+    cell = (place + N_BINS * np.arange(n_labels)).ravel()
+
+    def add_up(values: np.ndarray) -> np.ndarray:
+        return np.bincount(cell, weights=values.ravel(), minlength=n_labels * N_BINS).reshape(n_labels, N_BINS)
+
+    held = add_up(np.ones((n_records, n_labels)))
+    with np.errstate(invalid="ignore"):
+        return Bins(held.astype(np.int64), add_up(probabilities) / held, add_up(truth) / held)
+
+
+def expected_calibration_error(bins: Bins) -> Float64[np.ndarray, " label"]:
+    """Distance between mean probability and observed share, the mean over the records (Guo et al., ICML 2017)."""
+    distance = np.abs(np.nan_to_num(bins.probability - bins.observed))
+    return (bins.n_records * distance).sum(axis=1) / bins.n_records.sum(axis=1)
+
+
+def brier(
+    probabilities: Float[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]
+) -> Float64[np.ndarray, " label"]:
+    """Mean squared difference between probability and label."""
+    return np.square(probabilities.astype(np.float64) - truth).mean(axis=0)

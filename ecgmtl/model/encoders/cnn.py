@@ -1,0 +1,43 @@
+"""A one-dimensional residual network."""
+
+from typing import Literal
+
+from pydantic import Field
+from torch import nn
+
+from ecgmtl.model.encoders.base import Encoder
+from ecgmtl.model.encoders.blocks import Frames, ResidualStages, StemConvolution
+from ecgmtl.settings import Depth, KernelSize, Settings, Size
+
+
+class CnnSettings(Settings):
+    kind: Literal["cnn"] = "cnn"
+    widths: tuple[Size, ...] = Field((32, 48, 64, 96), min_length=1)
+    """Features of the stem and of each stage; every one of them halves the time axis.
+
+    Few, so that a first run is quick; recipes name more.
+    """
+    n_blocks: Depth = 1
+    """Residual blocks a stage."""
+    kernel_size: KernelSize = 7
+    """Samples a convolution sees, an odd number."""
+
+    def build(self, n_inputs: int) -> "CnnEncoder":
+        return CnnEncoder(n_inputs, self.widths, self.n_blocks, self.kernel_size)
+
+
+class CnnEncoder(Encoder):
+    def __init__(self, n_inputs: int, widths: tuple[int, ...], n_blocks: int, kernel_size: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            StemConvolution(n_inputs, widths[0], kernel_size), nn.BatchNorm2d(widths[0]), nn.ReLU(), Frames()
+        )
+        self.blocks = ResidualStages(widths, n_blocks, kernel_size)
+        self.widths = (widths[0], *self.blocks.widths)
+        self.strides = (2, *(2 * stride for stride in self.blocks.strides))
+
+    def layers(self) -> list[nn.Module]:
+        return [self.stem, *self.blocks]
+
+    def weights(self) -> list[nn.Parameter]:
+        return self.blocks.weights(below=next(self.stem.parameters()))

@@ -1,0 +1,84 @@
+"""A convolutional stem, then diagonal state spaces over its frames (Gu et al., NeurIPS 2022, S4D)."""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import Field, PositiveFloat, model_validator
+from torch import Tensor, nn
+
+from ecgmtl.model.encoders.base import Encoder
+from ecgmtl.model.encoders.cnn import CnnEncoder
+from ecgmtl.model.encoders.state_space import Start, StateSpace
+from ecgmtl.settings import Depth, KernelSize, Settings, Size
+
+
+class S4dSettings(Settings):
+    """Sized for a processor; Mehari and Strodthoff (2022) take 512 features, state 8 and every sample for PTB-XL."""
+
+    kind: Literal["s4d"] = "s4d"
+    stem: tuple[Size, ...] = Field((64, 128), min_length=1)
+    """Features of each convolutional stage; every one of them halves the time axis. Blocks have the last's."""
+    kernel_size: KernelSize = 7
+    """Samples a convolution of the stem sees, an odd number."""
+    depth: Depth = 4
+    """Blocks of state spaces."""
+    state: int = Field(16, ge=2, le=10_000, multiple_of=2)
+    """Numbers that a feature remembers the signal by; they come in conjugate pairs."""
+    init: Start = "lin"
+    """Their frequencies at the start: evenly spaced (S4D-Lin), or denser towards 0 (S4D-Inv)."""
+    steps: tuple[PositiveFloat, PositiveFloat] = (0.001, 0.1)
+    """Smallest and largest step at the start, a sample; a feature remembers about 1 / step samples."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Of whole features."""
+
+    @model_validator(mode="after")
+    def steps_rise(self) -> "S4dSettings":
+        if self.steps[0] > self.steps[1]:
+            raise ValueError(f"steps {self.steps[0]:g} to {self.steps[1]:g} should rise")
+        return self
+
+    def build(self, n_inputs: int) -> "S4dEncoder":
+        return S4dEncoder(n_inputs, self)
+
+
+class S4dBlock(nn.Module):
+    """A state space for each feature, then a gated mixture of the features, beside a shortcut."""
+
+    def __init__(self, width: int, stride: int, settings: S4dSettings, *, is_last: bool) -> None:
+        super().__init__()
+        # the range is told for samples, so that a model of longer frames remembers as many seconds
+        steps = (settings.steps[0] * stride, settings.steps[1] * stride)
+        self.dropout = settings.dropout
+        self.norm = nn.BatchNorm1d(width)
+        self.space = StateSpace(width, settings.state // 2, settings.init, steps)
+        self.mix = nn.Conv1d(width, 2 * width, 1)
+        self.last_norm = nn.BatchNorm1d(width) if is_last else nn.Identity()
+
+    def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature frame"]:
+        inner = self.drop(F.gelu(self.space(self.norm(features))))
+        return self.last_norm(features + self.drop(F.glu(self.mix(inner), dim=1)))
+
+    def drop(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature frame"]:
+        return F.dropout1d(features, self.dropout, self.training)
+
+
+class S4dEncoder(Encoder):
+    def __init__(self, n_inputs: int, settings: S4dSettings) -> None:
+        super().__init__()
+        self.stem = CnnEncoder(n_inputs, settings.stem, n_blocks=1, kernel_size=settings.kernel_size)
+        width, stride, depth = self.stem.n_features, self.stem.stride, settings.depth
+        self.widths = self.stem.widths + (width,) * depth
+        self.strides = self.stem.strides + (stride,) * depth
+        places = range(1, depth + 1)
+        self.blocks = nn.ModuleList(S4dBlock(width, stride, settings, is_last=place == depth) for place in places)
+
+    def layers(self) -> list[nn.Module]:
+        return [*self.stem.layers(), *self.blocks]
+
+    def weights(self) -> list[nn.Parameter]:
+        return [*self.stem.weights(), *(block.get_parameter("mix.weight") for block in self.blocks)]
+
+    def dynamics(self) -> list[nn.Parameter]:
+        spaces = [module for module in self.modules() if isinstance(module, StateSpace)]
+        return [parameter for space in spaces for parameter in space.dynamics()]

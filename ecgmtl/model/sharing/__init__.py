@@ -1,0 +1,18 @@
+"""Ways of sharing an encoder. A new one is a file beside these, and its settings' name in the union below."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ecgmtl.model.sharing.base import JUDGES, Sharing, trunk_of
+from ecgmtl.model.sharing.cross_stitch import CrossStitchSettings
+from ecgmtl.model.sharing.hard import HardSettings
+from ecgmtl.model.sharing.multi_level import MultiLevelSettings
+from ecgmtl.model.sharing.soft import SoftSettings
+
+SharingSettings = Annotated[
+    HardSettings | SoftSettings | CrossStitchSettings | MultiLevelSettings,
+    Field(discriminator="kind"),
+]
+
+__all__ = ["JUDGES", "Sharing", "SharingSettings", "trunk_of"]

@@ -1,0 +1,113 @@
+"""Two encoders that mix their features after every level (Misra et al., CVPR 2016)."""
+
+from copy import deepcopy
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from ecgmtl.model.encoders import Encoder, EncoderSettings
+from ecgmtl.model.sharing.base import TRUNKS, Sharing, trunk_of
+from ecgmtl.settings import Settings
+
+
+class CrossStitchSettings(Settings):
+    kind: Literal["cross_stitch"] = "cross_stitch"
+    own: float = Field(0.9, ge=0, le=1)
+    """How much of its own features an encoder reads at the start; the rest to 1 is the other's."""
+
+    def build(self, encoder: EncoderSettings, n_inputs: int) -> "CrossStitchSharing":
+        return CrossStitchSharing(encoder.build(n_inputs), self.own)
+
+
+class Stitch(nn.Module):
+    r"""What one encoder reads, :math:`\tilde x_A = \alpha_{AA} x_A + \alpha_{AB} x_B`, learnt for each feature.
+
+    The factors are vectors, so that the optimiser does not decay them as it does matrices.
+    """
+
+    def __init__(self, n_features: int, own: float, trunk: str) -> None:
+        super().__init__()
+        self.is_first = trunk == TRUNKS[0]
+        self.own = nn.Parameter(torch.full((n_features,), float(own)))
+        self.other = nn.Parameter(torch.full((n_features,), 1.0 - own))
+
+    def forward(
+        self, one: Float[Tensor, "batch feature frame"], two: Float[Tensor, "batch feature frame"]
+    ) -> Float[Tensor, "batch feature frame"]:
+        own, other = (one, two) if self.is_first else (two, one)
+        return self.own[:, None] * own + self.other[:, None] * other
+
+
+def unit(n_features: int, own: float) -> nn.ModuleDict:
+    """A cross-stitch unit: what each of the two encoders reads."""
+    return nn.ModuleDict({trunk: Stitch(n_features, own, trunk) for trunk in TRUNKS})
+
+
+class Columns(nn.Module):
+    """Two encoders side by side, mixed below every layer but the lowest; what they give is not mixed yet."""
+
+    def __init__(self, encoder: Encoder, own: float) -> None:
+        super().__init__()
+        self.reconstruction = encoder
+        self.classification = deepcopy(encoder)  # mixed features should mean the same, so both start from one network
+        self.units = nn.ModuleList(unit(width, own) for width in encoder.widths[:-1])
+
+    def forward(
+        self, rows: Float[Tensor, "batch row time"]
+    ) -> tuple[Float[Tensor, "batch feature frame"], Float[Tensor, "batch feature frame"]]:
+        units = [None, *self.units]
+        layers = zip(self.reconstruction.layers(), self.classification.layers(), units, strict=True)
+        one = two = rows
+        for layer, twin, below in layers:
+            if isinstance(below, nn.ModuleDict):
+                one, two = below["reconstruction"](one, two), below["classification"](one, two)
+            one, two = layer(one), twin(two)
+        return one, two
+
+
+class OneTask(nn.Module):
+    """Both encoders, for they are tied throughout, and the last mixture of one task."""
+
+    def __init__(self, columns: Columns, stitch: nn.Module) -> None:
+        super().__init__()
+        self.columns = columns
+        self.stitch = stitch
+
+    def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature frame"]:
+        return self.stitch(*self.columns(rows))
+
+
+class CrossStitchSharing(Sharing):
+    """Each task reads its own mixture of both encoders' last features, so both run whatever the tasks are."""
+
+    def __init__(self, encoder: Encoder, own: float) -> None:
+        super().__init__()
+        self.columns = Columns(encoder, own)
+        self.last_unit = unit(encoder.n_features, own)
+
+    def forward(
+        self, rows: Float[Tensor, "batch row time"], tasks: tuple[str, ...]
+    ) -> dict[str, Float[Tensor, "batch _ _"]]:
+        pair = self.columns(rows)
+        features = {trunk: self.last_unit[trunk](*pair) for trunk in dict.fromkeys(map(trunk_of, tasks))}
+        return {task: features[trunk_of(task)] for task in tasks}
+
+    def n_features(self, task: str) -> int:
+        return self.columns.reconstruction.n_features
+
+    def stride(self, task: str) -> int:
+        return self.columns.reconstruction.stride
+
+    def for_task(self, task: str) -> nn.Module:
+        return OneTask(self.columns, self.last_unit[trunk_of(task)])
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        units = [*self.columns.units, self.last_unit]
+        parts = zip(self.columns.reconstruction.layers(), self.columns.classification.layers(), units, strict=True)
+        return [[parameter for part in level for parameter in part.parameters()] for level in parts]
+
+    def last_shared(self, tasks: tuple[str, ...]) -> list[nn.Parameter]:
+        return [self.columns.reconstruction.last_weight(), self.columns.classification.last_weight()]

@@ -1,0 +1,43 @@
+"""One encoder, whose last features all tasks read (Caruana, Machine Learning 1997)."""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ecgmtl.model.encoders import Encoder, EncoderSettings
+from ecgmtl.model.sharing.base import Sharing
+from ecgmtl.settings import Settings
+
+
+class HardSettings(Settings):
+    kind: Literal["hard"] = "hard"
+
+    def build(self, encoder: EncoderSettings, n_inputs: int) -> "HardSharing":
+        return HardSharing(encoder.build(n_inputs))
+
+
+class HardSharing(Sharing):
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.trunk = encoder
+
+    def forward(
+        self, rows: Float[Tensor, "batch row time"], tasks: tuple[str, ...]
+    ) -> dict[str, Float[Tensor, "batch _ _"]]:
+        return dict.fromkeys(tasks, self.trunk(rows))
+
+    def n_features(self, task: str) -> int:
+        return self.trunk.n_features
+
+    def stride(self, task: str) -> int:
+        return self.trunk.stride
+
+    def for_task(self, task: str) -> nn.Module:
+        return self.trunk
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        return [list(layer.parameters()) for layer in self.trunk.layers()]
+
+    def last_shared(self, tasks: tuple[str, ...]) -> list[nn.Parameter]:
+        return [self.trunk.last_weight()]

@@ -1,0 +1,76 @@
+"""One encoder whose heads read different depths of it, in the manner of GoogLeNet (Szegedy et al., CVPR 2015)."""
+
+from typing import Literal
+
+from jaxtyping import Float
+from pydantic import Field, PositiveInt, field_validator
+from torch import Tensor, nn
+
+from ecgmtl.model.encoders import Encoder, EncoderSettings
+from ecgmtl.model.sharing.base import JUDGES, Sharing
+from ecgmtl.settings import Settings
+
+READERS = ("reconstruction", "classification", "latent", "contrastive")
+"""Tasks with a head of their own, beside those of further label sets."""
+
+
+class MultiLevelSettings(Settings):
+    kind: Literal["multi_level"] = "multi_level"
+    levels: dict[str, PositiveInt] = Field(default_factory=dict)
+    """Which level of the encoder a task reads, 1 the lowest; the others read the top."""
+
+    @field_validator("levels")
+    @classmethod
+    def tasks_have_heads(cls, levels: dict[str, int]) -> dict[str, int]:
+        for task in levels:
+            if task not in READERS and not task.startswith("classification_"):
+                known = f"{', '.join(READERS)}, and classification_<label set>"
+                raise ValueError(f"{task} reads no features of its own; there is {known}")
+        return levels
+
+    def build(self, encoder: EncoderSettings, n_inputs: int) -> "MultiLevelSharing":
+        """The encoder and the levels read.
+
+        Raises:
+            ValueError: a level is above the encoder's top.
+        """
+        return MultiLevelSharing(encoder.build(n_inputs), self.levels)
+
+
+class MultiLevelSharing(Sharing):
+    """What lies above the highest level that a step's tasks read is not computed."""
+
+    def __init__(self, encoder: Encoder, levels: dict[str, int]) -> None:
+        super().__init__()
+        n_levels = len(encoder.widths)
+        for task, level in levels.items():
+            if level > n_levels:
+                raise ValueError(f"{task} cannot read level {level}: the encoder has {n_levels}; take 1 to {n_levels}")
+        self.trunk = encoder
+        self.by_task = dict(levels)
+
+    def forward(
+        self, rows: Float[Tensor, "batch row time"], tasks: tuple[str, ...]
+    ) -> dict[str, Float[Tensor, "batch _ _"]]:
+        found = self.trunk.levels(rows, max(self.level(task) for task in tasks))
+        return {task: found[self.level(task) - 1] for task in tasks}
+
+    def level(self, task: str) -> int:
+        """A task that judges another one's output depends on what that one reads."""
+        task = JUDGES.get(task, task)
+        return self.by_task.get(task, len(self.trunk.widths))
+
+    def n_features(self, task: str) -> int:
+        return self.trunk.widths[self.level(task) - 1]
+
+    def stride(self, task: str) -> int:
+        return self.trunk.strides[self.level(task) - 1]
+
+    def for_task(self, task: str) -> nn.Module:
+        return nn.Sequential(*self.trunk.layers()[: self.level(task)])
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        return [list(layer.parameters()) for layer in self.trunk.layers()]
+
+    def last_shared(self, tasks: tuple[str, ...]) -> list[nn.Parameter]:
+        return [self.trunk.weights()[min(self.level(task) for task in tasks) - 1]]

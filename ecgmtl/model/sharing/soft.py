@@ -1,0 +1,66 @@
+"""Two encoders, one for the reconstruction and one for all classifiers, whose weights are drawn to each other."""
+
+from copy import deepcopy
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import NonNegativeFloat
+from torch import Tensor, nn
+
+from ecgmtl.model.encoders import Encoder, EncoderSettings
+from ecgmtl.model.sharing.base import Sharing, trunk_of
+from ecgmtl.settings import Settings
+
+
+class SoftSettings(Settings):
+    kind: Literal["soft"] = "soft"
+    gamma: NonNegativeFloat = 1000.0
+    """Strength of the tie; 0 leaves two separate networks."""
+
+    def build(self, encoder: EncoderSettings, n_inputs: int) -> "SoftSharing":
+        return SoftSharing(encoder.build(n_inputs), self.gamma)
+
+
+class SoftSharing(Sharing):
+    r"""Adds :math:`\gamma \frac{1}{K} \sum_k \overline{(A_k - B_k)^2}`, over the K weight tensors of encoders A and B.
+
+    Each tensor counts by the mean of its squares, so that the large ones of deep layers do not count for all. Both
+    encoders start from the same weights, so that the tie begins at 0. Statistics of BatchNorm are not tied.
+    """
+
+    def __init__(self, encoder: Encoder, gamma: float) -> None:
+        super().__init__()
+        self.reconstruction = encoder
+        self.classification = deepcopy(encoder)
+        self.gamma = gamma
+
+    def forward(
+        self, rows: Float[Tensor, "batch row time"], tasks: tuple[str, ...]
+    ) -> dict[str, Float[Tensor, "batch _ _"]]:
+        trunks = dict.fromkeys(map(trunk_of, tasks))
+        features = {trunk: self.for_task(trunk)(rows) for trunk in trunks}
+        return {task: features[trunk_of(task)] for task in tasks}
+
+    def n_features(self, task: str) -> int:
+        return self.for_task(task).n_features
+
+    def stride(self, task: str) -> int:
+        return self.for_task(task).stride
+
+    def for_task(self, task: str) -> Encoder:
+        return self.reconstruction if trunk_of(task) == "reconstruction" else self.classification
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        pairs = zip(self.reconstruction.layers(), self.classification.layers(), strict=True)
+        return [[*one.parameters(), *other.parameters()] for one, other in pairs]
+
+    def last_shared(self, tasks: tuple[str, ...]) -> list[nn.Parameter]:
+        trunks = set(map(trunk_of, tasks))
+        return [self.for_task(tasks[0]).last_weight()] if len(trunks) == 1 else []
+
+    def penalty(self) -> Float[Tensor, ""] | None:
+        if not self.gamma:
+            return None
+        pairs = zip(self.reconstruction.parameters(), self.classification.parameters(), strict=True)
+        return self.gamma * torch.stack([(one - other).square().mean() for one, other in pairs]).mean()

@@ -1,0 +1,28 @@
+"""The plain sum of the weighted gradients: what one backward pass of the weighted sum of losses gives."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float32, Float64
+from torch import Tensor
+
+from ecgmtl.optimization.gradient_rules.base import GramianRule
+from ecgmtl.settings import Settings
+
+
+class SumSettings(Settings):
+    kind: Literal["sum"] = "sum"
+
+    def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Sum":
+        return Sum()
+
+
+class Sum(GramianRule):
+    r"""The step is :math:`\sum_i g_i`, whatever the angles between the gradients."""
+
+    def combine(self, rows: Float32[Tensor, "task parameter"], main: int, step: int) -> Float32[Tensor, " parameter"]:
+        finite = rows.isfinite().all()
+        return torch.where(finite, rows.sum(dim=0), torch.nan)
+
+    def weights(self, gramian: Float64[Tensor, "task task"], main: int, step: int) -> Float64[Tensor, " task"]:
+        return torch.ones_like(gramian[0])

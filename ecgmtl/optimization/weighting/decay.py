@@ -1,0 +1,69 @@
+"""Auxiliary weights that fall by a schedule; the main task keeps the weight 1."""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from torch import Tensor
+
+from ecgmtl.optimization.weighting.base import MethodSettings, Moment, Weighted, Weighting, where_main
+
+Shape = Literal["linear", "cosine", "exponential", "step"]
+
+
+class DecaySettings(MethodSettings):
+    kind: Literal["decay"] = "decay"
+    main: str = "classification"
+    """The task whose loss always has the weight 1."""
+    start: NonNegativeFloat = 0.5
+    """Weight of each auxiliary task at the first step."""
+    floor: NonNegativeFloat = 0.0
+    """The weight never falls under this."""
+    shape: Shape = "cosine"
+    rate: float = Field(0.01, ge=0, le=1)
+    """exponential: what is left of the start at the end."""
+    n_steps: PositiveInt = 4
+    """step: into how many equal stairs the fall is cut."""
+
+    @model_validator(mode="after")
+    def falls(self) -> "DecaySettings":
+        if self.floor > self.start:
+            raise ValueError(f"the weight falls from start {self.start} to floor {self.floor}; floor should be lower")
+        return self
+
+    def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Decay":
+        return Decay(where_main(self.main, tasks), self)
+
+    def weight(self, progress: float) -> float:
+        """The auxiliary weight when this share of the steps, 0 to 1, is done."""
+        shapes: dict[Shape, Callable[[float], float]] = {
+            "linear": lambda p: 1 - p,
+            "cosine": lambda p: 0.5 * (1 + math.cos(math.pi * p)),
+            "exponential": lambda p: self.rate**p,
+            "step": lambda p: 1 - min(math.floor(p * self.n_steps), self.n_steps - 1) / self.n_steps,
+        }
+        return max(self.start * shapes[self.shape](progress), self.floor)
+
+
+class Decay(Weighting):
+    r"""The network follows :math:`\nabla L_{main} + \lambda(p) \sum_{aux} \nabla L_i`.
+
+    p is the share of the stage's steps that is done. At a weight of exactly 0 the auxiliary tasks are not computed.
+    """
+
+    is_main: Tensor
+
+    def __init__(self, is_main: list[bool], settings: DecaySettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.main_alone = tuple(is_main)
+        self.register_buffer("is_main", torch.tensor(is_main))
+
+    def active(self, moment: Moment) -> tuple[bool, ...] | None:
+        return None if self.settings.weight(moment.progress) > 0 else self.main_alone
+
+    def forward(self, losses: Float[Tensor, " task"], moment: Moment) -> Weighted:
+        return Weighted(torch.where(self.is_main, 1.0, self.settings.weight(moment.progress)))

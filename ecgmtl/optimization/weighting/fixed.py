@@ -1,0 +1,39 @@
+"""Constant weights: the baseline of every comparison."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, NonNegativeFloat
+from torch import Tensor
+
+from ecgmtl.optimization.weighting.base import MethodSettings, Moment, Weighted, Weighting, by_task
+
+
+class FixedSettings(MethodSettings):
+    kind: Literal["fixed"] = "fixed"
+    weights: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    """By task; 1 for those not named, and a task with 0 is not computed at all."""
+
+    def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Fixed":
+        weights = by_task(self.weights, tasks, default=1.0)
+        if not any(weights):
+            raise ValueError(f"the weights of {', '.join(tasks)} are all 0, so nothing would be learnt")
+        return Fixed(weights)
+
+
+class Fixed(Weighting):
+    r"""The network follows :math:`\sum_i w_i \nabla L_i` with constant w."""
+
+    weights: Tensor
+
+    def __init__(self, weights: list[float]) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.tensor(weights))
+        self.learnt = None if all(weights) else tuple(weight > 0 for weight in weights)
+
+    def active(self, moment: Moment) -> tuple[bool, ...] | None:
+        return self.learnt
+
+    def forward(self, losses: Float[Tensor, " task"], moment: Moment) -> Weighted:
+        return Weighted(self.weights)

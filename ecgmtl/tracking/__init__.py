@@ -1,0 +1,1 @@
+"""MLflow behind a few methods."""

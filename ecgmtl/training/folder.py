@@ -1,0 +1,215 @@
+"""The folder of one training run, and the finished stages that lie in any of them.
+
+runs/quick-20261121-101500/
+    config.yaml            the whole config
+    run.json               data, and the ids of the run in MLflow
+    history.jsonl          one line an epoch
+    stages/0-pretrain/     model.safetensors once finished; state.pt while under way
+    validation/            the report on the validation split
+    model.safetensors      the result
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from data_prep.files import write_text
+from data_prep.lock import LOCK
+from ecgmtl import checkpoint
+from ecgmtl.checkpoint import MODEL, CheckpointError
+from ecgmtl.config.run import Config, ConfigError, load_config
+
+PARTIALS = "**/.*.partial"
+TRAIN_AGAIN = "put back a copy of it, or train again with another --out, which takes over the finished stages"
+WITHOUT_CURVES = "delete the file to go on without the curves of earlier epochs"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path | None, config: Config, data: Path) -> "RunFolder":
+        """A new folder; runs/<name>-<time> where no path is given.
+
+        Raises:
+            ConfigError: the folder holds a run already, or cannot be written.
+        """
+        path = path or cls.default_path(config)
+        if (path / "run.json").exists():
+            raise ConfigError(f"{path} holds a run already; go on with it by --resume {path}, or choose another --out.")
+        folder = cls(named(path))
+        try:
+            (path / "stages").mkdir(parents=True, exist_ok=True)
+            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+            write_text(path / "config.yaml", text)
+            folder.write_facts({"data": str(data.resolve()), "tracked": {}})
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written: {error}") from error
+        return folder
+
+    @staticmethod
+    def default_path(config: Config) -> Path:
+        return Path("runs") / f"{config.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+    def remove_unless_begun(self) -> None:
+        """Remove what `create` wrote if no epoch was finished, so that the corrected command can begin here."""
+        stages = self.path / "stages"
+        if any(path.is_file() for path in stages.rglob("*")):
+            return
+        shutil.rmtree(stages, ignore_errors=True)
+        with suppress(OSError):  # Windows keeps a file that is locked
+            for name in ("config.yaml", "run.json", "history.jsonl", LOCK):
+                (self.path / name).unlink(missing_ok=True)
+            self.path.rmdir()
+
+    @classmethod
+    def reopen(cls, path: Path) -> "RunFolder":
+        if not (path / "run.json").is_file():
+            raise ConfigError(f"--resume {path}: holds no run; a run's folder has a run.json.")
+        return cls(named(path))
+
+    @property
+    def config(self) -> Config:
+        return load_config(self.path / "config.yaml")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What run.json holds.
+
+        Raises:
+            ConfigError: it is damaged.
+        """
+        path = self.path / "run.json"
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ConfigError(f"{path}: not readable ({error}); {TRAIN_AGAIN}.") from error
+        if not are_facts(facts):
+            raise ConfigError(f"{path}: should name the `data` and the `tracked` runs; {TRAIN_AGAIN}.")
+        return cast("dict[str, Any]", facts)
+
+    @property
+    def data(self) -> Path:
+        return Path(self.facts["data"])
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.jsonl"
+
+    def stage(self, place: int, name: str) -> Path:
+        path = self.path / "stages" / f"{place}-{name}"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def write_facts(self, facts: dict[str, Any]) -> None:
+        write_text(self.path / "run.json", json.dumps(facts, indent=2))
+
+    def tracked(self, name: str) -> str | None:
+        """The id under which MLflow knows this run or a stage of it."""
+        found: str | None = self.facts["tracked"].get(name)
+        return found
+
+    def note_tracked(self, name: str, run_id: str | None) -> None:
+        facts = self.facts
+        facts["tracked"][name] = run_id
+        self.write_facts(facts)
+
+    def computes_as(self, now: dict[str, Any]) -> dict[str, Any]:
+        """Return how the run computed when it began; the first call notes `now`."""
+        facts = self.facts
+        if "computes" not in facts:
+            self.write_facts({**facts, "computes": now})
+        return {**now, **facts.get("computes", {})}
+
+    def keep_tracked_if(self, of: str) -> None:
+        """Forget MLflow's ids where they are not of these data and this code: curves go on with their own alone."""
+        facts = self.facts
+        if facts.get("of", of) != of:
+            facts["tracked"] = {}
+        self.write_facts({**facts, "of": of})
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """The epochs that were written, one dictionary each.
+
+        Raises:
+            ConfigError: a line is damaged.
+        """
+        if not self.history.is_file():
+            return []
+        try:
+            lines = self.history.read_text(encoding="utf-8").split("\n")[:-1]  # a killed process leaves half a line
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{self.history}: not readable ({error}); {WITHOUT_CURVES}.") from error
+        return [self._read_epoch(number, line) for number, line in enumerate(lines, 1)]
+
+    def _read_epoch(self, number: int, line: str) -> dict[str, Any]:
+        try:
+            epoch = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{self.history}, line {number}: not readable ({error}); {WITHOUT_CURVES}.") from error
+        if not is_epoch(epoch):
+            raise ConfigError(f"{self.history}, line {number}: should be the figures of an epoch; {WITHOUT_CURVES}.")
+        return cast("dict[str, Any]", epoch)
+
+    def rewind(self, stage: str, epoch: int) -> None:
+        """Forget what was written of a stage from this epoch on: its state was not kept, so it is done again."""
+        kept = [line for line in self.read_history() if line["stage"] != stage or line["epoch"] < epoch]
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        write_text(self.history, text)
+
+    def adopt_history(self, stage: str, model: Path) -> None:
+        """Take over what was written of a stage where its model was trained."""
+        source = RunFolder(model.parents[2])
+        if source.path == self.path:
+            return
+        self.rewind(stage, 0)
+        for line in source.read_history():
+            if line["stage"] == stage:
+                self.append(line)
+
+    def append(self, line: dict[str, Any]) -> None:
+        with self.history.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def are_facts(value: object) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("data"), str):
+        return False
+    tracked = value.get("tracked")
+    return isinstance(tracked, dict) and all(run_id is None or isinstance(run_id, str) for run_id in tracked.values())
+
+
+def is_epoch(value: object) -> bool:
+    """Whether it has a stage, the number of an epoch, and else figures only."""
+    if not isinstance(value, dict) or not isinstance(value.get("stage"), str) or type(value.get("epoch")) is not int:
+        return False
+    return all(isinstance(figure, int | float) for name, figure in value.items() if name != "stage")
+
+
+def named(path: Path) -> Path:
+    """The same folder by its name: of `.` nothing tells what it is called, or what lies beside it."""
+    return path if path.name not in ("", "..") else path.resolve()
+
+
+def finished_stage(key: str, beside: Path) -> Path | None:
+    """The model of a finished stage with this key, in any run folder that lies beside the given one."""
+    for path in stage_models(beside):
+        try:
+            if checkpoint.describe(path).provenance.get("stage_key") == key:
+                checkpoint.read(path)
+                return path
+        except CheckpointError:
+            continue  # a damaged or older model is simply not taken; its own run will say so when it is used
+    return None
+
+
+def stage_models(beside: Path) -> Iterator[Path]:
+    yield from sorted(beside.parent.glob(f"*/stages/*/{MODEL}"))

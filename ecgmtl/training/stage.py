@@ -1,0 +1,235 @@
+"""The training loop of one stage: epochs, steps, validation, early stopping, a state to go on from."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ecgmtl import checkpoint
+from ecgmtl.config.run import Config
+from ecgmtl.config.stage import Stage
+from ecgmtl.data.batch import Batch
+from ecgmtl.data.split import Split
+from ecgmtl.model.network import MultiTaskModel
+from ecgmtl.optimization.weighting.base import Moment
+from ecgmtl.training.batches import Batches
+from ecgmtl.training.step import Learner, freeze
+from ecgmtl.training.validation import validate
+
+CONTROLLERS = 2
+"""Sets the draw of the patients that judge a weighting apart from other draws of a run."""
+
+
+REMEDY = "Train again with a lower optimiser.lr."
+
+
+class TrainingError(RuntimeError):
+    """A training that cannot go on; the message says where it was and what is kept."""
+
+
+class EpochReport(NamedTuple):
+    """What an epoch gave, for the history and the log."""
+
+    stage: str
+    epoch: int
+    first_step: int
+    """Of the stage's steps, which one this epoch began with."""
+    steps: dict[str, np.ndarray]
+    """By name, a value a step: losses, weights, learning rate, gradient norm; NaN where a task was left out."""
+    figures: dict[str, float]
+    """On the validation split, and speed."""
+    seconds: float
+    """That its steps took, without the validation."""
+    n_records: int
+    probes: dict[int, dict[str, float]]
+    """By step, what was found of the tasks' gradients."""
+
+    def as_line(self) -> dict[str, Any]:
+        """For the history: the mean over the epoch's steps, and the figures."""
+        known = {name: values[~np.isnan(values)] for name, values in self.steps.items()}
+        means = {f"train/{name}": float(values.mean()) for name, values in known.items() if len(values)}
+        figures = {f"validation/{name}": value for name, value in self.figures.items()}
+        last = max(self.probes, default=None)
+        probed = {} if last is None else {f"train/{name}": value for name, value in self.probes[last].items()}
+        spent = {"steps": len(next(iter(self.steps.values()))), "records": self.n_records, "seconds": self.seconds}
+        return {"stage": self.stage, "epoch": self.epoch, **spent, **means, **figures, **probed}
+
+
+Report = Callable[[EpochReport], None]
+
+
+@dataclass
+class StageTraining:
+    """One stage under way. All that changes from epoch to epoch is in `state_dict`, so a killed run goes on exactly."""
+
+    model: MultiTaskModel
+    stage: Stage
+    config: Config
+    train: Split
+    validation: Split
+    key: str = ""
+    """Of the stage's result: a state of another is not gone on with."""
+    epoch: int = 0
+    best_score: float = -np.inf
+    best_epoch: int = -1
+    best: dict[str, Tensor] = field(default_factory=dict)
+    advance: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self.learner = Learner(self.model, self.stage, self.config, self.train)
+        self.judges, train = self.keep_judges()
+        self.batches = Batches(train, self.stage, (self.config.seed, self.config.place_of(self.stage.name)))
+
+    def keep_judges(self) -> tuple[Split | None, Split]:
+        """Patients that only judge, where the weighting learns from a score, and those to train on.
+
+        Raises:
+            TrainingError: nobody with labels is left to train on.
+        """
+        share = self.learner.weighting.controller_share
+        if not share:
+            return None, self.train
+        drawn = self.train.draw_patients(share, (self.config.seed, CONTROLLERS), self.train.labelled)
+        if not self.train.labelled[~drawn].any():
+            raise TrainingError(
+                f"stage '{self.stage.name}': of {self.train.labelled.sum()} labelled records none is left to learn "
+                f"from beside those that judge the weights; give more records labels, or take another weighting."
+            )
+        return self.train.select(drawn), self.train.select(~drawn)
+
+    @property
+    def n_batches(self) -> int:
+        return self.batches.n_batches
+
+    @property
+    def n_steps(self) -> int:
+        """Of the whole stage."""
+        return self.n_batches * self.stage.epochs
+
+    @property
+    def patience_is_over(self) -> bool:
+        return self.stage.patience is not None and self.epoch - 1 - self.best_epoch >= self.stage.patience
+
+    def run(self, report: Report, state_path: Path, advance: Callable[[], None] = lambda: None) -> dict[str, Tensor]:
+        """Train to the end, and give the weights that the stage keeps; `advance` is called after every step."""
+        self.advance = advance
+        while self.epoch < self.stage.epochs and not self.patience_is_over:
+            found = self.run_epoch()
+            self.epoch += 1
+            report(found)
+            checkpoint.save_state(state_path, self.state_dict())
+        return self.best if self.stage.keep == "best" else dict(self.learner.average.mean)
+
+    def run_epoch(self) -> EpochReport:
+        started = time.perf_counter()
+        freeze(self.model, self.stage)
+        first_step = self.epoch * self.n_batches
+        rows: list[Tensor] = []
+        probes: dict[int, dict[str, Tensor]] = {}
+        for number, batch in enumerate(self.batches.draw(self.epoch), first_step):
+            moment = Moment(number, self.epoch, number / self.n_steps)
+            rows.append(self.learner.step(batch, moment))
+            self.watch(batch, moment, rows[-1], probes)
+            self.advance()
+        steps = self.collect(rows, first_step)
+        self.learner.weighting.end_epoch()
+        seconds = time.perf_counter() - started
+        figures = self.validate()
+        n_records = self.batches.n_records
+        figures["records_per_second"] = n_records / seconds
+        numbers = {step: {name: float(value) for name, value in found.items()} for step, found in probes.items()}
+        return EpochReport(self.stage.name, self.epoch, first_step, steps, figures, seconds, n_records, numbers)
+
+    def watch(self, batch: Batch, moment: Moment, row: Tensor, probes: dict[int, dict[str, Tensor]]) -> None:
+        """After a step: look at the tasks' gradients, and let the weighting hear how the main task does."""
+        every, weighting, n_tasks = self.stage.diagnostics.every, self.learner.weighting, len(self.stage.losses)
+        if every and moment.step % every == 0:
+            probes[moment.step] = self.learner.probe(batch, moment, row[n_tasks : 2 * n_tasks])
+        if weighting.judged_every and (moment.step + 1) % weighting.judged_every == 0 and self.judges is not None:
+            only = self.stage.model_copy(update={"losses": (self.stage.judged_by,)})
+            figures = validate(self.model, only, self.judges)
+            weighting.judge(-figures[f"loss.{self.stage.judged_by}"])
+            freeze(self.model, self.stage)
+
+    def collect(self, rows: list[Tensor], first_step: int) -> dict[str, np.ndarray]:
+        """The epoch's log, by name.
+
+        Raises:
+            TrainingError: a loss or the gradient was not finite, or a loss was negative that never should be.
+        """
+        names = [f"{kind}.{task}" for kind in self.kinds() for task in self.stage.losses] + ["gradient_norm"]
+        table = torch.stack(rows).cpu().numpy()
+        n_tasks = len(self.stage.losses)
+        losses, weights = table[:, :n_tasks], table[:, n_tasks : 2 * n_tasks]
+        left_out = np.isnan(losses) & (weights == 0)
+        below = (losses < 0) & (not self.stage.reconstruction.can_be_negative)
+        bad = ((~np.isfinite(losses) & ~left_out) | below).any(axis=1) | ~np.isfinite(table[:, n_tasks:]).all(axis=1)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            told = ", ".join(f"{t} {v:.3g}" for t, v in zip(self.stage.losses, losses[row], strict=True))
+            kept = f"The state after epoch {self.epoch} is kept." if self.epoch else "Nothing was learnt yet."
+            raise TrainingError(
+                f"stage '{self.stage.name}', epoch {self.epoch + 1}, step {first_step + row + 1}: training diverged: a "
+                f"loss or its gradient is not finite, or a loss is below zero ({told}). {kept} {REMEDY}"
+            )
+        steps = {name: table[:, i] for i, name in enumerate(names)}
+        lr_at = self.stage.optimiser.lr_at
+        steps["lr"] = np.array([lr_at((first_step + i) / self.n_steps) for i in range(len(rows))], dtype=np.float32)
+        return steps
+
+    def kinds(self) -> list[str]:
+        return ["loss", "weight", *self.learner.weighting.per_task()]
+
+    def validate(self) -> dict[str, float]:
+        """Validation figures of the running mean of the weights; the best epoch's are remembered."""
+        mean = self.learner.average
+        figures = validate(mean.model, self.stage, self.validation)
+        score = self.score(figures)
+        if score > self.best_score:
+            self.best_score, self.best_epoch = score, self.epoch
+            self.best = {name: value.clone() for name, value in mean.mean.items()}
+        return figures
+
+    def score(self, figures: dict[str, float]) -> float:
+        """By which the best epoch is chosen; higher is better.
+
+        Raises:
+            TrainingError: the figure is not a number.
+        """
+        task = self.stage.judged_by
+        losses = {name.removeprefix("loss."): v for name, v in figures.items() if name.startswith("loss.")}
+        if not np.isfinite(list(losses.values())).all():
+            told = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
+            kept = f"The state after epoch {self.epoch} is kept." if self.epoch else "Nothing was learnt yet."
+            raise TrainingError(
+                f"stage '{self.stage.name}', epoch {self.epoch + 1}, step {(self.epoch + 1) * self.n_batches}: "
+                f"training diverged: a loss on the validation records is not finite ({told}). {kept} {REMEDY}"
+            )
+        score = figures["macro_auroc"] if self.stage.classifies else -figures[f"loss.{task}"]
+        if np.isnan(score):
+            raise TrainingError(
+                f"stage '{self.stage.name}', epoch {self.epoch + 1}: {task} cannot be judged on the "
+                f"{len(self.validation)} validation records: no label has positives and negatives among them, or an "
+                f"output is not a number."
+            )
+        return score
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {
+            "key": self.key,
+            "epoch": self.epoch,
+            "best_score": float(self.best_score),
+            "best_epoch": self.best_epoch,
+        }
+        return {**own, "best": self.best, "learner": self.learner.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in ("epoch", "best_score", "best_epoch"):
+            setattr(self, name, state[name])
+        self.best = {name: value.to(self.train.device) for name, value in state["best"].items()}
+        self.learner.load_state_dict(state["learner"])

@@ -1,0 +1,171 @@
+"""One update of the network: losses, their weights, the tasks' gradients made one, and the step of the optimiser."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ecgmtl.config.run import Config
+from ecgmtl.config.stage import Stage
+from ecgmtl.data.batch import Batch
+from ecgmtl.data.split import Split
+from ecgmtl.device import autocast, average_over_ranks, compiled
+from ecgmtl.model.network import MultiTaskModel
+from ecgmtl.optimization.diagnostics import GradientDiagnostics, half_gradients
+from ecgmtl.optimization.gradients import combined_backward, gradient_norms
+from ecgmtl.optimization.optimizer import WeightAverage, build_optimiser, layer_rates, set_lr
+from ecgmtl.optimization.weighting.base import Moment
+from ecgmtl.tasks import Seen, losses_of, untrained_loss
+from ecgmtl.tasks.labels import prevalence
+from ecgmtl.training.teachers import Teaching
+
+
+class Learner:
+    """Learns one batch after another by the rules of a stage. All that changes with the steps is in `state_dict`."""
+
+    def __init__(self, model: MultiTaskModel, stage: Stage, config: Config, train: Split) -> None:
+        freeze(model, stage)
+        device = train.device
+        self.model, self.stage, self.device, self.precision = model, stage, device, config.precision
+        self.network = compiled(model) if config.compile else model
+        self.weighting = stage.weighting.build(stage.losses, config.seed).to(device)
+        self.scoring = stage.scoring._replace(prevalence=prevalence(train))
+        untrained = {task: untrained_loss(task, self.scoring, stage.batch_size) for task in stage.losses}
+        self.weighting.expect(untrained)
+        self.untrained = torch.tensor([untrained[task] for task in stage.losses], device=device)
+        self.rule = stage.gradients.build(stage.losses, config.seed).to(device)
+        self.main = stage.losses.index(stage.judged_by)
+        self.diagnostics = GradientDiagnostics(stage.losses, stage.judged_by, stage.diagnostics).to(device)
+        layers = layer_rates(model, stage.optimiser)
+        self.optimiser = build_optimiser(layers, self.weighting, stage.optimiser)
+        self.average = WeightAverage(model, stage.optimiser.ema)
+        self.taught = Teaching(model, self.average, stage, train, config)
+        self.learnt = [p for p in model.parameters() if p.requires_grad]
+        self.shared = learning(model.encoder.shared(stage.losses))
+        self.others = [p for p in self.learnt if all(p is not s for s in self.shared)]
+        self.last_shared = learning(model.encoder.last_shared(stage.losses))
+        self.begun = False
+
+    def active(self, moment: Moment) -> tuple[bool, ...]:
+        """Which tasks are learnt at this step."""
+        return self.weighting.active(moment) or (True,) * len(self.stage.losses)
+
+    def losses(
+        self, batch: Batch, active: tuple[bool, ...], progress: float, network: nn.Module | None = None
+    ) -> list[Tensor]:
+        tasks = tuple(task for task, now in zip(self.stage.losses, active, strict=True) if now)
+        with autocast(self.precision, self.device):
+            output = (network or self.network)(batch.shown, batch.hidden, tasks, self.stage.flow or None)
+        seen = Seen(self.model, output, batch, progress)
+        return losses_of(self.stage.losses, active, seen, self.scoring)
+
+    def begin(self, batch: Batch) -> None:
+        """Let the weighting start from the losses of the stage's first batch, in which nothing may be hidden yet."""
+        everything = (True,) * len(self.stage.losses)
+        with undisturbed(self.model), torch.no_grad():
+            values = average_over_ranks(torch.stack(self.losses(batch, everything, 0.0)))
+            self.weighting.begin(torch.where(values == 0, self.untrained, values))
+        self.begun = True
+
+    def step(self, batch: Batch, moment: Moment) -> Tensor:
+        """One update; what it logs stays on the device, so that nothing waits for it."""
+        batch = self.taught(batch)
+        if not self.begun:
+            self.begin(batch)
+        set_lr(self.optimiser, self.stage.optimiser.lr_at(moment.progress))
+        self.optimiser.zero_grad()
+        active = self.active(moment)
+        dice = random_state(self.device) if self.weighting.looks_again else None
+        losses = self.losses(batch, active, moment.progress)
+        values = torch.stack(losses).detach()
+        weights = self.backward(losses, average_over_ranks(values), moment)
+        norm = nn.utils.clip_grad_norm_(self.learnt, self.stage.optimiser.clip or torch.inf)
+        self.optimiser.step()
+        self.average.update(self.model)
+        if dice is not None:
+            self.look_again(batch, active, moment, dice)
+        shown = [value if now else torch.full_like(value, torch.nan) for value, now in zip(values, active, strict=True)]
+        return torch.cat([torch.stack(shown), weights, *self.weighting.per_task().values(), norm[None]])
+
+    def backward(self, losses: list[Tensor], values: Tensor, moment: Moment) -> Tensor:
+        """Fill in the gradients of all that learns; give the weights of the tasks."""
+        if self.weighting.norms_every and moment.step % self.weighting.norms_every == 0:
+            self.weighting.observe(gradient_norms(losses, self.last_shared))
+        weighted = self.weighting(values, moment)
+        combined_backward(losses, weighted.weights, self.rule, self.shared, self.others, self.main, moment.step)
+        penalty = self.model.encoder.penalty()
+        if penalty is not None and penalty.requires_grad:  # it is a constant where the encoders are frozen
+            penalty.backward()
+        if weighted.objective is not None:
+            weighted.objective.backward()
+        return weighted.weights
+
+    def look_again(self, batch: Batch, active: tuple[bool, ...], moment: Moment, dice: Tensor) -> None:
+        """The losses of the same batch with the same dropout, after the step: some weightings learn from the fall."""
+        with undisturbed(self.model), torch.no_grad():
+            set_random_state(self.device, dice)
+            self.weighting.look_again(average_over_ranks(torch.stack(self.losses(batch, active, moment.progress))))
+
+    def probe(self, batch: Batch, moment: Moment, weights: Tensor) -> dict[str, Tensor]:
+        """What the tasks' gradients on the two halves of a batch tell; nothing else changes."""
+        active = self.active(moment)
+        if not all(active) or not self.last_shared:
+            return {}
+        batch = self.taught(batch)
+
+        def losses_on(half: Batch) -> list[Tensor]:
+            return self.losses(half, active, moment.progress, self.model)
+
+        n_half = len(batch.labels) // (2 * self.stage.n_views)
+        if not n_half:
+            return {}
+        first, second = half_gradients(losses_on, batch, n_half * self.stage.n_views, self.last_shared, self.model)
+        rows = average_over_ranks(torch.stack([first, second]))
+        return self.diagnostics.observe(rows[0], rows[1], weights, 2 * n_half)
+
+    def state_dict(self) -> dict[str, Any]:
+        parts = {name: getattr(self, name).state_dict() for name in STATEFUL}
+        return {"begun": self.begun, **parts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.begun = state["begun"]
+        for name in STATEFUL:
+            getattr(self, name).load_state_dict(state[name])
+
+
+STATEFUL = ("model", "average", "optimiser", "weighting", "rule", "diagnostics")
+
+
+def freeze(model: MultiTaskModel, stage: Stage) -> None:
+    """Let the stage's parts learn and hold the others still; in eval mode BatchNorm keeps its statistics too."""
+    for name, part in model.named_children():
+        learns = name in stage.trains
+        part.train(learns).requires_grad_(learns)
+
+
+def learning(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    return [parameter for parameter in parameters if parameter.requires_grad]
+
+
+def random_state(device: torch.device) -> Tensor:
+    """What dropout on this device draws from."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def set_random_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Whatever runs within leaves the statistics of BatchNorm, and torch's random state, as they were."""
+    kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    with torch.random.fork_rng():
+        yield
+    for buffer, value in kept:
+        buffer.copy_(value)

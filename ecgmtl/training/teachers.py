@@ -1,0 +1,71 @@
+"""What a batch is to be learnt towards beside its labels: what other networks see in it."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from data_prep.preprocess import Preprocess
+from ecgmtl import checkpoint
+from ecgmtl.checkpoint import CheckpointError
+from ecgmtl.config.run import Config
+from ecgmtl.config.stage import Stage
+from ecgmtl.data.batch import Batch
+from ecgmtl.data.split import Split
+from ecgmtl.device import autocast
+from ecgmtl.model.network import MultiTaskModel
+from ecgmtl.optimization.optimizer import WeightAverage
+
+
+class Teaching:
+    """The teachers of a stage: the running mean of the model itself for `latent`, trained models for `distillation`."""
+
+    def __init__(
+        self, model: MultiTaskModel, average: WeightAverage[MultiTaskModel], stage: Stage, split: Split, config: Config
+    ) -> None:
+        self.model, self.device, self.precision = model, split.device, config.precision
+        self.mean_encoder = average.model.encoder if "latent" in stage.losses else None
+        self.teachers = [load_teacher(Path(path), split, config.preprocess) for path in stage.teachers]
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch with its teachers' features and probabilities, where they are to be learnt."""
+        if self.mean_encoder is None and not self.teachers:
+            return batch
+        with autocast(self.precision, self.device):
+            if self.mean_encoder is not None:
+                features = self.model.features(batch.signals, "latent", self.mean_encoder)
+                batch = batch._replace(target=features.float())
+            if self.teachers:
+                batch = batch._replace(soft_labels=self.soft_labels(batch))
+        return batch
+
+    def soft_labels(self, batch: Batch) -> Tensor:
+        """The teachers' mean probabilities, of the student's own crops and blends (Beyer et al., CVPR 2022).
+
+        What is hidden from the student, or spoilt for it, they see as it was (noisy student; Xie et al., CVPR 2020).
+        """
+        found = [torch.sigmoid(teacher.classify(batch.signals)) for teacher in self.teachers]
+        return torch.stack(found).mean(dim=0)
+
+
+def load_teacher(path: Path, split: Split, preprocess: Preprocess) -> MultiTaskModel:
+    """A trained model on the split's device.
+
+    Raises:
+        CheckpointError: it is no checkpoint, never learnt to classify, or did from other labels or signals prepared
+            in another way.
+    """
+    stored = checkpoint.load(path)
+    if not stored.classifies:
+        raise CheckpointError(f"{path}: it never learnt to classify, so it has nothing to teach; take another teacher.")
+    if stored.label_names != split.label_names:
+        known, wanted = ", ".join(stored.label_names), ", ".join(split.label_names)
+        raise CheckpointError(f"{path}: it reads {known}, but its student is to read {wanted}; take another teacher.")
+    for setting in ("fs", "baseline", "band"):
+        its, wanted = (getattr(prepared, setting) for prepared in (stored.config.preprocess, preprocess))
+        if its != wanted:
+            raise CheckpointError(
+                f"{path}: its preprocess.{setting} is {its}, but its student's is {wanted}; take another teacher."
+            )
+    return stored.model.to(split.device).requires_grad_(False)
