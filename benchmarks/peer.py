@@ -44,7 +44,7 @@ class Bottleneck(nn.Module):
 
 
 class Head(nn.Sequential):
-    """Reads maximum and mean over time by two linear layers, each after normalisation and dropout."""
+    """Reads maximum and mean over time by two linear layers, each after normalization and dropout."""
 
     def __init__(self, n_features: int, n_labels: int) -> None:
         wide = [nn.BatchNorm1d(2 * n_features), nn.Dropout(0.25), nn.Linear(2 * n_features, 128), nn.ReLU()]
@@ -55,7 +55,7 @@ class Head(nn.Sequential):
 
 
 class Xresnet1d101(nn.Sequential):
-    """Signals in mV to logits; one mean and deviation over all leads standardises them."""
+    """Signals in mV to logits; one mean and deviation over all leads standardizes them."""
 
     mean: Tensor
     std: Tensor
@@ -93,10 +93,10 @@ class Peer:
         signals = train.signals.float() / 1000
         self.model.mean.copy_(signals.mean())
         self.model.std.copy_(signals.std())
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY)
         steps = max(2, epochs * max(1, len(self.train) // BATCH))
         # the rise, its start and the momenta are those of fastai 1, which the recipe leaves as they are
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, HIGHEST_LR, steps, pct_start=0.3)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, HIGHEST_LR, steps, pct_start=0.3)
         self.schedule_left = steps
         self.generator = torch.Generator(train.device).manual_seed(seed)
 
@@ -113,9 +113,9 @@ class Peer:
 
     def step(self, signals: Tensor, labels: Tensor) -> None:
         self.model.train()
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         F.binary_cross_entropy_with_logits(self.model(signals), labels).backward()
-        self.optimiser.step()
+        self.optimizer.step()
         if self.schedule_left > 1:
             self.schedule.step()
             self.schedule_left -= 1

@@ -15,10 +15,10 @@ from ways import BOTH, ONE, Training, Way
 TASKS = {"one": ONE, "both": BOTH}
 KINDS = {
     "convolutions": ("convolution",),
-    "batch normalisation": ("batch_norm",),
+    "batch normalization": ("batch_norm",),
     "pooling": ("pool",),
     "products": ("mm", "linear"),
-    "the optimiser": ("fused_adam", "foreach"),
+    "the optimizer": ("fused_adam", "foreach"),
 }
 OTHER = "all else"
 

@@ -99,8 +99,8 @@ def take_leads(record: Record, leads: LeadSet, fs: int) -> GivenLeads:
     if dead := find_dead(leads.given, signal, record.fs):
         raise RecordError(f"{record.name}: lead {', '.join(dead)} dead; leave it out of --from.")
     signal = resample(signal, record.fs, fs)
-    centred = signal - signal.mean(axis=1, keepdims=True)
-    check_prepared(record.name, centred, warnings, leads.given, unit=record.unit)
+    centered = signal - signal.mean(axis=1, keepdims=True)
+    check_prepared(record.name, centered, warnings, leads.given, unit=record.unit)
     rows = dict(zip(leads.given, signal, strict=True))
     derive_limb_leads(rows)
     return GivenLeads(rows, tuple(warnings))

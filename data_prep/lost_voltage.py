@@ -1,4 +1,4 @@
-"""Records that kept the shape of their waves and lost their voltage, as normalised copies of ECGs have."""
+"""Records that kept the shape of their waves and lost their voltage, as normalized copies of ECGs have."""
 
 from typing import Literal, NamedTuple
 

@@ -29,7 +29,7 @@ class Stretch:
     def __init__(self, weighting):
         self.weighting = weighting
         own = [*weighting.parameters(), torch.nn.Parameter(torch.zeros(1))]
-        self.optimiser = torch.optim.AdamW(own, lr=weighting.lr, weight_decay=weighting.weight_decay)
+        self.optimizer = torch.optim.AdamW(own, lr=weighting.lr, weight_decay=weighting.weight_decay)
 
     def losses(self, step):
         falls = 1 - step / self.n_steps * torch.tensor([0.2, 0.5, 0.9])
@@ -47,10 +47,10 @@ class Stretch:
         if self.weighting.norms_every and step % self.weighting.norms_every == 0:
             self.weighting.observe(self.losses(step + 1).sqrt())
         weights, objective = self.weighting(torch.where(learnt, self.losses(step), 0.0), moment)
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         if objective is not None:
             objective.backward()
-        self.optimiser.step()
+        self.optimizer.step()
         self.after(step)
         assert torch.equal(weights > 0, learnt)
         return weights.clone()

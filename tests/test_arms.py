@@ -58,7 +58,7 @@ def test_shipped_arms_can_be_tuned():
     for arm in load_arms(SHIPPED):
         for drawn in arm.draws(2):
             stages = arm.with_settings(drawn, arm.name).stages
-            assert {stage.optimiser.lr for stage in stages} == {drawn["stages.*.optimiser.lr"]}
+            assert {stage.optimizer.lr for stage in stages} == {drawn["stages.*.optimizer.lr"]}
             own = [float(value) for key, value in drawn.items() if "weighting" in key]
             assert all(value in settings_of(stages[0].weighting) for value in own)
 
@@ -100,15 +100,15 @@ def test_overrides_change_the_base_and_what_an_arm_sets_stays(folder):
 
 
 def test_tuning_is_on_top_of_what_an_arm_sets(folder):
-    arm = load_arm(write(folder, "a", "about: a\nset: {stages.0.optimiser.lr: 0.1}"))
-    assert arm.with_settings({"stages.*.optimiser.lr": 0.2, "seed": 4}, "a").stages[0].optimiser.lr == 0.2
+    arm = load_arm(write(folder, "a", "about: a\nset: {stages.0.optimizer.lr: 0.1}"))
+    assert arm.with_settings({"stages.*.optimizer.lr": 0.2, "seed": 4}, "a").stages[0].optimizer.lr == 0.2
     assert arm.with_settings({"seed": 4}, "a").seed == 4
 
 
 def test_a_star_stands_for_every_stage(folder):
     assert expand({"stages.*.lr": 1, "seed": 2}, 2) == {"stages.0.lr": 1, "stages.1.lr": 1, "seed": 2}
-    config = load_arm(folder / "two.yaml").with_settings({"stages.*.optimiser.lr": 0.25}, "two")
-    assert [stage.optimiser.lr for stage in config.stages] == [0.25, 0.25]
+    config = load_arm(folder / "two.yaml").with_settings({"stages.*.optimizer.lr": 0.25}, "two")
+    assert [stage.optimizer.lr for stage in config.stages] == [0.25, 0.25]
 
 
 def test_draws_are_the_same_each_time_and_more_of_them_begin_alike(folder):
@@ -119,14 +119,14 @@ def test_draws_are_the_same_each_time_and_more_of_them_begin_alike(folder):
 
 
 def test_draws_are_spread_evenly_over_the_orders_of_magnitude(folder):
-    search = "{stages.*.optimiser.lr: [1.0e-4, 1.0e-2], stages.0.optimiser.clip: [1, 2]}"
+    search = "{stages.*.optimizer.lr: [1.0e-4, 1.0e-2], stages.0.optimizer.clip: [1, 2]}"
     arm = load_arm(write(folder, "a", f"about: a\nsearch: {search}"))
     drawn = arm.draws(400)
-    rates = np.log10([one["stages.*.optimiser.lr"] for one in drawn])
+    rates = np.log10([one["stages.*.optimizer.lr"] for one in drawn])
     assert -4 <= rates.min() < -3.9
     assert -2.1 < rates.max() <= -2
     assert np.mean(rates < -3) == pytest.approx(0.5, abs=0.08)
-    assert all(1 <= one["stages.0.optimiser.clip"] <= 2 for one in drawn)
+    assert all(1 <= one["stages.0.optimizer.clip"] <= 2 for one in drawn)
 
 
 def test_an_arm_with_nothing_to_search_is_not_tuned(folder):
@@ -168,8 +168,8 @@ def test_a_folder_that_is_none_or_has_no_arm_is_refused(tmp_path):
         ("about: a\nset: {stages.1.epochs: 3}", "stages.1.epochs: there is no such place"),
         ("about: a\nset: {stages.0.weighting: {kind: fixd}}", "a.yaml: stages.0.weighting.kind: 'fixd' is not one of"),
         ("about: a\nset: {stages.0.losses: [reconstruction], stages.0.trains: [encoder]}", "learns classification"),
-        ("about: a\nsearch: {stages.0.optimiser.lr: [1, 0.1]}", "between a smaller number and a larger one"),
-        ("about: a\nsearch: {stages.0.optimiser.lr: [0, 1]}", "search.stages.0.optimiser.lr.0: .* greater than 0"),
+        ("about: a\nsearch: {stages.0.optimizer.lr: [1, 0.1]}", "between a smaller number and a larger one"),
+        ("about: a\nsearch: {stages.0.optimizer.lr: [0, 1]}", "search.stages.0.optimizer.lr.0: .* greater than 0"),
         ("about: [", "a.yaml: cannot be read as YAML"),
     ],
 )
@@ -179,6 +179,6 @@ def test_a_bad_arm_is_named_with_its_key(folder, text, said):
 
 
 def test_an_unknown_key_to_tune_is_named(folder):
-    arm = load_arm(write(folder, "a", "about: a\nsearch: {stages.*.optimiser.rate: [1, 2]}"))
-    with pytest.raises(ConfigError, match=r"a: stages\.0\.optimiser\.rate: there is no such setting"):
+    arm = load_arm(write(folder, "a", "about: a\nsearch: {stages.*.optimizer.rate: [1, 2]}"))
+    with pytest.raises(ConfigError, match=r"a: stages\.0\.optimizer\.rate: there is no such setting"):
         arm.with_settings(arm.draws(1)[0], "a")

@@ -58,7 +58,7 @@ set:
     - {name: pretrain, trains: [encoder, decoder], losses: [reconstruction], batch_size: 16, epochs: 1}
     - {name: finetune, trains: [encoder, classifier], losses: [classification], batch_size: 16, epochs: 1}
 """,
-    "wild": "about: Too fast.\nset: {stages.0.optimiser: {algorithm: sgd, lr: 1.0e+30, clip: null}}",
+    "wild": "about: Too fast.\nset: {stages.0.optimizer: {algorithm: sgd, lr: 1.0e+30, clip: null}}",
 }
 
 
@@ -279,14 +279,14 @@ def test_tuning_tries_settings_and_takes_the_best(place, tmp_path):
     trials = [read_result(out / f"tuning/single.{number}.json") for number in range(2)]
     assert [one.score for one in run.tuning] == [trial.macro_auroc for trial in trials]
     best = max(run.tuning, key=lambda one: one.score)
-    used = load_config(out / "runs/results-single.0/config.yaml").stages[0].optimiser.lr
-    assert used == best.settings["stages.*.optimiser.lr"]
+    used = load_config(out / "runs/results-single.0/config.yaml").stages[0].optimizer.lr
+    assert used == best.settings["stages.*.optimizer.lr"]
     assert run.macro_auroc == best.score  # the first seed is the trial's own
     assert "| single |     2 |" in (out / "report.md").read_text()
 
 
 def test_failed_trials_are_told_apart_from_runs(place, arms, tmp_path):
-    (arms / "wilder.yaml").write_text(FILES["wild"] + "\nsearch: {stages.*.optimiser.lr: [1.0e+29, 1.0e+30]}")
+    (arms / "wilder.yaml").write_text(FILES["wild"] + "\nsearch: {stages.*.optimizer.lr: [1.0e+29, 1.0e+30]}")
     outcome = compare(plan(place, tmp_path / "x", ["single", "wilder"], seeds=1, tune=1, arms=arms), quiet)
     assert list(outcome.failed) == ["wilder trial 0", "wilder seed 0"]
 

@@ -117,7 +117,7 @@ def test_figures_in_the_text_are_those_of_the_tables(folder):
 
 
 @pytest.mark.parametrize("name", sorted(CAPTIONS))
-def test_pictures_are_drawn_in_colours(folder, name):
+def test_pictures_are_drawn_in_colors(folder, name):
     image = matplotlib.image.imread(io.BytesIO((folder / "pictures" / f"{name}.png").read_bytes()))
     assert image.shape[1] >= 800
     assert (image[::3, ::3, :3].max(axis=2) - image[::3, ::3, :3].min(axis=2) > 0.3).any()

@@ -61,8 +61,8 @@ def test_a_config_survives_yaml():
         ("seed", "should be key=value"),
         ("seed={", "--set seed={: the value cannot be read as YAML: line 1: "),
         ("encoder={kind: cnn, kind: transformer}", "YAML: line 1: 'kind' is given already in line 1."),
-        ("stages.0.optimiser.lr=.inf", "stages.0.optimiser.lr: Input should be a finite number; found inf."),
-        ("stages.0.optimiser.lr=.nan", "stages.0.optimiser.lr: Input should be a finite number; found nan."),
+        ("stages.0.optimizer.lr=.inf", "stages.0.optimizer.lr: Input should be a finite number; found inf."),
+        ("stages.0.optimizer.lr=.nan", "stages.0.optimizer.lr: Input should be a finite number; found nan."),
         ("stages.0.weighting.weights={reconstruction: .inf}", "weights.reconstruction: Input should be a finite"),
         ("stages.0.augment.crop_seconds=.inf", "stages.0.augment.crop_seconds: Input should be a finite number"),
         ("label_share=.nan", "label_share: Input should be a finite number; found nan."),
@@ -155,7 +155,7 @@ def test_every_option_survives_json():
 
 @pytest.mark.parametrize(
     ("override", "value"),
-    [("seed=7", 7), ("precision=bf16", "bf16"), ("stages.2.optimiser.lr=1e-4", 1e-4), ("labels=null", None)],
+    [("seed=7", 7), ("precision=bf16", "bf16"), ("stages.2.optimizer.lr=1e-4", 1e-4), ("labels=null", None)],
 )
 def test_a_value_is_set_where_it_belongs(override, value):
     found = load_config(None, (override,)).model_dump(mode="json")

@@ -36,4 +36,4 @@ def test_a_stronger_signal_gives_stronger_features():
         encoder(rows)
     encoder.eval()
     weak, strong = encoder(rows), encoder(2 * rows)
-    assert strong.std() > 1.5 * weak.std()  # voltage is not normalised away, record by record
+    assert strong.std() > 1.5 * weak.std()  # voltage is not normalized away, record by record

@@ -8,7 +8,7 @@ from data_prep import Preprocess, RecordError
 from data_prep.dead_leads import find_dead
 from data_prep.lead_set import LeadSet, take_leads
 from data_prep.leads import LIMB_LEADS, STANDARD_LEADS
-from data_prep.synthetic.waveform import synthesise
+from data_prep.synthetic.waveform import synthesize
 
 FS = 250
 STATES = {"flat": 0.0, "noise": 0.001, "missing": np.nan}
@@ -16,7 +16,7 @@ STATES = {"flat": 0.0, "noise": 0.001, "missing": np.nan}
 
 @pytest.fixture(scope="module")
 def ecg():
-    return (synthesise(["NORM", "SR"], FS, 10.0, np.random.default_rng(0)) / 1000).astype(np.float32)
+    return (synthesize(["NORM", "SR"], FS, 10.0, np.random.default_rng(0)) / 1000).astype(np.float32)
 
 
 def without(ecg, leads, state):

@@ -71,7 +71,7 @@ FAMILIES = {
     ("weighting", "kind"): kinds(WeightingSettings),
     ("weighting", "shape"): choices(DecaySettings, "shape"),
     ("weighting", "control"): choices(BanditSettings, "control"),
-    ("weighting", "regulariser"): choices(UncertaintySettings, "regulariser"),
+    ("weighting", "regularizer"): choices(UncertaintySettings, "regularizer"),
     ("gradients", "kind"): kinds(GradientRuleSettings),
     ("sharing", "kind"): kinds(SharingSettings),
     ("reconstruction", "kind"): choices(ReconstructionSettings, "kind"),

@@ -172,10 +172,10 @@ def test_a_few_steps_lower_the_loss(settings):
     encoder, read = settings().build(20), torch.nn.LazyLinear(3)
     rows, labels = torch.randn(8, 20, 200), torch.randint(2, (8, 3)).float()
     read(encoder(rows).mean(dim=-1))
-    optimiser, losses = torch.optim.AdamW([*encoder.parameters(), *read.parameters()], lr=2e-3), []
+    optimizer, losses = torch.optim.AdamW([*encoder.parameters(), *read.parameters()], lr=2e-3), []
     for _ in range(12):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses.append(F.binary_cross_entropy_with_logits(read(encoder(rows).mean(dim=-1)), labels))
         losses[-1].backward()
-        optimiser.step()
+        optimizer.step()
     assert losses[-1] < 0.7 * losses[0]

@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmarks.page import END, filled
 from ecgmtl.model.heads import ClassifierSettings, pool
-from ecgmtl.optimization.optimizer import OptimiserSettings, build_optimiser
+from ecgmtl.optimization.optimizer import OptimizerSettings, build_optimizer
 from ecgmtl.optimization.weighting import Moment
 from ecgmtl.optimization.weighting.decay import DecaySettings
 from ecgmtl.optimization.weighting.fixed import FixedSettings
@@ -68,12 +68,12 @@ def descend(algorithm, factor, lr, weight_decay=0.0):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 2))
     rows, labels = torch.randn(64, 5), (torch.rand(64, 2) < 0.4).float()
-    settings = OptimiserSettings(algorithm=algorithm, lr=lr, weight_decay=weight_decay)
-    optimiser = build_optimiser([(1.0, network.parameters())], FixedSettings().build(("classification",)), settings)
+    settings = OptimizerSettings(algorithm=algorithm, lr=lr, weight_decay=weight_decay)
+    optimizer = build_optimizer([(1.0, network.parameters())], FixedSettings().build(("classification",)), settings)
     for _ in range(200):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (factor * F.binary_cross_entropy_with_logits(network(rows), labels)).backward()
-        optimiser.step()
+        optimizer.step()
     return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
@@ -101,7 +101,7 @@ def test_the_first_gradient_of_a_layer_is_not_the_whole():
 def test_a_norm_does_not_see_a_weight_below_zero():
     gradient, weights = torch.tensor([3.0, 4.0]), torch.tensor([-0.2, 2.2])
     assert torch.norm(weights[0] * gradient) == torch.norm(-weights[0] * gradient)
-    torch.testing.assert_close(2 * weights / weights.sum(), weights)  # and renormalising leaves it there
+    torch.testing.assert_close(2 * weights / weights.sum(), weights)  # and renormalizing leaves it there
     ours = GradNormSettings().build(("reconstruction", "classification"))
     with torch.no_grad():
         ours.logits.copy_(torch.tensor([-30.0, 30.0]))
@@ -116,12 +116,12 @@ def test_a_raw_sigma_crosses_zero_where_a_log_variance_holds():
     assert sigma < 0
     assert torch.log(sigma).isnan()
     ours = UncertaintySettings().build(("reconstruction",))
-    optimiser = torch.optim.SGD(ours.parameters(), lr=1e-2)
+    optimizer = torch.optim.SGD(ours.parameters(), lr=1e-2)
     for _ in range(2000):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         objective = ours(loss[None], START).objective
         objective.backward()
-        optimiser.step()
+        optimizer.step()
     assert objective.isfinite()
 
 
@@ -134,15 +134,15 @@ def test_the_half_that_text_and_code_disagree_on_moves_sigma_and_not_the_weight(
     assert half / least == pytest.approx(1 / (2 * loss), rel=1e-3)
 
 
-def test_what_no_optimiser_is_given_does_not_learn():
+def test_what_no_optimizer_is_given_does_not_learn():
     network, weighting = nn.Linear(2, 1), UncertaintySettings().build(("classification",))
-    for optimiser, learns in (
+    for optimizer, learns in (
         (torch.optim.SGD(network.parameters(), lr=0.1), False),
-        (build_optimiser([(1.0, network.parameters())], weighting, OptimiserSettings()), True),
+        (build_optimizer([(1.0, network.parameters())], weighting, OptimizerSettings()), True),
     ):
         before = weighting.log_var.detach().clone()
         weighting(torch.tensor([0.3]), START).objective.backward()
-        optimiser.step()
+        optimizer.step()
         assert (not torch.equal(weighting.log_var, before)) == learns
 
 

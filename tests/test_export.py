@@ -67,7 +67,7 @@ def test_an_export_carries_all_that_its_use_needs(request, stored, kind):
     card = load_predictor(str(report_of(request, kind).path)).card
     assert (card.label_names, card.label_set) == (LABELS, "superdiagnostic")
     assert (card.calibration, card.preprocess) == (stored.calibration, stored.config.preprocess)
-    assert card.lead_mean == tuple(stored.model.standardise.mean.flatten().tolist())
+    assert card.lead_mean == tuple(stored.model.standardize.mean.flatten().tolist())
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])

@@ -267,7 +267,7 @@ def test_no_combination_is_shorter_than_the_shortest(seed, n_tasks, shape):
 
 
 def value(gramian, weights, c):
-    """What CAGrad minimises, at weights (n, task)."""
+    """What CAGrad minimizes, at weights (n, task)."""
     mean = np.full(len(gramian), 1 / len(gramian))
     lengths = np.sqrt(np.einsum("ni,ij,nj->n", weights, gramian, weights).clip(min=0))
     return weights @ gramian @ mean + c * np.sqrt(mean @ gramian @ mean) * lengths

@@ -235,11 +235,11 @@ class HalfPrecision:
 
     def __init__(self, weighting, rule):
         self.net, self.weighting, self.rule = network(), weighting.build(TASKS[:2]), rule.build(TASKS[:2])
-        self.optimiser = torch.optim.AdamW([*self.net.parameters(), *self.weighting.parameters()], lr=1e-2)
+        self.optimizer = torch.optim.AdamW([*self.net.parameters(), *self.weighting.parameters()], lr=1e-2)
         self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
 
     def step(self, number, x):
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         with torch.autocast("cpu", torch.float16):
             losses = [output.float().square().mean() for output in self.net(x)]
         if self.weighting.norms_every:
@@ -249,7 +249,7 @@ class HalfPrecision:
         combined_backward(scaled, weights, self.rule, *self.net.parts(), 1, number)
         if objective is not None:
             self.scaler.scale(objective).backward()
-        self.scaler.step(self.optimiser)
+        self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.weighting.looks_again:
             with torch.no_grad(), torch.autocast("cpu", torch.float16):
@@ -257,7 +257,7 @@ class HalfPrecision:
         return weights
 
     def state(self):
-        parts = (self.net, self.optimiser, self.rule, self.weighting)
+        parts = (self.net, self.optimizer, self.rule, self.weighting)
         return copy.deepcopy([part.state_dict() for part in parts])
 
 

@@ -66,16 +66,16 @@ def test_the_network_gets_the_same_gradient_whether_or_not_the_weights_learn():
 
 def test_with_alpha_zero_all_gradients_become_equally_long():
     weighting = GradNormSettings(alpha=0.0, every=1).build(TASKS)
-    optimiser = torch.optim.AdamW(weighting.parameters(), lr=weighting.lr, weight_decay=weighting.weight_decay)
+    optimizer = torch.optim.AdamW(weighting.parameters(), lr=weighting.lr, weight_decay=weighting.weight_decay)
     norms = torch.tensor([1.0, 5.0, 0.2])
     for step in range(400):
         weighting.observe(norms)
         weights, objective = weighting(torch.tensor([0.8, 0.3, 0.1]), Moment(step, 0, 0.0))
         assert weights.sum().item() == pytest.approx(3.0, rel=1e-5)
         assert (weights > 0).all()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         objective.backward()
-        optimiser.step()
+        optimizer.step()
     scaled = weights * norms
     assert (scaled / scaled.mean()).tolist() == pytest.approx([1.0, 1.0, 1.0], abs=0.1)
 

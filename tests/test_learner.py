@@ -201,11 +201,11 @@ def test_views_of_one_record_stay_in_one_half_of_a_probe():
 
 
 @pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.kind)
-def test_a_step_is_that_of_the_optimiser_that_looks_at_strides(encoder):
+def test_a_step_is_that_of_the_optimizer_that_looks_at_strides(encoder):
     stepped = []
     for fused in (True, False):
         run = training(encoder=encoder)
-        for group in run.learner.optimiser.param_groups:
+        for group in run.learner.optimizer.param_groups:
             assert group["fused"]
             group["fused"] = fused
         run.run_epoch()
@@ -217,7 +217,7 @@ def test_a_step_is_that_of_the_optimiser_that_looks_at_strides(encoder):
 def test_a_first_batch_in_which_nothing_is_hidden_tells_no_weights():
     run = training(JOINT.model_copy(update={"masking": MaskingSettings(grows_from=0.0)}))
     weights = run.run_epoch().steps["weight.reconstruction"]
-    assert weights[0] == pytest.approx(0.5, rel=0.1)  # of a loss of 1, which standardised samples have
+    assert weights[0] == pytest.approx(0.5, rel=0.1)  # of a loss of 1, which standardized samples have
     assert weights.max() < 2
 
 

@@ -27,7 +27,7 @@ PLAIN = ReconstructionSettings()
 def build(leads=8):
     config = Config(encoder=CnnSettings(widths=(8, 8)), decoder=DecoderSettings(leads=leads))
     model = config.build_model(2, {"rhythm": 1})
-    model.standardise.std.fill_(0.5)  # 1 mV is 2 units
+    model.standardize.std.fill_(0.5)  # 1 mV is 2 units
     return model
 
 
@@ -46,7 +46,7 @@ def cost(task, model, output, batch, scoring=PLAIN, progress=1.0):
 
 
 def test_a_sample_counts_in_the_reconstruction_as_it_is_scored(model):
-    signals = torch.full((1, 12, 4), 0.5)  # 1 in standardised units
+    signals = torch.full((1, 12, 4), 0.5)  # 1 in standardized units
     scored = torch.zeros(1, 8, 4)
     scored[0, 0, :2], scored[0, 5, 3] = 1.0, 0.5
     drawn = torch.ones(1, 8, 4)
@@ -58,7 +58,7 @@ def test_a_sample_counts_in_the_reconstruction_as_it_is_scored(model):
 def test_the_reconstruction_is_compared_with_the_signals_not_with_what_was_seen(model):
     signals = torch.randn(1, 12, 4)
     batch = batch_of(signals, torch.ones(1, 8, 4))._replace(seen=torch.randn(1, 12, 4))
-    assert cost("reconstruction", model, Output(model.standardise.basis(signals)), batch) == 0
+    assert cost("reconstruction", model, Output(model.standardize.basis(signals)), batch) == 0
 
 
 def test_huber_counts_large_errors_linearly(model):
@@ -93,7 +93,7 @@ def test_beta_weighs_samples_between_likelihood_and_squared_error(model, beta):
 
 def test_a_shuffled_target_is_another_records(model):
     signals = torch.randn(3, 12, 4)
-    drawn = model.standardise.basis(signals).roll(1, dims=0)
+    drawn = model.standardize.basis(signals).roll(1, dims=0)
     batch = Batch(signals, torch.zeros(3, 2), scored=torch.ones(3, 8, 4))
     assert cost("reconstruction", model, Output(drawn), batch, ReconstructionSettings(target="shuffled")) == 0
     assert cost("reconstruction", model, Output(drawn), batch) > 0
@@ -101,9 +101,9 @@ def test_a_shuffled_target_is_another_records(model):
 
 def test_consistency_is_the_violation_of_the_identities_of_the_leads():
     model = build(leads=12)
-    model.standardise.mean.fill_(0.1)
+    model.standardize.mean.fill_(0.1)
     signals = model.lead_algebra @ torch.randn(1, 8, 5)  # mV, which the identities hold for
-    drawn = model.standardise(signals)
+    drawn = model.standardize(signals)
     batch = batch_of(signals, torch.ones(1, 8, 5))
     assert cost("consistency", model, Output(drawn), batch) == pytest.approx(0, abs=1e-10)
     drawn[:, 2] += 2.0  # lead III alone, by 2 units at each of 5 samples: 4 in one of 4 derived leads
@@ -183,7 +183,7 @@ def test_rare_labels_count_more_where_balance_is_asked_for():
 
 
 def test_latent_prediction_is_compared_with_normalised_features_where_samples_are_hidden(model):
-    target = torch.tensor([[[1.0, 5.0], [3.0, 5.5]]])  # two features, two frames; the first frame normalised: -1, 1
+    target = torch.tensor([[[1.0, 5.0], [3.0, 5.5]]])  # two features, two frames; the first frame normalized: -1, 1
     scored = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]]).expand(1, 8, 4)  # the first frame's two samples
     batch = batch_of(torch.zeros(1, 12, 4), scored)._replace(target=target)
     found = cost("latent", model, Output(latent=torch.tensor([[[-1.0, 9.0], [3.0, 9.0]]])), batch)

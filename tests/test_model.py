@@ -40,7 +40,7 @@ every_encoder = pytest.mark.parametrize(
 
 
 def build(encoder=CNN, sharing=HARD, auxiliary=(("rhythm", 7),), **decoder):
-    """An untrained model in eval mode; 1 mV is 2 standardised units."""
+    """An untrained model in eval mode; 1 mV is 2 standardized units."""
     shared, head = sharing.build(encoder, N_INPUTS), ClassifierSettings()
     model = MultiTaskModel(
         shared,
@@ -48,7 +48,7 @@ def build(encoder=CNN, sharing=HARD, auxiliary=(("rhythm", 7),), **decoder):
         head.build(shared.n_features("classification"), 5),
         {name: head.build(shared.n_features(f"classification_{name}"), count) for name, count in auxiliary},
     )
-    model.standardise.std.fill_(0.5)
+    model.standardize.std.fill_(0.5)
     return model.eval()
 
 
@@ -111,8 +111,8 @@ def test_classification_leaves_the_decoder_alone(model, signals):
 
 
 def test_standardised_units_go_back_to_mv(model, signals):
-    basis = model.standardise.basis(signals)
-    torch.testing.assert_close(model.standardise.to_mv(basis), signals[:, [0, 1, 6, 7, 8, 9, 10, 11]])
+    basis = model.standardize.basis(signals)
+    torch.testing.assert_close(model.standardize.to_mv(basis), signals[:, [0, 1, 6, 7, 8, 9, 10, 11]])
 
 
 @every_sharing
@@ -140,16 +140,16 @@ def test_nothing_hidden_is_as_no_mask(model, signals):
 @pytest.mark.parametrize("leads", [8, 12])
 def test_signals_are_redrawn_in_mv_amid_what_is_seen(signals, hidden, leads):
     model = build(leads=leads)
-    model.standardise.mean.normal_()
-    model.standardise.std.uniform_(0.5, 2.0)
+    model.standardize.mean.normal_()
+    model.standardize.std.uniform_(0.5, 2.0)
     signals = model.lead_algebra @ signals[:, :8]
-    true = model.standardise.basis(signals)
+    true = model.standardize.basis(signals)
     drawn = true + torch.randn_like(true)
     model.decoder.forward = lambda features: Drawing(drawn, None)
     unseen = hidden if leads == 8 else spread(hidden)
-    expected = model.standardise.to_mv(draw_by_leads(torch.where(unseen, drawn, true), unseen))
+    expected = model.standardize.to_mv(draw_by_leads(torch.where(unseen, drawn, true), unseen))
     redrawn = model.redraw(signals, hidden)
-    torch.testing.assert_close(redrawn[:, model.standardise.drawn], expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(redrawn[:, model.standardize.drawn], expected, rtol=0, atol=1e-5)
     assert torch.equal(redrawn[:, 6:][~hidden[:, 2:]], signals[:, 6:][~hidden[:, 2:]])
 
 
@@ -174,8 +174,8 @@ def test_a_variance_is_drawn_for_each_sample(signals, hidden):
 def drawn_leads(model, signals, hidden):
     """In mV, as the decoder draws them and the others correct it."""
     unseen = spread(hidden) if model.draws_all else hidden
-    amid = torch.where(unseen, model(signals, hidden).reconstruction, model.standardise.basis(signals))
-    return model.standardise.to_mv(draw_by_leads(amid, unseen))
+    amid = torch.where(unseen, model(signals, hidden).reconstruction, model.standardize.basis(signals))
+    return model.standardize.to_mv(draw_by_leads(amid, unseen))
 
 
 def test_a_hidden_derived_lead_is_made_of_what_is_seen_and_of_what_is_drawn(model, signals):
@@ -199,20 +199,20 @@ def test_twelve_drawn_leads_need_not_obey_the_identities(signals, hidden):
 
 def test_only_signals_against_the_identities_violate_them(signals):
     model = build(leads=12)
-    model.standardise.mean.normal_()
-    model.standardise.std.uniform_(0.2, 2.0)
+    model.standardize.mean.normal_()
+    model.standardize.std.uniform_(0.2, 2.0)
     signals = model.lead_algebra @ signals[:, :8]
-    torch.testing.assert_close(model.violation(model.standardise(signals)), torch.zeros(3, 4, 300), atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.violation(model.standardize(signals)), torch.zeros(3, 4, 300), atol=1e-5, rtol=0)
     aside = torch.randn(3, 4, 300)
-    signals[:, DERIVED_INDEX] += aside * model.standardise.std[DERIVED_INDEX]
-    torch.testing.assert_close(model.violation(model.standardise(signals)), aside, atol=1e-5, rtol=1e-5)
+    signals[:, DERIVED_INDEX] += aside * model.standardize.std[DERIVED_INDEX]
+    torch.testing.assert_close(model.violation(model.standardize(signals)), aside, atol=1e-5, rtol=1e-5)
 
 
 def test_a_model_that_has_predicted_can_learn(signals):
     model = build(leads=12)
     places.cache_clear()
     with torch.inference_mode():
-        model.violation(model.standardise(signals))
+        model.violation(model.standardize(signals))
     model.violation(model(signals).reconstruction).square().mean().backward()
     assert model.decoder.unfold.weight.grad.abs().max() > 0
 

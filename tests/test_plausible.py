@@ -7,7 +7,7 @@ import pytest
 from wfdb_files import beats, make_record
 
 from data_prep import Preprocess, RecordError
-from data_prep.synthetic.waveform import synthesise
+from data_prep.synthetic.waveform import synthesize
 from data_prep.units import UNITS
 
 
@@ -48,7 +48,7 @@ def test_an_ecg_ten_or_a_hundred_times_too_small_is_refused_without_a_unit_that_
 
 
 def test_an_ecg_of_low_voltage_is_an_ecg():
-    small = synthesise(["NORM", "SR"], 100, 10.0, np.random.default_rng(0)) / np.float32(1000)
+    small = synthesize(["NORM", "SR"], 100, 10.0, np.random.default_rng(0)) / np.float32(1000)
     small *= np.float32(0.85) / np.ptp(small, axis=0).max()
     assert Preprocess()(make_record(small)).warnings == ()
 

@@ -63,7 +63,7 @@ def test_training_curves_have_a_panel_a_kind_of_figure():
     np.testing.assert_array_equal(line.get_ydata(), [0.9, 0.7, 0.6])
 
 
-def test_more_tasks_than_colours_are_told_apart_by_width():
+def test_more_tasks_than_colors_are_told_apart_by_width():
     line = {"stage": "joint", "epoch": 0} | {f"train/loss.task{i}": 0.1 * i for i in range(11)}
     drawn = training_curves([line, line | {"epoch": 1}]).axes[0].lines
     styles = {(str(one.get_color()), one.get_linewidth()) for one in drawn if "train" in one.get_label()}

@@ -54,10 +54,10 @@ def three_weighted_steps(rank, n_ranks):
     kept = []
     for settings in RANK_WEIGHTINGS:
         net, weighting = network(), settings.build(TASKS[:2])
-        optimiser = torch.optim.AdamW([*net.parameters(), *weighting.parameters()], lr=0.05)
+        optimizer = torch.optim.AdamW([*net.parameters(), *weighting.parameters()], lr=0.05)
         for step in range(3):
             x = torch.randn(16, 6, generator=torch.Generator().manual_seed(step)).chunk(n_ranks)[rank]
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             losses = losses_of(net, x)
             values = average_over_ranks(torch.stack(losses).detach())
             if step == 0:
@@ -68,7 +68,7 @@ def three_weighted_steps(rank, n_ranks):
             combined_backward(losses, weights, SumSettings().build(TASKS[:2]), *net.parts(), 1, step)
             if objective is not None:
                 objective.backward()
-            optimiser.step()
+            optimizer.step()
             if weighting.looks_again:
                 weighting.look_again(average_over_ranks(torch.stack(losses_of(net, x)).detach()))
         kept.append([weights, *net.state_dict().values(), *weighting.parameters(), *weighting.buffers()])

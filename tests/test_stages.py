@@ -5,7 +5,7 @@ from ecgmtl.config.stage import Stage
 from ecgmtl.data.augment import AugmentSettings
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.optimization.gradient_rules.pcgrad import PcgradSettings
-from ecgmtl.optimization.optimizer import OptimiserSettings
+from ecgmtl.optimization.optimizer import OptimizerSettings
 from ecgmtl.optimization.weighting.bandit import BanditSettings
 from ecgmtl.optimization.weighting.decay import DecaySettings
 from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
@@ -86,7 +86,7 @@ def stage(**changes):
             "no theory tells the consistency loss .* give it by weighting.start.consistency",
         ),
         (
-            {**JOINT, "weighting": GradNormSettings(), "optimiser": OptimiserSettings(algorithm="sgd")},
+            {**JOINT, "weighting": GradNormSettings(), "optimizer": OptimizerSettings(algorithm="sgd")},
             "take the algorithm adamw",
         ),
         (

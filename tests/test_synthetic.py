@@ -12,14 +12,14 @@ from data_prep.sources.tables import SourceError
 from data_prep.store.open import open_store
 from data_prep.store.prepare import prepare
 from data_prep.synthetic.folder import STATEMENTS, draw_statements, write_ptbxl
-from data_prep.synthetic.waveform import NORMAL, synthesise, waves_of
+from data_prep.synthetic.waveform import NORMAL, synthesize, waves_of
 
 FS = 500
 
 
 def ecgs(*statements, n=12):
     """Signals in mV: (record, time, lead)."""
-    drawn = [synthesise([*statements], FS, 10.0, np.random.default_rng(i)) for i in range(n)]
+    drawn = [synthesize([*statements], FS, 10.0, np.random.default_rng(i)) for i in range(n)]
     return np.stack(drawn) / 1000
 
 
@@ -191,7 +191,7 @@ def test_records_of_500_hz_are_written_and_of_300_refused(tmp_path):
 )
 @settings(max_examples=40, deadline=None)
 def test_whatever_is_drawn_is_a_plausible_ecg(codes, seconds, seed):
-    signal = synthesise(codes, 100, seconds, np.random.default_rng(seed)).astype(int)
+    signal = synthesize(codes, 100, seconds, np.random.default_rng(seed)).astype(int)
     assert signal.shape == (round(100 * seconds), 12)
     assert np.array_equal(signal[:, 2], signal[:, 1] - signal[:, 0])
     assert np.abs(signal).max() < 10_000

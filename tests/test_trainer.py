@@ -9,7 +9,7 @@ from ecgmtl.checkpoint import load_state
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.augment import AugmentSettings
 from ecgmtl.data.masking import MaskingSettings
-from ecgmtl.optimization.optimizer import OptimiserSettings
+from ecgmtl.optimization.optimizer import OptimizerSettings
 from ecgmtl.training.stage import TrainingError
 from ecgmtl.training.validation import validate
 from tests.trainings import JOINT, PROBE, training
@@ -36,7 +36,7 @@ def test_the_same_seed_gives_the_same_history(tmp_path):
 @pytest.fixture(scope="module")
 def history(tmp_path_factory):
     """Of 15 epochs on records that are easily told apart."""
-    plain = {"augment": AugmentSettings(), "optimiser": OptimiserSettings(ema=0.9)}
+    plain = {"augment": AugmentSettings(), "optimizer": OptimizerSettings(ema=0.9)}
     history = []
     torch.set_num_threads(1)
     run = training(JOINT.model_copy(update={"epochs": 15, **plain}))
@@ -102,7 +102,7 @@ def test_the_best_epoch_is_kept_or_the_last(tmp_path):
     kept = {}
     for keep in ("best", "last"):
         history = []
-        run = training(JOINT.model_copy(update={"keep": keep, "optimiser": OptimiserSettings(lr=0.02, ema=0.0)}))
+        run = training(JOINT.model_copy(update={"keep": keep, "optimizer": OptimizerSettings(lr=0.02, ema=0.0)}))
         weights = run.run(history.append, tmp_path / "state.pt")
         run.model.load_state_dict(weights)
         kept[keep] = validate(run.model, run.stage, run.validation)["macro_auroc"]
@@ -112,8 +112,8 @@ def test_the_best_epoch_is_kept_or_the_last(tmp_path):
 
 
 def test_patience_counts_epochs_without_a_better_one(tmp_path):
-    still = OptimiserSettings(lr=1e-30)  # less than any weight can move by
-    stage = PROBE.model_copy(update={"epochs": 50, "patience": 3, "optimiser": still})
+    still = OptimizerSettings(lr=1e-30)  # less than any weight can move by
+    stage = PROBE.model_copy(update={"epochs": 50, "patience": 3, "optimizer": still})
     history = []
     training(stage).run(history.append, tmp_path / "state.pt")
     assert len(history) == 1 + 3
@@ -149,7 +149,7 @@ def test_a_validation_split_without_positives_is_told(tmp_path):
 
 @pytest.mark.parametrize("clip", [None, 0.01])
 def test_the_networks_gradient_alone_is_measured_and_clipped(clip):
-    run = training(JOINT.model_copy(update={"batch_size": 64, "optimiser": OptimiserSettings(clip=clip)}))
+    run = training(JOINT.model_copy(update={"batch_size": 64, "optimizer": OptimizerSettings(clip=clip)}))
     run.learner.begun = True
     run.learner.weighting.log_var.data.fill_(-2.0)  # far from its optimum, so that its own gradient is large
     measured = run.run_epoch().steps["gradient_norm"].item()  # of the one step, whose gradients are still there

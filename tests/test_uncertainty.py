@@ -12,11 +12,11 @@ START = Moment(step=0, epoch=0, progress=0.0)
 
 
 def learn(weighting, losses, lr):
-    optimiser = torch.optim.Adam(weighting.parameters(), lr=lr)
+    optimizer = torch.optim.Adam(weighting.parameters(), lr=lr)
     for loss in losses:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         weighting(torch.tensor([loss]), START).objective.backward()
-        optimiser.step()
+        optimizer.step()
         yield weighting.log_var.item()
 
 
@@ -27,10 +27,10 @@ def test_uncertainty_weighs_by_half_the_inverse_loss_at_its_optimum(task):
     assert weighting(torch.tensor([0.2]), START).weights.item() == pytest.approx(1 / (2 * 0.2), rel=1e-3)
 
 
-@pytest.mark.parametrize("regulariser", ["log", "liebel"])
-def test_uncertainty_starts_where_its_gradient_is_zero(regulariser):
+@pytest.mark.parametrize("regularizer", ["log", "liebel"])
+def test_uncertainty_starts_where_its_gradient_is_zero(regularizer):
     for losses in (LOSSES, torch.tensor([1e-3, 1e-4, 50.0])):
-        weighting = UncertaintySettings(regulariser=regulariser).build(TASKS)
+        weighting = UncertaintySettings(regularizer=regularizer).build(TASKS)
         weighting.begin(losses)
         weighting(losses, START).objective.backward()
         torch.testing.assert_close(weighting.log_var.grad, torch.zeros(3), atol=1e-6, rtol=0)
@@ -54,10 +54,10 @@ def test_log_uncertainty_starts_at_half_the_inverse_losses():
     ],
 )
 def test_liebel_weights_grow_less_than_the_inverse_loss(task, loss, expected):
-    weighting = UncertaintySettings(regulariser="liebel").build((task,))
+    weighting = UncertaintySettings(regularizer="liebel").build((task,))
     weighting.begin(torch.tensor([loss]))
     assert weighting(torch.tensor([loss]), START).weights.item() == pytest.approx(expected, rel=1e-4)
-    learnt = UncertaintySettings(regulariser="liebel").build((task,))
+    learnt = UncertaintySettings(regularizer="liebel").build((task,))
     list(learn(learnt, [loss] * 800, lr=0.05))
     assert learnt(torch.tensor([loss]), START).weights.item() == pytest.approx(expected, rel=1e-3)
 
@@ -70,9 +70,9 @@ def test_the_objective_is_the_formula():
     assert weighting(LOSSES[:2], START).objective.item() == pytest.approx(0.2 + 0.5 * math.log(2) + 0.3)
 
 
-@pytest.mark.parametrize("regulariser", ["log", "liebel"])
-def test_uncertainty_survives_a_loss_of_nothing(regulariser):
-    weighting = UncertaintySettings(regulariser=regulariser).build(TASKS)
+@pytest.mark.parametrize("regularizer", ["log", "liebel"])
+def test_uncertainty_survives_a_loss_of_nothing(regularizer):
+    weighting = UncertaintySettings(regularizer=regularizer).build(TASKS)
     nothing = torch.full((3,), 1e-12)
     weighting.begin(nothing)
     weights, objective = weighting(nothing, START)

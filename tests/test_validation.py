@@ -42,16 +42,16 @@ def stage(masking=MASKING):
 @pytest.fixture
 def model():
     model = Config(encoder=CnnSettings(widths=(8, 8))).build_model(3)
-    model.standardise.std.fill_(0.5)
+    model.standardize.std.fill_(0.5)
     return model
 
 
 def by_hand(model, records):
-    """All records in one batch, what the model makes of them, and how far the drawing is off in standardised units."""
+    """All records in one batch, what the model makes of them, and how far the drawing is off in standardized units."""
     whole = next(records.in_order(100))
     with torch.inference_mode():
         output = model.eval()(whole.signals)
-        return whole, output, output.reconstruction - model.standardise.basis(whole.signals)
+        return whole, output, output.reconstruction - model.standardize.basis(whole.signals)
 
 
 def test_figures_equal_those_by_hand(model):

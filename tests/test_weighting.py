@@ -24,7 +24,7 @@ START = Moment(step=0, epoch=0, progress=0.0)
 
 OTHERS = [
     FixedSettings(weights={"reconstruction": 0.0}),
-    UncertaintySettings(regulariser="liebel"),
+    UncertaintySettings(regularizer="liebel"),
     UwSoSettings(temperature=1.0, smoothing=0.0, floor=0.1, scaled=True),
     GradNormSettings(every=1, alpha=0.5, until=0.8),
     DwaSettings(base={"classification_all": 0.1}),
@@ -58,13 +58,13 @@ def test_a_fresh_object_goes_on_from_the_middle_of_an_epoch_with_the_same_weight
     straight = Stretch(settings.build(TASKS))
     straight.run(range(145))
     kept = io.BytesIO()
-    torch.save([straight.weighting.state_dict(), straight.optimiser.state_dict()], kept)
+    torch.save([straight.weighting.state_dict(), straight.optimizer.state_dict()], kept)
     expected = straight.run(range(145, 175))
     kept.seek(0)
-    weighting, optimiser = torch.load(kept, weights_only=True)
+    weighting, optimizer = torch.load(kept, weights_only=True)
     resumed = Stretch(settings.build(TASKS))
     resumed.weighting.load_state_dict(weighting)
-    resumed.optimiser.load_state_dict(optimiser)
+    resumed.optimizer.load_state_dict(optimizer)
     assert torch.equal(resumed.run(range(145, 175)), expected)
 
 

@@ -71,6 +71,6 @@ def training(stage=JOINT, seed=0, auxiliary=False, encoder=SMALL, **settings):
     torch.manual_seed(seed)
     model = config.build_model(2, {"second": 2} if auxiliary else {})
     mean, std = lead_statistics(train)
-    model.standardise.mean.copy_(mean)
-    model.standardise.std.copy_(std)
+    model.standardize.mean.copy_(mean)
+    model.standardize.std.copy_(std)
     return StageTraining(model, stage, config, train, split(32, 1, auxiliary))

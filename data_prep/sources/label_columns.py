@@ -29,7 +29,7 @@ SPLIT_FLAGS = frozenset(
 )
 NEVER_LABELS = frozenset({
     "name", "patientname", "firstname", "lastname", "surname", "birthdate", "dateofbirth", "dob", "date", "time",
-    "datetime", "timestamp", "recordingdate", "device", "site", "center", "centre", "hospital", "height", "weight",
+    "datetime", "timestamp", "recordingdate", "device", "site", "center", "hospital", "height", "weight",
     "bmi", "id", "ecgid", "studyid", "index", "unnamed0", "heartrate", "hr", "fs", "unit", "leads", "male", "female",
     "ismale", "isfemale", "man", "woman",
 })  # fmt: skip

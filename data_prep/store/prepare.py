@@ -88,7 +88,7 @@ def prepare(
             return reuse(out, wanted, labels, found.notes)
         job, done = start(found, out, preprocess, options, wanted)
         chunks = [*done, *convert(found, job, done, workers, progress)]
-        report = summarise(found, chunks, n_records(done))
+        report = summarize(found, chunks, n_records(done))
         if not report.n_records:
             discard(out)
             name, reason = report.failures[0]
@@ -187,7 +187,7 @@ def n_records(chunks: Sequence[Chunk]) -> int:
     return sum(chunk.n_records for chunk in chunks)
 
 
-def summarise(found: Source, chunks: list[Chunk], n_resumed: int) -> PrepareReport:
+def summarize(found: Source, chunks: list[Chunk], n_resumed: int) -> PrepareReport:
     names = found.records["name"]
     failed = sorted(failure for chunk in chunks for failure in chunk.failures)
     failures = tuple((str(names[row]), reason) for row, reason in failed)

@@ -10,7 +10,7 @@ from jaxtyping import Int16
 
 from data_prep.files import write_text
 from data_prep.sources.tables import SourceError
-from data_prep.synthetic.waveform import synthesise
+from data_prep.synthetic.waveform import synthesize
 
 SECONDS = 10.0
 LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -72,7 +72,7 @@ def write_ptbxl(
         name = row[f"filename_{suffix(fs)}"]
         path = out / str(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_record(path, synthesise(codes, fs, SECONDS, np.random.default_rng([seed, ecg_id, fs])), fs)
+        write_record(path, synthesize(codes, fs, SECONDS, np.random.default_rng([seed, ecg_id, fs])), fs)
         rows.append(row)
         if progress:
             progress(ecg_id, n_records)

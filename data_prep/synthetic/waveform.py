@@ -27,13 +27,13 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Wave:
-    """A bump of the heart vector: centre in seconds after the R peak, standard deviation, direction in mV."""
+    """A bump of the heart vector: center in seconds after the R peak, standard deviation, direction in mV."""
 
     at: float
     width: float
     vector: Vector
     with_rate: bool = False
-    """Whether its centre moves with the square root of the beat's length, as the T wave's does (Bazett)."""
+    """Whether its center moves with the square root of the beat's length, as the T wave's does (Bazett)."""
 
 
 NORMAL = {
@@ -134,7 +134,7 @@ def between(start: Wave, end: Wave, part: float) -> Wave:
     return replace(end, at=mix(start.at, end.at), width=mix(start.width, end.width), vector=(x, y, z))
 
 
-def synthesise(
+def synthesize(
     statements: list[str], fs: int, seconds: float, rng: np.random.Generator
 ) -> Int16[np.ndarray, "time 12"]:
     """An ECG that shows the given PTB-XL statements, in µV; leads in PTB-XL's order.

@@ -17,7 +17,7 @@ from data_prep.readers.other_files import Kind, names_leads
 from data_prep.record import Record
 from data_prep.safe_text import printable, printable_lines
 from data_prep.synthetic.folder import LEADS
-from data_prep.synthetic.waveform import synthesise
+from data_prep.synthetic.waveform import synthesize
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import model_file
 from ecgmtl.cli.terminal import progress_bar
@@ -182,6 +182,6 @@ def records_to_compare(config: Config, data: Path | None) -> Float32[np.ndarray,
         store = open_for(data, config.preprocess)
         return store.read(np.arange(len(store.records))[:N_COMPARED]).astype(np.float32) / 1000
     preprocess, fs = config.preprocess, config.preprocess.fs
-    ecgs = (synthesise(["NORM", "SR"], fs, preprocess.seconds, np.random.default_rng(i)) for i in range(N_COMPARED))
+    ecgs = (synthesize(["NORM", "SR"], fs, preprocess.seconds, np.random.default_rng(i)) for i in range(N_COMPARED))
     records = (Record(f"synthetic {i}", (ecg / 1000).astype(np.float32), fs, LEADS) for i, ecg in enumerate(ecgs))
     return np.stack([preprocess(record).signal for record in records])

@@ -31,7 +31,7 @@ def synth(
     fs: Annotated[int, typer.Option(help="100 or 500 Hz.")] = 100,
 ) -> None:
     """Write a PTB-XL-shaped folder of artificial ECGs with known labels."""
-    with spoken_errors(), progress_bar("synthesising") as bar:
+    with spoken_errors(), progress_bar("synthesizing") as bar:
         from data_prep.synthetic.folder import write_ptbxl
 
         write_ptbxl(out, records, seed, fs=fs, progress=bar)

@@ -83,7 +83,7 @@ def synthetic_store(config: Config) -> Path:
     )
     source = SYNTHETIC / "records"
     if not (source / "ptbxl_database.csv").is_file():
-        with progress_bar("synthesising") as bar:
+        with progress_bar("synthesizing") as bar:
             write_ptbxl(source, N_SYNTHETIC, seed=0, progress=bar)
     store = SYNTHETIC / "prepared"
     with progress_bar("preparing") as bar:

@@ -19,7 +19,7 @@ from ecgmtl.config.run import Config, ConfigError, explain, load_config, parse_c
 from ecgmtl.config.shipped import find_arms
 from ecgmtl.settings import Settings
 
-RATES = {"stages.*.optimiser.lr": (5e-4, 5e-3)}
+RATES = {"stages.*.optimizer.lr": (5e-4, 5e-3)}
 
 
 class ArmFile(Settings):

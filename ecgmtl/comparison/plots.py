@@ -56,16 +56,16 @@ def learning_curves(comparison: Comparison, clock: Clock) -> Figure:
     end = budget(comparison, clock)
     grid = np.linspace(0, end, N_GRID + 1)[1:]
     for panels, arms in rows:
-        for arm, colour in zip([REFERENCE, *arms], [BLACK, *PALETTE], strict=False):
+        for arm, color in zip([REFERENCE, *arms], [BLACK, *PALETTE], strict=False):
             runs = comparison.arms[arm]
             scores = {seed: on_grid(run, clock, grid, "scores") for seed, run in runs.items()}
-            draw_band(panels[0], grid, list(scores.values()), colour, arm)
-            draw_band(panels[1], grid, [on_grid(run, clock, grid, "losses") for run in runs.values()], colour, arm)
+            draw_band(panels[0], grid, list(scores.values()), color, arm)
+            draw_band(panels[1], grid, [on_grid(run, clock, grid, "losses") for run in runs.values()], color, arm)
             base = {
                 seed: on_grid(comparison.arms[REFERENCE][seed], clock, grid, "scores")
                 for seed in comparison.paired(arm)
             }
-            draw_band(panels[2], grid, [scores[seed] - base[seed] for seed in base], colour, arm)
+            draw_band(panels[2], grid, [scores[seed] - base[seed] for seed in base], color, arm)
         legend_beside(panels[-1])
         zoom(panels[0], comparison)
         for panel in panels:
@@ -89,7 +89,7 @@ def draw_band(
     panel: Axes,
     grid: Float64[np.ndarray, " time"],
     curves: Sequence[Float64[np.ndarray, " time"]],
-    colour: str,
+    color: str,
     label: str,
 ) -> None:
     """Mean over seeds as a line, its 95 % t interval as a band; where a run has nothing, there is no line."""
@@ -98,8 +98,8 @@ def draw_band(
     stack = np.stack(curves)
     stack[:, np.isnan(stack).any(axis=0)] = np.nan
     spans = np.array([mean_interval(column) for column in stack.T])
-    panel.plot(grid, spans[:, 0], color=colour, linewidth=1.5, label=label)
-    panel.fill_between(grid, spans[:, 1], spans[:, 2], color=colour, alpha=0.12, linewidth=0)
+    panel.plot(grid, spans[:, 0], color=color, linewidth=1.5, label=label)
+    panel.fill_between(grid, spans[:, 1], spans[:, 2], color=color, alpha=0.12, linewidth=0)
 
 
 def legend_beside(panel: Axes) -> None:
@@ -122,12 +122,12 @@ def threshold_curves(comparison: Comparison) -> Figure:
     for panels, arms in rows:
         for panel, share in zip(panels, SHARES, strict=True):
             for place, arm in enumerate([REFERENCE, *arms]):
-                colour = [BLACK, *PALETTE][place]
+                color = [BLACK, *PALETTE][place]
                 times, reached = ended(comparison, arm, list(comparison.arms[arm]), share)
                 curve = kaplan_meier(times, reached)
                 x = np.concatenate([[0.0], curve.times, [end]])
                 y = 1 - np.concatenate([[1.0], curve.share, curve.share[-1:]]) + 0.012 * place  # lines side by side
-                panel.step(x, y, where="post", color=colour, label=arm)
+                panel.step(x, y, where="post", color=color, label=arm)
             panel.set(xlim=(0, end), ylim=(-0.03, 1.1))
             panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         legend_beside(panels[-1])
@@ -163,13 +163,13 @@ def area_bars(rows: Sequence[CourseRow]) -> Figure:
     names = [row.arm if row.counts_pretraining else f"{row.arm}, pretraining not counted" for row in shown]
     figure, panel = lines_for(names)
     for place, row in enumerate(shown):
-        colour = PALETTE[0] if row.counts_pretraining else COLOURS[5]
-        panel.barh(place, row.area_difference.value, color=colour, height=0.6, alpha=0.6)
+        color = PALETTE[0] if row.counts_pretraining else COLOURS[5]
+        panel.barh(place, row.area_difference.value, color=color, height=0.6, alpha=0.6)
         draw_interval(panel, place, row.area_difference, BLACK)
         text = f"{row.area.value:.3f}"
         panel.text(1.01, place, text, transform=panel.get_yaxis_transform(), va="center", fontsize=8)
     panel.set_xlabel(
-        "difference in normalised area under the learning curve: to the right the arm learns earlier", fontsize=9
+        "difference in normalized area under the learning curve: to the right the arm learns earlier", fontsize=9
     )
     return figure
 
@@ -186,6 +186,6 @@ def lines_for(names: Sequence[str]) -> tuple[Figure, Axes]:
     return figure, panel
 
 
-def draw_interval(panel: Axes, height: float, span: Interval, colour: str, marker: str = "", face: str = "") -> None:
-    panel.plot([span.low, span.high], [height, height], color=colour, linewidth=1.4)
-    panel.plot([span.value], [height], marker, color=colour, markerfacecolor=face or colour, markersize=5)
+def draw_interval(panel: Axes, height: float, span: Interval, color: str, marker: str = "", face: str = "") -> None:
+    panel.plot([span.low, span.high], [height, height], color=color, linewidth=1.4)
+    panel.plot([span.value], [height], marker, color=color, markerfacecolor=face or color, markersize=5)

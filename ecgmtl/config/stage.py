@@ -10,7 +10,7 @@ from ecgmtl.model.sharing import JUDGES
 from ecgmtl.optimization.diagnostics import DiagnosticsSettings
 from ecgmtl.optimization.gradient_rules import GradientRuleSettings
 from ecgmtl.optimization.gradient_rules.sum import SumSettings
-from ecgmtl.optimization.optimizer import OptimiserSettings
+from ecgmtl.optimization.optimizer import OptimizerSettings
 from ecgmtl.optimization.weighting import WeightingSettings
 from ecgmtl.optimization.weighting.fixed import FixedSettings
 from ecgmtl.settings import Name, Settings
@@ -57,7 +57,7 @@ class Stage(Settings):
     masking: MaskingSettings = MaskingSettings()
     """What is hidden; it matters only where `losses` has reconstruction or latent."""
     augment: AugmentSettings = AugmentSettings()
-    optimiser: OptimiserSettings = OptimiserSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
     """What is logged of the tasks' gradients."""
     keep: Literal["best", "last"] = "best"
@@ -139,7 +139,7 @@ class Stage(Settings):
                 f"stage '{self.name}': no theory tells the consistency loss of an untrained network, from which "
                 f"gradnorm measures how much is left; give it by weighting.start.consistency, or take other weights"
             )
-        if self.weighting.kind == "gradnorm" and self.optimiser.algorithm == "sgd":
+        if self.weighting.kind == "gradnorm" and self.optimizer.algorithm == "sgd":
             raise ValueError(
                 f"stage '{self.name}': gradnorm's weights need steps that do not shrink with the gradients they "
                 f"balance; take the algorithm adamw, or other weights than gradnorm"

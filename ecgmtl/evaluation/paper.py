@@ -62,9 +62,9 @@ def sheet(width: float, height: float) -> tuple[Figure, Axes]:
     FigureCanvasAgg(figure)
     axes = figure.add_axes((LEFT_MM / full[0], BOTTOM_MM / full[1], width / full[0], height / full[1]))
     axes.set(xlim=(0, width), ylim=(0, height), xticks=[], yticks=[], facecolor=PAPER)
-    for step, colour, line in ((1, FINE, 0.3), (5, COARSE, 0.5)):
-        axes.vlines(np.arange(0, width + 0.1, step), 0, height, colors=colour, linewidths=line, zorder=0)
-        axes.hlines(np.arange(0, height + 0.1, step), 0, width, colors=colour, linewidths=line, zorder=0)
+    for step, color, line in ((1, FINE, 0.3), (5, COARSE, 0.5)):
+        axes.vlines(np.arange(0, width + 0.1, step), 0, height, colors=color, linewidths=line, zorder=0)
+        axes.hlines(np.arange(0, height + 0.1, step), 0, width, colors=color, linewidths=line, zorder=0)
     for spine in axes.spines.values():
         spine.set_edgecolor(COARSE)
     return figure, axes
@@ -106,8 +106,8 @@ def calibration_pulse(axes: Axes, level: float) -> None:
 
 
 def legend(figure: Figure) -> None:
-    for place, (text, colour) in enumerate((("recorded", INK), ("redrawn where hidden (shaded)", REDRAWN))):
-        figure.text(0.60 + 0.11 * place, 0.965, f"— {text}", color=colour, fontsize=8)
+    for place, (text, color) in enumerate((("recorded", INK), ("redrawn where hidden (shaded)", REDRAWN))):
+        figure.text(0.60 + 0.11 * place, 0.965, f"— {text}", color=color, fontsize=8)
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:

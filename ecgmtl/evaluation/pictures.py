@@ -17,7 +17,7 @@ from ecgmtl.metrics.decisions import Bins, expected_calibration_error
 from ecgmtl.metrics.ranking import precision_recall_curve, roc_curve
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
-"""Told apart by colour-blind readers too (Okabe and Ito, 2008), but for the last."""
+"""Told apart by color-blind readers too (Okabe and Ito, 2008), but for the last."""
 GREY = "#B0B0B0"
 MAX_PANELS = 12
 
@@ -37,15 +37,15 @@ def ranking_curves(
 ) -> Figure:
     """ROC and precision-recall curves side by side; `figures` are each label's AUROC and average precision.
 
-    Labels come most frequent first: the first eight have a colour and their figures in the legend, others are grey.
+    Labels come most frequent first: the first eight have a color and their figures in the legend, others are gray.
     """
     figure = new_figure(11, 5)
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
     for axes, curves, place in ((left, roc, 0), (right, precision_recall, 1)):
-        for name, colour, points in coloured(curves):
-            label = None if colour == GREY else f"{name}  {figures[name][place]:.3f}"
-            axes.step(*points, where="post" if place == 0 else "pre", color=colour, label=label, **stroke(colour))
+        for name, color, points in colored(curves):
+            label = None if color == GREY else f"{name}  {figures[name][place]:.3f}"
+            axes.step(*points, where="post" if place == 0 else "pre", color=color, label=label, **stroke(color))
         n_grey = max(0, len(curves) - len(COLOURS))
         if n_grey:
             axes.plot([], [], color=GREY, label=f"{n_grey} rarer labels")
@@ -58,15 +58,15 @@ def ranking_curves(
     return figure
 
 
-def coloured(curves: Mapping[str, Points]) -> Iterator[tuple[str, str, Points]]:
-    """Each curve with its colour, the grey ones first so that they lie beneath."""
+def colored(curves: Mapping[str, Points]) -> Iterator[tuple[str, str, Points]]:
+    """Each curve with its color, the gray ones first so that they lie beneath."""
     pairs = list(zip(curves, [*COLOURS, *[GREY] * len(curves)], strict=False))
-    for name, colour in reversed(pairs):
-        yield name, colour, curves[name]
+    for name, color in reversed(pairs):
+        yield name, color, curves[name]
 
 
-def stroke(colour: str) -> dict[str, float]:
-    return {"linewidth": 0.7, "alpha": 0.6} if colour == GREY else {"linewidth": 1.6}
+def stroke(color: str) -> dict[str, float]:
+    return {"linewidth": 0.7, "alpha": 0.6} if color == GREY else {"linewidth": 1.6}
 
 
 def legend(axes: Axes, title: str, place: Literal["lower left", "lower right"]) -> None:

@@ -107,10 +107,10 @@ def report_stress(rank: Ranker) -> StressReport:
             **loss(value - found, draws[name]),
         }
     losses = pd.DataFrame.from_dict(rows, orient="index").rename_axis("perturbation")
-    return StressReport(Estimate(value, *ends(clean)), losses, summarise(losses, draws, value), rank.n_bootstrap)
+    return StressReport(Estimate(value, *ends(clean)), losses, summarize(losses, draws, value), rank.n_bootstrap)
 
 
-def summarise(losses: pd.DataFrame, draws: dict[str, np.ndarray], clean: float) -> pd.DataFrame:
+def summarize(losses: pd.DataFrame, draws: dict[str, np.ndarray], clean: float) -> pd.DataFrame:
     """Those that stand alone, then of each family the mean over its members and the worst of them."""
     rows: dict[Any, dict[Any, Any]] = losses[losses["family"] == ""].to_dict(orient="index")
     for family, description in FAMILIES.items():

@@ -42,11 +42,11 @@ class ClassifierOnly(nn.Module):
 
     def __init__(self, model: MultiTaskModel) -> None:
         super().__init__()
-        self.standardise, self.classifier, self.forest = model.standardise, model.classifier, model.forest
+        self.standardize, self.classifier, self.forest = model.standardize, model.classifier, model.forest
         self.encoder = model.encoder.for_task("classification")
 
     def forward(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
-        features = self.encoder(mark(self.standardise(signals), None))
+        features = self.encoder(mark(self.standardize(signals), None))
         return read_labels(self.classifier, self.forest, pool(features), signals)
 
 

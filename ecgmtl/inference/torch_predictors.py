@@ -38,14 +38,14 @@ def card_of(stored: Checkpoint) -> Card:
             f"the model never learnt to classify (it went through {gone_through}), so its probabilities would mean "
             f"nothing; take one that did, or 'ecgmtl reconstruct' for what this one can do."
         )
-    standardise = stored.model.standardise
+    standardize = stored.model.standardize
     return Card(
         label_set=stored.label_set,
         label_names=stored.label_names,
         calibration=stored.calibration,
         preprocess=stored.config.preprocess,
-        lead_mean=tuple(standardise.mean.flatten().tolist()),
-        lead_std=tuple(standardise.std.flatten().tolist()),
+        lead_mean=tuple(standardize.mean.flatten().tolist()),
+        lead_std=tuple(standardize.std.flatten().tolist()),
         provenance=stored.provenance,
     )
 

@@ -31,7 +31,7 @@ class DecoderSettings(Settings):
 
 
 class Drawing(NamedTuple):
-    """What the decoder draws of each sample, in standardised units."""
+    """What the decoder draws of each sample, in standardized units."""
 
     mean: Float[Tensor, "batch drawn time"]
     log_var: Float[Tensor, "batch drawn time"] | None
@@ -39,7 +39,7 @@ class Drawing(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """Draws 8 or 12 leads, in standardised units: each frame unfolds into its `stride` samples."""
+    """Draws 8 or 12 leads, in standardized units: each frame unfolds into its `stride` samples."""
 
     def __init__(self, n_features: int, stride: int, settings: DecoderSettings) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Decoder(nn.Module):
         self.unfold_log_var = self.start_at_one(width, stride) if settings.log_var else None
 
     def start_at_one(self, width: int, stride: int) -> FrameConvolution:
-        """A last convolution whose variance is that of standardised signals until it has learnt."""
+        """A last convolution whose variance is that of standardized signals until it has learnt."""
         unfold = FrameConvolution(width, self.n_leads * stride, kernel_size=3, padding=1)
         for parameter in unfold.parameters():
             nn.init.zeros_(parameter)

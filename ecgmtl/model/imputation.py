@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 DRAWN = 0.2
-"""Variance of what is wrong with a drawn sample, in standardised units; with ROUNDS and PRIOR chosen on 64 training
+"""Variance of what is wrong with a drawn sample, in standardized units; with ROUNDS and PRIOR chosen on 64 training
 records of PTB-XL, for leads hidden in blocks each by itself as for five of eight hidden throughout.
 """
 MEASURED = 1e-4
@@ -26,7 +26,7 @@ ROUNDS = 4
 def draw_by_leads(
     drawing: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch lead time"]
 ) -> Float[Tensor, "batch lead time"]:
-    r"""The same in standardised units, with each hidden sample as likely as what the other leads show at its moment.
+    r"""The same in standardized units, with each hidden sample as likely as what the other leads show at its moment.
 
     `drawing` is drawn where `hidden` and measured elsewhere. Its samples y_t are taken for x_t with noise of variances
     r_t, DRAWN or MEASURED, and x_t for Gaussian with a covariance S of the record's own, which is found by expectation

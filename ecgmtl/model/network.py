@@ -23,14 +23,14 @@ from ecgmtl.model.imputation import draw_by_leads
 from ecgmtl.model.sharing import JUDGES, Sharing
 
 N_INPUTS = N_LEADS + N_BASIS
-"""Rows an encoder sees at most: 12 leads in standardised units, and for each independent lead where it is hidden."""
+"""Rows an encoder sees at most: 12 leads in standardized units, and for each independent lead where it is hidden."""
 
 
 class Output(NamedTuple):
     """What the tasks asked for; None, or not among the label sets, where a task was left out."""
 
     reconstruction: Float[Tensor, "batch drawn time"] | None = None
-    """The leads that the decoder draws, in standardised units."""
+    """The leads that the decoder draws, in standardized units."""
     logits: Float[Tensor, "batch label"] | None = None
     auxiliary_logits: dict[str, Float[Tensor, "batch _"]] = {}  # noqa: RUF012  (nobody writes to it)
     """By further label set."""
@@ -42,7 +42,7 @@ class Output(NamedTuple):
     """A record in the space where two views of it should meet."""
 
 
-class Standardise(nn.Module):
+class Standardize(nn.Module):
     """Takes mV to units of each lead's mean and standard deviation over the training split, and back."""
 
     mean: Tensor
@@ -58,7 +58,7 @@ class Standardise(nn.Module):
         return (signals - self.mean) / self.std
 
     def basis(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch drawn time"]:
-        """Of signals in mV the leads that are drawn, the 8 independent ones or all, standardised."""
+        """Of signals in mV the leads that are drawn, the 8 independent ones or all, standardized."""
         return self(signals)[:, self.drawn]
 
     def to_mv(self, drawn: Float[Tensor, "batch drawn time"]) -> Float[Tensor, "batch drawn time"]:
@@ -91,7 +91,7 @@ class MultiTaskModel(nn.Module):
     ) -> None:
         super().__init__()
         self.draws_all = decoder.n_leads == N_LEADS
-        self.standardise = Standardise(list(range(N_LEADS)) if self.draws_all else BASIS_INDEX)
+        self.standardize = Standardize(list(range(N_LEADS)) if self.draws_all else BASIS_INDEX)
         self.encoder = encoder
         self.decoder = decoder
         self.classifier = classifier
@@ -112,7 +112,7 @@ class MultiTaskModel(nn.Module):
 
         `flow` gives by task the share of its head's gradient that goes on into the encoder, 1 where it is not named.
         """
-        rows = mark(self.standardise(signals), hidden)
+        rows = mark(self.standardize(signals), hidden)
         readers = self.readers(tasks)
         found = self.encoder(rows, readers) if readers else {}
         features = {task: let_through(found[task], (flow or {}).get(task, 1.0)) for task in readers}
@@ -154,7 +154,7 @@ class MultiTaskModel(nn.Module):
         self, signals: Float[Tensor, "batch lead time"], task: str, encoder: nn.Module
     ) -> Float[Tensor, "batch feature frame"]:
         """What a task reads of whole signals, in mV, by this model's encoder or one of the same kind."""
-        return encoder(mark(self.standardise(signals), None), (task,))[task]
+        return encoder(mark(self.standardize(signals), None), (task,))[task]
 
     def redraw(
         self, signals: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch basis time"]
@@ -165,9 +165,9 @@ class MultiTaskModel(nn.Module):
         """
         unseen = spread(hidden) if self.draws_all else hidden
         drawn = self(signals, hidden, ("reconstruction",)).reconstruction
-        amid = torch.where(unseen, drawn, self.standardise.basis(signals))
-        likely = self.standardise.to_mv(draw_by_leads(amid, unseen))
-        redrawn = torch.where(unseen, likely, signals[:, self.standardise.drawn])
+        amid = torch.where(unseen, drawn, self.standardize.basis(signals))
+        likely = self.standardize.to_mv(draw_by_leads(amid, unseen))
+        redrawn = torch.where(unseen, likely, signals[:, self.standardize.drawn])
         return redrawn if self.draws_all else self.lead_algebra @ redrawn
 
     def scored(self, scored: Float[Tensor, "batch basis time"]) -> Float[Tensor, "batch drawn time"]:
@@ -175,14 +175,14 @@ class MultiTaskModel(nn.Module):
         return spread_scores(scored) if self.draws_all else scored
 
     def violation(self, drawn: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch derived time"]:
-        """How far III, aVR, aVL and aVF, of 12 leads in standardised units, are from what follows from I and II.
+        """How far III, aVR, aVL and aVF, of 12 leads in standardized units, are from what follows from I and II.
 
         In units of the derived lead's standard deviation.
         """
-        signals = self.standardise.to_mv(drawn)
+        signals = self.standardize.to_mv(drawn)
         basis, derived = (places(tuple(index), drawn.device) for index in (BASIS_INDEX, DERIVED_INDEX))
         error = (signals - self.lead_algebra @ signals[:, basis])[:, derived]
-        return error / self.standardise.std[derived]
+        return error / self.standardize.std[derived]
 
 
 def pool_each(features: Mapping[str, Float[Tensor, "batch _ _"]]) -> dict[str, Float[Tensor, "batch _"]]:
@@ -211,15 +211,15 @@ def read_labels(
 
 
 def mark(
-    standardised: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch basis time"] | None
+    standardized: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch basis time"] | None
 ) -> Float[Tensor, "batch row time"]:
     """What an encoder sees: the leads, 0 where they are hidden, and rows that tell a hidden sample from a flat one.
 
     Where nothing is hidden those rows would be 0, and are left out.
     """
     if hidden is None:
-        return standardised
-    return torch.cat([standardised.masked_fill(spread(hidden), 0.0), hidden.to(standardised.dtype)], dim=1)
+        return standardized
+    return torch.cat([standardized.masked_fill(spread(hidden), 0.0), hidden.to(standardized.dtype)], dim=1)
 
 
 def let_through(features: Float[Tensor, "batch feature frame"], share: float) -> Float[Tensor, "batch feature frame"]:

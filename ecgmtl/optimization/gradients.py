@@ -125,7 +125,7 @@ def assign(parameters: Sequence[nn.Parameter], gradients: Gradients) -> None:
 
 
 def laid_out(gradient: Tensor, parameter: nn.Parameter) -> Tensor:
-    """In the parameter's order of memory: a fused optimiser walks both side by side and does not look at strides."""
+    """In the parameter's order of memory: a fused optimizer walks both side by side and does not look at strides."""
     if gradient.stride() == parameter.stride():
         return gradient.to(parameter.dtype)
     return torch.empty_like(parameter).copy_(gradient)

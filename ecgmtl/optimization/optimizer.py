@@ -17,7 +17,7 @@ from ecgmtl.settings import Settings
 M = TypeVar("M", bound=nn.Module)
 
 
-class OptimiserSettings(Settings):
+class OptimizerSettings(Settings):
     lr: PositiveFloat = 2e-3
     """Highest learning rate."""
     schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
@@ -49,8 +49,8 @@ class OptimiserSettings(Settings):
         return self.lr * 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))
 
 
-def build_optimiser(
-    layers: Iterable[tuple[float, Iterable[nn.Parameter]]], weighting: Weighting, settings: OptimiserSettings
+def build_optimizer(
+    layers: Iterable[tuple[float, Iterable[nn.Parameter]]], weighting: Weighting, settings: OptimizerSettings
 ) -> torch.optim.Optimizer:
     """Matrices are decayed, the network's other parameters are not; the weighting's own have a rate of their own.
 
@@ -71,7 +71,7 @@ def build_optimiser(
     return torch.optim.AdamW(given, lr=settings.lr, weight_decay=0.0, fused=True)
 
 
-def layer_rates(model: MultiTaskModel, settings: OptimiserSettings) -> Iterator[tuple[float, list[nn.Parameter]]]:
+def layer_rates(model: MultiTaskModel, settings: OptimizerSettings) -> Iterator[tuple[float, list[nn.Parameter]]]:
     """All parameters, each once, with the multiple of the learning rate that is theirs."""
     encoders = (module for module in model.modules() if isinstance(module, Encoder))
     slow = {id(parameter) for encoder in encoders for parameter in encoder.dynamics()}
@@ -90,8 +90,8 @@ def layers_below(model: MultiTaskModel, decay: float) -> Iterator[tuple[float, l
     yield 1.0, [parameter for parameter in model.parameters() if id(parameter) not in taken]
 
 
-def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
-    for group in optimiser.param_groups:
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
         if group["part"] is not None:
             group["lr"] = lr * group["part"]
 

@@ -85,7 +85,7 @@ def of_labels(task: str, seen: Seen, scoring: Scoring) -> Float[Tensor, ""]:
 def untrained_loss(task: str, scoring: Scoring, batch_size: int) -> float:
     """What to expect of a network that has learnt nothing, whose classifiers start at the labels' shares.
 
-    Of squared errors the variance of what is standardised; of labels what the stage's loss makes of their shares, which
+    Of squared errors the variance of what is standardized; of labels what the stage's loss makes of their shares, which
     is their entropy unless it says otherwise; of teachers that know them, the entropy; of contrasts, the logarithm of
     how many views there are to choose from.
     """

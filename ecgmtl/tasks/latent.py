@@ -8,7 +8,7 @@ from ecgmtl.tasks.base import Seen
 
 
 def latent(seen: Seen) -> Float[Tensor, ""]:
-    """Mean squared error to the teacher's features, each frame normalised over its features; hidden frames count.
+    """Mean squared error to the teacher's features, each frame normalized over its features; hidden frames count.
 
     The teacher is the running mean of the encoder's own weights and sees all (Baevski et al., data2vec, ICML 2022;
     Grill et al., BYOL, NeurIPS 2020, for the predictor that keeps both from agreeing on a constant). A frame counts by

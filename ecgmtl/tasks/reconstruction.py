@@ -15,10 +15,10 @@ from ecgmtl.tasks.base import Seen
 
 
 class ReconstructionSettings(Settings):
-    """How a redrawn signal is compared with the true one, sample by sample, in standardised units."""
+    """How a redrawn signal is compared with the true one, sample by sample, in standardized units."""
 
     kind: Literal["mse", "huber", "beta_nll"] = "mse"
-    """Squared error; Huber's, for artefacts are rare and huge; or the likelihood of a variance a sample and lead."""
+    """Squared error; Huber's, for artifacts are rare and huge; or the likelihood of a variance a sample and lead."""
     delta: PositiveFloat = 1.0
     """huber: errors above this count linearly."""
     beta: float = Field(0.5, ge=0, le=1)
@@ -34,7 +34,7 @@ class ReconstructionSettings(Settings):
 
 
 def reconstruction(seen: Seen, settings: ReconstructionSettings) -> Float[Tensor, ""]:
-    """Mean error over the scored samples of the drawn leads, in standardised units; 0 without any.
+    """Mean error over the scored samples of the drawn leads, in standardized units; 0 without any.
 
     beta_nll is Seitzer et al. (ICLR 2022), equation 5: sg[exp(beta s)] (s + error^2 exp(-s)) / 2 with s = log variance.
     """
@@ -42,7 +42,7 @@ def reconstruction(seen: Seen, settings: ReconstructionSettings) -> Float[Tensor
     if drawn is None or seen.batch.scored is None:
         raise ValueError("the reconstruction loss needs a reconstruction, and which samples are scored")
     scored = seen.model.scored(seen.batch.scored)
-    truth = seen.model.standardise.basis(seen.batch.signals)
+    truth = seen.model.standardize.basis(seen.batch.signals)
     if settings.target == "shuffled":
         truth = truth.roll(1, dims=0)
     error = drawn - truth

@@ -47,7 +47,7 @@ The schedule's own run carries all curves on one common axis of steps, the figur
 
 | metrics | |
 |:--|:--|
-| `train/` | every optimiser step: losses, how much each task weighs, learning rate, gradients |
+| `train/` | every optimizer step: losses, how much each task weighs, learning rate, gradients |
 | `validation/` | every epoch, on records that are not trained on |
 | `final validation/` | at the end, of the final model; `_low` and `_high` are the ends of 95 % intervals |
 | `final test …/` | the same by `ecgmtl evaluate`, on records by which nothing was chosen |

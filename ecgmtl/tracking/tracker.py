@@ -1,6 +1,6 @@
 """Tracker: MLflow behind a few methods, and one that does nothing.
 
-Runs go to MLflow's own default store, `mlflow.db` in the working folder with artefacts under `mlruns/`, so that a
+Runs go to MLflow's own default store, `mlflow.db` in the working folder with artifacts under `mlruns/`, so that a
 plain `mlflow ui` shows them; the environment variable MLFLOW_TRACKING_URI names another.
 """
 

@@ -39,7 +39,7 @@ def training_curves(history: Sequence[Line]) -> Figure:
 
 
 def draw_panel(panel: Axes, history: Sequence[Line], series: Sequence[str]) -> None:
-    """A line a series, a colour a task; training dashed, validation drawn through."""
+    """A line a series, a color a task; training dashed, validation drawn through."""
     tasks = list(dict.fromkeys(name.split("/")[1].removeprefix("loss.").removeprefix("weight.") for name in series))
     for name in series:
         split, figure = name.split("/")
@@ -49,9 +49,9 @@ def draw_panel(panel: Axes, history: Sequence[Line], series: Sequence[str]) -> N
         values = column(history, name)
         marker = "o" if np.isfinite(values).sum() == 1 else ""
         place = np.arange(1, len(history) + 1)
-        again, colour = divmod(tasks.index(task), len(COLOURS))
-        width = 1.5 + 1.5 * again  # as many tasks have colours of their own, the next ones thicker lines
-        panel.plot(place, values, dashes, color=COLOURS[colour], label=label, marker=marker, linewidth=width)
+        again, color = divmod(tasks.index(task), len(COLOURS))
+        width = 1.5 + 1.5 * again  # as many tasks have colors of their own, the next ones thicker lines
+        panel.plot(place, values, dashes, color=COLOURS[color], label=label, marker=marker, linewidth=width)
     if len(series) > 1:
         panel.legend(fontsize=8)
 

@@ -170,8 +170,8 @@ class Schedule:
         model = self.config.build_model(self.train.labels.shape[1], counts)
         model.to(self.train.device)
         mean, std = lead_statistics(self.train)
-        model.standardise.mean.copy_(mean)
-        model.standardise.std.copy_(std)
+        model.standardize.mean.copy_(mean)
+        model.standardize.std.copy_(std)
         shares = prevalence(self.train)
         model.classifier.start_at(shares[MAIN])
         for name, classifier in model.auxiliary_classifiers.items():

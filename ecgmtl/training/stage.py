@@ -25,7 +25,7 @@ CONTROLLERS = 2
 """Sets the draw of the patients that judge a weighting apart from other draws of a run."""
 
 
-REMEDY = "Train again with a lower optimiser.lr."
+REMEDY = "Train again with a lower optimizer.lr."
 
 
 class TrainingError(RuntimeError):
@@ -178,7 +178,7 @@ class StageTraining:
                 f"loss or its gradient is not finite, or a loss is below zero ({told}). {kept} {REMEDY}"
             )
         steps = {name: table[:, i] for i, name in enumerate(names)}
-        lr_at = self.stage.optimiser.lr_at
+        lr_at = self.stage.optimizer.lr_at
         steps["lr"] = np.array([lr_at((first_step + i) / self.n_steps) for i in range(len(rows))], dtype=np.float32)
         return steps
 

@@ -1,4 +1,4 @@
-"""One update of the network: losses, their weights, the tasks' gradients made one, and the step of the optimiser."""
+"""One update of the network: losses, their weights, the tasks' gradients made one, and the step of the optimizer."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from ecgmtl.device import autocast, average_over_ranks, compiled
 from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.optimization.diagnostics import GradientDiagnostics, half_gradients
 from ecgmtl.optimization.gradients import combined_backward, gradient_norms
-from ecgmtl.optimization.optimizer import WeightAverage, build_optimiser, layer_rates, set_lr
+from ecgmtl.optimization.optimizer import WeightAverage, build_optimizer, layer_rates, set_lr
 from ecgmtl.optimization.weighting.base import Moment
 from ecgmtl.tasks import Seen, losses_of, untrained_loss
 from ecgmtl.tasks.labels import prevalence
@@ -38,9 +38,9 @@ class Learner:
         self.rule = stage.gradients.build(stage.losses, config.seed).to(device)
         self.main = stage.losses.index(stage.judged_by)
         self.diagnostics = GradientDiagnostics(stage.losses, stage.judged_by, stage.diagnostics).to(device)
-        layers = layer_rates(model, stage.optimiser)
-        self.optimiser = build_optimiser(layers, self.weighting, stage.optimiser)
-        self.average = WeightAverage(model, stage.optimiser.ema)
+        layers = layer_rates(model, stage.optimizer)
+        self.optimizer = build_optimizer(layers, self.weighting, stage.optimizer)
+        self.average = WeightAverage(model, stage.optimizer.ema)
         self.taught = Teaching(model, self.average, stage, train, config)
         self.learnt = [p for p in model.parameters() if p.requires_grad]
         self.shared = learning(model.encoder.shared(stage.losses))
@@ -74,15 +74,15 @@ class Learner:
         batch = self.taught(batch)
         if not self.begun:
             self.begin(batch)
-        set_lr(self.optimiser, self.stage.optimiser.lr_at(moment.progress))
-        self.optimiser.zero_grad()
+        set_lr(self.optimizer, self.stage.optimizer.lr_at(moment.progress))
+        self.optimizer.zero_grad()
         active = self.active(moment)
         dice = random_state(self.device) if self.weighting.looks_again else None
         losses = self.losses(batch, active, moment.progress)
         values = torch.stack(losses).detach()
         weights = self.backward(losses, average_over_ranks(values), moment)
-        norm = nn.utils.clip_grad_norm_(self.learnt, self.stage.optimiser.clip or torch.inf)
-        self.optimiser.step()
+        norm = nn.utils.clip_grad_norm_(self.learnt, self.stage.optimizer.clip or torch.inf)
+        self.optimizer.step()
         self.average.update(self.model)
         if dice is not None:
             self.look_again(batch, active, moment, dice)
@@ -135,7 +135,7 @@ class Learner:
             getattr(self, name).load_state_dict(state[name])
 
 
-STATEFUL = ("model", "average", "optimiser", "weighting", "rule", "diagnostics")
+STATEFUL = ("model", "average", "optimizer", "weighting", "rule", "diagnostics")
 
 
 def freeze(model: MultiTaskModel, stage: Stage) -> None:

@@ -28,7 +28,7 @@ def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, flo
     """Mean loss of each task over a split, macro-AUROC, and the error of the reconstruction in mV; always in fp32.
 
     The reconstruction is compared with its own truth by the squared error, however the stage learns it; where a
-    variance is drawn beside it, also by the likelihood, in standardised units, and by the share of samples that lie
+    variance is drawn beside it, also by the likelihood, in standardized units, and by the share of samples that lie
     within 95 % of the distribution drawn. The teacher of latent prediction is the model itself.
     """
     model.eval()
@@ -87,11 +87,11 @@ class Drawn:
         for task in tasks:
             self.count_in(f"loss.{task}", count * float(loss_of(task, Seen(model, output, batch, 1.0), PLAIN)))
         if stage.reconstructs:
-            scale = model.standardise.to_mv
-            error = scale(output.reconstruction) - scale(model.standardise.basis(batch.signals))
+            scale = model.standardize.to_mv
+            error = scale(output.reconstruction) - scale(model.standardize.basis(batch.signals))
             self.squares = (self.squares or 0.0) + float((error.square() * scored).sum())
         if output.log_var is not None:
-            error = output.reconstruction - model.standardise.basis(batch.signals)
+            error = output.reconstruction - model.standardize.basis(batch.signals)
             self.add_variance(error, output.log_var, scored)
         self.count += count
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 def as_image(features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature 1 frame"]:
     """Time as the width of an image one pixel high, features last in memory.
 
-    Processors convolve and normalise a third faster there, and torch's depthwise convolutions are some twenty times as
+    Processors convolve and normalize a third faster there, and torch's depthwise convolutions are some twenty times as
     fast. What comes from an image by `squeeze(2)` lies so already, and is not copied.
     """
     return features.unsqueeze(2).contiguous(memory_format=torch.channels_last)
@@ -164,9 +164,9 @@ class Position(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention over frames and a two-layer network, each normalised first (Xiong et al., ICML 2020).
+    """Self-attention over frames and a two-layer network, each normalized first (Xiong et al., ICML 2020).
 
-    The last block of a stack normalises what it gives, too.
+    The last block of a stack normalizes what it gives, too.
     """
 
     def __init__(self, width: int, n_heads: int, dropout: float, skipped: float, *, is_last: bool) -> None:

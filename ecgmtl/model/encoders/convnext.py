@@ -50,7 +50,7 @@ class Stem(nn.Module):
 class ConvNextBlock(nn.Module):
     """A depthwise convolution along time, then a wider layer at each frame, beside a shortcut.
 
-    Normalised by BatchNorm where the paper has LayerNorm: LayerNorm would take the voltage out of every frame, by which
+    Normalized by BatchNorm where the paper has LayerNorm: LayerNorm would take the voltage out of every frame, by which
     hypertrophy is told, and BatchNorm is part of a convolution once trained.
     """
 

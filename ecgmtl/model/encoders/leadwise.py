@@ -81,7 +81,7 @@ class LeadBlock(ResidualBlock):
 
 
 def by_lead(rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch _ 12 time"]:
-    """The leads as rows of an image, and where they are hidden as its second colour, if anything is."""
+    """The leads as rows of an image, and where they are hidden as its second color, if anything is."""
     signals, hidden = rows[:, :N_LEADS], rows[:, N_LEADS:]
-    colours = [signals, spread_scores(hidden)] if hidden.shape[1] else [signals]
-    return torch.stack(colours, dim=1).contiguous(memory_format=torch.channels_last)
+    colors = [signals, spread_scores(hidden)] if hidden.shape[1] else [signals]
+    return torch.stack(colors, dim=1).contiguous(memory_format=torch.channels_last)

@@ -37,7 +37,7 @@ class StateSpace(nn.Module):
         self.n_pairs = n_pairs
         shortest, longest = map(math.log, steps)
         self.log_step = nn.Parameter(shortest + (longest - shortest) * torch.rand(width))
-        # vectors, so that the optimiser does not decay them as it does matrices
+        # vectors, so that the optimizer does not decay them as it does matrices
         self.log_damping = nn.Parameter(torch.full((width * n_pairs,), math.log(0.5)))
         self.frequency = nn.Parameter(start_frequencies(n_pairs, start).repeat(width))
         self.readout = nn.Parameter(math.sqrt(0.5) * torch.randn(width, 2, 2, n_pairs))

@@ -25,7 +25,7 @@ class CrossStitchSettings(Settings):
 class Stitch(nn.Module):
     r"""What one encoder reads, :math:`\tilde x_A = \alpha_{AA} x_A + \alpha_{AB} x_B`, learnt for each feature.
 
-    The factors are vectors, so that the optimiser does not decay them as it does matrices.
+    The factors are vectors, so that the optimizer does not decay them as it does matrices.
     """
 
     def __init__(self, n_features: int, own: float, trunk: str) -> None:

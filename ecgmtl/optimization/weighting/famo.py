@@ -38,7 +38,7 @@ class Famo(Weighting):
 
     After the step, the losses of the same batch tell how much each fell, :math:`\delta_i = \log D_i - \log D_i'`, and
     Adam moves :math:`\xi` along :math:`-\nabla_\xi \sum_i z_i \delta_i`. That needs a further forward pass, under the
-    same mask, dropout and normalisation statistics.
+    same mask, dropout and normalization statistics.
     """
 
     looks_again = True

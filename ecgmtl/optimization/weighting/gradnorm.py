@@ -54,7 +54,7 @@ class GradNorm(Weighting):
     network and cannot leak into it. A task that falls too slowly counts more: the rule for such imbalance.
 
     :math:`L_i(0)` is the theoretical loss that the paper's footnote allows, so that a task learnt in an earlier stage
-    does not look slow: of squared errors the variance of a standardised signal, of labels their entropy, since
+    does not look slow: of squared errors the variance of a standardized signal, of labels their entropy, since
     classifiers start at the labels' shares. Losses and norms are running means.
     """
 

@@ -15,17 +15,17 @@ SCALE = {"gaussian": 0.5, "bernoulli": 1.0}
 LIMIT = 10.0
 """Log-variances stay within ±10, or a loss that reaches 0 would take all of the gradient."""
 
-Regulariser = Literal["log", "liebel"]
+Regularizer = Literal["log", "liebel"]
 
 
 class UncertaintySettings(MethodSettings):
     needs_positive: ClassVar[bool] = True
     kind: Literal["uncertainty"] = "uncertainty"
-    regulariser: Regulariser = "log"
+    regularizer: Regularizer = "log"
     """What keeps a variance from growing: log(sigma), or log(1 + sigma^2), which is never negative."""
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Uncertainty":
-        return Uncertainty([SCALE[likelihood_of(task)] for task in tasks], self.regulariser)
+        return Uncertainty([SCALE[likelihood_of(task)] for task in tasks], self.regularizer)
 
 
 class Uncertainty(Weighting):
@@ -43,9 +43,9 @@ class Uncertainty(Weighting):
 
     scale: Tensor
 
-    def __init__(self, scale: list[float], regulariser: Regulariser) -> None:
+    def __init__(self, scale: list[float], regularizer: Regularizer) -> None:
         super().__init__()
-        self.regulariser = regulariser
+        self.regularizer = regularizer
         self.register_buffer("scale", torch.tensor(scale))
         self.log_var = nn.Parameter(torch.zeros(len(scale)))
 
@@ -61,14 +61,14 @@ class Uncertainty(Weighting):
         refuse_negative(losses, "uncertainty")
         scaled = self.scale * losses.float().clamp(min=1e-8)
         optimum = {"log": 2 * scaled, "liebel": (scaled + torch.sqrt(scaled.square() + 4 * scaled)) / 2}
-        self.log_var.copy_(torch.log(optimum[self.regulariser]).clamp(-LIMIT, LIMIT))
+        self.log_var.copy_(torch.log(optimum[self.regularizer]).clamp(-LIMIT, LIMIT))
 
     def forward(self, losses: Float[Tensor, " task"], moment: Moment) -> Weighted:
         refuse_negative(losses, "uncertainty")
         with torch.no_grad():
             self.log_var.clamp_(-LIMIT, LIMIT)  # the parameter itself: a clamped copy would pass no gradient back
         weights = self.scale * torch.exp(-self.log_var)
-        held = 0.5 * self.log_var if self.regulariser == "log" else nn.functional.softplus(self.log_var)
+        held = 0.5 * self.log_var if self.regularizer == "log" else nn.functional.softplus(self.log_var)
         return Weighted(weights.detach(), (weights * losses.float() + held).sum())
 
     def per_task(self) -> dict[str, Float[Tensor, " task"]]:

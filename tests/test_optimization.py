@@ -6,7 +6,7 @@ from ecgmtl.config.run import Config
 from ecgmtl.model.encoders.s4d import S4dSettings
 from ecgmtl.model.sharing.cross_stitch import CrossStitchSettings
 from ecgmtl.model.sharing.hard import HardSettings
-from ecgmtl.optimization.optimizer import OptimiserSettings, WeightAverage, build_optimiser, layer_rates, set_lr
+from ecgmtl.optimization.optimizer import OptimizerSettings, WeightAverage, build_optimizer, layer_rates, set_lr
 from ecgmtl.optimization.weighting.fixed import FixedSettings
 from ecgmtl.optimization.weighting.uncertainty import UncertaintySettings
 
@@ -24,14 +24,14 @@ def one_layer(network):
     ],
 )
 def test_the_rate_follows_its_schedule(settings, expected):
-    optimiser = OptimiserSettings(lr=1.0, **settings)
-    assert [optimiser.lr_at(p) for p, _ in expected] == pytest.approx([lr for _, lr in expected], abs=1e-9)
+    optimizer = OptimizerSettings(lr=1.0, **settings)
+    assert [optimizer.lr_at(p) for p, _ in expected] == pytest.approx([lr for _, lr in expected], abs=1e-9)
 
 
 def test_only_matrices_are_decayed():
     network = nn.Sequential(nn.Conv1d(2, 3, 3), nn.BatchNorm1d(3))
-    optimiser = build_optimiser(one_layer(network), FixedSettings().build(("classification",)), OptimiserSettings())
-    decayed = {id(p) for g in optimiser.param_groups if g["weight_decay"] for p in g["params"]}
+    optimizer = build_optimizer(one_layer(network), FixedSettings().build(("classification",)), OptimizerSettings())
+    decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
     assert decayed == {id(network[0].weight)}
 
 
@@ -57,40 +57,40 @@ def test_without_decay_the_mean_is_the_last_value():
 
 
 def test_without_warm_up_the_rate_starts_at_its_highest():
-    assert OptimiserSettings(lr=1.0, warmup=0.0).lr_at(0.0) == 1.0
-    assert OptimiserSettings(lr=1.0, warmup=0.0, schedule="constant").lr_at(0.0) == 1.0
+    assert OptimizerSettings(lr=1.0, warmup=0.0).lr_at(0.0) == 1.0
+    assert OptimizerSettings(lr=1.0, warmup=0.0, schedule="constant").lr_at(0.0) == 1.0
 
 
 def test_a_step_without_a_gradient_shrinks_matrices_alone():
     network = nn.Sequential(nn.Conv1d(2, 3, 3), nn.BatchNorm1d(3))
     weighting = UncertaintySettings().build(("classification",))
     weighting.log_var.data.fill_(2.0)
-    settings = OptimiserSettings(lr=0.1, weight_decay=0.5)
-    optimiser = build_optimiser(one_layer(network), weighting, settings)
+    settings = OptimizerSettings(lr=0.1, weight_decay=0.5)
+    optimizer = build_optimizer(one_layer(network), weighting, settings)
     before = {name: value.clone() for name, value in network.named_parameters()}
     for parameter in (*network.parameters(), *weighting.parameters()):
         parameter.grad = torch.zeros_like(parameter)
-    optimiser.step()
+    optimizer.step()
     torch.testing.assert_close(network[0].weight, before.pop("0.weight") * (1 - 0.1 * 0.5))
     assert all(torch.equal(network.get_parameter(name), value) for name, value in before.items())
     assert weighting.log_var.item() == 2.0
 
 
-def test_frozen_parameters_are_not_the_optimisers():
+def test_frozen_parameters_are_not_the_optimizers():
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     network[0].requires_grad_(False)
     weighting = FixedSettings().build(("classification",))
-    optimiser = build_optimiser(one_layer(network), weighting, OptimiserSettings())
-    assert {id(p) for group in optimiser.param_groups for p in group["params"]} == {
+    optimizer = build_optimizer(one_layer(network), weighting, OptimizerSettings())
+    assert {id(p) for group in optimizer.param_groups for p in group["params"]} == {
         id(p) for p in network[1].parameters()
     }
 
 
 def test_the_weightings_rate_is_its_own():
     weighting = UncertaintySettings().build(("classification",))
-    optimiser = build_optimiser(one_layer(nn.Linear(2, 2)), weighting, OptimiserSettings())
-    set_lr(optimiser, 0.123)
-    assert [group["lr"] for group in optimiser.param_groups] == [0.123, 0.123, weighting.lr]
+    optimizer = build_optimizer(one_layer(nn.Linear(2, 2)), weighting, OptimizerSettings())
+    set_lr(optimizer, 0.123)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.123, 0.123, weighting.lr]
 
 
 def test_a_kept_mean_goes_on_as_it_was():
@@ -109,10 +109,10 @@ def test_a_kept_mean_goes_on_as_it_was():
 
 def test_layers_learn_the_slower_the_deeper_they_lie():
     model = Config().build_model(5)
-    weighting, settings = FixedSettings().build(("classification",)), OptimiserSettings(layer_decay=0.5)
-    optimiser = build_optimiser(layer_rates(model, settings), weighting, settings)
-    set_lr(optimiser, 1.0)
-    rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    weighting, settings = FixedSettings().build(("classification",)), OptimizerSettings(layer_decay=0.5)
+    optimizer = build_optimizer(layer_rates(model, settings), weighting, settings)
+    set_lr(optimizer, 1.0)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     assert set(rates) == {id(p) for p in model.parameters()}
     assert all(rates[id(p)] == 1.0 for part in (model.decoder, model.classifier) for p in part.parameters())
     layers = model.encoder.layers()
@@ -124,11 +124,11 @@ def test_layers_learn_the_slower_the_deeper_they_lie():
 @pytest.mark.parametrize(("lr", "expected"), [(4e-3, 0.25), (1e-3, 1.0), (5e-4, 1.0)])
 def test_time_scales_learn_slowly_and_are_not_decayed(sharing, lr, expected):
     model = Config(encoder=S4dSettings(stem=(4,), depth=1, state=2), sharing=sharing).build_model(5)
-    weighting, settings = FixedSettings().build(("classification",)), OptimiserSettings(lr=lr, layer_decay=0.5)
-    optimiser = build_optimiser(layer_rates(model, settings), weighting, settings)
-    set_lr(optimiser, 1.0)
+    weighting, settings = FixedSettings().build(("classification",)), OptimizerSettings(lr=lr, layer_decay=0.5)
+    optimizer = build_optimizer(layer_rates(model, settings), weighting, settings)
+    set_lr(optimizer, 1.0)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    rates = {names[id(p)]: (g["lr"], g["weight_decay"]) for g in optimiser.param_groups for p in g["params"]}
+    rates = {names[id(p)]: (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
     slow = {name for name in names.values() if name.endswith(("log_step", "log_damping", "frequency"))}
     assert len(slow) == 3 * (1 if sharing.kind == "hard" else 2)
     assert {rates[name] for name in slow} == {(0.5 * expected, 0.0)}  # the last block lies one below the heads
@@ -140,11 +140,11 @@ def test_sgd_feels_a_factor_on_the_loss_as_one_on_its_rate():
     moved = []
     for factor, lr in ((0.1, 1.0), (1.0, 0.1)):
         weight = nn.Parameter(torch.ones(2, 2))
-        settings = OptimiserSettings(algorithm="sgd", lr=lr, weight_decay=0.0)
-        optimiser = build_optimiser([(1.0, [weight])], FixedSettings().build(("classification",)), settings)
+        settings = OptimizerSettings(algorithm="sgd", lr=lr, weight_decay=0.0)
+        optimizer = build_optimizer([(1.0, [weight])], FixedSettings().build(("classification",)), settings)
         for _ in range(3):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             (factor * weight.square().sum()).backward()
-            optimiser.step()
+            optimizer.step()
         moved.append(weight.detach())
     torch.testing.assert_close(*moved)
