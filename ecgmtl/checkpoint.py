@@ -30,7 +30,7 @@ from ecgmtl.model.forest.measurements import measurement_names
 from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.settings import Settings
 
-VERSION: Literal[2] = 2
+VERSION: Literal[3] = 3
 KEY = "ecgmtl"
 MODEL = "model.safetensors"
 """What the final model of a run and that of a stage are called in their folders."""
@@ -45,7 +45,7 @@ class Description(Settings):
 
     model_config = ConfigDict(extra="ignore")
 
-    version: Literal[2] = VERSION
+    version: Literal[3] = VERSION
     config: dict[str, Any]
     label_set: str
     label_names: tuple[str, ...] = Field(min_length=1)
@@ -98,7 +98,7 @@ class Checkpoint:
     @property
     def maskings(self) -> tuple[MaskingSettings, ...]:
         """How samples were hidden while the decoder learnt, a stage each; empty where it never learnt to draw such."""
-        return tuple(stage.masking for stage in self.stages_done if stage.reconstructs and stage.masking.hides)
+        return tuple(stage.masking for stage in self.stages_done if stage.reconstructs and stage.masking.masks)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

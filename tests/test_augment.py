@@ -46,9 +46,9 @@ def test_records_that_lost_their_voltage_say_nothing_of_it(batch, setting, axes)
     signals[0] = 0
     changed = augment(batch._replace(signals=signals), 100.0, settings, generator(), generator())
     assert torch.equal(changed.signals, signals)
-    lost = (changed.seen != signals).flatten(1).any(dim=1)
+    lost = (changed.input != signals).flatten(1).any(dim=1)
     assert lost.float().mean().item() == pytest.approx(0.5, abs=0.15)
-    found = changed.seen[lost].square().mean(dim=axes).sqrt().log()
+    found = changed.input[lost].square().mean(dim=axes).sqrt().log()
     assert found.mean().item() == pytest.approx(math.log(TYPICAL_MV), abs=0.15)
     assert found.std().item() == pytest.approx(LOST_SPREAD, abs=0.1)
 
@@ -56,9 +56,9 @@ def test_records_that_lost_their_voltage_say_nothing_of_it(batch, setting, axes)
 def test_noise_and_lost_leads_are_seen_but_not_asked_for(batch):
     changed = augment(batch, 100.0, AugmentSettings(noise=0.1, lead_dropout=0.3), generator(), generator())
     assert torch.equal(changed.signals, batch.signals)
-    flat = (changed.seen == 0).all(dim=2)
+    flat = (changed.input == 0).all(dim=2)
     assert flat.float().mean().item() == pytest.approx(0.3, abs=0.05)
-    difference = (changed.seen - batch.signals)[~flat]
+    difference = (changed.input - batch.signals)[~flat]
     assert difference.std().item() == pytest.approx(0.1, rel=0.05)
 
 
@@ -66,7 +66,7 @@ def test_missing_leads_are_hidden_throughout(batch):
     changed = augment(batch, 100.0, AugmentSettings(leads_missing=0.3), generator(), generator())
     assert torch.equal(changed.hidden.any(dim=2), changed.hidden.all(dim=2))
     assert changed.hidden.float().mean().item() == pytest.approx(0.3, abs=0.05)
-    assert torch.equal(changed.seen, batch.signals)
+    assert torch.equal(changed.input, batch.signals)
 
 
 def test_blends_keep_labels_and_signals_together(batch):
@@ -115,14 +115,14 @@ def test_blends_leave_the_sum_of_the_labels_about_as_it_was(batch):
 def test_the_generator_alone_decides(batch):
     settings = AugmentSettings(amplitude=0.1, noise=0.1, lead_dropout=0.2, mixup=0.4)
     one, two = (augment(batch, 100.0, settings, generator(), generator()) for _ in range(2))
-    assert torch.equal(one.seen, two.seen)
+    assert torch.equal(one.input, two.input)
     assert torch.equal(one.labels, two.labels)
 
 
 def test_nothing_asked_for_changes_nothing(batch):
     same = augment(batch, 100.0, AugmentSettings(), generator(), generator())
     assert torch.equal(same.signals, batch.signals)
-    assert torch.equal(same.seen, batch.signals)
+    assert torch.equal(same.input, batch.signals)
     assert torch.equal(same.labels, batch.labels)
 
 
@@ -134,8 +134,8 @@ def test_the_baseline_wanders_slowly_in_what_is_seen_alone():
     quiet = Batch(torch.zeros(64, 12, 1000), torch.zeros(64, 5))
     changed = augment(quiet, 100.0, AugmentSettings(wander=0.3), generator(), generator())
     assert not changed.signals.any()
-    assert changed.seen.std().item() == pytest.approx(0.3, rel=0.05)
-    spectrum = torch.fft.rfft(changed.seen * torch.hann_window(1000)).abs().square().mean(dim=(0, 1))
+    assert changed.input.std().item() == pytest.approx(0.3, rel=0.05)
+    spectrum = torch.fft.rfft(changed.input * torch.hann_window(1000)).abs().square().mean(dim=(0, 1))
     assert spectrum[:8].sum() > 0.999 * spectrum.sum()  # up to 0.7 Hz, in steps of 0.1 Hz
 
 
@@ -154,7 +154,7 @@ def test_swapped_arms_are_seen_as_the_electrodes_potentials_say(batch):
     torch.testing.assert_close(swap_arms(before), after)
     settings = AugmentSettings(arm_swap=0.5)
     changed = augment(Batch(before, torch.zeros(3, 2)), 100.0, settings, generator(), generator())
-    is_swapped = [torch.equal(seen, swap) for seen, swap in zip(changed.seen, swap_arms(before), strict=True)]
-    is_same = [torch.equal(seen, own) for seen, own in zip(changed.seen, before, strict=True)]
+    is_swapped = [torch.equal(seen, swap) for seen, swap in zip(changed.input, swap_arms(before), strict=True)]
+    is_same = [torch.equal(seen, own) for seen, own in zip(changed.input, before, strict=True)]
     assert [swap != same for swap, same in zip(is_swapped, is_same, strict=True)] == [True] * 3
     assert torch.equal(changed.signals, before)

@@ -358,7 +358,7 @@ def wait_for(what, seconds=120):
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
 def test_a_killed_comparison_leaves_no_process_and_goes_on(place, done, tmp_path, how, code):
     out, words = tmp_path / "x", ["--seeds", "2", "--only", "single", "--only", "joint", "--jobs", "2", "--no-track"]
-    command = [sys.executable, "-m", "ecgmtl.cli", "compare", "arms", "--data", "store", "--out", str(out), *words]
+    command = [sys.executable, "-m", "ecgmtl", "compare", "arms", "--data", "store", "--out", str(out), *words]
     process = subprocess.Popen(command, cwd=place, env={**os.environ, "OMP_NUM_THREADS": "1"})
     wait_for(lambda: any(line.stat().st_size for line in out.glob("runs/*/history.jsonl")))
     children = psutil.Process(process.pid).children(recursive=True)

@@ -54,7 +54,7 @@ def test_a_config_survives_yaml():
         ("preprocess.sf=1", "preprocess.sf: there is no such setting"),
         (
             "stages.0.losses=[reconstuction]",
-            "stages.0.losses: reconstuction is asked for; there is reconstruction, consistency, ",
+            "stages.0.losses: reconstuction is asked for; there is reconstruction, classification, ",
         ),
         ("stages.0.epochs=0", "stages.0.epochs: Input should be greater than 0; found 0"),
         ("stages.7.epochs=1", "there is no such place"),
@@ -113,7 +113,7 @@ def test_a_forest_needs_a_classifier_to_stand_beside():
 
 
 def test_a_stage_cannot_train_a_head_without_its_loss():
-    with pytest.raises(ConfigError, match="trains the classifier, but has no classification"):
+    with pytest.raises(ConfigError, match="trains the classifier, but none of its losses does"):
         load_config(None, ("stages.1.losses=[reconstruction]",))
 
 
@@ -183,6 +183,7 @@ def test_mistakes_of_a_file_are_all_told_with_its_name(tmp_path):
 
 
 def test_a_classifier_is_built_for_each_further_label_set():
-    assert len(Config().build_model(5).auxiliary_classifiers) == 0
-    further = Config().build_model(5, {"rhythm": 12, "form": 19}).auxiliary_classifiers
-    assert {name: head.read.out_features for name, head in further.items()} == {"rhythm": 12, "form": 19}
+    assert list(Config().build_model(5).heads) == ["reconstruction", "classification"]
+    further = Config().build_model(5, {"rhythm": 12, "form": 19}).heads
+    counts = {"classification_rhythm": 12, "classification_form": 19}
+    assert {name: further[name].read.out_features for name in counts} == counts

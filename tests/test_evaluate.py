@@ -52,7 +52,7 @@ def make_checkpoint(stage="decay", calibration=None):
     torch.manual_seed(1)
     model = CONFIG.build_model(len(LABELS)).eval()
     with torch.no_grad():
-        model.classifier.read.weight.mul_(3)  # spread the probabilities of an untrained head
+        model.heads["classification"].read.weight.mul_(3)  # spread the probabilities of an untrained head
     calibration = calibration or Calibration.identity(len(LABELS))
     return Checkpoint(model, CONFIG, "test", LABELS, calibration, {}, {"stage": stage})
 
@@ -198,7 +198,7 @@ def test_labels_that_are_not_the_models_are_refused():
 def test_output_that_is_not_finite_is_refused_by_name():
     checkpoint = make_checkpoint()
     with torch.no_grad():
-        checkpoint.model.classifier.read.bias.fill_(torch.nan)
+        checkpoint.model.heads["classification"].read.bias.fill_(torch.nan)
     with pytest.raises(EvaluationError, match="4 of 4 records is not a number, the first is records100/00000_lr"):
         evaluate(checkpoint, make_split(4), PROTOCOLS["whole"])
 

@@ -48,7 +48,7 @@ def test_an_export_holds_the_classifier_and_no_decoder(request, stored, kind):
     content = b"".join(path.read_bytes() for path in files)
     assert b"decoder" not in content
     assert report.size_bytes == len(content)
-    weights = stored.model.decoder.state_dict()
+    weights = stored.model.heads["reconstruction"].state_dict()
     assert weights
     large = [value for value in weights.values() if value.numel() > 16]  # the small ones may be all zeros, as others
     assert not any(value.numpy().tobytes() in content for value in large)
@@ -57,7 +57,7 @@ def test_an_export_holds_the_classifier_and_no_decoder(request, stored, kind):
 def test_the_weights_of_an_onnx_file_are_as_many_as_the_classifiers(stored, exported):
     kept = {array.name: int(np.prod(array.dims)) for array in onnx.load(exported["onnx"].path).graph.initializer}
     model = stored.model
-    wanted = sum(p.numel() for part in (model.encoder, model.classifier) for p in part.parameters())
+    wanted = sum(p.numel() for part in (model.encoder, model.heads["classification"]) for p in part.parameters())
     wanted -= model.encoder.trunk.stem[0].weight[:, N_LEADS:].numel()  # of the rows that tell what is hidden
     assert wanted - 200 <= sum(kept.values()) <= wanted + 200  # biases are folded, shapes and lead statistics are added
 
@@ -111,7 +111,7 @@ def test_an_export_with_another_weight_is_not_kept(stored, signals, tmp_path, mo
     def write_another(other, path):
         changed = untrained()
         with torch.no_grad():
-            next(changed.model.classifier.parameters()).add_(0.01)
+            next(changed.model.heads["classification"].parameters()).add_(0.01)
         write(changed, path)
 
     monkeypatch.setitem(export.WRITERS, kind, write_another)

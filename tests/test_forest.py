@@ -121,7 +121,7 @@ def test_a_model_adds_it_to_what_the_network_says(forest, signals):
     hidden[:, 4] = True
     torch.testing.assert_close(both.classify(signals), alone.classify(signals) + forest(signals))
     for where in (None, hidden):
-        network, found = (model(signals, where, ("classification",)).logits for model in (alone, both))
+        network, found = (model(signals, where, ("classification",))["classification"] for model in (alone, both))
         torch.testing.assert_close(found, network + forest(signals, where))
     assert not torch.equal(forest(signals), forest(signals, hidden))
 

@@ -13,7 +13,7 @@ from ecgmtl.metrics.calibration import Calibration
 from ecgmtl.metrics.ranking import macro_auroc
 from ecgmtl.optimization.diagnostics import DiagnosticsSettings
 from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
-from ecgmtl.tasks import TASKS, ClassificationSettings, Scoring, untrained_loss
+from ecgmtl.tasks import TASKS, ClassificationSettings, TaskSettings, build_task
 from ecgmtl.tasks.classification import classification
 from ecgmtl.training.validation import infer_logits, validate
 from tests.trainings import ENCODERS, JOINT, PROBE, training
@@ -51,9 +51,9 @@ def test_the_teacher_is_the_running_mean_of_the_encoder(tmp_path):
 def test_a_teacher_sees_the_whole_and_learns_nothing(tmp_path):
     run = training(PRETEXT)
     learner, batch = run.learner, next(run.batches.draw(0))
-    target = learner.taught(batch).target
+    target = learner.taught(batch).teacher_features
     assert not target.requires_grad
-    unmasked = learner.taught(batch._replace(hidden=None)).target
+    unmasked = learner.taught(batch._replace(hidden=None)).teacher_features
     assert torch.equal(target, unmasked)
     assert not any(p.requires_grad for p in learner.taught.mean_encoder.parameters())
     assert not any(module.training for module in learner.taught.mean_encoder.modules())
@@ -74,14 +74,14 @@ def test_a_resumed_teacher_teaches_the_same(tmp_path):
     run.epoch += 1
     resumed.load_state_dict(deepcopy(run.state_dict()))
     batch = next(run.batches.draw(1))
-    assert torch.equal(run.learner.taught(batch).target, resumed.learner.taught(batch).target)
+    assert torch.equal(run.learner.taught(batch).teacher_features, resumed.learner.taught(batch).teacher_features)
     went_on, went_on_too = run.run_epoch(), resumed.run_epoch()
     assert all(np.array_equal(values, went_on_too.steps[name]) for name, values in went_on.steps.items())
-    assert torch.equal(run.learner.taught(batch).target, resumed.learner.taught(batch).target)
+    assert torch.equal(run.learner.taught(batch).teacher_features, resumed.learner.taught(batch).teacher_features)
 
 
 def test_every_task_can_be_learnt_beside_the_others():
-    parts = ("encoder", "decoder", "classifier", "predictor", "projector")
+    parts = ("encoder", "decoder", "classifier", "predictor", "projector", "age", "sex", "heart_axis")
     stage = PRETEXT.model_copy(
         update={"trains": parts, "losses": tuple(t for t in TASKS if t not in ("consistency", "distillation"))}
     )
@@ -152,7 +152,7 @@ def test_rare_labels_are_rare_among_the_labelled_training_records():
     stage = DISTIL.model_copy(update={"losses": ("classification",), "teachers": ()})
     run = training(stage)
     expected = run.train.labels.mean(dim=0)
-    torch.testing.assert_close(run.learner.scoring.prevalence["classification"], expected)
+    torch.testing.assert_close(run.learner.tasks[0].prevalence, expected)
 
 
 def test_an_untrained_network_has_the_losses_that_gradnorm_expects_of_it():
@@ -167,8 +167,8 @@ def test_an_untrained_network_has_the_losses_that_gradnorm_expects_of_it():
     entropy = -(shares * shares.log() + (1 - shares) * (1 - shares).log()).mean()
     expected = torch.tensor([1.0, float(entropy), np.log(2 * JOINT.batch_size - 1)], dtype=torch.float32)
     torch.testing.assert_close(run.learner.weighting.start, expected)
-    run.model.classifier.start_at(run.train.labels.mean(dim=0))
-    run.model.classifier.read.weight.data.zero_()
+    run.model.heads["classification"].start_at(run.train.labels.mean(dim=0))
+    run.model.heads["classification"].read.weight.data.zero_()
     (batch,) = run.train.in_order(len(run.train))
     losses = run.learner.losses(batch, (False, True, False), 0.0)
     torch.testing.assert_close(losses[1], expected[1])
@@ -177,7 +177,7 @@ def test_an_untrained_network_has_the_losses_that_gradnorm_expects_of_it():
 def test_an_untrained_network_has_the_loss_that_the_stage_asks_of_it():
     shares = torch.tensor([0.1, 0.4])
     odd = ClassificationSettings(kind="asymmetric", gamma_positive=1.0, smoothing=0.1, balance=0.5)
-    found = untrained_loss("classification", Scoring(classification=odd, prevalence={"classification": shares}), 64)
+    found = build_task("classification", TaskSettings(classification=odd), {"classification": shares}).untrained(64)
     labels = (torch.arange(10)[:, None] < 10 * shares).float()
     expected = classification(torch.logit(shares).expand(10, -1), labels, odd, shares)
     assert found == pytest.approx(expected.item(), rel=1e-5)

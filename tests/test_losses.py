@@ -7,16 +7,14 @@ import torch.nn.functional as F
 from ecgmtl.config.run import Config
 from ecgmtl.data.batch import Batch
 from ecgmtl.model.encoders.cnn import CnnSettings
-from ecgmtl.model.heads import DecoderSettings
-from ecgmtl.model.network import Output
+from ecgmtl.model.heads import DecoderSettings, Reconstructed
 from ecgmtl.tasks import (
     TASKS,
     ClassificationSettings,
+    LossInput,
     ReconstructionSettings,
-    Scoring,
-    Seen,
-    likelihood_of,
-    loss_of,
+    TaskSettings,
+    build_task,
     losses_of,
 )
 from ecgmtl.tasks.classification import classification
@@ -41,8 +39,16 @@ def batch_of(signals, scored=None, rhythm=None):
     return Batch(signals, torch.tensor([[1.0, 0.0]]), second, scored=scored)
 
 
-def cost(task, model, output, batch, scoring=PLAIN, progress=1.0):
-    return loss_of(task, Seen(model, output, batch, progress), Scoring(scoring)).item()
+def loss(task, model, outputs, batch, settings=PLAIN, progress=1.0):
+    return build_task(task, TaskSettings(reconstruction=settings)).loss(LossInput(model, outputs, batch, progress))
+
+
+def decoded(mean, log_var=None):
+    return {"reconstruction": Reconstructed(mean, log_var)}
+
+
+def cost(*arguments, **options):
+    return loss(*arguments, **options).item()
 
 
 def test_a_sample_counts_in_the_reconstruction_as_it_is_scored(model):
@@ -52,13 +58,13 @@ def test_a_sample_counts_in_the_reconstruction_as_it_is_scored(model):
     drawn = torch.ones(1, 8, 4)
     drawn[0, 0, 0], drawn[0, 5, 3], drawn[0, 7, 0] = 3.0, 2.0, 99.0
     # errors 2 and 0 counted once, 1 counted half, 98 not at all: (4 + 0 + 0.5) / 2.5
-    assert cost("reconstruction", model, Output(drawn), batch_of(signals, scored)) == pytest.approx(4.5 / 2.5)
+    assert cost("reconstruction", model, decoded(drawn), batch_of(signals, scored)) == pytest.approx(4.5 / 2.5)
 
 
 def test_the_reconstruction_is_compared_with_the_signals_not_with_what_was_seen(model):
     signals = torch.randn(1, 12, 4)
-    batch = batch_of(signals, torch.ones(1, 8, 4))._replace(seen=torch.randn(1, 12, 4))
-    assert cost("reconstruction", model, Output(model.standardize.basis(signals)), batch) == 0
+    batch = batch_of(signals, torch.ones(1, 8, 4))._replace(input=torch.randn(1, 12, 4))
+    assert cost("reconstruction", model, decoded(model.standardize.basis(signals)), batch) == 0
 
 
 def test_huber_counts_large_errors_linearly(model):
@@ -66,7 +72,13 @@ def test_huber_counts_large_errors_linearly(model):
     drawn[0, 0, 0], drawn[0, 0, 1] = 0.5, 10.0
     batch = batch_of(torch.zeros(1, 12, 2), torch.ones(1, 8, 2))
     # below delta 1 the square, 0.25; above it 2 (10 - 1/2) = 19; the other 14 samples are right
-    found = cost("reconstruction", model, Output(drawn), batch, ReconstructionSettings(kind="huber"))
+    found = cost(
+        "reconstruction",
+        model,
+        decoded(drawn),
+        batch,
+        ReconstructionSettings(kind="huber"),
+    )
     assert found == pytest.approx((0.25 + 19) / 16)
 
 
@@ -75,9 +87,9 @@ def test_beta_nll_is_the_weighted_likelihood_of_its_variance(model):
     batch = batch_of(torch.zeros(1, 12, 2), torch.ones(1, 8, 2))
     scoring = ReconstructionSettings(kind="beta_nll", beta=0.5, warmup=0.2)
     # sqrt(4) (log 4 + 2^2 / 4) / 2
-    found = cost("reconstruction", model, Output(drawn, log_var=log_var), batch, scoring)
+    found = cost("reconstruction", model, decoded(drawn, log_var), batch, scoring)
     assert found == pytest.approx(2 * (math.log(4) + 1) / 2)
-    assert cost("reconstruction", model, Output(drawn, log_var=log_var), batch, scoring, progress=0.1) == 4.0
+    assert cost("reconstruction", model, decoded(drawn, log_var), batch, scoring, progress=0.1) == 4.0
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
@@ -85,8 +97,8 @@ def test_beta_weighs_samples_between_likelihood_and_squared_error(model, beta):
     drawn = torch.full((1, 8, 1), 3.0, requires_grad=True)
     log_var = torch.full((1, 8, 1), math.log(9.0))
     batch = batch_of(torch.zeros(1, 12, 1), torch.ones(1, 8, 1))
-    scoring = Scoring(ReconstructionSettings(kind="beta_nll", beta=beta))
-    loss_of("reconstruction", Seen(model, Output(drawn, log_var=log_var), batch, 1.0), scoring).backward()
+    settings = ReconstructionSettings(kind="beta_nll", beta=beta)
+    loss("reconstruction", model, decoded(drawn, log_var), batch, settings).backward()
     # of the mean's gradient, error / variance is the likelihood's; the factor is variance^beta; a mean over 8 samples
     torch.testing.assert_close(drawn.grad, torch.full((1, 8, 1), 3.0 / 9.0 * 9.0**beta / 8))
 
@@ -95,8 +107,17 @@ def test_a_shuffled_target_is_another_records(model):
     signals = torch.randn(3, 12, 4)
     drawn = model.standardize.basis(signals).roll(1, dims=0)
     batch = Batch(signals, torch.zeros(3, 2), scored=torch.ones(3, 8, 4))
-    assert cost("reconstruction", model, Output(drawn), batch, ReconstructionSettings(target="shuffled")) == 0
-    assert cost("reconstruction", model, Output(drawn), batch) > 0
+    assert (
+        cost(
+            "reconstruction",
+            model,
+            decoded(drawn),
+            batch,
+            ReconstructionSettings(target="shuffled"),
+        )
+        == 0
+    )
+    assert cost("reconstruction", model, decoded(drawn), batch) > 0
 
 
 def test_consistency_is_the_violation_of_the_identities_of_the_leads():
@@ -105,19 +126,19 @@ def test_consistency_is_the_violation_of_the_identities_of_the_leads():
     signals = model.lead_algebra @ torch.randn(1, 8, 5)  # mV, which the identities hold for
     drawn = model.standardize(signals)
     batch = batch_of(signals, torch.ones(1, 8, 5))
-    assert cost("consistency", model, Output(drawn), batch) == pytest.approx(0, abs=1e-10)
+    assert cost("consistency", model, decoded(drawn), batch) == pytest.approx(0, abs=1e-10)
     drawn[:, 2] += 2.0  # lead III alone, by 2 units at each of 5 samples: 4 in one of 4 derived leads
-    assert cost("consistency", model, Output(drawn), batch) == pytest.approx(1.0, rel=1e-4)
+    assert cost("consistency", model, decoded(drawn), batch) == pytest.approx(1.0, rel=1e-4)
 
 
 def test_classification_is_the_mean_cross_entropy(model):
-    output = Output(logits=torch.tensor([[math.log(3), 0.0]]))  # probabilities 3/4 and 1/2
+    output = {"classification": torch.tensor([[math.log(3), 0.0]])}  # probabilities 3/4 and 1/2
     found = cost("classification", model, output, batch_of(torch.zeros(1, 12, 4)))
     assert found == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
 
 
 def test_a_further_classifier_reads_its_own_labels(model):
-    output = Output(auxiliary_logits={"rhythm": torch.tensor([[-math.log(3)]])})  # probability 1/4
+    output = {"classification_rhythm": torch.tensor([[-math.log(3)]])}  # probability 1/4
     batch = batch_of(torch.zeros(1, 12, 4), rhythm=torch.tensor([[1.0]]))
     assert cost("classification_rhythm", model, output, batch) == pytest.approx(math.log(4))
 
@@ -125,20 +146,20 @@ def test_a_further_classifier_reads_its_own_labels(model):
 @pytest.mark.parametrize("task", [*TASKS, "classification_rhythm"])
 def test_a_loss_without_its_output_says_what_it_needs(model, task):
     with pytest.raises(ValueError, match="need"):
-        cost(task, model, Output(), batch_of(torch.zeros(1, 12, 4)))
+        cost(task, model, {}, batch_of(torch.zeros(1, 12, 4)))
 
 
 def test_a_task_that_is_not_learnt_now_is_a_constant_zero(model):
     logits = torch.zeros(1, 2, requires_grad=True)
-    seen = Seen(model, Output(logits=logits), batch_of(torch.zeros(1, 12, 4)), 0.0)
-    losses = losses_of(("reconstruction", "classification"), (False, True), seen, Scoring())
+    given = LossInput(model, {"classification": logits}, batch_of(torch.zeros(1, 12, 4)), 0.0)
+    losses = losses_of([build_task("reconstruction"), build_task("classification")], (False, True), given)
     assert [loss.item() for loss in losses] == pytest.approx([0.0, math.log(2)])
     assert [loss.requires_grad for loss in losses] == [False, True]
 
 
 def test_likelihoods_go_by_the_kind_of_task():
     kinds = [
-        likelihood_of(task)
+        build_task(task).likelihood
         for task in ("reconstruction", "consistency", "latent", "classification", "classification_all", "contrastive")
     ]
     assert kinds == ["gaussian"] * 3 + ["bernoulli"] * 3
@@ -185,14 +206,14 @@ def test_rare_labels_count_more_where_balance_is_asked_for():
 def test_latent_prediction_is_compared_with_normalised_features_where_samples_are_hidden(model):
     target = torch.tensor([[[1.0, 5.0], [3.0, 5.5]]])  # two features, two frames; the first frame normalized: -1, 1
     scored = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]]).expand(1, 8, 4)  # the first frame's two samples
-    batch = batch_of(torch.zeros(1, 12, 4), scored)._replace(target=target)
-    found = cost("latent", model, Output(latent=torch.tensor([[[-1.0, 9.0], [3.0, 9.0]]])), batch)
+    batch = batch_of(torch.zeros(1, 12, 4), scored)._replace(teacher_features=target)
+    found = cost("latent", model, {"latent": torch.tensor([[[-1.0, 9.0], [3.0, 9.0]]])}, batch)
     assert found == pytest.approx((0 + 4) / 2, rel=1e-4)  # the second frame does not count
 
 
 def test_views_of_one_record_should_be_alone_in_their_likeness(model):
     embedding = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 2.0], [0.0, 3.0]])  # two records, two views each
-    found = cost("contrastive", model, Output(embedding=embedding), batch_of(torch.zeros(1, 12, 4)))
+    found = cost("contrastive", model, {"contrastive": embedding}, batch_of(torch.zeros(1, 12, 4)))
     assert found == pytest.approx(math.log(1 + 2 * math.exp(-1 / 0.2)))  # cosine 1 to the partner, 0 to two others
-    mixed = cost("contrastive", model, Output(embedding=embedding[[0, 2, 1, 3]]), batch_of(torch.zeros(1, 12, 4)))
+    mixed = cost("contrastive", model, {"contrastive": embedding[[0, 2, 1, 3]]}, batch_of(torch.zeros(1, 12, 4)))
     assert mixed == pytest.approx(math.log(2 + math.exp(1 / 0.2)), rel=1e-4)

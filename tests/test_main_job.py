@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
 def start(folder, *arguments):
     """The command as a process of its own."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "ecgmtl.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "ecgmtl", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
 

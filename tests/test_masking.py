@@ -100,10 +100,10 @@ def test_as_many_records_are_masked_as_set():
 
 
 @pytest.mark.parametrize(
-    ("settings", "hides"), [({}, True), ({"share": 0}, False), ({"time": 0}, True), ({"time": 0, "leads": 0}, False)]
+    ("settings", "masks"), [({}, True), ({"share": 0}, False), ({"time": 0}, True), ({"time": 0, "leads": 0}, False)]
 )
-def test_settings_say_whether_anything_is_hidden(settings, hides):
-    assert MaskingSettings(**settings).hides == hides == bool(draw(**settings).any())
+def test_settings_say_whether_anything_is_masked(settings, masks):
+    assert MaskingSettings(**settings).masks == masks == bool(draw(**settings).any())
 
 
 def test_a_curriculum_hides_more_and_more_until_the_whole():

@@ -10,9 +10,9 @@ from ecgmtl.model.encoders.convnext import ConvNextSettings
 from ecgmtl.model.encoders.leadwise import LeadwiseSettings
 from ecgmtl.model.encoders.s4d import S4dSettings
 from ecgmtl.model.encoders.transformer import TransformerSettings
-from ecgmtl.model.heads import ClassifierSettings, DecoderSettings, Drawing
-from ecgmtl.model.imputation import draw_by_leads
-from ecgmtl.model.network import N_INPUTS, MultiTaskModel, Output, pool_each
+from ecgmtl.model.heads import ClassifierSettings, DecoderSettings, Reconstructed
+from ecgmtl.model.imputation import impute
+from ecgmtl.model.network import N_INPUTS, MultiTaskModel, pool_each
 from ecgmtl.model.sharing.cross_stitch import CrossStitchSettings
 from ecgmtl.model.sharing.hard import HardSettings
 from ecgmtl.model.sharing.multi_level import MultiLevelSettings
@@ -41,13 +41,13 @@ every_encoder = pytest.mark.parametrize(
 
 def build(encoder=CNN, sharing=HARD, auxiliary=(("rhythm", 7),), **decoder):
     """An untrained model in eval mode; 1 mV is 2 standardized units."""
-    shared, head = sharing.build(encoder, N_INPUTS), ClassifierSettings()
-    model = MultiTaskModel(
-        shared,
-        DecoderSettings(width=8, **decoder).build(shared.n_features("reconstruction"), shared.stride("reconstruction")),
-        head.build(shared.n_features("classification"), 5),
-        {name: head.build(shared.n_features(f"classification_{name}"), count) for name, count in auxiliary},
-    )
+    counts = {"classification": 5, **{f"classification_{name}": count for name, count in auxiliary}}
+    trunks = {"reconstruction": "reconstruction", **dict.fromkeys(counts, "classification")}
+    shared = sharing.build(encoder, N_INPUTS, trunks)
+    decoder = DecoderSettings(width=8, **decoder)
+    heads = {"reconstruction": decoder.build(shared.n_features("reconstruction"), shared.stride("reconstruction"))}
+    heads |= {name: ClassifierSettings().build(shared.n_features(name), count) for name, count in counts.items()}
+    model = MultiTaskModel(shared, heads)
     model.standardize.std.fill_(0.5)
     return model.eval()
 
@@ -78,36 +78,30 @@ def test_hidden_samples_never_reach_the_encoder(model, signals, hidden):
 
 def test_a_task_that_is_not_asked_for_is_left_out(model, signals):
     output = model(signals, None, ("classification",))
-    assert output.reconstruction is None
-    assert output.auxiliary_logits == {}
-    assert output.logits.shape == (3, 5)
-    assert model(signals, None, ()) == Output()
+    assert {name: logits.shape for name, logits in output.items()} == {"classification": (3, 5)}
+    assert model(signals, None, ()) == {}
 
 
 def test_tasks_that_are_left_out_cost_nothing(model, signals):
-    for part in (model.decoder, model.classifier):
+    for part in (model.heads["reconstruction"], model.heads["classification"]):
         part.register_forward_pre_hook(lambda *_: pytest.fail("a head was run for nothing"))
     output = model(signals, None, ("classification_rhythm",))
-    assert output.auxiliary_logits["rhythm"].shape == (3, 7)
+    assert output["classification_rhythm"].shape == (3, 7)
     model.encoder.register_forward_pre_hook(lambda *_: pytest.fail("the encoder was run for nothing"))
     model(signals, None, ("classification_form",))
 
 
-def test_consistency_is_judged_on_a_reconstruction(model, signals):
-    output = model(signals, None, ("consistency",))
-    assert torch.equal(output.reconstruction, model(signals).reconstruction)
-    assert output.logits is None
-
-
 def test_what_is_redrawn_obeys_the_identities_of_the_leads(model, signals, hidden):
-    one, two, three, avr, avl, avf = model.redraw(signals, hidden)[:, :6].unbind(dim=1)
+    one, two, three, avr, avl, avf = model.reconstruct(signals, hidden)[:, :6].unbind(dim=1)
     for derived, expected in ((three, two - one), (avr, -(one + two) / 2), (avl, one - two / 2), (avf, two - one / 2)):
         torch.testing.assert_close(derived, expected, atol=1e-5, rtol=0)
 
 
 def test_classification_leaves_the_decoder_alone(model, signals):
-    model(signals).logits.sum().backward()
-    assert all(parameter.grad is None or not parameter.grad.any() for parameter in model.decoder.parameters())
+    model(signals)["classification"].sum().backward()
+    assert all(
+        parameter.grad is None or not parameter.grad.any() for parameter in model.heads["reconstruction"].parameters()
+    )
 
 
 def test_standardised_units_go_back_to_mv(model, signals):
@@ -121,20 +115,22 @@ def test_what_is_hidden_changes_no_output(encoder, sharing, signals, hidden):
     model = build(encoder, sharing)
     other = signals.masked_fill(spread(hidden), torch.nan)  # a single sample that slips through spoils all
     one, two = model(signals, hidden, TASKS), model(other, hidden, TASKS)
-    assert torch.equal(one.reconstruction, two.reconstruction)
-    assert torch.equal(one.logits, two.logits)
-    assert torch.equal(one.auxiliary_logits["rhythm"], two.auxiliary_logits["rhythm"])
+    assert torch.equal(one.pop("reconstruction").mean, two.pop("reconstruction").mean)
+    assert one.keys() == {"classification", "classification_rhythm"}
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_hidden_is_told_from_flat(model, signals, hidden):
     flat = signals.masked_fill(spread(hidden), 0.0)  # the mean, in this model
-    assert not torch.allclose(model(flat).logits, model(flat, hidden).logits)
+    assert not torch.allclose(model(flat)["classification"], model(flat, hidden)["classification"])
 
 
 def test_nothing_hidden_is_as_no_mask(model, signals):
     nothing = torch.zeros(3, 8, 300, dtype=torch.bool)
-    torch.testing.assert_close(model(signals).logits, model(signals, nothing).logits, atol=1e-5, rtol=1e-5)
-    assert torch.equal(model(signals).logits, model.classify(signals))
+    torch.testing.assert_close(
+        model(signals)["classification"], model(signals, nothing)["classification"], atol=1e-5, rtol=1e-5
+    )
+    assert torch.equal(model(signals)["classification"], model.classify(signals))
 
 
 @pytest.mark.parametrize("leads", [8, 12])
@@ -145,43 +141,44 @@ def test_signals_are_redrawn_in_mv_amid_what_is_seen(signals, hidden, leads):
     signals = model.lead_algebra @ signals[:, :8]
     true = model.standardize.basis(signals)
     drawn = true + torch.randn_like(true)
-    model.decoder.forward = lambda features: Drawing(drawn, None)
+    model.heads["reconstruction"].forward = lambda features: Reconstructed(drawn, None)
     unseen = hidden if leads == 8 else spread(hidden)
-    expected = model.standardize.to_mv(draw_by_leads(torch.where(unseen, drawn, true), unseen))
-    redrawn = model.redraw(signals, hidden)
-    torch.testing.assert_close(redrawn[:, model.standardize.drawn], expected, rtol=0, atol=1e-5)
+    expected = model.standardize.to_mv(impute(torch.where(unseen, drawn, true), unseen))
+    redrawn = model.reconstruct(signals, hidden)
+    torch.testing.assert_close(redrawn[:, model.standardize.index], expected, rtol=0, atol=1e-5)
     assert torch.equal(redrawn[:, 6:][~hidden[:, 2:]], signals[:, 6:][~hidden[:, 2:]])
 
 
 def test_without_further_labels_there_is_no_further_classifier(signals):
     model = build(auxiliary=())
-    assert model(signals, None, TASKS).auxiliary_logits == {}
-    assert not any(name.startswith("auxiliary") for name in model.state_dict())
+    assert list(model(signals, None, TASKS)) == ["reconstruction", "classification"]
+    assert not any("rhythm" in name for name in model.state_dict())
 
 
 def test_each_label_set_has_a_classifier_of_its_own(signals):
     model = build(auxiliary=(("rhythm", 7), ("form", 2)))
-    found = model(signals, None, ("classification_form", "classification_rhythm")).auxiliary_logits
-    assert {name: logits.shape for name, logits in found.items()} == {"rhythm": (3, 7), "form": (3, 2)}
+    found = model(signals, None, ("classification_form", "classification_rhythm"))
+    shapes = {name: logits.shape for name, logits in found.items()}
+    assert shapes == {"classification_rhythm": (3, 7), "classification_form": (3, 2)}
 
 
 def test_a_variance_is_drawn_for_each_sample(signals, hidden):
     output = build(log_var=True)(signals, hidden)
-    assert output.log_var.shape == output.reconstruction.shape == (3, 8, 300)
-    assert build()(signals, hidden).log_var is None
+    assert output["reconstruction"].log_var.shape == output["reconstruction"].mean.shape == (3, 8, 300)
+    assert build()(signals, hidden)["reconstruction"].log_var is None
 
 
 def drawn_leads(model, signals, hidden):
     """In mV, as the decoder draws them and the others correct it."""
-    unseen = spread(hidden) if model.draws_all else hidden
-    amid = torch.where(unseen, model(signals, hidden).reconstruction, model.standardize.basis(signals))
-    return model.standardize.to_mv(draw_by_leads(amid, unseen))
+    unseen = spread(hidden) if model.reconstructs_all else hidden
+    amid = torch.where(unseen, model(signals, hidden)["reconstruction"].mean, model.standardize.basis(signals))
+    return model.standardize.to_mv(impute(amid, unseen))
 
 
 def test_a_hidden_derived_lead_is_made_of_what_is_seen_and_of_what_is_drawn(model, signals):
     one_hidden = torch.zeros(3, 8, 300, dtype=torch.bool)
     one_hidden[:, 0] = True
-    redrawn = model.redraw(signals, one_hidden)
+    redrawn = model.reconstruct(signals, one_hidden)
     drawn = drawn_leads(model, signals, one_hidden)[:, 0]
     torch.testing.assert_close(redrawn[:, 0], drawn)
     torch.testing.assert_close(redrawn[:, 1], signals[:, 1])
@@ -191,7 +188,7 @@ def test_a_hidden_derived_lead_is_made_of_what_is_seen_and_of_what_is_drawn(mode
 
 def test_twelve_drawn_leads_need_not_obey_the_identities(signals, hidden):
     model = build(leads=12)
-    redrawn = model.redraw(signals, hidden)
+    redrawn = model.reconstruct(signals, hidden)
     drawn = drawn_leads(model, signals, hidden)
     torch.testing.assert_close(redrawn, torch.where(spread(hidden), drawn, signals))
     assert (redrawn[:, 2] - (redrawn[:, 1] - redrawn[:, 0])).abs().max() > 0.01
@@ -213,8 +210,8 @@ def test_a_model_that_has_predicted_can_learn(signals):
     places.cache_clear()
     with torch.inference_mode():
         model.violation(model.standardize(signals))
-    model.violation(model(signals).reconstruction).square().mean().backward()
-    assert model.decoder.unfold.weight.grad.abs().max() > 0
+    model.violation(model(signals)["reconstruction"].mean).square().mean().backward()
+    assert model.heads["reconstruction"].unfold.weight.grad.abs().max() > 0
 
 
 def test_a_derived_lead_is_scored_where_it_is_hidden(hidden):
@@ -229,8 +226,8 @@ def gradients(model, signals, task, share):
     """By name, of a loss on one task's output when this share of its gradient goes on into the encoder."""
     model.zero_grad()
     output = model(signals, None, (task,), {task: share})
-    shown = {"reconstruction": output.reconstruction, "classification": output.logits, **output.auxiliary_logits}
-    shown[task.removeprefix("classification_")].square().sum().backward()
+    values = output[task].mean if task == "reconstruction" else output[task]
+    values.square().sum().backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -251,7 +248,7 @@ def test_each_task_flows_by_its_own_share(model, signals):
     one, two = gradients(model, signals, "reconstruction", 0.3), gradients(model, signals, "classification", 1.0)
     model.zero_grad()
     output = model(signals, None, TASKS[:2], {"reconstruction": 0.3})
-    (output.reconstruction.square().sum() + output.logits.square().sum()).backward()
+    (output["reconstruction"].mean.square().sum() + output["classification"].square().sum()).backward()
     for name, parameter in model.encoder.named_parameters(prefix="encoder"):
         torch.testing.assert_close(parameter.grad, one[name] + two[name], rtol=1e-4, atol=1e-4)
 
@@ -261,8 +258,8 @@ def test_a_share_of_the_gradient_changes_no_output(model, signals):
     plain = model(signals, None, TASKS)
     for flow in (some, none):
         output = model(signals, None, TASKS, flow)
-        assert torch.equal(output.reconstruction, plain.reconstruction)
-        assert torch.equal(output.logits, plain.logits)
+        assert torch.equal(output["reconstruction"].mean, plain["reconstruction"].mean)
+        assert torch.equal(output["classification"], plain["classification"])
 
 
 @every_sharing
@@ -273,7 +270,7 @@ def test_the_classifier_alone_gives_the_models_logits(encoder, sharing, signals)
         for parameter in model.parameters():  # so that equal starts hide no difference
             parameter.add_(0.05 * torch.randn_like(parameter))
     assert torch.equal(ClassifierOnly(model)(signals), model.classify(signals))
-    assert torch.equal(model.classify(signals), model(signals).logits)
+    assert torch.equal(model.classify(signals), model(signals)["classification"])
 
 
 @every_sharing
@@ -285,14 +282,14 @@ def test_the_classifier_alone_holds_nothing_that_it_does_not_use(encoder, sharin
     used = gradients(model, signals, "classification", 1.0)
     assert sum(p.numel() for p in alone.parameters()) == sum(value.numel() for value in used.values())
     names = " ".join(alone.state_dict())
-    assert "decoder" not in names
-    assert "auxiliary" not in names
+    assert "unfold" not in names  # of the decoder
+    assert "rhythm" not in names
     assert "reconstruction" not in names or sharing.kind == "cross_stitch"  # whose classifier reads both encoders
 
 
 def test_compiled_features_that_two_classifiers_read_are_pooled_once(monkeypatch):
     shared, own = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
-    features = {"latent": own, "classification": shared, "classification_a": shared, "classification_b": own}
+    features = {"classification": shared, "classification_a": shared, "classification_b": own}
     eager = pool_each(features)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     pooled = pool_each(features)

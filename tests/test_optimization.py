@@ -114,7 +114,11 @@ def test_layers_learn_the_slower_the_deeper_they_lie():
     set_lr(optimizer, 1.0)
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     assert set(rates) == {id(p) for p in model.parameters()}
-    assert all(rates[id(p)] == 1.0 for part in (model.decoder, model.classifier) for p in part.parameters())
+    assert all(
+        rates[id(p)] == 1.0
+        for part in (model.heads["reconstruction"], model.heads["classification"])
+        for p in part.parameters()
+    )
     layers = model.encoder.layers()
     for height, layer in enumerate(layers):
         assert {rates[id(p)] for p in layer} == {0.5 ** (len(layers) - height)}

@@ -11,14 +11,14 @@ from ecgmtl.config.run import Config
 from ecgmtl.data.batch import Batch
 from ecgmtl.device import average_over_ranks
 from ecgmtl.model.encoders.cnn import CnnSettings
-from ecgmtl.model.network import Output
+from ecgmtl.model.heads import Reconstructed
 from ecgmtl.optimization.gradient_rules.gradvac import GradvacSettings
 from ecgmtl.optimization.gradient_rules.pcgrad import PcgradSettings
 from ecgmtl.optimization.gradient_rules.protect_main import ProtectMainSettings
 from ecgmtl.optimization.gradient_rules.sum import SumSettings
 from ecgmtl.optimization.gradients import combined_backward, gradient_norms
 from ecgmtl.optimization.weighting import Moment, WeightingSettings
-from ecgmtl.tasks import Scoring, Seen, loss_of
+from ecgmtl.tasks import LossInput, build_task
 from tests.promises import TASKS
 from tests.test_gradients import losses_of, network
 
@@ -84,7 +84,9 @@ def masked_loss(rank, n_ranks):
     drawn = torch.zeros(4, 8, 10, requires_grad=True)
     mine = torch.arange(4).chunk(n_ranks)[rank]
     batch = Batch(signals[mine], torch.zeros(len(mine), 2), hidden=hidden[mine], scored=hidden[mine].float())
-    loss = loss_of("reconstruction", Seen(model, Output(drawn[mine]), batch, 1.0), Scoring())
+    loss = build_task("reconstruction").loss(
+        LossInput(model, {"reconstruction": Reconstructed(drawn[mine], None)}, batch, 1.0)
+    )
     (gradient,) = torch.autograd.grad(loss, drawn)
     return [[average_over_ranks(torch.cat([loss.detach()[None], gradient.flatten()]))]]
 

@@ -71,7 +71,7 @@ def test_reconstructed_leads_are_what_the_decoder_draws_of_the_prepared_record(s
     signal = torch.from_numpy(Preprocess()(record).signal)[None]
     hidden = torch.tensor([lead not in LEADS.given for lead in BASIS_LEADS])[None, :, None].expand(-1, -1, 1000)
     with torch.inference_mode():
-        wanted = stored.model.redraw(signal, hidden)[0].numpy()
+        wanted = stored.model.reconstruct(signal, hidden)[0].numpy()
     found = reconstruct(stored, record, LEADS).signal
     np.testing.assert_allclose(found[[6, 8, 9, 10, 11]], 1000 * wanted[[6, 8, 9, 10, 11]], atol=0.51)
 

@@ -17,7 +17,8 @@ KINDS = (
     CrossStitchSettings(),
     MultiLevelSettings(levels={"reconstruction": 2, "classification_rhythm": 1}),
 )
-TASKS = ("reconstruction", "consistency", "classification", "classification_rhythm")
+TASKS = ("reconstruction", "latent", "classification", "classification_rhythm")
+TRUNKS = {task: "classification" if task.startswith("classification") else "reconstruction" for task in TASKS}
 SETS = (("reconstruction", "classification"), ("classification", "classification_rhythm"), TASKS, TASKS[:1])
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
@@ -46,7 +47,7 @@ def test_every_kind_is_tested():
 @every_kind
 @every_encoder
 def test_features_are_as_wide_and_as_dense_as_they_say(kind, encoder):
-    sharing = kind.build(encoder, 20)
+    sharing = kind.build(encoder, 20, TRUNKS)
     for task, features in sharing(rows(), TASKS).items():
         assert features.shape == (3, sharing.n_features(task), -(-120 // sharing.stride(task)))
 
@@ -55,7 +56,7 @@ def test_features_are_as_wide_and_as_dense_as_they_say(kind, encoder):
 @every_encoder
 @every_set
 def test_shared_is_what_the_gradients_of_two_tasks_meet_in(kind, encoder, tasks):
-    sharing = kind.build(encoder, 20)
+    sharing = kind.build(encoder, 20, TRUNKS)
     meeting = [
         sum(g is not None for g in column) > 1 for column in zip(*gradients(sharing, tasks).values(), strict=True)
     ]
@@ -67,7 +68,7 @@ def test_shared_is_what_the_gradients_of_two_tasks_meet_in(kind, encoder, tasks)
 @every_encoder
 @every_set
 def test_last_shared_learns_from_every_task_and_nothing_above_it_does(kind, encoder, tasks):
-    sharing = kind.build(encoder, 20)
+    sharing = kind.build(encoder, 20, TRUNKS)
     by_all = {
         id(parameter): all(g is not None for g in column) and all(g.any() for g in column)
         for parameter, column in zip(
@@ -86,7 +87,7 @@ def test_last_shared_learns_from_every_task_and_nothing_above_it_does(kind, enco
 @every_encoder
 @pytest.mark.parametrize("task", TASKS)
 def test_what_is_kept_for_a_task_is_all_it_depends_on_and_no_more(kind, encoder, task):
-    sharing = kind.build(encoder, 20)
+    sharing = kind.build(encoder, 20, TRUNKS)
     needed = [g is not None for g in gradients(sharing, (task,))[task]]
     expected = {id(p) for p, need in zip(sharing.parameters(), needed, strict=True) if need}
     kept, signals = sharing.for_task(task), rows()
@@ -98,7 +99,7 @@ def test_what_is_kept_for_a_task_is_all_it_depends_on_and_no_more(kind, encoder,
 @every_kind
 @every_encoder
 def test_the_layers_hold_every_parameter_once(kind, encoder):
-    sharing = kind.build(encoder, 20)
+    sharing = kind.build(encoder, 20, TRUNKS)
     listed = [id(parameter) for layer in sharing.layers() for parameter in layer]
     assert sorted(listed) == sorted(map(id, sharing.parameters()))
     assert all(sharing.layers())
@@ -106,7 +107,7 @@ def test_the_layers_hold_every_parameter_once(kind, encoder):
 
 @every_kind
 def test_weights_are_stored_once_and_load_into_a_fresh_network(kind):
-    sharing, fresh = kind.build(CNN, 20).eval(), kind.build(CNN, 20).eval()
+    sharing, fresh = kind.build(CNN, 20, TRUNKS).eval(), kind.build(CNN, 20, TRUNKS).eval()
     state = sharing.state_dict()
     assert len({value.data_ptr() for value in state.values() if value.numel()}) == len(state)
     fresh.load_state_dict(state)
@@ -117,7 +118,7 @@ def test_weights_are_stored_once_and_load_into_a_fresh_network(kind):
 
 @pytest.mark.parametrize("task", ["reconstruction", "classification"])
 def test_soft_sharing_does_not_run_the_other_encoder(task):
-    sharing = SoftSettings().build(CNN, 20)
+    sharing = SoftSettings().build(CNN, 20, TRUNKS)
     other = sharing.classification if task == "reconstruction" else sharing.reconstruction
     for parameter in other.parameters():
         torch.nn.init.constant_(parameter, torch.nan)
@@ -126,7 +127,7 @@ def test_soft_sharing_does_not_run_the_other_encoder(task):
 
 
 def test_the_tie_is_the_mean_over_tensors_of_their_mean_squared_differences():
-    sharing = SoftSettings(gamma=3.0).build(CnnSettings(widths=(4,)), 20)
+    sharing = SoftSettings(gamma=3.0).build(CnnSettings(widths=(4,)), 20, TRUNKS)
     assert sharing.penalty() == 0
     with torch.no_grad():
         weight, _, shift = sharing.classification.parameters()
@@ -141,8 +142,8 @@ def test_the_tie_is_the_mean_over_tensors_of_their_mean_squared_differences():
 
 
 def test_without_strength_there_is_no_tie():
-    assert SoftSettings(gamma=0).build(CNN, 20).penalty() is None
-    assert all(kind.build(CNN, 20).penalty() is None for kind in KINDS if kind.kind != "soft")
+    assert SoftSettings(gamma=0).build(CNN, 20, TRUNKS).penalty() is None
+    assert all(kind.build(CNN, 20, TRUNKS).penalty() is None for kind in KINDS if kind.kind != "soft")
 
 
 @pytest.mark.parametrize("kind", [SoftSettings(), CrossStitchSettings()], ids=["soft", "cross_stitch"])
@@ -151,7 +152,7 @@ def test_two_encoders_start_as_one(kind, encoder):
     torch.manual_seed(0)
     one = encoder.build(20).eval()
     torch.manual_seed(0)
-    sharing, signals = kind.build(encoder, 20).eval(), rows()
+    sharing, signals = kind.build(encoder, 20, TRUNKS).eval(), rows()
     for features in sharing(signals, TASKS).values():
         torch.testing.assert_close(features, one(signals))  # 0.9 of a feature and 0.1 of its like are the feature
 
@@ -166,7 +167,7 @@ def test_a_stitch_mixes_each_feature_by_its_own_factors():
 
 
 def test_without_a_share_of_the_other_stitched_encoders_are_two():
-    sharing = CrossStitchSettings(own=1.0).build(CNN, 20).eval()
+    sharing = CrossStitchSettings(own=1.0).build(CNN, 20, TRUNKS).eval()
     torch.nn.init.normal_(sharing.columns.classification.stem[0].weight)
     signals = rows()
     features = sharing(signals, ("reconstruction", "classification"))
@@ -175,18 +176,18 @@ def test_without_a_share_of_the_other_stitched_encoders_are_two():
 
 
 def test_heads_read_the_levels_they_are_given():
-    sharing = MultiLevelSettings(levels={"reconstruction": 2, "classification_rhythm": 1}).build(CNN, 20).eval()
+    sharing = MultiLevelSettings(levels={"reconstruction": 2, "classification_rhythm": 1}).build(CNN, 20, TRUNKS).eval()
     signals = rows()
     low, middle, top = sharing.trunk.levels(signals)
     features = sharing(signals, TASKS)
     assert torch.equal(features["reconstruction"], middle)
-    assert torch.equal(features["consistency"], middle)
+    assert torch.equal(features["latent"], top)
     assert torch.equal(features["classification"], top)
     assert torch.equal(features["classification_rhythm"], low)
 
 
 def test_what_lies_above_the_tasks_of_a_step_is_not_computed():
-    sharing = MultiLevelSettings(levels={"reconstruction": 2}).build(CNN, 20)
+    sharing = MultiLevelSettings(levels={"reconstruction": 2}).build(CNN, 20, TRUNKS)
     torch.nn.init.constant_(sharing.trunk.blocks[1].first.weight, torch.nan)
     assert sharing(rows(), ("reconstruction",))["reconstruction"].isfinite().all()
     assert not sharing.trunk.blocks[1].first_norm.num_batches_tracked
@@ -194,10 +195,10 @@ def test_what_lies_above_the_tasks_of_a_step_is_not_computed():
 
 def test_a_level_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="reconstruction cannot read level 4: the encoder has 3; take 1 to 3"):
-        MultiLevelSettings(levels={"reconstruction": 4}).build(CNN, 20)
+        MultiLevelSettings(levels={"reconstruction": 4}).build(CNN, 20, TRUNKS)
 
 
 @pytest.mark.parametrize("task", ["recon", "consistency", "auxiliary_classification"])
 def test_a_task_without_a_head_reads_no_level(task):
     with pytest.raises(ValueError, match=f"{task} reads no features of its own"):
-        MultiLevelSettings(levels={task: 1})
+        MultiLevelSettings(levels={task: 1}).check(TRUNKS)

@@ -4,6 +4,7 @@ from pydantic import ValidationError
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.augment import AugmentSettings
 from ecgmtl.data.masking import MaskingSettings
+from ecgmtl.optimization.gradient_rules.mgda import MgdaSettings
 from ecgmtl.optimization.gradient_rules.pcgrad import PcgradSettings
 from ecgmtl.optimization.optimizer import OptimizerSettings
 from ecgmtl.optimization.weighting.bandit import BanditSettings
@@ -27,24 +28,24 @@ def stage(**changes):
         ({"name": "a/b"}, "plain name"),
         ({"name": ".."}, "plain name"),
         ({"trains": ()}, "at least 1 item"),
-        ({"trains": ("encodr",)}, "Input should be 'encoder'"),
+        ({"trains": ("encodr",)}, "trains the encodr, but none of its losses does; its losses train decoder, encoder"),
         (
             {"losses": ()},
-            "nothing is asked for; there is reconstruction, consistency, latent, contrastive, distillation, cl",
+            "nothing is asked for; there is reconstruction, classification, consistency, latent, contrastive, distil",
         ),
         ({"losses": ("redraw",)}, "redraw is asked for"),
         ({"losses": ("reconstruction", "reconstruction")}, "named twice"),
-        ({"trains": ("classifier",)}, "trains the classifier, but has no classification among its losses"),
+        ({"trains": ("classifier",)}, "trains the classifier, but none of its losses does"),
         ({"epochs": 0}, "greater than 0"),
         ({"weighting": DecaySettings()}, "weighting.main is 'classification', but the stage's losses are recon"),
-        ({"masking": MaskingSettings(time=0, leads=0)}, "hides nothing"),
-        ({"masking": MaskingSettings(share=0)}, "hides nothing"),
+        ({"masking": MaskingSettings(time=0, leads=0)}, "masks nothing"),
+        ({"masking": MaskingSettings(share=0)}, "masks nothing"),
         ({"augment": AugmentSettings(leads_missing=0.1)}, "leave augment.leads_missing out"),
-        ({"losses": ("consistency",)}, "consistency judges a reconstruction"),
-        ({"trains": ("predictor",)}, "trains the predictor, but has no latent among its losses"),
+        ({"losses": ("consistency",)}, "consistency scores a reconstruction"),
+        ({"trains": ("predictor",)}, "trains the predictor, but none of its losses does"),
         (
             {"losses": ("latent",), "trains": ("encoder",), "masking": MaskingSettings(share=0)},
-            "but hides nothing",
+            "but masks nothing",
         ),
         (
             {"losses": ("contrastive",), "trains": ("encoder",), "augment": AugmentSettings(mixup=0.3)},
@@ -56,13 +57,16 @@ def stage(**changes):
                 "trains": ("encoder",),
                 "reconstruction": ReconstructionSettings(target="shuffled"),
             },
-            "of two views, a shuffled reconstruction would take one as the other's truth",
+            "a shuffled reconstruction would take one view as the other's truth",
         ),
-        ({**JOINT, "losses": ("classification", "distillation"), "trains": ("encoder",)}, "each needs the other"),
-        ({"teachers": ("one",)}, "each needs the other"),
+        (
+            {**JOINT, "losses": ("classification", "distillation"), "trains": ("encoder",)},
+            "needs `teachers`, and `teachers` need",
+        ),
+        ({"teachers": ("one",)}, "needs `teachers`, and `teachers` need"),
         ({**DISTIL, "weighting": BanditSettings(main="distillation")}, "distillation alone learns none"),
         ({"losses": ("classification_",)}, "classification_ is asked for"),
-        ({"trains": ("auxiliary_classifiers",)}, "has no classification_<label set>"),
+        ({"trains": ("auxiliary_classifiers",)}, "trains the auxiliary_classifiers, but none of its losses does"),
         ({"flow": {"classification": 0.5}}, "flow names classification; the stage's losses are reconstruction"),
         ({"flow": {"reconstruction": 1.5}}, "less than or equal to 1"),
         (
@@ -71,11 +75,11 @@ def stage(**changes):
         ),
         (
             {**JOINT, "weighting": BanditSettings(main="reconstruction")},
-            "the bandit is rewarded by classification, by which the stage is judged",
+            "the bandit is rewarded by classification, which selects the best epoch",
         ),
         (
             {"weighting": UncertaintySettings(), "reconstruction": ReconstructionSettings(kind="beta_nll")},
-            "uncertainty weighting needs losses that are never negative, and beta_nll can be",
+            "uncertainty weighting needs losses that are never negative, and that of reconstruction can be",
         ),
         (
             {**JOINT, "trains": ("decoder", "classifier"), "weighting": GradNormSettings()},
@@ -88,6 +92,10 @@ def stage(**changes):
         (
             {**JOINT, "weighting": GradNormSettings(), "optimizer": OptimizerSettings(algorithm="sgd")},
             "take the algorithm adamw",
+        ),
+        (
+            {**JOINT, "weighting": DecaySettings(), "gradients": MgdaSettings()},
+            "the gradient rule follows the shortest; take another rule",
         ),
         (
             {**JOINT, "trains": ("decoder", "classifier"), "gradients": PcgradSettings()},
@@ -109,7 +117,7 @@ def test_masking_is_nobodys_business_without_reconstruction():
 
 
 @pytest.mark.parametrize(
-    ("losses", "judged_by"),
+    ("losses", "selected_by"),
     [
         (("reconstruction", "classification"), "classification"),
         (("classification_form", "reconstruction"), "reconstruction"),
@@ -118,17 +126,17 @@ def test_masking_is_nobodys_business_without_reconstruction():
         (("distillation", "classification"), "classification"),
     ],
 )
-def test_a_stage_is_judged_by_its_most_important_task(losses, judged_by):
+def test_a_stage_is_selected_by_its_most_important_task(losses, selected_by):
     teachers = ("one",) if "distillation" in losses else ()
     found = stage(trains=("encoder",), losses=losses, teachers=teachers)
-    assert found.judged_by == judged_by
-    assert found.classifies == (judged_by in ("classification", "distillation"))
+    assert found.selected_by == selected_by
+    assert found.classifies == (selected_by in ("classification", "distillation"))
 
 
 def test_a_frozen_head_may_still_tell_the_encoder_what_to_learn():
     assert stage(trains=("encoder",), losses=("reconstruction", "classification")).classifies
 
 
-def test_of_a_task_without_head_the_flow_is_named_by_the_head_that_it_judges():
+def test_of_a_task_without_head_the_flow_is_named_by_the_head_that_it_scores():
     student = {"name": "student", "epochs": 1, "trains": ("encoder",), **DISTIL}
     assert Stage(**student, flow={"classification": 0.5}).flow == {"classification": 0.5}

@@ -67,7 +67,7 @@ def test_a_missing_lead_is_hidden_from_the_model():
     hidden[:, 3] = True  # V2, the fourth of I, II, V1 to V6
     signals = split.signals / 1000
     signals -= signals.mean(dim=-1, keepdim=True)  # as reading does
-    wanted = stored.model(signals, hidden, ("classification",)).logits.double().numpy()
+    wanted = stored.model(signals, hidden, ("classification",))["classification"].double().numpy()
     perturbation = PERTURBATIONS["missing_V2"]
     found = rank().logits(perturbation.change, perturbation.missing)
     np.testing.assert_allclose(found, wanted, atol=1e-4)
@@ -121,6 +121,6 @@ def test_a_short_record_is_filled_up_as_at_prediction():
 def test_output_that_is_not_finite_is_named():
     model = make_checkpoint().model
     with torch.no_grad():
-        model.classifier.read.bias.fill_(torch.nan)
+        model.heads["classification"].read.bias.fill_(torch.nan)
     with pytest.raises(StressError, match="as recorded: the model's output is not a number"):
         report_stress(rank(model))

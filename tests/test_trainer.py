@@ -19,8 +19,8 @@ def test_frozen_parts_do_not_move(tmp_path):
     run = training(PROBE)
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     after = run.run(lambda _: None, tmp_path / "state.pt")
-    moved = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
-    assert moved == {"classifier"}
+    moved = {name.rsplit(".", 2)[0] for name, value in after.items() if not torch.equal(value, before[name])}
+    assert moved == {"heads.classification"}
 
 
 def test_the_same_seed_gives_the_same_history(tmp_path):
@@ -59,7 +59,7 @@ def test_learnt_uncertainties_follow_the_losses(history):
 def test_a_loss_that_is_not_finite_names_its_place(tmp_path):
     run = training()
     with torch.no_grad():
-        run.model.classifier.read.weight.fill_(float("nan"))
+        run.model.heads["classification"].read.weight.fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"stage 'joint', epoch 1, step 1: .*classification nan"):
         run.run(lambda _: None, tmp_path / "state.pt")
 
@@ -173,7 +173,7 @@ def test_a_record_left_over_is_left_to_another_epoch():
 def test_an_epoch_draws_other_batches_than_the_one_before_and_the_same_ones_again():
     run = training()
     first, again, second = (next(run.batches.draw(epoch)) for epoch in (0, 0, 1))
-    assert torch.equal(first.seen, again.seen)
+    assert torch.equal(first.input, again.input)
     assert torch.equal(first.hidden, again.hidden)
     assert not torch.equal(first.hidden, second.hidden)
     assert not torch.equal(first.labels, second.labels)
@@ -183,7 +183,8 @@ def test_validation_looks_at_the_mean_of_the_weights_and_leaves_the_weights_alon
     run = training()
     run.run_epoch()
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
-    assert not torch.equal(before["classifier.read.weight"], run.learner.average.mean["classifier.read.weight"])
+    name = "heads.classification.read.weight"
+    assert not torch.equal(before[name], run.learner.average.mean[name])
     figures = run.validate()
     assert all(torch.equal(before[name], value) for name, value in run.model.state_dict().items())
     run.model.load_state_dict(run.learner.average.mean)

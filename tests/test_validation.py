@@ -51,29 +51,29 @@ def by_hand(model, records):
     whole = next(records.in_order(100))
     with torch.inference_mode():
         output = model.eval()(whole.signals)
-        return whole, output, output.reconstruction - model.standardize.basis(whole.signals)
+        return whole, output, output["reconstruction"].mean - model.standardize.basis(whole.signals)
 
 
 def test_figures_equal_those_by_hand(model):
     records = split()
     found = validate(model, stage(AUTOENCODER), records)
     whole, output, error = by_hand(model, records)
-    cost = torch.nn.functional.binary_cross_entropy_with_logits(output.logits, whole.labels)
+    cost = torch.nn.functional.binary_cross_entropy_with_logits(output["classification"], whole.labels)
     assert found["loss.classification"] == pytest.approx(cost.item(), rel=1e-5)
     assert found["loss.reconstruction"] == pytest.approx(error.square().mean().item(), rel=1e-5)
     assert found["rmse_mv"] == pytest.approx(0.5 * error.square().mean().sqrt().item(), rel=1e-5)
-    expected = roc_auc_score(whole.labels.numpy(), output.logits.numpy(), average="macro")
+    expected = roc_auc_score(whole.labels.numpy(), output["classification"].numpy(), average="macro")
     assert found["macro_auroc"] == pytest.approx(expected)
 
 
 def test_variances_are_judged_by_the_errors_that_they_were_drawn_with():
     settings = DecoderSettings(log_var=True)
     model = Config(encoder=CnnSettings(widths=(8, 8)), decoder=settings).build_model(3)
-    model.decoder.unfold_log_var.bias.data.fill_(-1.0)
+    model.heads["reconstruction"].unfold_log_var.bias.data.fill_(-1.0)
     records = split()
     found = validate(model, stage(AUTOENCODER), records)
     _, output, error = by_hand(model, records)
-    said = torch.distributions.Normal(0.0, torch.exp(0.5 * output.log_var))
+    said = torch.distributions.Normal(0.0, torch.exp(0.5 * output["reconstruction"].log_var))
     assert found["reconstruction_nll"] == pytest.approx(-said.log_prob(error).mean().item(), rel=1e-5)
     within = (said.cdf(error) - 0.5).abs() < 0.475
     assert found["reconstruction_coverage_95"] == pytest.approx(within.float().mean().item(), abs=1e-3)

@@ -60,6 +60,11 @@ def split(n=64, seed=0, auxiliary=False):
         group_names=("tall", "fast"),
         labelled=np.ones(n, dtype=bool),
         fs=100.0,
+        columns={
+            "age": np.where(labels[:, 0], 70.0, np.where(rng.random(n) < 0.1, 300.0, 40.0)),
+            "sex": np.where(rng.random(n) < 0.1, np.nan, labels[:, 1]),
+            "heart_axis": np.where(labels[:, 0], "LAD", np.where(labels[:, 1], "MID", "")).astype(object),
+        },
     )
 
 

@@ -50,6 +50,7 @@ def read_ptbxl(folder: Path, fs: int) -> Source:
             "split": database["strat_fold"].map(SPLIT_OF_FOLD),
             "age": database["age"],
             "sex": database["sex"],
+            "heart_axis": database.get("heart_axis"),
         }
     )
     label_sets = aggregate(statements)

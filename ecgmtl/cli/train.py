@@ -21,7 +21,7 @@ from ecgmtl.config.run import Config, load_config
 from ecgmtl.config.shipped import RECIPE, find_config
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.split import open_for
-from ecgmtl.tasks import SECOND
+from ecgmtl.tasks import PREFIX
 from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
 from ecgmtl.training import schedule
 from ecgmtl.training.folder import PARTIALS, RunFolder
@@ -173,9 +173,9 @@ def without_label_sets(config: Config, names: list[str]) -> list[str]:
     kept = [name for name in config.auxiliary_labels if name not in names]
     overrides = [f"auxiliary_labels={json.dumps(kept)}"] if names else []
     for index, stage in enumerate(config.stages):
-        losses = [task for task in stage.losses if task.removeprefix(SECOND) not in names]
+        losses = [task for task in stage.losses if task.removeprefix(PREFIX) not in names]
         if len(losses) < len(stage.losses):
-            learns_others = any(task.startswith(SECOND) for task in losses)
+            learns_others = any(task.startswith(PREFIX) for task in losses)
             trains = [part for part in stage.trains if part != "auxiliary_classifiers" or learns_others]
             overrides += [f"stages.{index}.losses={json.dumps(losses)}", f"stages.{index}.trains={json.dumps(trains)}"]
     return overrides

@@ -22,7 +22,6 @@ from ecgmtl.evaluation.reconstruction import report_reconstruction
 from ecgmtl.evaluation.stress import Ranker
 from ecgmtl.metrics.ranking import macro_auroc
 from ecgmtl.model.network import MultiTaskModel
-from ecgmtl.model.sharing import trunk_of
 from ecgmtl.tasks import MAIN
 from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
 from ecgmtl.training.folder import PARTIALS, RunFolder
@@ -183,9 +182,8 @@ def encoder_passes(stage: Stage, config: Config) -> float:
     that looks at the losses again goes forwards twice. A teacher is gone through forwards, and is counted as large as
     its student.
     """
-    backwards = 0 if "encoder" not in stage.trains else 1 if stage.gradients.kind == "sum" else len(stage.losses)
-    trunks = {trunk_of(task) for task in stage.losses}
-    encoders = {"soft": len(trunks), "cross_stitch": 2}.get(config.sharing.kind, 1)
-    teachers = len(stage.teachers) + ("latent" in stage.losses)
+    backwards = 0 if "encoder" not in stage.trains else len(stage.losses) if stage.gradients.looks_at_encoder else 1
+    encoders = config.sharing.n_encoders({task.trunk for task in stage.tasks})
+    teachers = len(stage.teachers) + ("mean_encoder" in stage.needs)
     forwards = 1 + stage.weighting.build(stage.losses).looks_again
     return stage.n_views * (encoders * (forwards + 2 * backwards) + teachers) / 3

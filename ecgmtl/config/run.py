@@ -1,5 +1,6 @@
 """A whole run, as one typed tree. The defaults are a small three-stage run that synthetic ECGs need two minutes for."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,19 +10,18 @@ from data_prep.preprocess import Preprocess
 from ecgmtl.config.parse import StrictYamlError, load_yaml
 from ecgmtl.config.stage import UNTRAINED, Stage
 from ecgmtl.data.augment import AugmentSettings
-from ecgmtl.data.lead_algebra import N_LEADS
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.model.encoders import EncoderSettings
 from ecgmtl.model.encoders.cnn import CnnSettings
 from ecgmtl.model.forest.forest import ForestSettings
-from ecgmtl.model.heads import ClassifierSettings, DecoderSettings, Predictor, Projector
-from ecgmtl.model.network import N_INPUTS, MultiTaskModel
+from ecgmtl.model.heads import ClassifierSettings, DecoderSettings
+from ecgmtl.model.network import MAIN, N_INPUTS, RECONSTRUCTION, MultiTaskModel
 from ecgmtl.model.sharing import SharingSettings
 from ecgmtl.model.sharing.hard import HardSettings
 from ecgmtl.optimization.weighting.decay import DecaySettings
 from ecgmtl.optimization.weighting.uncertainty import UncertaintySettings
 from ecgmtl.settings import Name, Settings
-from ecgmtl.tasks import MAIN, SECOND
+from ecgmtl.tasks import PREFIX, TASKS, ModelFacts, Task, build_task
 
 
 class ConfigError(ValueError):
@@ -118,36 +118,43 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def stages_fit_the_model(self) -> "Config":
+        self.sharing.check(self.trunks)
         for stage in self.stages:
-            unknown = sorted(set(stage.second_label_sets) - set(self.auxiliary_labels))
-            if unknown:
-                learnt = ", ".join(SECOND + name for name in unknown)
-                raise ValueError(f"stage '{stage.name}' learns {learnt}; name {', '.join(unknown)} in auxiliary_labels")
-            if "consistency" in stage.losses and self.decoder.leads != N_LEADS:
-                raise ValueError(
-                    f"stage '{stage.name}' learns consistency, which needs 12 drawn leads; set decoder.leads"
-                )
-            if stage.reconstruction.kind == "beta_nll" and stage.reconstructs and not self.decoder.log_var:
-                raise ValueError(f"stage '{stage.name}' learns by beta_nll; set decoder.log_var too")
-            if stage.meets_in_encoder and self.sharing.kind == "soft":
+            for task in stage.tasks:
+                task.check_model(stage.name, self.facts)
+            if stage.meets_in_encoder and not self.sharing.has_shared_parameters:
                 methods = " and ".join(stage.meets_in_encoder)
-                raise ValueError(f"stage '{stage.name}': {methods} needs parameters that tasks share; soft has none")
+                raise ValueError(
+                    f"stage '{stage.name}': {methods} needs parameters that tasks share; {self.sharing.kind} has none"
+                )
         return self
 
+    @property
+    def facts(self) -> ModelFacts:
+        return ModelFacts(self.decoder, self.classifier, self.auxiliary_labels)
+
+    def tasks_with_heads(self, auxiliary: Iterable[str]) -> tuple[Task, ...]:
+        """Return the tasks that have a head, in its order: those of every model, then those that a stage learns."""
+        always = (RECONSTRUCTION, MAIN, *(PREFIX + name for name in auxiliary))
+        learnt = (name for name in TASKS if name not in always and self.learns(name))
+        return tuple(task for task in map(build_task, (*always, *learnt)) if task.reads == task.name)
+
+    @property
+    def trunks(self) -> dict[str, str]:
+        """By head, which of two encoders it reads."""
+        return {task.name: task.trunk for task in self.tasks_with_heads(self.auxiliary_labels)}
+
     def build_model(self, n_labels: int, n_auxiliary: dict[str, int] | None = None) -> MultiTaskModel:
-        """An untrained model; `n_auxiliary` gives the labels of each further label set."""
-        shared, head = self.sharing.build(self.encoder, N_INPUTS), self.classifier
-        auxiliary = {
-            name: head.build(shared.n_features(SECOND + name), count) for name, count in (n_auxiliary or {}).items()
-        }
-        return MultiTaskModel(
-            shared,
-            self.decoder.build(shared.n_features("reconstruction"), shared.stride("reconstruction")),
-            head.build(shared.n_features(MAIN), n_labels),
-            auxiliary,
-            Predictor(shared.n_features("latent")) if self.learns("latent") else None,
-            Projector(shared.n_features("contrastive")) if self.learns("contrastive") else None,
-        )
+        """Build an untrained model; `n_auxiliary` gives the number of labels of each further label set."""
+        auxiliary = n_auxiliary or {}
+        counts = {MAIN: n_labels, **{PREFIX + name: count for name, count in auxiliary.items()}}
+        tasks = self.tasks_with_heads(auxiliary)
+        shared = self.sharing.build(self.encoder, N_INPUTS, {task.name: task.trunk for task in tasks})
+        heads = {}
+        for task in sorted(tasks, key=lambda task: not task.name.startswith(PREFIX)):  # the order of random weights
+            name = task.name
+            heads[name] = task.build_head(shared.n_features(name), shared.stride(name), counts.get(name, 0), self.facts)
+        return MultiTaskModel(shared, {task.name: head for task in tasks if (head := heads[task.name]) is not None})
 
     def place_of(self, stage: str) -> int:
         """Of the stage of this name among all."""

@@ -6,36 +6,26 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from ecgmtl.data.augment import AugmentSettings
 from ecgmtl.data.masking import MaskingSettings
-from ecgmtl.model.sharing import JUDGES
+from ecgmtl.model.network import MAIN, RECONSTRUCTION
 from ecgmtl.optimization.diagnostics import DiagnosticsSettings
 from ecgmtl.optimization.gradient_rules import GradientRuleSettings
 from ecgmtl.optimization.gradient_rules.sum import SumSettings
 from ecgmtl.optimization.optimizer import OptimizerSettings
 from ecgmtl.optimization.weighting import WeightingSettings
 from ecgmtl.optimization.weighting.fixed import FixedSettings
-from ecgmtl.settings import Name, Settings
-from ecgmtl.tasks import (
-    MAIN,
-    SECOND,
-    TASKS,
-    ClassificationSettings,
-    ContrastiveSettings,
-    ReconstructionSettings,
-    Scoring,
-    is_known,
-)
+from ecgmtl.settings import Name
+from ecgmtl.tasks import PREFIX, TASKS, StageFacts, Task, TaskSettings, build_task, is_known
 
-Part = Literal["encoder", "decoder", "classifier", "auxiliary_classifiers", "predictor", "projector"]
 Flow = Annotated[float, Field(ge=0, le=1)]
 
 UNTRAINED = "untrained"
 """What a stage may start from instead of an earlier one."""
 
 
-class Stage(Settings):
+class Stage(TaskSettings):
     name: Name
     """As it is called in `--stage`, in the run's folder and in MLflow."""
-    trains: tuple[Part, ...] = Field(min_length=1)
+    trains: tuple[str, ...] = Field(min_length=1)
     """Parts of the model that learn; the others stay exactly as they are."""
     losses: tuple[str, ...]
     """Tasks that are learnt."""
@@ -47,9 +37,6 @@ class Stage(Settings):
     """How the weighted tasks' gradients become one where they meet, in the parameters that tasks share."""
     flow: dict[str, Flow] = Field(default_factory=dict)
     """By task, the share of its gradient that passes from its head into the encoder; 1 for those not named."""
-    reconstruction: ReconstructionSettings = ReconstructionSettings()
-    classification: ClassificationSettings = ClassificationSettings()
-    contrastive: ContrastiveSettings = ContrastiveSettings()
     start: str | None = None
     """The earlier stage whose weights it starts from, or `untrained`; the one before it when absent."""
     teachers: tuple[str, ...] = ()
@@ -61,7 +48,7 @@ class Stage(Settings):
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
     """What is logged of the tasks' gradients."""
     keep: Literal["best", "last"] = "best"
-    """Which epoch's weights go on: the best by validation macro-AUROC, or in its absence by the loss of `judged_by`."""
+    """Which epoch's weights are kept: the best by validation macro AUROC, else by the loss of `selected_by`."""
     patience: PositiveInt | None = None
     """Stop after this many epochs without a better one."""
 
@@ -70,80 +57,45 @@ class Stage(Settings):
     def losses_exist(cls, losses: tuple[str, ...]) -> tuple[str, ...]:
         unknown = sorted(task for task in set(losses) if not is_known(task))
         if unknown or not losses:
-            known = f"{', '.join(TASKS)}, and {SECOND}<label set> for one of auxiliary_labels"
+            known = f"{', '.join(TASKS)}, and {PREFIX}<label set> for one of auxiliary_labels"
             raise ValueError(f"{', '.join(unknown) or 'nothing'} is asked for; there is {known}")
         if len(set(losses)) < len(losses):
             raise ValueError("a task is named twice; weigh it more by the weighting's weights")
-        if "consistency" in losses and "reconstruction" not in losses:
-            raise ValueError("consistency judges a reconstruction, so reconstruction has to be learnt beside it")
         return losses
 
     @model_validator(mode="after")
     def parts_have_losses(self) -> "Stage":
-        heads = {"decoder": "reconstruction", "predictor": "latent", "projector": "contrastive"}
-        if not self.classifies:
-            heads["classifier"] = MAIN
-        for head, task in heads.items():
-            if head in self.trains and task not in self.losses:
-                raise ValueError(f"stage '{self.name}' trains the {head}, but has no {task} among its losses")
-        if "auxiliary_classifiers" in self.trains and not self.second_label_sets:
-            raise ValueError(f"stage '{self.name}' trains auxiliary_classifiers, but has no {SECOND}<label set>")
-        unknown = sorted(set(self.flow) - set(self.losses) - {JUDGES.get(task, task) for task in self.losses})
+        parts = {"encoder"} | {task.part for task in self.tasks}
+        for part in self.trains:
+            if part not in parts:
+                raise ValueError(
+                    f"stage '{self.name}' trains the {part}, but none of its losses does; its losses train "
+                    f"{', '.join(sorted(parts))}"
+                )
+        unknown = sorted(set(self.flow) - set(self.losses) - set(self.heads))
         if unknown:
             raise ValueError(f"flow names {', '.join(unknown)}; the stage's losses are {', '.join(self.losses)}")
-        headless = sorted(set(self.flow) & set(JUDGES))
+        headless = sorted(set(self.flow) - set(self.heads))
         if headless:
+            reads = build_task(headless[0]).reads
             raise ValueError(
-                f"flow names {', '.join(headless)}, which has no head; name {JUDGES[headless[0]]}, whose it judges"
+                f"flow names {', '.join(headless)}, which has no head; name {reads}, whose output it scores"
             )
-        if self.reconstructs and not self.masking.hides and not self.masking.visible:
+        if self.masks and self.augment.leads_missing:
+            raise ValueError(f"stage '{self.name}' masks leads by masking.leads; leave augment.leads_missing out")
+        if self.teachers and "teachers" not in self.needs:
             raise ValueError(
-                f"stage '{self.name}' hides nothing, so its reconstruction is never scored; set masking.visible"
+                f"stage '{self.name}': the loss 'distillation' needs `teachers`, and `teachers` need the loss "
+                f"'distillation'"
             )
-        if "latent" in self.losses and not self.masking.hides:
-            raise ValueError(f"stage '{self.name}' learns latent, but hides nothing; set masking.time or masking.leads")
-        if self.hides and self.augment.leads_missing:
-            raise ValueError(f"stage '{self.name}' hides leads by masking.leads; leave augment.leads_missing out")
-        if ("distillation" in self.losses) != bool(self.teachers):
-            raise ValueError(f"stage '{self.name}': distillation learns what teachers say; each needs the other")
-        if "contrastive" in self.losses and self.reconstruction.target == "shuffled":
-            raise ValueError(
-                f"stage '{self.name}': of two views, a shuffled reconstruction would take one as the other's truth; "
-                f"leave contrastive out"
-            )
-        if "contrastive" in self.losses and self.augment.mixup:
-            raise ValueError(f"stage '{self.name}' learns contrastive, whose two views mixup would blend with others")
         return self
 
     @model_validator(mode="after")
     def methods_fit(self) -> "Stage":
         self.weighting.build(self.losses)  # one that does not fit these tasks says so here
         self.gradients.build(self.losses)
-        if self.reconstruction.can_be_negative and self.reconstructs and self.weighting.needs_positive:
-            raise ValueError(
-                f"stage '{self.name}': {self.weighting.kind} weighting needs losses that are never negative, and "
-                f"{self.reconstruction.kind} can be; take fixed or decay weights"
-            )
-        judged_by = getattr(self.weighting, "main", self.judged_by)
-        if self.weighting.kind == "bandit" and judged_by != self.judged_by:
-            raise ValueError(
-                f"stage '{self.name}': the bandit is rewarded by {self.judged_by}, by which the stage is judged; "
-                f"weighting.main cannot be {judged_by}"
-            )
-        if self.weighting.kind == "bandit" and self.judged_by == "distillation":
-            raise ValueError(
-                f"stage '{self.name}': the bandit is rewarded by labels, and distillation alone learns none; add {MAIN}"
-            )
-        if self.weighting.kind == "gradnorm" and {"consistency"} & set(self.losses) - self.weighting.start.keys():
-            raise ValueError(
-                f"stage '{self.name}': no theory tells the consistency loss of an untrained network, from which "
-                f"gradnorm measures how much is left; give it by weighting.start.consistency, or take other weights"
-            )
-        if self.weighting.kind == "gradnorm" and self.optimizer.algorithm == "sgd":
-            raise ValueError(
-                f"stage '{self.name}': gradnorm's weights need steps that do not shrink with the gradients they "
-                f"balance; take the algorithm adamw, or other weights than gradnorm"
-            )
+        for part in (*self.tasks, self.weighting):
+            part.check(self.facts)
         if self.meets_in_encoder and "encoder" not in self.trains:
             raise ValueError(
                 f"stage '{self.name}': {' and '.join(self.meets_in_encoder)} weighs the tasks by their gradients in "
@@ -160,44 +112,65 @@ class Stage(Settings):
         return f"{' + '.join(self.losses)}{weighting}, {epochs}; trains {parts}"
 
     @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What is learnt, in the order of `losses`; nothing is known of the data yet."""
+        return tuple(build_task(name, self) for name in self.losses)
+
+    @property
+    def facts(self) -> StageFacts:
+        return StageFacts(
+            name=self.name,
+            tasks=self.tasks,
+            selected_by=self.selected_by,
+            masks=self.masking.masks,
+            scores_visible=bool(self.masking.visible),
+            mixup=bool(self.augment.mixup),
+            has_teachers=bool(self.teachers),
+            shuffled=self.reconstruction.target == "shuffled",
+            algorithm=self.optimizer.algorithm,
+            follows_shortest=self.gradients.follows_shortest,
+        )
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The head that each task reads, in the order of the tasks."""
+        return tuple(task.reads for task in self.tasks)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What its tasks need of a batch beside signals and labels."""
+        return frozenset[str]().union(*(task.needs for task in self.tasks))
+
+    @property
     def meets_in_encoder(self) -> list[str]:
         """The methods of this stage that look at gradients in parameters that tasks share."""
-        gradients = [] if self.gradients.kind == "sum" else [self.gradients.kind]
-        return gradients + ([self.weighting.kind] if self.weighting.kind == "gradnorm" else [])
+        return [method.kind for method in (self.gradients, self.weighting) if method.looks_at_encoder]
 
     @property
     def classifies(self) -> bool:
         """Whether the main task is learnt, from its labels or from teachers."""
-        return MAIN in self.losses or "distillation" in self.losses
+        return MAIN in self.heads
 
     @property
     def learns_labels(self) -> bool:
         """Whether records without labels are of no use to it."""
-        return any(task.startswith(MAIN) for task in self.losses)
+        return any(task.learns_labels for task in self.tasks)
 
     @property
-    def second_label_sets(self) -> tuple[str, ...]:
-        return tuple(task.removeprefix(SECOND) for task in self.losses if task.startswith(SECOND))
-
-    @property
-    def judged_by(self) -> str:
+    def selected_by(self) -> str:
         """The task by which one epoch is better than another."""
-        return next(task for task in (MAIN, "distillation", "reconstruction", *self.losses) if task in self.losses)
+        return max(self.tasks, key=lambda task: task.priority).name
 
     @property
     def n_views(self) -> int:
-        """Of each record in a batch, one after the other."""
-        return 2 if "contrastive" in self.losses else 1
+        """Views of each record in a batch, one after the other."""
+        return 2 if "views" in self.needs else 1
 
     @property
     def reconstructs(self) -> bool:
-        return "reconstruction" in self.losses
+        return RECONSTRUCTION in self.losses
 
     @property
-    def hides(self) -> bool:
+    def masks(self) -> bool:
         """Whether its batches are masked."""
-        return self.reconstructs or "latent" in self.losses
-
-    @property
-    def scoring(self) -> Scoring:
-        return Scoring(self.reconstruction, self.classification, self.contrastive)
+        return "masks" in self.needs

@@ -84,7 +84,7 @@ def augment(
     if settings.leads_missing:
         missing = torch.rand(size, N_BASIS, 1, generator=generator, device=device) < settings.leads_missing
         batch = batch._replace(hidden=missing.expand(-1, -1, seen.shape[2]))
-    return batch._replace(seen=seen)
+    return batch._replace(input=seen)
 
 
 def swap_arms(signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch lead time"]:
@@ -130,7 +130,9 @@ def blend(batch: Batch, alpha: float, generator: torch.Generator) -> Batch:
         return part * values + (1 - part) * values[partner]
 
     auxiliary = {name: mix(labels) for name, labels in batch.auxiliary_labels.items()}
-    return batch._replace(signals=mix(batch.signals), labels=mix(batch.labels), auxiliary_labels=auxiliary)
+    targets = {name: mix(values) for name, values in batch.targets.items()}
+    labels = mix(batch.labels)
+    return batch._replace(signals=mix(batch.signals), labels=labels, auxiliary_labels=auxiliary, targets=targets)
 
 
 @cache

@@ -32,8 +32,8 @@ class MaskingSettings(Settings):
     """... and reaches the whole, in a straight line, when this share of its steps is done."""
 
     @property
-    def hides(self) -> bool:
-        """Whether anything is hidden at all."""
+    def masks(self) -> bool:
+        """Whether any sample is masked."""
         return self.share > 0 and (self.time > 0 or self.leads > 0)
 
     def at(self, progress: float) -> "MaskingSettings":

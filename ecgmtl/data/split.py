@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +39,10 @@ class Split:
     labelled: Bool[np.ndarray, " record"]
     """Whose labels may be learnt from."""
     fs: float
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    """By name, what the record table says beside the labels: age, sex, heart axis, …"""
+    targets: dict[str, Float[Tensor, "record _"]] = field(default_factory=dict)
+    """By task, what is learnt from a column; NaN where a record has no value."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -57,7 +61,8 @@ class Split:
         if places is not None:
             signals = signals.gather(2, places[:, None, :].expand(-1, signals.shape[1], -1))
         auxiliary = {name: labels[index] for name, labels in self.auxiliary_labels.items()}
-        return Batch(signals.float() / MICROVOLTS, self.labels[index], auxiliary)
+        targets = {name: values[index] for name, values in self.targets.items()}
+        return Batch(signals.float() / MICROVOLTS, self.labels[index], auxiliary, targets)
 
     def in_order(self, size: int) -> Iterator[Batch]:
         """All records, whole, in batches of at most `size`."""
@@ -77,6 +82,8 @@ class Split:
             patients=self.patients[kept],
             groups=self.groups[kept],
             labelled=self.labelled[kept],
+            columns={name: values[kept] for name, values in self.columns.items()},
+            targets={name: values[rows] for name, values in self.targets.items()},
         )
 
     def draw_patients(
@@ -126,6 +133,7 @@ def load_split(
         group_names=store.label_names(grouping),
         labelled=np.ones(len(rows), dtype=bool),
         fs=float(store.manifest["preprocess"]["fs"]),
+        columns={str(name): table[name].to_numpy() for name in table if name not in store.manifest["label_sets"]},
     )
 
 

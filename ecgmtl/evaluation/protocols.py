@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from ecgmtl.model.network import MultiTaskModel
+from ecgmtl.model.network import MAIN, MultiTaskModel
 
 
 class ProtocolError(ValueError):
@@ -53,7 +53,7 @@ class Protocol:
             logits = model.classify(windows.flatten(0, 1))
         else:
             where = hidden[None, :, None].expand(batch * n_windows, -1, windows.shape[-1])
-            logits = model(windows.flatten(0, 1), where, ("classification",)).logits
+            logits = model(windows.flatten(0, 1), where, (MAIN,))[MAIN]
         logits = logits.double().view(batch, n_windows, -1)
         if n_windows == 1:
             return logits[:, 0]

@@ -84,7 +84,7 @@ def redraw(
     else:
         hidden = torch.tensor(hide, device=split.device)[None, :, None].expand(len(index), -1, split.n_samples)
     signals = split.batch(index).signals
-    return signals, model.redraw(signals, hidden), hidden
+    return signals, model.reconstruct(signals, hidden), hidden
 
 
 def hide_by_name(split: Split, index: Tensor, masking: MaskingSettings, seed: int) -> Bool[Tensor, "batch basis time"]:

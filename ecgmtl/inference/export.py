@@ -20,7 +20,7 @@ from ecgmtl.extras import EXTRAS, import_extra
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.torch_predictors import EXTRA, card_of
 from ecgmtl.model.heads import pool
-from ecgmtl.model.network import MultiTaskModel, mark, read_labels
+from ecgmtl.model.network import MAIN, MultiTaskModel, mark, read_labels
 
 TOLERANCE = 1e-5
 """Largest difference of a probability between the checkpoint and what is exported."""
@@ -42,8 +42,8 @@ class ClassifierOnly(nn.Module):
 
     def __init__(self, model: MultiTaskModel) -> None:
         super().__init__()
-        self.standardize, self.classifier, self.forest = model.standardize, model.classifier, model.forest
-        self.encoder = model.encoder.for_task("classification")
+        self.standardize, self.classifier, self.forest = model.standardize, model.heads[MAIN], model.forest
+        self.encoder = model.encoder.for_task(MAIN)
 
     def forward(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
         features = self.encoder(mark(self.standardize(signals), None))

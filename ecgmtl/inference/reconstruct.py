@@ -108,7 +108,7 @@ def draw(stored: Checkpoint, given: GivenLeads, leads: LeadSet) -> Float32[np.nd
         windows = [preprocess.level(known[:, start : start + size]) for start in places]
         short = size - windows[0].shape[1]
         batch = torch.from_numpy(np.pad(np.stack(windows), ((0, 0), (0, 0), (0, short))))
-        found = stored.model.redraw(batch, hidden.expand(len(batch), -1, size)).numpy()
+        found = stored.model.reconstruct(batch, hidden.expand(len(batch), -1, size)).numpy()
         for start, window in zip(places, found[:, basis], strict=True):
             drawn[:, start : start + size] = window[:, : n_samples - start]
     return drawn

@@ -72,7 +72,7 @@ class CheckpointPredictor:
         hidden = self.hidden(signals.shape[-1], self.stored.maskings[-1]).expand(len(batch), -1, -1)
         if not hidden.any():
             return None
-        error = (model.redraw(batch, hidden) - batch)[:, BASIS_INDEX].square() * hidden
+        error = (model.reconstruct(batch, hidden) - batch)[:, BASIS_INDEX].square() * hidden
         return (error.sum(dim=(1, 2)) / hidden.sum(dim=(1, 2))).sqrt().numpy()
 
     def hidden(self, n_samples: int, masking: MaskingSettings) -> Tensor:

@@ -30,12 +30,17 @@ class DecoderSettings(Settings):
         return Decoder(n_features, stride, self)
 
 
-class Drawing(NamedTuple):
-    """What the decoder draws of each sample, in standardized units."""
+class Reconstructed(NamedTuple):
+    """What the decoder gives for each sample, in standardized units."""
 
     mean: Float[Tensor, "batch drawn time"]
     log_var: Float[Tensor, "batch drawn time"] | None
-    """Logarithm of the variance about the mean."""
+    """Logarithm of the variance about the mean; None where the decoder gives none."""
+
+    def first(self, n_samples: int) -> "Reconstructed":
+        """Return the first samples, in float32: frames may reach beyond the last sample of a record."""
+        log_var = None if self.log_var is None else self.log_var[..., :n_samples].float()
+        return Reconstructed(self.mean[..., :n_samples].float(), log_var)
 
 
 class Decoder(nn.Module):
@@ -60,13 +65,13 @@ class Decoder(nn.Module):
             nn.init.zeros_(parameter)
         return unfold
 
-    def forward(self, features: Float[Tensor, "batch feature frame"]) -> Drawing:
+    def forward(self, features: Float[Tensor, "batch feature frame"]) -> Reconstructed:
         inner = self.blocks(features)
         if self.unfold_log_var is None:
-            return Drawing(self.in_time(self.unfold(inner)), None)
+            return Reconstructed(self.in_time(self.unfold(inner)), None)
         free = self.in_time(self.unfold_log_var(inner))
         # bent, not cut off: where a clamp holds, it lets no gradient through, and a sample could not come back
-        return Drawing(self.in_time(self.unfold(inner)), LOG_VAR_LIMIT * torch.tanh(free / LOG_VAR_LIMIT))
+        return Reconstructed(self.in_time(self.unfold(inner)), LOG_VAR_LIMIT * torch.tanh(free / LOG_VAR_LIMIT))
 
     def in_time(self, unfolded: Float[Tensor, "batch row frame"]) -> Float[Tensor, "batch drawn time"]:
         batch, _, n_frames = unfolded.shape
@@ -88,6 +93,8 @@ def pool(features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch
 class Classifier(nn.Module):
     """One logit a label, from pooled features."""
 
+    reads_pooled = True
+
     def __init__(self, n_features: int, n_labels: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
@@ -102,7 +109,7 @@ class Classifier(nn.Module):
         self.read.bias.copy_(torch.logit(prevalence, eps=RAREST))
 
 
-class Predictor(nn.Module):
+class LatentHead(nn.Module):
     """Takes the features of what is seen of a record to those that the whole would have, frame by frame."""
 
     def __init__(self, n_features: int) -> None:

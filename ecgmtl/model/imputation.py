@@ -23,7 +23,7 @@ PRIOR_SAMPLES = 20
 ROUNDS = 4
 
 
-def draw_by_leads(
+def impute(
     drawing: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch lead time"]
 ) -> Float[Tensor, "batch lead time"]:
     r"""The same in standardized units, with each hidden sample as likely as what the other leads show at its moment.

@@ -1,16 +1,154 @@
-"""What a loss may look at."""
+"""What every task promises: which head it has, what it needs of a batch, its loss, and its validation figures."""
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from ecgmtl.data.batch import Batch
-from ecgmtl.model.network import MultiTaskModel, Output
+from ecgmtl.model.heads import ClassifierSettings, DecoderSettings
+from ecgmtl.model.network import MultiTaskModel
+
+Likelihood = Literal["gaussian", "bernoulli"]
+Trunk = Literal["reconstruction", "classification"]
+Need = Literal["masks", "views", "mean_encoder", "teachers"]
+View = Literal["whole", "masked", "halves"]
 
 
-class Seen(NamedTuple):
+class ModelFacts(NamedTuple):
+    """What of a config a task's head depends on."""
+
+    decoder: DecoderSettings
+    classifier: ClassifierSettings
+    auxiliary_labels: tuple[str, ...]
+    """Label sets that have a classifier of their own beside the main one."""
+
+
+class StageFacts(NamedTuple):
+    """What of a stage the conditions of tasks, weightings and gradient rules depend on."""
+
+    name: str
+    tasks: tuple["Task", ...]
+    selected_by: str
+    """The task that selects the best epoch."""
+    masks: bool
+    """Whether any sample is masked."""
+    scores_visible: bool
+    """Whether visible samples count in the reconstruction loss."""
+    mixup: bool
+    has_teachers: bool
+    shuffled: bool
+    """Whether reconstruction is learnt from another record's signal, as a control."""
+    algorithm: str
+    """The optimizer's."""
+    follows_shortest: bool
+    """Whether the gradient rule's step follows the shortest of the tasks' gradients."""
+
+
+class LossInput(NamedTuple):
     """All that a loss may depend on, beside its settings."""
 
     model: MultiTaskModel
-    output: Output
+    outputs: Mapping[str, Any]
+    """By head, what it made of the batch."""
     batch: Batch
     progress: float
-    """The share of the stage's steps that is done."""
+    """Fraction of the stage's steps that is done."""
+
+
+class Task(ABC):
+    """One thing that is learnt. An object is one task of one stage, with its settings and what the data tell."""
+
+    part: ClassVar[str]
+    """What a stage's `trains` calls the task's head."""
+    trunk: ClassVar[Trunk] = "reconstruction"
+    """Which of two encoders the task reads, where there are two."""
+    likelihood: ClassVar[Likelihood] = "gaussian"
+    """What the loss is the negative logarithm of, up to scale. Uncertainty weighting depends on it."""
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    """What the task needs of a batch beside signals and labels."""
+    view: ClassVar[View] = "whole"
+    """What of a record the task is validated on."""
+    learns_labels: ClassVar[bool] = False
+    """Whether records without labels are of no use to the task."""
+    priority: ClassVar[int] = 0
+    """The task of the highest priority selects a stage's best epoch."""
+    column: ClassVar[str | None] = None
+    """Column of the prepared folder's table that holds the task's targets."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def reads(self) -> str:
+        """The head whose output the task scores."""
+        return self.name
+
+    @property
+    def can_be_negative(self) -> bool:
+        """Whether the loss can fall below zero."""
+        return False
+
+    @property
+    def has_theory(self) -> bool:
+        """Whether `untrained` is a theoretical value rather than a guess."""
+        return True
+
+    @abstractmethod
+    def build_head(self, n_features: int, stride: int, n_outputs: int, facts: ModelFacts) -> nn.Module | None:
+        """Build the head; None where the task scores another one's output.
+
+        stride: samples a frame of the features; n_outputs: labels of the task, 0 where it has none.
+        """
+
+    def check(self, stage: StageFacts) -> None:  # noqa: B027  (most tasks have no conditions)
+        """Raise ValueError, with a sentence about it, where the stage does not fit the task."""
+
+    def check_model(self, stage: str, facts: ModelFacts) -> None:  # noqa: B027  (likewise)
+        """Raise ValueError, with a sentence about it, where the model does not fit the task."""
+
+    @abstractmethod
+    def loss(self, given: LossInput) -> Float[Tensor, ""]:
+        """Compute the loss, a mean over its elements.
+
+        Raises:
+            ValueError: the model gave nothing for this task, or the batch lacks what it is compared with.
+        """
+
+    def untrained(self, batch_size: int) -> float:  # noqa: ARG002  (not every task depends on it)
+        """Return the loss to expect of a network that has learnt nothing."""
+        return 1.0
+
+    def targets(self, column: np.ndarray) -> Float[np.ndarray, "record target"]:
+        """Encode the values of `column`; NaN where a record has none."""
+        raise NotImplementedError(f"{self.name} has no column of targets: {column.dtype}")
+
+    def validated_as(self) -> "Task":
+        """Return the task whose plain loss and figures validation computes."""
+        return self
+
+    def count(self, given: LossInput) -> float:
+        """Return the number of elements over which the loss is a mean: scored samples, or records."""
+        scored = given.batch.scored
+        if self.view == "masked" and scored is not None:
+            return float(given.model.scored(scored).sum())
+        return len(given.batch.labels)
+
+    def measure(self, given: LossInput) -> dict[str, float]:  # noqa: ARG002  (likewise)
+        """Compute further figures of a validation batch, each summed over the same elements as the loss."""
+        return {}
+
+    def answers(self, given: LossInput) -> tuple[Tensor, Tensor] | None:  # noqa: ARG002  (likewise)
+        """Return predictions and truth of a validation batch where a figure needs those of all records."""
+        return None
+
+    def figures(
+        self,
+        means: dict[str, float],
+        answers: tuple[np.ndarray, np.ndarray] | None,  # noqa: ARG002  (likewise)
+    ) -> dict[str, float]:
+        """Name the validation figures; `means` are of the loss and of what `measure` gave."""
+        return {f"loss.{self.name}" if name == "loss" else name: value for name, value in means.items()}

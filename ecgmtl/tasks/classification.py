@@ -1,32 +1,112 @@
-"""How far the probabilities of labels are from the truth, which blending of records may make soft."""
+"""Classification: each label's probability, for the main label set and for further ones."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field, NonNegativeFloat
-from torch import Tensor
+from torch import Tensor, nn
 
+from ecgmtl.metrics.ranking import macro_auroc
 from ecgmtl.model.heads import RAREST
+from ecgmtl.model.network import MAIN
 from ecgmtl.settings import Settings
+from ecgmtl.tasks.base import Likelihood, LossInput, ModelFacts, Task, Trunk
+
+PREFIX = f"{MAIN}_"
+"""A task with this before a label set's name learns that set by a classifier of its own."""
+
+N_DRAWN = 10_000
+"""Simulated records whose label shares are exact to a ten thousandth."""
 
 
 class ClassificationSettings(Settings):
-    """How labels are learnt; validation always gives the plain cross-entropy."""
+    """How labels are learnt. Validation always computes the plain cross-entropy."""
 
     kind: Literal["bce", "asymmetric"] = "bce"
-    """Binary cross-entropy; or one in which easy elements count less, negatives ones least (Ridnik et al., 2021)."""
+    """Binary cross-entropy, or a loss in which easy elements count less, negative ones least (Ridnik et al., 2021)."""
     gamma_positive: NonNegativeFloat = 0.0
-    """asymmetric: the power to which a positive element's error weighs it."""
+    """asymmetric: power to which a positive element's error weighs it."""
     gamma_negative: NonNegativeFloat = 2.0
-    """asymmetric: likewise a negative element's."""
+    """asymmetric: power to which a negative element's error weighs it."""
     margin: float = Field(0.05, ge=0, lt=1)
-    """asymmetric: a negative element with a lower probability than this counts nothing."""
+    """asymmetric: negative elements with a lower probability than this count nothing."""
     smoothing: float = Field(0.0, ge=0, lt=1)
-    """Labels are moved by this share of the way towards one half."""
+    """Label smoothing: targets become (1 − s)·y + s/2."""
     balance: float = Field(0.0, ge=0, le=1)
-    """Rare labels count more: a label weighs its prevalence to the power of minus this, 1 on average."""
+    """Power b by which rare labels count more: weight prevalence^(−b), 1 on average."""
+
+
+class Classification(Task):
+    """Binary cross-entropy over the labels of one label set."""
+
+    trunk: ClassVar[Trunk] = "classification"
+    likelihood: ClassVar[Likelihood] = "bernoulli"
+    learns_labels: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        name: str = MAIN,
+        settings: ClassificationSettings = ClassificationSettings(),  # noqa: B008  (it is frozen)
+        prevalence: Float[Tensor, " label"] | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.settings, self.prevalence = settings, prevalence
+
+    @property
+    def label_set(self) -> str | None:
+        """Name of the further label set; None for the main one."""
+        return None if self.name == MAIN else self.name.removeprefix(PREFIX)
+
+    @property
+    def part(self) -> str:  # type: ignore[override]  # two parts share this class
+        return "classifier" if self.label_set is None else "auxiliary_classifiers"
+
+    @property
+    def priority(self) -> int:  # type: ignore[override]
+        return 3 if self.label_set is None else 0
+
+    def build_head(self, n_features: int, stride: int, n_outputs: int, facts: ModelFacts) -> nn.Module:  # noqa: ARG002
+        return facts.classifier.build(n_features, n_outputs)
+
+    def check_model(self, stage: str, facts: ModelFacts) -> None:
+        if self.label_set is not None and self.label_set not in facts.auxiliary_labels:
+            raise ValueError(f"stage '{stage}' learns {self.name}; name {self.label_set} in auxiliary_labels")
+
+    def loss(self, given: LossInput) -> Float[Tensor, ""]:
+        logits, labels = given.outputs.get(self.name), self.labels(given)
+        if logits is None or labels is None:
+            what = "logits" if self.label_set is None else "that label set; name it in auxiliary_labels"
+            raise ValueError(f"the loss {self.name} needs {what}")
+        return classification(logits, labels, self.settings, self.prevalence)
+
+    def labels(self, given: LossInput) -> Float[Tensor, "batch label"] | None:
+        return given.batch.labels if self.label_set is None else given.batch.auxiliary_labels.get(self.label_set)
+
+    def untrained(self, batch_size: int) -> float:  # noqa: ARG002
+        """Return what the loss makes of the labels' shares, at which classifiers start: their entropy for bce."""
+        if self.prevalence is None:
+            raise ValueError(f"the untrained loss of {self.name} needs the prevalence of its labels")
+        return untrained_loss(self.prevalence, self.settings)
+
+    def validated_as(self) -> "Classification":
+        return Classification(self.name)
+
+    def answers(self, given: LossInput) -> tuple[Tensor, Tensor] | None:
+        return (given.outputs[MAIN], given.batch.labels) if self.label_set is None else None
+
+    def figures(self, means: dict[str, float], answers: tuple[np.ndarray, np.ndarray] | None) -> dict[str, float]:
+        figures = super().figures(means, answers)
+        return figures if answers is None else {**figures, "macro_auroc": macro_auroc(*answers)}
+
+
+def untrained_loss(shares: Float[Tensor, " label"], settings: ClassificationSettings) -> float:
+    """Compute the loss of a classifier that predicts each label's share for every record."""
+    labels = (torch.arange(N_DRAWN, device=shares.device)[:, None] + 0.5) / N_DRAWN < shares
+    logits = torch.logit(shares, eps=RAREST).expand(N_DRAWN, -1)
+    return float(classification(logits, labels.float(), settings, shares))
 
 
 def classification(
@@ -35,9 +115,9 @@ def classification(
     settings: ClassificationSettings,
     prevalence: Float[Tensor, " label"] | None,
 ) -> Float[Tensor, ""]:
-    """The mean over records and labels.
+    """Compute the mean loss over records and labels, which blending of records may make soft.
 
-    prevalence: share of the training records that have each label; only `balance` needs it.
+    prevalence: fraction of the training records that have each label; only `balance` needs it.
     """
     truth = labels + settings.smoothing * (0.5 - labels)
     if settings.kind == "asymmetric":
@@ -55,13 +135,13 @@ def classification(
 def asymmetric(
     logits: Float[Tensor, "batch label"], truth: Float[Tensor, "batch label"], settings: ClassificationSettings
 ) -> Float[Tensor, "batch label"]:
-    r"""Of each element :math:`-y (1 - p)^{\gamma_+} \log p - (1 - y) p_m^{\gamma_-} \log (1 - p_m)`.
+    r"""Compute :math:`-y (1 - p)^{\gamma_+} \log p - (1 - y) p_m^{\gamma_-} \log (1 - p_m)` of each element.
 
     With :math:`p_m = \max(p - m, 0)` (Ridnik et al., ICCV 2021, equations 4 to 7).
     """
-    found = torch.sigmoid(logits)
+    probability = torch.sigmoid(logits)
     # a power below 1 has no slope at 0: neither error may come to lie there
-    shifted = (found - settings.margin).clamp(min=1e-8)
+    shifted = (probability - settings.margin).clamp(min=1e-8)
     positive = torch.exp(settings.gamma_positive * F.logsigmoid(-logits)) * F.logsigmoid(logits)
     negative = shifted**settings.gamma_negative * torch.log1p(-shifted.clamp(max=1 - 1e-6))
     return -(truth * positive + (1 - truth) * negative)

@@ -1,33 +1,67 @@
-"""Telling which two views are of one record."""
+"""Contrast: to tell which two views are of one record."""
+
+import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import PositiveFloat
-from torch import Tensor
+from torch import Tensor, nn
 
+from ecgmtl.model.heads import Projector
 from ecgmtl.settings import Settings
-from ecgmtl.tasks.base import Seen
+from ecgmtl.tasks.base import Likelihood, LossInput, ModelFacts, Need, StageFacts, Task, View
 
 
 class ContrastiveSettings(Settings):
     temperature: PositiveFloat = 0.2
-    """What cosines are divided by; the lower, the more the most similar of the other records count."""
+    """What cosines are divided by. The lower, the more the most similar of the other records count."""
 
 
-def contrastive(seen: Seen, settings: ContrastiveSettings) -> Float[Tensor, ""]:
+class Contrastive(Task):
     r"""Cross-entropy of finding a view's partner among all other views of the batch, by the cosine of their embeddings.
 
     Rows 2i and 2i + 1 are two views of one record: :math:`-\log \frac{\exp(s_{ij} / \tau)}{\sum_{k \ne i}
     \exp(s_{ik} / \tau)}`, the mean over all views (Chen et al., SimCLR, ICML 2020, equation 1; for views from different
     times of a record: Kiyasseh et al., CLOCS, ICML 2021).
     """
-    embedding = seen.output.embedding
-    if embedding is None or len(embedding) % 2:
-        raise ValueError("the contrastive loss needs embeddings of two views a record")
-    unit = F.normalize(embedding, dim=-1)
-    n_views = len(unit)
-    itself = torch.eye(n_views, dtype=torch.bool, device=unit.device)
-    similarity = (unit @ unit.T / settings.temperature).masked_fill(itself, -torch.inf)
-    partner = torch.arange(n_views, device=unit.device) ^ 1
-    return F.cross_entropy(similarity, partner)
+
+    part: ClassVar[str] = "projector"
+    likelihood: ClassVar[Likelihood] = "bernoulli"
+    needs: ClassVar[frozenset[Need]] = frozenset({"views"})
+    view: ClassVar[View] = "halves"
+
+    def __init__(self, name: str = "contrastive", settings: ContrastiveSettings = ContrastiveSettings()) -> None:  # noqa: B008
+        super().__init__(name)
+        self.settings = settings
+
+    def build_head(self, n_features: int, stride: int, n_outputs: int, facts: ModelFacts) -> nn.Module:  # noqa: ARG002
+        return Projector(n_features)
+
+    def check(self, stage: StageFacts) -> None:
+        if stage.shuffled:
+            raise ValueError(
+                f"stage '{stage.name}': a shuffled reconstruction would take one view as the other's truth; "
+                f"leave contrastive out"
+            )
+        if stage.mixup:
+            raise ValueError(f"stage '{stage.name}' learns contrastive, whose two views mixup would blend with others")
+
+    def loss(self, given: LossInput) -> Float[Tensor, ""]:
+        embedding = given.outputs.get(self.name)
+        if embedding is None or len(embedding) % 2:
+            raise ValueError("the contrastive loss needs embeddings of two views a record")
+        unit = F.normalize(embedding, dim=-1)
+        n_views = len(unit)
+        itself = torch.eye(n_views, dtype=torch.bool, device=unit.device)
+        similarity = (unit @ unit.T / self.settings.temperature).masked_fill(itself, -torch.inf)
+        partner = torch.arange(n_views, device=unit.device) ^ 1
+        return F.cross_entropy(similarity, partner)
+
+    def untrained(self, batch_size: int) -> float:
+        """Return the logarithm of the number of views to choose from."""
+        return math.log(2 * batch_size - 1)
+
+    def validated_as(self) -> "Contrastive":
+        return Contrastive(self.name)

@@ -1,18 +1,54 @@
-"""Learning what trained models say, which tells more of a record than its labels do."""
+"""Distillation: the probabilities that trained models give, which tell more of a record than its labels do."""
+
+from typing import ClassVar
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ecgmtl.tasks.base import Seen
+from ecgmtl.model.network import MAIN
+from ecgmtl.tasks.base import Likelihood, LossInput, ModelFacts, Need, StageFacts, Task, Trunk
+from ecgmtl.tasks.classification import Classification, ClassificationSettings, untrained_loss
 
 
-def distillation(seen: Seen) -> Float[Tensor, ""]:
-    """Binary cross-entropy to the teachers' mean probabilities (Hinton et al., 2015, with temperature 1).
+class Distillation(Task):
+    """Binary cross-entropy to the teachers' mean probabilities (Hinton et al., 2015, with temperature 1)."""
 
-    The mean over records and labels.
-    """
-    logits, soft_labels = seen.output.logits, seen.batch.soft_labels
-    if logits is None or soft_labels is None:
-        raise ValueError("the distillation loss needs logits, and teachers' probabilities; set the stage's teachers")
-    return F.binary_cross_entropy_with_logits(logits, soft_labels)
+    part: ClassVar[str] = "classifier"
+    trunk: ClassVar[Trunk] = "classification"
+    likelihood: ClassVar[Likelihood] = "bernoulli"
+    needs: ClassVar[frozenset[Need]] = frozenset({"teachers"})
+    priority: ClassVar[int] = 2
+
+    def __init__(self, name: str = "distillation", prevalence: Float[Tensor, " label"] | None = None) -> None:
+        super().__init__(name)
+        self.prevalence = prevalence
+
+    @property
+    def reads(self) -> str:
+        return MAIN
+
+    def build_head(self, n_features: int, stride: int, n_outputs: int, facts: ModelFacts) -> None:
+        """Build nothing: the classifier's output is scored."""
+
+    def check(self, stage: StageFacts) -> None:
+        if not stage.has_teachers:
+            raise ValueError(
+                f"stage '{stage.name}': the loss 'distillation' needs `teachers`, and `teachers` need the loss "
+                f"'distillation'"
+            )
+
+    def loss(self, given: LossInput) -> Float[Tensor, ""]:
+        logits, soft_labels = given.outputs.get(MAIN), given.batch.soft_labels
+        if logits is None or soft_labels is None:
+            raise ValueError("the distillation loss needs logits and the teachers' probabilities; set `teachers`")
+        return F.binary_cross_entropy_with_logits(logits, soft_labels)
+
+    def untrained(self, batch_size: int) -> float:  # noqa: ARG002
+        """Return the entropy of the labels, which teachers that know them would give."""
+        if self.prevalence is None:
+            raise ValueError("the untrained loss of distillation needs the prevalence of the labels")
+        return untrained_loss(self.prevalence, ClassificationSettings())
+
+    def validated_as(self) -> Task:
+        return Classification()

@@ -1,15 +1,31 @@
-"""What the labels of a training split tell before anything is learnt."""
+"""What a training split tells of its labels and targets before anything is learnt."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ecgmtl.data.split import Split
-from ecgmtl.tasks import MAIN, SECOND
+from ecgmtl.tasks import MAIN, PREFIX, Task
 
 
 def prevalence(split: Split) -> dict[str, Float[Tensor, " label"]]:
-    """By task, the share of the labelled records that have each label."""
+    """Return by classification task the fraction of the labelled records that have each label."""
     labelled = torch.from_numpy(split.labelled).to(split.device)
-    further = {SECOND + name: labels for name, labels in split.auxiliary_labels.items()}
+    further = {PREFIX + name: labels for name, labels in split.auxiliary_labels.items()}
     return {task: labels[labelled].mean(dim=0) for task, labels in ({MAIN: split.labels} | further).items()}
+
+
+def with_targets(split: Split, tasks: Iterable[Task]) -> Split:
+    """Add the targets of tasks that have a column of their own; a missing column gives no record a value."""
+    targets = {}
+    for task in tasks:
+        if task.column is None:
+            continue
+        column = split.columns.get(task.column, np.full(len(split), np.nan))
+        encoded = task.targets(column)
+        targets[task.name] = torch.from_numpy(encoded).to(split.device)
+    return replace(split, targets=targets)

@@ -1,23 +1,44 @@
-"""Predicting, from what is seen of a record, the features that the whole of it has."""
+"""Latent prediction: from the visible part of a record, the features that the whole of it has."""
+
+from typing import ClassVar
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from ecgmtl.tasks.base import Seen
+from ecgmtl.model.heads import LatentHead
+from ecgmtl.tasks.base import LossInput, ModelFacts, Need, StageFacts, Task, View
 
 
-def latent(seen: Seen) -> Float[Tensor, ""]:
-    """Mean squared error to the teacher's features, each frame normalized over its features; hidden frames count.
+class Latent(Task):
+    """Mean squared error to the teacher's features, each frame normalized over its features; masked frames count.
 
-    The teacher is the running mean of the encoder's own weights and sees all (Baevski et al., data2vec, ICML 2022;
-    Grill et al., BYOL, NeurIPS 2020, for the predictor that keeps both from agreeing on a constant). A frame counts by
-    the share of its samples that is scored; where nothing is hidden in the batch, the loss is 0.
+    The teacher has the EMA weights of the encoder and reads the record unmasked (Baevski et al., data2vec, ICML 2022;
+    Grill et al., BYOL, NeurIPS 2020, for the head that keeps both from agreeing on a constant). A frame counts by the
+    fraction of its samples that is scored. Where nothing is masked in the batch, the loss is 0.
     """
-    predicted, target = seen.output.latent, seen.batch.target
-    if predicted is None or target is None or seen.batch.scored is None:
-        raise ValueError("the latent loss needs a prediction, a teacher's features, and which samples are scored")
-    wanted = F.layer_norm(target.transpose(1, 2), target.shape[1:2])
-    error = (predicted.transpose(1, 2) - wanted).square().mean(dim=-1)
-    weights = F.adaptive_avg_pool1d(seen.batch.scored.mean(dim=1, keepdim=True), error.shape[1])[:, 0]
-    return (error * weights).sum() / weights.sum().clamp(min=1)
+
+    part: ClassVar[str] = "predictor"
+    needs: ClassVar[frozenset[Need]] = frozenset({"masks", "mean_encoder"})
+    view: ClassVar[View] = "masked"
+
+    def __init__(self, name: str = "latent") -> None:
+        super().__init__(name)
+
+    def build_head(self, n_features: int, stride: int, n_outputs: int, facts: ModelFacts) -> nn.Module:  # noqa: ARG002
+        return LatentHead(n_features)
+
+    def check(self, stage: StageFacts) -> None:
+        if not stage.masks:
+            raise ValueError(
+                f"stage '{stage.name}' learns latent, but masks nothing; set masking.time or masking.leads"
+            )
+
+    def loss(self, given: LossInput) -> Float[Tensor, ""]:
+        predicted, target, scored = given.outputs.get(self.name), given.batch.teacher_features, given.batch.scored
+        if predicted is None or target is None or scored is None:
+            raise ValueError("the latent loss needs a prediction, a teacher's features, and which samples are scored")
+        wanted = F.layer_norm(target.transpose(1, 2), target.shape[1:2])
+        error = (predicted.transpose(1, 2) - wanted).square().mean(dim=-1)
+        weights = F.adaptive_avg_pool1d(scored.mean(dim=1, keepdim=True), error.shape[1])[:, 0]
+        return (error * weights).sum() / weights.sum().clamp(min=1)

@@ -1,73 +1,129 @@
-"""How far a redrawn signal is from the true one, and 12 drawn leads from one another."""
+"""Reconstruction: the waveform, from a record of which parts are masked."""
 
-from typing import Literal
+import math
+from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field, PositiveFloat
-from torch import Tensor
+from torch import Tensor, nn
 
 from ecgmtl.device import average_over_ranks
-from ecgmtl.model.network import Output
+from ecgmtl.model.heads import Reconstructed
+from ecgmtl.model.network import RECONSTRUCTION
 from ecgmtl.settings import Settings
-from ecgmtl.tasks.base import Seen
+from ecgmtl.tasks.base import LossInput, ModelFacts, Need, StageFacts, Task, View
+
+NORMAL_95 = 1.96
+"""Deviations about the mean that hold 95 % of a normal distribution."""
 
 
 class ReconstructionSettings(Settings):
-    """How a redrawn signal is compared with the true one, sample by sample, in standardized units."""
+    """How a reconstruction is compared with the signal, sample by sample, in standardized units."""
 
     kind: Literal["mse", "huber", "beta_nll"] = "mse"
-    """Squared error; Huber's, for artifacts are rare and huge; or the likelihood of a variance a sample and lead."""
+    """Squared error, Huber's for rare and huge artifacts, or the likelihood of a variance a sample and lead."""
     delta: PositiveFloat = 1.0
     """huber: errors above this count linearly."""
     beta: float = Field(0.5, ge=0, le=1)
-    """beta_nll: 0 is the likelihood itself, which gives up where it errs most, 1 weighs all samples alike."""
+    """beta_nll: 0 is the likelihood itself, which gives up where it errs most; 1 weighs all samples alike."""
     warmup: float = Field(0.1, ge=0, le=1)
-    """beta_nll: over this share of the stage's steps the squared error is learnt first, and no variance."""
+    """beta_nll: over this fraction of the stage's steps the squared error is learnt first, and no variance."""
     target: Literal["own", "shuffled"] = "own"
-    """shuffled: another record of the batch is the truth, a control whose gradient tells nothing of this one."""
+    """shuffled: another record of the batch is the target, a control whose gradient tells nothing of this one."""
 
     @property
     def can_be_negative(self) -> bool:
         return self.kind == "beta_nll"
 
 
-def reconstruction(seen: Seen, settings: ReconstructionSettings) -> Float[Tensor, ""]:
-    """Mean error over the scored samples of the drawn leads, in standardized units; 0 without any.
+class Reconstruction(Task):
+    """Mean error over the scored samples of the reconstructed leads, in standardized units; 0 without any.
 
     beta_nll is Seitzer et al. (ICLR 2022), equation 5: sg[exp(beta s)] (s + error^2 exp(-s)) / 2 with s = log variance.
     """
-    drawn = seen.output.reconstruction
-    if drawn is None or seen.batch.scored is None:
-        raise ValueError("the reconstruction loss needs a reconstruction, and which samples are scored")
-    scored = seen.model.scored(seen.batch.scored)
-    truth = seen.model.standardize.basis(seen.batch.signals)
-    if settings.target == "shuffled":
-        truth = truth.roll(1, dims=0)
-    error = drawn - truth
-    if settings.kind == "huber":
-        each = 2 * F.huber_loss(drawn, truth, reduction="none", delta=settings.delta)  # error^2 where it is small
-    elif settings.kind == "beta_nll" and seen.progress >= settings.warmup:
-        log_var = variance_of(seen.output)
-        each = (settings.beta * log_var).exp().detach() * 0.5 * (log_var + error.square() * torch.exp(-log_var))
-    else:
-        each = error.square()
-    # of parallel processes each hides as many samples as chance will have it: their mean is that of all samples
-    return (each * scored).sum() / average_over_ranks(scored.sum()).clamp(min=1)
+
+    part: ClassVar[str] = "decoder"
+    needs: ClassVar[frozenset[Need]] = frozenset({"masks"})
+    view: ClassVar[View] = "masked"
+    priority: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        name: str = RECONSTRUCTION,
+        settings: ReconstructionSettings = ReconstructionSettings(),  # noqa: B008  (it is frozen)
+    ) -> None:
+        super().__init__(name)
+        self.settings = settings
+
+    @property
+    def can_be_negative(self) -> bool:
+        return self.settings.can_be_negative
+
+    def build_head(self, n_features: int, stride: int, n_outputs: int, facts: ModelFacts) -> nn.Module:  # noqa: ARG002
+        return facts.decoder.build(n_features, stride)
+
+    def check(self, stage: StageFacts) -> None:
+        if not stage.masks and not stage.scores_visible:
+            raise ValueError(
+                f"stage '{stage.name}' masks nothing, so its reconstruction is never scored; set masking.visible"
+            )
+
+    def check_model(self, stage: str, facts: ModelFacts) -> None:
+        if self.settings.kind == "beta_nll" and not facts.decoder.log_var:
+            raise ValueError(f"stage '{stage}' learns by beta_nll; set decoder.log_var too")
+
+    def loss(self, given: LossInput) -> Float[Tensor, ""]:
+        output, settings = given.outputs.get(RECONSTRUCTION), self.settings
+        if output is None or given.batch.scored is None:
+            raise ValueError("the reconstruction loss needs a reconstruction, and which samples are scored")
+        scored = given.model.scored(given.batch.scored)
+        truth = given.model.standardize.basis(given.batch.signals)
+        if settings.target == "shuffled":
+            truth = truth.roll(1, dims=0)
+        error = output.mean - truth
+        if settings.kind == "huber":
+            # error^2 where it is small
+            each = 2 * F.huber_loss(output.mean, truth, reduction="none", delta=settings.delta)
+        elif settings.kind == "beta_nll" and given.progress >= settings.warmup:
+            log_var = variance_of(output)
+            each = (settings.beta * log_var).exp().detach() * 0.5 * (log_var + error.square() * torch.exp(-log_var))
+        else:
+            each = error.square()
+        # parallel processes mask different numbers of samples: divide by the mean, so that all samples count alike
+        return (each * scored).sum() / average_over_ranks(scored.sum()).clamp(min=1)
+
+    def validated_as(self) -> "Reconstruction":
+        return Reconstruction(self.name)
+
+    def measure(self, given: LossInput) -> dict[str, float]:
+        """Sum squared errors in mV²; likelihood and coverage where a variance is given, in standardized units."""
+        output, standardize = given.outputs[RECONSTRUCTION], given.model.standardize
+        if given.batch.scored is None:
+            raise ValueError("the figures of a reconstruction need which samples are scored")
+        scored, truth = given.model.scored(given.batch.scored), standardize.basis(given.batch.signals)
+        error = standardize.to_mv(output.mean) - standardize.to_mv(truth)
+        sums = {"square_mv": float((error.square() * scored).sum())}
+        return sums if output.log_var is None else sums | likelihood(output.mean - truth, output.log_var, scored)
+
+    def figures(self, means: dict[str, float], answers: tuple[np.ndarray, np.ndarray] | None) -> dict[str, float]:
+        rest = {name: value for name, value in means.items() if name != "square_mv"}
+        return {**super().figures(rest, answers), "rmse_mv": means["square_mv"] ** 0.5}
 
 
-def variance_of(output: Output) -> Float[Tensor, "batch drawn time"]:
+def likelihood(error: Tensor, log_var: Tensor, scored: Tensor) -> dict[str, float]:
+    """Sum how likely the errors are under the variances given with them, and how often they lie within those."""
+    likely = 0.5 * (log_var + error.square() * torch.exp(-log_var) + math.log(2 * math.pi))
+    within = error.abs() <= NORMAL_95 * torch.exp(0.5 * log_var)
+    return {
+        "reconstruction_nll": float((likely * scored).sum()),
+        "reconstruction_coverage_95": float((within * scored).sum()),
+    }
+
+
+def variance_of(output: Reconstructed) -> Float[Tensor, "batch row time"]:
     if output.log_var is None:
-        raise ValueError("beta_nll needs a decoder that draws a variance; set decoder.log_var")
+        raise ValueError("beta_nll needs a decoder that gives a variance; set decoder.log_var")
     return output.log_var
-
-
-def consistency(seen: Seen) -> Float[Tensor, ""]:
-    """How far 12 drawn leads are from Einthoven's and Goldberger's identities: mean squared violation.
-
-    In units of the derived lead's standard deviation, over all samples of III, aVR, aVL and aVF.
-    """
-    if seen.output.reconstruction is None or not seen.model.draws_all:
-        raise ValueError("the consistency loss needs a decoder that draws all 12 leads; set decoder.leads to 12")
-    return seen.model.violation(seen.output.reconstruction).square().mean()

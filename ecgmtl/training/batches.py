@@ -73,7 +73,7 @@ class Batches:
         index = index.repeat_interleave(stage.n_views)
         places = draw_places(len(index), split.n_samples, split.fs, stage.augment, dice.order)
         batch = augment(split.batch(index, places), split.fs, stage.augment, dice.pairs, dice.disturbances)
-        if not stage.hides:
+        if not stage.masks:
             return batch
         masking = stage.masking.at(progress)
         hidden = draw_hidden((len(index), places.shape[1]), split.fs, masking, dice.masks)

@@ -30,7 +30,7 @@ class StageResults:
         tree = self.config.model_dump(mode="json", exclude={"stages", "name", "forest"})
         stages = self.config.stages[: self.config.place_of(stage) + 1]
         tree["stages"] = [stage.model_dump(mode="json") for stage in stages]
-        tree["parts"] = [task for task in ("latent", "contrastive") if self.config.learns(task)]  # later ones count too
+        tree["heads"] = list(self.config.trunks)  # those of later stages count too, for they change random weights
         known = {stage.name for stage in stages}
         files = [model_file(Path(teacher)) for stage in stages for teacher in stage.teachers if teacher not in known]
         tree["teachers"] = [checkpoint.describe(path).weights_sha256 for path in files]

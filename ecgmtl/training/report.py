@@ -22,8 +22,6 @@ from ecgmtl.training.model_card import Figure, Label, ModelCard, TrainingData, r
 
 log = logging.getLogger("ecgmtl")
 
-TWO_ENCODERS = {"soft": "two encoders held near each other", "cross_stitch": "two encoders stitched together"}
-"""By how tasks share."""
 N_COMPARED = 64
 """Records on which an exported classifier is compared with its checkpoint."""
 
@@ -78,13 +76,13 @@ def describe(
     )
     parts = (name for name in summary if f"{name}_low" in summary or name.startswith("reconstruction_"))
     shown = [name for name in parts if not name.endswith("n_samples")]
-    encoders = TWO_ENCODERS.get(config.sharing.kind, "one shared encoder")
     n_labelled = int(train.labelled.sum())
     stages = (f"{s.name}: {', '.join(s.losses)}; {s.weighting.kind} weighting" for s in stored.stages_done)
     return ModelCard(
         name=folder.path.name,
         version=__version__,
-        architecture=f"{config.encoder.kind}, {encoders}, {n_parameters / 1e6:.1f} M parameters with all heads{trees}",
+        architecture=f"{config.encoder.kind}, {config.sharing.description}, "
+        f"{n_parameters / 1e6:.1f} M parameters with all heads{trees}",
         learnt=tasks_learnt(stored),
         file=MODEL,
         label_set=stored.label_set,

@@ -26,7 +26,6 @@ from ecgmtl.metrics.calibration import Calibration, fit_calibration
 from ecgmtl.model.forest.grow import grow_forest
 from ecgmtl.model.heads import Classifier
 from ecgmtl.model.network import MultiTaskModel
-from ecgmtl.tasks import MAIN, SECOND
 from ecgmtl.tasks.labels import prevalence
 from ecgmtl.tracking.tracker import Tracker
 from ecgmtl.training.finished import StageResults
@@ -172,10 +171,8 @@ class Schedule:
         mean, std = lead_statistics(self.train)
         model.standardize.mean.copy_(mean)
         model.standardize.std.copy_(std)
-        shares = prevalence(self.train)
-        model.classifier.start_at(shares[MAIN])
-        for name, classifier in model.auxiliary_classifiers.items():
-            cast("Classifier", classifier).start_at(shares[SECOND + name])
+        for name, shares in prevalence(self.train).items():
+            cast("Classifier", model.heads[name]).start_at(shares)
         return model
 
     @property

@@ -17,6 +17,7 @@ from ecgmtl.data.batch import Batch
 from ecgmtl.data.split import Split
 from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.optimization.weighting.base import Moment
+from ecgmtl.tasks.labels import with_targets
 from ecgmtl.training.batches import Batches
 from ecgmtl.training.step import Learner, freeze
 from ecgmtl.training.validation import validate
@@ -82,16 +83,29 @@ class StageTraining:
 
     def __post_init__(self) -> None:
         self.learner = Learner(self.model, self.stage, self.config, self.train)
-        self.judges, train = self.keep_judges()
+        self.train = with_targets(self.train, self.stage.tasks)
+        self.validation = with_targets(self.validation, self.stage.tasks)
+        self.refuse_without_targets()
+        self.reward_split, train = self.keep_reward_patients()
         self.batches = Batches(train, self.stage, (self.config.seed, self.config.place_of(self.stage.name)))
 
-    def keep_judges(self) -> tuple[Split | None, Split]:
+    def refuse_without_targets(self) -> None:
+        """Raise TrainingError where a task has a column of targets and no training record has a value in it."""
+        for task in self.stage.tasks:
+            if task.column is not None and not torch.isfinite(self.train.targets[task.name]).all(dim=1).any():
+                raise TrainingError(
+                    f"stage '{self.stage.name}' learns {task.name}, but no training record has a value in the column "
+                    f"'{task.column}' of the prepared folder; prepare it again from a table with that column, or "
+                    f"leave {task.name} out."
+                )
+
+    def keep_reward_patients(self) -> tuple[Split | None, Split]:
         """Patients that only judge, where the weighting learns from a score, and those to train on.
 
         Raises:
             TrainingError: nobody with labels is left to train on.
         """
-        share = self.learner.weighting.controller_share
+        share = self.learner.weighting.reward_patients
         if not share:
             return None, self.train
         drawn = self.train.draw_patients(share, (self.config.seed, CONTROLLERS), self.train.labelled)
@@ -150,10 +164,10 @@ class StageTraining:
         every, weighting, n_tasks = self.stage.diagnostics.every, self.learner.weighting, len(self.stage.losses)
         if every and moment.step % every == 0:
             probes[moment.step] = self.learner.probe(batch, moment, row[n_tasks : 2 * n_tasks])
-        if weighting.judged_every and (moment.step + 1) % weighting.judged_every == 0 and self.judges is not None:
-            only = self.stage.model_copy(update={"losses": (self.stage.judged_by,)})
-            figures = validate(self.model, only, self.judges)
-            weighting.judge(-figures[f"loss.{self.stage.judged_by}"])
+        if weighting.reward_every and (moment.step + 1) % weighting.reward_every == 0 and self.reward_split is not None:
+            only = self.stage.model_copy(update={"losses": (self.stage.selected_by,)})
+            figures = validate(self.model, only, self.reward_split)
+            weighting.reward(-figures[f"loss.{self.stage.selected_by}"])
             freeze(self.model, self.stage)
 
     def collect(self, rows: list[Tensor], first_step: int) -> dict[str, np.ndarray]:
@@ -167,7 +181,7 @@ class StageTraining:
         n_tasks = len(self.stage.losses)
         losses, weights = table[:, :n_tasks], table[:, n_tasks : 2 * n_tasks]
         left_out = np.isnan(losses) & (weights == 0)
-        below = (losses < 0) & (not self.stage.reconstruction.can_be_negative)
+        below = (losses < 0) & ~np.array([task.can_be_negative for task in self.stage.tasks])
         bad = ((~np.isfinite(losses) & ~left_out) | below).any(axis=1) | ~np.isfinite(table[:, n_tasks:]).all(axis=1)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
@@ -201,7 +215,7 @@ class StageTraining:
         Raises:
             TrainingError: the figure is not a number.
         """
-        task = self.stage.judged_by
+        task = self.stage.selected_by
         losses = {name.removeprefix("loss."): v for name, v in figures.items() if name.startswith("loss.")}
         if not np.isfinite(list(losses.values())).all():
             told = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())

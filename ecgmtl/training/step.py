@@ -17,7 +17,7 @@ from ecgmtl.optimization.diagnostics import GradientDiagnostics, half_gradients
 from ecgmtl.optimization.gradients import combined_backward, gradient_norms
 from ecgmtl.optimization.optimizer import WeightAverage, build_optimizer, layer_rates, set_lr
 from ecgmtl.optimization.weighting.base import Moment
-from ecgmtl.tasks import Seen, losses_of, untrained_loss
+from ecgmtl.tasks import LossInput, build_task, losses_of
 from ecgmtl.tasks.labels import prevalence
 from ecgmtl.training.teachers import Teaching
 
@@ -31,21 +31,22 @@ class Learner:
         self.model, self.stage, self.device, self.precision = model, stage, device, config.precision
         self.network = compiled(model) if config.compile else model
         self.weighting = stage.weighting.build(stage.losses, config.seed).to(device)
-        self.scoring = stage.scoring._replace(prevalence=prevalence(train))
-        untrained = {task: untrained_loss(task, self.scoring, stage.batch_size) for task in stage.losses}
+        known = prevalence(train)
+        self.tasks = tuple(build_task(name, stage, known) for name in stage.losses)
+        untrained = {task.name: task.untrained(stage.batch_size) for task in self.tasks}
         self.weighting.expect(untrained)
         self.untrained = torch.tensor([untrained[task] for task in stage.losses], device=device)
         self.rule = stage.gradients.build(stage.losses, config.seed).to(device)
-        self.main = stage.losses.index(stage.judged_by)
-        self.diagnostics = GradientDiagnostics(stage.losses, stage.judged_by, stage.diagnostics).to(device)
+        self.main = stage.losses.index(stage.selected_by)
+        self.diagnostics = GradientDiagnostics(stage.losses, stage.selected_by, stage.diagnostics).to(device)
         layers = layer_rates(model, stage.optimizer)
         self.optimizer = build_optimizer(layers, self.weighting, stage.optimizer)
         self.average = WeightAverage(model, stage.optimizer.ema)
         self.taught = Teaching(model, self.average, stage, train, config)
         self.learnt = [p for p in model.parameters() if p.requires_grad]
-        self.shared = learning(model.encoder.shared(stage.losses))
+        self.shared = learning(model.encoder.shared(stage.heads))
         self.others = [p for p in self.learnt if all(p is not s for s in self.shared)]
-        self.last_shared = learning(model.encoder.last_shared(stage.losses))
+        self.last_shared = learning(model.encoder.last_shared(stage.heads))
         self.begun = False
 
     def active(self, moment: Moment) -> tuple[bool, ...]:
@@ -55,11 +56,10 @@ class Learner:
     def losses(
         self, batch: Batch, active: tuple[bool, ...], progress: float, network: nn.Module | None = None
     ) -> list[Tensor]:
-        tasks = tuple(task for task, now in zip(self.stage.losses, active, strict=True) if now)
+        heads = tuple(dict.fromkeys(task.reads for task, now in zip(self.tasks, active, strict=True) if now))
         with autocast(self.precision, self.device):
-            output = (network or self.network)(batch.shown, batch.hidden, tasks, self.stage.flow or None)
-        seen = Seen(self.model, output, batch, progress)
-        return losses_of(self.stage.losses, active, seen, self.scoring)
+            outputs = (network or self.network)(batch.encoder_input, batch.hidden, heads, self.stage.flow or None)
+        return losses_of(self.tasks, active, LossInput(self.model, outputs, batch, progress))
 
     def begin(self, batch: Batch) -> None:
         """Let the weighting start from the losses of the stage's first batch, in which nothing may be hidden yet."""
@@ -140,9 +140,19 @@ STATEFUL = ("model", "average", "optimizer", "weighting", "rule", "diagnostics")
 
 def freeze(model: MultiTaskModel, stage: Stage) -> None:
     """Let the stage's parts learn and hold the others still; in eval mode BatchNorm keeps its statistics too."""
-    for name, part in model.named_children():
-        learns = name in stage.trains
-        part.train(learns).requires_grad_(learns)
+    for part in model.children():
+        part.train(False).requires_grad_(False)
+    for part in trained_parts(model, stage):
+        part.train().requires_grad_()
+
+
+def trained_parts(model: MultiTaskModel, stage: Stage) -> Iterator[nn.Module]:
+    """Yield the encoder and the heads that the stage's `trains` names."""
+    if "encoder" in stage.trains:
+        yield model.encoder
+    for name, head in model.heads.items():
+        if build_task(name).part in stage.trains:
+            yield head
 
 
 def learning(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:

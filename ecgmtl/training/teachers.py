@@ -24,7 +24,7 @@ class Teaching:
         self, model: MultiTaskModel, average: WeightAverage[MultiTaskModel], stage: Stage, split: Split, config: Config
     ) -> None:
         self.model, self.device, self.precision = model, split.device, config.precision
-        self.mean_encoder = average.model.encoder if "latent" in stage.losses else None
+        self.mean_encoder = average.model.encoder if "mean_encoder" in stage.needs else None
         self.teachers = [load_teacher(Path(path), split, config.preprocess) for path in stage.teachers]
 
     @torch.no_grad()
@@ -35,7 +35,7 @@ class Teaching:
         with autocast(self.precision, self.device):
             if self.mean_encoder is not None:
                 features = self.model.features(batch.signals, "latent", self.mean_encoder)
-                batch = batch._replace(target=features.float())
+                batch = batch._replace(teacher_features=features.float())
             if self.teachers:
                 batch = batch._replace(soft_labels=self.soft_labels(batch))
         return batch

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ecgmtl.model.sharing.base import JUDGES, Sharing, trunk_of
+from ecgmtl.model.sharing.base import Sharing, Trunks
 from ecgmtl.model.sharing.cross_stitch import CrossStitchSettings
 from ecgmtl.model.sharing.hard import HardSettings
 from ecgmtl.model.sharing.multi_level import MultiLevelSettings
@@ -15,4 +15,4 @@ SharingSettings = Annotated[
     Field(discriminator="kind"),
 ]
 
-__all__ = ["JUDGES", "Sharing", "SharingSettings", "trunk_of"]
+__all__ = ["Sharing", "SharingSettings", "Trunks"]

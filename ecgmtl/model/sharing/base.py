@@ -2,24 +2,45 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-JUDGES = {"consistency": "reconstruction", "distillation": "classification"}
-"""Tasks without a head of their own, and whose output they judge."""
+from ecgmtl.model.encoders import EncoderSettings
+from ecgmtl.settings import Settings
 
 TRUNKS = ("reconstruction", "classification")
 """Where there are two encoders, what each is for."""
 
+Trunks = Mapping[str, str]
+"""By head, which of two encoders it reads."""
 
-def trunk_of(task: str) -> str:
-    """Which of two encoders a task reads: all classifiers read the same, all tasks without labels the other."""
-    return "classification" if JUDGES.get(task, task).startswith("classification") else "reconstruction"
+
+class SharingOptions(Settings, ABC):
+    """Options of one way of sharing."""
+
+    kind: str
+    has_shared_parameters: ClassVar[bool] = True
+    """Whether any parameter is used by two tasks."""
+    description: ClassVar[str] = "one shared encoder"
+    """How a model card names it."""
+
+    def n_encoders(self, trunks: Collection[str]) -> int:
+        """Return how many encoders run for tasks that read these trunks."""
+        return 1
+
+    def check(self, trunks: Trunks) -> None:
+        """Raise ValueError, with a sentence about it, where the model's heads do not fit the way of sharing."""
+
+    @abstractmethod
+    def build(self, encoder: EncoderSettings, n_inputs: int, trunks: Trunks) -> "Sharing":
+        """Build the encoders for heads that read these trunks."""
 
 
 class Sharing(nn.Module, ABC):
-    """One or more encoders, and which features each task reads of them. Its last layer is the one nearest the heads."""
+    """One or more encoders, and which features each head reads of them. Tasks are named as their heads are."""
 
     @abstractmethod
     def forward(

@@ -1,7 +1,8 @@
 """Two encoders that mix their features after every level (Misra et al., CVPR 2016)."""
 
+from collections.abc import Collection
 from copy import deepcopy
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -9,17 +10,20 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecgmtl.model.encoders import Encoder, EncoderSettings
-from ecgmtl.model.sharing.base import TRUNKS, Sharing, trunk_of
-from ecgmtl.settings import Settings
+from ecgmtl.model.sharing.base import TRUNKS, Sharing, SharingOptions, Trunks
 
 
-class CrossStitchSettings(Settings):
+class CrossStitchSettings(SharingOptions):
+    description: ClassVar[str] = "two encoders stitched together"
     kind: Literal["cross_stitch"] = "cross_stitch"
     own: float = Field(0.9, ge=0, le=1)
     """How much of its own features an encoder reads at the start; the rest to 1 is the other's."""
 
-    def build(self, encoder: EncoderSettings, n_inputs: int) -> "CrossStitchSharing":
-        return CrossStitchSharing(encoder.build(n_inputs), self.own)
+    def n_encoders(self, trunks: Collection[str]) -> int:  # both run, for they are mixed
+        return len(TRUNKS)
+
+    def build(self, encoder: EncoderSettings, n_inputs: int, trunks: Trunks) -> "CrossStitchSharing":
+        return CrossStitchSharing(encoder.build(n_inputs), self.own, trunks)
 
 
 class Stitch(nn.Module):
@@ -83,8 +87,9 @@ class OneTask(nn.Module):
 class CrossStitchSharing(Sharing):
     """Each task reads its own mixture of both encoders' last features, so both run whatever the tasks are."""
 
-    def __init__(self, encoder: Encoder, own: float) -> None:
+    def __init__(self, encoder: Encoder, own: float, trunks: Trunks) -> None:
         super().__init__()
+        self.trunks = dict(trunks)
         self.columns = Columns(encoder, own)
         self.last_unit = unit(encoder.n_features, own)
 
@@ -92,8 +97,8 @@ class CrossStitchSharing(Sharing):
         self, rows: Float[Tensor, "batch row time"], tasks: tuple[str, ...]
     ) -> dict[str, Float[Tensor, "batch _ _"]]:
         pair = self.columns(rows)
-        features = {trunk: self.last_unit[trunk](*pair) for trunk in dict.fromkeys(map(trunk_of, tasks))}
-        return {task: features[trunk_of(task)] for task in tasks}
+        features = {trunk: self.last_unit[trunk](*pair) for trunk in dict.fromkeys(self.trunks[task] for task in tasks)}
+        return {task: features[self.trunks[task]] for task in tasks}
 
     def n_features(self, task: str) -> int:
         return self.columns.reconstruction.n_features
@@ -102,7 +107,7 @@ class CrossStitchSharing(Sharing):
         return self.columns.reconstruction.stride
 
     def for_task(self, task: str) -> nn.Module:
-        return OneTask(self.columns, self.last_unit[trunk_of(task)])
+        return OneTask(self.columns, self.last_unit[self.trunks[task]])
 
     def layers(self) -> list[list[nn.Parameter]]:
         units = [*self.columns.units, self.last_unit]

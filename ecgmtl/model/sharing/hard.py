@@ -6,14 +6,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ecgmtl.model.encoders import Encoder, EncoderSettings
-from ecgmtl.model.sharing.base import Sharing
-from ecgmtl.settings import Settings
+from ecgmtl.model.sharing.base import Sharing, SharingOptions, Trunks
 
 
-class HardSettings(Settings):
+class HardSettings(SharingOptions):
     kind: Literal["hard"] = "hard"
 
-    def build(self, encoder: EncoderSettings, n_inputs: int) -> "HardSharing":
+    def build(self, encoder: EncoderSettings, n_inputs: int, trunks: Trunks) -> "HardSharing":
         return HardSharing(encoder.build(n_inputs))
 
 

@@ -3,32 +3,24 @@
 from typing import Literal
 
 from jaxtyping import Float
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from ecgmtl.model.encoders import Encoder, EncoderSettings
-from ecgmtl.model.sharing.base import JUDGES, Sharing
-from ecgmtl.settings import Settings
-
-READERS = ("reconstruction", "classification", "latent", "contrastive")
-"""Tasks with a head of their own, beside those of further label sets."""
+from ecgmtl.model.sharing.base import Sharing, SharingOptions, Trunks
 
 
-class MultiLevelSettings(Settings):
+class MultiLevelSettings(SharingOptions):
     kind: Literal["multi_level"] = "multi_level"
     levels: dict[str, PositiveInt] = Field(default_factory=dict)
     """Which level of the encoder a task reads, 1 the lowest; the others read the top."""
 
-    @field_validator("levels")
-    @classmethod
-    def tasks_have_heads(cls, levels: dict[str, int]) -> dict[str, int]:
-        for task in levels:
-            if task not in READERS and not task.startswith("classification_"):
-                known = f"{', '.join(READERS)}, and classification_<label set>"
-                raise ValueError(f"{task} reads no features of its own; there is {known}")
-        return levels
+    def check(self, trunks: Trunks) -> None:
+        for task in self.levels:
+            if task not in trunks:
+                raise ValueError(f"{task} reads no features of its own; there is {', '.join(trunks)}")
 
-    def build(self, encoder: EncoderSettings, n_inputs: int) -> "MultiLevelSharing":
+    def build(self, encoder: EncoderSettings, n_inputs: int, trunks: Trunks) -> "MultiLevelSharing":
         """The encoder and the levels read.
 
         Raises:
@@ -56,8 +48,6 @@ class MultiLevelSharing(Sharing):
         return {task: found[self.level(task) - 1] for task in tasks}
 
     def level(self, task: str) -> int:
-        """A task that judges another one's output depends on what that one reads."""
-        task = JUDGES.get(task, task)
         return self.by_task.get(task, len(self.trunk.widths))
 
     def n_features(self, task: str) -> int:

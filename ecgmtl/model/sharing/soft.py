@@ -1,7 +1,8 @@
 """Two encoders, one for the reconstruction and one for all classifiers, whose weights are drawn to each other."""
 
+from collections.abc import Collection
 from copy import deepcopy
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -9,17 +10,21 @@ from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
 from ecgmtl.model.encoders import Encoder, EncoderSettings
-from ecgmtl.model.sharing.base import Sharing, trunk_of
-from ecgmtl.settings import Settings
+from ecgmtl.model.sharing.base import Sharing, SharingOptions, Trunks
 
 
-class SoftSettings(Settings):
+class SoftSettings(SharingOptions):
+    has_shared_parameters: ClassVar[bool] = False
+    description: ClassVar[str] = "two encoders held near each other"
     kind: Literal["soft"] = "soft"
     gamma: NonNegativeFloat = 1000.0
     """Strength of the tie; 0 leaves two separate networks."""
 
-    def build(self, encoder: EncoderSettings, n_inputs: int) -> "SoftSharing":
-        return SoftSharing(encoder.build(n_inputs), self.gamma)
+    def n_encoders(self, trunks: Collection[str]) -> int:
+        return len(trunks)
+
+    def build(self, encoder: EncoderSettings, n_inputs: int, trunks: Trunks) -> "SoftSharing":
+        return SoftSharing(encoder.build(n_inputs), self.gamma, trunks)
 
 
 class SoftSharing(Sharing):
@@ -29,8 +34,9 @@ class SoftSharing(Sharing):
     encoders start from the same weights, so that the tie begins at 0. Statistics of BatchNorm are not tied.
     """
 
-    def __init__(self, encoder: Encoder, gamma: float) -> None:
+    def __init__(self, encoder: Encoder, gamma: float, trunks: Trunks) -> None:
         super().__init__()
+        self.trunks = dict(trunks)
         self.reconstruction = encoder
         self.classification = deepcopy(encoder)
         self.gamma = gamma
@@ -38,9 +44,9 @@ class SoftSharing(Sharing):
     def forward(
         self, rows: Float[Tensor, "batch row time"], tasks: tuple[str, ...]
     ) -> dict[str, Float[Tensor, "batch _ _"]]:
-        trunks = dict.fromkeys(map(trunk_of, tasks))
+        trunks = dict.fromkeys(self.trunks[task] for task in tasks)
         features = {trunk: self.for_task(trunk)(rows) for trunk in trunks}
-        return {task: features[trunk_of(task)] for task in tasks}
+        return {task: features[self.trunks[task]] for task in tasks}
 
     def n_features(self, task: str) -> int:
         return self.for_task(task).n_features
@@ -49,14 +55,14 @@ class SoftSharing(Sharing):
         return self.for_task(task).stride
 
     def for_task(self, task: str) -> Encoder:
-        return self.reconstruction if trunk_of(task) == "reconstruction" else self.classification
+        return self.reconstruction if self.trunks[task] == "reconstruction" else self.classification
 
     def layers(self) -> list[list[nn.Parameter]]:
         pairs = zip(self.reconstruction.layers(), self.classification.layers(), strict=True)
         return [[*one.parameters(), *other.parameters()] for one, other in pairs]
 
     def last_shared(self, tasks: tuple[str, ...]) -> list[nn.Parameter]:
-        trunks = set(map(trunk_of, tasks))
+        trunks = {self.trunks[task] for task in tasks}
         return [self.for_task(tasks[0]).last_weight()] if len(trunks) == 1 else []
 
     def penalty(self) -> Float[Tensor, ""] | None:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -10,10 +10,26 @@ from jaxtyping import Float32, Float64
 from scipy.optimize import nnls
 from torch import Tensor, nn
 
+from ecgmtl.settings import Settings
+
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 CHUNK = 1 << 14
 """Parameters that a processor looks at in float64 at a time: fresh memory for all costs more than the arithmetic."""
+
+
+class RuleSettings(Settings, ABC):
+    """Options of one gradient rule."""
+
+    kind: str
+    looks_at_encoder: ClassVar[bool] = True
+    """Whether the rule needs each task's gradient in the parameters that the tasks share."""
+    follows_shortest: ClassVar[bool] = False
+    """Whether the step follows the shortest of the gradients, so that a small weight rules it."""
+
+    @abstractmethod
+    def build(self, tasks: tuple[str, ...], seed: int = 0) -> "GradientRule":
+        """Build the rule for these tasks; a ValueError says where they do not go together."""
 
 
 class GradientRule(nn.Module, ABC):

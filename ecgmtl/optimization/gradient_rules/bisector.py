@@ -6,14 +6,13 @@ import numpy as np
 from jaxtyping import Float64
 from torch import Tensor
 
-from ecgmtl.optimization.gradient_rules.base import Array, GramianRule, solve_on_host
-from ecgmtl.settings import Settings
+from ecgmtl.optimization.gradient_rules.base import Array, GramianRule, RuleSettings, solve_on_host
 
 DEPENDENT = 1e-12
 """Eigenvalues of the tasks' cosines below this share of the largest are taken for 0: those gradients depend."""
 
 
-class BisectorSettings(Settings):
+class BisectorSettings(RuleSettings):
     kind: Literal["bisector"] = "bisector"
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Bisector":

@@ -10,14 +10,13 @@ from pydantic import NonNegativeFloat
 from scipy.optimize import brentq
 from torch import Tensor
 
-from ecgmtl.optimization.gradient_rules.base import Array, GramianRule, nearest_to_zero, solve_on_host
-from ecgmtl.settings import Settings
+from ecgmtl.optimization.gradient_rules.base import Array, GramianRule, RuleSettings, nearest_to_zero, solve_on_host
 
 RESOLUTION = 1e-7
 """Gradients that cancel down to this share of the longest leave nothing but the rounding of their float32 values."""
 
 
-class CagradSettings(Settings):
+class CagradSettings(RuleSettings):
     kind: Literal["cagrad"] = "cagrad"
     c: NonNegativeFloat = 0.4
     """How far from the mean gradient the step may lie, in lengths of the mean gradient; from 1 it may become 0."""

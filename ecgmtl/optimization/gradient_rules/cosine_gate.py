@@ -6,11 +6,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from ecgmtl.optimization.gradient_rules.base import GramianRule
-from ecgmtl.settings import Settings
+from ecgmtl.optimization.gradient_rules.base import GramianRule, RuleSettings
 
 
-class CosineGateSettings(Settings):
+class CosineGateSettings(RuleSettings):
     kind: Literal["cosine_gate"] = "cosine_gate"
     weighted: bool = True
     """Whether an auxiliary gradient counts by its cosine, or wholly as soon as that is not negative."""

@@ -7,14 +7,13 @@ from jaxtyping import Float64
 from pydantic import Field
 from torch import Tensor
 
-from ecgmtl.optimization.gradient_rules.base import GramianRule, orders
-from ecgmtl.settings import Settings
+from ecgmtl.optimization.gradient_rules.base import GramianRule, RuleSettings, orders
 
 LARGEST = 1 - 1e-6
 """Of the cosines aimed at: to reach 1 a gradient would have to become endlessly long."""
 
 
-class GradvacSettings(Settings):
+class GradvacSettings(RuleSettings):
     kind: Literal["gradvac"] = "gradvac"
     beta: float = Field(1e-2, ge=0, le=1)
     """How much of the running mean cosine one step renews."""

@@ -1,16 +1,16 @@
 """The shortest convex combination of the gradients (Désidéri, 2012; Sener and Koltun, NeurIPS 2018)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from ecgmtl.optimization.gradient_rules.base import GramianRule, nearest_to_zero, solve_on_host
-from ecgmtl.settings import Settings
+from ecgmtl.optimization.gradient_rules.base import GramianRule, RuleSettings, nearest_to_zero, solve_on_host
 
 
-class MgdaSettings(Settings):
+class MgdaSettings(RuleSettings):
+    follows_shortest: ClassVar[bool] = True
     kind: Literal["mgda"] = "mgda"
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Mgda":

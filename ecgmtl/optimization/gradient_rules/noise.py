@@ -6,11 +6,10 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from ecgmtl.optimization.gradient_rules.base import GradientRule
-from ecgmtl.settings import Settings
+from ecgmtl.optimization.gradient_rules.base import GradientRule, RuleSettings
 
 
-class NoiseSettings(Settings):
+class NoiseSettings(RuleSettings):
     kind: Literal["noise"] = "noise"
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Noise":

@@ -6,11 +6,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from ecgmtl.optimization.gradient_rules.base import GramianRule, orders
-from ecgmtl.settings import Settings
+from ecgmtl.optimization.gradient_rules.base import GramianRule, RuleSettings, orders
 
 
-class PcgradSettings(Settings):
+class PcgradSettings(RuleSettings):
     kind: Literal["pcgrad"] = "pcgrad"
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Pcgrad":

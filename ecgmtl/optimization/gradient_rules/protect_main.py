@@ -6,11 +6,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from ecgmtl.optimization.gradient_rules.base import GramianRule
-from ecgmtl.settings import Settings
+from ecgmtl.optimization.gradient_rules.base import GramianRule, RuleSettings
 
 
-class ProtectMainSettings(Settings):
+class ProtectMainSettings(RuleSettings):
     kind: Literal["protect_main"] = "protect_main"
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "ProtectMain":

@@ -1,16 +1,16 @@
 """The plain sum of the weighted gradients: what one backward pass of the weighted sum of losses gives."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
-from ecgmtl.optimization.gradient_rules.base import GramianRule
-from ecgmtl.settings import Settings
+from ecgmtl.optimization.gradient_rules.base import GramianRule, RuleSettings
 
 
-class SumSettings(Settings):
+class SumSettings(RuleSettings):
+    looks_at_encoder: ClassVar[bool] = False
     kind: Literal["sum"] = "sum"
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Sum":

@@ -8,14 +8,13 @@ from jaxtyping import Float32
 from pydantic import Field
 from torch import Tensor, nn
 
-from ecgmtl.optimization.gradient_rules.base import GradientRule
-from ecgmtl.settings import Settings
+from ecgmtl.optimization.gradient_rules.base import GradientRule, RuleSettings
 
 UNKEEPABLE = {"NashMTL": "for two tasks the rule bisector has its direction, and FairGrad with alpha 1 for more"}
 """Aggregators whose state lies in a solver's own objects, which no checkpoint can hold; and what would do instead."""
 
 
-class TorchjdSettings(Settings):
+class TorchjdSettings(RuleSettings):
     kind: Literal["torchjd"] = "torchjd"
     aggregator: str = "ConFIG"
     """Its name in torchjd.aggregation."""

@@ -10,11 +10,12 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from ecgmtl.optimization.weighting.base import MethodSettings, Moment, Weighted, Weighting, where_main
+from ecgmtl.tasks import MAIN, StageFacts
 
 
 class BanditSettings(MethodSettings):
     kind: Literal["bandit"] = "bandit"
-    main: str = "classification"
+    main: str = MAIN
     """The task whose loss always has the weight 1, and whose score is the reward."""
     base: PositiveFloat = 1.0
     """What the arms multiply."""
@@ -28,6 +29,19 @@ class BanditSettings(MethodSettings):
     """uniform draws every arm equally often whatever comes of it, to compare with."""
     patients: float = Field(0.1, gt=0, lt=1)
     """The share of the training patients that is kept out of training and gives the score."""
+
+    def check(self, stage: StageFacts) -> None:
+        super().check(stage)
+        if self.main != stage.selected_by:
+            raise ValueError(
+                f"stage '{stage.name}': the bandit is rewarded by {stage.selected_by}, which selects the best epoch; "
+                f"weighting.main cannot be {self.main}"
+            )
+        if stage.selected_by == "distillation":
+            raise ValueError(
+                f"stage '{stage.name}': the bandit is rewarded by labels, and distillation alone learns none; "
+                f"add {MAIN} to the losses"
+            )
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Bandit":
         return Bandit(where_main(self.main, tasks), self, seed)
@@ -52,7 +66,7 @@ class Bandit(Weighting):
     def __init__(self, is_main: list[bool], settings: BanditSettings, seed: int) -> None:
         super().__init__()
         self.settings, self.seed = settings, seed
-        self.judged_every, self.controller_share = settings.every, settings.patients
+        self.reward_every, self.reward_patients = settings.every, settings.patients
         self.main_alone = tuple(is_main)
         factors = [[1.0 if main else settings.base * arm for main in is_main] for arm in settings.arms]
         self.register_buffer("weights", torch.tensor(factors), persistent=False)
@@ -67,7 +81,7 @@ class Bandit(Weighting):
             return int(drawn.integers(len(self.alpha)))
         return int(np.argmax(drawn.beta(self.alpha, self.beta)))
 
-    def judge(self, score: float) -> None:
+    def reward(self, score: float) -> None:
         """Reward the arm in force, and choose the next. The first score is but a start, and one that is NaN is none."""
         if not math.isnan(self.score) and not math.isnan(score):
             reward = float(score >= self.score)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ecgmtl.settings import Settings
+from ecgmtl.tasks import StageFacts
 
 
 class Moment(NamedTuple):
@@ -32,8 +33,20 @@ class Weighted(NamedTuple):
 class MethodSettings(Settings, ABC):
     """Options of one way of weighting."""
 
+    kind: str
     needs_positive: ClassVar[bool] = False
     """Whether a loss below zero breaks the method."""
+    looks_at_encoder: ClassVar[bool] = False
+    """Whether the method compares gradients in parameters that the tasks share."""
+
+    def check(self, stage: StageFacts) -> None:
+        """Raise ValueError, with a sentence about it, where the stage does not fit the method."""
+        negative = [task.name for task in stage.tasks if task.can_be_negative]
+        if self.needs_positive and negative:
+            raise ValueError(
+                f"stage '{stage.name}': {self.kind} weighting needs losses that are never negative, and that of "
+                f"{', '.join(negative)} can be; take fixed or decay weights"
+            )
 
     @abstractmethod
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Weighting":
@@ -57,10 +70,10 @@ class Weighting(nn.Module, ABC):
     """Steps from one call of `observe` to the next; 0 for none."""
     looks_again: bool = False
     """Whether `look_again` is wanted after each step."""
-    judged_every: int = 0
-    """Steps from one call of `judge` to the next; 0 for none."""
-    controller_share: float = 0.0
-    """The share of the training patients that is kept out of training for `judge`."""
+    reward_every: int = 0
+    """Steps from one call of `reward` to the next; 0 for none."""
+    reward_patients: float = 0.0
+    """The share of the training patients that is kept out of training for `reward`."""
 
     def expect(self, untrained: Mapping[str, float]) -> None:
         """Called once, before all else: by task, the loss that is to be expected of an untrained network."""
@@ -82,7 +95,7 @@ class Weighting(nn.Module, ABC):
     def look_again(self, losses: Float[Tensor, " task"]) -> None:
         """After a step: the losses of its batch anew."""
 
-    def judge(self, score: float) -> None:
+    def reward(self, score: float) -> None:
         """How good the main task is on patients kept out of training; higher is better."""
 
     def per_task(self) -> dict[str, Float[Tensor, " task"]]:

@@ -10,13 +10,14 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor
 
 from ecgmtl.optimization.weighting.base import MethodSettings, Moment, Weighted, Weighting, where_main
+from ecgmtl.tasks import MAIN, StageFacts
 
 Shape = Literal["linear", "cosine", "exponential", "step"]
 
 
 class DecaySettings(MethodSettings):
     kind: Literal["decay"] = "decay"
-    main: str = "classification"
+    main: str = MAIN
     """The task whose loss always has the weight 1."""
     start: NonNegativeFloat = 0.5
     """Weight of each auxiliary task at the first step."""
@@ -33,6 +34,14 @@ class DecaySettings(MethodSettings):
         if self.floor > self.start:
             raise ValueError(f"the weight falls from start {self.start} to floor {self.floor}; floor should be lower")
         return self
+
+    def check(self, stage: StageFacts) -> None:
+        super().check(stage)
+        if stage.follows_shortest:
+            raise ValueError(
+                f"stage '{stage.name}': a weight that decays makes the auxiliary gradient the shortest, and the "
+                f"gradient rule follows the shortest; take another rule, or weights that do not decay"
+            )
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Decay":
         return Decay(where_main(self.main, tasks), self)

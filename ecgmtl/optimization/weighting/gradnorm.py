@@ -18,7 +18,7 @@ from ecgmtl.optimization.weighting.base import (
     by_task,
     refuse_negative,
 )
-from ecgmtl.tasks import likelihood_of
+from ecgmtl.tasks import StageFacts, build_task
 
 START = {"gaussian": 1.0, "bernoulli": math.log(2)}
 """The loss of who knows nothing, not even how common labels are."""
@@ -28,6 +28,7 @@ SMOOTHING = 0.9
 
 class GradNormSettings(MethodSettings):
     needs_positive: ClassVar[bool] = True
+    looks_at_encoder: ClassVar[bool] = True
     kind: Literal["gradnorm"] = "gradnorm"
     alpha: NonNegativeFloat = 1.5
     """How much more a task counts that falls behind; 0 makes all gradients equally long."""
@@ -39,6 +40,20 @@ class GradNormSettings(MethodSettings):
     """The weights stay as they are when this share of the stage's steps is done."""
     start: dict[str, PositiveFloat] = Field(default_factory=dict)
     """By task, the loss of an untrained network; where absent what is expected of one."""
+
+    def check(self, stage: StageFacts) -> None:
+        super().check(stage)
+        guessed = [task.name for task in stage.tasks if not task.has_theory and task.name not in self.start]
+        if guessed:
+            raise ValueError(
+                f"stage '{stage.name}': no theory tells the {guessed[0]} loss of an untrained network, from which "
+                f"gradnorm measures how much is left; give it by weighting.start.{guessed[0]}, or take other weights"
+            )
+        if stage.algorithm == "sgd":
+            raise ValueError(
+                f"stage '{stage.name}': gradnorm's weights need steps that do not shrink with the gradients they "
+                f"balance; take the algorithm adamw, or other weights than gradnorm"
+            )
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "GradNorm":
         return GradNorm(tasks, self)
@@ -64,7 +79,7 @@ class GradNorm(Weighting):
         super().__init__()
         self.tasks, self.settings = tasks, settings
         self.lr, self.norms_every = settings.lr, settings.every
-        self.register_buffer("start", self.starts({task: START[likelihood_of(task)] for task in tasks}))
+        self.register_buffer("start", self.starts({task: START[build_task(task).likelihood] for task in tasks}))
         self.losses = RunningMean(len(tasks), SMOOTHING)
         self.norms = RunningMean(len(tasks), SMOOTHING)
         self.logits = nn.Parameter(torch.zeros(len(tasks)))

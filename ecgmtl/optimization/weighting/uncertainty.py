@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ecgmtl.optimization.weighting.base import MethodSettings, Moment, Weighted, Weighting, refuse_negative
-from ecgmtl.tasks import likelihood_of
+from ecgmtl.tasks import build_task
 
 SCALE = {"gaussian": 0.5, "bernoulli": 1.0}
 """What stands before exp(-s) L for each likelihood (Kendall et al., equations 5 and, approximately, 10)."""
@@ -25,7 +25,7 @@ class UncertaintySettings(MethodSettings):
     """What keeps a variance from growing: log(sigma), or log(1 + sigma^2), which is never negative."""
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Uncertainty":
-        return Uncertainty([SCALE[likelihood_of(task)] for task in tasks], self.regularizer)
+        return Uncertainty([SCALE[build_task(task).likelihood] for task in tasks], self.regularizer)
 
 
 class Uncertainty(Weighting):

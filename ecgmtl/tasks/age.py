@@ -1,0 +1,37 @@
+"""Age: a regression of the patient's age at the recording, in years."""
+
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from ecgmtl.tasks.base import LossInput
+from ecgmtl.tasks.columns import ColumnTask
+
+MEAN_YEARS, SD_YEARS = 60.0, 17.0
+"""Of PTB-XL's training records, rounded: targets are standardized by them."""
+OLDEST = 120.0
+"""Years. PTB-XL stores ages over 89 as 300, which tell no age."""
+
+
+class Age(ColumnTask):
+    """Squared error of the standardized age; ages that are missing or over 120 years are left out."""
+
+    part: ClassVar[str] = "age"
+    column: ClassVar[str | None] = "age"
+
+    def __init__(self, name: str = "age") -> None:
+        super().__init__(name)
+
+    def targets(self, column: np.ndarray) -> Float[np.ndarray, "record target"]:
+        years = column.astype(np.float64)
+        known = (years >= 0) & (years <= OLDEST)
+        return np.where(known, (years - MEAN_YEARS) / SD_YEARS, np.nan).astype(np.float32)[:, None]
+
+    def error(self, output: Float[Tensor, "present 1"], target: Float[Tensor, "present 1"]) -> Tensor:
+        return (output - target).square()
+
+    def measure(self, given: LossInput) -> dict[str, float]:
+        output, target = self.output_and_target(given)
+        return {"age_mae_years": SD_YEARS * float((output - target).abs().sum())}

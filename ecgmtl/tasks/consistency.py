@@ -1,0 +1,51 @@
+"""Consistency: twelve reconstructed leads that obey the identities between them."""
+
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ecgmtl.data.lead_algebra import N_LEADS
+from ecgmtl.model.network import RECONSTRUCTION
+from ecgmtl.tasks.base import LossInput, ModelFacts, Need, StageFacts, Task, View
+
+
+class Consistency(Task):
+    """Mean squared violation of Einthoven's and Goldberger's identities by the 12 reconstructed leads.
+
+    In units of the derived lead's standard deviation, over all samples of III, aVR, aVL and aVF.
+    """
+
+    part: ClassVar[str] = "decoder"
+    needs: ClassVar[frozenset[Need]] = frozenset({"masks"})
+    view: ClassVar[View] = "masked"
+
+    def __init__(self, name: str = "consistency") -> None:
+        super().__init__(name)
+
+    @property
+    def reads(self) -> str:
+        return RECONSTRUCTION
+
+    @property
+    def has_theory(self) -> bool:
+        return False
+
+    def build_head(self, n_features: int, stride: int, n_outputs: int, facts: ModelFacts) -> None:
+        """Build nothing: the decoder's output is scored."""
+
+    def check(self, stage: StageFacts) -> None:
+        if RECONSTRUCTION not in [task.name for task in stage.tasks]:
+            raise ValueError("consistency scores a reconstruction, so reconstruction has to be learnt beside it")
+
+    def check_model(self, stage: str, facts: ModelFacts) -> None:
+        if facts.decoder.leads != N_LEADS:
+            raise ValueError(f"stage '{stage}' learns consistency, which needs all 12 leads; set decoder.leads")
+
+    def loss(self, given: LossInput) -> Float[Tensor, ""]:
+        output = given.outputs.get(RECONSTRUCTION)
+        if output is None or not given.model.reconstructs_all:
+            raise ValueError(
+                "the consistency loss needs a decoder that reconstructs all 12 leads; set decoder.leads to 12"
+            )
+        return given.model.violation(output.mean).square().mean()

@@ -1,0 +1,146 @@
+"""What every task promises, over the very list of them."""
+
+import numpy as np
+import pytest
+import torch
+
+from ecgmtl.config.run import Config
+from ecgmtl.config.stage import Stage
+from ecgmtl.data.batch import Batch
+from ecgmtl.data.masking import MaskingSettings
+from ecgmtl.model.encoders.cnn import CnnSettings
+from ecgmtl.model.heads import DecoderSettings
+from ecgmtl.tasks import PREFIX, TASKS, LossInput, build_task, losses_of
+from ecgmtl.tasks.age import Age
+from ecgmtl.tasks.heart_axis import HeartAxis
+from ecgmtl.tasks.sex import Sex
+from ecgmtl.training.stage import TrainingError
+from ecgmtl.training.validation import validate
+from tests.trainings import split, training
+
+NAMES = (*TASKS, f"{PREFIX}second")
+COLUMNS = {"age": [40.0, np.nan, 300.0], "sex": [0.0, 1.0, np.nan], "heart_axis": ["LAD", "", "RAD"]}
+every_task = pytest.mark.parametrize("name", NAMES)
+
+
+def stage_of(name):
+    """The smallest stage that learns a task."""
+    losses = ("reconstruction", name) if name == "consistency" else (name,)
+    teachers = ("one",) if name == "distillation" else ()
+    parts = tuple(dict.fromkeys(build_task(each).part for each in losses))
+    return Stage(name="s", trains=("encoder", *parts), losses=losses, epochs=1, batch_size=16, teachers=teachers)
+
+
+@pytest.fixture(scope="module")
+def given():
+    """What every task can score: outputs of all heads, and a batch with everything that any of them needs."""
+    torch.manual_seed(0)
+    heads = tuple(build_task(name).reads for name in NAMES)
+    stages = tuple(stage_of(name).model_copy(update={"name": name}) for name in ("latent", "contrastive", *COLUMNS))
+    config = Config(
+        encoder=CnnSettings(widths=(8, 8)),
+        decoder=DecoderSettings(leads=12),
+        stages=stages,
+        auxiliary_labels=("second",),
+    )
+    model = config.build_model(2, {"second": 3})
+    signals = torch.randn(4, 12, 80)
+    outputs = model(signals, None, heads)
+    targets = {
+        name: build_task(name).targets(np.array(values, dtype=object)[[0, 1, 2, 0]]) for name, values in COLUMNS.items()
+    }
+    batch = Batch(
+        signals,
+        torch.rand(4, 2).round(),
+        {"second": torch.rand(4, 3).round()},
+        {name: torch.from_numpy(values) for name, values in targets.items()},
+        scored=torch.ones(4, 8, 80),
+        teacher_features=torch.randn(4, 8, outputs["latent"].shape[-1]),
+        soft_labels=torch.rand(4, 2),
+    )
+    return LossInput(model, outputs, batch, 1.0)
+
+
+@every_task
+def test_a_loss_is_one_finite_number_with_a_gradient(name, given):
+    loss = build_task(name).loss(given)
+    head = given.outputs[build_task(name).reads]
+    (gradient,) = torch.autograd.grad(loss, head.mean if hasattr(head, "log_var") else head, retain_graph=True)
+    assert loss.shape == ()
+    assert loss.isfinite()
+    assert gradient.abs().sum() > 0
+
+
+@every_task
+def test_a_task_that_is_not_active_costs_nothing(name, given):
+    (loss,) = losses_of([build_task(name)], [False], given)
+    assert loss.item() == 0
+    assert not loss.requires_grad
+
+
+@every_task
+def test_a_stage_learns_each_task_alone(name):
+    stage = stage_of(name)
+    assert stage.selected_by in stage.losses
+    assert stage.facts.tasks[-1].name == name
+    Config(
+        stages=(stage,),
+        auxiliary_labels=("second",),
+        decoder=DecoderSettings(leads=12),
+    )
+
+
+@every_task
+def test_an_untrained_loss_is_a_number_above_zero(name):
+    known = {"classification": torch.tensor([0.1, 0.5]), f"{PREFIX}second": torch.tensor([0.2])}
+    assert 0 < build_task(name, prevalence=known).untrained(16) < 10
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_records_without_a_value_change_nothing_of_the_loss(name, given):
+    task, target = build_task(name), given.batch.targets[name]
+    present = torch.isfinite(target).all(dim=1)
+    assert 0 < present.sum() < len(target)
+    part = given.batch._replace(targets={name: target[present]}, labels=given.batch.labels[present])
+    alone = task.loss(given._replace(outputs={name: given.outputs[name][present]}, batch=part))
+    torch.testing.assert_close(task.loss(given), alone)
+    nobody = given._replace(batch=given.batch._replace(targets={name: torch.full_like(target, torch.nan)}))
+    assert task.loss(nobody).item() == 0
+    assert task.count(given) == present.sum()
+
+
+def test_targets_are_encoded_as_ptb_xl_writes_them():
+    ages = Age().targets(np.array([60.0, 77.0, 300.0, np.nan]))[:, 0]
+    np.testing.assert_allclose(ages, [0.0, 1.0, np.nan, np.nan])  # (77 - 60) / 17; 300 stands for any age over 89
+    np.testing.assert_array_equal(Sex().targets(np.array([0, 1, np.nan, 2.0]))[:, 0], [0, 1, np.nan, np.nan])
+    axes = HeartAxis().targets(np.array(["ALAD", "MID", "AXR", "SAG", "", np.nan], dtype=object))
+    np.testing.assert_array_equal(axes[:3], np.eye(3))
+    assert np.isnan(axes[3:]).all()
+
+
+def test_tasks_on_columns_are_learnt_and_validated_beside_the_labels():
+    stage = Stage(
+        name="s",
+        trains=("encoder", "classifier", *COLUMNS),
+        losses=("classification", *COLUMNS),
+        epochs=6,
+        batch_size=16,
+        masking=MaskingSettings(share=0),
+    )
+    run = training(stage)
+    before = validate(run.model, stage, run.validation)
+    reports = [run.run_epoch() for run.epoch in range(6)]
+    after = validate(run.model, stage, run.validation)
+    assert {f"loss.{name}" for name in COLUMNS} <= set(reports[0].steps)
+    assert after["age_mae_years"] < before["age_mae_years"]
+    assert 0 <= after["sex_accuracy"] <= 1
+    assert 0 <= after["heart_axis_accuracy"] <= 1
+
+
+def test_a_task_without_any_target_is_refused_before_its_first_step():
+    stage = Stage(name="s", trains=("encoder", "age"), losses=("age",), epochs=1, batch_size=16)
+    train = split()
+    train.columns.pop("age")
+    run = training(stage)
+    with pytest.raises(TrainingError, match="learns age, but no training record has a value in the column 'age'"):
+        type(run)(run.model, stage, run.config, train, run.validation)
