@@ -19,8 +19,8 @@ from ecgmtl.optimization.gradient_rules.sum import SumSettings
 from ecgmtl.optimization.gradients import combined_backward, gradient_norms
 from ecgmtl.optimization.weighting import Moment, WeightingSettings
 from ecgmtl.tasks import LossInput, build_task
+from tests.optimization.test_gradients import losses_of, network
 from tests.promises import TASKS
-from tests.test_gradients import losses_of, network
 
 
 def test_without_parallel_training_a_mean_over_ranks_is_the_value():

@@ -1,0 +1,76 @@
+"""The commands of `ecgmtl data` as they are typed."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from ecgmtl.cli import app
+from tests.folders import ecg
+
+STATED = ["--fs", "250", "--unit", "uV", "--leads", "I,II,III,aVR,aVL,aVF,V1,V2,V3,V4,V5,V6"]
+
+
+def ecgmtl(*arguments, code=0):
+    done = CliRunner().invoke(app, [*map(str, arguments)])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+@pytest.fixture
+def folder(tmp_path, rng):
+    """One record in microvolts that states neither rate, unit nor leads."""
+    folder = tmp_path / "records"
+    folder.mkdir()
+    np.savetxt(folder / "a.csv", 1000 * ecg(rng, 2500), "%d", ",")
+    (folder / "labels.csv").write_text("record,patient_id,split,AF\na,1,train,1\n")
+    return folder
+
+
+def options(*path):
+    command = get_command(app)
+    for name in path:
+        command = command.commands[name]
+    return {parameter.name: (parameter.opts, parameter.help) for parameter in command.params}
+
+
+def test_all_commands_that_read_files_say_the_same_of_them():
+    commands = (("predict",), ("reconstruct",), ("data", "prepare"), ("data", "check"))
+    for name in ("fs", "unit", "leads", "follow_links"):
+        assert len({str(options(*command)[name]) for command in commands}) == 1
+
+
+def test_what_files_do_not_state_is_told_to_data_check_and_prepare(folder, tmp_path):
+    assert "pass --fs" in " ".join(ecgmtl("data", "check", folder, *STATED[2:], code=3).split())
+    ecgmtl("data", "check", folder, *STATED)
+    ecgmtl("data", "prepare", folder, tmp_path / "store", *STATED, "--set", "preprocess.fs=125")
+    manifest = json.loads((tmp_path / "store/manifest.json").read_text())
+    assert manifest["signals"]["shape"] == [1, 12, 1250]
+    assert manifest["read"]["fs"] == 250
+
+
+def test_a_prepared_table_is_told_as_it_was_checked(folder, tmp_path):
+    (folder / "labels.csv").write_text("record,Sex,A\x1bF,MI\na,F,1,0\n")
+    for command, *more in (["check"], ["prepare", tmp_path / "store"]):
+        told = ecgmtl("data", command, folder, *more, *STATED)
+        assert "sex is 'Sex'; labels are A\\x1bF, MI" in told
+        assert "\x1b" not in told
+    (folder / "labels.csv").write_text("record,Sex,AF,MI\na,Ann,1,\nb,F,Bob,0\n")
+    told = ecgmtl("data", "prepare", folder, tmp_path / "other", *STATED, code=1)
+    assert "line 2: Sex is none of M, F" in told
+    assert "line 2: MI is empty" in told
+    assert "line 3: AF is neither yes nor no" in told
+    assert not any(name in told.replace(str(tmp_path), "") for name in ("Ann", "Bob"))
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["--set", "seed=1"], "preprocess"), (["--fs", "0"], "fs: 0"), (["--leads", ""], "leads")]
+)
+def test_options_that_cannot_be_meant_are_refused(folder, tmp_path, arguments, said):
+    assert said in ecgmtl("data", "prepare", folder, tmp_path / "store", *arguments, code=2)
+    assert not (tmp_path / "store").exists()

@@ -1,0 +1,205 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ecgmtl.comparison.claims import CLAIMS, LOSS, claim_rows, joint, judge
+from ecgmtl.comparison.effects import ADVISED, MASKED, Effect, Evidence, gained_over_tuned, least_gained
+from ecgmtl.comparison.findings import measure, sections
+from ecgmtl.comparison.report import write_report
+from ecgmtl.comparison.results import read_comparison, result_path, write_result
+from ecgmtl.comparison.statistics import Interval
+from ecgmtl.comparison.tables import resample_runs
+from tests import comparisons
+from tests.comparisons import make_run, write_comparison
+
+
+@pytest.fixture
+def simulate(tmp_path, monkeypatch):
+    """A comparison of the reference and arms with known effects: on the final score, and on the speed of learning."""
+
+    def simulate(arms, n_seeds=3):
+        for arm, (effect, speed, pretraining) in arms.items():
+            monkeypatch.setitem(comparisons.ARMS, arm, ("simulated", effect, speed, pretraining))
+        write_comparison(tmp_path, ["single", *arms], n_seeds)
+        return tmp_path
+
+    return simulate
+
+
+def evidence(folder, figure="", **values):
+    """What is known of a folder's runs, with one of their figures changed: by arm, a value a seed."""
+    comparison = read_comparison(folder)
+    for arm, runs in comparison.arms.items():
+        for seed in runs if arm in values else ():
+            runs[seed] = runs[seed].model_copy(update={figure: values[arm][seed]})
+    return Evidence(comparison, resample_runs(comparison, 200))
+
+
+def verdicts(folder):
+    """By claim; those with several figures have a verdict of their own for each."""
+    rows = claim_rows(*evidence(folder))
+    return {row.claim if row.claim != LOSS else f"{LOSS}, {row.measured}": row.verdict for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("ends", "n_seeds", "bound", "is_change", "expected"),
+    [
+        ((1.1, 3.0), 3, 1.0, False, "holds"),
+        ((0.9, 3.0), 3, 1.0, False, "cannot tell"),
+        ((0.2, 0.9), 3, 1.0, False, "does not"),  # there is an effect, but less than is claimed
+        ((-3.0, -0.1), 3, 0.0, False, "does not"),
+        ((-0.9, 0.4), 3, -1.0, False, "holds"),
+        ((1.1, 3.0), 1, 1.0, False, "cannot tell"),
+        ((np.nan, np.nan), 3, 1.0, False, "cannot tell"),
+        ((-0.9, 0.5), 3, 1.0, True, "does not"),
+        ((0.2, 0.5), 3, 1.0, True, "does not"),  # surely a change, and as surely too small to matter
+        ((0.0, 0.0), 3, 1.0, True, "does not"),  # the very same predictions
+        ((-3.0, -0.2), 3, 1.0, True, "holds"),
+        ((-0.5, 1.5), 3, 1.0, True, "cannot tell"),
+    ],
+)
+def test_a_verdict_follows_the_rule(ends, n_seeds, bound, is_change, expected):
+    effect = Effect(Interval(float(np.mean(ends)), *ends), n_seeds)
+    assert judge(effect, bound, is_change=is_change) == expected
+
+
+def test_a_claim_with_several_figures_needs_them_all():
+    assert joint(["holds", "holds"]) == "holds"
+    assert joint(["holds", "cannot tell"]) == "cannot tell"
+    assert joint(["cannot tell", "does not", "holds"]) == "does not"
+
+
+def test_a_large_known_effect_bears_the_claims_out(simulate):
+    told = verdicts(simulate({ADVISED: (0.1, 2.5, 0)}))
+    assert {verdict for claim, verdict in told.items() if claim.startswith(LOSS)} == {"holds"}
+    for claim in (
+        "It saves 20 to 30 % of training",
+        "It adds 1 to 2 points to the final score",
+        "It speeds up the early phase",
+    ):
+        assert told[claim] == "holds"
+
+
+def test_a_harmful_arm_speaks_against_them(simulate):
+    told = verdicts(simulate({ADVISED: (-0.1, 0.6, 0)}, n_seeds=5))
+    assert {verdict for claim, verdict in told.items() if claim.startswith(LOSS)} == {"does not"}
+    for claim in ("It saves 20 to 30 % of training", "It adds 1 to 2 points to the final score"):
+        assert told[claim] == "does not"
+
+
+def test_the_loss_is_as_much_lower_as_it_was_made(simulate):
+    # a quarter on, place 5 of 20: 0.62 - 0.25 (1 - exp(-5/4)) = 0.4416 and 0.62 - 0.35 (1 - exp(-2.5 5/4)) = 0.2854
+    rows = claim_rows(*evidence(simulate({ADVISED: (0.1, 2.5, 0)}, n_seeds=5)))
+    row = next(row for row in rows if row.claim == LOSS)
+    assert row.effect.value == pytest.approx(100 * (1 - 0.2854 / 0.4416), abs=1.5)
+    assert row.effect.low < row.effect.value < row.effect.high
+    assert row.n_seeds == 5
+
+
+def test_time_goes_by_the_fastest_epoch_whatever_else_the_machine_did(simulate):
+    # half of the records, 0.05 · 2 seconds a step to 0.05: as long, but for one run that had to wait
+    known = evidence(simulate({ADVISED: (0.0, 2.0, 0)}, n_seeds=5))
+    runs = known.comparison.arms[ADVISED]
+    waited = [point.model_copy(update={"seconds": 9 * point.seconds}) for point in runs[0].curve]
+    runs[0] = runs[0].model_copy(update={"curve": tuple(waited)})
+    rows = {row.claim: row.effect for row in claim_rows(*known)}
+    records, time = rows["It saves 20 to 30 % of training"], rows["It saves 20 to 30 % of the time"]
+    assert 100 - time.value == pytest.approx(2 * (100 - records.value))
+    assert 100 - time.low == pytest.approx(2 * (100 - records.low))
+
+
+def test_pretraining_is_counted_but_in_the_claim_on_fine_tuning(simulate):
+    # twice as fast after 5 of 20 evaluations: a time t becomes t / 2, had for free what was learnt before
+    rows = {row.claim: row for row in claim_rows(*evidence(simulate({"pretrain": (0.0, 2.0, 5)}, n_seeds=5)))}
+    assert rows["Fine-tuning after pretraining converges 20 % faster"].effect.value == pytest.approx(50, abs=10)
+
+
+def test_a_lower_noise_scale_is_told_in_per_cent(simulate):
+    scales = {"single": (100.0, 120.0, 90.0), ADVISED: (52.0, 60.0, 43.0)}
+    noise = {arm: [{"noise_scale.classification": value} for value in values] for arm, values in scales.items()}
+    known = evidence(simulate({ADVISED: (0.0, 1.0, 0)}), "diagnostics", **noise)
+    row = next(row for row in claim_rows(*known) if "variance" in row.claim)
+    assert row.effect.value == pytest.approx(50, abs=3)
+    assert row.verdict == "holds"
+
+
+SWEPT = {f"lambda-{weight}": (0.0, 1.0, 0) for weight in (0.1, 0.3, 3)}
+
+
+def test_a_better_weight_speaks_against_the_advised_one(simulate):
+    told = verdicts(simulate(SWEPT | {"lambda-3": (0.25, 1.0, 0)}, n_seeds=5))
+    assert told["Weight 0.3 is right for classification"] == "does not"
+    assert told["Weights from 0.1 to 0.5 generally work"] == "cannot tell"
+
+
+def test_weights_that_all_gain_work(simulate):
+    gaining = dict.fromkeys(SWEPT, (0.2, 1.0, 0))
+    told = verdicts(simulate(gaining, n_seeds=5))
+    assert told["Weights from 0.1 to 0.5 generally work"] == "holds"
+
+
+def test_the_smallest_gain_allows_for_the_number_of_gains_at_its_upper_end(simulate):
+    known = evidence(simulate({"lambda-0.1": (0.0, 1.0, 0), "lambda-3": (0.2, 1.0, 0)}))
+    alone = least_gained(known, [("lambda-0.1", "single")])
+    both = least_gained(known, [("lambda-0.1", "single"), ("lambda-3", "single")])
+    assert both.span.value == alone.span.value
+    assert both.span.low == alone.span.low
+    assert alone.span.high < both.span.high
+
+
+def test_a_weight_is_tuned_on_the_other_seeds(simulate):
+    scores = {"uncertainty": (0.8, 0.8, 0.8), "lambda-0.1": (0.9, 0.8, 0.8), "lambda-1": (0.7, 0.83, 0.81)}
+    known = evidence(simulate(dict.fromkeys(scores, (0.0, 1.0, 0))), "macro_auroc", **scores)
+    # without seed 0 lambda-1 is best (0.82 to 0.80), without 1 and 2 lambda-0.1 (0.85 to 0.755 and 0.765)
+    found = gained_over_tuned(known, "uncertainty", "single")
+    assert found.span.value == pytest.approx(100 * np.mean([0.8 - 0.7, 0.8 - 0.8, 0.8 - 0.8]))
+    assert found.n_seeds == 3
+
+
+@pytest.mark.parametrize(("effect", "expected"), [(0.1, "holds"), (-0.1, "does not")])
+def test_a_learnt_weight_is_held_against_the_tuned_one(effect, expected, simulate):
+    told = verdicts(simulate(SWEPT | {"gradnorm": (effect, 1.0, 0)}))
+    assert told["GradNorm beats a tuned fixed weight"] == expected
+
+
+def test_a_factor_that_changes_nothing_is_told_from_one_that_does(simulate):
+    arms = {"factor-adam-1": (0.0, 1.0, 0), "factor-sgd-1": (0.0, 1.0, 0), "factor-sgd-0.08": (-0.12, 1.0, 0)}
+    folder = simulate(arms)
+    for seed in range(3):
+        same = make_run("factor-adam-1", seed).model_copy(update={"arm": "factor-adam-0.08"})
+        write_result(result_path(folder, "factor-adam-0.08", seed), same)
+    told = verdicts(folder)
+    assert told["A constant factor on the loss changes the result with Adam"] == "does not"
+    assert told["A constant factor on the loss changes the result with SGD"] == "holds"
+
+
+def test_of_one_seed_nothing_can_be_told(simulate):
+    assert set(verdicts(simulate({ADVISED: (0.1, 2.5, 0)}, n_seeds=1)).values()) == {"cannot tell"}
+
+
+def test_claims_without_their_arms_are_left_out(simulate):
+    comparison = read_comparison(simulate({"uncertainty": (0.0, 1.0, 0)}))
+    figures = measure(comparison, n_resamples=50)
+    assert figures.claims == []
+    assert "Claims" not in [section.title for section in sections(comparison, figures)]
+
+
+def test_the_report_has_every_claim_with_its_verdict(simulate):
+    folder = simulate({ADVISED: (0.1, 2.5, 0), MASKED: (0.0, 1.0, 0)})
+    write_report(folder, n_resamples=200)
+    table = pd.read_csv(folder / "tables/claims.csv")
+    assert len(table) == 12
+    known = table.dropna(subset="effect_low")  # times on which the seeds agree have no interval
+    assert (known["effect_low"] <= known["effect"]).all()
+    text, page = (folder / "report.md").read_text(), (folder / "report.html").read_text()
+    for claim in table["claim"]:
+        assert claim in text
+        assert claim in page
+    assert f"- {LOSS}: holds." in text
+
+
+def test_arms_that_claims_speak_of_are_shipped():
+    shipped = {path.stem for path in (Path(__file__).parents[2] / "configs/compare").glob("*.yaml")}
+    assert {claim.arm for claim in CLAIMS} | {claim.reference for claim in CLAIMS} <= shipped

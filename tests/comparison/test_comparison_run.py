@@ -1,0 +1,68 @@
+"""What is counted of a run, and what the shipped arms have in common."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ecgmtl.comparison.arms import load_arm, load_arms
+from ecgmtl.comparison.run import encoder_passes, means, points
+
+SHIPPED = Path(__file__).parents[2] / "configs/compare"
+
+
+def test_shipped_arms_of_one_architecture_begin_with_the_same_weights():
+    arms = [arm for arm in load_arms(SHIPPED) if arm.config.sharing.kind == "hard"]
+    started = {}
+    for arm in arms:
+        torch.manual_seed(0)
+        started[arm.name] = arm.config.build_model(5).encoder.state_dict()
+    first = started.pop("single")
+    assert len(started) > 30
+    for name, weights in started.items():
+        assert all(torch.equal(first[key], value) for key, value in weights.items()), name
+
+
+@pytest.mark.parametrize(
+    ("arm", "passes"),
+    [
+        ("single", 1), ("lambda-1", 1), ("pcgrad", 5 / 3), ("noise", 5 / 3), ("soft", 2), ("cross-stitch", 2),
+        ("alternating", 1), ("multi-level", 1), ("famo", 4 / 3),
+    ],
+)  # fmt: skip
+def test_a_step_costs_passes_through_the_encoder(arm, passes):
+    config = load_arm(SHIPPED / f"{arm}.yaml").config
+    assert encoder_passes(config.stages[0], config) == pytest.approx(passes)
+
+
+def test_a_frozen_encoder_is_not_gone_back_through():
+    config = load_arm(SHIPPED / "probe.yaml").config
+    assert [encoder_passes(stage, config) for stage in config.stages] == pytest.approx([1, 1 / 3, 1])
+
+
+def test_teachers_and_second_views_are_gone_through_too():
+    config = load_arm(SHIPPED.parent / "pretraining/all-both-student.yaml").config
+    both_views, its_teacher, labels, student = 2, 2 / 3, 1, 1 + 1 / 3
+    assert [encoder_passes(stage, config) for stage in config.stages] == pytest.approx(
+        [both_views + its_teacher, labels, student]
+    )
+
+
+def test_a_curve_is_in_the_order_of_the_stages_however_it_was_written():
+    config = load_arm(SHIPPED / "pretrain.yaml").config
+    spent = {"steps": 10, "records": 640, "seconds": 2.0}
+    lines = [
+        {"stage": "finetune", "epoch": 0, **spent, "validation/macro_auroc": 0.7, "train/loss.classification": 0.5},
+        {"stage": "pretrain", "epoch": 1, **spent},
+        {"stage": "pretrain", "epoch": 0, **spent},
+    ]
+    curve = points(lines, config)
+    assert [point.macro_auroc for point in curve] == [None, None, 0.7]
+    assert [point.seconds for point in curve] == [2, 4, 6]
+    assert (curve[-1].train_loss, curve[-1].loss) == (0.5, None)
+
+
+def test_means_are_over_the_epochs_that_have_a_figure():
+    lines = [{"train/weight.a": 1.0, "train/loss.a": 9.0}, {"train/weight.a": 2.0, "train/weight.b": float("nan")}, {}]
+    found = means(lines, "train/weight.")
+    assert found == pytest.approx({"a": 1.5, "b": float("nan")}, nan_ok=True)

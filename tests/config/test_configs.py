@@ -1,0 +1,38 @@
+"""Every shipped config trains real steps of each of its stages, on artificial ECGs."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ecgmtl.comparison.arms import load_arm
+from ecgmtl.comparison.run import SILENT
+from ecgmtl.config.run import load_config
+from ecgmtl.tracking.tracker import open_tracker
+from ecgmtl.training.folder import RunFolder
+from ecgmtl.training.schedule import Schedule
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SHIPPED = [path for path in sorted(CONFIGS.rglob("*.yaml")) if not path.name.startswith("_")]
+
+
+def shortened(path):
+    """The config of a file, eager, with one epoch a stage, of a few steps, for the rate of the very first one is 0."""
+    config = load_config(path) if path.parent == CONFIGS else load_arm(path).config
+    stages = [stage.model_copy(update={"epochs": 1, "batch_size": 4}) for stage in config.stages]
+    return config.model_copy(update={"stages": tuple(stages), "compile": False})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_shipped_config_trains_each_of_its_stages(path, few_prepared, tmp_path):
+    config = shortened(path)
+    folder = RunFolder.create(tmp_path / "run", config, few_prepared.path)
+    schedule = Schedule.prepare(few_prepared, folder, open_tracker("ecgmtl", enabled=False), SILENT)
+    before = dict(schedule.new_model().named_parameters())
+    after = schedule.train_stages(config.stages).named_parameters()
+    moved = {name.partition(".")[0] for name, value in after if not torch.equal(value, before[name])}
+    history = folder.read_history()
+    assert [line["stage"] for line in history] == [stage.name for stage in config.stages]
+    assert all(line["steps"] >= 2 for line in history)
+    assert moved == {part for stage in config.stages for part in stage.trains}

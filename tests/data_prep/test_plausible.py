@@ -1,0 +1,72 @@
+"""What cannot be an ECG in millivolts is refused, and what is odd about one is said."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from data_prep import Preprocess, RecordError
+from data_prep.synthetic.waveform import synthesize
+from data_prep.units import UNITS
+from tests.wfdb_files import beats, make_record
+
+
+def refusal(record, **fields):
+    with pytest.raises(RecordError) as caught:
+        Preprocess(**fields)(record)
+    return str(caught.value)
+
+
+def test_gaps_are_counted_and_their_lead_is_named():
+    signal = beats(5000, 500)
+    signal[100:137, 8] = np.nan
+    assert refusal(make_record(signal, 500)) == "00001_lr: 37 of 5000 samples of lead V3 are not numbers."
+    signal[0, 4] = np.inf
+    assert "lead V3 are not numbers, nor are some of 1 other leads." in refusal(make_record(signal, 500))
+
+
+def test_gaps_behind_the_part_that_is_used_do_no_harm():
+    signal = beats(3000)
+    signal[2000:] = np.nan
+    assert np.isfinite(Preprocess()(make_record(signal)).signal).all()
+
+
+@pytest.mark.parametrize(
+    ("stated", "true"), [("mV", "uV"), ("mV", "nV"), ("V", "mV"), ("V", "uV"), ("uV", "mV"), ("uV", "V"), ("mV", "V")]
+)
+def test_the_unit_that_is_named_makes_an_ecg_of_the_values(stated, true):
+    record = replace(make_record(beats() * np.float32(UNITS[stated] / UNITS[true])), unit=stated)
+    assert refusal(record).endswith(f"the values are probably in {true}. Pass --unit {true} if so.")
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.01])
+def test_an_ecg_ten_or_a_hundred_times_too_small_is_refused_without_a_unit_that_would_not_help(factor):
+    for size in (1, 2):
+        reason = refusal(make_record(beats() * np.float32(size * factor)))
+        assert reason.endswith("; the gain or the unit in the file is wrong.")
+        assert "--unit" not in reason
+
+
+def test_an_ecg_of_low_voltage_is_an_ecg():
+    small = synthesize(["NORM", "SR"], 100, 10.0, np.random.default_rng(0)) / np.float32(1000)
+    small *= np.float32(0.85) / np.ptp(small, axis=0).max()
+    assert Preprocess()(make_record(small)).warnings == ()
+
+
+def test_one_wild_lead_alone_is_noticed():
+    signal = beats()
+    signal[:, 8] *= 1000
+    assert "lead V3 spans" in refusal(make_record(signal))
+
+
+def test_twelve_flat_leads_are_no_ecg():
+    assert refusal(make_record(beats() * 0 + 1)) == "00001_lr: every lead is flat; there is no ECG in it."
+
+
+def test_an_electrode_that_came_off_is_a_warning_and_its_values_can_be_stored():
+    signal = beats()
+    signal[500:520, 8] = 60
+    prepared = Preprocess()(make_record(signal))
+    assert prepared.warnings[0].startswith("lead V3 spans 60")
+    assert prepared.warnings[1] == "values up to 58.7 mV are cut off at 32.767 mV."
+    assert prepared.signal.max() == np.float32(32.767)

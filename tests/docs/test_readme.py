@@ -1,0 +1,111 @@
+"""README's commands, options, settings and files, held against the command line and the tree that are there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from ecgmtl.cli import app
+from ecgmtl.config.run import load_config
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```\w*\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+SPANS = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", TEXT, flags=re.DOTALL | re.MULTILINE))
+CODE = [*SPANS, *(line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines())]
+
+
+def commands(lines):
+    """Each `ecgmtl …` among these lines, without its prompt and its folder."""
+    found = (re.search(r"(?:^|[\s/])ecgmtl ([^#&|]+)", line) for line in lines)
+    return sorted({match[1].strip() for match in found if match})
+
+
+def parse(words):
+    """What the command line makes of these words; it raises on whatever it does not know."""
+    command = get_command(app)
+    while hasattr(command, "commands"):
+        command = command.commands[words[0]]
+        words = words[1:]
+    with command.make_context(command.name, list(words)) as context:
+        return context.params
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("trian", "trian"),
+        ("train --datum d", "--datum"),
+        ("evaluate m", "data"),
+        ("ui --port x", "valid integer"),
+        ("data synth", "out"),
+    ],
+)
+def test_what_the_command_line_does_not_know_is_noticed(line, said):
+    with pytest.raises(Exception, match=said):
+        parse(line.split())
+
+
+@pytest.mark.parametrize("command", commands(CODE))
+def test_a_command_of_the_readme_is_one_that_there_is(command):
+    assert parse(shlex.split(command)) is not None
+
+
+def test_the_readme_shows_every_step_of_the_main_job():
+    shown = {command.split()[0] for command in commands(CODE)}
+    assert shown >= {"data", "train", "evaluate", "predict", "export", "ui", "show"}
+
+
+def test_the_demo_that_is_shown_is_the_one_that_is_run():
+    told = commands(line for line in CODE if line.startswith("$ "))
+    made = (ROOT / "Makefile").read_text().partition("\ndemo:")[2].partition("\n\n")[0]
+    recipe = [line for line in made.splitlines() if "@echo" not in line]
+    assert told == commands(recipe)
+
+
+def test_a_make_target_of_the_readme_is_one_that_there_is():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {match[1] for line in CODE if (match := re.match(r"make (\w+)", line))}
+    assert {"demo", "test", "check"} <= named <= targets
+
+
+def test_an_option_of_the_readme_is_one_that_there_is():
+    known, waiting = {"--help"}, [get_command(app)]
+    while waiting:
+        command = waiting.pop()
+        waiting += getattr(command, "commands", {}).values()
+        known |= {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    named = {name for line in CODE if "pip" not in line for name in re.findall(r"(?<!\S)--[a-z-]+", line)}
+    assert {"--set", "--resume"} <= named <= known
+
+
+@pytest.mark.parametrize("setting", sorted(set(re.findall(r"--set ([\w.]+=[^\s`]+)", TEXT))))
+def test_a_setting_of_the_readme_is_one_that_there_is(setting):
+    load_config(None, (re.sub("=N$", "=1", setting),))
+
+
+def test_a_file_of_the_readme_is_one_that_there_is():
+    places = ("configs", "data_prep", "ecgmtl", "benchmarks", "tests")
+    files = [*ROOT.glob("*.*"), *(path for place in places for path in (ROOT / place).rglob("*.*"))]
+    there = [f"/{path.relative_to(ROOT)}" for path in files]
+    named = {name.removeprefix("../") for name in re.findall(r"[\w./-]+\.(?:py|yaml|toml|txt)\b", TEXT)}
+    assert {"configs/ptbxl.yaml", "preprocess.py"} <= named
+    assert [name for name in sorted(named) if not any(path.endswith(f"/{name}") for path in there)] == []
+
+
+def test_a_link_of_the_readme_leads_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+def test_the_tree_of_the_readme_is_the_tree():
+    (tree,) = re.findall(r"^## The tree\n+```\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+    parent, shown = ROOT, []
+    for indent, name in re.findall(r"^( *)(\S+)  +\S", tree, re.MULTILINE):
+        shown.append(parent / name if indent else ROOT / name)
+        parent = parent if indent else ROOT / name
+    assert len(shown) > 20
+    assert [path for path in shown if not path.exists()] == []
