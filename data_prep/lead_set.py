@@ -57,7 +57,7 @@ class LeadSet:
         return tuple(lead for lead in STANDARD_LEADS if lead not in known)
 
     @property
-    def hidden(self) -> tuple[bool, ...]:
+    def mask(self) -> tuple[bool, ...]:
         """Of each of the 8 independent leads, whether it is unknown."""
         return tuple(lead in self.reconstructed for lead in BASIS_LEADS)
 

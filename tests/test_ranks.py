@@ -80,10 +80,10 @@ def masked_loss(rank, n_ranks):
     model = Config(encoder=CnnSettings(widths=(8, 8))).build_model(2)
     dice = torch.Generator().manual_seed(0)
     signals, often = torch.randn(4, 12, 10, generator=dice), torch.tensor([0.9, 0.8, 0.2, 0.1])
-    hidden = torch.rand(4, 8, 10, generator=dice) < often[:, None, None]
+    mask = torch.rand(4, 8, 10, generator=dice) < often[:, None, None]
     drawn = torch.zeros(4, 8, 10, requires_grad=True)
     mine = torch.arange(4).chunk(n_ranks)[rank]
-    batch = Batch(signals[mine], torch.zeros(len(mine), 2), hidden=hidden[mine], scored=hidden[mine].float())
+    batch = Batch(signals[mine], torch.zeros(len(mine), 2), mask=mask[mine], scored=mask[mine].float())
     loss = build_task("reconstruction").loss(
         LossInput(model, {"reconstruction": Reconstructed(drawn[mine], None)}, batch, 1.0)
     )

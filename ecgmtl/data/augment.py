@@ -11,7 +11,7 @@ from torch import Tensor
 from data_prep.leads import ARMS_SWAPPED
 from data_prep.lost_voltage import ALL, EACH_LEAD, TYPICAL_MV
 from ecgmtl.data.batch import Batch
-from ecgmtl.data.lead_algebra import N_BASIS, places
+from ecgmtl.data.lead_algebra import N_BASIS, index_tensor
 from ecgmtl.settings import Settings
 
 N_QUANTILES = 1024
@@ -44,7 +44,7 @@ class AugmentSettings(Settings):
     """Records and labels are blended in pairs, by a share from Beta(mixup, mixup) (Zhang et al., ICLR 2018)."""
 
 
-def draw_places(
+def sample_positions(
     n_records: int, n_samples: int, fs: float, settings: AugmentSettings, generator: torch.Generator
 ) -> Int64[Tensor, "batch time"]:
     """Which samples of each record make up the batch."""
@@ -63,7 +63,7 @@ def augment(
     """
     size, device = batch.signals.shape[0], batch.signals.device
     if settings.amplitude:
-        batch = batch._replace(signals=batch.signals * draw_factors((size, 1, 1), settings.amplitude, generator))
+        batch = batch._replace(signals=batch.signals * sample_factors((size, 1, 1), settings.amplitude, generator))
     if settings.mixup:
         batch = blend(batch, settings.mixup, pairing)
     seen = batch.signals
@@ -77,19 +77,19 @@ def augment(
     if settings.noise:
         seen = seen + settings.noise * torch.randn(seen.shape, generator=generator, device=device)
     if settings.wander:
-        seen = seen + settings.wander * draw_wander(tuple(seen.shape), fs, generator)
+        seen = seen + settings.wander * sample_wander(tuple(seen.shape), fs, generator)
     if settings.lead_dropout:
         kept = torch.rand(*seen.shape[:2], 1, generator=generator, device=device) >= settings.lead_dropout
         seen = seen * kept
     if settings.leads_missing:
         missing = torch.rand(size, N_BASIS, 1, generator=generator, device=device) < settings.leads_missing
-        batch = batch._replace(hidden=missing.expand(-1, -1, seen.shape[2]))
+        batch = batch._replace(mask=missing.expand(-1, -1, seen.shape[2]))
     return batch._replace(input=seen)
 
 
 def swap_arms(signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch lead time"]:
     """I turns over, II and III change places, and so do aVR and aVL; aVF and the chest leads stay."""
-    swapped = signals[:, places(ARMS_SWAPPED, signals.device)]
+    swapped = signals[:, index_tensor(ARMS_SWAPPED, signals.device)]
     swapped[:, 0] *= -1
     return swapped
 
@@ -99,16 +99,16 @@ def lose_voltage(
 ) -> Float[Tensor, "batch lead time"]:
     """All of about the same root mean square over these axes; a flat one stays flat."""
     found = signals.square().mean(dim=axes, keepdim=True).sqrt()
-    factors = draw_factors((signals.shape[0], 1, 1), LOST_SPREAD, generator)
+    factors = sample_factors((signals.shape[0], 1, 1), LOST_SPREAD, generator)
     return signals * (factors * TYPICAL_MV / found.clamp(min=torch.finfo(found.dtype).tiny))
 
 
-def draw_factors(size: tuple[int, int, int], spread: float, generator: torch.Generator) -> Float[Tensor, "batch _ 1"]:
+def sample_factors(size: tuple[int, int, int], spread: float, generator: torch.Generator) -> Float[Tensor, "batch _ 1"]:
     """Of log-normal distribution: a half and twice are equally likely."""
     return torch.exp(spread * torch.randn(size, generator=generator, device=generator.device))
 
 
-def draw_wander(size: tuple[int, ...], fs: float, generator: torch.Generator) -> Float[Tensor, "batch lead time"]:
+def sample_wander(size: tuple[int, ...], fs: float, generator: torch.Generator) -> Float[Tensor, "batch lead time"]:
     """A sine of random rate and phase a lead, of variance 1: what breathing and skin do to the baseline."""
     uniform = torch.rand(2, *size[:2], 1, generator=generator, device=generator.device)
     hertz, phase = 0.05 + 0.45 * uniform[0], 2 * torch.pi * uniform[1]

@@ -16,7 +16,7 @@ class Batch(NamedTuple):
     """By task, what is learnt from a column of the record table; NaN where a record has no value."""
     input: Float[Tensor, "batch lead time"] | None = None
     """mV; what the encoder reads where that is not the signals themselves: with noise added, with leads dropped."""
-    hidden: Bool[Tensor, "batch basis time"] | None = None
+    mask: Bool[Tensor, "batch basis time"] | None = None
     """What the encoder must not see; None where a batch is seen whole."""
     scored: Float[Tensor, "batch basis time"] | None = None
     """How much each sample counts in the reconstruction loss."""

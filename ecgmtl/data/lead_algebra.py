@@ -31,21 +31,21 @@ def algebra() -> Float[Tensor, "lead basis"]:
 
 
 @cache
-def places(leads: tuple[int, ...], device: torch.device) -> Int64[Tensor, " place"]:
+def index_tensor(leads: tuple[int, ...], device: torch.device) -> Int64[Tensor, " place"]:
     """Where leads are, as an index that lies on the device already: one that does not makes every step wait for it."""
     with torch.inference_mode(False):  # it is kept, and a tensor made in inference mode could not be trained with later
         return torch.tensor(leads, device=device)
 
 
-def spread(hidden: Bool[Tensor, "batch basis time"]) -> Bool[Tensor, "batch lead time"]:
+def extend_mask(mask: Bool[Tensor, "batch basis time"]) -> Bool[Tensor, "batch lead time"]:
     """Which samples of all 12 leads must be hidden so that the given ones of the 8 cannot be computed from the rest.
 
     A derived lead is hidden wherever I or II is: III and II together would give I away.
     """
-    return with_derived(hidden, hidden[:, :2].any(dim=1, keepdim=True))
+    return with_derived(mask, mask[:, :2].any(dim=1, keepdim=True))
 
 
-def spread_scores(scored: Float[Tensor, "batch basis time"]) -> Float[Tensor, "batch lead time"]:
+def extend_scores(scored: Float[Tensor, "batch basis time"]) -> Float[Tensor, "batch lead time"]:
     """How much each sample of all 12 leads counts: of a derived lead as much as of I or of II, whichever is more."""
     return with_derived(scored, scored[:, :2].amax(dim=1, keepdim=True))
 

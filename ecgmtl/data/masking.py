@@ -46,9 +46,9 @@ class MaskingSettings(Settings):
         whose = " of each lead by itself" if self.apart else ""
         return f"{self.time:.0%} of the time{whose}, in blocks of {self.block_seconds:g} s"
 
-    def scores(self, hidden: Bool[Tensor, "batch basis time"]) -> Float[Tensor, "batch basis time"]:
+    def scores(self, mask: Bool[Tensor, "batch basis time"]) -> Float[Tensor, "batch basis time"]:
         """How much each sample counts in the reconstruction loss."""
-        return hidden.float().clamp(min=self.visible)
+        return mask.float().clamp(min=self.visible)
 
 
 def rarity(settings: MaskingSettings, n_leads: int) -> float:
@@ -61,7 +61,7 @@ def rarity(settings: MaskingSettings, n_leads: int) -> float:
     return settings.share * found if n_leads < N_BASIS else 0.0
 
 
-def draw_hidden(
+def sample_mask(
     size: tuple[int, int], fs: float, settings: MaskingSettings, generator: torch.Generator
 ) -> Bool[Tensor, "batch basis time"]:
     """Draw for each record of a batch what is hidden, on the generator's device.

@@ -86,7 +86,7 @@ class Split:
             targets={name: values[rows] for name, values in self.targets.items()},
         )
 
-    def draw_patients(
+    def sample_patients(
         self, share: float, seed: tuple[int, ...], among: Bool[np.ndarray, " record"] | None = None
     ) -> Bool[np.ndarray, " record"]:
         """The records of a share of the patients, at least one; of patients and records `among` these alone."""

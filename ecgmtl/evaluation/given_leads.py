@@ -13,11 +13,11 @@ from torch import Tensor
 
 from data_prep.lead_set import LeadSet
 from data_prep.leads import STANDARD_LEADS
-from ecgmtl.data.lead_algebra import BASIS_INDEX, spread
+from ecgmtl.data.lead_algebra import BASIS_INDEX, extend_mask
 from ecgmtl.data.masking import MaskingSettings, rarity
 from ecgmtl.data.split import Split
-from ecgmtl.evaluation.reconstruction import redraw
-from ecgmtl.metrics.reconstruction import HiddenSums, mean_pearson_r, reconstruction_figures
+from ecgmtl.evaluation.reconstruction import reconstruct
+from ecgmtl.metrics.reconstruction import MaskedSums, mean_pearson_r, reconstruction_figures
 from ecgmtl.model.network import MultiTaskModel
 
 HALVES = {
@@ -55,9 +55,9 @@ class GivenLeadsReport:
             for figure in ("pearson_r", "rmse_mv", "mae_mv")
         }
 
-    def figure(self, hidden: str, samples: str, pool: str, name: str) -> float:
+    def figure(self, mask: str, samples: str, pool: str, name: str) -> float:
         table = self.figures
-        chosen = (table["hidden"] == hidden) & (table["samples"] == samples) & (table["pool"] == pool)
+        chosen = (table["hidden"] == mask) & (table["samples"] == samples) & (table["pool"] == pool)
         return float(table.loc[chosen, name].to_numpy()[0])
 
 
@@ -83,14 +83,14 @@ def report_given_leads(
                 mean_r = mean_pearson_r(pool) if samples == "all" else math.nan
                 place = {"hidden": what, "samples": samples, "pool": name}
                 rows.append({**place, **asdict(reconstruction_figures(pool)), "mean_r": mean_r})
-    seen = max(rarity(masking, sum(leads.hidden)) for masking in maskings)
+    seen = max(rarity(masking, sum(leads.mask)) for masking in maskings)
     return GivenLeadsReport(leads, seen, pd.DataFrame(rows))
 
 
 class Sums(NamedTuple):
-    drawn: HiddenSums
+    drawn: MaskedSums
     """Of what the model drew."""
-    missing: HiddenSums
+    missing: MaskedSums
     """Of all that was not given, which takes in what follows from the given leads, as `ecgmtl reconstruct` does."""
 
 
@@ -105,19 +105,19 @@ def measure(
 ) -> tuple[Sums, Sums]:
     """Over all samples, and over those in an ST segment; given are leads, or what a masking leaves."""
     parts = []
-    hide, derived = (given.hidden, given.derived) if isinstance(given, LeadSet) else (given, ())
+    hide, derived = (given.mask, given.derived) if isinstance(given, LeadSet) else (given, ())
     follows = torch.tensor([[lead in derived] for lead in STANDARD_LEADS], device=split.device)
     for index in torch.arange(len(split), device=split.device).split(batch_size):
-        signals, drawn, hidden = redraw(model, split, index, hide, seed)
-        where = spread(hidden)
+        signals, drawn, mask = reconstruct(model, split, index, hide, seed)
+        where = extend_mask(mask)
         for among in (torch.ones_like(where), st[index][:, None].expand_as(where)):
-            parts += [HiddenSums.of(signals, drawn, counted & among) for counted in (where, where | follows)]
+            parts += [MaskedSums.of(signals, drawn, counted & among) for counted in (where, where | follows)]
         advance(len(index))
-    joined = [HiddenSums.join(parts[kind::4]) for kind in range(4)]
+    joined = [MaskedSums.join(parts[kind::4]) for kind in range(4)]
     return Sums(*joined[:2]), Sums(*joined[2:])
 
 
-def pools(split: Split, sums: Sums) -> Iterator[tuple[str, HiddenSums]]:
+def pools(split: Split, sums: Sums) -> Iterator[tuple[str, MaskedSums]]:
     """The independent leads, all 12, each lead that had anything hidden, each superclass."""
     yield INDEPENDENT, sums.drawn.select(slice(None), BASIS_INDEX)
     yield ALL, sums.missing

@@ -30,7 +30,7 @@ def plot_ecg(
     title: str = "",
     *,
     reconstruction: Float[np.ndarray, "12 time"] | None = None,
-    hidden: Bool[np.ndarray, "12 time"] | None = None,
+    mask: Bool[np.ndarray, "12 time"] | None = None,
 ) -> Figure:
     """A 3 × 4 printout with a rhythm strip; signals in mV, fs in hertz.
 
@@ -44,9 +44,9 @@ def plot_ecg(
         level = height - ROW_MM * (row + 0.5)
         calibration_pulse(axes, level)
         for column, lead in enumerate(leads):
-            draw(axes, lead, (column * quarter, (column + 1) * quarter), level, fs, (signal, reconstruction, hidden))
+            draw(axes, lead, (column * quarter, (column + 1) * quarter), level, fs, (signal, reconstruction, mask))
     calibration_pulse(axes, ROW_MM / 2)
-    draw(axes, STRIP, (0.0, seconds), ROW_MM / 2, fs, (signal, reconstruction, hidden))
+    draw(axes, STRIP, (0.0, seconds), ROW_MM / 2, fs, (signal, reconstruction, mask))
     figure.text(LEFT_MM / (width + LEFT_MM + RIGHT_MM), 1 - 8 / (height + TOP_MM + BOTTOM_MM), title, fontsize=9)
     scale = f"{MM_PER_SECOND:g} mm/s   {MM_PER_MV:g} mm/mV"
     figure.text(0.98, 2.5 / (height + TOP_MM + BOTTOM_MM), scale, fontsize=7, ha="right")
@@ -79,7 +79,7 @@ def draw(
     drawn: tuple[np.ndarray, np.ndarray | None, np.ndarray | None],
 ) -> None:
     """One lead from span[0] to span[1] seconds, its zero at `level` mm above the lower edge."""
-    signal, reconstruction, hidden = drawn
+    signal, reconstruction, mask = drawn
     index = STANDARD_LEADS.index(lead)
     # one sample more than the span, so that the trace reaches the next lead's
     part = slice(round(span[0] * fs), min(round(span[1] * fs) + 1, signal.shape[1]))
@@ -89,8 +89,8 @@ def draw(
     axes.text(x[0] + 1.0, level + ROW_MM * 0.36, lead, fontsize=8, weight="bold", zorder=4)
     if span[0] > 0:
         axes.plot([x[0]] * 2, [level - 2.5, level + 2.5], color=INK, linewidth=0.6, zorder=3)
-    if reconstruction is not None and hidden is not None:
-        where = hidden[index, part]
+    if reconstruction is not None and mask is not None:
+        where = mask[index, part]
         over = np.where(where, level + MM_PER_MV * reconstruction[index, part], np.nan)
         axes.plot(x, over, color=REDRAWN, linewidth=0.9, zorder=5)
         axes.fill_between(

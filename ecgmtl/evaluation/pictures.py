@@ -166,7 +166,7 @@ def draw_reconstruction(report: ReconstructionReport) -> Figure:
     """The record with the median error on clinical paper, redrawn where it was hidden."""
     drawn = report.typical
     title = f"{drawn.name}, the record with the median error"
-    return plot_ecg(drawn.signal, drawn.fs, title, reconstruction=drawn.reconstruction, hidden=drawn.hidden)
+    return plot_ecg(drawn.signal, drawn.fs, title, reconstruction=drawn.reconstruction, mask=drawn.mask)
 
 
 def draw_stress(report: StressReport) -> Figure:

@@ -44,15 +44,15 @@ class Protocol:
         model: MultiTaskModel,
         signals: Float[Tensor, "batch lead time"],
         fs: float,
-        hidden: Bool[Tensor, " basis"] | None = None,
+        mask: Bool[Tensor, " basis"] | None = None,
     ) -> Float64[Tensor, "batch label"]:
         """The logit of each record's aggregated probability; signals in mV, `hidden` the leads that are missing."""
         windows = self.windows(signals, fs)
         batch, n_windows = windows.shape[:2]
-        if hidden is None or not hidden.any():
+        if mask is None or not mask.any():
             logits = model.classify(windows.flatten(0, 1))
         else:
-            where = hidden[None, :, None].expand(batch * n_windows, -1, windows.shape[-1])
+            where = mask[None, :, None].expand(batch * n_windows, -1, windows.shape[-1])
             logits = model(windows.flatten(0, 1), where, (MAIN,))[MAIN]
         logits = logits.double().view(batch, n_windows, -1)
         if n_windows == 1:

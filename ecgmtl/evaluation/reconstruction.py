@@ -11,22 +11,22 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from data_prep.preprocess import STANDARD_LEADS
-from ecgmtl.data.lead_algebra import BASIS_INDEX, spread
-from ecgmtl.data.masking import MaskingSettings, draw_hidden
+from ecgmtl.data.lead_algebra import BASIS_INDEX, extend_mask
+from ecgmtl.data.masking import MaskingSettings, sample_mask
 from ecgmtl.data.split import Split
-from ecgmtl.metrics.reconstruction import HiddenSums, ReconstructionFigures, reconstruction_figures
+from ecgmtl.metrics.reconstruction import MaskedSums, ReconstructionFigures, reconstruction_figures
 from ecgmtl.model.network import MultiTaskModel
 
 
 @dataclass(frozen=True)
-class DrawnRecord:
+class ReconstructedRecord:
     """One record beside what the decoder drew of it, in mV, and where it could not see."""
 
     name: str
     fs: float
     signal: Float[np.ndarray, "lead time"]
     reconstruction: Float[np.ndarray, "lead time"]
-    hidden: Bool[np.ndarray, "lead time"]
+    mask: Bool[np.ndarray, "lead time"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ReconstructionReport:
     by_lead: pd.DataFrame
     by_group: pd.DataFrame
     """By diagnostic superclass, or by label where there are none; over the 8 independent leads."""
-    typical: DrawnRecord
+    typical: ReconstructedRecord
     """The record with the median error."""
 
 
@@ -53,10 +53,10 @@ def report_reconstruction(
     masking = masking.model_copy(update={"share": 1.0})
     parts = []
     for index in torch.arange(len(split), device=split.device).split(batch_size):
-        signals, drawn, hidden = redraw(model, split, index, masking, seed)
-        parts.append(HiddenSums.of(signals, drawn, spread(hidden)))
+        signals, drawn, mask = reconstruct(model, split, index, masking, seed)
+        parts.append(MaskedSums.of(signals, drawn, extend_mask(mask)))
         advance(len(index))
-    sums = HiddenSums.join(parts)
+    sums = MaskedSums.join(parts)
     return ReconstructionReport(
         masking,
         reconstruction_figures(sums.select(slice(None), BASIS_INDEX)),
@@ -67,7 +67,7 @@ def report_reconstruction(
 
 
 @torch.inference_mode()
-def redraw(
+def reconstruct(
     model: MultiTaskModel,
     split: Split,
     index: Tensor,
@@ -80,33 +80,35 @@ def redraw(
     agree; or whole leads are hidden, the same of all records, said of each of the 8 independent ones.
     """
     if isinstance(hide, MaskingSettings):
-        hidden = hide_by_name(split, index, hide, seed)
+        mask = sample_mask_by_name(split, index, hide, seed)
     else:
-        hidden = torch.tensor(hide, device=split.device)[None, :, None].expand(len(index), -1, split.n_samples)
+        mask = torch.tensor(hide, device=split.device)[None, :, None].expand(len(index), -1, split.n_samples)
     signals = split.batch(index).signals
-    return signals, model.reconstruct(signals, hidden), hidden
+    return signals, model.reconstruct(signals, mask), mask
 
 
-def hide_by_name(split: Split, index: Tensor, masking: MaskingSettings, seed: int) -> Bool[Tensor, "batch basis time"]:
+def sample_mask_by_name(
+    split: Split, index: Tensor, masking: MaskingSettings, seed: int
+) -> Bool[Tensor, "batch basis time"]:
     generator = torch.Generator()
     masks = []
     for place in index.tolist():
         generator.manual_seed(zlib.crc32(split.names[place].encode(), seed))
-        masks.append(draw_hidden((1, split.n_samples), split.fs, masking, generator))
+        masks.append(sample_mask((1, split.n_samples), split.fs, masking, generator))
     return torch.cat(masks).to(split.device)
 
 
-def groups(split: Split, sums: HiddenSums) -> Iterator[tuple[str, HiddenSums]]:
+def groups(split: Split, sums: MaskedSums) -> Iterator[tuple[str, MaskedSums]]:
     for column, name in enumerate(split.group_names):
         yield name, sums.select(split.groups[:, column] > 0, BASIS_INDEX)
 
 
-def table(what: str, pools: Iterator[tuple[str, HiddenSums]]) -> pd.DataFrame:
+def table(what: str, pools: Iterator[tuple[str, MaskedSums]]) -> pd.DataFrame:
     rows = {name: asdict(reconstruction_figures(pool)) for name, pool in pools}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(what)
 
 
-def median_record(sums: HiddenSums) -> int:
+def median_record(sums: MaskedSums) -> int:
     """The record whose mean squared error is the median; records with nothing hidden have none."""
     basis = sums.select(slice(None), BASIS_INDEX)
     error = basis.squared.sum(dim=1) / basis.n.sum(dim=1)
@@ -114,7 +116,9 @@ def median_record(sums: HiddenSums) -> int:
     return int(error.argsort()[max(n_defined - 1, 0) // 2])  # nan comes last
 
 
-def draw_one(model: MultiTaskModel, split: Split, place: int, masking: MaskingSettings, seed: int) -> DrawnRecord:
-    signals, drawn, hidden = redraw(model, split, torch.tensor([place], device=split.device), masking, seed)
-    arrays = (tensor[0].cpu().numpy() for tensor in (signals, drawn, spread(hidden)))
-    return DrawnRecord(split.names[place], split.fs, *arrays)
+def draw_one(
+    model: MultiTaskModel, split: Split, place: int, masking: MaskingSettings, seed: int
+) -> ReconstructedRecord:
+    signals, drawn, mask = reconstruct(model, split, torch.tensor([place], device=split.device), masking, seed)
+    arrays = (tensor[0].cpu().numpy() for tensor in (signals, drawn, extend_mask(mask)))
+    return ReconstructedRecord(split.names[place], split.fs, *arrays)

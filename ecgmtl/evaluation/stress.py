@@ -72,7 +72,7 @@ class Ranker:
     @torch.inference_mode()
     def logits(self, change: Change | None, missing: str, batch_size: int = 256) -> Float64[np.ndarray, "record label"]:
         split, parts = self.split, []
-        hidden = torch.tensor([lead == missing for lead in BASIS_LEADS], device=split.device)
+        mask = torch.tensor([lead == missing for lead in BASIS_LEADS], device=split.device)
         for index in torch.arange(len(split), device=split.device).split(batch_size):
             signals = split.batch(index).signals
             # a filter is no stress: records that were filtered when they were prepared are filtered again, all alike
@@ -83,7 +83,7 @@ class Ranker:
                 levelled = self.preprocess.level(changed)
                 levelled = np.pad(levelled, ((0, 0), (0, 0), (0, split.n_samples - levelled.shape[-1])))
                 signals = torch.from_numpy(np.ascontiguousarray(levelled)).to(split.device)
-            parts.append(self.protocol.logits(self.model, signals, split.fs, hidden).cpu())
+            parts.append(self.protocol.logits(self.model, signals, split.fs, mask).cpu())
             self.advance(len(index))
         return torch.cat(parts).numpy()
 

@@ -167,9 +167,9 @@ def given_leads_section(report: GivenLeadsReport, n_shown: int | None) -> str:
         f"the records that the model learnt from. {DRAWN_NOTE}\n",
         given_leads_table(report.figures[report.figures["hidden"] == "leads"], n_shown),
     ]
-    for hidden, half in HALVES.items():
+    for mask, half in HALVES.items():
         parts.append(f"\n### With {half.blocks()} hidden in its place\n")
-        parts.append(given_leads_table(report.figures[report.figures["hidden"] == hidden], n_shown))
+        parts.append(given_leads_table(report.figures[report.figures["hidden"] == mask], n_shown))
     return "\n".join(parts) + "\n"
 
 

@@ -77,12 +77,12 @@ def cautions(stored: Checkpoint, leads: LeadSet) -> list[str]:
         raise ReconstructError(
             "the model never learnt to reconstruct: no stage that it went through learnt to draw what is hidden."
         )
-    n_hidden = sum(leads.hidden)
-    seen = max(rarity(masking, n_hidden) for masking in stored.maskings)
+    n_masked = sum(leads.mask)
+    seen = max(rarity(masking, n_masked) for masking in stored.maskings)
     found = []
     if seen < RARE:
         found.append(
-            f"the model is not used to this: {n_hidden} or more of {len(BASIS_LEADS)} independent leads were hidden in "
+            f"the model is not used to this: {n_masked} or more of {len(BASIS_LEADS)} independent leads were hidden in "
             f"{seen:.2%} of the records it learnt from; train it with a greater masking.leads."
         )
     limbs = [lead for lead in leads.given if lead in LIMB_LEADS]
@@ -103,12 +103,12 @@ def draw(stored: Checkpoint, given: GivenLeads, leads: LeadSet) -> Float32[np.nd
     starts = window_starts(n_samples, size)
     drawn = np.empty((len(BASIS_LEADS), n_samples), np.float32)
     basis = [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]
-    hidden = torch.tensor(leads.hidden)[None, :, None]
+    mask = torch.tensor(leads.mask)[None, :, None]
     for places in (starts[at : at + BATCH] for at in range(0, len(starts), BATCH)):
         windows = [preprocess.level(known[:, start : start + size]) for start in places]
         short = size - windows[0].shape[1]
         batch = torch.from_numpy(np.pad(np.stack(windows), ((0, 0), (0, 0), (0, short))))
-        found = stored.model.reconstruct(batch, hidden.expand(len(batch), -1, size)).numpy()
+        found = stored.model.reconstruct(batch, mask.expand(len(batch), -1, size)).numpy()
         for start, window in zip(places, found[:, basis], strict=True):
             drawn[:, start : start + size] = window[:, : n_samples - start]
     return drawn

@@ -18,7 +18,7 @@ from torch import Tensor
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.lead_algebra import BASIS_INDEX
-from ecgmtl.data.masking import MaskingSettings, draw_hidden
+from ecgmtl.data.masking import MaskingSettings, sample_mask
 from ecgmtl.inference.metadata import Card, CardError
 from ecgmtl.tracking.store import default_store, import_mlflow
 
@@ -69,16 +69,16 @@ class CheckpointPredictor:
         if not self.stored.maskings:
             return None
         model, batch = self.stored.model, torch.from_numpy(signals)
-        hidden = self.hidden(signals.shape[-1], self.stored.maskings[-1]).expand(len(batch), -1, -1)
-        if not hidden.any():
+        mask = self.mask(signals.shape[-1], self.stored.maskings[-1]).expand(len(batch), -1, -1)
+        if not mask.any():
             return None
-        error = (model.reconstruct(batch, hidden) - batch)[:, BASIS_INDEX].square() * hidden
-        return (error.sum(dim=(1, 2)) / hidden.sum(dim=(1, 2))).sqrt().numpy()
+        error = (model.reconstruct(batch, mask) - batch)[:, BASIS_INDEX].square() * mask
+        return (error.sum(dim=(1, 2)) / mask.sum(dim=(1, 2))).sqrt().numpy()
 
-    def hidden(self, n_samples: int, masking: MaskingSettings) -> Tensor:
+    def mask(self, n_samples: int, masking: MaskingSettings) -> Tensor:
         generator = torch.Generator().manual_seed(MASK_SEED)
         shown = masking.model_copy(update={"share": 1.0})
-        return draw_hidden((1, n_samples), self.card.preprocess.fs, shown, generator)
+        return sample_mask((1, n_samples), self.card.preprocess.fs, shown, generator)
 
 
 class GraphPredictor:

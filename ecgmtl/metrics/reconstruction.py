@@ -15,7 +15,7 @@ FLAT = 1e-8
 
 
 @dataclass(frozen=True)
-class HiddenSums:
+class MaskedSums:
     """Sums over the hidden samples of each record and lead, of the truth x and the reconstruction y in mV."""
 
     n: Float[Tensor, "record lead"]
@@ -34,22 +34,22 @@ class HiddenSums:
         cls,
         truth: Float[Tensor, "record lead time"],
         reconstruction: Float[Tensor, "record lead time"],
-        hidden: Bool[Tensor, "record lead time"],
-    ) -> "HiddenSums":
-        counted = hidden.double()
+        mask: Bool[Tensor, "record lead time"],
+    ) -> "MaskedSums":
+        counted = mask.double()
         x, y = truth.double() * counted, reconstruction.double() * counted
         terms = (counted, x, y, x * x, y * y, x * y, (y - x).abs(), (y - x).square())
         return cls(*(term.sum(dim=-1) for term in terms))
 
     @classmethod
-    def join(cls, parts: list["HiddenSums"]) -> "HiddenSums":
+    def join(cls, parts: list["MaskedSums"]) -> "MaskedSums":
         """The sums of several batches, on the CPU."""
         joined = (torch.cat([getattr(part, f.name) for part in parts]).cpu() for f in fields(cls))
         return cls(*joined)
 
-    def select(self, records: Bool[np.ndarray, " record"] | slice, leads: list[int] | slice) -> "HiddenSums":
+    def select(self, records: Bool[np.ndarray, " record"] | slice, leads: list[int] | slice) -> "MaskedSums":
         rows = torch.from_numpy(records) if isinstance(records, np.ndarray) else records
-        return HiddenSums(*(getattr(self, f.name)[rows][:, leads] for f in fields(self)))
+        return MaskedSums(*(getattr(self, f.name)[rows][:, leads] for f in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class ReconstructionFigures:
     """10 log10 of sum (x - mean x)² over sum (y - x)², decibels."""
 
 
-def mean_pearson_r(sums: HiddenSums) -> float:
+def mean_pearson_r(sums: MaskedSums) -> float:
     """Mean over records and leads of each one's correlation; those with nothing hidden, or flat, are left out."""
     n = sums.n.clamp(min=1)
     spread_x, spread_y = sums.xx - sums.x.square() / n, sums.yy - sums.y.square() / n
@@ -78,7 +78,7 @@ def mean_pearson_r(sums: HiddenSums) -> float:
     return float(r[moves].mean())
 
 
-def reconstruction_figures(sums: HiddenSums) -> ReconstructionFigures:
+def reconstruction_figures(sums: MaskedSums) -> ReconstructionFigures:
     """Pool the sums over all their records and leads."""
     pooled = {f.name: float(getattr(sums, f.name).sum()) for f in fields(sums)}
     n, x, y, squared = pooled["n"], pooled["x"], pooled["y"], pooled["squared"]

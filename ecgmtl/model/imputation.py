@@ -24,7 +24,7 @@ ROUNDS = 4
 
 
 def impute(
-    drawing: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch lead time"]
+    drawing: Float[Tensor, "batch lead time"], mask: Bool[Tensor, "batch lead time"]
 ) -> Float[Tensor, "batch lead time"]:
     r"""The same in standardized units, with each hidden sample as likely as what the other leads show at its moment.
 
@@ -35,8 +35,8 @@ def impute(
     """
     n_leads, n_samples = drawing.shape[1:]
     seen = drawing.double().transpose(1, 2)
-    patterns = Patterns.of(hidden)
-    noise = torch.where(patterns.hidden, DRAWN, MEASURED).to(seen)
+    patterns = Patterns.of(mask)
+    noise = torch.where(patterns.mask, DRAWN, MEASURED).to(seen)
     prior = PRIOR * torch.eye(n_leads, dtype=seen.dtype, device=seen.device)
     likely, doubt = seen, torch.zeros_like(prior)
     for _ in range(ROUNDS):
@@ -47,23 +47,23 @@ def impute(
         doubt = torch.zeros_like(covariance).index_add_(
             0, patterns.record, patterns.n_samples[:, None, None] * (each - each @ gain)
         )
-    return torch.where(hidden, likely.transpose(1, 2).to(drawing.dtype), drawing)
+    return torch.where(mask, likely.transpose(1, 2).to(drawing.dtype), drawing)
 
 
 class Patterns(NamedTuple):
     """Which leads are hidden together at some sample of a record: there are far fewer of them than samples."""
 
     record: Int64[Tensor, " pattern"]
-    hidden: Bool[Tensor, "pattern lead"]
+    mask: Bool[Tensor, "pattern lead"]
     n_samples: Int64[Tensor, " pattern"]
     place: Int64[Tensor, " sample"]
     """Of each sample, record after record, its pattern."""
 
     @classmethod
-    def of(cls, hidden: Bool[Tensor, "batch lead time"]) -> "Patterns":
-        batch, n_leads, _ = hidden.shape
-        bits = torch.arange(n_leads, device=hidden.device)
-        records = torch.arange(batch, device=hidden.device)[:, None] << n_leads
-        codes = records + (hidden.long() << bits[:, None]).sum(dim=1)
+    def of(cls, mask: Bool[Tensor, "batch lead time"]) -> "Patterns":
+        batch, n_leads, _ = mask.shape
+        bits = torch.arange(n_leads, device=mask.device)
+        records = torch.arange(batch, device=mask.device)[:, None] << n_leads
+        codes = records + (mask.long() << bits[:, None]).sum(dim=1)
         found, place, n_samples = codes.flatten().unique(return_inverse=True, return_counts=True)
         return cls(found >> n_leads, (found[:, None] >> bits & 1).bool(), n_samples, place)

@@ -13,9 +13,9 @@ from ecgmtl.data.lead_algebra import (
     N_BASIS,
     N_LEADS,
     algebra,
-    places,
-    spread,
-    spread_scores,
+    extend_mask,
+    extend_scores,
+    index_tensor,
 )
 from ecgmtl.model.forest.forest import Forest
 from ecgmtl.model.heads import Decoder, Reconstructed, pool
@@ -54,7 +54,7 @@ class Standardize(nn.Module):
 
     @property
     def index(self) -> Tensor:
-        return places(self.leads, self.mean.device)
+        return index_tensor(self.leads, self.mean.device)
 
 
 class MultiTaskModel(nn.Module):
@@ -78,7 +78,7 @@ class MultiTaskModel(nn.Module):
     def forward(
         self,
         signals: Float[Tensor, "batch lead time"],
-        hidden: Bool[Tensor, "batch basis time"] | None = None,
+        mask: Bool[Tensor, "batch basis time"] | None = None,
         tasks: Collection[str] = (RECONSTRUCTION, MAIN),
         flow: Mapping[str, float] | None = None,
     ) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class MultiTaskModel(nn.Module):
         tasks: names of heads; those left out cost nothing.
         flow: by task, the fraction of its head's gradient that reaches the encoder; 1 where it is not named.
         """
-        rows = mark(self.standardize(signals), hidden)
+        rows = mark(self.standardize(signals), mask)
         asked = tuple(name for name in self.heads if name in tasks)
         read = self.encoder(rows, asked) if asked else {}
         features = {name: let_through(read[name], (flow or {}).get(name, 1.0)) for name in asked}
@@ -97,7 +97,7 @@ class MultiTaskModel(nn.Module):
             output = self.heads[name](pooled[name] if name in pooled else features[name])
             outputs[name] = output.first(signals.shape[-1]) if isinstance(output, Reconstructed) else output.float()
         if self.forest is not None and MAIN in outputs:
-            outputs[MAIN] = outputs[MAIN] + self.forest(signals, hidden)
+            outputs[MAIN] = outputs[MAIN] + self.forest(signals, mask)
         return outputs
 
     def classify(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
@@ -112,15 +112,15 @@ class MultiTaskModel(nn.Module):
         return encoder(mark(self.standardize(signals), None), (task,))[task]
 
     def reconstruct(
-        self, signals: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch basis time"]
+        self, signals: Float[Tensor, "batch lead time"], mask: Bool[Tensor, "batch basis time"]
     ) -> Float[Tensor, "batch lead time"]:
         """Return all 12 leads in mV, with masked samples as the decoder and the other leads have them.
 
         Where the decoder gives the 8 independent leads, a derived one follows from them, and so from what is visible
         of I or II.
         """
-        unseen = spread(hidden) if self.reconstructs_all else hidden
-        decoded = self(signals, hidden, (RECONSTRUCTION,))[RECONSTRUCTION].mean
+        unseen = extend_mask(mask) if self.reconstructs_all else mask
+        decoded = self(signals, mask, (RECONSTRUCTION,))[RECONSTRUCTION].mean
         amid = torch.where(unseen, decoded, self.standardize.basis(signals))
         likely = self.standardize.to_mv(impute(amid, unseen))
         complete = torch.where(unseen, likely, signals[:, self.standardize.index])
@@ -128,7 +128,7 @@ class MultiTaskModel(nn.Module):
 
     def scored(self, scored: Float[Tensor, "batch basis time"]) -> Float[Tensor, "batch drawn time"]:
         """How much each drawn sample counts, from how much those of the 8 independent leads do."""
-        return spread_scores(scored) if self.reconstructs_all else scored
+        return extend_scores(scored) if self.reconstructs_all else scored
 
     def violation(self, drawn: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch derived time"]:
         """How far III, aVR, aVL and aVF, of 12 leads in standardized units, are from what follows from I and II.
@@ -136,7 +136,7 @@ class MultiTaskModel(nn.Module):
         In units of the derived lead's standard deviation.
         """
         signals = self.standardize.to_mv(drawn)
-        basis, derived = (places(tuple(index), drawn.device) for index in (BASIS_INDEX, DERIVED_INDEX))
+        basis, derived = (index_tensor(tuple(index), drawn.device) for index in (BASIS_INDEX, DERIVED_INDEX))
         error = (signals - self.lead_algebra @ signals[:, basis])[:, derived]
         return error / self.standardize.std[derived]
 
@@ -164,23 +164,23 @@ def read_labels(
     forest: Forest | None,
     pooled: Float[Tensor, "batch _"],
     signals: Float[Tensor, "batch lead time"],
-    hidden: Bool[Tensor, "batch basis time"] | None = None,
+    mask: Bool[Tensor, "batch basis time"] | None = None,
 ) -> Float[Tensor, "batch label"]:
     """The network's logits, and the forest's where one is grown; signals in mV."""
     logits = classifier(pooled).float()
-    return logits if forest is None else logits + forest(signals, hidden)
+    return logits if forest is None else logits + forest(signals, mask)
 
 
 def mark(
-    standardized: Float[Tensor, "batch lead time"], hidden: Bool[Tensor, "batch basis time"] | None
+    standardized: Float[Tensor, "batch lead time"], mask: Bool[Tensor, "batch basis time"] | None
 ) -> Float[Tensor, "batch row time"]:
     """What an encoder sees: the leads, 0 where they are hidden, and rows that tell a hidden sample from a flat one.
 
     Where nothing is hidden those rows would be 0, and are left out.
     """
-    if hidden is None:
+    if mask is None:
         return standardized
-    return torch.cat([standardized.masked_fill(spread(hidden), 0.0), hidden.to(standardized.dtype)], dim=1)
+    return torch.cat([standardized.masked_fill(extend_mask(mask), 0.0), mask.to(standardized.dtype)], dim=1)
 
 
 def let_through(features: Float[Tensor, "batch feature frame"], share: float) -> Float[Tensor, "batch feature frame"]:

@@ -10,9 +10,9 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from ecgmtl.config.stage import Stage
-from ecgmtl.data.augment import augment, draw_places
+from ecgmtl.data.augment import augment, sample_positions
 from ecgmtl.data.batch import Batch
-from ecgmtl.data.masking import draw_hidden
+from ecgmtl.data.masking import sample_mask
 from ecgmtl.data.split import Split
 
 
@@ -71,10 +71,10 @@ class Batches:
     def batch(self, index: Int64[Tensor, " batch"], progress: float, dice: Dice) -> Batch:
         stage, split = self.stage, self.split
         index = index.repeat_interleave(stage.n_views)
-        places = draw_places(len(index), split.n_samples, split.fs, stage.augment, dice.order)
+        places = sample_positions(len(index), split.n_samples, split.fs, stage.augment, dice.order)
         batch = augment(split.batch(index, places), split.fs, stage.augment, dice.pairs, dice.disturbances)
         if not stage.masks:
             return batch
         masking = stage.masking.at(progress)
-        hidden = draw_hidden((len(index), places.shape[1]), split.fs, masking, dice.masks)
-        return batch._replace(hidden=hidden, scored=masking.scores(hidden))
+        mask = sample_mask((len(index), places.shape[1]), split.fs, masking, dice.masks)
+        return batch._replace(mask=mask, scored=masking.scores(mask))

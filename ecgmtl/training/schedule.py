@@ -79,7 +79,7 @@ class Schedule:
         if config.unlabelled == "drop":
             train = train.select(train.labels.sum(dim=1).cpu().numpy() > 0)
         if config.label_share < 1:
-            train = replace(train, labelled=train.draw_patients(config.label_share, (config.seed, LABELLED)))
+            train = replace(train, labelled=train.sample_patients(config.label_share, (config.seed, LABELLED)))
         precision = compute_as_before(folder, config, device, progress.say)
         return cls(config, train, validation, labels, store.sha256, folder, tracker, progress, precision)
 

@@ -108,7 +108,7 @@ class StageTraining:
         share = self.learner.weighting.reward_patients
         if not share:
             return None, self.train
-        drawn = self.train.draw_patients(share, (self.config.seed, CONTROLLERS), self.train.labelled)
+        drawn = self.train.sample_patients(share, (self.config.seed, CONTROLLERS), self.train.labelled)
         if not self.train.labelled[~drawn].any():
             raise TrainingError(
                 f"stage '{self.stage.name}': of {self.train.labelled.sum()} labelled records none is left to learn "

@@ -58,7 +58,7 @@ class Learner:
     ) -> list[Tensor]:
         heads = tuple(dict.fromkeys(task.reads for task, now in zip(self.tasks, active, strict=True) if now))
         with autocast(self.precision, self.device):
-            outputs = (network or self.network)(batch.encoder_input, batch.hidden, heads, self.stage.flow or None)
+            outputs = (network or self.network)(batch.encoder_input, batch.mask, heads, self.stage.flow or None)
         return losses_of(self.tasks, active, LossInput(self.model, outputs, batch, progress))
 
     def begin(self, batch: Batch) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.batch import Batch
-from ecgmtl.data.masking import draw_hidden
+from ecgmtl.data.masking import sample_mask
 from ecgmtl.data.split import Split
 from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.tasks import LossInput, Task
@@ -48,7 +48,7 @@ def see(model: MultiTaskModel, tasks: list[Task], batch: Batch) -> LossInput:
     heads = tuple(dict.fromkeys(task.reads for task in tasks))
     if any("mean_encoder" in task.needs for task in tasks):
         batch = batch._replace(teacher_features=model.features(batch.signals, "latent", model.encoder))
-    return LossInput(model, model(batch.signals, batch.hidden, heads), batch, 1.0)
+    return LossInput(model, model(batch.signals, batch.mask, heads), batch, 1.0)
 
 
 @torch.inference_mode()
@@ -104,8 +104,8 @@ def masked(stage: Stage, batch: Batch, fs: float, generator: torch.Generator) ->
     n_records, _, n_samples = batch.signals.shape
     masks = stage.masking.masks
     masking = stage.masking.model_copy(update={"share": float(masks)})
-    hidden = draw_hidden((n_records, n_samples), fs, masking, generator)
-    return batch._replace(hidden=hidden, scored=(hidden if masks else torch.ones_like(hidden)).float())
+    mask = sample_mask((n_records, n_samples), fs, masking, generator)
+    return batch._replace(mask=mask, scored=(mask if masks else torch.ones_like(mask)).float())
 
 
 VIEWS = {"whole": whole, "halves": halves, "masked": masked}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from data_prep.lost_voltage import TYPICAL_MV
-from ecgmtl.data.augment import LOST_SPREAD, AugmentSettings, augment, beta_quantiles, draw_places, swap_arms
+from ecgmtl.data.augment import LOST_SPREAD, AugmentSettings, augment, beta_quantiles, sample_positions, swap_arms
 from ecgmtl.data.batch import Batch
 
 
@@ -18,14 +18,14 @@ def batch():
 
 
 def test_a_crop_that_shifts_runs_over_the_end():
-    places = draw_places(200, 1000, 100.0, AugmentSettings(crop_seconds=5.0, shift=True), generator())
+    places = sample_positions(200, 1000, 100.0, AugmentSettings(crop_seconds=5.0, shift=True), generator())
     assert places.shape == (200, 500)
     assert torch.equal((places[:, 1:] - places[:, :-1]) % 1000, torch.ones(200, 499, dtype=torch.long))
     assert (places[:, 0] > places[:, -1]).any()
 
 
 def test_a_crop_that_does_not_shift_stays_within():
-    places = draw_places(200, 1000, 100.0, AugmentSettings(crop_seconds=5.0), generator())
+    places = sample_positions(200, 1000, 100.0, AugmentSettings(crop_seconds=5.0), generator())
     assert (places[:, -1] - places[:, 0] == 499).all()
     assert places.max() < 1000
 
@@ -64,8 +64,8 @@ def test_noise_and_lost_leads_are_seen_but_not_asked_for(batch):
 
 def test_missing_leads_are_hidden_throughout(batch):
     changed = augment(batch, 100.0, AugmentSettings(leads_missing=0.3), generator(), generator())
-    assert torch.equal(changed.hidden.any(dim=2), changed.hidden.all(dim=2))
-    assert changed.hidden.float().mean().item() == pytest.approx(0.3, abs=0.05)
+    assert torch.equal(changed.mask.any(dim=2), changed.mask.all(dim=2))
+    assert changed.mask.float().mean().item() == pytest.approx(0.3, abs=0.05)
     assert torch.equal(changed.input, batch.signals)
 
 
@@ -91,14 +91,14 @@ def test_shares_of_a_blend_come_from_beta(alpha):
 
 
 def test_without_a_crop_a_record_is_whole():
-    places = draw_places(3, 1000, 100.0, AugmentSettings(), generator())
+    places = sample_positions(3, 1000, 100.0, AugmentSettings(), generator())
     assert torch.equal(places, torch.arange(1000).expand(3, -1))
-    longer = draw_places(3, 1000, 100.0, AugmentSettings(crop_seconds=60.0), generator())
+    longer = sample_positions(3, 1000, 100.0, AugmentSettings(crop_seconds=60.0), generator())
     assert torch.equal(longer, places)
 
 
 def test_a_shifted_record_has_all_its_samples():
-    places = draw_places(50, 100, 100.0, AugmentSettings(shift=True), generator())
+    places = sample_positions(50, 100, 100.0, AugmentSettings(shift=True), generator())
     assert torch.equal(places.sort(dim=1).values, torch.arange(100).expand(50, -1))
     assert len(set(places[:, 0].tolist())) > 30
 
@@ -127,7 +127,7 @@ def test_nothing_asked_for_changes_nothing(batch):
 
 
 def test_a_crop_has_at_least_one_sample():
-    assert draw_places(3, 100, 100.0, AugmentSettings(crop_seconds=0.001), generator()).shape == (3, 1)
+    assert sample_positions(3, 100, 100.0, AugmentSettings(crop_seconds=0.001), generator()).shape == (3, 1)
 
 
 def test_the_baseline_wanders_slowly_in_what_is_seen_alone():

@@ -131,14 +131,14 @@ def test_a_store_is_opened_for_the_config_it_was_prepared_for(tmp_path, rng):
 
 def test_patients_are_drawn_with_all_of_their_records(store):
     split = load_split(store, "train", "superdiagnostic")
-    drawn = split.draw_patients(0.4, (0, 1))
+    drawn = split.sample_patients(0.4, (0, 1))
     assert len(set(split.patients[drawn])) == 1
     assert drawn.tolist() == np.isin(split.patients, split.patients[drawn]).tolist()
-    assert drawn.tolist() == split.draw_patients(0.4, (0, 1)).tolist()
-    assert split.draw_patients(1.0, (0, 1)).all()
+    assert drawn.tolist() == split.sample_patients(0.4, (0, 1)).tolist()
+    assert split.sample_patients(1.0, (0, 1)).all()
     among = np.arange(len(split)) < 3
-    assert split.draw_patients(0.01, (0, 1), among)[:3].any()
-    assert not split.draw_patients(1.0, (0, 1), among)[3:].any()
+    assert split.sample_patients(0.01, (0, 1), among)[:3].any()
+    assert not split.sample_patients(1.0, (0, 1), among)[3:].any()
 
 
 def test_another_fold_can_be_validated_on(tmp_path, rng):

@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from data_prep.leads import STANDARD_LEADS
-from ecgmtl.data.lead_algebra import algebra, spread
-from ecgmtl.data.masking import MaskingSettings, draw_hidden
+from ecgmtl.data.lead_algebra import algebra, extend_mask
+from ecgmtl.data.masking import MaskingSettings, sample_mask
 
 
 def draw(size=(400, 1000), seed=0, **settings):
-    return draw_hidden(size, 100.0, MaskingSettings(**settings), torch.Generator().manual_seed(seed))
+    return sample_mask(size, 100.0, MaskingSettings(**settings), torch.Generator().manual_seed(seed))
 
 
 def test_the_algebra_is_einthovens_and_goldbergers():
@@ -21,16 +21,16 @@ def test_the_algebra_is_einthovens_and_goldbergers():
 def test_nothing_hidden_can_be_computed_from_what_is_visible():
     matrix = algebra().numpy()
     for bits in range(256):
-        hidden = torch.tensor([bool(bits >> k & 1) for k in range(8)])[None, :, None]
-        visible = matrix[~spread(hidden)[0, :, 0].numpy()]
-        for lead in np.flatnonzero(hidden[0, :, 0].numpy()):
+        mask = torch.tensor([bool(bits >> k & 1) for k in range(8)])[None, :, None]
+        visible = matrix[~extend_mask(mask)[0, :, 0].numpy()]
+        for lead in np.flatnonzero(mask[0, :, 0].numpy()):
             with_it = np.vstack([visible, np.eye(8)[lead]])
             assert np.linalg.matrix_rank(with_it) == (np.linalg.matrix_rank(visible) if len(visible) else 0) + 1
 
 
 def test_shares_are_as_set():
-    hidden = draw(time=0.4, leads=0.0).float()
-    assert abs(hidden.mean() - 0.4) < 0.02
+    mask = draw(time=0.4, leads=0.0).float()
+    assert abs(mask.mean() - 0.4) < 0.02
     leads = draw((4000, 10), time=0.0, leads=0.3).float().mean(dim=(0, 2))
     assert (leads - 0.3).abs().max() < 0.03
 
@@ -40,8 +40,8 @@ def test_one_lead_stays_visible():
 
 
 def test_blocks_are_as_long_as_set():
-    hidden = draw((50, 1000), time=0.1, leads=0.0, block_seconds=0.4)[:, 0].int()
-    edges = torch.diff(hidden, dim=1)
+    mask = draw((50, 1000), time=0.1, leads=0.0, block_seconds=0.4)[:, 0].int()
+    edges = torch.diff(mask, dim=1)
     lengths = [
         ((e == -1).nonzero()[0] - (e == 1).nonzero()[0]).item() for e in edges if (e == 1).any() and (e == -1).any()
     ]
@@ -58,21 +58,21 @@ def test_the_same_seed_hides_the_same():
 
 
 def test_visible_samples_count_as_set():
-    hidden = torch.tensor([[[True, False]]])
-    torch.testing.assert_close(MaskingSettings(visible=0.25).scores(hidden), torch.tensor([[[1.0, 0.25]]]))
+    mask = torch.tensor([[[True, False]]])
+    torch.testing.assert_close(MaskingSettings(visible=0.25).scores(mask), torch.tensor([[[1.0, 0.25]]]))
 
 
 def test_nothing_visible_holds_a_trace_of_what_is_hidden():
     for bits in range(256):
-        hidden = torch.tensor([bool(bits >> k & 1) for k in range(8)])[None, :, None]
-        visible = algebra()[~spread(hidden)[0, :, 0]]
-        assert not visible[:, hidden[0, :, 0]].any()  # not even a mixture of hidden leads
+        mask = torch.tensor([bool(bits >> k & 1) for k in range(8)])[None, :, None]
+        visible = algebra()[~extend_mask(mask)[0, :, 0]]
+        assert not visible[:, mask[0, :, 0]].any()  # not even a mixture of hidden leads
 
 
 def test_hiding_lead_one_hides_all_that_holds_it_at_that_time():
-    hidden = torch.zeros(1, 8, 3, dtype=torch.bool)
-    hidden[0, 0, 1] = True
-    found = spread(hidden)
+    mask = torch.zeros(1, 8, 3, dtype=torch.bool)
+    mask[0, 0, 1] = True
+    found = extend_mask(mask)
     assert [STANDARD_LEADS[row] for row in found[0, :, 1].nonzero().flatten()] == ["I", "III", "aVR", "aVL", "aVF"]
     assert not found[0, :, [0, 2]].any()
 
@@ -84,9 +84,9 @@ def test_a_block_hides_all_leads_and_a_hidden_lead_all_time():
 
 
 def test_leads_apart_are_hidden_by_themselves_as_often():
-    hidden = draw(time=0.4, leads=0.0, apart=True)
-    assert (hidden.float().mean(dim=(0, 2)) - 0.4).abs().max() < 0.02
-    together = torch.corrcoef(hidden.transpose(0, 1).flatten(1).float())
+    mask = draw(time=0.4, leads=0.0, apart=True)
+    assert (mask.float().mean(dim=(0, 2)) - 0.4).abs().max() < 0.02
+    together = torch.corrcoef(mask.transpose(0, 1).flatten(1).float())
     assert (together - torch.eye(8)).abs().max() < 0.05
 
 

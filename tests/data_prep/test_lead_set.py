@@ -47,7 +47,7 @@ def test_limb_leads_that_contradict_each_other_are_told():
 
 def test_independent_leads_that_follow_are_not_hidden():
     # I II V1 V2 V3 V4 V5 V6; I follows from II and III
-    assert LeadSet.parse("II,III,V2").hidden == (False, False, True, False, True, True, True, True)
+    assert LeadSet.parse("II,III,V2").mask == (False, False, True, False, True, True, True, True)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import torch
 from ecgmtl import checkpoint as checkpoints
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.run import Config
-from ecgmtl.data.lead_algebra import BASIS_INDEX, spread
+from ecgmtl.data.lead_algebra import BASIS_INDEX, extend_mask
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.data.split import Split
 from ecgmtl.evaluation.evaluate import EvaluationError, evaluate, evaluate_file
 from ecgmtl.evaluation.protocols import PROTOCOLS, ProtocolError, find_protocol
-from ecgmtl.evaluation.reconstruction import redraw, report_reconstruction
+from ecgmtl.evaluation.reconstruction import reconstruct, report_reconstruction
 from ecgmtl.evaluation.report import as_text, write_evaluation
 from ecgmtl.metrics.calibration import Calibration
 from ecgmtl.metrics.ranking import macro_auroc
@@ -130,28 +130,28 @@ def test_the_batch_size_changes_nothing(evaluation):
 def test_reconstruction_figures_are_those_of_the_hidden_samples():
     model, split, masking = make_checkpoint().model, make_split(6), MaskingSettings()
     found = report_reconstruction(model, split, masking, seed=5)
-    signals, drawn, hidden = redraw(model, split, torch.arange(6), masking, seed=5)
-    errors = (drawn.double() - signals)[:, BASIS_INDEX][hidden]
+    signals, drawn, mask = reconstruct(model, split, torch.arange(6), masking, seed=5)
+    errors = (drawn.double() - signals)[:, BASIS_INDEX][mask]
     assert found.overall.rmse_mv == pytest.approx(float(errors.square().mean().sqrt()), rel=1e-6)
-    assert found.overall.n_samples == int(hidden.sum())
-    first = (drawn.double() - signals)[:, 2][spread(hidden)[:, 2]]
+    assert found.overall.n_samples == int(mask.sum())
+    first = (drawn.double() - signals)[:, 2][extend_mask(mask)[:, 2]]
     assert found.by_lead.loc["III", "mae_mv"] == pytest.approx(float(first.abs().mean()), rel=1e-6)
-    normal = (drawn.double() - signals)[3:, BASIS_INDEX][hidden[3:]]
+    normal = (drawn.double() - signals)[3:, BASIS_INDEX][mask[3:]]
     assert found.by_group.loc["NORM", "rmse_mv"] == pytest.approx(float(normal.square().mean().sqrt()), rel=1e-6)
 
 
 def test_hidden_samples_never_reach_the_drawing():
     model, split, masking = make_checkpoint().model, make_split(4), MaskingSettings()
-    _, drawn, hidden = redraw(model, split, torch.arange(4), masking, seed=0)
-    split.signals[spread(hidden)] = 30_000
-    torch.testing.assert_close(redraw(model, split, torch.arange(4), masking, seed=0)[1], drawn)
+    _, drawn, mask = reconstruct(model, split, torch.arange(4), masking, seed=0)
+    split.signals[extend_mask(mask)] = 30_000
+    torch.testing.assert_close(reconstruct(model, split, torch.arange(4), masking, seed=0)[1], drawn)
 
 
 def test_what_is_hidden_of_a_record_does_not_depend_on_the_others():
     model, split, masking = make_checkpoint().model, make_split(5), MaskingSettings()
-    _, _, hidden = redraw(model, split, torch.arange(5), masking, seed=0)
+    _, _, mask = reconstruct(model, split, torch.arange(5), masking, seed=0)
     kept = split.select(np.array([False, False, True, False, True]))
-    torch.testing.assert_close(redraw(model, kept, torch.arange(2), masking, seed=0)[2], hidden[[2, 4]])
+    torch.testing.assert_close(reconstruct(model, kept, torch.arange(2), masking, seed=0)[2], mask[[2, 4]])
 
 
 def test_the_shown_record_has_the_median_error():

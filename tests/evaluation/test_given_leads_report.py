@@ -7,12 +7,12 @@ import torch
 
 from data_prep.lead_set import LeadSet
 from data_prep.leads import STANDARD_LEADS
-from ecgmtl.data.lead_algebra import BASIS_INDEX, algebra, spread
+from ecgmtl.data.lead_algebra import BASIS_INDEX, algebra, extend_mask
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.evaluation.evaluate import EvaluationError, Further, evaluate, evaluate_further
 from ecgmtl.evaluation.given_leads import ALL, HALVES, INDEPENDENT, report_given_leads, st_samples
 from ecgmtl.evaluation.protocols import PROTOCOLS
-from ecgmtl.evaluation.reconstruction import redraw
+from ecgmtl.evaluation.reconstruction import reconstruct
 from ecgmtl.evaluation.report import as_text, write_evaluation
 from tests.evaluation.test_evaluate import make_checkpoint, make_split
 from tests.wfdb_files import beats
@@ -38,12 +38,12 @@ def report(split):
 
 
 def errors(split, hide):
-    signals, drawn, hidden = redraw(make_checkpoint().model, split, torch.arange(6), hide, 3)
-    return (drawn.double() - signals).numpy(), spread(hidden).numpy()
+    signals, drawn, mask = reconstruct(make_checkpoint().model, split, torch.arange(6), hide, 3)
+    return (drawn.double() - signals).numpy(), extend_mask(mask).numpy()
 
 
 def test_figures_are_those_of_the_leads_that_were_not_given(report, split):
-    error, _ = errors(split, LEADS.hidden)
+    error, _ = errors(split, LEADS.mask)
     for pool, rows in ((INDEPENDENT, HIDDEN), (ALL, [*HIDDEN, 2, 3, 4, 5]), ("lead V4", [9]), ("lead aVF", [5])):
         wanted = np.sqrt(np.square(error[:, rows]).mean())
         assert report.figure("leads", "all", pool, "rmse_mv") == pytest.approx(wanted, rel=1e-6)
@@ -59,7 +59,7 @@ def test_leads_that_follow_from_the_given_ones_are_exact_and_count_among_all(spl
     basis = split.signals[:, BASIS_INDEX].float()
     split = replace(split, signals=(algebra() @ basis).round().to(torch.int16))  # noise on 12 leads is no ECG
     found = report_given_leads(model, split, leads, (MaskingSettings(leads=0.5),), st_samples(split), seed=3)
-    error, _ = errors(split, leads.hidden)
+    error, _ = errors(split, leads.mask)
     drawn = np.square(error[:, [6, 7, 9, 10, 11]])
     assert found.figure("leads", "all", INDEPENDENT, "rmse_mv") == pytest.approx(np.sqrt(drawn.mean()), rel=1e-6)
     wanted = np.sqrt(drawn.sum(axis=1).mean() / 9)
@@ -68,16 +68,16 @@ def test_leads_that_follow_from_the_given_ones_are_exact_and_count_among_all(spl
 
 
 def test_groups_are_those_of_the_split(report, split):
-    error, _ = errors(split, LEADS.hidden)
+    error, _ = errors(split, LEADS.mask)
     wanted = np.abs(error[split.groups[:, 0] > 0][:, HIDDEN]).mean()
     assert report.figure("leads", "all", "NORM", "mae_mv") == pytest.approx(wanted, rel=1e-6)
 
 
 def test_the_st_segment_is_counted_where_it_lies(report, split):
-    error, hidden = errors(split, HALVES["time"])
+    error, mask = errors(split, HALVES["time"])
     st = st_samples(split).numpy()
     assert 0 < st.mean() < 0.1
-    where = (hidden & st[:, None])[:, BASIS_INDEX]
+    where = (mask & st[:, None])[:, BASIS_INDEX]
     wanted = np.abs(error[:, BASIS_INDEX][where]).mean()
     assert report.figure("time", "ST", INDEPENDENT, "mae_mv") == pytest.approx(wanted, rel=1e-6)
     assert report.figure("time", "ST", INDEPENDENT, "n_samples") == where.sum()
@@ -85,15 +85,15 @@ def test_the_st_segment_is_counted_where_it_lies(report, split):
 
 @pytest.mark.parametrize(("half", "alike"), [("time", True), ("time_apart", False)])
 def test_half_of_the_time_is_hidden_in_all_leads_at_once_or_apart(split, report, half, alike):
-    error, hidden = errors(split, HALVES[half])
-    assert hidden[:, BASIS_INDEX].mean() == pytest.approx(0.5, abs=0.1)
-    assert (hidden == hidden[:, :1]).all() == alike
-    wanted = np.abs(error[hidden]).mean()
+    error, mask = errors(split, HALVES[half])
+    assert mask[:, BASIS_INDEX].mean() == pytest.approx(0.5, abs=0.1)
+    assert (mask == mask[:, :1]).all() == alike
+    wanted = np.abs(error[mask]).mean()
     assert report.figure(half, "all", ALL, "mae_mv") == pytest.approx(wanted, rel=1e-6)
 
 
 def test_the_mean_correlation_is_that_of_each_record_and_lead(report, split):
-    signals, drawn, _ = redraw(make_checkpoint().model, split, torch.arange(6), LEADS.hidden, 3)
+    signals, drawn, _ = reconstruct(make_checkpoint().model, split, torch.arange(6), LEADS.mask, 3)
     each = [np.corrcoef(signals[i, row], drawn[i, row])[0, 1] for i in range(6) for row in HIDDEN]
     assert report.figure("leads", "all", INDEPENDENT, "mean_r") == pytest.approx(np.mean(each), abs=1e-5)
 

@@ -42,9 +42,9 @@ def test_each_lead_is_drawn_once_beside_the_strip(signal):
 
 
 def test_a_reconstruction_is_drawn_where_samples_were_hidden(signal, tmp_path):
-    hidden = np.zeros((12, 1000), bool)
-    hidden[:, 200:240] = True
-    figure = plot_ecg(signal, 100.0, "a", reconstruction=signal + 0.1, hidden=hidden)
+    mask = np.zeros((12, 1000), bool)
+    mask[:, 200:240] = True
+    figure = plot_ecg(signal, 100.0, "a", reconstruction=signal + 0.1, mask=mask)
     redrawn = [line for line in figure.axes[0].lines if line.get_gid() is None and len(line.get_ydata()) > 2]
     shown = sum(np.isfinite(line.get_ydata()).sum() for line in redrawn)
     assert shown == 3 * 40 + 40  # three leads share the first quarter, and the strip

@@ -63,11 +63,11 @@ def test_there_is_a_row_for_each_perturbation_and_two_for_each_family(report):
 @torch.inference_mode()
 def test_a_missing_lead_is_hidden_from_the_model():
     split, stored = make_split(), make_checkpoint()
-    hidden = torch.zeros(len(split), 8, split.n_samples, dtype=torch.bool)
-    hidden[:, 3] = True  # V2, the fourth of I, II, V1 to V6
+    mask = torch.zeros(len(split), 8, split.n_samples, dtype=torch.bool)
+    mask[:, 3] = True  # V2, the fourth of I, II, V1 to V6
     signals = split.signals / 1000
     signals -= signals.mean(dim=-1, keepdim=True)  # as reading does
-    wanted = stored.model(signals, hidden, ("classification",))["classification"].double().numpy()
+    wanted = stored.model(signals, mask, ("classification",))["classification"].double().numpy()
     perturbation = PERTURBATIONS["missing_V2"]
     found = rank().logits(perturbation.change, perturbation.missing)
     np.testing.assert_allclose(found, wanted, atol=1e-4)

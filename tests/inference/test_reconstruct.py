@@ -13,7 +13,7 @@ from data_prep.preprocess import Preprocess
 from data_prep.readers import read_record
 from data_prep.record import RecordError
 from ecgmtl import checkpoint
-from ecgmtl.data.masking import MaskingSettings, draw_hidden, rarity
+from ecgmtl.data.masking import MaskingSettings, rarity, sample_mask
 from ecgmtl.inference.reconstruct import (
     ReconstructError,
     header_at,
@@ -69,9 +69,9 @@ def test_limb_leads_obey_einthoven_and_goldberger(leads, drawn):
 def test_reconstructed_leads_are_what_the_decoder_draws_of_the_prepared_record(stored):
     record = make_record()
     signal = torch.from_numpy(Preprocess()(record).signal)[None]
-    hidden = torch.tensor([lead not in LEADS.given for lead in BASIS_LEADS])[None, :, None].expand(-1, -1, 1000)
+    mask = torch.tensor([lead not in LEADS.given for lead in BASIS_LEADS])[None, :, None].expand(-1, -1, 1000)
     with torch.inference_mode():
-        wanted = stored.model.reconstruct(signal, hidden)[0].numpy()
+        wanted = stored.model.reconstruct(signal, mask)[0].numpy()
     found = reconstruct(stored, record, LEADS).signal
     np.testing.assert_allclose(found[[6, 8, 9, 10, 11]], 1000 * wanted[[6, 8, 9, 10, 11]], atol=0.51)
 
@@ -179,7 +179,7 @@ def test_the_share_of_records_with_so_many_leads_hidden_is_that_of_the_draws():
     settings = MaskingSettings(share=0.5, time=0.0, leads=0.6)
     # P(X >= 5), X binomial of 8 and 0.6, half of the records: 0.5 * 0.5941 = 0.297
     by_hand = 0.5 * sum(comb(8, k) * 0.6**k * 0.4 ** (8 - k) for k in range(5, 9))
-    drawn = draw_hidden((20_000, 2), 100.0, settings, torch.Generator().manual_seed(0))[..., 0].sum(dim=1)
+    drawn = sample_mask((20_000, 2), 100.0, settings, torch.Generator().manual_seed(0))[..., 0].sum(dim=1)
     assert rarity(settings, 5) == pytest.approx(by_hand)
     assert rarity(settings, 5) == pytest.approx(float((drawn >= 5).float().mean()), abs=0.01)
     assert rarity(settings, 8) == 0.0  # one lead is always seen

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from ecgmtl.data.lead_algebra import BASIS_INDEX, DERIVED_INDEX, places, spread, spread_scores
-from ecgmtl.data.masking import MaskingSettings, draw_hidden
+from ecgmtl.data.lead_algebra import BASIS_INDEX, DERIVED_INDEX, extend_mask, extend_scores, index_tensor
+from ecgmtl.data.masking import MaskingSettings, sample_mask
 from ecgmtl.inference.export import ClassifierOnly
 from ecgmtl.model.encoders.cnn import CnnSettings
 from ecgmtl.model.encoders.cnn_transformer import CnnTransformerSettings
@@ -63,16 +63,16 @@ def signals():
 
 
 @pytest.fixture
-def hidden():
-    return draw_hidden((3, 300), 100.0, MaskingSettings(), torch.Generator().manual_seed(0))
+def mask():
+    return sample_mask((3, 300), 100.0, MaskingSettings(), torch.Generator().manual_seed(0))
 
 
-def test_hidden_samples_never_reach_the_encoder(model, signals, hidden):
-    other = torch.where(spread(hidden), torch.randn_like(signals), signals)
+def test_hidden_samples_never_reach_the_encoder(model, signals, mask):
+    other = torch.where(extend_mask(mask), torch.randn_like(signals), signals)
     seen = []
     model.encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    model(signals, hidden)
-    model(other, hidden)
+    model(signals, mask)
+    model(other, mask)
     assert torch.equal(*seen)
 
 
@@ -91,8 +91,8 @@ def test_tasks_that_are_left_out_cost_nothing(model, signals):
     model(signals, None, ("classification_form",))
 
 
-def test_what_is_redrawn_obeys_the_identities_of_the_leads(model, signals, hidden):
-    one, two, three, avr, avl, avf = model.reconstruct(signals, hidden)[:, :6].unbind(dim=1)
+def test_what_is_redrawn_obeys_the_identities_of_the_leads(model, signals, mask):
+    one, two, three, avr, avl, avf = model.reconstruct(signals, mask)[:, :6].unbind(dim=1)
     for derived, expected in ((three, two - one), (avr, -(one + two) / 2), (avl, one - two / 2), (avf, two - one / 2)):
         torch.testing.assert_close(derived, expected, atol=1e-5, rtol=0)
 
@@ -111,18 +111,18 @@ def test_standardised_units_go_back_to_mv(model, signals):
 
 @every_sharing
 @every_encoder
-def test_what_is_hidden_changes_no_output(encoder, sharing, signals, hidden):
+def test_what_is_hidden_changes_no_output(encoder, sharing, signals, mask):
     model = build(encoder, sharing)
-    other = signals.masked_fill(spread(hidden), torch.nan)  # a single sample that slips through spoils all
-    one, two = model(signals, hidden, TASKS), model(other, hidden, TASKS)
+    other = signals.masked_fill(extend_mask(mask), torch.nan)  # a single sample that slips through spoils all
+    one, two = model(signals, mask, TASKS), model(other, mask, TASKS)
     assert torch.equal(one.pop("reconstruction").mean, two.pop("reconstruction").mean)
     assert one.keys() == {"classification", "classification_rhythm"}
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_hidden_is_told_from_flat(model, signals, hidden):
-    flat = signals.masked_fill(spread(hidden), 0.0)  # the mean, in this model
-    assert not torch.allclose(model(flat)["classification"], model(flat, hidden)["classification"])
+def test_hidden_is_told_from_flat(model, signals, mask):
+    flat = signals.masked_fill(extend_mask(mask), 0.0)  # the mean, in this model
+    assert not torch.allclose(model(flat)["classification"], model(flat, mask)["classification"])
 
 
 def test_nothing_hidden_is_as_no_mask(model, signals):
@@ -134,7 +134,7 @@ def test_nothing_hidden_is_as_no_mask(model, signals):
 
 
 @pytest.mark.parametrize("leads", [8, 12])
-def test_signals_are_redrawn_in_mv_amid_what_is_seen(signals, hidden, leads):
+def test_signals_are_redrawn_in_mv_amid_what_is_seen(signals, mask, leads):
     model = build(leads=leads)
     model.standardize.mean.normal_()
     model.standardize.std.uniform_(0.5, 2.0)
@@ -142,11 +142,11 @@ def test_signals_are_redrawn_in_mv_amid_what_is_seen(signals, hidden, leads):
     true = model.standardize.basis(signals)
     drawn = true + torch.randn_like(true)
     model.heads["reconstruction"].forward = lambda features: Reconstructed(drawn, None)
-    unseen = hidden if leads == 8 else spread(hidden)
+    unseen = mask if leads == 8 else extend_mask(mask)
     expected = model.standardize.to_mv(impute(torch.where(unseen, drawn, true), unseen))
-    redrawn = model.reconstruct(signals, hidden)
+    redrawn = model.reconstruct(signals, mask)
     torch.testing.assert_close(redrawn[:, model.standardize.index], expected, rtol=0, atol=1e-5)
-    assert torch.equal(redrawn[:, 6:][~hidden[:, 2:]], signals[:, 6:][~hidden[:, 2:]])
+    assert torch.equal(redrawn[:, 6:][~mask[:, 2:]], signals[:, 6:][~mask[:, 2:]])
 
 
 def test_without_further_labels_there_is_no_further_classifier(signals):
@@ -162,35 +162,35 @@ def test_each_label_set_has_a_classifier_of_its_own(signals):
     assert shapes == {"classification_rhythm": (3, 7), "classification_form": (3, 2)}
 
 
-def test_a_variance_is_drawn_for_each_sample(signals, hidden):
-    output = build(log_var=True)(signals, hidden)
+def test_a_variance_is_drawn_for_each_sample(signals, mask):
+    output = build(log_var=True)(signals, mask)
     assert output["reconstruction"].log_var.shape == output["reconstruction"].mean.shape == (3, 8, 300)
-    assert build()(signals, hidden)["reconstruction"].log_var is None
+    assert build()(signals, mask)["reconstruction"].log_var is None
 
 
-def drawn_leads(model, signals, hidden):
+def drawn_leads(model, signals, mask):
     """In mV, as the decoder draws them and the others correct it."""
-    unseen = spread(hidden) if model.reconstructs_all else hidden
-    amid = torch.where(unseen, model(signals, hidden)["reconstruction"].mean, model.standardize.basis(signals))
+    unseen = extend_mask(mask) if model.reconstructs_all else mask
+    amid = torch.where(unseen, model(signals, mask)["reconstruction"].mean, model.standardize.basis(signals))
     return model.standardize.to_mv(impute(amid, unseen))
 
 
 def test_a_hidden_derived_lead_is_made_of_what_is_seen_and_of_what_is_drawn(model, signals):
-    one_hidden = torch.zeros(3, 8, 300, dtype=torch.bool)
-    one_hidden[:, 0] = True
-    redrawn = model.reconstruct(signals, one_hidden)
-    drawn = drawn_leads(model, signals, one_hidden)[:, 0]
+    one_mask = torch.zeros(3, 8, 300, dtype=torch.bool)
+    one_mask[:, 0] = True
+    redrawn = model.reconstruct(signals, one_mask)
+    drawn = drawn_leads(model, signals, one_mask)[:, 0]
     torch.testing.assert_close(redrawn[:, 0], drawn)
     torch.testing.assert_close(redrawn[:, 1], signals[:, 1])
     torch.testing.assert_close(redrawn[:, 2], signals[:, 1] - drawn)  # III = II - I
     torch.testing.assert_close(redrawn[:, 6:], signals[:, 6:])
 
 
-def test_twelve_drawn_leads_need_not_obey_the_identities(signals, hidden):
+def test_twelve_drawn_leads_need_not_obey_the_identities(signals, mask):
     model = build(leads=12)
-    redrawn = model.reconstruct(signals, hidden)
-    drawn = drawn_leads(model, signals, hidden)
-    torch.testing.assert_close(redrawn, torch.where(spread(hidden), drawn, signals))
+    redrawn = model.reconstruct(signals, mask)
+    drawn = drawn_leads(model, signals, mask)
+    torch.testing.assert_close(redrawn, torch.where(extend_mask(mask), drawn, signals))
     assert (redrawn[:, 2] - (redrawn[:, 1] - redrawn[:, 0])).abs().max() > 0.01
 
 
@@ -207,19 +207,19 @@ def test_only_signals_against_the_identities_violate_them(signals):
 
 def test_a_model_that_has_predicted_can_learn(signals):
     model = build(leads=12)
-    places.cache_clear()
+    index_tensor.cache_clear()
     with torch.inference_mode():
         model.violation(model.standardize(signals))
     model.violation(model(signals)["reconstruction"].mean).square().mean().backward()
     assert model.heads["reconstruction"].unfold.weight.grad.abs().max() > 0
 
 
-def test_a_derived_lead_is_scored_where_it_is_hidden(hidden):
-    assert torch.equal(build(leads=12).scored(hidden.float()), spread(hidden).float())
-    assert torch.equal(build().scored(hidden.float()), hidden.float())
+def test_a_derived_lead_is_scored_where_it_is_hidden(mask):
+    assert torch.equal(build(leads=12).scored(mask.float()), extend_mask(mask).float())
+    assert torch.equal(build().scored(mask.float()), mask.float())
     partly = torch.rand(3, 8, 300)
-    assert torch.equal(spread_scores(partly)[:, BASIS_INDEX], partly)
-    assert torch.equal(spread_scores(partly)[:, 4], torch.maximum(partly[:, 0], partly[:, 1]))
+    assert torch.equal(extend_scores(partly)[:, BASIS_INDEX], partly)
+    assert torch.equal(extend_scores(partly)[:, 4], torch.maximum(partly[:, 0], partly[:, 1]))
 
 
 def gradients(model, signals, task, share):

@@ -96,7 +96,7 @@ def test_a_loss_without_the_layer_has_a_row_of_zeros(model, batch):
 def test_every_field_of_a_batch_is_halved(model, batch):
     seen = []
     given = batch._replace(
-        signals=batch.signals[:7], labels=batch.labels[:7], hidden=torch.arange(7),
+        signals=batch.signals[:7], labels=batch.labels[:7], mask=torch.arange(7),
         auxiliary_labels={"rhythm": torch.arange(7), "form": 10 + torch.arange(7)},
     )  # fmt: skip
 
@@ -106,7 +106,7 @@ def test_every_field_of_a_batch_is_halved(model, batch):
 
     half_gradients(losses, given, 3, [model.shared.weight], model)
     assert [len(half.signals) for half in seen] == [3, 3]  # the seventh record has no partner
-    assert [half.hidden.tolist() for half in seen] == [[0, 1, 2], [3, 4, 5]]
+    assert [half.mask.tolist() for half in seen] == [[0, 1, 2], [3, 4, 5]]
     assert [half.auxiliary_labels["form"].tolist() for half in seen] == [[10, 11, 12], [13, 14, 15]]
     assert [half.scored for half in seen] == [None, None]
 

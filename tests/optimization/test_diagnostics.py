@@ -104,9 +104,9 @@ def test_running_means_weigh_probes_by_their_age():
 def test_what_noise_hides_is_not_a_number():
     statistics = diagnostics()
     found = after(statistics, [(torch.tensor([[1.0], [1.0]]), torch.tensor([[-1.0], [1.0]]))])
-    hidden = {name for name, value in found.items() if math.isnan(value)}
+    mask = {name for name, value in found.items() if math.isnan(value)}
     of_pairs = ("cosine", "magnitude_similarity", "effective_weight_ratio", "norm", "noise_scale")
-    assert hidden == {f"{name}.reconstruction" for name in of_pairs}
+    assert mask == {f"{name}.reconstruction" for name in of_pairs}
     assert found["nan_rate.reconstruction"] == found["conflict_within.reconstruction"] == 1
 
 

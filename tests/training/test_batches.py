@@ -42,7 +42,7 @@ def test_without_labels_all_records_are_learnt_from(stage):
 def test_batches_depend_on_seed_and_epoch_alone():
     first, again = draw(epoch=3), draw(epoch=3)
     assert all(
-        torch.equal(a.signals, b.signals) and torch.equal(a.hidden, b.hidden) for a, b in zip(first, again, strict=True)
+        torch.equal(a.signals, b.signals) and torch.equal(a.mask, b.mask) for a, b in zip(first, again, strict=True)
     )
     for other in (draw(epoch=4), draw(epoch=3, seed=(1, 0)), draw(epoch=3, seed=(0, 1))):
         assert not torch.equal(first[0].signals, other[0].signals)
@@ -73,4 +73,4 @@ def test_two_views_of_a_record_lie_side_by_side_and_are_cut_at_different_places(
 
 @pytest.mark.parametrize("losses", [("classification",), ("contrastive",)])
 def test_nothing_is_hidden_from_tasks_that_do_not_need_it(losses):
-    assert draw(PRETEXT.model_copy(update={"losses": losses}))[0].hidden is None
+    assert draw(PRETEXT.model_copy(update={"losses": losses}))[0].mask is None

@@ -53,7 +53,7 @@ def test_a_teacher_sees_the_whole_and_learns_nothing(tmp_path):
     learner, batch = run.learner, next(run.batches.draw(0))
     target = learner.taught(batch).teacher_features
     assert not target.requires_grad
-    unmasked = learner.taught(batch._replace(hidden=None)).teacher_features
+    unmasked = learner.taught(batch._replace(mask=None)).teacher_features
     assert torch.equal(target, unmasked)
     assert not any(p.requires_grad for p in learner.taught.mean_encoder.parameters())
     assert not any(module.training for module in learner.taught.mean_encoder.modules())

@@ -174,8 +174,8 @@ def test_an_epoch_draws_other_batches_than_the_one_before_and_the_same_ones_agai
     run = training()
     first, again, second = (next(run.batches.draw(epoch)) for epoch in (0, 0, 1))
     assert torch.equal(first.input, again.input)
-    assert torch.equal(first.hidden, again.hidden)
-    assert not torch.equal(first.hidden, second.hidden)
+    assert torch.equal(first.mask, again.mask)
+    assert not torch.equal(first.mask, second.mask)
     assert not torch.equal(first.labels, second.labels)
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from ecgmtl.data.lead_algebra import N_BASIS, N_LEADS, spread_scores
+from ecgmtl.data.lead_algebra import N_BASIS, N_LEADS, extend_scores
 from ecgmtl.model.encoders.base import Encoder
 from ecgmtl.model.encoders.blocks import ResidualBlock, ResidualStages, StemConvolution
 from ecgmtl.settings import Depth, KernelSize, Settings, Size
@@ -82,6 +82,6 @@ class LeadBlock(ResidualBlock):
 
 def by_lead(rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch _ 12 time"]:
     """The leads as rows of an image, and where they are hidden as its second color, if anything is."""
-    signals, hidden = rows[:, :N_LEADS], rows[:, N_LEADS:]
-    colors = [signals, spread_scores(hidden)] if hidden.shape[1] else [signals]
+    signals, mask = rows[:, :N_LEADS], rows[:, N_LEADS:]
+    colors = [signals, extend_scores(mask)] if mask.shape[1] else [signals]
     return torch.stack(colors, dim=1).contiguous(memory_format=torch.channels_last)

@@ -75,10 +75,10 @@ class Forest(nn.Module):
         return cls(trees, fs)
 
     def forward(
-        self, signals: Float[Tensor, "batch 12 time"], hidden: Bool[Tensor, "batch basis time"] | None = None
+        self, signals: Float[Tensor, "batch 12 time"], mask: Bool[Tensor, "batch basis time"] | None = None
     ) -> Float[Tensor, "batch label"]:
         """Logits, of signals in mV."""
-        found = measure(signals, hidden, self.fs)
+        found = measure(signals, mask, self.fs)
         measured, (_, n_labels, n_trees, n_nodes) = in_rows(found), self.value.shape
         tree = torch.arange(n_labels * n_trees, device=measured.device)
         root = n_nodes * (tree + len(tree) * lost_voltage(found["rms"])[:, None].long())

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from data_prep.leads import STANDARD_LEADS
-from ecgmtl.data.lead_algebra import spread
+from ecgmtl.data.lead_algebra import extend_mask
 from ecgmtl.model.forest.mean_beat import find_beats, mean_beat, running, steepness, tilted
 
 BEFORE_MS, AFTER_MS = 360, 560
@@ -50,7 +50,7 @@ Column = Float[Tensor, "batch 1"]
 
 @torch.no_grad()
 def measure(
-    signals: Float[Tensor, "batch 12 time"], hidden: Bool[Tensor, "batch basis time"] | None, fs: float
+    signals: Float[Tensor, "batch 12 time"], mask: Bool[Tensor, "batch basis time"] | None, fs: float
 ) -> dict[str, Float[Tensor, "batch _"]]:
     """By name, a value of each lead or of the record; mV, seconds, degrees.
 
@@ -59,7 +59,7 @@ def measure(
     """
     with torch.autocast(signals.device.type, enabled=False):
         signals = signals.double()  # so that the order of sums, which machines differ in, turns no measurement over
-        unseen = None if hidden is None else spread(hidden)
+        unseen = None if mask is None else extend_mask(mask)
         signals = signals if unseen is None else signals.masked_fill(unseen, 0.0)
         recorded = before_padding(signals)
         visible = recorded[:, None].expand_as(signals).double()

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ecgmtl.data.lead_algebra import spread
+from ecgmtl.data.lead_algebra import extend_mask
 from ecgmtl.model.encoders.cnn import CnnSettings
 from ecgmtl.model.encoders.leadwise import LeadwiseSettings
 
@@ -24,15 +24,15 @@ def test_widths_and_strides_begin_where_leads_are_joined(encoder):
 
 
 def test_each_lead_is_read_as_a_cnn_reads_it_and_where_it_is_hidden(encoder):
-    signals, hidden = torch.randn(3, 12, 250), torch.rand(3, 8, 250) < 0.3
+    signals, mask = torch.randn(3, 12, 250), torch.rand(3, 8, 250) < 0.3
     alone = CnnSettings(widths=(4, 6)).build(2).eval()
     alone.stem[0].weight.data, alone.stem[1] = encoder.leads.stem.weight.data, encoder.leads.norm
     alone.blocks[0].load_state_dict(encoder.leads.blocks[0].state_dict())
-    rows = torch.stack([signals, spread(hidden).float()], dim=2)
+    rows = torch.stack([signals, extend_mask(mask).float()], dim=2)
     found = torch.stack([alone(rows[:, lead]) for lead in range(12)], dim=2)
     joined = torch.einsum("bclt,ocl->bot", found, encoder.leads.join.weight[..., 0])
     joined = F.relu(encoder.leads.join_norm(joined[:, :, None]))[:, :, 0]
-    level = encoder.levels(torch.cat([signals, hidden.float()], dim=1), 1)[0]
+    level = encoder.levels(torch.cat([signals, mask.float()], dim=1), 1)[0]
     torch.testing.assert_close(level, joined, atol=1e-5, rtol=1e-4)
 
 

@@ -70,11 +70,11 @@ def test_it_says_what_scikit_learn_says_of_records_of_this_kind(kind, forest, si
 @pytest.mark.parametrize("level", [0.3, 1.0, 4.0])
 def test_a_record_lost_its_voltage_where_leads_are_of_one_size_or_it_is_at_the_level_of_such(level, signals, without):
     assert not lost_voltage(measure(signals, None, FS)["rms"]).any()
-    hidden = torch.zeros(300, 8, 200, dtype=torch.bool)
-    hidden[:, 4] = True
+    mask = torch.zeros(300, 8, 200, dtype=torch.bool)
+    mask[:, 4] = True
     part = level * without
     part[:, 9] = 0.0
-    for some, where in ((level * without, None), (part, None), (part, hidden)):
+    for some, where in ((level * without, None), (part, None), (part, mask)):
         assert of_one_size(measure(some, where, FS)["rms"]).all()
     at_level = torch.from_numpy(to_typical(signals.numpy(), ALL))
     for factor, lost in ((0.98, True), (1.0, True), (1.02, True), (0.95, False), (1.05, False)):
@@ -117,13 +117,13 @@ def model_with(forest):
 def test_a_model_adds_it_to_what_the_network_says(forest, signals):
     alone, both = model_with(None), model_with(forest)
     both.load_state_dict(alone.state_dict(), strict=False)
-    hidden = torch.zeros(300, 8, 200, dtype=torch.bool)
-    hidden[:, 4] = True
+    mask = torch.zeros(300, 8, 200, dtype=torch.bool)
+    mask[:, 4] = True
     torch.testing.assert_close(both.classify(signals), alone.classify(signals) + forest(signals))
-    for where in (None, hidden):
+    for where in (None, mask):
         network, found = (model(signals, where, ("classification",))["classification"] for model in (alone, both))
         torch.testing.assert_close(found, network + forest(signals, where))
-    assert not torch.equal(forest(signals), forest(signals, hidden))
+    assert not torch.equal(forest(signals), forest(signals, mask))
 
 
 def test_a_checkpoint_keeps_it(forest, signals, tmp_path):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from data_prep.readers import read_record
-from ecgmtl.data.lead_algebra import spread
+from ecgmtl.data.lead_algebra import extend_mask
 from ecgmtl.evaluation.st_segment import find_peaks
 from ecgmtl.model.forest.mean_beat import find_beats, mean_beat, steepness
 
@@ -58,9 +58,9 @@ def test_the_mean_is_over_the_beats_that_reach_so_far(records):
 
 
 def test_hidden_samples_count_nothing(records):
-    hidden = torch.zeros(2, 8, 400, dtype=torch.bool)
-    hidden[:, 3, 100:200] = hidden[:, 0, 300:] = hidden[:, 5] = True
-    visible = 1 - spread(hidden).float()
+    mask = torch.zeros(2, 8, 400, dtype=torch.bool)
+    mask[:, 3, 100:200] = mask[:, 0, 300:] = mask[:, 5] = True
+    visible = 1 - extend_mask(mask).float()
     mean, _ = mean_of(records, visible)
     for record, seen, beats, found in zip(
         records.numpy(), visible.numpy(), beats_of(records, visible), mean, strict=True
@@ -70,10 +70,10 @@ def test_hidden_samples_count_nothing(records):
 
 
 def test_the_edge_of_what_is_hidden_is_no_beat(records):
-    hidden = torch.zeros(2, 8, 400, dtype=torch.bool)
-    hidden[..., 100:130] = True
+    mask = torch.zeros(2, 8, 400, dtype=torch.bool)
+    mask[..., 100:130] = True
     high = records + 30  # so that hiding leaves a step far steeper than any beat
-    visible = 1 - spread(hidden).float()
+    visible = 1 - extend_mask(mask).float()
     assert beats_of(high * visible, visible) == beats_of(records)
 
 

@@ -74,10 +74,10 @@ def test_voltages_grow_with_the_signal_and_times_do_not():
 
 
 def test_a_hidden_lead_measures_0_and_changes_no_other():
-    hidden = torch.zeros(1, 8, 2500, dtype=torch.bool)
-    hidden[:, 7] = True  # V6
-    seen, found = measure(record(), None, FS), measure(record(), hidden, FS)
-    garbage = measure(record().index_fill(1, torch.tensor([11]), torch.nan), hidden, FS)
+    mask = torch.zeros(1, 8, 2500, dtype=torch.bool)
+    mask[:, 7] = True  # V6
+    seen, found = measure(record(), None, FS), measure(record(), mask, FS)
+    garbage = measure(record().index_fill(1, torch.tensor([11]), torch.nan), mask, FS)
     assert torch.equal(in_rows(found), in_rows(garbage))
     assert value(found, "r", "V6") == value(found, "rms", "V6") == 0
     torch.testing.assert_close(found["r"][:, :11], seen["r"][:, :11])
