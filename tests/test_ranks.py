@@ -20,7 +20,7 @@ from ecgmtl.optimization.gradients import combined_backward, gradient_norms
 from ecgmtl.optimization.weighting import Moment, WeightingSettings
 from ecgmtl.tasks import LossInput, build_task
 from tests.optimization.test_gradients import losses_of, network
-from tests.promises import TASKS
+from tests.promises.family import TASKS
 
 
 def test_without_parallel_training_a_mean_over_ranks_is_the_value():

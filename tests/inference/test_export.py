@@ -17,7 +17,7 @@ from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.model.forest.forest import KINDS, ForestSettings, grow
 from ecgmtl.model.forest.measurements import in_rows, measure
 from tests.models import LABELS, predictions, untrained
-from tests.promises import every_encoder
+from tests.promises.family import every_encoder
 
 
 def report_of(request, kind):

@@ -16,7 +16,7 @@ from ecgmtl.optimization.gradients import combined_backward, gradient_norms, tas
 from ecgmtl.optimization.weighting import Moment, WeightingSettings
 from ecgmtl.optimization.weighting.fixed import FixedSettings
 from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
-from tests.promises import TASKS, each
+from tests.promises.family import TASKS, each
 
 every_rule = each(GradientRuleSettings)
 ONES = torch.ones(2)

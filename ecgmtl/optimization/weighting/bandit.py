@@ -58,7 +58,8 @@ class Bandit(Weighting):
 
     Expect little of it. It beats its uniform control where arms differ by more than the noise of the score; where they
     differ by a tenth of that, 120 decisions are not enough to tell the two apart, and in either case an arm that is
-    fixed well beforehand is better (simulated in tests/test_bandit.py). All ranks have to be given the same score.
+    fixed well beforehand is better (simulated in its tests, `test_bandit.py`). All ranks have to be given the same
+    score.
     """
 
     weights: Tensor

@@ -17,7 +17,7 @@ from ecgmtl.optimization.gradient_rules.mgda import MgdaSettings
 from ecgmtl.optimization.gradient_rules.pcgrad import PcgradSettings
 from ecgmtl.optimization.gradient_rules.sum import SumSettings
 from ecgmtl.optimization.gradient_rules.torchjd import TorchjdSettings, build_aggregator
-from tests.promises import TASKS
+from tests.promises.family import TASKS
 
 jd = pytest.importorskip("torchjd.aggregation")
 

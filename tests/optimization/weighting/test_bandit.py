@@ -6,7 +6,7 @@ import torch
 
 from ecgmtl.optimization.weighting import Moment
 from ecgmtl.optimization.weighting.bandit import BanditSettings
-from tests.promises import TASKS
+from tests.promises.family import TASKS
 
 START = Moment(step=0, epoch=0, progress=0.0)
 
@@ -17,7 +17,7 @@ def play(bandit, gains, noise, rng):
     for now in gains:
         gained += now[bandit.arm]
         score += now[bandit.arm] + noise * rng.standard_normal()
-        bandit.judge(score)
+        bandit.reward(score)
     return gained
 
 
@@ -61,15 +61,15 @@ def test_thompson_cannot_be_told_from_its_control_where_the_reward_is_weak():
 def test_beliefs_follow_the_formula():
     bandit = BanditSettings(forgetting=0.3).build(TASKS)
     first = bandit.arm
-    bandit.judge(0.5)  # a start: no reward
+    bandit.reward(0.5)  # a start: no reward
     assert bandit.alpha.tolist() == bandit.beta.tolist() == [1.0] * 5
     second = bandit.arm
-    bandit.judge(0.6)
+    bandit.reward(0.6)
     expected = np.ones(5)  # 0.7 * 1 + 0.3, and one more for the arm that was in force
     expected[second] = 2.0
     assert bandit.alpha.tolist() == expected.tolist()
     third = bandit.arm
-    bandit.judge(0.4)
+    bandit.reward(0.4)
     losses = np.ones(5)
     losses[third] = 2.0
     expected = 0.7 * expected + 0.3
@@ -93,19 +93,19 @@ def test_the_uniform_control_takes_all_arms_alike_and_learns_nothing_from_them()
     taken = []
     for decision in range(1000):
         taken.append(bandit.arm)
-        bandit.judge(float(decision if bandit.arm == 0 else -decision))
+        bandit.reward(float(decision if bandit.arm == 0 else -decision))
     # 200 each, with a standard deviation of sqrt(1000 * 0.2 * 0.8) = 12.6
     assert np.abs(np.bincount(taken, minlength=5) - 200).max() < 50
 
 
 def test_a_score_that_is_not_a_number_rewards_nobody():
     bandit = BanditSettings().build(TASKS)
-    bandit.judge(0.5)
-    bandit.judge(math.nan)
+    bandit.reward(0.5)
+    bandit.reward(math.nan)
     assert bandit.alpha.tolist() == bandit.beta.tolist() == [1.0] * 5
     assert bandit.score == 0.5
 
 
 def test_the_controller_says_what_it_needs():
     bandit = BanditSettings(every=7, patients=0.2).build(TASKS)
-    assert (bandit.judged_every, bandit.controller_share) == (7, 0.2)
+    assert (bandit.reward_every, bandit.reward_patients) == (7, 0.2)

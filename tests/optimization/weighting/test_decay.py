@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from ecgmtl.optimization.weighting import Moment
 from ecgmtl.optimization.weighting.decay import DecaySettings
-from tests.promises import TASKS
+from tests.promises.family import TASKS
 
 LOSSES = torch.tensor([0.8, 0.3, 0.1])
 

@@ -7,7 +7,8 @@ from torch import nn
 
 from ecgmtl.optimization.weighting import Moment
 from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
-from tests.promises import TASKS, Stretch
+from tests.promises.family import TASKS
+from tests.promises.weightings import Stretch
 
 PAIR = ("reconstruction", "classification")
 START = Moment(step=0, epoch=0, progress=0.0)

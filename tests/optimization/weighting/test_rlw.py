@@ -2,7 +2,7 @@ import torch
 
 from ecgmtl.optimization.weighting import Moment
 from ecgmtl.optimization.weighting.rlw import RlwSettings
-from tests.promises import TASKS
+from tests.promises.family import TASKS
 
 
 def draw(seed, n_steps):

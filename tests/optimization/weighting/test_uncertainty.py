@@ -5,7 +5,7 @@ import torch
 
 from ecgmtl.optimization.weighting import Moment
 from ecgmtl.optimization.weighting.uncertainty import LIMIT, UncertaintySettings
-from tests.promises import TASKS
+from tests.promises.family import TASKS
 
 LOSSES = torch.tensor([0.8, 0.3, 0.1])
 START = Moment(step=0, epoch=0, progress=0.0)

@@ -18,7 +18,7 @@ from ecgmtl.optimization.gradient_rules.noise import NoiseSettings
 from ecgmtl.optimization.gradient_rules.pcgrad import PcgradSettings
 from ecgmtl.optimization.gradient_rules.protect_main import ProtectMainSettings
 from ecgmtl.optimization.gradient_rules.torchjd import TorchjdSettings
-from tests.promises import TASKS, each
+from tests.promises.family import TASKS, each
 
 every_rule = each(GradientRuleSettings)
 SHAPES = ("random", "unequal", "conflicting", "opposed", "parallel", "equal")

@@ -11,7 +11,7 @@ from ecgmtl.model.encoders.leadwise import LeadwiseSettings
 from ecgmtl.model.encoders.s4d import S4dSettings
 from ecgmtl.model.encoders.transformer import TransformerSettings
 from ecgmtl.model.heads import DecoderSettings
-from tests.promises import every_encoder
+from tests.promises.family import every_encoder
 
 
 @every_encoder

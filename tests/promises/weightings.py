@@ -1,24 +1,9 @@
-"""What every member of a family promises, over the very unions that list them."""
-
-from typing import get_args
+"""A weighting in training, without a network."""
 
 import numpy as np
-import pytest
 import torch
 
-from ecgmtl.model.encoders import EncoderSettings
-from ecgmtl.optimization.weighting import Moment, WeightingSettings
-
-TASKS = ("reconstruction", "classification", "classification_all")
-
-
-def each(union):
-    """One test a member of a union of settings."""
-    return pytest.mark.parametrize("settings", get_args(get_args(union)[0]), ids=lambda kind: kind.__name__)
-
-
-every_encoder = each(EncoderSettings)
-every_weighting = each(WeightingSettings)
+from ecgmtl.optimization.weighting import Moment
 
 
 class Stretch:
@@ -58,7 +43,7 @@ class Stretch:
     def after(self, step):
         if self.weighting.looks_again:
             self.weighting.look_again(self.losses(step + 0.1))
-        if self.weighting.judged_every and (step + 1) % self.weighting.judged_every == 0:
-            self.weighting.judge(float(np.sin(step)))
+        if self.weighting.reward_every and (step + 1) % self.weighting.reward_every == 0:
+            self.weighting.reward(float(np.sin(step)))
         if (step + 1) % self.epoch_steps == 0:
             self.weighting.end_epoch()

@@ -17,7 +17,8 @@ from ecgmtl.optimization.weighting.fixed import FixedSettings
 from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
 from ecgmtl.optimization.weighting.uncertainty import UncertaintySettings
 from ecgmtl.optimization.weighting.uw_so import UwSoSettings
-from tests.promises import TASKS, Stretch
+from tests.promises.family import TASKS
+from tests.promises.weightings import Stretch
 
 LOSSES = torch.tensor([0.8, 0.3, 0.1])
 START = Moment(step=0, epoch=0, progress=0.0)
