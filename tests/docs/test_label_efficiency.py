@@ -1,6 +1,6 @@
 """By which epoch arms are compared where few records have labels."""
 
-from benchmarks.label_efficiency import chosen_by_others, last, learning_curve
+from docs.make.label_efficiency import chosen_by_others, last, learning_curve
 from ecgmtl.comparison.results import Point
 from tests.comparisons import make_run, make_truth
 

@@ -11,25 +11,26 @@ END = "<!-- end -->"
 
 
 def fill(page: Path, mark: str, between: str) -> None:
+    """Replace what stands on the page between the mark and the next end mark."""
     write_text(page, filled(page.read_text(encoding="utf-8"), mark, between))
 
 
 def filled(text: str, mark: str, between: str) -> str:
-    """The text with other words between the mark and the next end.
+    """Return the text with `between` between the mark and the next end mark.
 
     Raises:
-        ValueError: it lacks a mark.
+        ValueError: the text lacks one of the marks.
     """
     begin = f"<!-- {mark} -->"
-    before, found, rest = text.partition(begin)
-    _, ended, after = rest.partition(END)
-    if not found or not ended:
-        raise ValueError(f"the page should hold the marks {begin} and {END}")
+    before, start, rest = text.partition(begin)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        raise ValueError(f"the page lacks the marks {begin} and {END}: write both, each on a line of its own")
     return f"{before}{begin}\n{between}\n{END}{after}"
 
 
 def keep(comparisons: Sequence[Path], archive: Path) -> None:
-    """What their runs left behind, but for the labels, which are the data's."""
+    """Pack the results of all runs, without the labels, which belong to the data."""
     archive.parent.mkdir(exist_ok=True)
     with tarfile.open(archive, "w:xz") as packed:
         for folder in comparisons:

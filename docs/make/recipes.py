@@ -1,11 +1,11 @@
-"""Writes what each change of the recipe gave into docs/recipe.md, from comparisons that validated on different folds.
+"""Write the effect of each change to the recipe into docs/recipe.md, from comparisons with different validation folds.
 
 for f in 3 6 9; do ecgmtl compare configs/recipes --data data/ptbxl --set validation_fold=$f --out recipes/$f; done
-python benchmarks/recipes.py recipes="As recorded" filtered="Filtered, 0.5 to 40 Hz"
+python docs/make/recipes.py recipes="As recorded" filtered="Filtered, 0.5 to 40 Hz"
 
-Folders that are filtered have --set preprocess.band=[0.5,40] too. What the runs left behind goes into an archive beside
-the page. The interval of a difference is the t interval over folds, of each the mean over its seeds; folds share
-training records, so it is narrower than it would be on new patients.
+Comparisons of filtered records also need --set preprocess.band=[0.5,40]. The results of the runs are written to an
+archive beside the page. The interval of a difference is the t interval over folds, after averaging over each fold's
+seeds. Folds share training records, so it is narrower than it would be on new patients.
 """
 
 import argparse
@@ -20,44 +20,46 @@ from ecgmtl.comparison.results import REFERENCE, RESULTS, Comparison, RunResult,
 from ecgmtl.comparison.statistics import Interval, mean_interval
 from ecgmtl.evaluation.text import markdown
 
-PAGE = Path(__file__).parent.parent / "docs/recipe.md"
+PAGE = Path(__file__).parents[1] / "recipe.md"
 LEAST = 0.01
-"""Perturbations by which no arm loses as much are left out."""
+"""Smallest loss of macro AUROC for which a perturbation is listed: at least one arm loses as much."""
 STRESS_SAYS = f"""\
-What the same models lose on perturbed records, in points of macro AUROC (`ecgmtl/stress.py` says what is done to them);
-those perturbations of whole records by which any arm loses {100 * LEAST:.0f} point or more, the worst first."""
+Loss of macro AUROC of the same models on perturbed records, in points. `ecgmtl/evaluation/perturbations.py` defines the
+perturbations. The table lists those of whole records by which any arm loses at least {100 * LEAST:.0f} point."""
 
 
 class Row(NamedTuple):
+    """An arm's row of the tables."""
+
     about: RunResult
     n_runs: int
     score: float
     """Mean macro AUROC."""
     difference: Interval
-    """To the reference: paired by fold and seed, the interval over folds."""
+    """Difference to the reference, paired by fold and seed, with the interval over folds."""
     seconds: float
     losses: dict[str, float]
-    """Of macro AUROC, by perturbation; means over the runs."""
+    """Loss of macro AUROC for each perturbation, averaged over the runs."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("comparisons", nargs="+", metavar="FOLDER=TITLE", help="a folder of one comparison a fold")
     parser.add_argument("--page", type=Path, default=PAGE)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     parts = []
-    for folder, title in (argument.split("=", 1) for argument in given.comparisons):
-        folds = sorted(place.parent for place in Path(folder).glob(f"*/{RESULTS}"))
-        found = rows([read_comparison(fold) for fold in folds])
-        parts += [f"### {title}", table(found), STRESS_SAYS, stress_table(found)]
-        keep(folds, given.page.with_suffix("") / f"{Path(folder).name}.tar.xz")
-    fill(given.page, "recipes", "\n\n".join(parts))
+    for folder, title in (argument.split("=", 1) for argument in arguments.comparisons):
+        folds = sorted(path.parent for path in Path(folder).glob(f"*/{RESULTS}"))
+        arms = rows([read_comparison(fold) for fold in folds])
+        parts += [f"### {title}", table(arms), STRESS_SAYS, stress_table(arms)]
+        keep(folds, arguments.page.with_suffix("") / f"{Path(folder).name}.tar.xz")
+    fill(arguments.page, "recipes", "\n\n".join(parts))
 
 
 def rows(comparisons: Sequence[Comparison]) -> list[Row]:
-    """An arm a row, the best first; of arms that were run on every fold."""
+    """Return one row for each arm that was run on every fold, best first."""
     everywhere = [arm for arm in comparisons[0].arms if all(arm in other.arms for other in comparisons)]
-    return sorted((row(arm, comparisons) for arm in everywhere), key=lambda found: -found.score)
+    return sorted((row(arm, comparisons) for arm in everywhere), key=lambda one: -one.score)
 
 
 def row(arm: str, comparisons: Sequence[Comparison]) -> Row:
@@ -73,12 +75,12 @@ def row(arm: str, comparisons: Sequence[Comparison]) -> Row:
 
 
 def gain(arm: str, comparison: Comparison) -> float:
-    """Over the reference, the mean over a fold's seeds."""
+    """Return the gain over the reference, averaged over a fold's seeds."""
     mine, others = comparison.arms[arm], comparison.arms[REFERENCE]
     return float(np.mean([mine[seed].macro_auroc - others[seed].macro_auroc for seed in comparison.paired(arm)]))
 
 
-def table(found: Sequence[Row]) -> str:
+def table(arms: Sequence[Row]) -> str:
     header = ("arm", "what it changes", "runs", "macro AUROC", f"less {REFERENCE}, points", "95 % interval", "s a run")
     cells = [
         (
@@ -89,7 +91,7 @@ def table(found: Sequence[Row]) -> str:
             *(against_reference(one.difference) if one.about.arm != REFERENCE else ("–", "–")),
             f"{one.seconds:.0f}",
         )
-        for one in found
+        for one in arms
     ]
     return markdown(header, cells)
 
@@ -99,11 +101,11 @@ def against_reference(difference: Interval) -> tuple[str, str]:
     return f"{value:+.2f}", f"{low:+.2f} – {high:+.2f}"
 
 
-def stress_table(found: Sequence[Row]) -> str:
-    worst = {name: max(one.losses[name] for one in found) for name in found[0].losses}
+def stress_table(arms: Sequence[Row]) -> str:
+    worst = {name: max(one.losses[name] for one in arms) for name in arms[0].losses}
     names = sorted((name for name in worst if worst[name] >= LEAST), key=lambda name: -worst[name])
     header = ("arm", "macro AUROC", *(name.replace("_", " ") for name in names))
-    cells = [(one.about.arm, f"{one.score:.4f}", *(f"{100 * one.losses[name]:.1f}" for name in names)) for one in found]
+    cells = [(one.about.arm, f"{one.score:.4f}", *(f"{100 * one.losses[name]:.1f}" for name in names)) for one in arms]
     return markdown(header, cells)
 
 

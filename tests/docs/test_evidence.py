@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.page import END, filled
+from docs.make.page import END, filled
 from ecgmtl.model.heads import ClassifierSettings, pool
 from ecgmtl.optimization.optimizer import OptimizerSettings, build_optimizer
 from ecgmtl.optimization.weighting import Moment
@@ -156,5 +156,5 @@ def test_verdicts_are_written_between_the_marks_alone():
     page = f"before <!-- claims -->old{END} after"
     assert filled(page, "claims", "new") == f"before <!-- claims -->\nnew\n{END} after"
     assert filled(filled(page, "claims", "new"), "claims", "new") == filled(page, "claims", "new")
-    with pytest.raises(ValueError, match="should hold the marks"):
+    with pytest.raises(ValueError, match="lacks the marks"):
         filled("no marks", "claims", "new")
