@@ -1,1 +1,1 @@
-"""From a prepared folder to the signals that a training step sees."""
+"""Data loading: from a prepared folder to the batches of a training step."""

@@ -1,4 +1,4 @@
-"""Random changes to a batch that leave its labels true, drawn and applied on the device for the whole batch at once."""
+"""Data augmentation that preserves the labels, sampled on the device for a whole batch at once."""
 
 from functools import cache
 
@@ -16,38 +16,40 @@ from ecgmtl.settings import Settings
 
 N_QUANTILES = 1024
 LOST_SPREAD = 0.3
-"""Of the logarithm of the level to which programs bring signals that keep no voltage: they do not agree on one."""
+"""Standard deviation of the log level to which programs scale signals without voltage: they do not agree on one."""
 
 
 class AugmentSettings(Settings):
+    """Settings of data augmentation."""
+
     crop_seconds: PositiveFloat | None = None
-    """A stretch of this length is taken from a random place of each record; the whole record when absent."""
+    """Length of a random crop of each record, in seconds; the whole record when absent."""
     shift: bool = False
-    """The stretch may run over the end of the record and go on at its beginning."""
+    """Whether a crop may run over the end of the record and continue at its beginning."""
     amplitude: float = Field(0.0, ge=0, lt=1)
-    """Standard deviation of the logarithm of a factor on each record's voltage."""
+    """Standard deviation of the logarithm of a random factor on each record's voltage."""
     voltage_loss: float = Field(0.0, ge=0, lt=1)
-    """Probability that the encoder sees a record as files have it that keep shapes and no voltage."""
+    """Probability that a record reaches the encoder without its voltage scale, as normalized files have it."""
     lead_voltage_loss: float = Field(0.0, ge=0, lt=1)
-    """Probability that it sees one so of which each lead lost its voltage by itself."""
+    """Probability that a record reaches the encoder with each lead normalized by itself."""
     noise: NonNegativeFloat = 0.0
-    """Standard deviation of white noise added to what the encoder sees, in mV."""
+    """Standard deviation of white noise added to the encoder's input, in mV."""
     wander: NonNegativeFloat = 0.0
-    """Standard deviation of a slow swing of the baseline, 0.05 to 0.5 Hz, added to what the encoder sees, in mV."""
+    """Standard deviation of baseline wander, 0.05 to 0.5 Hz, added to the encoder's input, in mV."""
     arm_swap: float = Field(0.0, ge=0, lt=1)
-    """Probability that the encoder sees a record as if the electrodes of the arms had been swapped."""
+    """Probability that a record reaches the encoder as if the arm electrodes had been swapped."""
     lead_dropout: float = Field(0.0, ge=0, lt=1)
-    """Probability that the encoder sees a lead flat at 0 mV."""
+    """Probability that a lead is set to 0 mV in the encoder's input."""
     leads_missing: float = Field(0.0, ge=0, lt=1)
-    """Probability that an independent lead is hidden throughout, as masking does; for stages without masking."""
+    """Probability that an independent lead is masked throughout, as masking does; for stages without masking."""
     mixup: NonNegativeFloat = 0.0
-    """Records and labels are blended in pairs, by a share from Beta(mixup, mixup) (Zhang et al., ICLR 2018)."""
+    """Parameter of mixup: pairs are blended by a fraction from Beta(mixup, mixup) (Zhang et al., ICLR 2018)."""
 
 
 def sample_positions(
     n_records: int, n_samples: int, fs: float, settings: AugmentSettings, generator: torch.Generator
 ) -> Int64[Tensor, "batch time"]:
-    """Which samples of each record make up the batch."""
+    """Sample which positions of each record make up the batch."""
     length = min(n_samples, max(1, round((settings.crop_seconds or n_samples / fs) * fs)))
     starts = n_samples if settings.shift else n_samples - length + 1
     start = torch.randint(starts, (n_records, 1), generator=generator, device=generator.device)
@@ -57,9 +59,9 @@ def sample_positions(
 def augment(
     batch: Batch, fs: float, settings: AugmentSettings, pairing: torch.Generator, generator: torch.Generator
 ) -> Batch:
-    """Change amplitude, add noise, drop leads, blend pairs; `signals` stay the clean target of the reconstruction.
+    """Augment a batch. `signals` stay the clean target of the reconstruction, and `input` is what the encoder reads.
 
-    Pairs are drawn from a generator of their own, so that they are the same whatever else is done.
+    Pairs for mixup are sampled from `pairing`, so that they are the same whatever else is done.
     """
     size, device = batch.signals.shape[0], batch.signals.device
     if settings.amplitude:
@@ -88,7 +90,7 @@ def augment(
 
 
 def swap_arms(signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch lead time"]:
-    """I turns over, II and III change places, and so do aVR and aVL; aVF and the chest leads stay."""
+    """Swap the arm electrodes: negate I, exchange II with III and aVR with aVL; aVF and the chest leads stay."""
     swapped = signals[:, index_tensor(ARMS_SWAPPED, signals.device)]
     swapped[:, 0] *= -1
     return swapped
@@ -97,19 +99,19 @@ def swap_arms(signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch
 def lose_voltage(
     signals: Float[Tensor, "batch lead time"], axes: tuple[int, ...], generator: torch.Generator
 ) -> Float[Tensor, "batch lead time"]:
-    """All of about the same root mean square over these axes; a flat one stays flat."""
-    found = signals.square().mean(dim=axes, keepdim=True).sqrt()
+    """Scale signals to about the same root mean square over these axes. A flat signal stays flat."""
+    rms = signals.square().mean(dim=axes, keepdim=True).sqrt()
     factors = sample_factors((signals.shape[0], 1, 1), LOST_SPREAD, generator)
-    return signals * (factors * TYPICAL_MV / found.clamp(min=torch.finfo(found.dtype).tiny))
+    return signals * (factors * TYPICAL_MV / rms.clamp(min=torch.finfo(rms.dtype).tiny))
 
 
 def sample_factors(size: tuple[int, int, int], spread: float, generator: torch.Generator) -> Float[Tensor, "batch _ 1"]:
-    """Of log-normal distribution: a half and twice are equally likely."""
+    """Sample factors from a log-normal distribution: a half and twice are equally likely."""
     return torch.exp(spread * torch.randn(size, generator=generator, device=generator.device))
 
 
 def sample_wander(size: tuple[int, ...], fs: float, generator: torch.Generator) -> Float[Tensor, "batch lead time"]:
-    """A sine of random rate and phase a lead, of variance 1: what breathing and skin do to the baseline."""
+    """Sample a sine of random frequency, random phase and variance 1 for each lead, like breathing and skin cause."""
     uniform = torch.rand(2, *size[:2], 1, generator=generator, device=generator.device)
     hertz, phase = 0.05 + 0.45 * uniform[0], 2 * torch.pi * uniform[1]
     seconds = torch.arange(size[2], device=generator.device) / fs
@@ -117,13 +119,14 @@ def sample_wander(size: tuple[int, ...], fs: float, generator: torch.Generator) 
 
 
 def blend(batch: Batch, alpha: float, generator: torch.Generator) -> Batch:
+    """Blend each record, with its labels and targets, with another record of the batch (mixup)."""
     size, device = batch.signals.shape[0], batch.signals.device
-    drawn = torch.randint(N_QUANTILES, (size, 1), generator=generator, device=device)
-    share = beta_quantiles(alpha, device)[drawn]
-    # within a half of the batch: diagnostics compare the gradients of the halves, which must have nothing in common
+    quantile = torch.randint(N_QUANTILES, (size, 1), generator=generator, device=device)
+    share = beta_quantiles(alpha, device)[quantile]
+    # within a half of the batch: diagnostics compare the gradients of the halves, which must share no record
     half = size // 2
     halves = (torch.randperm(n, generator=generator, device=device) for n in (half, size - half))
-    partner = torch.cat([place + start for place, start in zip(halves, (0, half), strict=True)])
+    partner = torch.cat([index + start for index, start in zip(halves, (0, half), strict=True)])
 
     def mix(values: Tensor) -> Tensor:
         part = share.view(size, *[1] * (values.dim() - 1))
@@ -137,6 +140,6 @@ def blend(batch: Batch, alpha: float, generator: torch.Generator) -> Batch:
 
 @cache
 def beta_quantiles(alpha: float, device: torch.device) -> Float[Tensor, " quantile"]:
-    """Equally likely values of Beta(alpha, alpha): torch draws no Beta from a generator of one's own."""
+    """Return equally likely values of Beta(alpha, alpha): torch samples no Beta from a given generator."""
     levels = (torch.arange(N_QUANTILES, dtype=torch.float64) + 0.5) / N_QUANTILES
     return torch.from_numpy(beta.ppf(levels.numpy(), alpha, alpha)).float().to(device)

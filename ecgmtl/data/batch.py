@@ -7,25 +7,27 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
+    """Records of one step, with everything that a loss may read of them."""
+
     signals: Float[Tensor, "batch lead time"]
-    """mV; what the reconstruction is compared with."""
+    """Clean signals in mV: the target of the reconstruction."""
     labels: Float[Tensor, "batch label"]
     auxiliary_labels: dict[str, Float[Tensor, "batch _"]] = {}  # noqa: RUF012  (nobody writes to it)
-    """By further label set."""
+    """Labels by further label set."""
     targets: dict[str, Float[Tensor, "batch _"]] = {}  # noqa: RUF012  (nobody writes to it)
-    """By task, what is learnt from a column of the record table; NaN where a record has no value."""
+    """Targets by task, from a column of the record table; NaN where a record has no value."""
     input: Float[Tensor, "batch lead time"] | None = None
-    """mV; what the encoder reads where that is not the signals themselves: with noise added, with leads dropped."""
+    """Augmented signals in mV, with noise or without some leads; None where the encoder reads `signals`."""
     mask: Bool[Tensor, "batch basis time"] | None = None
-    """What the encoder must not see; None where a batch is seen whole."""
+    """True where a sample is masked, over the 8 independent leads; None for an unmasked batch."""
     scored: Float[Tensor, "batch basis time"] | None = None
-    """How much each sample counts in the reconstruction loss."""
+    """Weight of each sample in the reconstruction loss."""
     teacher_features: Float[Tensor, "batch feature frame"] | None = None
-    """The teacher's features, where latent prediction is learnt."""
+    """Features from the encoder with EMA weights, for latent prediction."""
     soft_labels: Float[Tensor, "batch label"] | None = None
-    """The teachers' probabilities, where they are learnt."""
+    """Mean probabilities of the teachers, for distillation."""
 
     @property
     def encoder_input(self) -> Float[Tensor, "batch lead time"]:
-        """mV; what the encoder reads of it, before anything is hidden."""
+        """What the encoder reads before masking, in mV."""
         return self.signals if self.input is None else self.input

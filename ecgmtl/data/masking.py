@@ -1,35 +1,37 @@
-"""Which samples are hidden from the encoder; the reconstruction is scored on them."""
-
-from math import comb
+"""Masking: which samples the encoder must reconstruct without reading them."""
 
 import torch
 from jaxtyping import Bool, Float
 from pydantic import Field, PositiveFloat
+from scipy.stats import binom
 from torch import Tensor
 
 from ecgmtl.data.lead_algebra import N_BASIS
 from ecgmtl.settings import Settings
 
+MASK_SEED = 9
+"""Seed of the masks that evaluation and prediction sample. Training samples its own from the run's seed."""
+
 
 class MaskingSettings(Settings):
-    """Blocks of time are hidden, and whole leads throughout, over the 8 independent leads."""
+    """Settings of masking over the 8 independent leads: blocks of time, and whole leads."""
 
     share: float = Field(1.0, ge=0, le=1)
-    """Of a batch's records, how many have anything hidden; the others are seen whole."""
+    """Fraction of records in a batch that are masked. The rest are passed through unmasked."""
     time: float = Field(0.3, ge=0, lt=1)
-    """Share of the time that is hidden."""
+    """Fraction of the time that is masked."""
     block_seconds: PositiveFloat = 0.4
-    """Length of one hidden block, in seconds."""
+    """Length of one masked block, in seconds."""
     apart: bool = False
-    """Each lead has blocks of its own, as where one electrode loses touch; otherwise they hide all leads at once."""
+    """Whether each lead is masked independently, like a loose electrode. Otherwise a block covers all leads."""
     leads: float = Field(0.2, ge=0, lt=1)
-    """Share of the independent leads that are hidden; at least one stays visible."""
+    """Fraction of the independent leads that are masked throughout; at least one lead stays visible."""
     visible: float = Field(0.0, ge=0, le=1)
-    """What a visible sample counts in the loss; a hidden one counts 1."""
+    """Weight of a visible sample in the reconstruction loss; a masked one has weight 1."""
     grows_from: float = Field(1.0, ge=0, le=1)
-    """A curriculum: the stage begins with this part of `time` and `leads` hidden ..."""
+    """Curriculum: fraction of `time` and `leads` that is masked at the stage's first step."""
     grows_until: float = Field(0.5, gt=0, le=1)
-    """... and reaches the whole, in a straight line, when this share of its steps is done."""
+    """Curriculum: fraction of the stage's steps after which all of `time` and `leads` is masked, growing linearly."""
 
     @property
     def masks(self) -> bool:
@@ -37,34 +39,32 @@ class MaskingSettings(Settings):
         return self.share > 0 and (self.time > 0 or self.leads > 0)
 
     def at(self, progress: float) -> "MaskingSettings":
-        """What is hidden when this share of the stage's steps, 0 to 1, is done."""
+        """Return the settings that hold when this fraction of the stage's steps is done."""
         part = min(1.0, self.grows_from + (1 - self.grows_from) * progress / self.grows_until)
         return self.model_copy(update={"time": part * self.time, "leads": part * self.leads})
 
     def blocks(self) -> str:
-        """What is hidden of the time, in words."""
-        whose = " of each lead by itself" if self.apart else ""
-        return f"{self.time:.0%} of the time{whose}, in blocks of {self.block_seconds:g} s"
+        """Describe in words which part of the time is masked."""
+        leads = " of each lead independently" if self.apart else ""
+        return f"{self.time:.0%} of the time{leads}, in blocks of {self.block_seconds:g} s"
 
     def scores(self, mask: Bool[Tensor, "batch basis time"]) -> Float[Tensor, "batch basis time"]:
-        """How much each sample counts in the reconstruction loss."""
+        """Return the weight of each sample in the reconstruction loss."""
         return mask.float().clamp(min=self.visible)
 
 
 def rarity(settings: MaskingSettings, n_leads: int) -> float:
-    r"""Share of the records in which at least `n_leads` of the 8 independent leads are hidden throughout.
+    r"""Return the fraction of records in which at least `n_leads` of the 8 independent leads are masked throughout.
 
-    :math:`s \sum_{k \ge n} \binom{8}{k} p^k (1-p)^{8-k}` with share s and probability p; one lead is always seen.
+    :math:`s \sum_{k \ge n} \binom{8}{k} p^k (1-p)^{8-k}` with share s and probability p; one lead stays visible.
     """
-    p = settings.leads
-    found = sum(comb(N_BASIS, k) * p**k * (1 - p) ** (N_BASIS - k) for k in range(n_leads, N_BASIS + 1))
-    return settings.share * found if n_leads < N_BASIS else 0.0
+    return settings.share * float(binom.sf(n_leads - 1, N_BASIS, settings.leads)) if n_leads < N_BASIS else 0.0
 
 
 def sample_mask(
     size: tuple[int, int], fs: float, settings: MaskingSettings, generator: torch.Generator
 ) -> Bool[Tensor, "batch basis time"]:
-    """Draw for each record of a batch what is hidden, on the generator's device.
+    """Sample a mask for each record of a batch, on the generator's device.
 
     size: records in the batch, samples of each; fs in hertz.
     """
@@ -77,8 +77,8 @@ def sample_mask(
     rows = N_BASIS if settings.apart else 1
     blocks = uniform(batch, rows, n_samples // block + 2) < settings.time
     phase = (uniform(batch, rows, 1) * block).long()  # blocks start anywhere, not on a grid
-    place = (torch.arange(n_samples, device=generator.device) + phase) // block
-    times = blocks.gather(2, place)
+    block_index = (torch.arange(n_samples, device=generator.device) + phase) // block
+    times = blocks.gather(2, block_index)
 
     order = uniform(batch, N_BASIS)
     leads = (order < settings.leads) & (order < order.amax(dim=1, keepdim=True))

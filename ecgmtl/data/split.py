@@ -1,4 +1,4 @@
-"""A split of a prepared folder as tensors on a device; a batch is an index into them."""
+"""Splits of a prepared folder as tensors on a device, from which batches are indexed."""
 
 import json
 from collections.abc import Iterator
@@ -18,31 +18,31 @@ from ecgmtl.data.batch import Batch
 
 SplitName = Literal["train", "validation", "test"]
 MICROVOLTS = 1000.0
-"""In a millivolt."""
+"""Microvolts in a millivolt."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Records of one split. Signals stay int16 µV, half of what float32 mV would take, until a batch is drawn."""
+    """Records of one split. Signals stay int16 µV, half the memory of float32 mV, until a batch is indexed."""
 
     signals: Int16[Tensor, "record lead time"]
     labels: Float[Tensor, "record label"]
     label_names: tuple[str, ...]
     auxiliary_labels: dict[str, Tensor]
-    """By label set, further labels of the same records."""
+    """Further labels of the same records, by label set."""
     auxiliary_label_names: dict[str, tuple[str, ...]]
     names: tuple[str, ...]
     patients: Int64[np.ndarray, " record"]
     groups: Float[np.ndarray, "record group"]
-    """Diagnostic superclasses, or the labels where there are none: reconstruction is reported by them."""
+    """Diagnostic superclasses by which reconstruction is reported, or the labels where there are none."""
     group_names: tuple[str, ...]
     labelled: Bool[np.ndarray, " record"]
-    """Whose labels may be learnt from."""
+    """True where a record's labels may be trained on."""
     fs: float
     columns: dict[str, np.ndarray] = field(default_factory=dict)
-    """By name, what the record table says beside the labels: age, sex, heart axis, …"""
+    """Columns of the record table beside the labels, by name: age, sex, heart axis, …"""
     targets: dict[str, Float[Tensor, "record _"]] = field(default_factory=dict)
-    """By task, what is learnt from a column; NaN where a record has no value."""
+    """Targets by task, from a column of the record table; NaN where a record has no value."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -55,22 +55,22 @@ class Split:
     def n_samples(self) -> int:
         return int(self.signals.shape[-1])
 
-    def batch(self, index: Int64[Tensor, " batch"], places: Int64[Tensor, "batch time"] | None = None) -> Batch:
-        """The records at `index`, in mV; of each only the samples at `places`, where given."""
+    def batch(self, index: Int64[Tensor, " batch"], positions: Int64[Tensor, "batch time"] | None = None) -> Batch:
+        """Return the records at `index`, in mV, or only their samples at `positions`."""
         signals = self.signals[index]
-        if places is not None:
-            signals = signals.gather(2, places[:, None, :].expand(-1, signals.shape[1], -1))
+        if positions is not None:
+            signals = signals.gather(2, positions[:, None, :].expand(-1, signals.shape[1], -1))
         auxiliary = {name: labels[index] for name, labels in self.auxiliary_labels.items()}
         targets = {name: values[index] for name, values in self.targets.items()}
         return Batch(signals.float() / MICROVOLTS, self.labels[index], auxiliary, targets)
 
     def in_order(self, size: int) -> Iterator[Batch]:
-        """All records, whole, in batches of at most `size`."""
+        """Yield all records, uncropped, in batches of at most `size`."""
         for index in torch.arange(len(self), device=self.device).split(size):
             yield self.batch(index)
 
     def select(self, kept: np.ndarray) -> "Split":
-        """The records that a boolean a record keeps."""
+        """Return the records for which `kept` is true."""
         rows = torch.from_numpy(np.flatnonzero(kept)).to(self.device)
         names = tuple(name for name, keep in zip(self.names, kept, strict=True) if keep)
         return replace(
@@ -89,11 +89,14 @@ class Split:
     def sample_patients(
         self, share: float, seed: tuple[int, ...], among: Bool[np.ndarray, " record"] | None = None
     ) -> Bool[np.ndarray, " record"]:
-        """The records of a share of the patients, at least one; of patients and records `among` these alone."""
+        """Sample a fraction of the patients, at least one, and return which records are theirs.
+
+        among: the records to sample from; all where it is None.
+        """
         usable = np.ones(len(self), dtype=bool) if among is None else among
         patients = np.unique(self.patients[usable])
-        drawn = np.random.default_rng(seed).permutation(patients)[: max(1, round(share * len(patients)))]
-        return np.isin(self.patients, drawn) & usable
+        sample = np.random.default_rng(seed).permutation(patients)[: max(1, round(share * len(patients)))]
+        return np.isin(self.patients, sample) & usable
 
 
 def load_split(
@@ -103,7 +106,7 @@ def load_split(
     auxiliary_labels: tuple[str, ...] = (),
     device: str | torch.device = "cpu",
 ) -> Split:
-    """The records of one split on a device.
+    """Load the records of one split onto a device.
 
     Raises:
         StoreError: the store has no record of this split.
@@ -138,28 +141,28 @@ def load_split(
 
 
 def open_for(path: Path, preprocess: Preprocess, validation_fold: int | None = None) -> Store:
-    """The store at `path`, after a look whether it was prepared as `preprocess` asks; a band may still be asked for.
+    """Open the store at `path` and check that it was prepared with these settings. A band is filtered on reading.
 
     Raises:
-        StoreError: it was prepared otherwise.
-        StoreError: it is no store, or a damaged one.
+        StoreError: the store was prepared with other settings.
+        StoreError: the folder is no store, or a damaged one.
     """
     store = open_store(path).through(preprocess.band)
     wanted = json.loads(json.dumps(asdict(preprocess)))
-    for key, found in store.manifest["preprocess"].items():
-        if found != wanted.get(key):
+    for key, value in store.manifest["preprocess"].items():
+        if value != wanted.get(key):
             raise StoreError(
-                f"{path} was prepared with {key} {found}, but this config asks for {wanted.get(key)}; "
-                f"prepare it again, or set preprocess.{key}={found}."
+                f"{path} was prepared with {key} {value}, but this config asks for {wanted.get(key)}; "
+                f"prepare it again, or set preprocess.{key}={value}."
             )
     return store if validation_fold is None else split_anew(store, validation_fold)
 
 
 def split_anew(store: Store, validation_fold: int) -> Store:
-    """The same records with another fold to validate on; what is for testing stays so.
+    """Return the same records with another validation fold. The test split stays.
 
     Raises:
-        StoreError: no record outside of testing is of this fold, or a patient of it is in another fold too.
+        StoreError: no record outside the test split is of this fold, or one of its patients is in another fold too.
     """
     records = store.records.copy()
     usable = records["split"] != "test"
@@ -174,8 +177,8 @@ def split_anew(store: Store, validation_fold: int) -> Store:
     if shared:
         raise StoreError(
             f"validation_fold {validation_fold}: {len(shared)} of {patients[kept_out].nunique()} patients of this fold "
-            f"in {store.path} have records in other folds too, so that the model would be validated on patients it "
-            f"learned from. Give each patient one fold and prepare the records again."
+            f"in {store.path} have records in other folds too, so the model would be validated on patients of its "
+            f"training split. Give each patient one fold and prepare the records again."
         )
     records.loc[usable, "split"] = "train"
     records.loc[kept_out, "split"] = "validation"
@@ -183,7 +186,7 @@ def split_anew(store: Store, validation_fold: int) -> Store:
 
 
 def require_both_classes(split: Split, name: str) -> None:
-    """Raise StoreError if no label has both records with it and records without it among those that are labelled."""
+    """Raise StoreError if no label divides the labelled records into those with it and those without it."""
     labels = split.labels[torch.from_numpy(split.labelled).to(split.device)].cpu().numpy()
     with_it = labels.sum(axis=0)
     if ((with_it > 0) & (with_it < len(labels))).any():
@@ -191,13 +194,13 @@ def require_both_classes(split: Split, name: str) -> None:
     counts = ", ".join(f"{label} {count:.0f}" for label, count in zip(split.label_names, with_it, strict=True))
     raise StoreError(
         f"No label has records with it and records without it in the split '{name}' ({len(labels)} records; with "
-        f"the label: {counts}), so that a classifier can be neither trained nor judged. Divide the records otherwise, "
+        f"the label: {counts}), so a classifier can be neither trained nor evaluated. Split the records differently, "
         f"or train stages without classification."
     )
 
 
 def lead_statistics(split: Split, chunk: int = 1024) -> tuple[Float[Tensor, "lead 1"], Float[Tensor, "lead 1"]]:
-    """Mean and standard deviation of each lead over all samples of a split, in mV."""
+    """Compute the mean and standard deviation of each lead over all samples of a split, in mV."""
     n_leads = split.signals.shape[1]
     total = torch.zeros(n_leads, dtype=torch.float64, device=split.device)
     squares = torch.zeros_like(total)
@@ -207,5 +210,5 @@ def lead_statistics(split: Split, chunk: int = 1024) -> tuple[Float[Tensor, "lea
         squares += values.square().sum(dim=(0, 2))
     n_values = len(split) * split.n_samples
     mean = total / n_values
-    std = (squares / n_values - mean.square()).clamp(min=1.0).sqrt()  # at least 1 µV: a flat lead must not divide by 0
+    std = (squares / n_values - mean.square()).clamp(min=1.0).sqrt()  # at least 1 µV, to divide by for a flat lead
     return (mean / MICROVOLTS).float()[:, None], (std / MICROVOLTS).float()[:, None]

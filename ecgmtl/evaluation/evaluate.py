@@ -13,6 +13,7 @@ from jaxtyping import Float64
 from data_prep.lead_set import LeadSet
 from ecgmtl import checkpoint as checkpoints
 from ecgmtl.checkpoint import Checkpoint
+from ecgmtl.data.masking import MASK_SEED
 from ecgmtl.data.split import Split, SplitName, load_split, open_for
 from ecgmtl.device import pick_device
 from ecgmtl.evaluation.classification import Answers, report_classification
@@ -23,7 +24,6 @@ from ecgmtl.evaluation.report import Evaluation, write_evaluation
 from ecgmtl.evaluation.stress import N_PASSES, Ranker, report_stress
 from ecgmtl.model.network import MultiTaskModel
 
-MASK_SEED = 9
 """The same samples of a record are hidden in every evaluation, so that models are compared on the same ones."""
 
 Progress = Callable[[int, int], None]

@@ -18,12 +18,11 @@ from torch import Tensor
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.lead_algebra import BASIS_INDEX
-from ecgmtl.data.masking import MaskingSettings, sample_mask
+from ecgmtl.data.masking import MASK_SEED, MaskingSettings, sample_mask
 from ecgmtl.inference.metadata import Card, CardError
 from ecgmtl.tracking.store import default_store, import_mlflow
 
 EXTRA = "ecgmtl.json"
-MASK_SEED = 7
 
 
 def card_of(stored: Checkpoint) -> Card:

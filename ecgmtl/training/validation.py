@@ -9,13 +9,12 @@ from torch import Tensor
 
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.batch import Batch
-from ecgmtl.data.masking import sample_mask
+from ecgmtl.data.masking import MASK_SEED, sample_mask
 from ecgmtl.data.split import Split
 from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.tasks import LossInput, Task
 
 BATCH = 256
-MASK_SEED = 9
 """The same samples are masked after every epoch, so that the curve shows the model and not the random draw."""
 
 

@@ -34,7 +34,7 @@ def store(rng, tmp_path):
     return Store(tmp_path, signals, records, manifest)
 
 
-def test_a_split_holds_its_own_records_alone(store):
+def test_a_split_holds_only_its_own_records(store):
     split = load_split(store, "train", "superdiagnostic", ("rhythm",))
     assert split.names == ("a", "c", "d")
     assert np.array_equal(split.signals.numpy(), store.signals[[0, 2, 3]])
@@ -60,7 +60,7 @@ def test_a_batch_is_in_mv(store):
     assert batch.auxiliary_labels == {}
 
 
-def test_each_record_of_a_batch_has_its_own_places(store):
+def test_each_record_of_a_batch_has_its_own_positions(store):
     split = load_split(store, "train", "superdiagnostic")
     places = torch.tensor([[48, 49, 0], [10, 11, 12]])
     batch = split.batch(torch.tensor([0, 1]), places)
@@ -68,14 +68,14 @@ def test_each_record_of_a_batch_has_its_own_places(store):
     np.testing.assert_array_equal(batch.signals.numpy(), expected)
 
 
-def test_in_order_gives_every_record_once(store):
+def test_in_order_yields_every_record_once(store):
     split = load_split(store, "train", "superdiagnostic")
     batches = list(split.in_order(2))
     assert [len(batch.labels) for batch in batches] == [2, 1]
     assert torch.equal(torch.cat([batch.signals for batch in batches]), split.signals.float() / 1000)
 
 
-def test_a_selection_is_the_split_of_these_records(store):
+def test_select_keeps_every_field_of_the_selected_records(store):
     split = load_split(store, "train", "superdiagnostic", ("rhythm",)).select(np.array([True, False, True]))
     assert split.names == ("a", "d")
     assert np.array_equal(split.signals.numpy(), store.signals[[0, 3]])
@@ -89,7 +89,7 @@ def test_an_empty_split_is_refused(store):
         load_split(store, "test", "superdiagnostic")
 
 
-def test_lead_statistics_are_numpys(store):
+def test_lead_statistics_match_numpy(store):
     split = load_split(store, "train", "superdiagnostic")
     mean, std = lead_statistics(split, chunk=2)
     values = store.signals[[0, 2, 3]].astype(np.float64) / 1000
@@ -118,7 +118,7 @@ def test_an_unfiltered_store_serves_a_config_that_filters(tmp_path, rng):
     assert np.abs(found - plain).max() > 10
 
 
-def test_a_store_is_opened_for_the_config_it_was_prepared_for(tmp_path, rng):
+def test_a_store_prepared_with_other_settings_is_refused(tmp_path, rng):
     write_ptbxl(tmp_path / "records", [{"NORM": 100.0}], rng)
     band = Preprocess(band=(0.5, 40.0))
     prepare(tmp_path / "records", tmp_path / "store", band)
@@ -129,7 +129,7 @@ def test_a_store_is_opened_for_the_config_it_was_prepared_for(tmp_path, rng):
         open_for(tmp_path / "records", Preprocess())
 
 
-def test_patients_are_drawn_with_all_of_their_records(store):
+def test_patients_are_sampled_with_all_of_their_records(store):
     split = load_split(store, "train", "superdiagnostic")
     drawn = split.sample_patients(0.4, (0, 1))
     assert len(set(split.patients[drawn])) == 1
@@ -141,7 +141,7 @@ def test_patients_are_drawn_with_all_of_their_records(store):
     assert not split.sample_patients(1.0, (0, 1), among)[3:].any()
 
 
-def test_another_fold_can_be_validated_on(tmp_path, rng):
+def test_another_fold_can_be_the_validation_fold(tmp_path, rng):
     write_ptbxl(tmp_path / "records", [{"NORM": 100.0}] * 10, rng)
     prepare(tmp_path / "records", tmp_path / "store", Preprocess())
     found = open_for(tmp_path / "store", Preprocess(), 3).records
@@ -154,7 +154,7 @@ def test_another_fold_can_be_validated_on(tmp_path, rng):
         open_for(tmp_path / "store", Preprocess(), 10)
 
 
-def test_a_fold_whose_patients_are_in_other_folds_is_not_validated_on(tmp_path, rng):
+def test_a_fold_that_shares_patients_with_others_is_refused(tmp_path, rng):
     patients, folds = [1, 1, 2, 2, 3, 4], [1, 2, 2, 3, 4, 10]
     write_ptbxl(tmp_path / "records", [{"NORM": 100.0}] * 6, rng, patients=patients, folds=folds)
     prepare(tmp_path / "records", tmp_path / "store", Preprocess())
@@ -172,7 +172,7 @@ def test_a_fold_whose_patients_are_in_other_folds_is_not_validated_on(tmp_path, 
         ([[1, 0], [1, 1], [1, 0]], [True, False, True], False),
     ],
 )
-def test_some_label_has_both_classes_among_the_labelled(store, labels, labelled, sound):
+def test_some_label_needs_both_classes_among_labelled_records(store, labels, labelled, sound):
     split = load_split(store, "train", "superdiagnostic")
     split = replace(split, labels=torch.tensor(labels, dtype=torch.float32), labelled=np.array(labelled))
     expected = (
