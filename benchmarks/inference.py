@@ -27,7 +27,7 @@ def main() -> None:
     files = list(find_records([given.folder]))
     started = time.perf_counter()
     for path in files:
-        predictor.card.preprocess(read_record(path))
+        predictor.metadata.preprocess(read_record(path))
     reading = (time.perf_counter() - started) / len(files)
     whole = timed(predictor, given.folder) / len(files)
     print(

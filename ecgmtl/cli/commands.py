@@ -161,7 +161,7 @@ def table(predictor: Predictor, out: Path | None) -> Iterator[Write]:
     if out is None:
         yield forget
         return
-    with open_predictions(out, predictor.card.label_names) as write:
+    with open_predictions(out, predictor.metadata.label_names) as write:
         yield write
 
 

@@ -19,7 +19,7 @@ KNOWN_ERRORS = {
     "data_prep.sources.tables": "SourceError",
     "data_prep.store.manifest": "StoreError",
     "ecgmtl.config.run": "ConfigError",
-    "ecgmtl.inference.metadata": "CardError",
+    "ecgmtl.inference.metadata": "MetadataError",
     "ecgmtl.checkpoint": "CheckpointError",
     "ecgmtl.comparison.truth": "ComparisonError",
     "ecgmtl.evaluation.protocols": "ProtocolError",

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.extras import EXTRAS, import_extra
 from ecgmtl.inference.predictor import load_predictor
-from ecgmtl.inference.torch_predictors import EXTRA, card_of
+from ecgmtl.inference.torch_predictors import EXTRA, metadata_of
 from ecgmtl.model.heads import pool
 from ecgmtl.model.network import MAIN, MultiTaskModel, mark, read_labels
 
@@ -145,7 +145,7 @@ def write_onnx(stored: Checkpoint, path: Path) -> None:
     if program is None:
         raise ExportError(f"{path.name}: the exporter gave no program.")
     proto = program.model_proto
-    onnx.helper.set_model_props(proto, {"ecgmtl": card_of(stored).to_json()})
+    onnx.helper.set_model_props(proto, {"ecgmtl": metadata_of(stored).to_json()})
     onnx.save(proto, path)
 
 
@@ -157,7 +157,7 @@ def exported_program(stored: Checkpoint) -> torch.export.ExportedProgram:
 
 
 def write_pt2(stored: Checkpoint, path: Path) -> None:
-    torch.export.save(exported_program(stored), path, extra_files={EXTRA: card_of(stored).to_json()})
+    torch.export.save(exported_program(stored), path, extra_files={EXTRA: metadata_of(stored).to_json()})
 
 
 def write_mlflow(stored: Checkpoint, path: Path) -> None:
@@ -175,7 +175,7 @@ def write_mlflow(stored: Checkpoint, path: Path) -> None:
         str(path),
         signature=signature,
         input_example=example(stored).numpy(),
-        metadata={"ecgmtl": card_of(stored).to_json()},
+        metadata={"ecgmtl": metadata_of(stored).to_json()},
         serialization_format="pt2",
         pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "mlflow", "numpy"],
     )

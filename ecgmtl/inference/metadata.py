@@ -16,11 +16,11 @@ from ecgmtl.settings import Settings
 VERSION = 1
 
 
-class CardError(ValueError):
-    """An exported model without a card, or with one that this version cannot read."""
+class MetadataError(ValueError):
+    """A model that cannot be run, or whose metadata are missing, damaged or of another version."""
 
 
-class Card(Settings):
+class ModelMetadata(Settings):
     label_set: str
     label_names: tuple[str, ...]
     calibration: Calibration
@@ -31,7 +31,7 @@ class Card(Settings):
     provenance: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def labels_fit(self) -> "Card":
+    def labels_fit(self) -> "ModelMetadata":
         if len(set(self.label_names)) < len(self.label_names) or not self.label_names:
             raise ValueError(f"labels should be there, and each once; found {', '.join(self.label_names) or 'none'}")
         if len(self.calibration.thresholds) != len(self.label_names):
@@ -44,19 +44,19 @@ class Card(Settings):
         return json.dumps({"version": VERSION, "leads": STANDARD_LEADS, "unit": "mV", "fs": self.preprocess.fs, **tree})
 
     def as_logits(self, found: np.ndarray, n_records: int, source: str) -> Float32[np.ndarray, "batch label"]:
-        """The output of an exported graph; CardError unless it is a number for each record and label."""
+        """The output of an exported graph; MetadataError unless it is a number for each record and label."""
         if found.dtype != np.float32 or found.shape != (n_records, len(self.label_names)):
-            raise CardError(
+            raise MetadataError(
                 f"{source}: gives {found.dtype} of {found.shape} for {n_records} records and {len(self.label_names)} "
                 f"labels; export it again."
             )
         return found
 
     @classmethod
-    def from_json(cls, text: str | None, source: str) -> "Card":
-        """The card of an exported model; `source` names it in errors."""
+    def from_json(cls, text: str | None, source: str) -> "ModelMetadata":
+        """Return the metadata of an exported model. `source` names it in errors."""
         if not text:
-            raise CardError(f"{source}: not a model that ecgmtl exported; it carries no description.")
+            raise MetadataError(f"{source}: not a model that ecgmtl exported; it carries no description.")
         try:
             tree: dict[str, Any] = json.loads(text)
             version = tree.pop("version")
@@ -65,5 +65,5 @@ class Card(Settings):
                     tree.pop(fixed)
                 return cls.model_validate(tree)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise CardError(f"{source}: its description is damaged ({error}); export it again.") from error
-        raise CardError(f"{source} was exported by another version of ecgmtl; export it again.")
+            raise MetadataError(f"{source}: its description is damaged ({error}); export it again.") from error
+        raise MetadataError(f"{source} was exported by another version of ecgmtl; export it again.")

@@ -64,7 +64,7 @@ def predict(
 
 def prepare(predictor: Predictor, path: Path, options: ReadOptions) -> Prepared | Failure:
     """Read and preprocess one file. Whatever is raised on the way is the failure of this file alone."""
-    preprocess = predictor.card.preprocess
+    preprocess = predictor.metadata.preprocess
     try:
         return preprocess(read_record(path, replace(options, seconds=preprocess.seconds)))
     except (RecordError, OSError) as error:
@@ -93,12 +93,12 @@ def classify(predictor: Predictor, prepared: list[tuple[Path, Prepared]]) -> Ite
     """Yield a result for each record; a record for which the model's output is not finite is a failure."""
     if not prepared:
         return
-    card = predictor.card
+    metadata = predictor.metadata
     signals = np.stack([item.signal for _, item in prepared])
     logits = predictor.logits(signals)
     errors = predictor.reconstruction_rmse(signals)
-    calibrated = card.calibration.probabilities(logits)
-    decided = card.calibration.predicted(calibrated)
+    calibrated = metadata.calibration.probabilities(logits)
+    decided = metadata.calibration.predicted(calibrated)
     plain = expit(logits.astype(np.float64))
     usable = np.isfinite(logits).all(axis=1) & (True if errors is None else np.isfinite(errors))
     for i, (path, item) in enumerate(prepared):
@@ -107,9 +107,9 @@ def classify(predictor: Predictor, prepared: list[tuple[Path, Prepared]]) -> Ite
             continue
         yield Prediction(
             path,
-            dict(zip(card.label_names, plain[i].tolist(), strict=True)),
-            dict(zip(card.label_names, calibrated[i].tolist(), strict=True)),
-            dict(zip(card.label_names, decided[i].tolist(), strict=True)),
+            dict(zip(metadata.label_names, plain[i].tolist(), strict=True)),
+            dict(zip(metadata.label_names, calibrated[i].tolist(), strict=True)),
+            dict(zip(metadata.label_names, decided[i].tolist(), strict=True)),
             None if errors is None else float(errors[i]),
             item.warnings,
         )

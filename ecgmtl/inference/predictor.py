@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
-from ecgmtl.inference.metadata import Card
+from ecgmtl.inference.metadata import ModelMetadata
 
 
 class PredictorError(ValueError):
@@ -15,7 +15,7 @@ class PredictorError(ValueError):
 
 @runtime_checkable
 class Predictor(Protocol):
-    card: Card
+    metadata: ModelMetadata
 
     def logits(self, signals: Float32[np.ndarray, "batch lead time"]) -> Float32[np.ndarray, "batch label"]:
         """From the 12 leads in mV."""
@@ -32,7 +32,7 @@ def load_predictor(model: str) -> Predictor:
     Raises:
         PredictorError: there is no such file, or it is of no kind that we know.
         MissingExtraError: it is an .onnx file, and onnxruntime is not installed.
-        CheckpointError, CardError: it is damaged, not ours, or the model of a run that is not finished.
+        CheckpointError, MetadataError: it is damaged, not ours, or the model of a run that is not finished.
     """
     if model.startswith(("runs:/", "models:/", "mlflow-artifacts:/")):
         from ecgmtl.inference.torch_predictors import load_mlflow

@@ -19,26 +19,26 @@ from ecgmtl import checkpoint
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.lead_algebra import BASIS_INDEX
 from ecgmtl.data.masking import MASK_SEED, MaskingSettings, sample_mask
-from ecgmtl.inference.metadata import Card, CardError
+from ecgmtl.inference.metadata import MetadataError, ModelMetadata
 from ecgmtl.tracking.store import default_store, import_mlflow
 
 EXTRA = "ecgmtl.json"
 
 
-def card_of(stored: Checkpoint) -> Card:
+def metadata_of(stored: Checkpoint) -> ModelMetadata:
     """What travels with a classifier that is taken out of this checkpoint.
 
     Raises:
-        CardError: it has learnt no classes.
+        MetadataError: it has learnt no classes.
     """
     if not stored.classifies:
         gone_through = ", ".join(stage.name for stage in stored.stages_done)
-        raise CardError(
+        raise MetadataError(
             f"the model never learnt to classify (it went through {gone_through}), so its probabilities would mean "
             f"nothing; take one that did, or 'ecgmtl reconstruct' for what this one can do."
         )
     standardize = stored.model.standardize
-    return Card(
+    return ModelMetadata(
         label_set=stored.label_set,
         label_names=stored.label_names,
         calibration=stored.calibration,
@@ -54,7 +54,7 @@ class CheckpointPredictor:
 
     def __init__(self, path: Path) -> None:
         self.stored = checkpoint.load(path)
-        self.card = card_of(self.stored)
+        self.metadata = metadata_of(self.stored)
 
     @torch.inference_mode()
     def logits(self, signals: Float32[np.ndarray, "batch lead time"]) -> Float32[np.ndarray, "batch label"]:
@@ -77,15 +77,15 @@ class CheckpointPredictor:
     def mask(self, n_samples: int, masking: MaskingSettings) -> Tensor:
         generator = torch.Generator().manual_seed(MASK_SEED)
         shown = masking.model_copy(update={"share": 1.0})
-        return sample_mask((1, n_samples), self.card.preprocess.fs, shown, generator)
+        return sample_mask((1, n_samples), self.metadata.preprocess.fs, shown, generator)
 
 
 class GraphPredictor:
     """An exported classifier: a graph from mV to logits."""
 
-    def __init__(self, graph: Callable[[Tensor], Tensor], card: Card, source: str) -> None:
+    def __init__(self, graph: Callable[[Tensor], Tensor], metadata: ModelMetadata, source: str) -> None:
         self.graph = graph
-        self.card = card
+        self.metadata = metadata
         self.source = source
 
     @torch.inference_mode()
@@ -93,8 +93,8 @@ class GraphPredictor:
         try:
             found = self.graph(torch.from_numpy(signals)).numpy()
         except Exception as error:  # torch raises errors of many kinds for graphs that are damaged
-            raise CardError(f"{self.source}: cannot be run: {error}") from error
-        return self.card.as_logits(found, len(signals), self.source)
+            raise MetadataError(f"{self.source}: cannot be run: {error}") from error
+        return self.metadata.as_logits(found, len(signals), self.source)
 
     def reconstruction_rmse(self, signals: Float32[np.ndarray, "batch lead time"]) -> None:
         return None
@@ -107,8 +107,8 @@ def load_pt2(path: Path) -> GraphPredictor:
         refuse_pickles(path)
         program = torch.export.load(path, extra_files=extra)
     except Exception as error:  # torch raises errors of many kinds for files that are no programs
-        raise CardError(f"{path}: cannot be opened as an exported program: {error}") from error
-    return GraphPredictor(program.module(), Card.from_json(str(extra[EXTRA]), str(path)), str(path))
+        raise MetadataError(f"{path}: cannot be opened as an exported program: {error}") from error
+    return GraphPredictor(program.module(), ModelMetadata.from_json(str(extra[EXTRA]), str(path)), str(path))
 
 
 def refuse_pickles(path: Path) -> None:
@@ -146,12 +146,12 @@ def load_mlflow(uri: str) -> GraphPredictor:
             info = mlflow.models.get_model_info(copy)
             refuse_code(uri, info.flavors)
             model = mlflow.pytorch.load_model(copy)
-    except CardError:
+    except MetadataError:
         raise
     except Exception as error:  # MLflow raises errors of many kinds for folders that are damaged
-        raise CardError(f"{uri}: cannot be opened as an MLflow model: {error}") from error
+        raise MetadataError(f"{uri}: cannot be opened as an MLflow model: {error}") from error
     metadata = info.metadata if isinstance(info.metadata, dict) else {}
-    return GraphPredictor(model, Card.from_json(metadata.get("ecgmtl"), uri), uri)
+    return GraphPredictor(model, ModelMetadata.from_json(metadata.get("ecgmtl"), uri), uri)
 
 
 def copy_model(uri: str, into: Path) -> str:
@@ -167,4 +167,4 @@ def copy_model(uri: str, into: Path) -> str:
 
 def refuse_code(uri: str, flavors: dict[str, Any]) -> None:
     if any(flavor.get("code") for flavor in flavors.values()):
-        raise CardError(f"{uri}: brings Python code of its own, which no model of ecgmtl does; it was not opened.")
+        raise MetadataError(f"{uri}: brings Python code of its own, which no model of ecgmtl does; it was not opened.")

@@ -64,10 +64,10 @@ def test_the_weights_of_an_onnx_file_are_as_many_as_the_classifiers(stored, expo
 
 @every_kind
 def test_an_export_carries_all_that_its_use_needs(request, stored, kind):
-    card = load_predictor(str(report_of(request, kind).path)).card
-    assert (card.label_names, card.label_set) == (LABELS, "superdiagnostic")
-    assert (card.calibration, card.preprocess) == (stored.calibration, stored.config.preprocess)
-    assert card.lead_mean == tuple(stored.model.standardize.mean.flatten().tolist())
+    metadata = load_predictor(str(report_of(request, kind).path)).metadata
+    assert (metadata.label_names, metadata.label_set) == (LABELS, "superdiagnostic")
+    assert (metadata.calibration, metadata.preprocess) == (stored.calibration, stored.config.preprocess)
+    assert metadata.lead_mean == tuple(stored.model.standardize.mean.flatten().tolist())
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])

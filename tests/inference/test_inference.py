@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from data_prep.readers import READERS, ReadOptions, read_record
 from ecgmtl import checkpoint
 from ecgmtl.inference.export import export
-from ecgmtl.inference.metadata import CardError
+from ecgmtl.inference.metadata import MetadataError
 from ecgmtl.inference.predict import Failure, Prediction, predict
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.optimization.weighting.fixed import FixedSettings
@@ -79,11 +79,11 @@ class Buggy:
 
     def __init__(self, sound, stage, name):
         self.sound, self.stage, self.name, self.bad = sound, stage, name, None
-        self.seconds = sound.card.preprocess.seconds
-        self.card = SimpleNamespace(**vars(sound.card) | {"preprocess": self})
+        self.seconds = sound.metadata.preprocess.seconds
+        self.metadata = SimpleNamespace(**vars(sound.metadata) | {"preprocess": self})
 
     def __call__(self, record):
-        prepared = self.sound.card.preprocess(record)
+        prepared = self.sound.metadata.preprocess(record)
         if record.name == self.name:
             self.bad = prepared.signal
             if self.stage == "preprocess":
@@ -159,7 +159,7 @@ class Broken:
     """A model whose output for every second record of a batch is not finite, in its logits or in its decoder alone."""
 
     def __init__(self, sound, value, part):
-        self.sound, self.card, self.value, self.part = sound, sound.card, value, part
+        self.sound, self.metadata, self.value, self.part = sound, sound.metadata, value, part
 
     def logits(self, signals):
         found = self.sound.logits(signals).copy()
@@ -206,8 +206,8 @@ def test_a_model_that_never_learnt_to_classify_predicts_nothing(stored, tmp_path
     path = tmp_path / "model.safetensors"
     unlearned = replace(stored, provenance=stored.provenance | {"stage": stored.config.stages[0].name})
     checkpoint.save(path, unlearned)
-    with pytest.raises(CardError, match=r"never learnt to classify \(it went through pretrain\)"):
+    with pytest.raises(MetadataError, match=r"never learnt to classify \(it went through pretrain\)"):
         load_predictor(str(path))
-    with pytest.raises(CardError, match="never learnt to classify"):
+    with pytest.raises(MetadataError, match="never learnt to classify"):
         export(unlearned, "onnx", tmp_path / "classifier.onnx", torch.zeros(2, 12, 1000))
     assert not (tmp_path / "classifier.onnx").exists()

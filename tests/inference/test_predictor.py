@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from ecgmtl.inference.metadata import CardError
+from ecgmtl.inference.metadata import MetadataError
 from ecgmtl.inference.predictor import PredictorError, load_predictor
 
 
@@ -39,7 +39,7 @@ def test_a_crafted_program_is_refused_and_not_run(exported, tmp_path, record):
     content = io.BytesIO()
     torch.save(Payload(tmp_path / "ran"), content)
     path = rewritten(exported["pt2"].path, tmp_path / "crafted.pt2", record, content.getvalue())
-    with pytest.raises(CardError, match=r"crafted\.pt2: cannot be opened as an exported program"):
+    with pytest.raises(MetadataError, match=r"crafted\.pt2: cannot be opened as an exported program"):
         load_predictor(str(path))
     assert not (tmp_path / "ran").exists()
 
@@ -52,7 +52,7 @@ def test_a_pickled_weight_is_refused_and_not_run(exported, tmp_path):
         told = archive.read(config).replace(b'"use_pickle": false', b'"use_pickle": true')
     assert b'"use_pickle": true' in told
     path = rewritten(exported["pt2"].path, tmp_path / "one.pt2", "weights/weight_0", content.getvalue())
-    with pytest.raises(CardError, match="pickled tensor"):
+    with pytest.raises(MetadataError, match="pickled tensor"):
         load_predictor(str(rewritten(path, tmp_path / "crafted.pt2", "weights_config.json", told)))
     assert not (tmp_path / "ran").exists()
 
@@ -64,17 +64,17 @@ def test_an_mlflow_model_with_code_or_damage_is_refused(mlflow_folder, tmp_path)
     for name, changed, said in (
         ("code", text.replace("code: null", "code: code"), "brings Python code of its own"),
         ("torn", "flavors: [", "cannot be opened as an MLflow model"),
-        ("card", text.replace('{"version": 1', '{"version": 1,,'), "its description is damaged"),
+        ("metadata", text.replace('{"version": 1', '{"version": 1,,'), "its description is damaged"),
     ):
         assert changed != text
         shutil.copytree(sound, tmp_path / name)
         (tmp_path / name / "MLmodel").write_text(changed)
-        with pytest.raises(CardError, match=said):
+        with pytest.raises(MetadataError, match=said):
             load_predictor(str(tmp_path / name))
 
 
 @pytest.mark.parametrize(
-    ("card", "said"),
+    ("metadata", "said"),
     [
         (None, "carries no description"),
         ('{"vers', r"c\.onnx: its description is damaged"),
@@ -83,13 +83,13 @@ def test_an_mlflow_model_with_code_or_damage_is_refused(mlflow_folder, tmp_path)
         ('{"version": 1}', "its description is damaged"),
     ],
 )
-def test_a_card_that_cannot_be_read_is_told_with_its_file(exported, tmp_path, card, said):
+def test_metadata_that_cannot_be_read_are_refused_with_the_file(exported, tmp_path, metadata, said):
     proto = onnx.load(exported["onnx"].path)
     del proto.metadata_props[:]
-    if card is not None:
-        onnx.helper.set_model_props(proto, {"ecgmtl": card})
+    if metadata is not None:
+        onnx.helper.set_model_props(proto, {"ecgmtl": metadata})
     onnx.save(proto, tmp_path / "c.onnx")
-    with pytest.raises(CardError, match=said):
+    with pytest.raises(MetadataError, match=said):
         load_predictor(str(tmp_path / "c.onnx"))
 
 
@@ -98,7 +98,7 @@ def test_an_export_cut_short_is_refused_in_one_line(exported, tmp_path, capfd, k
     content = exported[kind].path.read_bytes()
     path = tmp_path / f"cut.{kind}"
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(CardError, match=path.name):
+    with pytest.raises(MetadataError, match=path.name):
         load_predictor(str(path))
     assert capfd.readouterr() == ("", "")
 
@@ -109,5 +109,5 @@ def test_what_is_no_model_is_refused_by_name(tmp_path, name):
         (tmp_path / name).mkdir()
     elif name != "none.safetensors":
         (tmp_path / name).write_text("nonsense")
-    with pytest.raises((PredictorError, CardError), match=name):
+    with pytest.raises((PredictorError, MetadataError), match=name):
         load_predictor(str(tmp_path / name))
