@@ -8,11 +8,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from data_prep.errors import UserError
+
 LOCK = ".lock"
 """Name of the lock file. It stays in its folder, and is locked only while a process holds it."""
 
 
-class FolderInUseError(RuntimeError):
+class FolderInUseError(UserError):
     """A folder that another process is writing into; the message names both."""
 
 

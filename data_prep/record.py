@@ -5,11 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from data_prep.errors import UserError
+
 NO_UNIT = "none"
 """What a user says of values that are no voltages any more."""
 
 
-class RecordError(ValueError):
+class RecordError(UserError):
     """A file that cannot serve as an ECG record; the message says which file, what was found, and what would do."""
 
 

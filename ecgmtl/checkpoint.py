@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
+from data_prep.errors import UserError
 from data_prep.files import write_whole
 from ecgmtl.config.run import Config, ConfigError, parse_config
 from ecgmtl.config.stage import Stage
@@ -36,7 +37,7 @@ MODEL = "model.safetensors"
 """What the final model of a run and that of a stage are called in their folders."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A file that is no model of ours, or a damaged one; the message says which and what would do."""
 
 

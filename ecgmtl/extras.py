@@ -3,11 +3,13 @@
 from importlib import import_module
 from typing import Any
 
+from data_prep.errors import UserError
+
 EXTRAS = {"onnxruntime": "onnx", "onnx": "onnx", "onnxscript": "onnx"}
 """By package, the extra that brings it."""
 
 
-class MissingExtraError(RuntimeError):
+class MissingExtraError(UserError):
     """A package of an extra that cannot be imported; the message says what to install."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from data_prep.errors import UserError
 from data_prep.sources.cells import SHOWN, lines
 
 SPLITS = ("train", "validation", "test")
@@ -16,7 +17,7 @@ SEPARATOR = ";"
 """Between the labels of one record in its table cell."""
 
 
-class SourceError(ValueError):
+class SourceError(UserError):
     """A folder that cannot be prepared; the message says what its tables lack or contradict."""
 
 

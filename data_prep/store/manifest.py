@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_prep.errors import UserError
 from data_prep.files import write_text
 
 FORMAT = 2
@@ -30,7 +31,7 @@ CHECKSUM = "checksum"
 """Entry of a manifest: the SHA-256 of all others. Folders that were prepared before it was introduced lack it."""
 
 
-class StoreError(ValueError):
+class StoreError(UserError):
     """A prepared folder that cannot be made or used; the message says which, what was found, and what would do."""
 
 

@@ -3,7 +3,6 @@
 import errno
 import logging
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,45 +10,19 @@ from typing import NoReturn
 
 import typer
 
+from data_prep.errors import UserError
 from data_prep.safe_text import printable_lines
-
-KNOWN_ERRORS = {
-    "data_prep.lock": "FolderInUseError",
-    "data_prep.record": "RecordError",
-    "data_prep.sources.tables": "SourceError",
-    "data_prep.store.manifest": "StoreError",
-    "ecgmtl.config.run": "ConfigError",
-    "ecgmtl.inference.metadata": "MetadataError",
-    "ecgmtl.checkpoint": "CheckpointError",
-    "ecgmtl.comparison.truth": "ComparisonError",
-    "ecgmtl.evaluation.protocols": "ProtocolError",
-    "ecgmtl.evaluation.evaluate": "EvaluationError",
-    "ecgmtl.inference.export": "ExportError",
-    "ecgmtl.extras": "MissingExtraError",
-    "ecgmtl.inference.table": "PredictionsFileError",
-    "ecgmtl.inference.predictor": "PredictorError",
-    "ecgmtl.inference.reconstruct": "ReconstructError",
-    "ecgmtl.tracking.store": "TrackingError",
-    "ecgmtl.evaluation.stress": "StressError",
-    "ecgmtl.training.stage": "TrainingError",
-    "ecgmtl.tracking.ui": "UiError",
-}
-"""Errors that are the user's to mend: only their message is shown. Any other is our bug and keeps its traceback."""
-
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 """What the system says of a disk without room, or of a user's share of it."""
 
 
-def known_errors() -> tuple[type[Exception], ...]:
-    """Those of modules that are loaded: what is not loaded has not raised, and loading it here would take seconds."""
-    loaded = ((sys.modules[module], name) for module, name in KNOWN_ERRORS.items() if module in sys.modules)
-    return tuple(getattr(module, name) for module, name in loaded)
-
-
 @contextmanager
 def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Iterator[None]:
-    """Show known errors as sentences (exit code 1); on Ctrl-C, TERM or HUP say what is kept (exit code 130 or 143)."""
+    """Show errors that the user can correct as sentences, with exit code 1.
+
+    After Ctrl-C, TERM or HUP say what is kept, with exit code 130 or 143. Any other error keeps its traceback.
+    """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     signal.signal(signal.SIGTERM, raise_terminated)
     hangup = getattr(signal, "SIGHUP", None)  # Windows has none
@@ -63,13 +36,13 @@ def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Itera
     except SystemExit:
         typer.echo(on_interrupt(), err=True)
         raise typer.Exit(143) from None
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in FULL:
-            typer.echo(printable_lines(full_disk(error, on_interrupt())), err=True)
-            raise typer.Exit(1) from None
-        if not isinstance(error, known_errors()):
-            raise
+    except UserError as error:
         typer.echo(printable_lines(str(error)), err=True)
+        raise typer.Exit(1) from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        typer.echo(printable_lines(full_disk(error, on_interrupt())), err=True)
         raise typer.Exit(1) from None
 
 

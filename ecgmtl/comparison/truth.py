@@ -6,12 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from data_prep.errors import UserError
 from data_prep.files import write_whole
 
 TRUTH = "truth.npz"
 
 
-class ComparisonError(ValueError):
+class ComparisonError(UserError):
     """Results that cannot be compared; the message says which file, and what would do."""
 
 

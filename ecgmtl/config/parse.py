@@ -5,8 +5,10 @@ from typing import Any
 import yaml
 from yaml import MappingNode, ScalarNode
 
+from data_prep.errors import UserError
 
-class StrictYamlError(ValueError):
+
+class StrictYamlError(UserError):
     """Text that is no YAML, or says two things at once; the message is one line that names the place."""
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
+from data_prep.errors import UserError
 from data_prep.preprocess import Preprocess
 from ecgmtl.config.parse import StrictYamlError, load_yaml
 from ecgmtl.config.stage import UNTRAINED, Stage
@@ -24,7 +25,7 @@ from ecgmtl.settings import Name, Settings
 from ecgmtl.tasks import PREFIX, TASKS, ModelFacts, Task, build_task
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """Settings that make no run; the message names file, key, what was found and what would do."""
 
 

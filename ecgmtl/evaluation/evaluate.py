@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
+from data_prep.errors import UserError
 from data_prep.lead_set import LeadSet
 from ecgmtl import checkpoint as checkpoints
 from ecgmtl.checkpoint import Checkpoint
@@ -30,7 +31,7 @@ Progress = Callable[[int, int], None]
 """Told how much is done, of how much."""
 
 
-class EvaluationError(ValueError):
+class EvaluationError(UserError):
     """A model and data that do not go together, or a report that cannot be written."""
 
 

@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
+from data_prep.errors import UserError
 from ecgmtl.model.network import MAIN, MultiTaskModel
 
 
-class ProtocolError(ValueError):
+class ProtocolError(UserError):
     """A protocol that there is not; the message lists those there are."""
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float64
 
+from data_prep.errors import UserError
 from data_prep.leads import BASIS_LEADS
 from data_prep.preprocess import Preprocess
 from ecgmtl.data.split import Split
@@ -23,7 +24,7 @@ N_PASSES = 1 + len(PERTURBATIONS)
 """Over the split."""
 
 
-class StressError(ValueError):
+class StressError(UserError):
     """A perturbation under which the model says nothing that could be measured."""
 
 

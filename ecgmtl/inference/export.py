@@ -15,6 +15,7 @@ from jaxtyping import Float
 from scipy.special import expit
 from torch import Tensor, nn
 
+from data_prep.errors import UserError
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.extras import EXTRAS, import_extra
 from ecgmtl.inference.predictor import load_predictor
@@ -26,7 +27,7 @@ TOLERANCE = 1e-5
 """Largest difference of a probability between the checkpoint and what is exported."""
 
 
-class ExportError(ValueError):
+class ExportError(UserError):
     """An export that was not kept; the message says why."""
 
 

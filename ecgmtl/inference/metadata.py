@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 from pydantic import Field, model_validator
 
+from data_prep.errors import UserError
 from data_prep.leads import STANDARD_LEADS
 from data_prep.preprocess import Preprocess
 from ecgmtl.metrics.calibration import Calibration
@@ -16,7 +17,7 @@ from ecgmtl.settings import Settings
 VERSION = 1
 
 
-class MetadataError(ValueError):
+class MetadataError(UserError):
     """A model that cannot be run, or whose metadata are missing, damaged or of another version."""
 
 

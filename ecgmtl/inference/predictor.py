@@ -6,10 +6,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
+from data_prep.errors import UserError
 from ecgmtl.inference.metadata import ModelMetadata
 
 
-class PredictorError(ValueError):
+class PredictorError(UserError):
     """A model that cannot be used; the message says which, what was found, and what would do."""
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int16
 
+from data_prep.errors import UserError
 from data_prep.lead_set import GivenLeads, LeadSet, take_leads
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, MARK, STANDARD_LEADS, derive_limb_leads
 from data_prep.record import Record, RecordError
@@ -28,7 +29,7 @@ RARE = 0.05
 """Share of the training records below which a model is called unused to so many hidden leads."""
 
 
-class ReconstructError(ValueError):
+class ReconstructError(UserError):
     """A model that cannot draw leads, or a place where they cannot be written."""
 
 

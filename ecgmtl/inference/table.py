@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from data_prep.errors import UserError
 from data_prep.files import partial
 from data_prep.safe_text import cell, path_cell
 from ecgmtl.inference.predict import Failure, Prediction
@@ -14,7 +15,7 @@ from ecgmtl.inference.predict import Failure, Prediction
 Write = Callable[[list[dict[str, Any]]], None]
 
 
-class PredictionsFileError(ValueError):
+class PredictionsFileError(UserError):
     """A place where predictions cannot be written."""
 
 

@@ -19,6 +19,7 @@ from urllib.parse import unquote
 import psutil
 from filelock import FileLock
 
+from data_prep.errors import UserError
 from ecgmtl.tracking.outbox import reason_of
 
 ENVIRONMENT = {
@@ -68,7 +69,7 @@ COLUMNS = (
 """Of the table of runs as `ecgmtl ui` opens it, in the interface's own terms; of itself it shows no figures."""
 
 
-class TrackingError(RuntimeError):
+class TrackingError(UserError):
     """The store for runs cannot be used; the message says what would do."""
 
 

@@ -18,6 +18,7 @@ from typing import IO
 
 import psutil
 
+from data_prep.errors import UserError
 from ecgmtl.tracking.store import ENVIRONMENT, VIEW, VIEW_KEY, artifact_root, has_store, refuse_old_store, store_uri
 
 HOST = "127.0.0.1"
@@ -27,7 +28,7 @@ MODELS_VIEW = "workflowType=machine_learning"
 """Without this MLflow opens on its tools for language models."""
 
 
-class UiError(RuntimeError):
+class UiError(UserError):
     """The user interface cannot be shown; the message says what would do."""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data_prep.errors import UserError
 from ecgmtl import checkpoint
 from ecgmtl.config.run import Config
 from ecgmtl.config.stage import Stage
@@ -29,7 +30,7 @@ CONTROLLERS = 2
 REMEDY = "Train again with a lower optimizer.lr."
 
 
-class TrainingError(RuntimeError):
+class TrainingError(UserError):
     """A training that cannot go on; the message says where it was and what is kept."""
 
 

@@ -1,0 +1,31 @@
+"""Errors that a user can correct. The command line shows their message alone; any other error is a bug, and keeps its
+traceback. Each is defined beside the code that raises it:
+
+    UserError
+    ├── FolderInUseError       data_prep.lock
+    ├── RecordError            data_prep.record
+    ├── SourceError            data_prep.sources.tables
+    ├── StoreError             data_prep.store.manifest
+    ├── MissingExtraError      ecgmtl.extras
+    ├── TrackingError          ecgmtl.tracking.store
+    ├── UiError                ecgmtl.tracking.ui
+    ├── StrictYamlError        ecgmtl.config.parse
+    ├── ConfigError            ecgmtl.config.run
+    ├── CheckpointError        ecgmtl.checkpoint
+    ├── MetadataError          ecgmtl.inference.metadata
+    ├── PredictorError         ecgmtl.inference.predictor
+    ├── PredictionsFileError   ecgmtl.inference.table
+    ├── ReconstructError       ecgmtl.inference.reconstruct
+    ├── ExportError            ecgmtl.inference.export
+    ├── ProtocolError          ecgmtl.evaluation.protocols
+    ├── EvaluationError        ecgmtl.evaluation.evaluate
+    ├── StressError            ecgmtl.evaluation.stress
+    ├── TrainingError          ecgmtl.training.stage
+    └── ComparisonError        ecgmtl.comparison.truth
+
+A full disk is an OSError of the system, wherever it occurs; `ecgmtl.cli.terminal` words it.
+"""
+
+
+class UserError(Exception):
+    """An error that the user can correct. Its message names the thing, what was found, and what would do."""
