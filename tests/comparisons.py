@@ -10,7 +10,7 @@ from ecgmtl.metrics.ranking import macro_auroc
 N_RECORDS, N_LABELS, N_POINTS, STEPS = 120, 3, 20, 50
 ARMS = {
     "single": ("single task", 0.0, 1.0, 0),
-    "single_long": ("single task", 0.01, 1.0, 0),
+    "single-long": ("single task", 0.01, 1.0, 0),
     "fixed_0.1": ("fixed weight", 0.02, 1.1, 0),
     "fixed_1": ("fixed weight", 0.03, 1.3, 0),
     "fixed_10": ("fixed weight", -0.08, 0.7, 0),
@@ -34,7 +34,7 @@ def make_run(arm, seed, truth=None, n_points=N_POINTS):
     shared = paired.normal(0, 1, truth.labels.shape) + paired.normal(0, 0.1)
     evidence = shared + rng.normal(0, 0.3, truth.labels.shape)
     logits = evidence + (1.6 + effect / 0.15) * truth.labels
-    n_points = n_points * (2 if arm == "single_long" else 1)
+    n_points = n_points * (2 if arm == "single-long" else 1)
     curve = [make_point(place, n_points, speed, effect, pretraining, rng) for place in range(1, n_points + 1)]
     return RunResult(
         arm=arm,

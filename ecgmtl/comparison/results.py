@@ -22,7 +22,7 @@ from ecgmtl.settings import Name, Settings
 RESULTS = "results"
 REFERENCE = "single"
 """The arm that every other is compared with: the main task alone, as many steps."""
-EQUAL_COMPUTE = "single_long"
+EQUAL_COMPUTE = "single-long"
 """The main task alone, trained for half as many epochs again: about the seconds that a fixed weight's task costs."""
 
 Clock = Literal["step", "samples_seen", "encoder_passes", "seconds"]

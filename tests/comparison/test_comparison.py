@@ -118,7 +118,7 @@ def test_the_reference_comes_first_and_controls_last_and_numbers_in_their_order(
     run = make_run("fixed_1", 0).model_copy(update={"arm": "fixed_0.03"})
     write_result(result_path(tmp_path, "fixed_0.03", 0), run)
     assert list(read_comparison(tmp_path).arms) == [
-        "single", "single_long", "fixed_0.03", "fixed_0.1", "fixed_1", "fixed_10", "uncertainty", "pretrain", "shuffled"
+        "single", "single-long", "fixed_0.03", "fixed_0.1", "fixed_1", "fixed_10", "uncertainty", "pretrain", "shuffled"
     ]  # fmt: skip
 
 

@@ -71,9 +71,9 @@ def test_losses_are_compared_after_as_many_records(comparison):
 
 def test_a_longer_run_is_looked_at_up_to_the_budget(comparison):
     mine, others = (
-        [run.curve[N_POINTS - 1].loss for run in comparison.arms[arm].values()] for arm in ("single_long", "single")
+        [run.curve[N_POINTS - 1].loss for run in comparison.arms[arm].values()] for arm in ("single-long", "single")
     )
-    found = course_row(comparison, "single_long", counts_pretraining=True).loss_at_100
+    found = course_row(comparison, "single-long", counts_pretraining=True).loss_at_100
     assert found == pytest.approx(ratio_interval(np.array(mine), np.array(others)))
 
 

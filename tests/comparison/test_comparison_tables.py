@@ -65,9 +65,9 @@ def test_p_values_are_corrected_over_all_arms(rows):
 
 
 def test_equal_compute_is_compared_with_the_longer_reference(comparison, rows):
-    mine, others = ([run.macro_auroc for run in comparison.arms[arm].values()] for arm in ("fixed_1", "single_long"))
+    mine, others = ([run.macro_auroc for run in comparison.arms[arm].values()] for arm in ("fixed_1", "single-long"))
     assert rows["fixed_1"].equal_compute.value == pytest.approx(np.mean(np.subtract(mine, others)))
-    assert np.isnan(rows["single_long"].equal_compute).all()
+    assert np.isnan(rows["single-long"].equal_compute).all()
     assert np.isnan(rows["single"].equal_compute).all()
 
 
@@ -80,7 +80,7 @@ def test_without_the_longer_reference_nothing_is_said_of_equal_compute(tmp_path)
 
 
 def test_costs_are_in_those_of_the_reference(rows):
-    assert (rows["single_long"].steps, rows["single_long"].passes) == (2, 2)
+    assert (rows["single-long"].steps, rows["single-long"].passes) == (2, 2)
     assert rows["fixed_1"].seconds == pytest.approx(1.3)
     assert rows["single"].run_seconds == pytest.approx(0.05 * 50 * 20)
 
