@@ -164,7 +164,7 @@ def find_leads(leads: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
 
 def _pick_leads(
     record: Record, signal: Float32[np.ndarray, "lead time"], warnings: list[str], related: bool
-) -> tuple[tuple[str, ...], Float32[np.ndarray, "lead time"]]:
+) -> tuple[tuple[str, ...], Float32[np.ndarray, "kept time"]]:
     """The standard leads that the file has, in their order; limb leads may lack only where others are `related`."""
     columns = find_leads(record.leads)
     refuse_twice(record, columns)
