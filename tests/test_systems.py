@@ -18,7 +18,8 @@ for module, name in ((os, "getuid"), (os, "O_DIRECTORY"), (os, "killpg"), (signa
 import data_prep, ecgmtl
 for package in (data_prep, ecgmtl):
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        import_module(found.name)
+        if not found.name.endswith("__main__"):  # importing that one runs the command
+            import_module(found.name)
 
 from pathlib import Path
 from data_prep.files import write_text
