@@ -54,6 +54,16 @@ def test_every_flipped_bit_is_found(path):
             checkpoint.load(path)
 
 
+@pytest.mark.parametrize(("old", "new"), [('"thresholds":[0.3', '"thresholds":[0.4'), ('"seed":0', '"seed":1')])
+def test_one_digit_changed_inside_the_description_is_found(path, old, new):
+    content = path.read_bytes()
+    old, new = (text.replace('"', '\\"').encode() for text in (old, new))  # JSON within JSON
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(CheckpointError, match=r"its settings are damaged \(SHA-256 differs\); take another copy"):
+        checkpoint.load(path)
+
+
 def with_header(path, change):
     """Let `change` edit the header and the description in it, and make the checksum of the description fit."""
     content = path.read_bytes()
@@ -104,7 +114,7 @@ def test_a_file_of_an_earlier_ecgmtl_without_types_is_read(path, stored):
         ({"label_names": ["SR", "AFIB", "PACE"]}, "found 2 for 3 labels"),
         ({"calibration": {"slope": 1}}, "calibration"),
         ({"auxiliary_label_names": {"form": "a"}}, "auxiliary_label_names.form"),
-        ({"auxiliary_label_names": {}}, "auxiliary.* is not part of it"),
+        ({"auxiliary_label_names": {}}, "classification_form.* is not part of it"),
         ({"provenance": {"stage": 3}}, "provenance.stage"),
         ({"weights_sha256": None}, "weights_sha256"),
     ],
@@ -127,7 +137,7 @@ def test_settings_of_a_giant_are_refused_before_it_is_built(path, stored, encode
 
 def test_a_newer_version_is_refused(path):
     with_description(path, version=checkpoint.VERSION + 1)
-    with pytest.raises(CheckpointError, match=r"newer ecgmtl \(checkpoint 3, this one reads 2\); update ecgmtl"):
+    with pytest.raises(CheckpointError, match=r"newer ecgmtl \(checkpoint 4, this one reads 3\); update ecgmtl"):
         checkpoint.load(path)
 
 
@@ -233,11 +243,12 @@ def test_a_state_cut_short_is_refused(tmp_path, share):
 def test_a_checkpoint_cannot_be_half_written(path, stored, monkeypatch):
     before = path.read_bytes()
 
-    def fail(tensors, beside, metadata):
-        beside.write_bytes(b"half")
+    def fail(beside, content):
+        with beside.open("wb") as file:
+            file.write(content[: len(content) // 2])
         raise OSError("disk full")
 
-    monkeypatch.setattr(checkpoint, "save_file", fail)
+    monkeypatch.setattr("pathlib.Path.write_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
         checkpoint.save(path, stored)
     assert path.read_bytes() == before
