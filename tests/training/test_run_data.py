@@ -1,0 +1,94 @@
+"""What a run learns from, and where its steps lie in the tracker's parent run."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ecgmtl.comparison.run import SILENT
+from ecgmtl.config.run import parse_config
+from ecgmtl.tracking.tracker import NoTracker
+from ecgmtl.training.folder import RunFolder
+from ecgmtl.training.schedule import Schedule
+
+LABELS = {"trains": ["encoder", "classifier"], "losses": ["classification"], "epochs": 2, "batch_size": 8}
+STAGES = [
+    {"name": "first", **LABELS, "augment": {"crop_seconds": 1.0}},
+    {"name": "second", **LABELS, "epochs": 1, "batch_size": 6, "augment": {"crop_seconds": 1.0}},
+    {"name": "third", **LABELS, "augment": {"crop_seconds": 1.0}},
+]
+
+
+class Recorder(NoTracker):
+    """A tracker that remembers at which steps of the parent run it was given what."""
+
+    def __init__(self):
+        self.steps, self.validated = [], []
+
+    def log_steps(self, rows, first_step, parent_offset=None):
+        n_steps = len(next(iter(rows.values())))
+        self.steps += [parent_offset + first_step + step for step in range(n_steps)]
+
+    def log_metrics(self, metrics, step, parent_offset=None):
+        self.validated += [parent_offset + step for name in metrics if name == "validation/macro_auroc"]
+
+
+def schedule(store, path, tracker=None, **settings):
+    tree = {"encoder": {"kind": "cnn", "widths": [8, 8]}, "stages": STAGES, "precision": "fp32", **settings}
+    folder = RunFolder.create(path, parse_config(tree, "test"), store.path)
+    return Schedule.prepare(store, folder, tracker or NoTracker(), SILENT)
+
+
+@pytest.fixture(scope="module")
+def partly_labelled(few_prepared):
+    """The prepared ECGs, of which the first three training records and a validation record have no label."""
+    records = few_prepared.records.copy()
+    label_set = few_prepared.default_labels
+    for split, count in (("train", 3), ("validation", 1)):
+        records.loc[records.index[records["split"] == split][:count], label_set] = ""
+    return replace(few_prepared, records=records)
+
+
+def test_records_without_a_label_are_left_out_of_training_alone_where_that_is_asked_for(partly_labelled, tmp_path):
+    kept, dropped = (
+        schedule(partly_labelled, tmp_path / unlabelled, unlabelled=unlabelled) for unlabelled in ("keep", "drop")
+    )
+    bare = {name for name, labels in zip(kept.train.names, kept.train.labels, strict=True) if not labels.any()}
+    assert len(bare) >= 3
+    assert set(kept.train.names) - set(dropped.train.names) == bare
+    assert len(dropped.train) == len(kept.train) - len(bare) == len(dropped.train.labels)
+    assert dropped.train.labels.any(dim=1).all()
+    assert dropped.validation.names == kept.validation.names
+
+
+def test_a_share_of_the_patients_keeps_its_labels_and_all_records_stay(few_prepared, tmp_path):
+    whole, half, again, other = (
+        schedule(few_prepared, tmp_path / f"{number}", label_share=share, seed=seed)
+        for number, (share, seed) in enumerate([(1.0, 0), (0.5, 0), (0.5, 0), (0.5, 1)])
+    )
+    train = half.train
+    n_patients = len(np.unique(train.patients))
+    labelled, unlabelled = set(train.patients[train.labelled]), set(train.patients[~train.labelled])
+    assert (len(labelled), labelled & unlabelled) == (round(0.5 * n_patients), set())
+    assert whole.train.labelled.all()
+    assert train.names == whole.train.names
+    assert half.validation.labelled.all()
+    np.testing.assert_array_equal(train.labelled, again.train.labelled)
+    assert (train.labelled != other.train.labelled).any()
+
+
+def test_steps_of_the_parent_run_are_contiguous_over_stages_that_are_trained_and_taken(few_prepared, tmp_path):
+    trained, resumed = Recorder(), Recorder()
+    run = schedule(few_prepared, tmp_path / "runs/run", trained)
+    n_train = len(run.train)
+    per_epoch = [n_train // 8, n_train // 6, n_train // 8]
+    n_steps = 2 * per_epoch[0] + per_epoch[1] + 2 * per_epoch[2]
+    run.train_stages(run.config.stages)
+    assert trained.steps == list(range(n_steps))
+    ends = np.cumsum([per_epoch[0]] * 2 + [per_epoch[1]] + [per_epoch[2]] * 2)
+    assert trained.validated == list(ends - 1)
+    for stage in run.folder.path.glob("stages/2-third/*"):
+        stage.unlink()
+    again = replace(run, tracker=resumed)
+    again.train_stages(again.config.stages)
+    assert resumed.steps == list(range(n_steps - 2 * per_epoch[2], n_steps))
