@@ -1,1 +1,1 @@
-"""What the network is: encoders, ways of sharing them, heads, and the boosted trees beside it."""
+"""The model: encoders, ways of sharing them, heads, and the boosted trees beside the network."""

@@ -1,4 +1,4 @@
-"""What stands on the shared features: a decoder that redraws the waveform, classifiers that read labels."""
+"""Heads: networks that map an encoder's features to the output of a task."""
 
 from typing import Literal, NamedTuple
 
@@ -11,31 +11,33 @@ from ecgmtl.model.encoders.blocks import FrameConvolution, ResidualBlock
 from ecgmtl.settings import Depth, KernelSize, Settings, Size
 
 RAREST = 1e-3
-"""The least share of a label that is counted with: a rarer one would need too sure a head, or too great a weight."""
+"""Lower bound of a label's prevalence: a lower one would ask for too confident a head, or too large a weight."""
 LOG_VAR_LIMIT = 7.0
-"""A log-variance lies between minus this and this, so no sample counts over e^7 times more than at the start."""
+"""Limit of a log-variance in both directions, so that no sample counts over e^7 times more than at the start."""
 
 
 class DecoderSettings(Settings):
+    """Settings of the decoder."""
+
     width: Size = 64
     n_blocks: Depth = 2
-    """Residual blocks at the rate of the frames."""
+    """Number of residual blocks at the frame rate."""
     kernel_size: KernelSize = 5
     leads: Literal[8, 12] = 8
-    """How many leads are drawn: the 8 independent ones, from which the others follow exactly, or each by itself."""
+    """Number of leads to reconstruct: the 8 independent ones, which determine the others exactly, or all 12."""
     log_var: bool = False
-    """Draw a variance beside each sample, for losses that learn how sure the reconstruction is."""
+    """Whether to predict a variance for each sample, for losses that learn the uncertainty of the reconstruction."""
 
     def build(self, n_features: int, stride: int) -> "Decoder":
         return Decoder(n_features, stride, self)
 
 
 class Reconstructed(NamedTuple):
-    """What the decoder gives for each sample, in standardized units."""
+    """Output of the decoder for each sample, in standardized units."""
 
-    mean: Float[Tensor, "batch drawn time"]
-    log_var: Float[Tensor, "batch drawn time"] | None
-    """Logarithm of the variance about the mean; None where the decoder gives none."""
+    mean: Float[Tensor, "batch row time"]
+    log_var: Float[Tensor, "batch row time"] | None
+    """Logarithm of the variance about the mean; None where the decoder predicts none."""
 
     def first(self, n_samples: int) -> "Reconstructed":
         """Return the first samples, in float32: frames may reach beyond the last sample of a record."""
@@ -44,7 +46,7 @@ class Reconstructed(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """Draws 8 or 12 leads, in standardized units: each frame unfolds into its `stride` samples."""
+    """Decoder of 8 or 12 leads, in standardized units. Each frame unfolds into its `stride` samples."""
 
     def __init__(self, n_features: int, stride: int, settings: DecoderSettings) -> None:
         super().__init__()
@@ -54,12 +56,12 @@ class Decoder(nn.Module):
             FrameConvolution(n_features, width, 1),
             *(ResidualBlock(width, width, kernel, stride=1) for _ in range(settings.n_blocks)),
         )
-        # each sample is drawn from its frame and the two beside it, so that no seam shows where frames meet
+        # each sample is reconstructed from its frame and the two beside it, so that no seam shows between frames
         self.unfold = FrameConvolution(width, self.n_leads * stride, kernel_size=3, padding=1)
         self.unfold_log_var = self.start_at_one(width, stride) if settings.log_var else None
 
     def start_at_one(self, width: int, stride: int) -> FrameConvolution:
-        """A last convolution whose variance is that of standardized signals until it has learnt."""
+        """Build a last convolution whose variance is 1, that of standardized signals, before training."""
         unfold = FrameConvolution(width, self.n_leads * stride, kernel_size=3, padding=1)
         for parameter in unfold.parameters():
             nn.init.zeros_(parameter)
@@ -69,16 +71,19 @@ class Decoder(nn.Module):
         inner = self.blocks(features)
         if self.unfold_log_var is None:
             return Reconstructed(self.in_time(self.unfold(inner)), None)
-        free = self.in_time(self.unfold_log_var(inner))
-        # bent, not cut off: where a clamp holds, it lets no gradient through, and a sample could not come back
-        return Reconstructed(self.in_time(self.unfold(inner)), LOG_VAR_LIMIT * torch.tanh(free / LOG_VAR_LIMIT))
+        unbounded = self.in_time(self.unfold_log_var(inner))
+        # tanh, not clamp: beyond its limits a clamp passes no gradient, and a sample could not return
+        return Reconstructed(self.in_time(self.unfold(inner)), LOG_VAR_LIMIT * torch.tanh(unbounded / LOG_VAR_LIMIT))
 
-    def in_time(self, unfolded: Float[Tensor, "batch row frame"]) -> Float[Tensor, "batch drawn time"]:
+    def in_time(self, unfolded: Float[Tensor, "batch unfolded frame"]) -> Float[Tensor, "batch row time"]:
+        """Reorder the values of each frame into samples."""
         batch, _, n_frames = unfolded.shape
         return unfolded.view(batch, self.n_leads, -1, n_frames).transpose(2, 3).reshape(batch, self.n_leads, -1)
 
 
 class ClassifierSettings(Settings):
+    """Settings of the classifiers."""
+
     dropout: float = Field(0.3, ge=0, lt=1)
 
     def build(self, n_features: int, n_labels: int) -> "Classifier":
@@ -86,12 +91,12 @@ class ClassifierSettings(Settings):
 
 
 def pool(features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch twice"]:
-    """The mean and the maximum of each feature over time: what classifiers read."""
+    """Pool each feature over time to its mean and its maximum, for classifiers."""
     return torch.cat([features.mean(dim=-1), features.amax(dim=-1)], dim=-1)
 
 
 class Classifier(nn.Module):
-    """One logit a label, from pooled features."""
+    """Linear classifier with one logit a label, from pooled features."""
 
     reads_pooled = True
 
@@ -105,12 +110,12 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def start_at(self, prevalence: Float[Tensor, " label"]) -> None:
-        """Set the bias so that the untrained head predicts each label's share in the training split."""
+        """Set the bias so that the untrained head predicts each label's prevalence in the training split."""
         self.read.bias.copy_(torch.logit(prevalence, eps=RAREST))
 
 
 class LatentHead(nn.Module):
-    """Takes the features of what is seen of a record to those that the whole would have, frame by frame."""
+    """Head that maps the features of a masked record to those of the unmasked record, frame by frame."""
 
     def __init__(self, n_features: int) -> None:
         super().__init__()
@@ -126,7 +131,7 @@ class LatentHead(nn.Module):
 
 
 class Projector(nn.Module):
-    """Takes a record's features, averaged over time, to the space where two views of it should meet."""
+    """Head that projects a record's mean features to the space in which its two views should agree."""
 
     def __init__(self, n_features: int, width: int = 128) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A shared encoder, one head a task; and what goes in and comes out."""
+"""The multi-task network: a shared encoder, and one head a task."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, cast
@@ -24,14 +24,14 @@ from ecgmtl.model.sharing import Sharing
 
 RECONSTRUCTION = "reconstruction"
 MAIN = "classification"
-"""The task that a run is judged by; every other one is auxiliary."""
+"""The task that a run is evaluated by. Every other task is auxiliary."""
 
 N_INPUTS = N_LEADS + N_BASIS
-"""Rows an encoder sees at most: 12 leads in standardized units, and for each independent lead where it is hidden."""
+"""Most rows that an encoder reads: 12 leads in standardized units, then a mask for each of the 8 independent leads."""
 
 
 class Standardize(nn.Module):
-    """Takes mV to units of each lead's mean and standard deviation over the training split, and back."""
+    """Conversion from mV to units of each lead's mean and standard deviation over the training split, and back."""
 
     mean: Tensor
     std: Tensor
@@ -45,22 +45,24 @@ class Standardize(nn.Module):
     def forward(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch lead time"]:
         return (signals - self.mean) / self.std
 
-    def basis(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch drawn time"]:
-        """Of signals in mV the leads that are drawn, the 8 independent ones or all, standardized."""
+    def basis(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch row time"]:
+        """Standardize signals in mV and return the leads that are reconstructed: the 8 independent ones, or all."""
         return self(signals)[:, self.index]
 
-    def to_mv(self, drawn: Float[Tensor, "batch drawn time"]) -> Float[Tensor, "batch drawn time"]:
-        return drawn * self.std[self.index] + self.mean[self.index]
+    def to_mv(self, reconstructed: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch row time"]:
+        """Convert reconstructed leads from standardized units to mV."""
+        return reconstructed * self.std[self.index] + self.mean[self.index]
 
     @property
     def index(self) -> Tensor:
+        """Indices of the reconstructed leads."""
         return index_tensor(self.leads, self.mean.device)
 
 
 class MultiTaskModel(nn.Module):
-    """One or more encoders and a head a task, by name. Which features a head reads is decided by the sharing.
+    """One or more encoders, and a head a task by name. The sharing decides which features a head reads.
 
-    The heads `reconstruction` and `classification` are always there. The forest is grown when the network has learnt,
+    The heads `reconstruction` and `classification` are always there. The forest is grown after the network is trained,
     so only a finished model has one.
     """
 
@@ -82,10 +84,10 @@ class MultiTaskModel(nn.Module):
         tasks: Collection[str] = (RECONSTRUCTION, MAIN),
         flow: Mapping[str, float] | None = None,
     ) -> dict[str, Any]:
-        """Return by task what its head makes of signals in mV. Masked samples never reach the encoder.
+        """Return the output of each task's head for signals in mV. Masked samples never reach the encoder.
 
-        tasks: names of heads; those left out cost nothing.
-        flow: by task, the fraction of its head's gradient that reaches the encoder; 1 where it is not named.
+        tasks: names of the heads to compute; the others cost nothing.
+        flow: fraction of a head's gradient that reaches the encoder, by task; 1 for tasks that are not named.
         """
         rows = mark(self.standardize(signals), mask)
         asked = tuple(name for name in self.heads if name in tasks)
@@ -101,56 +103,59 @@ class MultiTaskModel(nn.Module):
         return outputs
 
     def classify(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
-        """Logits of whole signals, in mV; the decoder is not touched."""
+        """Return the logits of unmasked signals, in mV, without running the decoder."""
         features = self.features(signals, MAIN, self.encoder)
         return read_labels(self.heads[MAIN], self.forest, pool(features), signals)
 
     def features(
         self, signals: Float[Tensor, "batch lead time"], task: str, encoder: nn.Module
     ) -> Float[Tensor, "batch feature frame"]:
-        """What a task reads of whole signals, in mV, by this model's encoder or one of the same kind."""
+        """Return the features that a task reads of unmasked signals, in mV.
+
+        encoder: this model's encoder, or another one of the same kind.
+        """
         return encoder(mark(self.standardize(signals), None), (task,))[task]
 
     def reconstruct(
         self, signals: Float[Tensor, "batch lead time"], mask: Bool[Tensor, "batch basis time"]
     ) -> Float[Tensor, "batch lead time"]:
-        """Return all 12 leads in mV, with masked samples as the decoder and the other leads have them.
+        """Return all 12 leads in mV, with masked samples reconstructed by the decoder and the other leads.
 
-        Where the decoder gives the 8 independent leads, a derived one follows from them, and so from what is visible
-        of I or II.
+        Where the decoder gives the 8 independent leads, a derived one follows from them, and so from the visible
+        samples of I or II.
         """
-        unseen = extend_mask(mask) if self.reconstructs_all else mask
+        row_mask = extend_mask(mask) if self.reconstructs_all else mask
         decoded = self(signals, mask, (RECONSTRUCTION,))[RECONSTRUCTION].mean
-        amid = torch.where(unseen, decoded, self.standardize.basis(signals))
-        likely = self.standardize.to_mv(impute(amid, unseen))
-        complete = torch.where(unseen, likely, signals[:, self.standardize.index])
+        composed = torch.where(row_mask, decoded, self.standardize.basis(signals))
+        imputed = self.standardize.to_mv(impute(composed, row_mask))
+        complete = torch.where(row_mask, imputed, signals[:, self.standardize.index])
         return complete if self.reconstructs_all else self.lead_algebra @ complete
 
-    def scored(self, scored: Float[Tensor, "batch basis time"]) -> Float[Tensor, "batch drawn time"]:
-        """How much each drawn sample counts, from how much those of the 8 independent leads do."""
+    def scored(self, scored: Float[Tensor, "batch basis time"]) -> Float[Tensor, "batch row time"]:
+        """Return the weight of each reconstructed sample, from the weights of the 8 independent leads."""
         return extend_scores(scored) if self.reconstructs_all else scored
 
-    def violation(self, drawn: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch derived time"]:
-        """How far III, aVR, aVL and aVF, of 12 leads in standardized units, are from what follows from I and II.
+    def violation(self, reconstructed: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch derived time"]:
+        """Compute how far III, aVR, aVL and aVF, of 12 standardized leads, are from what follows from I and II.
 
         In units of the derived lead's standard deviation.
         """
-        signals = self.standardize.to_mv(drawn)
-        basis, derived = (index_tensor(tuple(index), drawn.device) for index in (BASIS_INDEX, DERIVED_INDEX))
+        signals = self.standardize.to_mv(reconstructed)
+        basis, derived = (index_tensor(tuple(index), signals.device) for index in (BASIS_INDEX, DERIVED_INDEX))
         error = (signals - self.lead_algebra @ signals[:, basis])[:, derived]
         return error / self.standardize.std[derived]
 
 
 def is_pooled(head: nn.Module) -> bool:
-    """Return whether a head reads features that are pooled over time."""
+    """Tell whether a head reads features that are pooled over time."""
     return bool(getattr(head, "reads_pooled", False))
 
 
 def pool_each(features: Mapping[str, Float[Tensor, "batch _ _"]]) -> dict[str, Float[Tensor, "batch _"]]:
-    """Pool the features of each head that reads them so, by task.
+    """Pool the features of each task, by task.
 
-    Compiled, features that several read are pooled once: of one maximum that is stored twice in bf16, torch 2.13 makes
-    C++ that does not compile.
+    In a compiled model, features that several tasks read are pooled once: for one maximum that is stored twice in
+    bf16, torch 2.13 generates C++ that does not compile.
     """
     pooled: dict[str, Tensor] = {}
     for task in features:
@@ -166,7 +171,7 @@ def read_labels(
     signals: Float[Tensor, "batch lead time"],
     mask: Bool[Tensor, "batch basis time"] | None = None,
 ) -> Float[Tensor, "batch label"]:
-    """The network's logits, and the forest's where one is grown; signals in mV."""
+    """Compute the classifier's logits, plus the forest's where there is one. Signals are in mV."""
     logits = classifier(pooled).float()
     return logits if forest is None else logits + forest(signals, mask)
 
@@ -174,9 +179,10 @@ def read_labels(
 def mark(
     standardized: Float[Tensor, "batch lead time"], mask: Bool[Tensor, "batch basis time"] | None
 ) -> Float[Tensor, "batch row time"]:
-    """What an encoder sees: the leads, 0 where they are hidden, and rows that tell a hidden sample from a flat one.
+    """Return the rows that an encoder reads: 12 leads, 0 where masked, and the mask itself as 8 further rows.
 
-    Where nothing is hidden those rows would be 0, and are left out.
+    The mask tells a masked sample from a flat one. Without a mask the 8 rows would be 0 and are left out, which saves
+    two fifths of the first convolution. See `Encoder` for what that asks of an encoder.
     """
     if mask is None:
         return standardized
@@ -184,7 +190,7 @@ def mark(
 
 
 def let_through(features: Float[Tensor, "batch feature frame"], share: float) -> Float[Tensor, "batch feature frame"]:
-    """The same features, exactly, with this share of their gradient."""
+    """Return the same features, exactly, with this fraction of their gradient."""
     if share == 1:
         return features
     fixed = features.detach()

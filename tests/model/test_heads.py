@@ -17,7 +17,7 @@ def test_a_frame_unfolds_into_its_samples_in_order():
 
 @pytest.mark.parametrize("leads", [8, 12])
 @pytest.mark.parametrize("log_var", [True, False])
-def test_a_decoder_draws_as_many_leads_as_it_is_asked_for(leads, log_var):
+def test_a_decoder_reconstructs_as_many_leads_as_set(leads, log_var):
     decoder = DecoderSettings(leads=leads, log_var=log_var, **SMALL).build(6, 4)
     mean, variance = decoder(torch.randn(2, 6, 25))
     assert mean.shape == (2, leads, 100)
@@ -25,12 +25,12 @@ def test_a_decoder_draws_as_many_leads_as_it_is_asked_for(leads, log_var):
     assert variance is None or variance.shape == mean.shape
 
 
-def test_the_variance_is_one_until_it_has_learnt():
+def test_the_variance_is_one_before_training():
     decoder = DecoderSettings(log_var=True, **SMALL).build(6, 4)
     assert not decoder(torch.randn(2, 6, 25)).log_var.any()
 
 
-def test_a_variance_changes_no_mean():
+def test_predicting_a_variance_does_not_change_the_mean():
     torch.manual_seed(1)
     plain = DecoderSettings(**SMALL).build(6, 4).eval()
     torch.manual_seed(1)
@@ -39,7 +39,7 @@ def test_a_variance_changes_no_mean():
     assert torch.equal(plain(features).mean, unsure(features).mean)
 
 
-def test_an_extreme_variance_stays_within_its_limits_and_can_come_back():
+def test_an_extreme_variance_stays_within_limits_and_keeps_a_gradient():
     decoder = DecoderSettings(log_var=True, **SMALL).build(6, 4)
     torch.nn.init.constant_(decoder.unfold_log_var.bias, 12.0)
     log_var = decoder(torch.randn(2, 6, 25)).log_var
@@ -49,12 +49,12 @@ def test_an_extreme_variance_stays_within_its_limits_and_can_come_back():
     assert (decoder.unfold_log_var.bias.grad > 0).all()
 
 
-def test_a_decoder_of_other_leads_is_refused():
+def test_a_number_of_leads_other_than_8_or_12_is_refused():
     with pytest.raises(ValueError, match="8 or 12"):
         DecoderSettings(leads=3)
 
 
-def test_the_classifier_reads_mean_and_maximum():
+def test_the_classifier_reads_mean_and_maximum_over_time():
     classifier = Classifier(n_features=1, n_labels=1, dropout=0.0)
     classifier.read.weight.data = torch.tensor([[2.0, 10.0]])
     classifier.read.bias.data.zero_()

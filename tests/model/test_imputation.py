@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ecgmtl.data.masking import MaskingSettings, sample_mask
-from ecgmtl.model.imputation import DRAWN, MEASURED, PRIOR, PRIOR_SAMPLES, ROUNDS, Patterns, impute
+from ecgmtl.model.imputation import MEASURED, PRIOR, PRIOR_SAMPLES, RECONSTRUCTED, ROUNDS, Patterns, impute
 
 APART = MaskingSettings(time=0.5, leads=0.2, apart=True)
 
@@ -21,37 +21,37 @@ def one_by_one(drawing, mask):
         information = np.linalg.inv(scatter / (PRIOR_SAMPLES + drawing.shape[1]))
         doubt = np.zeros_like(doubt)
         for place in range(drawing.shape[1]):
-            precision = np.diag(1 / np.where(mask[:, place], DRAWN, MEASURED))
+            precision = np.diag(1 / np.where(mask[:, place], RECONSTRUCTED, MEASURED))
             spread = np.linalg.inv(information + precision)
             likely[:, place] = spread @ precision @ drawing[:, place]
             doubt += spread
     return np.where(mask, likely, drawing)
 
 
-def test_it_is_the_expectation_maximisation_of_the_text(mask):
+def test_imputation_is_the_expectation_maximization_of_its_docstring(mask):
     drawing = torch.randn(3, 8, 200, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     drawing[:, 3] = drawing[:, 2] - 0.5 * drawing[:, 4]
     expected = [one_by_one(record.numpy(), where.numpy()) for record, where in zip(drawing, mask, strict=True)]
     torch.testing.assert_close(impute(drawing, mask), torch.from_numpy(np.stack(expected)), rtol=0, atol=1e-6)
 
 
-def test_what_the_record_shows_of_its_leads_mends_a_wrong_drawing(mask):
+def test_imputation_corrects_a_wrong_reconstruction(mask):
     time = torch.linspace(0, 20, 200)
     truth = torch.stack([torch.sin((1 + 0.3 * k) * time) for k in range(2)])
     chance = torch.Generator().manual_seed(2)
     truth = (torch.randn(8, 2, generator=chance) @ truth)[None].expand(3, -1, -1)
-    drawing = torch.where(mask, truth + DRAWN**0.5 * torch.randn(3, 8, 200, generator=chance), truth)
+    drawing = torch.where(mask, truth + RECONSTRUCTED**0.5 * torch.randn(3, 8, 200, generator=chance), truth)
     before, after = ((found - truth)[mask].square().mean() for found in (drawing, impute(drawing, mask)))
     assert after < 0.25 * before
 
 
-def test_no_record_learns_from_another(mask):
+def test_imputation_uses_each_record_alone(mask):
     drawing = torch.randn(3, 8, 200, generator=torch.Generator().manual_seed(1))
     together = impute(drawing, mask)
     torch.testing.assert_close(together[1:2], impute(drawing[1:2], mask[1:2]))
 
 
-def test_what_was_measured_stays_to_the_bit(mask):
+def test_measured_samples_stay_bit_for_bit(mask):
     drawing = torch.randn(3, 8, 200)
     found = impute(drawing, mask)
     assert torch.equal(found[~mask], drawing[~mask])
@@ -59,12 +59,12 @@ def test_what_was_measured_stays_to_the_bit(mask):
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-6, 500.0])
-def test_flat_leads_leave_it_finite(mask, value):
+def test_imputation_with_flat_leads_is_finite(mask, value):
     assert impute(torch.full((3, 8, 200), value), mask).isfinite().all()
 
 
-def test_patterns_say_what_was_hidden(mask):
+def test_patterns_restore_the_mask(mask):
     patterns = Patterns.of(mask)
-    assert torch.equal(patterns.mask[patterns.place].view(3, 200, 8).transpose(1, 2), mask)
-    assert torch.equal(patterns.record[patterns.place], torch.arange(3).repeat_interleave(200))
-    assert torch.equal(patterns.n_samples, patterns.place.bincount())
+    assert torch.equal(patterns.mask[patterns.of_sample].view(3, 200, 8).transpose(1, 2), mask)
+    assert torch.equal(patterns.record[patterns.of_sample], torch.arange(3).repeat_interleave(200))
+    assert torch.equal(patterns.n_samples, patterns.of_sample.bincount())

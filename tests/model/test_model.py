@@ -67,7 +67,7 @@ def mask():
     return sample_mask((3, 300), 100.0, MaskingSettings(), torch.Generator().manual_seed(0))
 
 
-def test_hidden_samples_never_reach_the_encoder(model, signals, mask):
+def test_masked_samples_never_reach_the_encoder(model, signals, mask):
     other = torch.where(extend_mask(mask), torch.randn_like(signals), signals)
     seen = []
     model.encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
@@ -76,13 +76,13 @@ def test_hidden_samples_never_reach_the_encoder(model, signals, mask):
     assert torch.equal(*seen)
 
 
-def test_a_task_that_is_not_asked_for_is_left_out(model, signals):
+def test_outputs_are_of_the_requested_tasks_alone(model, signals):
     output = model(signals, None, ("classification",))
     assert {name: logits.shape for name, logits in output.items()} == {"classification": (3, 5)}
     assert model(signals, None, ()) == {}
 
 
-def test_tasks_that_are_left_out_cost_nothing(model, signals):
+def test_heads_of_other_tasks_do_not_run(model, signals):
     for part in (model.heads["reconstruction"], model.heads["classification"]):
         part.register_forward_pre_hook(lambda *_: pytest.fail("a head was run for nothing"))
     output = model(signals, None, ("classification_rhythm",))
@@ -91,27 +91,27 @@ def test_tasks_that_are_left_out_cost_nothing(model, signals):
     model(signals, None, ("classification_form",))
 
 
-def test_what_is_redrawn_obeys_the_identities_of_the_leads(model, signals, mask):
+def test_a_reconstruction_obeys_the_identities_of_the_leads(model, signals, mask):
     one, two, three, avr, avl, avf = model.reconstruct(signals, mask)[:, :6].unbind(dim=1)
     for derived, expected in ((three, two - one), (avr, -(one + two) / 2), (avl, one - two / 2), (avf, two - one / 2)):
         torch.testing.assert_close(derived, expected, atol=1e-5, rtol=0)
 
 
-def test_classification_leaves_the_decoder_alone(model, signals):
+def test_classification_does_not_run_the_decoder(model, signals):
     model(signals)["classification"].sum().backward()
     assert all(
         parameter.grad is None or not parameter.grad.any() for parameter in model.heads["reconstruction"].parameters()
     )
 
 
-def test_standardised_units_go_back_to_mv(model, signals):
+def test_standardized_units_convert_back_to_mv(model, signals):
     basis = model.standardize.basis(signals)
     torch.testing.assert_close(model.standardize.to_mv(basis), signals[:, [0, 1, 6, 7, 8, 9, 10, 11]])
 
 
 @every_sharing
 @every_encoder
-def test_what_is_hidden_changes_no_output(encoder, sharing, signals, mask):
+def test_masked_samples_change_no_output(encoder, sharing, signals, mask):
     model = build(encoder, sharing)
     other = signals.masked_fill(extend_mask(mask), torch.nan)  # a single sample that slips through spoils all
     one, two = model(signals, mask, TASKS), model(other, mask, TASKS)
@@ -120,12 +120,12 @@ def test_what_is_hidden_changes_no_output(encoder, sharing, signals, mask):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_hidden_is_told_from_flat(model, signals, mask):
+def test_a_masked_sample_differs_from_a_flat_one(model, signals, mask):
     flat = signals.masked_fill(extend_mask(mask), 0.0)  # the mean, in this model
     assert not torch.allclose(model(flat)["classification"], model(flat, mask)["classification"])
 
 
-def test_nothing_hidden_is_as_no_mask(model, signals):
+def test_an_empty_mask_equals_no_mask(model, signals):
     nothing = torch.zeros(3, 8, 300, dtype=torch.bool)
     torch.testing.assert_close(
         model(signals)["classification"], model(signals, nothing)["classification"], atol=1e-5, rtol=1e-5
@@ -134,7 +134,7 @@ def test_nothing_hidden_is_as_no_mask(model, signals):
 
 
 @pytest.mark.parametrize("leads", [8, 12])
-def test_signals_are_redrawn_in_mv_amid_what_is_seen(signals, mask, leads):
+def test_reconstructions_are_in_mv_beside_unchanged_visible_samples(signals, mask, leads):
     model = build(leads=leads)
     model.standardize.mean.normal_()
     model.standardize.std.uniform_(0.5, 2.0)
@@ -149,20 +149,20 @@ def test_signals_are_redrawn_in_mv_amid_what_is_seen(signals, mask, leads):
     assert torch.equal(redrawn[:, 6:][~mask[:, 2:]], signals[:, 6:][~mask[:, 2:]])
 
 
-def test_without_further_labels_there_is_no_further_classifier(signals):
+def test_without_auxiliary_labels_there_is_one_classifier(signals):
     model = build(auxiliary=())
     assert list(model(signals, None, TASKS)) == ["reconstruction", "classification"]
     assert not any("rhythm" in name for name in model.state_dict())
 
 
-def test_each_label_set_has_a_classifier_of_its_own(signals):
+def test_each_label_set_has_its_own_classifier(signals):
     model = build(auxiliary=(("rhythm", 7), ("form", 2)))
     found = model(signals, None, ("classification_form", "classification_rhythm"))
     shapes = {name: logits.shape for name, logits in found.items()}
     assert shapes == {"classification_rhythm": (3, 7), "classification_form": (3, 2)}
 
 
-def test_a_variance_is_drawn_for_each_sample(signals, mask):
+def test_a_variance_is_predicted_for_each_sample(signals, mask):
     output = build(log_var=True)(signals, mask)
     assert output["reconstruction"].log_var.shape == output["reconstruction"].mean.shape == (3, 8, 300)
     assert build()(signals, mask)["reconstruction"].log_var is None
@@ -175,7 +175,7 @@ def drawn_leads(model, signals, mask):
     return model.standardize.to_mv(impute(amid, unseen))
 
 
-def test_a_hidden_derived_lead_is_made_of_what_is_seen_and_of_what_is_drawn(model, signals):
+def test_a_masked_derived_lead_follows_from_visible_and_reconstructed_leads(model, signals):
     one_mask = torch.zeros(3, 8, 300, dtype=torch.bool)
     one_mask[:, 0] = True
     redrawn = model.reconstruct(signals, one_mask)
@@ -186,7 +186,7 @@ def test_a_hidden_derived_lead_is_made_of_what_is_seen_and_of_what_is_drawn(mode
     torch.testing.assert_close(redrawn[:, 6:], signals[:, 6:])
 
 
-def test_twelve_drawn_leads_need_not_obey_the_identities(signals, mask):
+def test_twelve_reconstructed_leads_need_not_obey_the_identities(signals, mask):
     model = build(leads=12)
     redrawn = model.reconstruct(signals, mask)
     drawn = drawn_leads(model, signals, mask)
@@ -194,7 +194,7 @@ def test_twelve_drawn_leads_need_not_obey_the_identities(signals, mask):
     assert (redrawn[:, 2] - (redrawn[:, 1] - redrawn[:, 0])).abs().max() > 0.01
 
 
-def test_only_signals_against_the_identities_violate_them(signals):
+def test_only_leads_that_break_the_identities_violate_them(signals):
     model = build(leads=12)
     model.standardize.mean.normal_()
     model.standardize.std.uniform_(0.2, 2.0)
@@ -205,7 +205,7 @@ def test_only_signals_against_the_identities_violate_them(signals):
     torch.testing.assert_close(model.violation(model.standardize(signals)), aside, atol=1e-5, rtol=1e-5)
 
 
-def test_a_model_that_has_predicted_can_learn(signals):
+def test_a_model_can_be_trained_after_inference(signals):
     model = build(leads=12)
     index_tensor.cache_clear()
     with torch.inference_mode():
@@ -214,7 +214,7 @@ def test_a_model_that_has_predicted_can_learn(signals):
     assert model.heads["reconstruction"].unfold.weight.grad.abs().max() > 0
 
 
-def test_a_derived_lead_is_scored_where_it_is_hidden(mask):
+def test_a_derived_lead_is_scored_where_it_is_masked(mask):
     assert torch.equal(build(leads=12).scored(mask.float()), extend_mask(mask).float())
     assert torch.equal(build().scored(mask.float()), mask.float())
     partly = torch.rand(3, 8, 300)
@@ -234,7 +234,7 @@ def gradients(model, signals, task, share):
 @every_sharing
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-def test_exactly_a_share_of_the_gradient_flows_on_into_the_encoder(sharing, task, share, signals):
+def test_flow_scales_the_gradient_into_the_encoder_exactly(sharing, task, share, signals):
     model = build(sharing=sharing)
     whole, part = gradients(model, signals, task, 1.0), gradients(model, signals, task, share)
     heads = {name for name in whole if not name.startswith("encoder.")}
@@ -244,7 +244,7 @@ def test_exactly_a_share_of_the_gradient_flows_on_into_the_encoder(sharing, task
     assert all(torch.equal(part[name], share * whole[name]) for name in part.keys() - heads)  # exact for a power of two
 
 
-def test_each_task_flows_by_its_own_share(model, signals):
+def test_each_task_has_its_own_flow(model, signals):
     one, two = gradients(model, signals, "reconstruction", 0.3), gradients(model, signals, "classification", 1.0)
     model.zero_grad()
     output = model(signals, None, TASKS[:2], {"reconstruction": 0.3})
@@ -253,7 +253,7 @@ def test_each_task_flows_by_its_own_share(model, signals):
         torch.testing.assert_close(parameter.grad, one[name] + two[name], rtol=1e-4, atol=1e-4)
 
 
-def test_a_share_of_the_gradient_changes_no_output(model, signals):
+def test_flow_changes_no_output(model, signals):
     some, none = dict.fromkeys(TASKS, 0.3), dict.fromkeys(TASKS, 0.0)
     plain = model(signals, None, TASKS)
     for flow in (some, none):
@@ -264,7 +264,7 @@ def test_a_share_of_the_gradient_changes_no_output(model, signals):
 
 @every_sharing
 @every_encoder
-def test_the_classifier_alone_gives_the_models_logits(encoder, sharing, signals):
+def test_classifier_only_gives_the_same_logits(encoder, sharing, signals):
     model = build(encoder, sharing)
     with torch.no_grad():
         for parameter in model.parameters():  # so that equal starts hide no difference
@@ -275,7 +275,7 @@ def test_the_classifier_alone_gives_the_models_logits(encoder, sharing, signals)
 
 @every_sharing
 @every_encoder
-def test_the_classifier_alone_holds_nothing_that_it_does_not_use(encoder, sharing, signals):
+def test_classifier_only_holds_no_unused_parameter(encoder, sharing, signals):
     model, alone = build(encoder, sharing), ClassifierOnly(build(encoder, sharing))
     alone(signals).sum().backward()
     assert all(parameter.grad is not None for parameter in alone.parameters())
@@ -287,7 +287,7 @@ def test_the_classifier_alone_holds_nothing_that_it_does_not_use(encoder, sharin
     assert "reconstruction" not in names or sharing.kind == "cross_stitch"  # whose classifier reads both encoders
 
 
-def test_compiled_features_that_two_classifiers_read_are_pooled_once(monkeypatch):
+def test_compiled_features_of_two_classifiers_are_pooled_once(monkeypatch):
     shared, own = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
     features = {"classification": shared, "classification_a": shared, "classification_b": own}
     eager = pool_each(features)

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ecgmtl.model.encoders.base import Encoder, require_both_shapes
 from ecgmtl.model.encoders.cnn import CnnSettings
 from ecgmtl.model.encoders.cnn_transformer import CnnTransformerSettings
 from ecgmtl.model.encoders.convnext import ConvNextSettings
@@ -30,7 +31,7 @@ def test_a_record_does_not_depend_on_its_neighbours(settings):
 
 
 @every_encoder
-def test_last_rows_that_are_left_out_count_as_zero(settings):
+def test_mask_rows_that_are_left_out_count_as_zero(settings):
     encoder = settings().build(20).eval()
     rows = torch.randn(2, 12, 253)
     zeros = torch.zeros(2, 8, 253)
@@ -38,7 +39,7 @@ def test_last_rows_that_are_left_out_count_as_zero(settings):
 
 
 @every_encoder
-def test_every_parameter_learns(settings):
+def test_every_parameter_gets_a_gradient(settings):
     encoder = settings().build(20)
     for name, parameter in encoder.named_parameters():
         if name.endswith("second_norm.weight"):  # zero at the start, so that blocks begin as shortcuts
@@ -53,14 +54,14 @@ def test_an_even_kernel_is_refused():
 
 
 @every_encoder
-def test_every_sample_is_read(settings):
+def test_every_sample_influences_the_features(settings):
     signals = torch.randn(2, 20, 253, requires_grad=True)
     settings().build(20).eval()(signals).square().sum().backward()
     assert signals.grad.abs().amax(dim=(0, 1)).min() > 0
 
 
 @every_encoder
-def test_records_longer_than_those_of_training_are_read(settings):
+def test_longer_records_than_those_of_training_can_be_read(settings):
     encoder = settings().build(20).train()
     encoder(torch.randn(4, 20, 250))
     features = encoder.eval()(torch.randn(1, 20, 5000))
@@ -68,7 +69,7 @@ def test_records_longer_than_those_of_training_are_read(settings):
     assert features.isfinite().all()
 
 
-def test_a_convolutional_frame_depends_on_its_surroundings_alone():
+def test_a_convolutional_frame_depends_on_its_receptive_field_alone():
     encoder = CnnSettings(n_blocks=2).build(20).eval()
     signals = torch.randn(1, 20, 2000)
     whole, part = encoder(signals), encoder(signals[..., 480:1520])
@@ -76,7 +77,7 @@ def test_a_convolutional_frame_depends_on_its_surroundings_alone():
     torch.testing.assert_close(part[..., reach:-reach], whole[..., 30 + reach : 95 - reach], rtol=1e-4, atol=1e-5)
 
 
-def test_the_width_of_a_cnn_is_its_last_and_its_stride_two_to_their_number():
+def test_widths_and_strides_of_a_cnn_follow_its_stages():
     encoder = CnnSettings(widths=(8, 16, 24), n_blocks=2).build(20)
     assert (encoder.n_features, encoder.stride) == (24, 8)
     assert encoder.widths == (8, 16, 16, 24, 24)  # the stem, then two blocks a stage
@@ -84,7 +85,7 @@ def test_the_width_of_a_cnn_is_its_last_and_its_stride_two_to_their_number():
 
 
 @every_encoder
-def test_the_levels_lead_up_to_what_forward_gives(settings):
+def test_the_last_level_is_the_output(settings):
     encoder = settings().build(20).eval()
     rows = torch.randn(2, 20, 253)
     levels = encoder.levels(rows)
@@ -95,7 +96,7 @@ def test_the_levels_lead_up_to_what_forward_gives(settings):
 
 
 @every_encoder
-def test_each_layer_reads_the_one_below_and_no_other(settings):
+def test_each_layer_reads_only_the_one_below(settings):
     encoder = settings().build(20).eval()
     rows = features = torch.randn(2, 20, 200)
     for layer, level in zip(encoder.layers(), encoder.levels(rows), strict=True):
@@ -125,7 +126,7 @@ def test_the_layers_hold_every_parameter_once(settings):
         LeadwiseSettings(lead_widths=(4,), widths=(6,)),
     ],
 )
-def test_each_levels_weight_learns_from_the_start_by_all_that_reads_the_level(settings):
+def test_each_levels_weight_has_a_gradient_from_all_its_features(settings):
     encoder = settings.build(20)
     for weight, level in zip(encoder.weights(), encoder.levels(torch.randn(4, 20, 400)), strict=True):
         for half in level.chunk(2, dim=1):  # two tasks, which read different features
@@ -136,7 +137,7 @@ def test_each_levels_weight_learns_from_the_start_by_all_that_reads_the_level(se
 
 
 @every_encoder
-def test_the_last_weight_is_upstream_of_the_whole_top_level(settings):
+def test_all_top_features_depend_on_the_last_weight(settings):
     encoder = settings().build(20).eval()
     rows = torch.randn(2, 20, 400)
     before = encoder(rows)
@@ -153,16 +154,16 @@ def test_the_last_weight_is_upstream_of_the_whole_top_level(settings):
         (lambda: DecoderSettings(kernel_size=4), "should be odd"),
         (lambda: CnnSettings(widths=()), "at least 1 item"),
         (lambda: CnnTransformerSettings(stem=()), "at least 1 item"),
-        (lambda: TransformerSettings(width=30), "width 30 cannot be shared by 4 heads"),
+        (lambda: TransformerSettings(width=30), "width 30 is not divisible by n_heads 4"),
         (lambda: S4dSettings(state=5), "multiple of 2"),
-        (lambda: S4dSettings(steps=(0.1, 0.01)), "steps 0.1 to 0.01 should rise"),
+        (lambda: S4dSettings(steps=(0.1, 0.01)), "steps 0.1 to 0.01: the second"),
         (lambda: ConvNextSettings(kernel_size=6), "should be odd"),
         (lambda: ConvNextSettings(widths=()), "at least 1 item"),
         (lambda: LeadwiseSettings(lead_widths=()), "at least 1 item"),
-        (lambda: LeadwiseSettings().build(12), "read from 20 rows, not from 12"),
+        (lambda: LeadwiseSettings().build(12), "reads 20 rows; it was built for 12"),
     ],
 )
-def test_sizes_that_do_not_fit_are_refused(build, said):
+def test_invalid_sizes_are_refused(build, said):
     with pytest.raises(ValueError, match=said):
         build()
 
@@ -179,3 +180,28 @@ def test_a_few_steps_lower_the_loss(settings):
         losses[-1].backward()
         optimizer.step()
     assert losses[-1] < 0.7 * losses[0]
+
+
+class OneShape(Encoder):
+    """Encoder that reads 20 rows only, and may give the wrong width."""
+
+    widths, strides = (4,), (1,)
+
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.convolve = torch.nn.Conv1d(n_in, n_out, 1)
+
+    def layers(self):
+        return [self.convolve]
+
+    def weights(self):
+        return [self.convolve.weight]
+
+
+@pytest.mark.parametrize(
+    ("n_in", "n_out", "message"),
+    [(20, 4, "encoder OneShape cannot read 12 rows"), (12, 4, "cannot read 20 rows"), (20, 5, r"promise \(1, 4, 8\)")],
+)
+def test_an_encoder_that_reads_one_shape_alone_is_refused_by_name(n_in, n_out, message):
+    with pytest.raises(ValueError, match=message):
+        require_both_shapes(OneShape(n_in, n_out), 20)

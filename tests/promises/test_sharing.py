@@ -46,7 +46,7 @@ def test_every_kind_is_tested():
 
 @every_kind
 @every_encoder
-def test_features_are_as_wide_and_as_dense_as_they_say(kind, encoder):
+def test_features_have_the_stated_width_and_stride(kind, encoder):
     sharing = kind.build(encoder, 20, TRUNKS)
     for task, features in sharing(rows(), TASKS).items():
         assert features.shape == (3, sharing.n_features(task), -(-120 // sharing.stride(task)))
@@ -55,7 +55,7 @@ def test_features_are_as_wide_and_as_dense_as_they_say(kind, encoder):
 @every_kind
 @every_encoder
 @every_set
-def test_shared_is_what_the_gradients_of_two_tasks_meet_in(kind, encoder, tasks):
+def test_shared_parameters_get_gradients_from_two_tasks(kind, encoder, tasks):
     sharing = kind.build(encoder, 20, TRUNKS)
     meeting = [
         sum(g is not None for g in column) > 1 for column in zip(*gradients(sharing, tasks).values(), strict=True)
@@ -67,7 +67,7 @@ def test_shared_is_what_the_gradients_of_two_tasks_meet_in(kind, encoder, tasks)
 @every_kind
 @every_encoder
 @every_set
-def test_last_shared_learns_from_every_task_and_nothing_above_it_does(kind, encoder, tasks):
+def test_last_shared_is_the_highest_weight_of_all_tasks(kind, encoder, tasks):
     sharing = kind.build(encoder, 20, TRUNKS)
     by_all = {
         id(parameter): all(g is not None for g in column) and all(g.any() for g in column)
@@ -86,7 +86,7 @@ def test_last_shared_learns_from_every_task_and_nothing_above_it_does(kind, enco
 @every_kind
 @every_encoder
 @pytest.mark.parametrize("task", TASKS)
-def test_what_is_kept_for_a_task_is_all_it_depends_on_and_no_more(kind, encoder, task):
+def test_for_task_holds_what_the_task_depends_on_alone(kind, encoder, task):
     sharing = kind.build(encoder, 20, TRUNKS)
     needed = [g is not None for g in gradients(sharing, (task,))[task]]
     expected = {id(p) for p, need in zip(sharing.parameters(), needed, strict=True) if need}
@@ -126,7 +126,7 @@ def test_soft_sharing_does_not_run_the_other_encoder(task):
     assert not other.stem[1].num_batches_tracked
 
 
-def test_the_tie_is_the_mean_over_tensors_of_their_mean_squared_differences():
+def test_the_penalty_is_the_mean_of_mean_squared_differences():
     sharing = SoftSettings(gamma=3.0).build(CnnSettings(widths=(4,)), 20, TRUNKS)
     assert sharing.penalty() == 0
     with torch.no_grad():
@@ -141,14 +141,14 @@ def test_the_tie_is_the_mean_over_tensors_of_their_mean_squared_differences():
     assert torch.equal(sharing.reconstruction.stem[0].weight.grad, -weight.grad)
 
 
-def test_without_strength_there_is_no_tie():
+def test_without_gamma_there_is_no_penalty():
     assert SoftSettings(gamma=0).build(CNN, 20, TRUNKS).penalty() is None
     assert all(kind.build(CNN, 20, TRUNKS).penalty() is None for kind in KINDS if kind.kind != "soft")
 
 
 @pytest.mark.parametrize("kind", [SoftSettings(), CrossStitchSettings()], ids=["soft", "cross_stitch"])
 @every_encoder
-def test_two_encoders_start_as_one(kind, encoder):
+def test_two_encoders_start_with_equal_weights(kind, encoder):
     torch.manual_seed(0)
     one = encoder.build(20).eval()
     torch.manual_seed(0)
@@ -166,7 +166,7 @@ def test_a_stitch_mixes_each_feature_by_its_own_factors():
     torch.testing.assert_close(stitch(one, two), torch.tensor([[[9.1], [8.0]]]))
 
 
-def test_without_a_share_of_the_other_stitched_encoders_are_two():
+def test_stitches_without_the_other_encoder_leave_two_encoders():
     sharing = CrossStitchSettings(own=1.0).build(CNN, 20, TRUNKS).eval()
     torch.nn.init.normal_(sharing.columns.classification.stem[0].weight)
     signals = rows()
@@ -175,7 +175,7 @@ def test_without_a_share_of_the_other_stitched_encoders_are_two():
     assert torch.equal(features["classification"], sharing.columns.classification(signals))
 
 
-def test_heads_read_the_levels_they_are_given():
+def test_heads_read_the_levels_that_are_set():
     sharing = MultiLevelSettings(levels={"reconstruction": 2, "classification_rhythm": 1}).build(CNN, 20, TRUNKS).eval()
     signals = rows()
     low, middle, top = sharing.trunk.levels(signals)
@@ -186,14 +186,14 @@ def test_heads_read_the_levels_they_are_given():
     assert torch.equal(features["classification_rhythm"], low)
 
 
-def test_what_lies_above_the_tasks_of_a_step_is_not_computed():
+def test_layers_above_the_highest_level_do_not_run():
     sharing = MultiLevelSettings(levels={"reconstruction": 2}).build(CNN, 20, TRUNKS)
     torch.nn.init.constant_(sharing.trunk.blocks[1].first.weight, torch.nan)
     assert sharing(rows(), ("reconstruction",))["reconstruction"].isfinite().all()
     assert not sharing.trunk.blocks[1].first_norm.num_batches_tracked
 
 
-def test_a_level_that_is_not_there_is_refused():
+def test_a_level_above_the_top_is_refused():
     with pytest.raises(ValueError, match="reconstruction cannot read level 4: the encoder has 3; take 1 to 3"):
         MultiLevelSettings(levels={"reconstruction": 4}).build(CNN, 20, TRUNKS)
 

@@ -1,4 +1,4 @@
-"""Encoders. A new one is a file beside these, and its settings' name in the union below."""
+"""Encoders. To add one, write a file beside these and add its settings to the union below."""
 
 from typing import Annotated
 

@@ -10,58 +10,60 @@ from torch import Tensor, nn
 
 
 def as_image(features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature 1 frame"]:
-    """Time as the width of an image one pixel high, features last in memory.
+    """Return features as an image one pixel high, with time as its width and features last in memory.
 
     Processors convolve and normalize a third faster there, and torch's depthwise convolutions are some twenty times as
-    fast. What comes from an image by `squeeze(2)` lies so already, and is not copied.
+    fast. The result of `squeeze(2)` on an image has this layout already and is not copied.
     """
     return features.unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
 
 class Frames(nn.Module):
-    """What an image one pixel high shows, as features over frames."""
+    """Conversion of an image one pixel high to features over frames."""
 
     def forward(self, image: Float[Tensor, "batch feature 1 frame"]) -> Float[Tensor, "batch feature frame"]:
         return image.squeeze(2)
 
 
 class Convolution(nn.Conv1d):
-    """Along time, with the weights of `Conv1d`, of images: of each of their rows by itself."""
+    """Convolution of images along time, each row by itself, with the weights of `Conv1d`."""
 
     def forward(self, image: Float[Tensor, "batch n_in row frame"]) -> Float[Tensor, "batch n_out row out_frame"]:
         return self.along_time(image, self.weight)
 
     def along_time(self, image: Tensor, weight: Float[Tensor, "n_out n_in kernel"]) -> Tensor:
+        """Convolve each row of an image with the same weight."""
         stride, padding = (1, *self.stride), (0, int(self.padding[0]))
         return F.conv2d(image, weight.unsqueeze(2), self.bias, stride, padding)
 
 
 class FrameConvolution(Convolution):
-    """Of features over frames, as `Conv1d`."""
+    """Convolution of features over frames, like `Conv1d`."""
 
     def forward(self, features: Float[Tensor, "batch n_in frame"]) -> Float[Tensor, "batch n_out out_frame"]:
         return self.along_time(as_image(features), self.weight).squeeze(2)
 
 
 class FirstConvolution(Convolution):
-    """Reads the rows that an encoder sees. The last of them may be left out: they count as 0, and cost nothing."""
+    """Convolution of an encoder's input rows. The last rows may be left out: they count as 0 and cost nothing."""
 
     def forward(self, rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch feature 1 frame"]:
         return self.of_image(as_image(rows))
 
     def of_image(self, image: Float[Tensor, "batch n_in row time"]) -> Float[Tensor, "batch n_out row frame"]:
+        """Convolve an image whose last channels may be left out."""
         return self.along_time(image, self.weight[:, : image.shape[1]])
 
 
 class StemConvolution(FirstConvolution):
-    """Halves the time axis, and sees twice as long as those above: of raw samples, a QRS is ten."""
+    """First convolution, which halves the time axis. Its kernel is twice as long: a QRS complex is ten raw samples."""
 
     def __init__(self, n_in: int, n_out: int, kernel_size: int) -> None:
         super().__init__(n_in, n_out, 2 * kernel_size + 1, stride=2, padding=kernel_size, bias=False)
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions and a shortcut (He et al., CVPR 2016), along time; the first convolution takes the stride."""
+    """Two convolutions along time with a shortcut (He et al., CVPR 2016). The first convolution has the stride."""
 
     def __init__(self, n_in: int, n_out: int, kernel_size: int, stride: int) -> None:
         super().__init__()
@@ -77,23 +79,23 @@ class ResidualBlock(nn.Module):
         return self.of_image(as_image(features)).squeeze(2)
 
     def of_image(self, image: Float[Tensor, "batch n_in row frame"]) -> Float[Tensor, "batch n_out row out_frame"]:
-        """Of each row by itself, with the same weights."""
+        """Apply the block to each row by itself, with the same weights."""
         inner = F.relu(self.first_norm(self.first(image)))
         inner = self.second_norm(self.second(inner))
         return F.relu(inner + self.shortcut(image))
 
 
 def halve() -> nn.Module:
-    """The mean of every two neighbours, of a last frame without one itself."""
+    """Build average pooling over two frames. A last frame without a neighbor is kept."""
     return nn.AvgPool2d((1, 2), ceil_mode=True)
 
 
 POOLS: dict[int, Callable[[], nn.Module]] = {1: nn.Identity, 2: halve}
-"""What averages over a stride."""
+"""Average pooling by stride."""
 
 
 class Shortcut(nn.Module):
-    """Averages over the stride, so that no sample is dropped, then changes the width (ResNet-D, CVPR 2019)."""
+    """Average pooling over the stride, so that no sample is dropped, then a change of width (ResNet-D, CVPR 2019)."""
 
     def __init__(self, n_in: int, n_out: int, stride: int) -> None:
         super().__init__()
@@ -106,7 +108,7 @@ class Shortcut(nn.Module):
 
 
 class ResidualStages(nn.Sequential):
-    """Stages that lead from each width to the next; the first block of each halves the time axis."""
+    """Residual blocks in stages, from each width to the next. The first block of a stage halves the time axis."""
 
     def __init__(
         self, widths: tuple[int, ...], n_blocks: int, kernel_size: int, kind: type[ResidualBlock] = ResidualBlock
@@ -119,21 +121,21 @@ class ResidualStages(nn.Sequential):
             )
         )
         self.widths = tuple(width for width in widths[1:] for _ in range(n_blocks))
-        """Of each block."""
+        """Number of features of each block."""
         self.strides = tuple(2**stage for stage in range(1, len(widths)) for _ in range(n_blocks))
-        """Of each block, in frames of what is read."""
+        """Input frames a frame of each block."""
 
     def weights(self, below: nn.Parameter) -> list[nn.Parameter]:
-        """Of each level the weight as `Encoder.weights` has it, from that of what is read upwards."""
-        found = [below]
+        """Return the weights of all levels, as `Encoder.weights` does; `below` is the weight of the lowest level."""
+        weights = [below]
         for block in self:
             shortcut = block.shortcut
-            found.append(shortcut.get_parameter("widen.weight") if isinstance(shortcut, Shortcut) else found[-1])
-        return found
+            weights.append(shortcut.get_parameter("widen.weight") if isinstance(shortcut, Shortcut) else weights[-1])
+        return weights
 
 
 class StochasticDepth(nn.Module):
-    """Lets records drawn at random pass a block by while training; the others' share is as much larger.
+    """Stochastic depth: in training, random records skip a block, and the others are scaled up to the same expectation.
 
     Huang et al., ECCV 2016.
     """
@@ -149,9 +151,9 @@ class StochasticDepth(nn.Module):
 
 
 class Position(nn.Module):
-    """Tells frames their places by a depthwise convolution (Baevski et al., NeurIPS 2020, wav2vec 2.0).
+    """Relative position encoding by a depthwise convolution (Baevski et al., NeurIPS 2020, wav2vec 2.0).
 
-    Such a position is relative, so a network trained on short crops reads whole records.
+    As it is relative, a network trained on short crops can read whole records.
     """
 
     def __init__(self, width: int, kernel_size: int) -> None:
@@ -166,7 +168,7 @@ class Position(nn.Module):
 class TransformerBlock(nn.Module):
     """Self-attention over frames and a two-layer network, each normalized first (Xiong et al., ICML 2020).
 
-    The last block of a stack normalizes what it gives, too.
+    The last block of a stack normalizes its output, too.
     """
 
     def __init__(self, width: int, n_heads: int, dropout: float, skipped: float, *, is_last: bool) -> None:
@@ -199,14 +201,14 @@ class TransformerBlock(nn.Module):
 
 
 class Transformer(nn.ModuleList):
-    """The blocks of a stack, bottom to top."""
+    """Stack of transformer blocks, bottom to top."""
 
     def __init__(self, width: int, depth: int, n_heads: int, dropout: float, drop_path: float) -> None:
         super().__init__(
-            TransformerBlock(width, n_heads, dropout, drop_path * place / depth, is_last=place == depth)
-            for place in range(1, depth + 1)
+            TransformerBlock(width, n_heads, dropout, drop_path * level / depth, is_last=level == depth)
+            for level in range(1, depth + 1)
         )
 
     def weights(self) -> list[nn.Parameter]:
-        """Of each block its last weight."""
+        """Return the last weight of each block."""
         return [block.get_parameter("narrow.weight") for block in self]

@@ -11,22 +11,26 @@ from ecgmtl.settings import Depth, KernelSize, Settings, Size
 
 
 class CnnSettings(Settings):
+    """Settings of the convolutional encoder."""
+
     kind: Literal["cnn"] = "cnn"
     widths: tuple[Size, ...] = Field((32, 48, 64, 96), min_length=1)
-    """Features of the stem and of each stage; every one of them halves the time axis.
+    """Number of features of the stem and of each stage; each of them halves the time axis.
 
-    Few, so that a first run is quick; recipes name more.
+    The defaults are few, so that a first run is quick; recipes have more.
     """
     n_blocks: Depth = 1
-    """Residual blocks a stage."""
+    """Number of residual blocks a stage."""
     kernel_size: KernelSize = 7
-    """Samples a convolution sees, an odd number."""
+    """Length of a kernel in samples, an odd number."""
 
     def build(self, n_inputs: int) -> "CnnEncoder":
         return CnnEncoder(n_inputs, self.widths, self.n_blocks, self.kernel_size)
 
 
 class CnnEncoder(Encoder):
+    """One-dimensional residual network."""
+
     def __init__(self, n_inputs: int, widths: tuple[int, ...], n_blocks: int, kernel_size: int) -> None:
         super().__init__()
         self.stem = nn.Sequential(

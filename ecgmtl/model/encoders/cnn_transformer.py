@@ -1,4 +1,4 @@
-"""A convolutional stem for the shapes of waves, self-attention above it for rhythm."""
+"""A convolutional stem for the shapes of waves, with self-attention above it for rhythm."""
 
 from typing import Literal
 
@@ -13,19 +13,23 @@ from ecgmtl.settings import Depth, KernelSize, Size
 
 
 class CnnTransformerSettings(AttentionSettings):
+    """Settings of the encoder with a convolutional stem below self-attention."""
+
     kind: Literal["cnn_transformer"] = "cnn_transformer"
     depth: Depth = 2
-    """Blocks of attention."""
+    """Number of attention blocks."""
     stem: tuple[Size, ...] = Field((64, 96, 128), min_length=1)
-    """Features of each convolutional stage; every one of them halves the time axis."""
+    """Number of features of each convolutional stage; each of them halves the time axis."""
     kernel_size: KernelSize = 7
-    """Samples a convolution of the stem sees, an odd number."""
+    """Length of the stem's kernels in samples, an odd number."""
 
     def build(self, n_inputs: int) -> "CnnTransformerEncoder":
         return CnnTransformerEncoder(n_inputs, self)
 
 
 class CnnTransformerEncoder(Encoder):
+    """Convolutional stem with self-attention above it."""
+
     def __init__(self, n_inputs: int, settings: CnnTransformerSettings) -> None:
         super().__init__()
         width = settings.width

@@ -14,28 +14,30 @@ from ecgmtl.settings import Depth, KernelSize, Settings, Size
 
 
 class ConvNextSettings(Settings):
+    """Settings of the ConvNeXt encoder."""
+
     kind: Literal["convnext"] = "convnext"
     widths: tuple[Size, ...] = Field((64, 96, 128, 192), min_length=1)
-    """Features of each stage; every one but the first halves the time axis."""
+    """Number of features of each stage; every stage but the first halves the time axis."""
     n_blocks: Depth = 1
-    """Blocks a stage."""
+    """Number of blocks a stage."""
     stem_stride: Size = 2
     """Samples a frame of the first stage."""
     kernel_size: KernelSize = 9
-    """Frames a depthwise convolution sees, an odd number; at 100 Hz 9 are 0.2 s at the bottom and 1.4 s at the top."""
+    """Length of depthwise kernels in frames, an odd number; 9 at 100 Hz are 0.2 s at the bottom, 1.4 s at the top."""
     expansion: Size = 4
-    """How many times wider a block is inside."""
+    """Ratio of a block's inner width to its outer width."""
     layer_scale: PositiveFloat = 1.0
-    """How much each block adds at the start; the little of deep networks holds back one of a few blocks."""
+    """Initial factor on a block's output; the small one that deep networks use holds back a network of few blocks."""
     drop_path: float = Field(0.1, ge=0, lt=1)
-    """Share of records that skip the last block while training; lower blocks are skipped less, in proportion."""
+    """Fraction of records that skip the last block in training; lower blocks are skipped proportionally less."""
 
     def build(self, n_inputs: int) -> "ConvNextEncoder":
         return ConvNextEncoder(n_inputs, self)
 
 
 class Stem(nn.Module):
-    """Turns samples into frames by one convolution, which sees four frames' length."""
+    """Convolution from samples to frames, with a kernel of four frames."""
 
     def __init__(self, n_inputs: int, width: int, stride: int) -> None:
         super().__init__()
@@ -48,10 +50,10 @@ class Stem(nn.Module):
 
 
 class ConvNextBlock(nn.Module):
-    """A depthwise convolution along time, then a wider layer at each frame, beside a shortcut.
+    """Depthwise convolution along time, then a wider layer at each frame, with a shortcut.
 
-    Normalized by BatchNorm where the paper has LayerNorm: LayerNorm would take the voltage out of every frame, by which
-    hypertrophy is told, and BatchNorm is part of a convolution once trained.
+    BatchNorm replaces the paper's LayerNorm: LayerNorm would remove the voltage from every frame, by which hypertrophy
+    is diagnosed, and BatchNorm can be merged into a convolution after training.
     """
 
     def __init__(self, width: int, settings: ConvNextSettings, skipped: float) -> None:
@@ -73,7 +75,7 @@ class ConvNextBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halves the time axis and changes the width."""
+    """Convolution that halves the time axis and changes the width."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
@@ -85,6 +87,8 @@ class Downsample(nn.Module):
 
 
 class ConvNextEncoder(Encoder):
+    """ConvNeXt along time."""
+
     def __init__(self, n_inputs: int, settings: ConvNextSettings) -> None:
         super().__init__()
         n_blocks, widths = settings.n_blocks, settings.widths
@@ -93,13 +97,13 @@ class ConvNextEncoder(Encoder):
         self.strides = (settings.stem_stride, *(settings.stem_stride * 2**stage for stage in stages))
         self.stem = Stem(n_inputs, widths[0], settings.stem_stride)
         self.blocks = nn.ModuleList()
-        for place, (n_in, n_out) in enumerate(zip(self.widths, self.widths[1:], strict=False), 1):
-            starts_stage = place > 1 and (place - 1) % n_blocks == 0
+        for level, (n_in, n_out) in enumerate(zip(self.widths, self.widths[1:], strict=False), 1):
+            starts_stage = level > 1 and (level - 1) % n_blocks == 0
             self.blocks.append(
                 nn.Sequential(
                     Downsample(n_in, n_out) if starts_stage else nn.Identity(),
-                    ConvNextBlock(n_out, settings, settings.drop_path * place / len(stages)),
-                    nn.BatchNorm1d(n_out) if place == len(stages) else nn.Identity(),
+                    ConvNextBlock(n_out, settings, settings.drop_path * level / len(stages)),
+                    nn.BatchNorm1d(n_out) if level == len(stages) else nn.Identity(),
                 )
             )
 

@@ -1,6 +1,6 @@
-"""A residual network that reads each lead by itself first, all of them with the same filters.
+"""A residual network that first reads each lead by itself, all of them with the same filters.
 
-What a wave looks like is learnt from twelve leads at once, and what leads have to do with one another only after that.
+The shape of waves is learnt from twelve leads at once. How leads relate is learnt only after that.
 """
 
 from typing import Literal
@@ -18,31 +18,33 @@ from ecgmtl.settings import Depth, KernelSize, Settings, Size
 
 
 class LeadwiseSettings(Settings):
+    """Settings of the leadwise encoder."""
+
     kind: Literal["leadwise"] = "leadwise"
     lead_widths: tuple[Size, ...] = Field((16, 32), min_length=1)
-    """Features of each lead: of the stem and of each stage that reads it by itself; every one halves the time axis."""
+    """Number of features of a lead, in the stem and in each leadwise stage; each of them halves the time axis."""
     widths: tuple[Size, ...] = Field((64, 96, 128), min_length=1)
-    """Features of all leads: where they are joined, then of each stage, every one of which halves the time axis."""
+    """Number of features of all leads, where they are joined and in each further stage, which halves the time axis."""
     n_blocks: Depth = 1
-    """Residual blocks a stage."""
+    """Number of residual blocks a stage."""
     kernel_size: KernelSize = 7
-    """Samples a convolution sees, an odd number."""
+    """Length of a kernel in samples, an odd number."""
 
     def build(self, n_inputs: int) -> "LeadwiseEncoder":
         return LeadwiseEncoder(n_inputs, self)
 
 
 class LeadwiseEncoder(Encoder):
-    """Its first level is all leads, joined.
+    """Residual network whose first level joins the leads.
 
     Raises:
-        ValueError: the rows are not 12 leads and where each of the 8 independent ones is hidden.
+        ValueError: the rows are not 12 leads with a mask for each of the 8 independent ones.
     """
 
     def __init__(self, n_inputs: int, settings: LeadwiseSettings) -> None:
         super().__init__()
         if n_inputs != N_LEADS + N_BASIS:
-            raise ValueError(f"leads are read from {N_LEADS + N_BASIS} rows, not from {n_inputs}")
+            raise ValueError(f"the leadwise encoder reads {N_LEADS + N_BASIS} rows; it was built for {n_inputs}")
         joined = 2 ** len(settings.lead_widths)
         self.leads = EachLead(settings)
         self.blocks = ResidualStages(settings.widths, settings.n_blocks, settings.kernel_size)
@@ -57,12 +59,12 @@ class LeadwiseEncoder(Encoder):
 
 
 class EachLead(nn.Module):
-    """Reads every lead with the same weights, then joins what was found in all of them at a moment."""
+    """Layer that reads every lead with the same weights, then joins the features of all leads at each frame."""
 
     def __init__(self, settings: LeadwiseSettings) -> None:
         super().__init__()
         widths, n_out = settings.lead_widths, settings.widths[0]
-        self.stem = StemConvolution(2, widths[0], settings.kernel_size)  # a lead's signal, and where it is hidden
+        self.stem = StemConvolution(2, widths[0], settings.kernel_size)  # a lead's signal and its mask
         self.norm = nn.BatchNorm2d(widths[0])
         self.blocks = ResidualStages(widths, settings.n_blocks, settings.kernel_size, LeadBlock)
         self.join = nn.Conv2d(widths[-1], n_out, (N_LEADS, 1), bias=False)
@@ -74,14 +76,14 @@ class EachLead(nn.Module):
 
 
 class LeadBlock(ResidualBlock):
-    """Of images whose rows are leads."""
+    """Residual block of images whose rows are leads."""
 
     def forward(self, image: Float[Tensor, "batch n_in lead frame"]) -> Float[Tensor, "batch n_out lead out_frame"]:
         return self.of_image(image)
 
 
 def by_lead(rows: Float[Tensor, "batch row time"]) -> Float[Tensor, "batch _ 12 time"]:
-    """The leads as rows of an image, and where they are hidden as its second color, if anything is."""
+    """Return the leads as rows of an image, with their mask as its second channel if there is one."""
     signals, mask = rows[:, :N_LEADS], rows[:, N_LEADS:]
-    colors = [signals, extend_scores(mask)] if mask.shape[1] else [signals]
-    return torch.stack(colors, dim=1).contiguous(memory_format=torch.channels_last)
+    channels = [signals, extend_scores(mask)] if mask.shape[1] else [signals]
+    return torch.stack(channels, dim=1).contiguous(memory_format=torch.channels_last)

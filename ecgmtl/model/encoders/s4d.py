@@ -1,4 +1,4 @@
-"""A convolutional stem, then diagonal state spaces over its frames (Gu et al., NeurIPS 2022, S4D)."""
+"""A convolutional stem with diagonal state spaces over its frames (Gu et al., NeurIPS 2022, S4D)."""
 
 from typing import Literal
 
@@ -14,28 +14,31 @@ from ecgmtl.settings import Depth, KernelSize, Settings, Size
 
 
 class S4dSettings(Settings):
-    """Sized for a processor; Mehari and Strodthoff (2022) take 512 features, state 8 and every sample for PTB-XL."""
+    """Settings of the state-space encoder, sized for a CPU.
+
+    Mehari and Strodthoff (2022) use 512 features, state 8 and every sample for PTB-XL.
+    """
 
     kind: Literal["s4d"] = "s4d"
     stem: tuple[Size, ...] = Field((64, 128), min_length=1)
-    """Features of each convolutional stage; every one of them halves the time axis. Blocks have the last's."""
+    """Number of features of each convolutional stage, which halves the time axis. Blocks have as many as the last."""
     kernel_size: KernelSize = 7
-    """Samples a convolution of the stem sees, an odd number."""
+    """Length of the stem's kernels in samples, an odd number."""
     depth: Depth = 4
-    """Blocks of state spaces."""
+    """Number of state-space blocks."""
     state: int = Field(16, ge=2, le=10_000, multiple_of=2)
-    """Numbers that a feature remembers the signal by; they come in conjugate pairs."""
+    """Size of a feature's state; its numbers come in conjugate pairs."""
     init: Start = "lin"
-    """Their frequencies at the start: evenly spaced (S4D-Lin), or denser towards 0 (S4D-Inv)."""
+    """Initial frequencies of the state: evenly spaced (S4D-Lin), or denser towards 0 (S4D-Inv)."""
     steps: tuple[PositiveFloat, PositiveFloat] = (0.001, 0.1)
-    """Smallest and largest step at the start, a sample; a feature remembers about 1 / step samples."""
+    """Smallest and largest initial step a sample; a feature remembers about 1 / step samples."""
     dropout: float = Field(0.1, ge=0, lt=1)
-    """Of whole features."""
+    """Dropout rate of whole features."""
 
     @model_validator(mode="after")
     def steps_rise(self) -> "S4dSettings":
         if self.steps[0] > self.steps[1]:
-            raise ValueError(f"steps {self.steps[0]:g} to {self.steps[1]:g} should rise")
+            raise ValueError(f"steps {self.steps[0]:g} to {self.steps[1]:g}: the second should not be below the first")
         return self
 
     def build(self, n_inputs: int) -> "S4dEncoder":
@@ -43,11 +46,11 @@ class S4dSettings(Settings):
 
 
 class S4dBlock(nn.Module):
-    """A state space for each feature, then a gated mixture of the features, beside a shortcut."""
+    """State space for each feature, then a gated mixture of the features, with a shortcut."""
 
     def __init__(self, width: int, stride: int, settings: S4dSettings, *, is_last: bool) -> None:
         super().__init__()
-        # the range is told for samples, so that a model of longer frames remembers as many seconds
+        # the range is set in samples, so that a model with longer frames remembers as many seconds
         steps = (settings.steps[0] * stride, settings.steps[1] * stride)
         self.dropout = settings.dropout
         self.norm = nn.BatchNorm1d(width)
@@ -64,14 +67,17 @@ class S4dBlock(nn.Module):
 
 
 class S4dEncoder(Encoder):
+    """Convolutional stem with state-space blocks above it."""
+
     def __init__(self, n_inputs: int, settings: S4dSettings) -> None:
         super().__init__()
         self.stem = CnnEncoder(n_inputs, settings.stem, n_blocks=1, kernel_size=settings.kernel_size)
         width, stride, depth = self.stem.n_features, self.stem.stride, settings.depth
         self.widths = self.stem.widths + (width,) * depth
         self.strides = self.stem.strides + (stride,) * depth
-        places = range(1, depth + 1)
-        self.blocks = nn.ModuleList(S4dBlock(width, stride, settings, is_last=place == depth) for place in places)
+        self.blocks = nn.ModuleList(
+            S4dBlock(width, stride, settings, is_last=level == depth) for level in range(1, depth + 1)
+        )
 
     def layers(self) -> list[nn.Module]:
         return [*self.stem.layers(), *self.blocks]

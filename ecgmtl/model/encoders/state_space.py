@@ -1,4 +1,4 @@
-"""Diagonal state spaces along time, both ways (Gu et al., NeurIPS 2022, S4D)."""
+"""Bidirectional diagonal state spaces along time (Gu et al., NeurIPS 2022, S4D)."""
 
 import math
 from collections.abc import Callable
@@ -14,22 +14,22 @@ Start = Literal["lin", "inv"]
 
 
 def start_frequencies(n_pairs: int, start: Start) -> Float[Tensor, " pair"]:
-    r"""Imaginary parts of A: :math:`\pi n` for S4D-Lin, :math:`\frac{N}{\pi}(\frac{N}{2n+1} - 1)` for S4D-Inv.
+    r"""Return imaginary parts of A: :math:`\pi n` for S4D-Lin, :math:`\frac{N}{\pi}(\frac{N}{2n+1} - 1)` for S4D-Inv.
 
     N counts both numbers of each pair.
     """
-    place = torch.arange(n_pairs, dtype=torch.float32)
+    n = torch.arange(n_pairs, dtype=torch.float32)
     if start == "lin":
-        return math.pi * place
-    return 2 * n_pairs / math.pi * (2 * n_pairs / (2 * place + 1) - 1)
+        return math.pi * n
+    return 2 * n_pairs / math.pi * (2 * n_pairs / (2 * n + 1) - 1)
 
 
 class StateSpace(nn.Module):
-    r"""Each feature runs through a linear system of its own, :math:`x' = Ax + u, y = 2\,\mathrm{Re}(Cx) + Du`.
+    r"""Linear system of each feature, :math:`x' = Ax + u, y = 2\,\mathrm{Re}(Cx) + Du`.
 
-    One number of each conjugate pair of the diagonal A is kept; B is 1, for C learns the product. Past and future are
-    read by the same A and another C. Signals are held for a frame (zero-order hold). All is computed in the precision
-    of the parameters, also where the network around is in bf16: a kernel sums swings that nearly cancel.
+    One number of each conjugate pair of the diagonal A is stored. B is 1, because C learns the product. Past and future
+    are read by the same A and another C. Signals are held for a frame (zero-order hold). All is computed in the
+    precision of the parameters, also in a bf16 network: a kernel sums oscillations that nearly cancel.
     """
 
     def __init__(self, width: int, n_pairs: int, start: Start, steps: tuple[float, float]) -> None:
@@ -44,7 +44,7 @@ class StateSpace(nn.Module):
         self.skip = nn.Parameter(torch.randn(width))
 
     def dynamics(self) -> list[nn.Parameter]:
-        """The steps, and A: what sets time scales."""
+        """Return the parameters that set time scales: the steps, and A."""
         return [self.log_step, self.log_damping, self.frequency]
 
     def forward(self, features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch feature frame"]:
@@ -55,16 +55,16 @@ class StateSpace(nn.Module):
             return convolve(signals, around(*self.responses(signals.shape[-1])))
 
     def responses(self, n_frames: int) -> tuple[Float[Tensor, "feature frame"], Float[Tensor, "feature frame"]]:
-        """To the frame itself and those before it, and to those after it, the nearest first."""
+        """Return the response to a frame and those before it, and to those after it, each with the nearest first."""
         kernel = self.kernel(n_frames)
         past, future = kernel[:, 0], kernel[:, 1]
         return torch.cat([past[:, :1] + self.skip[:, None], past[:, 1:]], dim=-1), future
 
     def kernel(self, n_frames: int) -> Float[Tensor, "feature 2 frame"]:
-        r"""Responses :math:`K_l = 2\,\mathrm{Re} \sum_n C_n \bar B_n \bar A_n^l` to the past, and to the future.
+        r"""Return the responses :math:`K_l = 2\,\mathrm{Re} \sum_n C_n \bar B_n \bar A_n^l` to the past and the future.
 
-        With :math:`\bar A = e^{\Delta A}` and :math:`\bar B = A^{-1}(\bar A - 1)`. The future's place l is l + 1 frames
-        ahead.
+        With :math:`\bar A = e^{\Delta A}` and :math:`\bar B = A^{-1}(\bar A - 1)`. Index l of the future is l + 1
+        frames ahead.
         """
         step = self.log_step.exp()[:, None]
         damping, frequency = -self.log_damping.exp().view(-1, self.n_pairs), self.frequency.view(-1, self.n_pairs)
@@ -86,7 +86,7 @@ class StateSpace(nn.Module):
 def held(
     damping: Float[Tensor, "feature pair"], frequency: Float[Tensor, "feature pair"], step: Float[Tensor, "feature 1"]
 ) -> tuple[Float[Tensor, "feature pair"], Float[Tensor, "feature pair"]]:
-    r"""Real and imaginary part of :math:`\bar B = A^{-1}(e^{\Delta A} - 1)`; short steps lose no digits."""
+    r"""Return the real and imaginary part of :math:`\bar B = A^{-1}(e^{\Delta A} - 1)`. Short steps lose no digits."""
     shrink, angle = damping * step, frequency * step
     grown = 2 * torch.exp(shrink / 2) * torch.sinh(shrink / 2)  # e^x - 1
     real = grown * angle.cos() - 2 * (angle / 2).sin().square()
@@ -98,16 +98,16 @@ def held(
 def around(
     past: Float[Tensor, "feature frame"], future: Float[Tensor, "feature frame"]
 ) -> Float[Tensor, "feature size"]:
-    """Both responses in a circle, one from its start and one from its end, with room for signals as long.
+    """Return both responses as one circular kernel, the past from its start and the future from its end.
 
-    Its length is a multiple of 64, where Fourier transforms are quick.
+    Its length is a multiple of 64, for which Fourier transforms are fast.
     """
-    room = -2 * past.shape[-1] % 64
-    return torch.cat([past, past.new_zeros(len(past), room), future.flip(-1)], dim=-1)
+    n_padding = -2 * past.shape[-1] % 64
+    return torch.cat([past, past.new_zeros(len(past), n_padding), future.flip(-1)], dim=-1)
 
 
 class Convolution(torch.autograd.Function):
-    """Signals convolved in a circle by Fourier transforms; torch's own derivative of them takes half as long again."""
+    """Circular convolution by Fourier transforms. torch's own derivative of them takes half as long again."""
 
     @staticmethod
     def forward(
@@ -125,9 +125,9 @@ class Convolution(torch.autograd.Function):
         context: Any, gradient: Float[Tensor, "batch feature frame"]
     ) -> tuple[Float[Tensor, "batch feature frame"], Float[Tensor, "feature size"]]:
         spectrum, response = context.saved_tensors
-        coming = torch.fft.rfft(gradient, context.size)
-        to_signals = torch.fft.irfft(coming * response.conj(), context.size)[..., : gradient.shape[-1]]
-        return to_signals, torch.fft.irfft((coming * spectrum.conj()).sum(dim=0), context.size)
+        incoming = torch.fft.rfft(gradient, context.size)
+        to_signals = torch.fft.irfft(incoming * response.conj(), context.size)[..., : gradient.shape[-1]]
+        return to_signals, torch.fft.irfft((incoming * spectrum.conj()).sum(dim=0), context.size)
 
 
 convolve: Callable[[Tensor, Tensor], Tensor] = Convolution.apply
@@ -138,19 +138,19 @@ def convolve_by_matrices(
     past: Float[Tensor, "feature frame"],
     future: Float[Tensor, "feature frame"],
 ) -> Float[Tensor, "batch feature frame"]:
-    r"""The same with the transforms written out as products, for ONNX, whose own are inexact, and slow where it runs.
+    r"""Convolve as `convolve` does, with Fourier transforms as matrix products: ONNX's own are inexact and slow.
 
-    The circle is of twice the signal's length n, so that all angles are in one symmetric table, :math:`\pi jk / n`.
+    The circle has twice the signal's length n, so that all angles are in one symmetric table, :math:`\pi jk / n`.
     """
     n_frames = signals.shape[-1]
-    place = torch.arange(n_frames + 1, device=signals.device)
-    turns = torch.outer(place, place) % (2 * n_frames)  # whole turns are taken out while numbers are exact
+    index = torch.arange(n_frames + 1, device=signals.device)
+    turns = torch.outer(index, index) % (2 * n_frames)  # whole turns are removed while numbers are exact
     angle = turns.to(signals.dtype) * (math.pi / n_frames)
     cos, sin = angle.cos(), angle.sin()
     before, after, padded = F.pad(past, (0, 1)), F.pad(future, (1, 0)), F.pad(signals, (0, 1))
     real, imaginary = (before + after) @ cos, (before - after) @ sin
     even, odd = padded @ cos, padded @ sin
-    inner = (place > 0) & (place < n_frames)  # these frequencies stand for two each
+    inner = (index > 0) & (index < n_frames)  # these frequencies stand for two each
     share = (1 + inner.to(signals.dtype)) / (2 * n_frames)
-    found = (share * (even * real - odd * imaginary)) @ cos + (share * (even * imaginary + odd * real)) @ sin
-    return found[..., :n_frames]
+    convolved = (share * (even * real - odd * imaginary)) @ cos + (share * (even * imaginary + odd * real)) @ sin
+    return convolved[..., :n_frames]

@@ -1,4 +1,4 @@
-"""Patches of signal, then self-attention over them (Dosovitskiy et al., ICLR 2021, along time)."""
+"""Self-attention over patches of signal (Dosovitskiy et al., ICLR 2021, along time)."""
 
 from typing import Literal
 
@@ -13,37 +13,39 @@ from ecgmtl.settings import Depth, KernelSize, Settings, Size
 
 
 class AttentionSettings(Settings):
-    """What every encoder with self-attention can set."""
+    """Settings of every encoder with self-attention."""
 
     width: Size = 128
-    """Features of a frame."""
+    """Number of features of a frame."""
     depth: Depth = 4
-    """Blocks of attention."""
+    """Number of attention blocks."""
     n_heads: Size = 4
     dropout: float = Field(0.1, ge=0, lt=1)
     drop_path: float = Field(0.1, ge=0, lt=1)
-    """Share of records that skip the last block while training; lower blocks are skipped less, in proportion."""
+    """Fraction of records that skip the last block in training; lower blocks are skipped proportionally less."""
     position_kernel: KernelSize = 31
-    """Frames that tell a frame its place, an odd number; 31 of 80 ms are 2.5 s, as in wav2vec 2.0."""
+    """Length of the position encoding's kernel in frames, an odd number; 31 of 80 ms are 2.5 s, as in wav2vec 2.0."""
 
     @model_validator(mode="after")
     def heads_share_the_width(self) -> "AttentionSettings":
         if self.width % self.n_heads:
-            raise ValueError(f"width {self.width} cannot be shared by {self.n_heads} heads; take a multiple of it")
+            raise ValueError(f"width {self.width} is not divisible by n_heads {self.n_heads}; take a multiple of it")
         return self
 
 
 class TransformerSettings(AttentionSettings):
+    """Settings of the transformer encoder."""
+
     kind: Literal["transformer"] = "transformer"
     patch: Size = 10
-    """Samples a patch."""
+    """Length of a patch in samples."""
 
     def build(self, n_inputs: int) -> "TransformerEncoder":
         return TransformerEncoder(n_inputs, self)
 
 
 class Patches(nn.Module):
-    """One frame a patch; the last is filled up with zeros, so that no sample is dropped."""
+    """Embedding of one frame a patch. The last patch is padded with zeros, so that no sample is dropped."""
 
     def __init__(self, n_inputs: int, width: int, patch: int) -> None:
         super().__init__()
@@ -55,6 +57,8 @@ class Patches(nn.Module):
 
 
 class TransformerEncoder(Encoder):
+    """Self-attention over patches."""
+
     def __init__(self, n_inputs: int, settings: TransformerSettings) -> None:
         super().__init__()
         n_levels = settings.depth + 1

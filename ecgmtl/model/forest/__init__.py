@@ -1,1 +1,1 @@
-"""Boosted trees on what a reader measures of an ECG."""
+"""Boosted trees on ECG measurements."""

@@ -1,8 +1,8 @@
-"""Boosted trees (Friedman, 2001) on what is measured of an ECG, as tensors of a model.
+"""Boosted trees (Friedman, 2001) on ECG measurements, as tensors of a model.
 
-There are two sets of them: trees that are to go by voltages where there are any must not be grown on records that lost
-theirs, and are of no use for those. Such records tell it themselves: their leads are all of one size, or they are at
-the very level to which they were brought when they were prepared.
+There are two sets of trees. Trees that use voltages must not be trained on records that lost their voltage scale, and
+are of no use for those. Such records are recognized: their leads are all of one size, or they are exactly at the level
+to which they were scaled in preparation.
 """
 
 from collections.abc import Callable
@@ -22,28 +22,30 @@ from ecgmtl.settings import Settings
 
 TENSORS = ("feature", "threshold", "child", "value", "start")
 KINDS = ("kept", "lost")
-"""What became of the voltages of records; the sets of trees, in order."""
+"""Sets of trees in order: for records that kept their voltages, and for those that lost them."""
 ALIKE = 0.05
-"""Relative deviation of the leads' sizes below which they lost their voltages; of twelve that kept them it is above 0.1
-(data_prep/lost_voltage.py), and a filter hardly changes it."""
+"""Relative deviation of the leads' sizes below which they lost their voltages. It is above 0.1 for twelve leads that
+kept them (data_prep/lost_voltage.py), and a filter hardly changes it."""
 AT_LEVEL = 0.03
-"""Relative distance from the typical level within which a record was brought there, for a filter may come after it. One
-in thirty that kept its voltage is as near by chance, and is read almost as well by trees for the others."""
+"""Relative distance from the typical level within which a record was scaled to it: a filter may follow the scaling. One
+record in thirty that kept its voltage is as near by chance, and is classified almost as well by the other trees."""
 
 
 class ForestSettings(Settings):
+    """Settings of the boosted trees."""
+
     n_trees: PositiveInt = 120
-    """A label."""
+    """Number of trees a label."""
     n_leaves: int = Field(8, ge=2, le=1000)
-    """A tree, at most."""
+    """Largest number of leaves a tree."""
     lr: float = Field(0.06, gt=0, le=1)
-    """How much of what a tree finds is added."""
+    """Learning rate: factor on each tree's output."""
     weight: float = Field(0.5, gt=0)
-    """Of its logits beside the network's."""
+    """Weight of the trees' logits, which are added to the network's."""
 
 
 class Forest(nn.Module):
-    """Of each label the weighted sum over its trees of the record's kind."""
+    """Boosted trees whose logit of a label is a weighted sum over the label's trees for the record's kind."""
 
     feature: Tensor
     threshold: Tensor
@@ -52,9 +54,11 @@ class Forest(nn.Module):
     start: Tensor
 
     def __init__(self, trees: dict[str, Tensor], fs: float) -> None:
-        """`trees` gives, by kind, label, tree and node, which measurement is asked, and the value up to which the way
-        goes on to the first child, beyond it to the second; what a leaf, its own child, adds; by label where sums start
-        from.
+        """Hold the tensors of the trees, by kind, label, tree and node.
+
+        trees: `feature` is the measurement that a node compares; `threshold` is the value up to which the first of its
+            `child` nodes follows, and above which the second; `value` is what a leaf adds, which is its own child;
+            `start` is each label's logit before the first tree.
         """
         super().__init__()
         self.fs, self.depth = fs, depth_of(trees["child"])
@@ -63,10 +67,10 @@ class Forest(nn.Module):
 
     @classmethod
     def of_state(cls, state: dict[str, Tensor], fs: float) -> "Forest | None":
-        """As large as the one whose tensors a model's state has; None where it has none.
+        """Build the forest whose tensors a model's state dict has; None where it has none.
 
         Raises:
-            ValueError: they are no trees.
+            ValueError: the tensors are no trees.
         """
         trees = {name: state[f"forest.{name}"] for name in TENSORS if f"forest.{name}" in state}
         if not trees:
@@ -77,11 +81,11 @@ class Forest(nn.Module):
     def forward(
         self, signals: Float[Tensor, "batch 12 time"], mask: Bool[Tensor, "batch basis time"] | None = None
     ) -> Float[Tensor, "batch label"]:
-        """Logits, of signals in mV."""
-        found = measure(signals, mask, self.fs)
-        measured, (_, n_labels, n_trees, n_nodes) = in_rows(found), self.value.shape
+        """Compute the logits of signals in mV."""
+        measurements = measure(signals, mask, self.fs)
+        measured, (_, n_labels, n_trees, n_nodes) = in_rows(measurements), self.value.shape
         tree = torch.arange(n_labels * n_trees, device=measured.device)
-        root = n_nodes * (tree + len(tree) * lost_voltage(found["rms"])[:, None].long())
+        root = n_nodes * (tree + len(tree) * lost_voltage(measurements["rms"])[:, None].long())
         feature, threshold, child = self.feature.flatten(), self.threshold.flatten(), self.child.flatten(0, 3)
         node = root
         for _ in range(self.depth):
@@ -91,28 +95,29 @@ class Forest(nn.Module):
 
 
 def require_trees(trees: dict[str, Tensor]) -> None:
-    """Raise ValueError unless the tensors are of the types and shapes that `grow` gives, and lead from node to node."""
+    """Raise ValueError unless the tensors have the types and shapes that `grow` gives, and every child exists."""
     shape = tuple(trees["feature"].shape) if "feature" in trees else ()
     if len(shape) != 4 or shape[0] != len(KINDS):
-        raise ValueError(f"forest.feature should be of {len(KINDS)} × labels × trees × nodes; found {shape}")
+        raise ValueError(f"forest.feature should have {len(KINDS)} × labels × trees × nodes elements; found {shape}")
     half, single = torch.int16, torch.float32
     wanted = {"feature": (half, shape), "threshold": (single, shape), "child": (half, (*shape, 2))}
     wanted |= {"value": (single, shape), "start": (single, shape[1:2])}
     for name, (kind, size) in wanted.items():
-        found = (trees[name].dtype, tuple(trees[name].shape)) if name in trees else None
-        if found != (kind, size):
-            raise ValueError(f"forest.{name} should be {kind} of {size}; found {found}")
+        actual = (trees[name].dtype, tuple(trees[name].shape)) if name in trees else None
+        if actual != (kind, size):
+            raise ValueError(f"forest.{name} should be {kind} of {size}; found {actual}")
     if trees["feature"].lt(0).any() or trees["child"].lt(0).any() or trees["child"].ge(shape[-1]).any():
-        raise ValueError("forest.feature or forest.child leads nowhere")
+        raise ValueError("forest.feature or forest.child has an index out of range")
 
 
 def lost_voltage(rms: Float[Tensor, "batch 12"]) -> Bool[Tensor, " batch"]:
+    """Tell which records lost their voltage scale."""
     level = rms.square().mean(dim=1).sqrt()
     return of_one_size(rms) | ((level - TYPICAL_MV).abs() < AT_LEVEL * TYPICAL_MV)
 
 
 def of_one_size(rms: Float[Tensor, "batch 12"]) -> Bool[Tensor, " batch"]:
-    """Whether all leads are; those that are flat or hidden do not count."""
+    """Tell in which records all leads have one size. Flat and masked leads do not count."""
     moving = rms > 0
     n_moving = moving.sum(dim=1).clamp(min=1)
     mean = rms.sum(dim=1) / n_moving
@@ -128,7 +133,7 @@ def grow(
     fs: float,
     advance: Callable[[], None] = lambda: None,
 ) -> Forest:
-    """Trees for each kind of record and each label by itself; none for a label that all records have, or none."""
+    """Train trees for each kind of record and each label, but none for a label that all records have, or none."""
     grown: list[list[list[np.ndarray]]] = []
     for kind in KINDS:
         grown.append([])
@@ -158,7 +163,7 @@ def grow_label(
     settings: ForestSettings,
     seed: int,
 ) -> list[np.ndarray]:
-    """Of each tree its nodes, as scikit-learn keeps them."""
+    """Train the trees of one label and return the nodes of each, as scikit-learn keeps them."""
     if truth.all() or not truth.any():
         return []
     booster = HistGradientBoostingClassifier(
@@ -176,18 +181,18 @@ def grow_label(
 
 
 def start_at(labels: Bool[np.ndarray, "record label"]) -> Float32[np.ndarray, " label"]:
-    """The logit of each label's share."""
+    """Return the logit of each label's prevalence."""
     return logit(labels.mean(axis=0).clip(RAREST, 1 - RAREST)).astype(np.float32)
 
 
 def round_down(threshold: np.ndarray) -> Float32[np.ndarray, " node"]:
-    """A float32 is at most this where it is at most the threshold in float64, to the bit."""
+    """Round thresholds down to float32, so that float32 values compare with them exactly as with the float64 ones."""
     rounded = threshold.astype(np.float32)
     return np.where(rounded > threshold, np.nextafter(rounded, np.float32(-np.inf)), rounded)
 
 
 def depth_of(child: Int16[Tensor, "kind label tree node 2"]) -> int:
-    """Questions on the longest way from a root to a leaf."""
+    """Return the number of comparisons on the longest path from a root to a leaf."""
     children = child.flatten(0, 2).long()
     asks = children[..., 0] != torch.arange(children.shape[1])
     here, depth = torch.zeros_like(asks), 0
@@ -197,5 +202,5 @@ def depth_of(child: Int16[Tensor, "kind label tree node 2"]) -> int:
         here = torch.zeros_like(asks).index_put((tree[:, None], children[tree, node]), torch.tensor(True))
         depth += 1
         if depth > children.shape[1]:
-            raise ValueError("forest.child leads round in a circle")
+            raise ValueError("forest.child has a cycle")
     return depth

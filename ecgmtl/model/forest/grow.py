@@ -1,4 +1,4 @@
-"""What the forest beside the network is grown on: the labelled records, and what they are without voltages of leads."""
+"""Training of the boosted trees, on the labelled records and on copies of them without voltages."""
 
 from collections.abc import Callable
 from itertools import count
@@ -13,13 +13,13 @@ from ecgmtl.model.forest.forest import KINDS, Forest, ForestSettings, grow
 from ecgmtl.model.forest.measurements import in_rows, measure
 
 BATCH = 256
-"""Records that are measured at a time."""
+"""Number of records that are measured at a time."""
 
 
 def grow_forest(
     settings: ForestSettings, train: Split, seed: int, progress: Callable[[int, int], None] = lambda *_: None
 ) -> Forest:
-    """Grow a forest for the labels of the main task. `progress` is called with the steps done and all steps."""
+    """Train boosted trees for the labels of the main task. `progress` is called with the steps done and all steps."""
     labelled = train.select(train.labelled)
     n_steps = -(-len(labelled) // BATCH) + len(KINDS) * labelled.labels.shape[1]
     done = count(1)
@@ -35,7 +35,7 @@ def grow_forest(
 def measure_kinds(
     split: Split, advance: Callable[[], None] = lambda: None
 ) -> dict[str, Float32[Tensor, "record measurement"]]:
-    """Measure records as they are, and the same at one size of all leads. `advance` is called after every batch."""
+    """Measure records as they are, and with all leads scaled to one size. `advance` is called after every batch."""
     rows = []
     for batch in split.in_order(BATCH):
         rows.append((rows_of(batch.signals, split.fs), rows_of(without_voltages(batch.signals), split.fs)))

@@ -1,6 +1,6 @@
-"""What a reader measures of an ECG: the rhythm, and times and voltages of the waves in each lead of its mean beat.
+"""ECG measurements: the rhythm, and times and voltages of the waves in each lead of the mean beat.
 
-Nothing is learnt here. A few records teach a network little of what a caliper shows at once.
+Nothing is learnt here. From few records, a network learns little of what a caliper shows at once.
 """
 
 import torch
@@ -13,36 +13,37 @@ from ecgmtl.data.lead_algebra import extend_mask
 from ecgmtl.model.forest.mean_beat import find_beats, mean_beat, running, steepness, tilted
 
 BEFORE_MS, AFTER_MS = 360, 560
-"""How far a beat reaches to either side of its steepest moment."""
+"""Extent of a beat before and after its steepest moment."""
 QUIET, QUIET_MS = 0.15, 30
-"""A QRS complex begins and ends where leads change for so long no more than by this part of its steepest moment."""
+"""Outside a QRS complex, the largest change of the leads relative to the steepest moment, and for how long."""
 NEAR_MS = 80
-"""How far from where a beat was found its steepest moment may be."""
+"""Largest distance of a beat's steepest moment from where the beat was detected."""
 ONSET_MS, END_MS = 140, 200
-"""At most, from its steepest moment."""
+"""Largest distance of the QRS complex's onset and end from its steepest moment."""
 LEVEL_MS = 40
-"""Before its onset, where 0 mV are."""
+"""Duration before the QRS onset whose mean is taken for 0 mV."""
 P_MS = 20
-"""What lies so near to the onset is no P wave any more; nor is so much at the beginning of what is seen."""
+"""Distance from the QRS onset, and from the beginning of the mean beat, within which no P wave is searched."""
 T_MS = 40
-"""What lies so near to the end is no T wave yet."""
+"""Distance from the QRS end within which no T wave is searched."""
 ST_MS = (0, 40, 60, 80)
+"""Times after the QRS end at which ST is measured."""
 Q_MV = -0.0401
-"""Below this a wave before R is counted as a Q wave's."""
+"""Voltage below which a wave before R counts as a Q wave."""
 TURN_MV = 0.0021
-"""By so much a wave rises or falls from sample to sample at least, before it is said to turn."""
+"""Least change from sample to sample for a wave to count as rising or falling."""
 TINY_MV = 0.01
-"""Added below a fraction."""
+"""Value added to a denominator."""
 LEAST_MV = 0.02
-"""Root of the mean square below which a lead is a line, and no wave of it is compared with it."""
+"""Root mean square below which a lead is flat, so that no wave is divided by it."""
 VOLTAGES = (
     *("r", "s", "q", "lowest", "net", "qrs_area"),
     *(f"st_{ms}" for ms in ST_MS),
     *("st_slope", "t", "t_low", "t_area", "t_end", "p", "p_low", "p_area"),
 )
-"""Of each lead, that are measured beside the lead's own root of the mean square, too."""
+"""Voltages of each lead that are also given as a ratio to the lead's root mean square."""
 MOST_BEATS = 64
-"""Of which intervals are taken; 10 s have 50 at 300 a minute."""
+"""Largest number of beats whose intervals are measured; 10 s have 50 at 300 a minute."""
 
 Leads = Float[Tensor, "batch 12"]
 Column = Float[Tensor, "batch 1"]
@@ -52,53 +53,55 @@ Column = Float[Tensor, "batch 1"]
 def measure(
     signals: Float[Tensor, "batch 12 time"], mask: Bool[Tensor, "batch basis time"] | None, fs: float
 ) -> dict[str, Float[Tensor, "batch _"]]:
-    """By name, a value of each lead or of the record; mV, seconds, degrees.
+    """Measure signals: by name, a value of each lead or of the record, in mV, seconds or degrees.
 
-    What is hidden counts nothing, nor do the zeros that a short record was filled up with. 0 where there is nothing to
-    be measured: of a lead that is hidden throughout, of intervals without two beats.
+    Masked samples do not count, nor do the zeros with which a short record was padded. A value is 0 where there is
+    nothing to measure: in a lead that is masked throughout, or for intervals without two beats.
     """
     with torch.autocast(signals.device.type, enabled=False):
-        signals = signals.double()  # so that the order of sums, which machines differ in, turns no measurement over
-        unseen = None if mask is None else extend_mask(mask)
-        signals = signals if unseen is None else signals.masked_fill(unseen, 0.0)
+        signals = signals.double()  # so that the order of sums, in which machines differ, changes no measurement
+        masked = None if mask is None else extend_mask(mask)
+        signals = signals if masked is None else signals.masked_fill(masked, 0.0)
         recorded = before_padding(signals)
         visible = recorded[:, None].expand_as(signals).double()
-        visible = visible if unseen is None else visible.masked_fill(unseen, 0.0)
+        visible = visible if masked is None else visible.masked_fill(masked, 0.0)
         before, after = samples(BEFORE_MS, fs), samples(AFTER_MS, fs)
         beats = find_beats(steepness(signals, visible), before + after)
         beat, variance = mean_beat(signals, visible, beats.double(), before, after)
         onset, end = find_qrs(beat, before, fs)
-        rms, found = average(signals.square(), visible).squeeze(-1).sqrt(), waves(beat, onset, end, before, fs)
+        rms, in_beat = average(signals.square(), visible).squeeze(-1).sqrt(), waves(beat, onset, end, before, fs)
         return {
             "rms": rms,
             **rhythm(beats, recorded, fs),
-            **found,
-            **{f"{name}_to_rms": found[name] / rms.clamp(min=LEAST_MV) for name in VOLTAGES},
+            **in_beat,
+            **{f"{name}_to_rms": in_beat[name] / rms.clamp(min=LEAST_MV) for name in VOLTAGES},
             **varying(variance.mean(dim=1), onset, end),
         }
 
 
 def measurement_names(fs: float) -> list[str]:
-    """What `measure` gives, in its order; a measurement that is taken otherwise gets another name."""
+    """Return the names of the measurements, in the order of `measure`. A changed measurement gets another name."""
     return list(measure(torch.zeros(1, len(STANDARD_LEADS), round(fs)), None, fs))
 
 
 def in_rows(measured: dict[str, Float[Tensor, "batch _"]]) -> Float32[Tensor, "batch measurement"]:
+    """Join measurements into one row a record."""
     return torch.cat(list(measured.values()), dim=1).float()
 
 
 def samples(ms: float, fs: float) -> int:
+    """Convert milliseconds to samples."""
     return round(ms * fs / 1000)
 
 
 def before_padding(signals: Float[Tensor, "batch 12 time"]) -> Bool[Tensor, "batch time"]:
-    """The samples up to the last at which any lead is not 0."""
+    """Tell which samples come no later than the last at which any lead is not 0."""
     index = torch.arange(signals.shape[-1], device=signals.device)
     return index <= ((signals != 0).any(dim=1) * index).amax(dim=-1, keepdim=True)
 
 
 def rhythm(beats: Float[Tensor, "batch time"], recorded: Bool[Tensor, "batch time"], fs: float) -> dict[str, Column]:
-    """Intervals from beat to beat: how long, how they vary, and by how much one differs from the next."""
+    """Measure intervals from beat to beat: duration, variation, and the difference from one to the next."""
     n_samples = beats.shape[-1]
     index = torch.arange(n_samples, device=beats.device)
     moments = torch.where(beats > 0, index, n_samples).sort(dim=-1).values[:, :MOST_BEATS]
@@ -119,7 +122,7 @@ def rhythm(beats: Float[Tensor, "batch time"], recorded: Bool[Tensor, "batch tim
 def find_qrs(
     beat: Float[Tensor, "batch 12 offset"], at: int, fs: float
 ) -> tuple[Int64[Tensor, "batch 1"], Int64[Tensor, "batch 1"]]:
-    """Onset and end: the samples next to the steepest moment from which on all leads together are quiet."""
+    """Find the QRS onset and end: the samples nearest the steepest moment beyond which all leads are quiet."""
     steep = running(F.avg_pool1d, steepness(beat, torch.ones_like(beat[:, :1])), samples(QUIET_MS, fs))
     index = torch.arange(beat.shape[-1], device=beat.device)
     near = (index - at).abs() <= samples(NEAR_MS, fs)
@@ -138,7 +141,7 @@ def waves(
     at: int,
     fs: float,
 ) -> dict[str, Float[Tensor, "batch _"]]:
-    """Times and voltages of P, QRS, ST and T."""
+    """Measure times and voltages of P, QRS, ST and T."""
     index = torch.arange(beat.shape[-1], device=beat.device)
     level = average(beat, ((index > onset - samples(LEVEL_MS, fs)) & (index <= onset))[:, None].double())
     beat = beat - level
@@ -170,7 +173,7 @@ def waves(
 def after_qrs(
     beat: Float[Tensor, "batch 12 offset"], end: Int64[Tensor, "batch 1"], height: Leads, fs: float
 ) -> dict[str, Leads]:
-    """Of ST and T; `height` is that of the QRS complex."""
+    """Measure ST and T; `height` is that of the QRS complex."""
     where = (torch.arange(beat.shape[-1], device=beat.device) >= end + samples(T_MS, fs))[:, None]
     st = {f"st_{ms}": value_at(beat, end + samples(ms, fs)) for ms in ST_MS}
     t, low, (size, size_at) = peak(beat, where)[0], trough(beat, where), peak(beat.abs(), where)
@@ -187,7 +190,7 @@ def after_qrs(
 
 
 def before_qrs(beat: Float[Tensor, "batch 12 offset"], onset: Int64[Tensor, "batch 1"], fs: float) -> dict[str, Leads]:
-    """Of P."""
+    """Measure P."""
     index, gap = torch.arange(beat.shape[-1], device=beat.device), samples(P_MS, fs)
     where = ((index >= gap) & (index < (onset - gap).clamp(min=samples(3 * P_MS, fs))))[:, None]
     p, p_at = peak(beat, where)
@@ -200,11 +203,11 @@ def before_qrs(beat: Float[Tensor, "batch 12 offset"], onset: Int64[Tensor, "bat
 
 
 def criteria(by_lead: dict[str, Leads], duration: Column) -> dict[str, Column]:
-    """Sums and angles by which readers judge hypertrophy and axis (Lewis, 1914; Sokolow, 1949; Casale, 1985)."""
+    """Compute criteria of hypertrophy and the axis (Lewis, 1914; Sokolow, 1949; Casale, 1985)."""
 
     def of(name: str, lead: str) -> Column:
-        place = STANDARD_LEADS.index(lead)
-        return by_lead[name][:, place : place + 1]
+        index = STANDARD_LEADS.index(lead)
+        return by_lead[name][:, index : index + 1]
 
     sokolow = torch.maximum(of("r", "V5"), of("r", "V6")) - of("lowest", "V1")
     cornell = of("r", "aVL") - of("lowest", "V3")
@@ -224,39 +227,40 @@ def criteria(by_lead: dict[str, Leads], duration: Column) -> dict[str, Column]:
 
 
 def degrees(down: Column, left: Column) -> Column:
-    """Of the angle below the horizontal."""
+    """Compute the angle below the horizontal, in degrees."""
     return torch.atan2(down.float(), left.float()).rad2deg()  # no runtime has it in float64
 
 
 def varying(
     variance: Float[Tensor, "batch offset"], onset: Int64[Tensor, "batch 1"], end: Int64[Tensor, "batch 1"]
 ) -> dict[str, Column]:
-    """By how much single beats differ from their mean before the QRS complex, in it and after it; mV."""
+    """Compute how much single beats differ from their mean before the QRS complex, in it and after it, in mV."""
     index = torch.arange(variance.shape[-1], device=variance.device)
     parts = {"before": index < onset, "in": (index >= onset) & (index <= end), "after": index > end}
     return {f"varies_{name}_qrs": average(variance, part.double()).sqrt() for name, part in parts.items()}
 
 
 def average(values: Float[Tensor, "*batch time"], weights: Float[Tensor, "*_ time"]) -> Float[Tensor, "*batch 1"]:
-    """0 where no weight is."""
+    """Compute a weighted mean over time; 0 where all weights are 0."""
     return (values * weights).sum(dim=-1, keepdim=True) / weights.sum(dim=-1, keepdim=True).clamp(min=1)
 
 
 def peak(
     beat: Float[Tensor, "batch 12 offset"], where: Bool[Tensor, "batch _ offset"]
 ) -> tuple[Leads, Int64[Tensor, "batch 12"]]:
-    """The highest value there, and its place; 0 where there is no such place."""
-    masked = beat.masked_fill(~where, -torch.inf)
-    place = tilted(masked).argmax(dim=-1)
-    highest = masked.gather(2, place[..., None]).squeeze(2)
-    return torch.where(highest.isinf(), 0.0, highest), place
+    """Return the highest value where `where` is true, and its index; 0 where it is nowhere true."""
+    candidates = beat.masked_fill(~where, -torch.inf)
+    index = tilted(candidates).argmax(dim=-1)
+    highest = candidates.gather(2, index[..., None]).squeeze(2)
+    return torch.where(highest.isinf(), 0.0, highest), index
 
 
 def trough(beat: Float[Tensor, "batch 12 offset"], where: Bool[Tensor, "batch _ offset"]) -> Leads:
-    """The lowest value there."""
+    """Return the lowest value where `where` is true; 0 where it is nowhere true."""
     return -peak(-beat, where)[0]
 
 
-def value_at(beat: Float[Tensor, "batch 12 offset"], place: Int64[Tensor, "batch 1"]) -> Leads:
-    last = place.clamp(max=beat.shape[-1] - 1)
-    return beat.gather(2, last[..., None].expand(-1, beat.shape[1], -1)).squeeze(2)
+def value_at(beat: Float[Tensor, "batch 12 offset"], index: Int64[Tensor, "batch 1"]) -> Leads:
+    """Return each lead's value at an index, or at the last one if it lies beyond."""
+    within = index.clamp(max=beat.shape[-1] - 1)
+    return beat.gather(2, within[..., None].expand(-1, beat.shape[1], -1)).squeeze(2)

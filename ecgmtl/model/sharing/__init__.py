@@ -1,4 +1,4 @@
-"""Ways of sharing an encoder. A new one is a file beside these, and its settings' name in the union below."""
+"""Ways of sharing an encoder. To add one, write a file beside these and add its settings to the union below."""
 
 from typing import Annotated
 

@@ -10,24 +10,26 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ecgmtl.model.encoders import Encoder, EncoderSettings
-from ecgmtl.model.sharing.base import TRUNKS, Sharing, SharingOptions, Trunks
+from ecgmtl.model.sharing.base import TRUNKS, Sharing, SharingOptions, Trunks, build_encoder
 
 
 class CrossStitchSettings(SharingOptions):
+    """Settings of cross-stitch units."""
+
     description: ClassVar[str] = "two encoders stitched together"
     kind: Literal["cross_stitch"] = "cross_stitch"
     own: float = Field(0.9, ge=0, le=1)
-    """How much of its own features an encoder reads at the start; the rest to 1 is the other's."""
+    """Fraction of its own features that an encoder reads at the start; the rest are the other encoder's."""
 
     def n_encoders(self, trunks: Collection[str]) -> int:  # both run, for they are mixed
         return len(TRUNKS)
 
     def build(self, encoder: EncoderSettings, n_inputs: int, trunks: Trunks) -> "CrossStitchSharing":
-        return CrossStitchSharing(encoder.build(n_inputs), self.own, trunks)
+        return CrossStitchSharing(build_encoder(encoder, n_inputs), self.own, trunks)
 
 
 class Stitch(nn.Module):
-    r"""What one encoder reads, :math:`\tilde x_A = \alpha_{AA} x_A + \alpha_{AB} x_B`, learnt for each feature.
+    r"""Input of one encoder, :math:`\tilde x_A = \alpha_{AA} x_A + \alpha_{AB} x_B`, learnt for each feature.
 
     The factors are vectors, so that the optimizer does not decay them as it does matrices.
     """
@@ -46,12 +48,12 @@ class Stitch(nn.Module):
 
 
 def unit(n_features: int, own: float) -> nn.ModuleDict:
-    """A cross-stitch unit: what each of the two encoders reads."""
+    """Build a cross-stitch unit, which mixes the input of each of the two encoders."""
     return nn.ModuleDict({trunk: Stitch(n_features, own, trunk) for trunk in TRUNKS})
 
 
 class Columns(nn.Module):
-    """Two encoders side by side, mixed below every layer but the lowest; what they give is not mixed yet."""
+    """Two encoders side by side, mixed below every layer but the lowest. Their outputs are not mixed yet."""
 
     def __init__(self, encoder: Encoder, own: float) -> None:
         super().__init__()
@@ -73,7 +75,7 @@ class Columns(nn.Module):
 
 
 class OneTask(nn.Module):
-    """Both encoders, for they are tied throughout, and the last mixture of one task."""
+    """Both encoders, which depend on one another throughout, with the last mixture of one task."""
 
     def __init__(self, columns: Columns, stitch: nn.Module) -> None:
         super().__init__()
@@ -85,7 +87,7 @@ class OneTask(nn.Module):
 
 
 class CrossStitchSharing(Sharing):
-    """Each task reads its own mixture of both encoders' last features, so both run whatever the tasks are."""
+    """Two encoders whose last features each task mixes for itself, so both run whatever the tasks are."""
 
     def __init__(self, encoder: Encoder, own: float, trunks: Trunks) -> None:
         super().__init__()

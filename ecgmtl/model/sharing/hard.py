@@ -6,17 +6,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ecgmtl.model.encoders import Encoder, EncoderSettings
-from ecgmtl.model.sharing.base import Sharing, SharingOptions, Trunks
+from ecgmtl.model.sharing.base import Sharing, SharingOptions, Trunks, build_encoder
 
 
 class HardSettings(SharingOptions):
+    """Settings of hard sharing, which has none."""
+
     kind: Literal["hard"] = "hard"
 
     def build(self, encoder: EncoderSettings, n_inputs: int, trunks: Trunks) -> "HardSharing":
-        return HardSharing(encoder.build(n_inputs))
+        return HardSharing(build_encoder(encoder, n_inputs))
 
 
 class HardSharing(Sharing):
+    """One encoder for all tasks."""
+
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.trunk = encoder

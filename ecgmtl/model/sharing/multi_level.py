@@ -7,13 +7,15 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from ecgmtl.model.encoders import Encoder, EncoderSettings
-from ecgmtl.model.sharing.base import Sharing, SharingOptions, Trunks
+from ecgmtl.model.sharing.base import Sharing, SharingOptions, Trunks, build_encoder
 
 
 class MultiLevelSettings(SharingOptions):
+    """Settings of sharing at several levels."""
+
     kind: Literal["multi_level"] = "multi_level"
     levels: dict[str, PositiveInt] = Field(default_factory=dict)
-    """Which level of the encoder a task reads, 1 the lowest; the others read the top."""
+    """Level of the encoder that a task reads, 1 the lowest; tasks that are not named read the top level."""
 
     def check(self, trunks: Trunks) -> None:
         for task in self.levels:
@@ -21,16 +23,16 @@ class MultiLevelSettings(SharingOptions):
                 raise ValueError(f"{task} reads no features of its own; there is {', '.join(trunks)}")
 
     def build(self, encoder: EncoderSettings, n_inputs: int, trunks: Trunks) -> "MultiLevelSharing":
-        """The encoder and the levels read.
+        """Build the encoder.
 
         Raises:
-            ValueError: a level is above the encoder's top.
+            ValueError: a level is above the encoder's top level.
         """
-        return MultiLevelSharing(encoder.build(n_inputs), self.levels)
+        return MultiLevelSharing(build_encoder(encoder, n_inputs), self.levels)
 
 
 class MultiLevelSharing(Sharing):
-    """What lies above the highest level that a step's tasks read is not computed."""
+    """One encoder that runs up to the highest level that a step's tasks read."""
 
     def __init__(self, encoder: Encoder, levels: dict[str, int]) -> None:
         super().__init__()
@@ -44,10 +46,11 @@ class MultiLevelSharing(Sharing):
     def forward(
         self, rows: Float[Tensor, "batch row time"], tasks: tuple[str, ...]
     ) -> dict[str, Float[Tensor, "batch _ _"]]:
-        found = self.trunk.levels(rows, max(self.level(task) for task in tasks))
-        return {task: found[self.level(task) - 1] for task in tasks}
+        levels = self.trunk.levels(rows, max(self.level(task) for task in tasks))
+        return {task: levels[self.level(task) - 1] for task in tasks}
 
     def level(self, task: str) -> int:
+        """Return the level that a task reads."""
         return self.by_task.get(task, len(self.trunk.widths))
 
     def n_features(self, task: str) -> int:

@@ -1,4 +1,4 @@
-"""Two encoders, one for the reconstruction and one for all classifiers, whose weights are drawn to each other."""
+"""Soft sharing: two encoders, one for reconstruction and one for all classifiers, with a penalty on their distance."""
 
 from collections.abc import Collection
 from copy import deepcopy
@@ -10,28 +10,31 @@ from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
 from ecgmtl.model.encoders import Encoder, EncoderSettings
-from ecgmtl.model.sharing.base import Sharing, SharingOptions, Trunks
+from ecgmtl.model.sharing.base import Sharing, SharingOptions, Trunks, build_encoder
 
 
 class SoftSettings(SharingOptions):
+    """Settings of soft sharing."""
+
     has_shared_parameters: ClassVar[bool] = False
     description: ClassVar[str] = "two encoders held near each other"
     kind: Literal["soft"] = "soft"
     gamma: NonNegativeFloat = 1000.0
-    """Strength of the tie; 0 leaves two separate networks."""
+    """Weight of the penalty; 0 leaves two separate networks."""
 
     def n_encoders(self, trunks: Collection[str]) -> int:
         return len(trunks)
 
     def build(self, encoder: EncoderSettings, n_inputs: int, trunks: Trunks) -> "SoftSharing":
-        return SoftSharing(encoder.build(n_inputs), self.gamma, trunks)
+        return SoftSharing(build_encoder(encoder, n_inputs), self.gamma, trunks)
 
 
 class SoftSharing(Sharing):
-    r"""Adds :math:`\gamma \frac{1}{K} \sum_k \overline{(A_k - B_k)^2}`, over the K weight tensors of encoders A and B.
+    r"""Two encoders A and B with the penalty :math:`\gamma \frac{1}{K} \sum_k \overline{(A_k - B_k)^2}`.
 
-    Each tensor counts by the mean of its squares, so that the large ones of deep layers do not count for all. Both
-    encoders start from the same weights, so that the tie begins at 0. Statistics of BatchNorm are not tied.
+    The sum is over the K weight tensors. Each tensor counts by its mean squared difference, so that the large ones of
+    deep layers do not dominate. Both encoders start from the same weights, so the penalty begins at 0. It does not
+    apply to BatchNorm statistics.
     """
 
     def __init__(self, encoder: Encoder, gamma: float, trunks: Trunks) -> None:

@@ -17,7 +17,7 @@ from ecgmtl.model.encoders.blocks import (
 
 @pytest.mark.parametrize("n_frames", [1, 2, 7, 64, 125])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_halving_is_average_pooling_along_time_bit_for_bit(n_frames, dtype):
+def test_halving_equals_average_pooling_bit_for_bit(n_frames, dtype):
     features = torch.randn(3, 5, n_frames).to(dtype)
     found = []
     for pool in (lambda frames: halve()(as_image(frames)).squeeze(2), nn.AvgPool1d(2, 2, ceil_mode=True)):
@@ -30,7 +30,7 @@ def test_halving_is_average_pooling_along_time_bit_for_bit(n_frames, dtype):
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("kernel_size", "stride"), [(7, 2), (3, 1), (1, 1)])
-def test_features_last_in_memory_are_convolved_to_the_same(kernel_size, stride, bias):
+def test_channels_last_convolution_equals_conv1d(kernel_size, stride, bias):
     settings = {"stride": stride, "padding": kernel_size // 2, "bias": bias}
     ours, theirs = FrameConvolution(5, 4, kernel_size, **settings), nn.Conv1d(5, 4, kernel_size, **settings)
     theirs.load_state_dict(ours.state_dict())
@@ -44,35 +44,35 @@ def test_features_last_in_memory_are_convolved_to_the_same(kernel_size, stride, 
         torch.testing.assert_close(one, other)
 
 
-def test_blocks_on_one_another_copy_nothing():
+def test_stacked_blocks_copy_no_features():
     features = ResidualBlock(3, 4, 5, stride=2)(torch.randn(2, 3, 9))
     assert as_image(features).data_ptr() == features.data_ptr()
 
 
-def test_a_last_frame_without_neighbour_is_kept_as_it_is():
+def test_a_last_frame_without_neighbor_is_kept():
     assert halve()(torch.tensor([[[[1.0, 3.0, 7.0]]]])).tolist() == [[[[2.0, 7.0]]]]
 
 
-def test_a_shortcut_knows_strides_of_one_and_two_alone():
+def test_a_shortcut_with_another_stride_is_refused():
     assert Shortcut(3, 4, 1)(torch.randn(2, 3, 1, 9)).shape == (2, 4, 1, 9)
     assert Shortcut(3, 4, 2)(torch.randn(2, 3, 1, 9)).shape == (2, 4, 1, 5)
     with pytest.raises(KeyError):
         Shortcut(3, 4, 3)
 
 
-def test_a_skipped_record_adds_nothing_and_the_others_the_more():
+def test_stochastic_depth_keeps_the_expectation():
     inner = torch.ones(4000, 2, 3)
     kept = StochasticDepth(0.25)(inner)[:, 0, 0]
     assert set(kept.tolist()) == {0.0, float(torch.tensor(1 / 0.75))}
     assert abs(kept.mean().item() - 1) < 0.05
 
 
-def test_a_record_is_skipped_whole():
+def test_stochastic_depth_skips_whole_records():
     kept = StochasticDepth(0.5)(torch.ones(64, 2, 3)).flatten(1)
     assert torch.equal(kept.amin(dim=1), kept.amax(dim=1))
 
 
-def test_nothing_is_skipped_outside_training():
+def test_stochastic_depth_is_off_in_eval_mode():
     inner = torch.randn(8, 2, 3)
     assert StochasticDepth(0.5).eval()(inner) is inner
     assert StochasticDepth(0.0)(inner) is inner
@@ -86,11 +86,11 @@ def test_an_image_has_its_features_last_in_memory():
     assert again.data_ptr() == image.data_ptr()  # a stack of blocks copies nothing
 
 
-def test_a_place_is_told_by_a_depthwise_convolution_along_time():
+def test_the_position_encoding_is_a_depthwise_convolution():
     place, features = Position(5, 7), torch.randn(2, 5, 40)
     told = F.conv1d(features, place.convolve.weight[:, :, 0], place.convolve.bias, padding=3, groups=5)
     torch.testing.assert_close(place(features), features + F.gelu(told))
 
 
-def test_the_last_block_of_a_stack_is_skipped_by_its_rate_and_the_others_by_their_share():
+def test_the_skip_rate_rises_linearly_to_the_last_block():
     assert [block.skip.skipped for block in Transformer(8, 4, 2, 0.0, 0.2)] == pytest.approx([0.05, 0.1, 0.15, 0.2])

@@ -25,7 +25,7 @@ def test_widths_and_strides_are_those_of_the_stages():
     assert encoder.strides == (4, 4, 4, 8, 8, 16, 16)
 
 
-def test_blocks_are_skipped_the_more_the_higher_they_lie():
+def test_higher_blocks_are_skipped_more():
     rates = [block[1].skip.skipped for block in SETTINGS.model_copy(update={"drop_path": 0.3}).build(20).blocks]
     assert rates == pytest.approx([0.05, 0.1, 0.15, 0.2, 0.25, 0.3])
 

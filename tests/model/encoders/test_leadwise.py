@@ -18,12 +18,12 @@ def encoder():
     return encoder
 
 
-def test_widths_and_strides_begin_where_leads_are_joined(encoder):
+def test_the_first_level_joins_the_leads(encoder):
     assert encoder.widths == (8, 10, 12)
     assert encoder.strides == (4, 8, 16)
 
 
-def test_each_lead_is_read_as_a_cnn_reads_it_and_where_it_is_hidden(encoder):
+def test_each_lead_is_read_with_its_mask_by_a_cnn(encoder):
     signals, mask = torch.randn(3, 12, 250), torch.rand(3, 8, 250) < 0.3
     alone = CnnSettings(widths=(4, 6)).build(2).eval()
     alone.stem[0].weight.data, alone.stem[1] = encoder.leads.stem.weight.data, encoder.leads.norm
@@ -36,7 +36,7 @@ def test_each_lead_is_read_as_a_cnn_reads_it_and_where_it_is_hidden(encoder):
     torch.testing.assert_close(level, joined, atol=1e-5, rtol=1e-4)
 
 
-def test_leads_differ_by_how_they_are_joined_alone(encoder):
+def test_leads_share_all_weights_but_those_that_join_them(encoder):
     signals, other = torch.randn(2, 12, 200), torch.randperm(12)
     with torch.no_grad():
         wanted = encoder(signals)

@@ -37,7 +37,7 @@ def test_the_convolution_is_a_scan_of_the_held_system(start, n_frames):
     torch.testing.assert_close(space(signals), scan(space, signals), rtol=1e-9, atol=1e-10)
 
 
-def test_the_response_of_one_pair_is_a_damped_swing():
+def test_the_response_of_one_pair_is_a_damped_oscillation():
     space = build(width=1, n_pairs=1)
     with torch.no_grad():
         space.log_step.fill_(math.log(0.1))
@@ -62,7 +62,7 @@ def test_the_integral_of_a_response_is_what_a_constant_signal_settles_at():
     torch.testing.assert_close(space.kernel(8000)[:, 0].sum(dim=-1), settled)
 
 
-def test_an_impulse_is_felt_on_both_sides():
+def test_an_impulse_has_a_response_on_both_sides():
     space = build(dtype=torch.float32)
     impulse = torch.zeros(1, 3, 81)
     impulse[..., 40] = 1
@@ -73,7 +73,7 @@ def test_an_impulse_is_felt_on_both_sides():
     assert (response[:, 30] != 0).all()
 
 
-def test_the_start_is_that_of_the_paper():
+def test_initial_frequencies_match_the_paper():
     np.testing.assert_allclose(start_frequencies(3, "lin"), [0, math.pi, 2 * math.pi], rtol=1e-6)
     # N = 6: 6 / pi * (6 / 1 - 1), (6 / 3 - 1), (6 / 5 - 1)
     np.testing.assert_allclose(start_frequencies(3, "inv"), [30 / math.pi, 6 / math.pi, 1.2 / math.pi], rtol=1e-6)
@@ -84,7 +84,7 @@ def test_the_start_is_that_of_the_paper():
     assert space.log_step.mean().item() == pytest.approx((math.log(0.01) + math.log(0.4)) / 2, abs=0.1)
 
 
-def test_the_gradients_are_those_of_small_differences():
+def test_gradients_match_finite_differences():
     space, signals = build(width=2, n_pairs=2), torch.randn(2, 2, 9, dtype=torch.float64, requires_grad=True)
     names = list(dict(space.named_parameters()))
 
@@ -94,7 +94,7 @@ def test_the_gradients_are_those_of_small_differences():
     torch.autograd.gradcheck(respond, (signals, *space.parameters()))
 
 
-def test_the_convolutions_own_derivative_is_torchs():
+def test_the_convolutions_backward_matches_autograd():
     signals = torch.randn(4, 3, 50, dtype=torch.float64, requires_grad=True)
     circle = torch.randn(3, 128, dtype=torch.float64, requires_grad=True)
     other = torch.fft.irfft(torch.fft.rfft(signals, 128) * torch.fft.rfft(circle), 128)[..., :50]
@@ -105,7 +105,7 @@ def test_the_convolutions_own_derivative_is_torchs():
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 63, 250])
-def test_what_is_exported_computes_the_same(n_frames):
+def test_the_exported_form_computes_the_same(n_frames):
     space, signals = build(width=16, n_pairs=8, dtype=torch.float32), torch.randn(4, 16, n_frames)
     exported = convolve_by_matrices(signals, *space.responses(n_frames))
     torch.testing.assert_close(exported, space(signals), rtol=1e-5, atol=1e-5)
@@ -128,5 +128,5 @@ def test_it_computes_in_fp32_inside_a_bf16_network():
 
 
 @pytest.mark.parametrize(("n_frames", "size"), [(1, 64), (125, 256), (128, 256), (1250, 2560)])
-def test_transforms_are_of_round_lengths(n_frames, size):
+def test_transform_lengths_are_multiples_of_64(n_frames, size):
     assert around(torch.randn(1, n_frames), torch.randn(1, n_frames)).shape == (1, size)

@@ -49,7 +49,7 @@ def forest(measured, labels):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_says_what_scikit_learn_says_of_records_of_this_kind(kind, forest, signals, without, measured, labels):
+def test_logits_match_scikit_learn(kind, forest, signals, without, measured, labels):
     found = forest({"kept": signals, "lost": without}[kind])
     for place in (0, 1):
         booster = HistGradientBoostingClassifier(
@@ -68,7 +68,7 @@ def test_it_says_what_scikit_learn_says_of_records_of_this_kind(kind, forest, si
 
 
 @pytest.mark.parametrize("level", [0.3, 1.0, 4.0])
-def test_a_record_lost_its_voltage_where_leads_are_of_one_size_or_it_is_at_the_level_of_such(level, signals, without):
+def test_lost_voltage_is_recognized_by_equal_leads_or_the_typical_level(level, signals, without):
     assert not lost_voltage(measure(signals, None, FS)["rms"]).any()
     mask = torch.zeros(300, 8, 200, dtype=torch.bool)
     mask[:, 4] = True
@@ -86,23 +86,23 @@ def test_a_record_lost_its_voltage_where_leads_are_of_one_size_or_it_is_at_the_l
         assert not lost_voltage(measure(some, None, FS)["rms"]).any()
 
 
-def test_where_there_is_nothing_to_learn_it_says_the_share(forest, signals):
+def test_a_constant_label_is_predicted_by_its_prevalence(forest, signals):
     found = torch.sigmoid(forest(signals))
     torch.testing.assert_close(found[:, 2:], torch.tensor([[1e-3, 1 - 1e-3]]).expand(300, 2))
 
 
-def test_its_weight_is_that_of_its_logits(measured, labels, signals, forest):
+def test_the_weight_scales_the_logits(measured, labels, signals, forest):
     half = grow(measured, labels, SETTINGS.model_copy(update={"weight": 0.5}), 0, FS)
     torch.testing.assert_close(half(signals), 0.5 * forest(signals))
 
 
-def test_the_seed_alone_decides_how_it_grows(measured, labels, forest):
+def test_the_same_seed_grows_the_same_forest(measured, labels, forest):
     again, other = (grow(measured, labels, SETTINGS, seed, FS).state_dict() for seed in (0, 1))
     assert all(torch.equal(again[name], tensor) for name, tensor in forest.state_dict().items())
     assert not torch.equal(other["feature"], forest.state_dict()["feature"])
 
 
-def test_one_of_a_state_is_the_same(forest, signals):
+def test_a_forest_from_a_state_dict_is_the_same(forest, signals):
     state = {f"forest.{name}": tensor for name, tensor in forest.state_dict().items()}
     assert torch.equal(Forest.of_state(state, FS)(signals), forest(signals))
     assert Forest.of_state({"classifier.read.bias": torch.zeros(2)}, FS) is None
@@ -114,7 +114,7 @@ def model_with(forest):
     return model
 
 
-def test_a_model_adds_it_to_what_the_network_says(forest, signals):
+def test_a_model_adds_the_forests_logits_to_the_networks(forest, signals):
     alone, both = model_with(None), model_with(forest)
     both.load_state_dict(alone.state_dict(), strict=False)
     mask = torch.zeros(300, 8, 200, dtype=torch.bool)
@@ -126,7 +126,7 @@ def test_a_model_adds_it_to_what_the_network_says(forest, signals):
     assert not torch.equal(forest(signals), forest(signals, mask))
 
 
-def test_a_checkpoint_keeps_it(forest, signals, tmp_path):
+def test_a_checkpoint_keeps_the_forest(forest, signals, tmp_path):
     model = model_with(forest)
     config = Config(encoder=SMALL, forest=SETTINGS)
     stored = checkpoint.Checkpoint(model, config, "rhythm", tuple("abcd"), Calibration.identity(4))
@@ -147,7 +147,7 @@ def test_a_forest_that_was_grown_on_other_measurements_is_refused(forest, tmp_pa
         checkpoint.load(path)
 
 
-def test_it_is_grown_on_labelled_records_and_on_the_same_without_voltages():
+def test_training_uses_labelled_records_with_and_without_voltages():
     train = split(40)
     train.labelled[10:] = False
     labelled = train.select(train.labelled)
@@ -173,7 +173,7 @@ def test_it_is_grown_on_labelled_records_and_on_the_same_without_voltages():
     ("name", "change", "said"),
     [
         ("child", lambda child: 1 - child.clamp(max=1), "in a circle"),
-        ("child", lambda child: child + 100, "leads nowhere"),
+        ("child", lambda child: child + 100, "index out of range"),
         ("feature", lambda feature: feature.int(), "feature should be torch.int16"),
         ("value", lambda value: value[:, :2], "value should be torch.float32"),
         ("start", lambda start: start[:1], "start should be torch.float32"),

@@ -38,7 +38,7 @@ def by_hand(values, beats, counted):
 
 
 @pytest.mark.parametrize("scale", [1, -0.01, 100])
-def test_beats_are_found_where_they_are_at_any_voltage(records, scale):
+def test_beats_are_found_at_any_voltage(records, scale):
     found = np.array(beats_of(scale * records))
     assert np.abs(found - np.array(BEATS)).max() <= 1
 
@@ -49,7 +49,7 @@ def mean_of(signals, visible=None):
     return mean_beat(signals, visible, beats, BEFORE, AFTER)
 
 
-def test_the_mean_is_over_the_beats_that_reach_so_far(records):
+def test_the_mean_is_over_beats_that_lie_within_the_record(records):
     mean, variance = mean_of(records)
     for record, beats, found, varies in zip(records.numpy(), beats_of(records), mean, variance, strict=True):
         everything = np.ones_like(record)
@@ -57,7 +57,7 @@ def test_the_mean_is_over_the_beats_that_reach_so_far(records):
         np.testing.assert_allclose(varies, by_hand(record**2, beats, everything) - found.numpy() ** 2, atol=1e-4)
 
 
-def test_hidden_samples_count_nothing(records):
+def test_masked_samples_do_not_count(records):
     mask = torch.zeros(2, 8, 400, dtype=torch.bool)
     mask[:, 3, 100:200] = mask[:, 0, 300:] = mask[:, 5] = True
     visible = 1 - extend_mask(mask).float()
@@ -69,7 +69,7 @@ def test_hidden_samples_count_nothing(records):
     assert not mean[:, 6 + 3].any()  # V4, hidden throughout
 
 
-def test_the_edge_of_what_is_hidden_is_no_beat(records):
+def test_the_edge_of_a_mask_is_no_beat(records):
     mask = torch.zeros(2, 8, 400, dtype=torch.bool)
     mask[..., 100:130] = True
     high = records + 30  # so that hiding leaves a step far steeper than any beat
@@ -83,7 +83,7 @@ def test_a_record_without_beats_has_a_mean_of_0():
     assert all(found.isfinite().all() for found in mean_of(torch.randn(2, 12, 30)))  # shorter than a beat
 
 
-def test_of_moments_that_are_equally_steep_one_is_a_beat():
+def test_one_of_two_equally_steep_moments_is_a_beat():
     steep = torch.zeros(1, 400)
     steep[:, 200:230] = 1.0
     assert find_beats(steep, BEFORE + AFTER).sum() == 1

@@ -33,7 +33,7 @@ def value(measured, name, lead=None):
 
 
 @pytest.mark.parametrize("fs", [100.0, 500.0])
-def test_a_drawn_record_measures_as_it_was_drawn(fs):
+def test_a_synthetic_record_measures_as_it_was_made(fs):
     found, gaps = measure(record(fs), None, fs), np.diff(BEATS)
     near = {"abs": 1.5 / fs}
     assert value(found, "rr_mean") == pytest.approx(gaps.mean(), **near)
@@ -73,7 +73,7 @@ def test_voltages_grow_with_the_signal_and_times_do_not():
         torch.testing.assert_close(twice[f"{name}_to_rms"], once[f"{name}_to_rms"])
 
 
-def test_a_hidden_lead_measures_0_and_changes_no_other():
+def test_a_masked_lead_measures_0_and_changes_no_other():
     mask = torch.zeros(1, 8, 2500, dtype=torch.bool)
     mask[:, 7] = True  # V6
     seen, found = measure(record(), None, FS), measure(record(), mask, FS)
@@ -83,7 +83,7 @@ def test_a_hidden_lead_measures_0_and_changes_no_other():
     torch.testing.assert_close(found["r"][:, :11], seen["r"][:, :11])
 
 
-def test_beats_that_vary_are_told_from_those_that_do_not():
+def test_varying_beats_are_distinguished_from_constant_ones():
     steady = record()
     varied = steady.clone()
     varied[..., 800:1100] *= 1.5  # the second of five
@@ -116,7 +116,7 @@ def test_intervals_of_real_records_are_those_of_gqrs(shared_data):
     assert paths
 
 
-def test_what_a_short_record_is_filled_up_with_is_not_measured():
+def test_padding_of_a_short_record_is_not_measured():
     short, long = record(100.0), torch.zeros(1, 12, 1000)
     long[..., : short.shape[-1]] = short
     found, wanted = measure(long, None, 100.0), measure(short, None, 100.0)
