@@ -1,1 +1,1 @@
-"""How several losses become one step of the weights."""
+"""Optimization: from several losses to one step of the weights."""

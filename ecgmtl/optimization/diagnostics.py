@@ -1,6 +1,6 @@
-"""What the tasks' gradients say of one another, from probes of two independent halves of a batch.
+"""Diagnostics of gradient conflict between tasks, from probes of two independent halves of a batch.
 
-A gradient is its expectation and noise, and noise makes every product of a gradient with itself too large: a raw
+A gradient is its expectation plus noise, and noise makes every product of a gradient with itself too large: a raw
 cosine of 0.2 reads as 0.018 where the noise is ten times the signal. Products across the halves have no such bias.
 """
 
@@ -21,17 +21,16 @@ STRIDE = 2654435761
 
 
 class DiagnosticsSettings(Settings):
+    """Settings of the gradient diagnostics."""
+
     every: NonNegativeInt = 50
     """Steps from one probe to the next; 0 for none."""
     ema: float = Field(0.9, ge=0, lt=1)
     """Decay a probe of the running means of products."""
 
-    def build(self, tasks: tuple[str, ...], main: str) -> "GradientDiagnostics":
-        return GradientDiagnostics(tasks, main, self)
-
 
 class GradientDiagnostics(nn.Module):
-    r"""Running statistics of the tasks' gradients; they lie in buffers, and nothing waits for the device.
+    r"""Running statistics of the tasks' gradients. They lie in buffers, and no operation synchronizes with the device.
 
     With :math:`a_1, a_2` a task's gradients on the halves, :math:`b` those of the main task, a bar for the running
     mean, and :math:`P_{ab} = \overline{(a_1 \cdot b_2 + a_2 \cdot b_1) / 2}`:
@@ -41,11 +40,11 @@ class GradientDiagnostics(nn.Module):
     - effective_weight_ratio :math:`w_a \sqrt{P_{aa}} / (w_b \sqrt{P_{bb}})`;
     - noise_scale :math:`\mathrm{tr} \Sigma / |G|^2`, in records (McCandlish et al., 2018, the simple noise scale).
 
-    These are nan as long as a mean that should be positive is not: then the noise hides the gradient. The others are
-    shares of all finite probes so far:
+    These are nan while a mean that should be positive is not: then the noise is larger than the gradient. The others
+    are fractions of all finite probes so far:
 
-    - conflict_rate: the product of the tasks is negative. To be read beside conflict_within, where two gradients of
-      one task have a negative product, and conflict_null, which shifts the main task's coordinates against the other's;
+    - conflict_rate: the product of the tasks is negative. Compare it with conflict_within, where two gradients of one
+      task have a negative product, and conflict_null, which shifts the main task's coordinates against the other's;
     - nan_rate: a product of one of the two tasks with itself is not positive, so that this probe has no cosine.
     """
 
@@ -79,30 +78,30 @@ class GradientDiagnostics(nn.Module):
         weights: Float[Tensor, " task"],
         n_records: int,
     ) -> dict[str, Float64[Tensor, ""]]:
-        """The statistics after one more probe, by metric name; a probe that is not finite changes none of them.
+        """Return the statistics after one more probe, by metric name. A probe that is not finite changes none of them.
 
-        A row is a task's gradient on one half, not weighted; `n_records` is the number of records in both halves.
+        first, second: a row a task, its unweighted gradient on one half; n_records: records in both halves.
         """
         first, second = first.double(), second.double()
         cross = first @ second.T
         products = (cross + cross.T) / 2
         self.count(products, self.shifted(first, second))
-        self.blend(products, self.spread(first, second, n_records))
+        self.average(products, self.noise_of(first, second, n_records))
         return self.named(weights.double())
 
     def shifted(
         self, first: Float64[Tensor, "task parameter"], second: Float64[Tensor, "task parameter"]
     ) -> Float64[Tensor, " task"]:
-        """Each task's product with the main one's, whose coordinates are shifted, by another distance each probe."""
+        """Return each task's product with the main one's, whose coordinates are shifted differently at each probe."""
         n_parameters = first.shape[1]
         shift = 1 + (self.n_probes + 1) * STRIDE % max(n_parameters - 1, 1)
         moved = (torch.arange(n_parameters, device=first.device) + shift) % n_parameters
         return (first @ second[self.main][moved] + second @ first[self.main][moved]) / 2
 
-    def spread(
+    def noise_of(
         self, first: Float64[Tensor, "task parameter"], second: Float64[Tensor, "task parameter"], n_records: int
     ) -> Float64[Tensor, " task"]:
-        r"""The trace of the covariance of one record's gradient.
+        r"""Estimate the trace of the covariance of one record's gradient.
 
         With batches of B/2 and B, the estimate of McCandlish et al. (2018, appendix A.1),
         :math:`(|g_{B/2}|^2 - |g_B|^2) / (2/B - 1/B)`, is :math:`B |a_1 - a_2|^2 / 4`, and theirs of :math:`|G|^2`,
@@ -111,6 +110,7 @@ class GradientDiagnostics(nn.Module):
         return (first - second).square().sum(dim=1) * (n_records / 4)
 
     def count(self, products: Float64[Tensor, "task task"], shifted: Float64[Tensor, " task"]) -> None:
+        """Count the conflicts of a probe."""
         finite = products.isfinite().all()
         own = products.diagonal()
         self.n_probes += finite
@@ -119,14 +119,15 @@ class GradientDiagnostics(nn.Module):
         self.n_within += finite & (own < 0)
         self.n_undefined += finite & ((own <= 0) | (own[self.main] <= 0))
 
-    def blend(self, products: Float64[Tensor, "task task"], noise: Float64[Tensor, " task"]) -> None:
-        """Take a probe into the running means, numerators and denominators apart."""
+    def average(self, products: Float64[Tensor, "task task"], noise: Float64[Tensor, " task"]) -> None:
+        """Add a probe to the running means, with numerators and denominators separate."""
         finite = products.isfinite().all()
-        for mean, found in ((self.products, products), (self.noise, noise)):
-            mean.copy_(torch.where(finite, mean.lerp(found, 1 - self.ema), mean))
+        for mean, value in ((self.products, products), (self.noise, noise)):
+            mean.copy_(torch.where(finite, mean.lerp(value, 1 - self.ema), mean))
 
     def named(self, weights: Float64[Tensor, " task"]) -> dict[str, Float64[Tensor, ""]]:
-        started = 1 - self.ema ** self.n_probes.double()  # the means begin at 0, and this much of them is known by now
+        """Return the statistics by metric name."""
+        started = 1 - self.ema ** self.n_probes.double()  # the running means begin at 0; this corrects their bias
         products, noise = self.products / started, self.noise / started
         square = products.diagonal()
         square = torch.where(square > 0, square, torch.nan)
@@ -141,14 +142,14 @@ class GradientDiagnostics(nn.Module):
             "conflict_null": self.n_shifted / self.n_probes,
             "nan_rate": self.n_undefined / self.n_probes,
         }
-        found = {f"gradient.{name}.{task}": v[i] for name, v in every.items() for i, task in enumerate(self.tasks)}
+        metrics = {f"gradient.{name}.{task}": v[i] for name, v in every.items() for i, task in enumerate(self.tasks)}
         for name, values in auxiliary.items():
-            found |= {f"gradient.{name}.{t}": values[i] for i, t in enumerate(self.tasks) if i != main}
-        return {name: value.double() for name, value in found.items()}
+            metrics |= {f"gradient.{name}.{t}": values[i] for i, t in enumerate(self.tasks) if i != main}
+        return {name: value.double() for name, value in metrics.items()}
 
 
-Held = Tensor | dict[str, Tensor] | None
-"""What a batch is made of."""
+BatchField = Tensor | dict[str, Tensor] | None
+"""Types of a batch's fields."""
 
 
 def half_gradients(
@@ -158,19 +159,19 @@ def half_gradients(
     parameters: Sequence[nn.Parameter],
     model: nn.Module,
 ) -> tuple[Float32[Tensor, "task parameter"], Float32[Tensor, "task parameter"]]:
-    """Each loss's gradient by the parameters, a row a loss, on the first and the second `n_half` of the batch.
+    """Compute each loss's gradient, a row a loss, on the first and the second `n_half` records of the batch.
 
-    What is left of it is left out. The whole model is in eval mode meanwhile, because BatchNorm would
-    make the halves depend on their own statistics; afterwards it is as before, and so are gradients and the state of
-    random numbers. `losses_of` should call the plain model: a compiled one would be compiled anew for half a batch.
+    The rest of the batch is ignored. The whole model runs in eval mode, because BatchNorm would make each half depend
+    on its own statistics. Training mode, gradients and the random state are restored on exit. `losses_of` should call
+    the uncompiled model: a compiled one would be compiled again for half a batch.
 
     Raises:
-        ValueError: there are fewer than two records, or parameters that have no gradient.
+        ValueError: there are fewer than two records, or parameters without gradient.
     """
     if not n_half:
         raise ValueError(f"a probe needs at least 2 records, one a half; the batch has {len(batch.signals)}")
     if not parameters or not all(parameter.requires_grad for parameter in parameters):
-        raise ValueError("a probe needs parameters that learn; the layer is frozen, or the tasks share none")
+        raise ValueError("a probe needs trainable parameters; the layer is frozen, or the tasks share none")
     halves = (part(batch, slice(0, n_half)), part(batch, slice(n_half, 2 * n_half)))
     devices = [batch.signals.device] if batch.signals.is_cuda else []
     with evaluating(model), torch.random.fork_rng(devices), torch.enable_grad():
@@ -179,9 +180,9 @@ def half_gradients(
 
 
 def part(batch: Batch, where: slice) -> Batch:
-    """Some records of a batch."""
+    """Return some records of a batch."""
 
-    def cut(field: Held) -> Held:
+    def cut(field: BatchField) -> BatchField:
         if isinstance(field, dict):
             return {name: values[where] for name, values in field.items()}
         return None if field is None else field[where]
@@ -191,7 +192,7 @@ def part(batch: Batch, where: slice) -> Batch:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """In eval mode within, and every module's own flag as before afterwards."""
+    """Set eval mode, and restore every module's own flag on exit."""
     flags = [(module, module.training) for module in model.modules()]
     try:
         for module, _ in flags:

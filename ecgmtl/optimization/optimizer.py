@@ -1,4 +1,4 @@
-"""How the parameters of a stage move: AdamW, its learning rate over the steps, and the running mean of the weights."""
+"""The optimizer of a stage, with its learning-rate schedule, its parameter groups and EMA weights."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -18,29 +18,32 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class OptimizerSettings(Settings):
+    """Settings of the optimizer."""
+
     lr: PositiveFloat = 2e-3
     """Highest learning rate."""
     schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
-    """After the warm-up; one_cycle warms up over 30 % of the steps, whatever `warmup` says (Smith, 2018)."""
+    """Learning-rate schedule after the warm-up; one_cycle warms up over 30 % of the steps, whatever `warmup` is
+    (Smith, 2018)."""
     warmup: float = Field(0.05, ge=0, lt=1)
-    """Share of the steps over which the rate rises from 0."""
+    """Fraction of the steps over which the learning rate rises from 0."""
     weight_decay: NonNegativeFloat = 0.02
-    """Of matrices alone: biases, norms and what a weighting learns are not decayed."""
+    """Weight decay of matrices only. Biases, normalization parameters and learnt task weights are excluded."""
     layer_decay: float = Field(1.0, gt=0, le=1)
-    """Each layer of the encoder learns at this multiple of the rate of the layer above it; heads at the full rate."""
+    """Ratio of a layer's learning rate to that of the layer above it, in the encoder; heads have the full rate."""
     dynamics_lr: PositiveFloat = 1e-3
-    """Highest learning rate of what sets an encoder's time scales (s4d), which higher ones throw off."""
+    """Highest learning rate of the parameters that set an encoder's time scales (s4d); higher ones diverge."""
     algorithm: Literal["adamw", "sgd"] = "adamw"
-    """sgd has a momentum of 0.9; a constant factor on the loss changes its steps, which it hardly does for adamw."""
+    """Algorithm; sgd has a momentum of 0.9. A constant factor on the loss changes its steps, but hardly adamw's."""
     clip: PositiveFloat | None = 1.0
-    """Largest norm of the gradient."""
+    """Largest norm of the gradient, to which longer ones are clipped."""
     ema: float = Field(0.99, ge=0, lt=1)
-    """Decay a step of the running mean of the weights, which is what is validated and kept; 0 for none.
+    """Decay a step of the EMA weights, which are validated and kept; 0 for none.
 
-    It is come up to as the mean has more to go by: 0.99 after 890 steps, 0.996 after 2,240, 0.999 after 8,990."""
+    The decay rises to this value: 0.99 is reached after 890 steps, 0.996 after 2,240, 0.999 after 8,990."""
 
     def lr_at(self, progress: float) -> float:
-        """The rate when this share of the steps, 0 to 1, is done."""
+        """Return the learning rate when this fraction of the steps is done."""
         if self.schedule == "constant":
             return self.lr * min(1.0, progress / self.warmup if self.warmup else 1.0)
         rise = 0.3 if self.schedule == "one_cycle" else self.warmup
@@ -52,27 +55,28 @@ class OptimizerSettings(Settings):
 def build_optimizer(
     layers: Iterable[tuple[float, Iterable[nn.Parameter]]], weighting: Weighting, settings: OptimizerSettings
 ) -> torch.optim.Optimizer:
-    """Matrices are decayed, the network's other parameters are not; the weighting's own have a rate of their own.
+    """Build the optimizer. Only the network's matrices are decayed.
 
-    Each layer comes with the part of a step's learning rate that is its own; the weighting's rate is fixed.
+    layers: parameters of each layer with their fraction of a step's learning rate. The weighting's own learning rate is
+    constant.
     """
     groups: list[dict[str, Any]] = []
     for part, layer in layers:
-        learnt = [parameter for parameter in layer if parameter.requires_grad]
+        trained = [parameter for parameter in layer if parameter.requires_grad]
         groups.append(
-            {"params": [p for p in learnt if p.dim() > 1], "weight_decay": settings.weight_decay, "part": part}
+            {"params": [p for p in trained if p.dim() > 1], "weight_decay": settings.weight_decay, "part": part}
         )
-        groups.append({"params": [p for p in learnt if p.dim() <= 1], "part": part})
+        groups.append({"params": [p for p in trained if p.dim() <= 1], "part": part})
     own = {"lr": weighting.lr, "weight_decay": weighting.weight_decay, "part": None}
     groups.append({"params": list(weighting.parameters()), **own})
-    given = [group for group in groups if group["params"]]
+    used = [group for group in groups if group["params"]]
     if settings.algorithm == "sgd":
-        return torch.optim.SGD(given, lr=settings.lr, momentum=0.9)
-    return torch.optim.AdamW(given, lr=settings.lr, weight_decay=0.0, fused=True)
+        return torch.optim.SGD(used, lr=settings.lr, momentum=0.9)
+    return torch.optim.AdamW(used, lr=settings.lr, weight_decay=0.0, fused=True)
 
 
 def layer_rates(model: MultiTaskModel, settings: OptimizerSettings) -> Iterator[tuple[float, list[nn.Parameter]]]:
-    """All parameters, each once, with the multiple of the learning rate that is theirs."""
+    """Yield all parameters, each once, with their fraction of the learning rate."""
     encoders = (module for module in model.modules() if isinstance(module, Encoder))
     slow = {id(parameter) for encoder in encoders for parameter in encoder.dynamics()}
     slower = min(1.0, settings.dynamics_lr / settings.lr)
@@ -82,7 +86,7 @@ def layer_rates(model: MultiTaskModel, settings: OptimizerSettings) -> Iterator[
 
 
 def layers_below(model: MultiTaskModel, decay: float) -> Iterator[tuple[float, list[nn.Parameter]]]:
-    """The encoder's layers from the highest down, each at a smaller part of the rate; then all else, at the whole."""
+    """Yield the encoder's layers from the highest down, with falling fractions of the learning rate, then the rest."""
     layers = model.encoder.layers() if decay < 1 else []
     for height, layer in enumerate(reversed(layers), 1):
         yield decay**height, layer
@@ -91,15 +95,16 @@ def layers_below(model: MultiTaskModel, decay: float) -> Iterator[tuple[float, l
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of each parameter group, as its fraction of `lr`."""
     for group in optimizer.param_groups:
         if group["part"] is not None:
             group["lr"] = lr * group["part"]
 
 
 class WeightAverage(Generic[M]):
-    """The exponential running mean of a model's weights and statistics, as a model that learns nothing.
+    """EMA weights: the exponential moving average of a model's weights and statistics, as a frozen model.
 
-    After n updates the decay is min(decay, (1 + n) / (10 + n)), so that the random start is soon forgotten.
+    After n updates the decay is min(decay, (1 + n) / (10 + n)), so that the random initial weights soon vanish.
     """
 
     def __init__(self, model: M, decay: float) -> None:
@@ -110,6 +115,7 @@ class WeightAverage(Generic[M]):
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
+        """Average the weights of the model in."""
         decay = min(self.decay, (1 + self.n_updates) / (10 + self.n_updates)) if self.decay else 0.0
         self.n_updates += 1
         now = model.state_dict()

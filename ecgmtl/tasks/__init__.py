@@ -1,4 +1,4 @@
-"""Tasks: what is learnt. One file a task; to add one, write it beside these and list it here."""
+"""Tasks. To add one, write a file beside these and list it here."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -44,6 +44,7 @@ TASKS: dict[str, Callable[[TaskSettings, Prevalence], Task]] = {
 
 
 def is_known(name: str) -> bool:
+    """Tell whether there is a task of this name."""
     return name in TASKS or (name.startswith(PREFIX) and len(name) > len(PREFIX))
 
 

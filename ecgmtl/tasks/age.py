@@ -10,9 +10,9 @@ from ecgmtl.tasks.base import LossInput
 from ecgmtl.tasks.columns import ColumnTask
 
 MEAN_YEARS, SD_YEARS = 60.0, 17.0
-"""Of PTB-XL's training records, rounded: targets are standardized by them."""
+"""Mean and standard deviation of PTB-XL's training records, rounded, by which targets are standardized."""
 OLDEST = 120.0
-"""Years. PTB-XL stores ages over 89 as 300, which tell no age."""
+"""Highest plausible age in years. PTB-XL stores ages over 89 as 300, which is no age."""
 
 
 class Age(ColumnTask):

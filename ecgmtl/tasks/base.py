@@ -1,4 +1,4 @@
-"""What every task promises: which head it has, what it needs of a batch, its loss, and its validation figures."""
+"""The interface of tasks: head, loss, needs and validation figures."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ View = Literal["whole", "masked", "halves"]
 
 
 class ModelFacts(NamedTuple):
-    """What of a config a task's head depends on."""
+    """Settings of a config on which a task's head depends."""
 
     decoder: DecoderSettings
     classifier: ClassifierSettings
@@ -28,7 +28,7 @@ class ModelFacts(NamedTuple):
 
 
 class StageFacts(NamedTuple):
-    """What of a stage the conditions of tasks, weightings and gradient rules depend on."""
+    """Settings of a stage on which the conditions of tasks, weightings and gradient rules depend."""
 
     name: str
     tasks: tuple["Task", ...]
@@ -43,39 +43,39 @@ class StageFacts(NamedTuple):
     shuffled: bool
     """Whether reconstruction is learnt from another record's signal, as a control."""
     algorithm: str
-    """The optimizer's."""
+    """The optimizer's algorithm."""
     follows_shortest: bool
     """Whether the gradient rule's step follows the shortest of the tasks' gradients."""
 
 
 class LossInput(NamedTuple):
-    """All that a loss may depend on, beside its settings."""
+    """Everything that a loss may depend on beside its settings."""
 
     model: MultiTaskModel
     outputs: Mapping[str, Any]
-    """By head, what it made of the batch."""
+    """Outputs of the heads, by head."""
     batch: Batch
     progress: float
     """Fraction of the stage's steps that is done."""
 
 
 class Task(ABC):
-    """One thing that is learnt. An object is one task of one stage, with its settings and what the data tell."""
+    """One task of one stage, with its settings and statistics of the training data."""
 
     part: ClassVar[str]
-    """What a stage's `trains` calls the task's head."""
+    """Name of the task's head in a stage's `trains`."""
     trunk: ClassVar[Trunk] = "reconstruction"
-    """Which of two encoders the task reads, where there are two."""
+    """Name of the encoder that the task reads, where there are two."""
     likelihood: ClassVar[Likelihood] = "gaussian"
-    """What the loss is the negative logarithm of, up to scale. Uncertainty weighting depends on it."""
+    """Likelihood whose negative logarithm the loss is, up to scale. Uncertainty weighting depends on it."""
     needs: ClassVar[frozenset[Need]] = frozenset()
-    """What the task needs of a batch beside signals and labels."""
+    """Parts of a batch that the task needs beside signals and labels."""
     view: ClassVar[View] = "whole"
-    """What of a record the task is validated on."""
+    """View of a record on which the task is validated."""
     learns_labels: ClassVar[bool] = False
     """Whether records without labels are of no use to the task."""
     priority: ClassVar[int] = 0
-    """The task of the highest priority selects a stage's best epoch."""
+    """Rank of the task: that of the highest priority selects a stage's best epoch."""
     column: ClassVar[str | None] = None
     """Column of the prepared folder's table that holds the task's targets."""
 
@@ -84,17 +84,17 @@ class Task(ABC):
 
     @property
     def reads(self) -> str:
-        """The head whose output the task scores."""
+        """Name of the head whose output the task scores."""
         return self.name
 
     @property
     def can_be_negative(self) -> bool:
-        """Whether the loss can fall below zero."""
+        """True where the loss can fall below zero."""
         return False
 
     @property
     def has_theory(self) -> bool:
-        """Whether `untrained` is a theoretical value rather than a guess."""
+        """True where `untrained` is a theoretical value rather than a guess."""
         return True
 
     @abstractmethod
@@ -105,21 +105,21 @@ class Task(ABC):
         """
 
     def check(self, stage: StageFacts) -> None:  # noqa: B027  (most tasks have no conditions)
-        """Raise ValueError, with a sentence about it, where the stage does not fit the task."""
+        """Raise ValueError where the stage does not fit the task."""
 
     def check_model(self, stage: str, facts: ModelFacts) -> None:  # noqa: B027  (likewise)
-        """Raise ValueError, with a sentence about it, where the model does not fit the task."""
+        """Raise ValueError where the model does not fit the task."""
 
     @abstractmethod
     def loss(self, given: LossInput) -> Float[Tensor, ""]:
         """Compute the loss, a mean over its elements.
 
         Raises:
-            ValueError: the model gave nothing for this task, or the batch lacks what it is compared with.
+            ValueError: the model has no output for this task, or the batch has no target.
         """
 
     def untrained(self, batch_size: int) -> float:  # noqa: ARG002  (not every task depends on it)
-        """Return the loss to expect of a network that has learnt nothing."""
+        """Return the expected loss of an untrained network."""
         return 1.0
 
     def targets(self, column: np.ndarray) -> Float[np.ndarray, "record target"]:

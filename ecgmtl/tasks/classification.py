@@ -1,4 +1,4 @@
-"""Classification: each label's probability, for the main label set and for further ones."""
+"""Classification: each label's probability, for the main label set or a further one."""
 
 from typing import ClassVar, Literal
 
@@ -16,27 +16,27 @@ from ecgmtl.settings import Settings
 from ecgmtl.tasks.base import Likelihood, LossInput, ModelFacts, Task, Trunk
 
 PREFIX = f"{MAIN}_"
-"""A task with this before a label set's name learns that set by a classifier of its own."""
+"""Prefix of the tasks that learn a further label set, whose name follows."""
 
-N_DRAWN = 10_000
-"""Simulated records whose label shares are exact to a ten thousandth."""
+N_SIMULATED = 10_000
+"""Number of simulated records, whose label fractions are exact to a ten thousandth."""
 
 
 class ClassificationSettings(Settings):
-    """How labels are learnt. Validation always computes the plain cross-entropy."""
+    """Settings of the classification loss. Validation always computes the plain cross-entropy."""
 
     kind: Literal["bce", "asymmetric"] = "bce"
     """Binary cross-entropy, or a loss in which easy elements count less, negative ones least (Ridnik et al., 2021)."""
     gamma_positive: NonNegativeFloat = 0.0
-    """asymmetric: power to which a positive element's error weighs it."""
+    """asymmetric: exponent of the error by which a positive element is weighted."""
     gamma_negative: NonNegativeFloat = 2.0
-    """asymmetric: power to which a negative element's error weighs it."""
+    """asymmetric: exponent of the error by which a negative element is weighted."""
     margin: float = Field(0.05, ge=0, lt=1)
-    """asymmetric: negative elements with a lower probability than this count nothing."""
+    """asymmetric: probability below which a negative element has no loss."""
     smoothing: float = Field(0.0, ge=0, lt=1)
     """Label smoothing: targets become (1 − s)·y + s/2."""
     balance: float = Field(0.0, ge=0, le=1)
-    """Power b by which rare labels count more: weight prevalence^(−b), 1 on average."""
+    """Exponent b by which rare labels count more: weight prevalence^(−b), 1 on average."""
 
 
 class Classification(Task):
@@ -103,9 +103,9 @@ class Classification(Task):
 
 
 def untrained_loss(shares: Float[Tensor, " label"], settings: ClassificationSettings) -> float:
-    """Compute the loss of a classifier that predicts each label's share for every record."""
-    labels = (torch.arange(N_DRAWN, device=shares.device)[:, None] + 0.5) / N_DRAWN < shares
-    logits = torch.logit(shares, eps=RAREST).expand(N_DRAWN, -1)
+    """Compute the loss of a classifier that predicts each label's prevalence for every record."""
+    labels = (torch.arange(N_SIMULATED, device=shares.device)[:, None] + 0.5) / N_SIMULATED < shares
+    logits = torch.logit(shares, eps=RAREST).expand(N_SIMULATED, -1)
     return float(classification(logits, labels.float(), settings, shares))
 
 
@@ -115,7 +115,7 @@ def classification(
     settings: ClassificationSettings,
     prevalence: Float[Tensor, " label"] | None,
 ) -> Float[Tensor, ""]:
-    """Compute the mean loss over records and labels, which blending of records may make soft.
+    """Compute the mean loss over records and labels. Mixup may make the labels soft.
 
     prevalence: fraction of the training records that have each label; only `balance` needs it.
     """
@@ -127,7 +127,7 @@ def classification(
     if not settings.balance:
         return each.mean()
     if prevalence is None:
-        raise ValueError("balance needs to know how many training records have each label")
+        raise ValueError("classification.balance needs the prevalence of the labels")
     weights = prevalence.clamp(min=RAREST) ** -settings.balance
     return (each * (weights / weights.mean())).mean()
 
@@ -140,7 +140,7 @@ def asymmetric(
     With :math:`p_m = \max(p - m, 0)` (Ridnik et al., ICCV 2021, equations 4 to 7).
     """
     probability = torch.sigmoid(logits)
-    # a power below 1 has no slope at 0: neither error may come to lie there
+    # a power below 1 has no finite slope at 0, so neither error may become 0
     shifted = (probability - settings.margin).clamp(min=1e-8)
     positive = torch.exp(settings.gamma_positive * F.logsigmoid(-logits)) * F.logsigmoid(logits)
     negative = shifted**settings.gamma_negative * torch.log1p(-shifted.clamp(max=1 - 1e-6))

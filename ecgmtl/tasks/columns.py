@@ -1,4 +1,4 @@
-"""What tasks on a column of the record table have in common: a head on pooled features, and records without a value."""
+"""The common part of tasks whose targets lie in a column of the record table."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from ecgmtl.tasks.base import LossInput, ModelFacts, Task, Trunk
 
 
 class ColumnTask(Task):
-    """A task whose targets lie in a column; records without a value are left out of its loss."""
+    """Task whose targets lie in a column. Records without a value are left out of its loss."""
 
     trunk: ClassVar[Trunk] = "classification"
     n_outputs: ClassVar[int] = 1
@@ -33,6 +33,7 @@ class ColumnTask(Task):
         return self.error(output, target).mean()
 
     def error(self, output: Float[Tensor, "present output"], target: Float[Tensor, "present output"]) -> Tensor:
+        """Compute the error of each record."""
         raise NotImplementedError
 
     def count(self, given: LossInput) -> float:
@@ -40,4 +41,5 @@ class ColumnTask(Task):
 
 
 def has_value(target: Float[Tensor, "batch output"]) -> Bool[Tensor, " batch"]:
+    """Tell which records have a target."""
     return torch.isfinite(target).all(dim=1)

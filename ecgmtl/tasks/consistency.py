@@ -1,4 +1,4 @@
-"""Consistency: twelve reconstructed leads that obey the identities between them."""
+"""Consistency: how well twelve reconstructed leads obey the identities between them."""
 
 from typing import ClassVar
 
@@ -36,7 +36,7 @@ class Consistency(Task):
 
     def check(self, stage: StageFacts) -> None:
         if RECONSTRUCTION not in [task.name for task in stage.tasks]:
-            raise ValueError("consistency scores a reconstruction, so reconstruction has to be learnt beside it")
+            raise ValueError("consistency scores a reconstruction; add reconstruction to the losses")
 
     def check_model(self, stage: str, facts: ModelFacts) -> None:
         if facts.decoder.leads != N_LEADS:

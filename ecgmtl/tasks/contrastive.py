@@ -1,4 +1,4 @@
-"""Contrast: to tell which two views are of one record."""
+"""Contrastive learning: which two views are of one record."""
 
 import math
 from typing import ClassVar
@@ -15,8 +15,10 @@ from ecgmtl.tasks.base import Likelihood, LossInput, ModelFacts, Need, StageFact
 
 
 class ContrastiveSettings(Settings):
+    """Settings of the contrastive loss."""
+
     temperature: PositiveFloat = 0.2
-    """What cosines are divided by. The lower, the more the most similar of the other records count."""
+    """Divisor of the cosines. The lower it is, the more the most similar of the other records count."""
 
 
 class Contrastive(Task):
@@ -42,7 +44,7 @@ class Contrastive(Task):
     def check(self, stage: StageFacts) -> None:
         if stage.shuffled:
             raise ValueError(
-                f"stage '{stage.name}': a shuffled reconstruction would take one view as the other's truth; "
+                f"stage '{stage.name}': a shuffled reconstruction would take one view as the target of the other; "
                 f"leave contrastive out"
             )
         if stage.mixup:

@@ -1,4 +1,4 @@
-"""Distillation: the probabilities that trained models give, which tell more of a record than its labels do."""
+"""Distillation: the probabilities of trained models, which say more of a record than its labels."""
 
 from typing import ClassVar
 
@@ -45,7 +45,7 @@ class Distillation(Task):
         return F.binary_cross_entropy_with_logits(logits, soft_labels)
 
     def untrained(self, batch_size: int) -> float:  # noqa: ARG002
-        """Return the entropy of the labels, which teachers that know them would give."""
+        """Return the entropy of the labels, which is the loss for teachers that predict the labels exactly."""
         if self.prevalence is None:
             raise ValueError("the untrained loss of distillation needs the prevalence of the labels")
         return untrained_loss(self.prevalence, ClassificationSettings())

@@ -11,7 +11,7 @@ from ecgmtl.tasks.base import Likelihood, LossInput
 from ecgmtl.tasks.columns import ColumnTask
 
 CLASSES = {"LAD": 0, "ALAD": 0, "AXL": 0, "MID": 1, "RAD": 2, "ARAD": 2, "AXR": 2}
-"""By code: left axis, normal axis, right axis. A sagittal axis (SAG, one in 4,000) is none of them."""
+"""Class by code: left axis, normal axis, right axis. A sagittal axis (SAG, one in 4,000) is none of them."""
 N_CLASSES = 3
 
 

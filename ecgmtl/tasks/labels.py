@@ -1,4 +1,4 @@
-"""What a training split tells of its labels and targets before anything is learnt."""
+"""Statistics of a training split's labels and targets."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,14 +13,14 @@ from ecgmtl.tasks import MAIN, PREFIX, Task
 
 
 def prevalence(split: Split) -> dict[str, Float[Tensor, " label"]]:
-    """Return by classification task the fraction of the labelled records that have each label."""
+    """Return the fraction of labelled records that have each label, by classification task."""
     labelled = torch.from_numpy(split.labelled).to(split.device)
     further = {PREFIX + name: labels for name, labels in split.auxiliary_labels.items()}
     return {task: labels[labelled].mean(dim=0) for task, labels in ({MAIN: split.labels} | further).items()}
 
 
 def with_targets(split: Split, tasks: Iterable[Task]) -> Split:
-    """Add the targets of tasks that have a column of their own; a missing column gives no record a value."""
+    """Return the split with the targets of tasks that have a column. A missing column gives no record a value."""
     targets = {}
     for task in tasks:
         if task.column is None:

@@ -1,4 +1,4 @@
-"""Latent prediction: from the visible part of a record, the features that the whole of it has."""
+"""Latent prediction: the features of a whole record, from its visible part."""
 
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ class Latent(Task):
     """Mean squared error to the teacher's features, each frame normalized over its features; masked frames count.
 
     The teacher has the EMA weights of the encoder and reads the record unmasked (Baevski et al., data2vec, ICML 2022;
-    Grill et al., BYOL, NeurIPS 2020, for the head that keeps both from agreeing on a constant). A frame counts by the
+    Grill et al., BYOL, NeurIPS 2020, for the head that prevents collapse to a constant). A frame is weighted by the
     fraction of its samples that is scored. Where nothing is masked in the batch, the loss is 0.
     """
 
@@ -38,7 +38,7 @@ class Latent(Task):
         predicted, target, scored = given.outputs.get(self.name), given.batch.teacher_features, given.batch.scored
         if predicted is None or target is None or scored is None:
             raise ValueError("the latent loss needs a prediction, a teacher's features, and which samples are scored")
-        wanted = F.layer_norm(target.transpose(1, 2), target.shape[1:2])
-        error = (predicted.transpose(1, 2) - wanted).square().mean(dim=-1)
+        normalized = F.layer_norm(target.transpose(1, 2), target.shape[1:2])
+        error = (predicted.transpose(1, 2) - normalized).square().mean(dim=-1)
         weights = F.adaptive_avg_pool1d(scored.mean(dim=1, keepdim=True), error.shape[1])[:, 0]
         return (error * weights).sum() / weights.sum().clamp(min=1)

@@ -1,4 +1,4 @@
-"""Reconstruction: the waveform, from a record of which parts are masked."""
+"""Reconstruction: the waveform of a partly masked record."""
 
 import math
 from typing import ClassVar, Literal
@@ -17,22 +17,22 @@ from ecgmtl.settings import Settings
 from ecgmtl.tasks.base import LossInput, ModelFacts, Need, StageFacts, Task, View
 
 NORMAL_95 = 1.96
-"""Deviations about the mean that hold 95 % of a normal distribution."""
+"""Standard deviations around the mean that hold 95 % of a normal distribution."""
 
 
 class ReconstructionSettings(Settings):
-    """How a reconstruction is compared with the signal, sample by sample, in standardized units."""
+    """Settings of the reconstruction loss, sample by sample, in standardized units."""
 
     kind: Literal["mse", "huber", "beta_nll"] = "mse"
-    """Squared error, Huber's for rare and huge artifacts, or the likelihood of a variance a sample and lead."""
+    """Squared error, Huber loss for rare and huge artifacts, or a likelihood with a variance a sample and lead."""
     delta: PositiveFloat = 1.0
-    """huber: errors above this count linearly."""
+    """huber: error above which the loss is linear."""
     beta: float = Field(0.5, ge=0, le=1)
-    """beta_nll: 0 is the likelihood itself, which gives up where it errs most; 1 weighs all samples alike."""
+    """beta_nll: 0 is the plain likelihood, which neglects samples of large error; 1 weights all samples alike."""
     warmup: float = Field(0.1, ge=0, le=1)
-    """beta_nll: over this fraction of the stage's steps the squared error is learnt first, and no variance."""
+    """beta_nll: fraction of the stage's first steps with the squared error, without a variance."""
     target: Literal["own", "shuffled"] = "own"
-    """shuffled: another record of the batch is the target, a control whose gradient tells nothing of this one."""
+    """Target; shuffled is another record of the batch, a control whose gradient has no information on this one."""
 
     @property
     def can_be_negative(self) -> bool:
@@ -73,7 +73,7 @@ class Reconstruction(Task):
 
     def check_model(self, stage: str, facts: ModelFacts) -> None:
         if self.settings.kind == "beta_nll" and not facts.decoder.log_var:
-            raise ValueError(f"stage '{stage}' learns by beta_nll; set decoder.log_var too")
+            raise ValueError(f"stage '{stage}': reconstruction.kind beta_nll needs a variance; set decoder.log_var too")
 
     def loss(self, given: LossInput) -> Float[Tensor, ""]:
         output, settings = given.outputs.get(RECONSTRUCTION), self.settings
@@ -114,16 +114,21 @@ class Reconstruction(Task):
 
 
 def likelihood(error: Tensor, log_var: Tensor, scored: Tensor) -> dict[str, float]:
-    """Sum how likely the errors are under the variances given with them, and how often they lie within those."""
-    likely = 0.5 * (log_var + error.square() * torch.exp(-log_var) + math.log(2 * math.pi))
+    """Sum the negative log-likelihood of the errors, and how many lie within the predicted 95 % interval."""
+    nll = 0.5 * (log_var + error.square() * torch.exp(-log_var) + math.log(2 * math.pi))
     within = error.abs() <= NORMAL_95 * torch.exp(0.5 * log_var)
     return {
-        "reconstruction_nll": float((likely * scored).sum()),
+        "reconstruction_nll": float((nll * scored).sum()),
         "reconstruction_coverage_95": float((within * scored).sum()),
     }
 
 
 def variance_of(output: Reconstructed) -> Float[Tensor, "batch row time"]:
+    """Return the log-variance of an output.
+
+    Raises:
+        ValueError: the decoder predicts none.
+    """
     if output.log_var is None:
-        raise ValueError("beta_nll needs a decoder that gives a variance; set decoder.log_var")
+        raise ValueError("beta_nll needs a decoder that predicts a variance; set decoder.log_var")
     return output.log_var

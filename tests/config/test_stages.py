@@ -57,7 +57,7 @@ def stage(**changes):
                 "trains": ("encoder",),
                 "reconstruction": ReconstructionSettings(target="shuffled"),
             },
-            "a shuffled reconstruction would take one view as the other's truth",
+            "a shuffled reconstruction would take one view as the target of the other",
         ),
         (
             {**JOINT, "losses": ("classification", "distillation"), "trains": ("encoder",)},

@@ -115,5 +115,5 @@ def test_a_probe_without_halves_or_parameters_is_refused(model, batch):
     with pytest.raises(ValueError, match="at least 2 records, one a half; the batch has 1"):
         half_gradients(model.losses, Batch(batch.signals[:1], batch.labels[:1]), 0, [model.shared.weight], model)
     for parameters in ([], [model.held.weight]):
-        with pytest.raises(ValueError, match="needs parameters that learn"):
+        with pytest.raises(ValueError, match="needs trainable parameters"):
             half_gradients(model.losses, batch, 4, parameters, model)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ecgmtl.optimization.diagnostics import DiagnosticsSettings
+from ecgmtl.optimization.diagnostics import DiagnosticsSettings, GradientDiagnostics
 
 TASKS = ("reconstruction", "classification")
 MAIN = "classification"
@@ -15,7 +15,7 @@ EVEN = torch.ones(2)
 
 
 def diagnostics(ema=0.9, tasks=TASKS):
-    return DiagnosticsSettings(ema=ema).build(tasks, MAIN)
+    return GradientDiagnostics(tasks, MAIN, DiagnosticsSettings(ema=ema))
 
 
 def planted(cosine, snr, n_parameters, n_probes, common=0.0):
