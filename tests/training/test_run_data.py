@@ -92,3 +92,35 @@ def test_steps_of_the_parent_run_are_contiguous_over_stages_that_are_trained_and
     again = replace(run, tracker=resumed)
     again.train_stages(again.config.stages)
     assert resumed.steps == list(range(n_steps - 2 * per_epoch[2], n_steps))
+
+
+def test_the_tracker_is_told_what_the_run_learns_from_and_of_which_kind_it_is(few_prepared, tmp_path):
+    class Facts(Recorder):
+        def run(self, name, **told):
+            self.name, self.told = name, told
+            return super().run()
+
+        def log_input(self, name, digest, source, n_records):
+            self.data = (name, digest, source, n_records)
+
+    facts = Facts()
+    run = schedule(few_prepared, tmp_path / "runs/some", facts, seed=3)
+    with run.tracked(run.config.stages[:2]):
+        pass
+    counts = {"train": len(run.train), "validation": len(run.validation)}
+    assert facts.data == (few_prepared.path.name, few_prepared.sha256, str(few_prepared.path), counts)
+    assert counts["train"] > 2 * counts["validation"] > 0
+    tags = facts.told["tags"]
+    assert facts.name == "some"
+    assert {name: tags[name] for name in ("seed", "encoder", "labels", "data_sha256", "stages")} == {
+        "seed": "3",
+        "encoder": "cnn",
+        "labels": few_prepared.default_labels,
+        "data_sha256": few_prepared.sha256,
+        "stages": "first second",
+    }
+    assert facts.told["params"] == run.config.model_dump(mode="json")
+    note = facts.told["note"]
+    assert f"{counts['train']} training records" in note
+    assert f"validated on {counts['validation']} records" in note
+    assert "2. `second`: classification; fixed weighting, 1 epochs" in note
