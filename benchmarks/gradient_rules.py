@@ -126,9 +126,9 @@ def watch(rows: list[Row], clock: Clock) -> None:
 def take_step(row: Row, batch: Batch, number: int, clock: Clock) -> None:
     moment = Moment(number, 0, 0.5)
     begun = clock()
-    logged = row.learner.step(batch, moment)
+    step = row.learner.step(batch, moment)
     if row.probes:
-        row.learner.probe(batch, moment, logged[2:4])
+        row.learner.probe(batch, moment, step.weights)
     row.steps.append(clock() - begun)
 
 

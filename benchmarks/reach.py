@@ -16,7 +16,8 @@ from ecgmtl.device import pick_device
 from ecgmtl.metrics.ranking import mean_defined
 from ecgmtl.tracking.tracker import NoTracker
 from ecgmtl.training.folder import RunFolder
-from ecgmtl.training.schedule import Progress, Schedule
+from ecgmtl.training.record import Progress
+from ecgmtl.training.schedule import Schedule
 from ecgmtl.training.stage import EpochReport
 
 Say = Callable[[str], None]

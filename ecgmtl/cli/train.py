@@ -22,9 +22,10 @@ from ecgmtl.config.shipped import RECIPE, find_config
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.split import open_for
 from ecgmtl.tasks import PREFIX
+from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
-from ecgmtl.training import schedule
 from ecgmtl.training.folder import PARTIALS, RunFolder
+from ecgmtl.training.record import Progress
 from ecgmtl.training.schedule import Schedule, stages_until
 from ecgmtl.training.stage import EpochReport
 
@@ -92,11 +93,11 @@ def synthetic_store(config: Config) -> Path:
 
 
 @contextmanager
-def stage_progress() -> Iterator[schedule.Progress]:
+def stage_progress() -> Iterator[Progress]:
     """Draw a bar for each stage on a terminal, and print a line for each stage and each epoch in any case."""
     with open_bar() as bar:
         run = RunProgress(bar)
-        yield schedule.Progress(run.begin, run.advance, lambda found: bar.say(epoch_line(found)), bar.say, run.work)
+        yield Progress(run.begin, run.advance, lambda found: bar.say(epoch_line(found)), bar.say, run.work)
 
 
 class RunProgress:
@@ -136,11 +137,11 @@ class RunProgress:
 def epoch_line(found: EpochReport) -> str:
     """Stage and epoch, the losses of the steps, and what validation gave."""
     losses = [
-        f"{name.removeprefix('loss.')} {np.nanmean(values):.3f}"
+        f"{names.task_of(name)} {np.nanmean(values):.3f}"
         for name, values in found.steps.items()
-        if "loss." in name and not np.isnan(values).all()  # a task may be left out of some steps, or of all
+        if name.startswith(names.LOSS) and not np.isnan(values).all()  # a task may be left out of some steps, or of all
     ]
-    shown = {"macro_auroc": "AUROC {:.4f}", "rmse_mv": "RMSE {:.4f} mV", "records_per_second": "{:.0f} records/s"}
+    shown = {names.MACRO_AUROC: "AUROC {:.4f}", names.RMSE: "RMSE {:.4f} mV", names.SPEED: "{:.0f} records/s"}
     figures = [text.format(found.figures[name]) for name, text in shown.items() if name in found.figures]
     return f"{found.stage:>10} {found.epoch + 1:3d}   train: {', '.join(losses)}   validation: {', '.join(figures)}"
 

@@ -23,9 +23,11 @@ from ecgmtl.evaluation.stress import Ranker
 from ecgmtl.metrics.ranking import macro_auroc
 from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.tasks import MAIN
+from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
 from ecgmtl.training.folder import PARTIALS, RunFolder
-from ecgmtl.training.schedule import Progress, Schedule
+from ecgmtl.training.record import Progress
+from ecgmtl.training.schedule import Schedule
 from ecgmtl.training.validation import infer_logits
 
 TUNING = "tuning"
@@ -94,11 +96,11 @@ def run_in(job: Job) -> RunResult:
     tracker = open_tracker(EXPERIMENT, enabled=job.around is not None, around=job.around)
     store = open_for(job.data, job.config.preprocess, job.config.validation_fold)
     schedule = Schedule.prepare(store, job.folder(), tracker, SILENT)
-    with schedule.tracked(job.config.stages):
+    with schedule.record.open(job.config.stages):
         model = schedule.train_stages(job.config.stages).eval()
-        result = judge(job, model, schedule.validation, schedule.folder.read_history())
-        figures = {"final validation/macro_auroc": result.macro_auroc}
-        tracker.log_final(figures | {f"final {name}": v for name, v in result.reconstruction.items()})
+        result = judge(job, model, schedule.validation, schedule.record.folder.read_history())
+        figures = {names.final("validation", names.MACRO_AUROC): result.macro_auroc}
+        tracker.log_final(figures | {names.final("validation", name): v for name, v in result.reconstruction.items()})
         tracker.set_tags({"arm": job.arm})
         write_result(job.result, result)
     return result
@@ -117,8 +119,8 @@ def judge(job: Job, model: MultiTaskModel, validation: Split, history: list[dict
         macro_auroc=macro_auroc(probabilities, validation.labels.cpu().numpy()),
         stress=stress(model, validation, job.config),
         reconstruction=reconstruction(model, validation, job.config),
-        diagnostics=means(history, "train/gradient."),
-        mean_weights=means(history, "train/weight."),
+        diagnostics=means(history, names.train(names.GRADIENT)),
+        mean_weights=means(history, names.train(names.WEIGHT)),
         tuning=job.tried,
         probabilities=probabilities,
     )
@@ -166,9 +168,9 @@ def points(history: list[dict[str, Any]], config: Config) -> tuple[Point, ...]:
                 samples_seen=records,
                 encoder_passes=passes,
                 seconds=seconds,
-                macro_auroc=line.get("validation/macro_auroc"),
-                loss=line.get(f"validation/loss.{MAIN}"),
-                train_loss=line.get(f"train/loss.{MAIN}"),
+                macro_auroc=line.get(names.validation(names.MACRO_AUROC)),
+                loss=line.get(names.validation(names.loss(MAIN))),
+                train_loss=line.get(names.train(names.loss(MAIN))),
             )
         )
     return tuple(found)

@@ -20,6 +20,7 @@ import psutil
 from filelock import FileLock
 
 from data_prep.errors import UserError
+from ecgmtl.tracking import names
 from ecgmtl.tracking.outbox import reason_of
 
 ENVIRONMENT = {
@@ -62,8 +63,8 @@ VIEW_KEY = "ecgmtl"
 VIEW = f"mlflow.sharedViewState.{VIEW_KEY}"
 COLUMNS = (
     *("attributes.`Dataset`", "attributes.`Models`"),
-    *("metrics.`final test whole/macro_auroc`", "metrics.`final validation/macro_auroc`"),
-    *("metrics.`validation/macro_auroc`", "metrics.`validation/rmse_mv`"),
+    *(f"metrics.`{names.final(split, names.MACRO_AUROC)}`" for split in ("test whole", "validation")),
+    *(f"metrics.`{names.validation(figure)}`" for figure in (names.MACRO_AUROC, names.RMSE)),
     *("tags.`labels`", "tags.`encoder`", "tags.`weighting`", "tags.`seed`"),
 )
 """Of the table of runs as `ecgmtl ui` opens it, in the interface's own terms; of itself it shows no figures."""

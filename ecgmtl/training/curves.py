@@ -1,4 +1,4 @@
-"""The course of a training as a picture: losses, their weights, what validation gave, over all epochs of all stages."""
+"""Plot of a training: losses, their weights and validation figures over all epochs of all stages."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,28 +8,29 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ecgmtl.evaluation.pictures import COLOURS, new_figure
+from ecgmtl.tracking import names
 
 Line = Mapping[str, str | float]
-"""One epoch of a run's history: stage, epoch, and figures by name, such as `validation/macro_auroc`."""
+"""An epoch of a run's history: stage, epoch, and figures by name, such as `validation/macro_auroc`."""
 
 PANELS = {
-    "loss": ("train/loss.", "validation/loss."),
-    "weight of the task": ("train/weight.",),
-    "macro AUROC": ("validation/macro_auroc",),
-    "RMSE of hidden samples, mV": ("validation/rmse_mv",),
+    "loss": (names.train(names.LOSS), names.validation(names.LOSS)),
+    "weight of the task": (names.train(names.WEIGHT),),
+    "macro AUROC": (names.validation(names.MACRO_AUROC),),
+    "RMSE of masked samples, mV": (names.validation(names.RMSE),),
 }
-"""What each panel shows, by the beginning of the names in the history."""
+"""Beginnings of the names of each panel's figures, by the panel's title."""
 
 
 def training_curves(history: Sequence[Line]) -> Figure:
-    """One panel a kind of figure that the history has; stages are shaded and named."""
-    names = sorted({name for line in history for name in line})
-    found = {title: [n for n in names if n.startswith(starts)] for title, starts in PANELS.items()}
-    shown = {title: series for title, series in found.items() if series}
+    """Plot a panel for each kind of figure in the history, with the stages shaded and named."""
+    figures = sorted({name for line in history for name in line})
+    series_of = {title: [name for name in figures if name.startswith(starts)] for title, starts in PANELS.items()}
+    shown = {title: series for title, series in series_of.items() if series}
     figure = new_figure(9, 1 + 2.2 * max(len(shown), 1))
     panels = figure.subplots(max(len(shown), 1), 1, sharex=True, squeeze=False)[:, 0]
     for panel, (title, series) in zip(panels, shown.items(), strict=False):
-        draw_panel(panel, history, series)
+        plot_panel(panel, history, series)
         panel.set_ylabel(title, fontsize=9)
         panel.grid(alpha=0.3)
         shade_stages(panel, history)
@@ -38,48 +39,48 @@ def training_curves(history: Sequence[Line]) -> Figure:
     return figure
 
 
-def draw_panel(panel: Axes, history: Sequence[Line], series: Sequence[str]) -> None:
-    """A line a series, a color a task; training dashed, validation drawn through."""
-    tasks = list(dict.fromkeys(name.split("/")[1].removeprefix("loss.").removeprefix("weight.") for name in series))
+def plot_panel(panel: Axes, history: Sequence[Line], series: Sequence[str]) -> None:
+    """Plot a line for each series in its task's color, dashed for training and solid for validation."""
+    tasks = list(dict.fromkeys(map(names.task_of, series)))
     for name in series:
-        split, figure = name.split("/")
-        task = figure.removeprefix("loss.").removeprefix("weight.")
-        dashes = "--" if split == "train" and figure.startswith("loss.") else "-"
-        label = f"{task}, {split}" if figure.startswith("loss.") else task
+        task, split = names.task_of(name), name.partition("/")[0]
+        is_loss = name.partition("/")[2].startswith(names.LOSS)
+        dashes = "--" if is_loss and name.startswith(names.TRAIN) else "-"
+        label = f"{task}, {split}" if is_loss else task
         values = column(history, name)
         marker = "o" if np.isfinite(values).sum() == 1 else ""
-        place = np.arange(1, len(history) + 1)
+        epochs = np.arange(1, len(history) + 1)
         again, color = divmod(tasks.index(task), len(COLOURS))
         width = 1.5 + 1.5 * again  # as many tasks have colors of their own, the next ones thicker lines
-        panel.plot(place, values, dashes, color=COLOURS[color], label=label, marker=marker, linewidth=width)
+        panel.plot(epochs, values, dashes, color=COLOURS[color], label=label, marker=marker, linewidth=width)
     if len(series) > 1:
         panel.legend(fontsize=8)
 
 
 def column(history: Sequence[Line], name: str) -> Float64[np.ndarray, " epoch"]:
-    """One figure over the epochs; nan where a stage does not have it."""
+    """Return a figure over the epochs, NaN where a stage does not have it."""
     return np.array([float(line.get(name, np.nan)) for line in history])
 
 
 def stages(history: Sequence[Line]) -> list[tuple[float, float, str]]:
-    """Where each stage begins and ends, and its name."""
-    names = [str(line["stage"]) for line in history]
-    starts = [i for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
-    ends = [*starts[1:], len(names)]
-    return [(a + 0.5, b + 0.5, names[a]) for a, b in zip(starts, ends, strict=False)]
+    """Return where each stage begins and ends, and its name."""
+    stage_names = [str(line["stage"]) for line in history]
+    starts = [i for i, name in enumerate(stage_names) if i == 0 or name != stage_names[i - 1]]
+    ends = [*starts[1:], len(stage_names)]
+    return [(a + 0.5, b + 0.5, stage_names[a]) for a, b in zip(starts, ends, strict=False)]
 
 
 def name_stages(panel: Axes, history: Sequence[Line]) -> None:
-    """Each stage's name above its beginning; in two rows where short stages' names would run into each other."""
-    found = stages(history)
-    crowded = any(last - first < 0.12 * len(history) for first, last, _ in found[:-1])
-    for place, (first, _, stage) in enumerate(found):
-        height = 1.13 if crowded and place % 2 else 1.02
+    """Write each stage's name above its beginning, in two rows where names of short stages would overlap."""
+    spans = stages(history)
+    crowded = any(last - first < 0.12 * len(history) for first, last, _ in spans[:-1])
+    for number, (first, _, stage) in enumerate(spans):
+        height = 1.13 if crowded and number % 2 else 1.02
         panel.text(first, height, stage, transform=panel.get_xaxis_transform(), fontsize=9)
 
 
 def shade_stages(panel: Axes, history: Sequence[Line]) -> None:
-    for place, (first, last, _) in enumerate(stages(history)):
-        panel.axvspan(first, last, color="#F2F2F2" if place % 2 == 0 else "#FFFFFF", zorder=0)
+    for number, (first, last, _) in enumerate(stages(history)):
+        panel.axvspan(first, last, color="#F2F2F2" if number % 2 == 0 else "#FFFFFF", zorder=0)
     if history:
         panel.set_xlim(0.5, len(history) + 0.5)

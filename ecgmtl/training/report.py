@@ -15,6 +15,7 @@ from ecgmtl.evaluation.protocols import find_protocol
 from ecgmtl.evaluation.report import write_evaluation
 from ecgmtl.inference import export
 from ecgmtl.inference.export import ExportError
+from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import Tracker
 from ecgmtl.training.curves import training_curves
 from ecgmtl.training.folder import RunFolder
@@ -47,7 +48,7 @@ def report_run(
 
 def log_evaluation(tracker: Tracker, summary: dict[str, float], folder: Path, name: str) -> None:
     """Figures as final/<name>/…, the report's files under the folder's name."""
-    tracker.log_final({f"final {name}/{key}": value for key, value in summary.items()})
+    tracker.log_final({names.final(name, key): value for key, value in summary.items()})
     tracker.log_artifact(folder, name)
 
 
@@ -61,7 +62,9 @@ def log_classifier(stored: Checkpoint, split: Split, tracker: Tracker, summary: 
         except ExportError as error:
             log.warning("The model was not logged to MLflow: %s", error)
             return
-        tracker.log_model(model, "classifier", {"final validation/macro_auroc": summary["macro_auroc"]})
+        tracker.log_model(
+            model, "classifier", {names.final("validation", names.MACRO_AUROC): summary[names.MACRO_AUROC]}
+        )
 
 
 def describe(

@@ -3,25 +3,23 @@
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from data_prep.store.open import Store
-from ecgmtl import __version__, checkpoint
+from ecgmtl import checkpoint
 from ecgmtl.checkpoint import MODEL, Checkpoint
 from ecgmtl.config.run import Config, ConfigError
 from ecgmtl.config.shipped import with_stage
 from ecgmtl.config.stage import UNTRAINED, Stage
 from ecgmtl.data.split import Split, lead_statistics, load_split, require_both_classes
 from ecgmtl.device import Precision, pick_device, resolve
-from ecgmtl.identity import code_digest
 from ecgmtl.metrics.calibration import Calibration, fit_calibration
 from ecgmtl.model.forest.grow import grow_forest
 from ecgmtl.model.heads import Classifier
@@ -30,8 +28,9 @@ from ecgmtl.tasks.labels import prevalence
 from ecgmtl.tracking.tracker import Tracker
 from ecgmtl.training.finished import StageResults
 from ecgmtl.training.folder import RunFolder
+from ecgmtl.training.record import Progress, RunRecord
 from ecgmtl.training.report import report_run
-from ecgmtl.training.stage import EpochReport, StageTraining, TrainingError
+from ecgmtl.training.stage import StageTraining, TrainingError
 from ecgmtl.training.validation import infer_logits
 
 LABELLED = 1
@@ -42,33 +41,16 @@ WEIGHTS_KEPT = 11
 """Times the size of the weights: two states (network, running mean, best epoch, two moments of Adam) and the model."""
 
 
-class Progress(NamedTuple):
-    """How a run tells what it is doing; the command line draws it."""
-
-    begin: Callable[[tuple[Stage, ...], int, int, int], None]
-    """The stages of the run, the index of the one that begins, its number of steps, and how many are done already."""
-    advance: Callable[[], None]
-    """A step is done."""
-    epoch: Callable[[EpochReport], None]
-    say: Callable[[str], None]
-    work: Callable[[str, int, int], None]
-    """What is done beside the stages, how far that is, and how far it goes."""
-
-
 @dataclass(frozen=True)
 class Schedule:
-    """A config, the data it learns from, and where its results go."""
+    """The stages of a config in order, with the data that they learn from and the record of the run."""
 
     config: Config
     train: Split
     validation: Split
-    label_set: str
-    data_sha256: str
-    folder: RunFolder
-    tracker: Tracker
-    progress: Progress
+    record: RunRecord
     precision: Precision = "auto"
-    """With which the run began."""
+    """Precision with which the run began."""
 
     @classmethod
     def prepare(cls, store: Store, folder: RunFolder, tracker: Tracker, progress: Progress) -> "Schedule":
@@ -81,7 +63,9 @@ class Schedule:
         if config.label_share < 1:
             train = replace(train, labelled=train.sample_patients(config.label_share, (config.seed, LABELLED)))
         precision = compute_as_before(folder, config, device, progress.say)
-        return cls(config, train, validation, labels, store.sha256, folder, tracker, progress, precision)
+        n_records = {"train": len(train), "validation": len(validation)}
+        record = RunRecord(config, labels, store.sha256, n_records, folder, tracker, progress)
+        return cls(config, train, validation, record, precision)
 
     def run(self, last: str | None = None) -> Path:
         """Train the stages up to the one named `last`, all where none is, and give the file of the final model.
@@ -92,9 +76,9 @@ class Schedule:
         Raises:
             ConfigError: there is no such stage, or classification can be neither learned nor judged on these records.
         """
-        stages = stages_until(self.config, last, self.folder.data)
+        stages = stages_until(self.config, last, self.record.folder.data)
         self.require_classes(stages)
-        with self.tracked(stages):
+        with self.record.open(stages):
             return self.finish(self.train_stages(stages), stages)
 
     def require_classes(self, stages: tuple[Stage, ...]) -> None:
@@ -102,23 +86,6 @@ class Schedule:
         if any(stage.classifies for stage in stages):
             require_both_classes(self.train, "train")
             require_both_classes(self.validation, "validation")
-
-    @contextmanager
-    def tracked(self, stages: tuple[Stage, ...]) -> Iterator[None]:
-        """The run as the tracker knows it, while it lasts; one of other data or code is another to the tracker."""
-        self.folder.keep_tracked_if(f"{self.data_sha256} {code_digest()}")
-        run = self.tracker.run(
-            self.folder.path.name,
-            tags=self.tags() | {"stages": " ".join(stage.name for stage in stages)},
-            params=self.config.model_dump(mode="json"),
-            note=self.describe(stages),
-            resume=self.folder.tracked("parent"),
-        )
-        with run as run_id:
-            self.folder.note_tracked("parent", run_id)
-            self.tracker.log_artifact(self.folder.path / "config.yaml")
-            self.log_data()
-            yield
 
     def train_stages(self, stages: tuple[Stage, ...]) -> MultiTaskModel:
         """The model that these stages make of an untrained one."""
@@ -129,38 +96,10 @@ class Schedule:
         for index in range(len(stages)):
             step = self.run_stage(model, stages, index, step)
         if self.config.forest and self.config.learns_to_classify(stages[-1].name):
-            self.progress.say(f"growing a forest for each of {len(self.train.label_names)} labels")
-            tell = partial(self.progress.work, "growing the forest")
+            self.record.progress.say(f"growing a forest for each of {len(self.train.label_names)} labels")
+            tell = partial(self.record.progress.work, "growing the forest")
             model.forest = grow_forest(self.config.forest, self.train, self.config.seed, tell)
         return model
-
-    def log_data(self) -> None:
-        counts = {"train": len(self.train), "validation": len(self.validation)}
-        self.tracker.log_input(self.folder.data.name, self.data_sha256, str(self.folder.data), counts)
-
-    def tags(self) -> dict[str, str]:
-        return {
-            "seed": str(self.config.seed),
-            "encoder": self.config.encoder.kind,
-            "labels": self.label_set,
-            "data_sha256": self.data_sha256,
-            "code_sha256": code_digest(),
-            "ecgmtl": __version__,
-        }
-
-    def describe(self, stages: tuple[Stage, ...]) -> str:
-        """The note on top of the run in MLflow."""
-        lines = [
-            f"**{self.config.name}**: `{self.config.encoder.kind}` encoder, {len(self.train)} training records, "
-            f"label set `{self.label_set}`, validated on {len(self.validation)} records.",
-            "",
-        ]
-        for number, stage in enumerate(stages, 1):
-            tasks = " + ".join(stage.losses)
-            lines.append(f"{number}. `{stage.name}`: {tasks}; {stage.weighting.kind} weighting, {stage.epochs} epochs")
-        if self.config.forest and self.config.learns_to_classify(stages[-1].name):
-            lines += ["", f"Then a forest of {self.config.forest.n_trees} trees a label beside the network."]
-        return "\n".join(lines)
 
     def new_model(self) -> MultiTaskModel:
         """An untrained model that knows the training split's scale and the share of each label."""
@@ -177,7 +116,7 @@ class Schedule:
 
     @property
     def results(self) -> StageResults:
-        return StageResults(self.config, self.label_set, self.data_sha256, self.folder.path)
+        return StageResults(self.config, self.record.label_set, self.record.data_sha256, self.record.folder.path)
 
     def run_stage(self, model: MultiTaskModel, stages: tuple[Stage, ...], index: int, global_step: int) -> int:
         """Bring the model through one stage; give the number of steps that all stages so far have."""
@@ -190,19 +129,16 @@ class Schedule:
         key, with_files = self.results.key(stage.name), self.results.with_files(stage)
         config = self.config.model_copy(update={"precision": self.precision})
         training = StageTraining(model, with_files, config, self.train, self.validation, key)
-        here = self.folder.stage(index, stage.name)
+        here = self.record.folder.stage(index, stage.name)
         require_room(here, model)
         state = here / "state.pt"
         if state.is_file():
             self.go_on(training, state)
-        self.folder.rewind(stage.name, training.epoch)
-        self.progress.begin(stages, index, training.n_steps, training.epoch * training.n_batches)
-        self.train_stage(training, state, global_step)
-        provenance = self.tags() | {
-            "stage": stage.name,
-            "stage_key": key,
-            "n_steps": str(training.n_steps),
-        }
+        self.record.folder.rewind(stage.name, training.epoch)
+        self.record.progress.begin(stages, index, training.n_steps, training.epoch * training.n_batches)
+        with self.record.open_stage(stage, global_step) as report:
+            model.load_state_dict(training.run(report, state, self.record.progress.advance))
+        provenance = self.record.provenance(stage, stage_key=key, n_steps=str(training.n_steps))
         identity = Calibration.identity(len(self.train.label_names))
         checkpoint.save(here / MODEL, self.checkpoint(model, identity, provenance))
         state.unlink()
@@ -216,52 +152,30 @@ class Schedule:
         else:
             aside = state.replace(state.with_name("state.other.pt"))
             told = "is of other settings, data or code; the stage begins anew"
-            self.progress.say(f"stage {training.stage.name}: {aside} {told}")
+            self.record.progress.say(f"stage {training.stage.name}: {aside} {told}")
 
     def take_stage(self, model: MultiTaskModel, stage: Stage, finished: Path) -> int:
         """The weights of a finished stage; gives its number of steps."""
-        self.progress.say(f"stage {stage.name}: taken from {finished} (same settings, data and code)")
+        self.record.progress.say(f"stage {stage.name}: taken from {finished} (same settings, data and code)")
         weights, description = checkpoint.read(finished)
         model.load_state_dict(weights)
-        self.folder.adopt_history(stage.name, finished)
+        self.record.folder.adopt_history(stage.name, finished)
         return int(description.provenance["n_steps"])
 
     def weights_after(self, stage: str) -> dict[str, Tensor]:
         return self.new_model().state_dict() if stage == UNTRAINED else checkpoint.read(self.results.file_of(stage))[0]
 
-    def train_stage(self, training: StageTraining, state: Path, global_step: int) -> None:
-        stage = training.stage
-        tags = self.tags() | {"stage": stage.name, "weighting": stage.weighting.kind}
-        params = stage.model_dump(mode="json")
-        child = self.tracker.run(stage.name, tags=tags, params=params, resume=self.folder.tracked(stage.name))
-
-        def report(found: EpochReport) -> None:
-            last_step = found.first_step + training.n_batches - 1
-            self.folder.append(found.as_line())
-            self.tracker.log_steps({f"train/{k}": v for k, v in found.steps.items()}, found.first_step, global_step)
-            figures = {f"validation/{name}": value for name, value in found.figures.items()}
-            self.tracker.log_metrics(figures, last_step, global_step)
-            for step, probed in found.probes.items():
-                self.tracker.log_metrics({f"train/{name}": value for name, value in probed.items()}, step, global_step)
-            self.progress.epoch(found)
-
-        with child as run_id:
-            self.folder.note_tracked(stage.name, run_id)
-            training.model.load_state_dict(training.run(report, state, self.progress.advance))
-
     def finish(self, model: MultiTaskModel, stages: tuple[Stage, ...]) -> Path:
         """Calibrate on the validation split, write the final model and the report on that split."""
         classifies = self.config.learns_to_classify(stages[-1].name)
         calibration = self.calibrate(model) if classifies else Calibration.identity(len(self.train.label_names))
-        path = self.folder.path / MODEL
-        provenance = self.tags() | {"stage": stages[-1].name, "run": self.folder.path.name}
-        if self.tracker.active_run_id:
-            provenance["mlflow_run"] = self.tracker.active_run_id
-        final = self.checkpoint(model.cpu().eval(), calibration, provenance)
+        folder, tracker = self.record.folder, self.record.tracker
+        path = folder.path / MODEL
+        final = self.checkpoint(model.cpu().eval(), calibration, self.record.final_provenance(stages[-1]))
         checkpoint.save(path, final)
-        self.tracker.log_artifact(path, "checkpoint")
-        self.progress.say("reporting on the validation split")
-        report_run(final, self.train, self.validation, self.folder, self.tracker)
+        tracker.log_artifact(path, "checkpoint")
+        self.record.progress.say("reporting on the validation split")
+        report_run(final, self.train, self.validation, folder, tracker)
         return path
 
     def calibrate(self, model: MultiTaskModel) -> Calibration:
@@ -271,7 +185,7 @@ class Schedule:
     def checkpoint(self, model: MultiTaskModel, calibration: Calibration, provenance: dict[str, str]) -> Checkpoint:
         auxiliary = self.train.auxiliary_label_names
         return Checkpoint(
-            model, self.config, self.label_set, self.train.label_names, calibration, auxiliary, provenance
+            model, self.config, self.record.label_set, self.train.label_names, calibration, auxiliary, provenance
         )
 
 

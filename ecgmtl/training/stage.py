@@ -19,8 +19,9 @@ from ecgmtl.data.split import Split
 from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.optimization.weighting.base import Moment
 from ecgmtl.tasks.labels import with_targets
+from ecgmtl.tracking import names
 from ecgmtl.training.batches import Batches
-from ecgmtl.training.step import Learner, freeze
+from ecgmtl.training.step import Learner, Step, freeze
 from ecgmtl.training.validation import validate
 
 CONTROLLERS = 2
@@ -51,14 +52,19 @@ class EpochReport(NamedTuple):
     probes: dict[int, dict[str, float]]
     """By step, what was found of the tasks' gradients."""
 
+    @property
+    def last_step(self) -> int:
+        return self.first_step + len(self.steps[names.LEARNING_RATE]) - 1
+
     def as_line(self) -> dict[str, Any]:
         """For the history: the mean over the epoch's steps, and the figures."""
         known = {name: values[~np.isnan(values)] for name, values in self.steps.items()}
-        means = {f"train/{name}": float(values.mean()) for name, values in known.items() if len(values)}
-        figures = {f"validation/{name}": value for name, value in self.figures.items()}
+        means = {names.train(name): float(values.mean()) for name, values in known.items() if len(values)}
+        figures = {names.validation(name): value for name, value in self.figures.items()}
         last = max(self.probes, default=None)
-        probed = {} if last is None else {f"train/{name}": value for name, value in self.probes[last].items()}
-        spent = {"steps": len(next(iter(self.steps.values()))), "records": self.n_records, "seconds": self.seconds}
+        probed = {} if last is None else {names.train(name): value for name, value in self.probes[last].items()}
+        n_steps = self.last_step - self.first_step + 1
+        spent = {"steps": n_steps, "records": self.n_records, "seconds": self.seconds}
         return {"stage": self.stage, "epoch": self.epoch, **spent, **means, **figures, **probed}
 
 
@@ -144,61 +150,66 @@ class StageTraining:
         started = time.perf_counter()
         freeze(self.model, self.stage)
         first_step = self.epoch * self.n_batches
-        rows: list[Tensor] = []
+        steps: list[Step] = []
         probes: dict[int, dict[str, Tensor]] = {}
         for number, batch in enumerate(self.batches.draw(self.epoch), first_step):
             moment = Moment(number, self.epoch, number / self.n_steps)
-            rows.append(self.learner.step(batch, moment))
-            self.watch(batch, moment, rows[-1], probes)
+            steps.append(self.learner.step(batch, moment))
+            self.watch(batch, moment, steps[-1], probes)
             self.advance()
-        steps = self.collect(rows, first_step)
+        columns = self.collect(steps, first_step)
         self.learner.weighting.end_epoch()
         seconds = time.perf_counter() - started
         figures = self.validate()
         n_records = self.batches.n_records
-        figures["records_per_second"] = n_records / seconds
+        figures[names.SPEED] = n_records / seconds
         numbers = {step: {name: float(value) for name, value in found.items()} for step, found in probes.items()}
-        return EpochReport(self.stage.name, self.epoch, first_step, steps, figures, seconds, n_records, numbers)
+        return EpochReport(self.stage.name, self.epoch, first_step, columns, figures, seconds, n_records, numbers)
 
-    def watch(self, batch: Batch, moment: Moment, row: Tensor, probes: dict[int, dict[str, Tensor]]) -> None:
-        """After a step: look at the tasks' gradients, and let the weighting hear how the main task does."""
-        every, weighting, n_tasks = self.stage.diagnostics.every, self.learner.weighting, len(self.stage.losses)
+    def watch(self, batch: Batch, moment: Moment, step: Step, probes: dict[int, dict[str, Tensor]]) -> None:
+        """Probe the tasks' gradients after a step, and reward the weighting with the score of the main task."""
+        every, weighting = self.stage.diagnostics.every, self.learner.weighting
         if every and moment.step % every == 0:
-            probes[moment.step] = self.learner.probe(batch, moment, row[n_tasks : 2 * n_tasks])
+            probes[moment.step] = self.learner.probe(batch, moment, step.weights)
         if weighting.reward_every and (moment.step + 1) % weighting.reward_every == 0 and self.reward_split is not None:
             only = self.stage.model_copy(update={"losses": (self.stage.selected_by,)})
             figures = validate(self.model, only, self.reward_split)
-            weighting.reward(-figures[f"loss.{self.stage.selected_by}"])
+            weighting.reward(-figures[names.loss(self.stage.selected_by)])
             freeze(self.model, self.stage)
 
-    def collect(self, rows: list[Tensor], first_step: int) -> dict[str, np.ndarray]:
-        """The epoch's log, by name.
+    def collect(self, steps: list[Step], first_step: int) -> dict[str, np.ndarray]:
+        """Return the figures of an epoch's steps by name.
 
         Raises:
             TrainingError: a loss or the gradient was not finite, or a loss was negative that never should be.
         """
-        names = [f"{kind}.{task}" for kind in self.kinds() for task in self.stage.losses] + ["gradient_norm"]
-        table = torch.stack(rows).cpu().numpy()
-        n_tasks = len(self.stage.losses)
-        losses, weights = table[:, :n_tasks], table[:, n_tasks : 2 * n_tasks]
+        losses, weights = on_host([step.losses for step in steps]), on_host([step.weights for step in steps])
+        extras = {name: on_host([step.extras[name] for step in steps]) for name in steps[0].extras}
+        norms = on_host([step.gradient_norm for step in steps])
+        self.refuse_divergence(losses, weights, np.column_stack([*extras.values(), norms]), first_step)
+        tables = {names.LOSS: losses, names.WEIGHT: weights} | {f"{name}.": table for name, table in extras.items()}
+        columns = {f"{name}{t}": table[:, i] for name, table in tables.items() for i, t in enumerate(self.stage.losses)}
+        lr_at = self.stage.optimizer.lr_at
+        rates = [lr_at((first_step + i) / self.n_steps) for i in range(len(steps))]
+        return columns | {names.GRADIENT_NORM: norms, names.LEARNING_RATE: np.array(rates, dtype=np.float32)}
+
+    def refuse_divergence(self, losses: np.ndarray, weights: np.ndarray, others: np.ndarray, first_step: int) -> None:
+        """Raise TrainingError at the first step with a figure that is not finite or a loss that cannot be negative."""
         left_out = np.isnan(losses) & (weights == 0)
         below = (losses < 0) & ~np.array([task.can_be_negative for task in self.stage.tasks])
-        bad = ((~np.isfinite(losses) & ~left_out) | below).any(axis=1) | ~np.isfinite(table[:, n_tasks:]).all(axis=1)
+        bad = ((~np.isfinite(losses) & ~left_out) | below).any(axis=1)
+        bad |= ~np.isfinite(np.column_stack([weights, others])).all(axis=1)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
-            told = ", ".join(f"{t} {v:.3g}" for t, v in zip(self.stage.losses, losses[row], strict=True))
-            kept = f"The state after epoch {self.epoch} is kept." if self.epoch else "Nothing was learnt yet."
+            values = ", ".join(f"{t} {v:.3g}" for t, v in zip(self.stage.losses, losses[row], strict=True))
             raise TrainingError(
                 f"stage '{self.stage.name}', epoch {self.epoch + 1}, step {first_step + row + 1}: training diverged: a "
-                f"loss or its gradient is not finite, or a loss is below zero ({told}). {kept} {REMEDY}"
+                f"loss or its gradient is not finite, or a loss is below zero ({values}). {self.what_is_kept} {REMEDY}"
             )
-        steps = {name: table[:, i] for i, name in enumerate(names)}
-        lr_at = self.stage.optimizer.lr_at
-        steps["lr"] = np.array([lr_at((first_step + i) / self.n_steps) for i in range(len(rows))], dtype=np.float32)
-        return steps
 
-    def kinds(self) -> list[str]:
-        return ["loss", "weight", *self.learner.weighting.per_task()]
+    @property
+    def what_is_kept(self) -> str:
+        return f"The state after epoch {self.epoch} is kept." if self.epoch else "Nothing was learnt yet."
 
     def validate(self) -> dict[str, float]:
         """Validation figures of the running mean of the weights; the best epoch's are remembered."""
@@ -217,15 +228,15 @@ class StageTraining:
             TrainingError: the figure is not a number.
         """
         task = self.stage.selected_by
-        losses = {name.removeprefix("loss."): v for name, v in figures.items() if name.startswith("loss.")}
+        losses = {names.task_of(name): value for name, value in figures.items() if name.startswith(names.LOSS)}
         if not np.isfinite(list(losses.values())).all():
-            told = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
-            kept = f"The state after epoch {self.epoch} is kept." if self.epoch else "Nothing was learnt yet."
+            values = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
             raise TrainingError(
                 f"stage '{self.stage.name}', epoch {self.epoch + 1}, step {(self.epoch + 1) * self.n_batches}: "
-                f"training diverged: a loss on the validation records is not finite ({told}). {kept} {REMEDY}"
+                f"training diverged: a loss on the validation records is not finite ({values}). "
+                f"{self.what_is_kept} {REMEDY}"
             )
-        score = figures["macro_auroc"] if self.stage.classifies else -figures[f"loss.{task}"]
+        score = figures[names.MACRO_AUROC] if self.stage.classifies else -figures[names.loss(task)]
         if np.isnan(score):
             raise TrainingError(
                 f"stage '{self.stage.name}', epoch {self.epoch + 1}: {task} cannot be judged on the "
@@ -248,3 +259,9 @@ class StageTraining:
             setattr(self, name, state[name])
         self.best = {name: value.to(self.train.device) for name, value in state["best"].items()}
         self.learner.load_state_dict(state["learner"])
+
+
+def on_host(values: list[Tensor]) -> np.ndarray:
+    """Return one array of a figure over the steps, copied from the device at once."""
+    table: np.ndarray = torch.stack(values).cpu().numpy()
+    return table

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ecgmtl.config.run import Config
@@ -20,6 +21,18 @@ from ecgmtl.optimization.weighting.base import Moment
 from ecgmtl.tasks import LossInput, build_task, losses_of
 from ecgmtl.tasks.labels import prevalence
 from ecgmtl.training.teachers import Teaching
+
+
+class Step(NamedTuple):
+    """Figures of one update. They stay on the device, so that nothing waits for them."""
+
+    losses: Float[Tensor, " task"]
+    """Plain losses; NaN where a task is left out of this step."""
+    weights: Float[Tensor, " task"]
+    extras: dict[str, Float[Tensor, " task"]]
+    """Figures of the weighting itself by name, such as `log_var`."""
+    gradient_norm: Float[Tensor, ""]
+    """Norm of the whole gradient before it is clipped."""
 
 
 class Learner:
@@ -69,8 +82,8 @@ class Learner:
             self.weighting.begin(torch.where(values == 0, self.untrained, values))
         self.begun = True
 
-    def step(self, batch: Batch, moment: Moment) -> Tensor:
-        """One update; what it logs stays on the device, so that nothing waits for it."""
+    def step(self, batch: Batch, moment: Moment) -> Step:
+        """Update the weights once."""
         batch = self.taught(batch)
         if not self.begun:
             self.begin(batch)
@@ -86,8 +99,13 @@ class Learner:
         self.average.update(self.model)
         if dice is not None:
             self.look_again(batch, active, moment, dice)
+        return self.as_step(values, weights, norm, active)
+
+    def as_step(self, values: Tensor, weights: Tensor, norm: Tensor, active: tuple[bool, ...]) -> Step:
+        """Return copies of the figures, because weightings change their own in place at the next step."""
         shown = [value if now else torch.full_like(value, torch.nan) for value, now in zip(values, active, strict=True)]
-        return torch.cat([torch.stack(shown), weights, *self.weighting.per_task().values(), norm[None]])
+        extras = {name: value.clone() for name, value in self.weighting.per_task().items()}
+        return Step(torch.stack(shown), weights.clone(), extras, norm)
 
     def backward(self, losses: list[Tensor], values: Tensor, moment: Moment) -> Tensor:
         """Fill in the gradients of all that learns; give the weights of the tasks."""

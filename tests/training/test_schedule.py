@@ -27,6 +27,10 @@ def schedule(store, path, *stages):
     return Schedule.prepare(store, RunFolder.create(path, config, store.path), NoTracker(), SILENT)
 
 
+def with_record(run, **changes):
+    return replace(run, record=replace(run.record, **changes))
+
+
 def encoder_of(state):
     return {name: value for name, value in state.items() if name.startswith("encoder.")}
 
@@ -97,22 +101,22 @@ def test_what_was_interrupted_goes_on_where_data_and_code_are_the_same_and_begin
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        replace(cut, progress=SILENT._replace(advance=advance)).train_stages(cut.config.stages)
+        with_record(cut, progress=SILENT._replace(advance=advance)).train_stages(cut.config.stages)
     progress = SILENT._replace(say=said.append, begin=lambda *told: begun.append(told))
-    again = replace(cut, progress=progress, **other)
+    again = with_record(cut, progress=progress, **other)
     assert same(again.train_stages(again.config.stages).state_dict(), learnt)
-    assert [line["epoch"] for line in again.folder.read_history()] == [0, 1]
+    assert [line["epoch"] for line in again.record.folder.read_history()] == [0, 1]
     assert ("begins anew" in " ".join(said)) == bool(other)
     assert begun == [(cut.config.stages, 0, 2 * n_batches, 0 if other else n_batches)]
 
 
 def test_a_resumed_run_keeps_its_threads_and_its_precision(few_prepared, tmp_path):
     run = schedule(few_prepared, tmp_path / "run", {"name": "labels", **LABELS})
-    facts = run.folder.facts
+    facts = run.record.folder.facts
     assert facts["computes"] == {"threads": 1, "precision": "fp32", "device": run.train.device.type}
-    run.folder.write_facts({**facts, "computes": {**facts["computes"], "threads": 2, "precision": "bf16"}})
+    run.record.folder.write_facts({**facts, "computes": {**facts["computes"], "threads": 2, "precision": "bf16"}})
     said = []
-    again = Schedule.prepare(few_prepared, run.folder, NoTracker(), SILENT._replace(say=said.append))
+    again = Schedule.prepare(few_prepared, run.record.folder, NoTracker(), SILENT._replace(say=said.append))
     assert (torch.get_num_threads(), again.precision) == (2, "bf16")
     assert said == ["goes on with 2 threads in bf16, as the run began"]
 
@@ -156,4 +160,4 @@ def test_parts_that_a_later_stage_needs_make_another_model_of_an_earlier_one(few
     for name, later in (("without", second), ("with", latent)):
         found = schedule(few_prepared, tmp_path / name, first, later)
         found.train_stages(found.config.stages)
-        assert (found.folder.path / "stages/0-first" / MODEL).is_file()
+        assert (found.record.folder.path / "stages/0-first" / MODEL).is_file()

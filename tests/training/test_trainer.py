@@ -66,7 +66,7 @@ def test_a_loss_that_is_not_finite_names_its_place(tmp_path):
 
 def test_an_output_that_is_not_finite_on_the_validation_records_is_called_divergence(tmp_path):
     run = training(PROBE)
-    run.learner.average.mean["classifier.read.weight"].fill_(float("nan"))
+    run.learner.average.mean["heads.classification.read.weight"].fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"stage 'probe', epoch 1, step 4: training diverged: .*classification nan"):
         run.score(validate(run.learner.average.model, run.stage, run.validation))
 
