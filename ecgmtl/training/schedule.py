@@ -68,13 +68,14 @@ class Schedule:
         return cls(config, train, validation, record, precision)
 
     def run(self, last: str | None = None) -> Path:
-        """Train the stages up to the one named `last`, all where none is, and give the file of the final model.
+        """Train the stages up to the one named `last`, or all of them, and return the file of the final model.
 
-        A stage that is finished with the same settings, data and code is taken from its checkpoint; one that was
-        interrupted in this folder with the same goes on from its last whole epoch.
+        Finished stages with the same settings, data and code are loaded from their checkpoints. An interrupted stage
+        resumes from its last complete epoch.
 
         Raises:
-            ConfigError: there is no such stage, or classification can be neither learned nor judged on these records.
+            ConfigError: there is no such stage.
+            StoreError: classification can be neither trained nor evaluated on these records.
         """
         stages = stages_until(self.config, last, self.record.folder.data)
         self.require_classes(stages)
@@ -82,7 +83,7 @@ class Schedule:
             return self.finish(self.train_stages(stages), stages)
 
     def require_classes(self, stages: tuple[Stage, ...]) -> None:
-        """Raise ConfigError if a stage classifies records of which none, or each, has a label."""
+        """Raise StoreError if a stage classifies records of which none, or each, has a label."""
         if any(stage.classifies for stage in stages):
             require_both_classes(self.train, "train")
             require_both_classes(self.validation, "validation")

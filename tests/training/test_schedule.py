@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from data_prep.store.manifest import StoreError
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import MODEL, CheckpointError
 from ecgmtl.comparison.run import SILENT
-from ecgmtl.config.run import ConfigError, parse_config
+from ecgmtl.config.run import parse_config
 from ecgmtl.tracking.tracker import NoTracker
 from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.schedule import Schedule
@@ -56,7 +57,7 @@ def test_one_class_only_is_refused_before_the_first_step(few_prepared, tmp_path)
     for name in ("train", "validation"):
         split = getattr(found, name)
         alike = replace(found, **{name: replace(split, labels=torch.zeros_like(split.labels))})
-        with pytest.raises(ConfigError, match=f"in the split '{name}'"):
+        with pytest.raises(StoreError, match=f"in the split '{name}'"):
             alike.run()
     assert not (tmp_path / "run/history.jsonl").exists()
     alike.require_classes(found.config.stages[:1])
