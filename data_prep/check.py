@@ -16,8 +16,9 @@ from data_prep.lost_voltage import find_loss
 from data_prep.parallel import in_parallel
 from data_prep.plausible import WIDE, broken_identities, odd_size
 from data_prep.preprocess import RATES, SHORTEST, find_leads
-from data_prep.readers import ReadOptions, find_records, read_record
+from data_prep.readers import OtherFile, ReadOptions, find_files, read_record, summarize
 from data_prep.record import Record, RecordError
+from data_prep.safe_text import printable
 from data_prep.sources import read_source
 from data_prep.sources.labelled_folder import TABLE
 from data_prep.sources.ptbxl import DATABASE, FILENAME_COLUMN, read_database
@@ -46,10 +47,15 @@ def examine(folder: Path, file: str, options: ReadOptions) -> Examined:
         record = read_record(folder / file, replace(options, seconds=USUAL_SECONDS))
     except RecordError as error:
         kind = "unreadable" if (folder / file).exists() else "missing file"
-        return Examined(file, (Finding(kind, file, str(error)),))
-    findings = tuple(Finding(kind, file, f"{file}: {message}") for kind, message in oddities(record))
+        return Examined(file, (finding_of(kind, file, str(error)),))
+    findings = tuple(finding_of(kind, file, f"{file}: {message}") for kind, message in oddities(record))
     digest = hashlib.blake2b(record.signal.T.tobytes(), digest_size=16).digest()
     return Examined(file, findings, digest, record.fs)
+
+
+def finding_of(kind: str, file: str, message: str) -> Finding:
+    """Return a finding about a file whose name may hold line breaks or escape sequences."""
+    return Finding(kind, printable(file), printable(message))
 
 
 def oddities(record: Record) -> Iterator[tuple[str, str]]:
@@ -130,6 +136,8 @@ class CheckReport:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
     """What the tables are taken for, a sentence each."""
+    others: tuple[OtherFile, ...] = ()
+    """Files in the folder that are not read as ECGs."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -137,10 +145,10 @@ class CheckReport:
         return dict(Counter(finding.kind for finding in self.findings).most_common())
 
     def render(self) -> str:
-        """The report as text: a paragraph a kind, with the first of its names and what the first one is about."""
-        if not self.findings:
-            return "\n".join([*self.notes, f"{self.folder}: {self.n_files:,} files read, nothing wrong found."])
-        return "\n".join([*self.notes, f"{self.folder}: {self.n_files:,} files read.", *listed(self.findings)])
+        """Return the report as text: a paragraph a kind of finding, then the files that were not read."""
+        result = "." if self.findings else ", nothing wrong found."
+        count = f"{printable(str(self.folder))}: {self.n_files:,} files read{result}"
+        return "\n".join([*map(printable, self.notes), count, *listed(self.findings), *summarize(self.others)])
 
 
 def check(
@@ -155,9 +163,10 @@ def check(
 
     Raises SourceError only if there is nothing to read.
     """
-    files, findings, notes = list_files(folder)
+    files, others, findings, notes = list_files(folder, options)
     if not files:
-        raise SourceError(findings[0].message if findings else f"{folder}: no ECG is there.")
+        reason = findings[0].message if findings else f"{folder}: no ECG is there."
+        raise SourceError("\n".join([reason, *summarize(others)]))
     examined: list[Examined] = []
     pieces = [(folder, files[first : first + FILES_A_PIECE], options) for first in range(0, len(files), FILES_A_PIECE)]
     with closing(in_parallel(examine_files, pieces, workers)) as results:
@@ -168,27 +177,33 @@ def check(
     order = {file: index for index, file in enumerate(files)}
     examined.sort(key=lambda one: order[one.file])
     findings += [finding for one in examined for finding in one.findings]
-    return CheckReport(folder, len(files), (*findings, *duplicates(examined), *odd_rates(examined)), notes)
+    return CheckReport(folder, len(files), (*findings, *duplicates(examined), *odd_rates(examined)), notes, others)
 
 
-def list_files(folder: Path) -> tuple[list[str], list[Finding], tuple[str, ...]]:
-    """Every file that the folder's tables name, or every record in it, what is wrong with the tables, and notes."""
+def list_files(
+    folder: Path, options: ReadOptions
+) -> tuple[list[str], tuple[OtherFile, ...], list[Finding], tuple[str, ...]]:
+    """Return the records that the tables name, or all in the folder, its other files, findings on the tables, notes."""
     if not folder.is_dir():
         raise SourceError(f"{folder}: {'that is no folder' if folder.exists() else 'no such folder'}.")
-    found = [path.relative_to(folder).as_posix() for path in find_records([folder])]
+    there = list(find_files([folder], options))
+    records = [path.relative_to(folder).as_posix() for path in there if isinstance(path, Path)]
+    others = tuple(other for other in there if isinstance(other, OtherFile))
     if not (folder / DATABASE).is_file() and not (folder / TABLE).is_file():
-        return found, [], ()
+        return records, others, [], ()
     try:
         source = read_source(folder, min(FILENAME_COLUMN))
         is_ptbxl = (folder / DATABASE).is_file()
         named = named_by_ptbxl(folder) if is_ptbxl else list(source.files)
     except SourceError as error:
-        return found, [Finding("unusable table", folder.name, str(error))], ()
-    strays = sorted(set(found) - set(named))
-    more = [Finding("not in the table", file, f"{file} is there, but no table names it.") for file in strays]
+        return records, others, [Finding("unusable table", printable(folder.name), str(error))], ()
+    others = tuple(other for other in others if other.path not in source.tables)
+    strays = sorted(set(records) - set(named))
+    more = [finding_of("not in the table", file, f"{file} is there, but no table names it.") for file in strays]
     readable = [file for file in dict.fromkeys(named) if lies_inside(file)]
     classes, notes = ((), ()) if source.problems else class_remarks(source, source.default_labels)
-    return readable, [*source.problems, *source.remarks, *classes, *more], (*(() if is_ptbxl else source.notes), *notes)
+    findings = [*source.problems, *source.remarks, *classes, *more]
+    return readable, others, findings, (*(() if is_ptbxl else source.notes), *notes)
 
 
 def named_by_ptbxl(folder: Path) -> list[str]:
@@ -207,7 +222,7 @@ def duplicates(examined: Sequence[Examined]) -> Iterator[Finding]:
             continue
         earlier = first.setdefault(one.digest, one.file)
         if earlier != one.file:
-            yield Finding("duplicate", one.file, f"{one.file} holds the very samples of {earlier}.")
+            yield finding_of("duplicate", one.file, f"{one.file} holds the very samples of {earlier}.")
 
 
 def odd_rates(examined: Sequence[Examined]) -> Iterator[Finding]:
@@ -222,7 +237,7 @@ def odd_rates(examined: Sequence[Examined]) -> Iterator[Finding]:
         usual = rates[top(one.file)].most_common(1)[0][0]
         if one.fs != usual:
             message = f"{one.file} has {one.fs:g} samples a second, most others {usual:g}."
-            yield Finding("other sampling rate", one.file, message)
+            yield finding_of("other sampling rate", one.file, message)
 
 
 def top(file: str) -> str:

@@ -1,6 +1,7 @@
 """The twelve standard leads: their names, how files spell them, and the algebra between them."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -71,6 +72,25 @@ def standard_lead(name: str) -> str | None:
     text, _ = split_unit(name)
     match = _SPELLING.fullmatch(text.removesuffix(MARK))
     return _STANDARD.get(match["lead"].lower()) if match else None
+
+
+def describe_lead(name: str, number: int, kind: str = "column") -> str:
+    """Return `lead aVR`, or `column 3` for the third name if it is not a standard lead's.
+
+    A message never quotes such a name, because a file may hold a patient's name in its place.
+    """
+    lead = standard_lead(name)
+    return f"{kind} {number}" if lead is None else f"lead {lead}"
+
+
+def describe_leads(names: Sequence[str]) -> str:
+    """Return the standard leads among `names`, and how many others there are, without quoting any of those."""
+    leads = [lead for name in names if (lead := standard_lead(name)) is not None]
+    others = [number for number, name in enumerate(names, 1) if standard_lead(name) is None]
+    if not others:
+        return ", ".join(leads)
+    unknown = f"{len(others)} without a lead's name (first: column {others[0]})"
+    return f"{', '.join(leads)} and {unknown}" if leads else unknown
 
 
 def is_reconstructed(name: str) -> bool:

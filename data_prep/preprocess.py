@@ -13,7 +13,15 @@ from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from data_prep.dead_leads import FEWEST_LIMB_LEADS, complete_leads, find_dead
 from data_prep.gaps import fill_gaps
-from data_prep.leads import BASIS_LEADS, LIMB_LEADS, STANDARD_LEADS, derive_limb_leads, is_reconstructed, standard_lead
+from data_prep.leads import (
+    BASIS_LEADS,
+    LIMB_LEADS,
+    STANDARD_LEADS,
+    derive_limb_leads,
+    describe_leads,
+    is_reconstructed,
+    standard_lead,
+)
 from data_prep.lost_voltage import AXES, Loss, find_loss, to_typical
 from data_prep.plausible import check_prepared, refuse_gaps
 from data_prep.record import Record, RecordError
@@ -192,20 +200,24 @@ def refuse_missing(record: Record, missing: Sequence[str]) -> None:
     if not missing:
         return
     raise RecordError(
-        f"{record.name}: no lead {', '.join(missing)}; it has {', '.join(record.leads)}.{_remedy(record, missing)}"
+        f"{record.name}: no lead {', '.join(missing)}; it has {describe_leads(record.leads)}.{_remedy(record, missing)}"
     )
 
 
 def _remedy(record: Record, missing: Sequence[str]) -> str:
-    """Return how to name the leads of unknown columns, or nothing where they are too few. No pair is guessed."""
-    unknown = [name for name in record.leads if standard_lead(name) is None]
+    """Return how to name the leads of unknown columns, or nothing where they are too few. No pair is guessed.
+
+    The columns' own names are not quoted, because one may be a patient's.
+    """
+    unknown = [str(number) for number, name in enumerate(record.leads, 1) if standard_lead(name) is None]
     chest = [lead for lead in missing if lead not in LIMB_LEADS]
     n_limb = len(LIMB_LEADS) - (len(missing) - len(chest))
     if not unknown or len(unknown) < len(chest) + max(FEWEST_LIMB_LEADS - n_limb, 0):
         return ""
-    columns = f"column {unknown[0]} is" if len(unknown) == 1 else f"columns {', '.join(unknown)} are"
-    pairs = ",".join(f"{name}=LEAD" for name in unknown)
-    return f" If {columns} among them, pass --leads '{pairs}', with the lead's name for LEAD."
+    columns = f"column {unknown[0]} is" if len(unknown) == 1 else f"columns {', '.join(unknown[:12])} are"
+    return (
+        f" If {columns} among them, pass --leads NAME=LEAD,... with each column's name for NAME and its lead for LEAD."
+    )
 
 
 def refuse_twice(record: Record, columns: dict[str, tuple[int, ...]]) -> None:

@@ -38,8 +38,7 @@ class Record:
     def __post_init__(self) -> None:
         if self.signal.shape[1] != len(self.leads):
             raise RecordError(
-                f"{self.name}: the signal has {self.signal.shape[1]} columns, "
-                f"but {len(self.leads)} leads are named: {', '.join(self.leads)}."
+                f"{self.name}: the signal has {self.signal.shape[1]} columns, but {len(self.leads)} leads are named."
             )
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from data_prep.leads import split_unit, standard_lead
+from data_prep.leads import describe_lead, split_unit, standard_lead
 from data_prep.readers.options import ReadOptions
 from data_prep.record import NO_UNIT, RecordError
 from data_prep.units import UNIT_NAMES, UNITS, parse_unit
@@ -40,21 +40,26 @@ def find_columns(
             f"{source}: none of its {len(names)} columns has the name of a lead (I, II, III, aVR, ..., V6). "
             f"Pass --leads foo=V1,... if a column named foo is lead V1."
         )
-    columns, others = [], []
+    columns, others = [], list[int]()
     for index, (name, lead, stated) in enumerate(zip(names, leads, units, strict=True)):
         is_lead = standard_lead(lead) is not None
-        unit = unit_of(source, name, stated, options) if is_lead else _unit_or_none(name, stated)
+        label = describe_lead(lead, index + 1)
+        unit = unit_of(f"{source}: {label}", name, stated, options) if is_lead else _unit_or_none(name, stated)
         if unit is not None:
             columns.append(Column(index, lead, unit))
         elif is_lead:
-            raise RecordError(f"{source} states no unit for lead {lead}; pass --unit.")
+            raise RecordError(f"{source} states no unit for {label}; pass --unit.")
         else:
-            others.append(lead)
-    return tuple(columns), tuple(f"column {other} is in no known unit of voltage; it is left out." for other in others)
+            others.append(index + 1)
+    return tuple(columns), tuple(
+        f"column {number} is in no known unit of voltage and is left out." for number in others
+    )
 
 
-def unit_of(source: str, name: str, stated: str | None, options: ReadOptions) -> str | None:
+def unit_of(column: str, name: str, stated: str | None, options: ReadOptions) -> str | None:
     """Return the unit of the values under a lead's name, None where nothing states one.
+
+    `column` stands at the beginning of error messages, which quote neither the name nor the stated unit.
 
     Raises:
         RecordError: the file states an unknown unit, or another one than the name does.
@@ -64,11 +69,10 @@ def unit_of(source: str, name: str, stated: str | None, options: ReadOptions) ->
     own = split_unit(name)[1]
     unit = None if stated is None else parse_unit(stated)
     if stated is not None and unit is None:
-        raise RecordError(f"{source}: unit {stated!r} is not one of {UNIT_NAMES}.")
+        raise RecordError(f"{column} has a stated unit that is not one of {UNIT_NAMES}; pass --unit.")
     if own is not None and unit is not None and own != unit:
         raise RecordError(
-            f"{source}: the column '{name}' is in {own} by its name, but the file states {unit}; "
-            "pass --unit to say which one is right."
+            f"{column} is in {own} by its name, but the file states {unit}; pass --unit to say which one is right."
         )
     return own or unit
 

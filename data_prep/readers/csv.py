@@ -96,10 +96,11 @@ def _read_units(
     if len(row) == len(names) and _is_row_of_units(names, row, options):
         next(lines)
         if stated is not None and options.unit is None:
-            others = {cell for cell in row if parse_unit(cell) not in (None, parse_unit(stated))}
+            unit = parse_unit(stated)
+            others = {other for cell in row if (other := parse_unit(cell)) is not None and other != unit}
             if others:
                 raise RecordError(
-                    f"{name} states the unit {stated}, but {' and '.join(sorted(others))} below the names."
+                    f"{name} states {unit or 'an unknown unit'}, but {' and '.join(sorted(others))} below the names."
                 )
         return [cell or stated for cell in row]
     if stated is None and options.unit is None and not any(split_unit(column)[1] for column in names):

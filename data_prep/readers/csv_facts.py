@@ -20,13 +20,14 @@ def find_rate(name: str, comments: Iterable[str], options: ReadOptions) -> float
     stated = [
         f"{match['value']} {match['unit'] or ''}".strip() for comment in comments for match in _RATE.finditer(comment)
     ]
-    rates = {parse_rate(text): text for text in stated}
+    rates = dict.fromkeys(map(parse_rate, stated))
     if None in rates:
         raise RecordError(
-            f"{name} states a sampling rate of {rates[None]!r}; it must be a number of hertz above 0, as 500 or 500 Hz."
+            f"{name} states a sampling rate that is no number of hertz above 0; write it as fs=500 or fs=500 Hz."
         )
     if len(rates) > 1:
-        raise RecordError(f"{name} states the sampling rates {' and '.join(rates.values())}; keep the right one.")
+        several = " and ".join(f"{rate:g} Hz" for rate in rates)
+        raise RecordError(f"{name} states the sampling rates {several}; keep the right one.")
     rate = next(iter(rates), options.fs)
     if rate is None:
         raise RecordError(f"{name} states no sampling rate; put '# fs=500' on its first line or pass --fs.")
@@ -37,5 +38,6 @@ def find_unit(name: str, comments: Iterable[str], options: ReadOptions) -> str |
     """Return the unit that the comments state, as they spell it."""
     stated = {parse_unit(text): text for comment in comments for text in _UNIT.findall(comment)}
     if len(stated) > 1 and options.unit is None:
-        raise RecordError(f"{name} states the units {' and '.join(stated.values())}; keep the right one.")
+        units = " and ".join(unit or "an unknown one" for unit in stated)
+        raise RecordError(f"{name} states the units {units}; keep the right one.")
     return next(iter(stated.values()), None)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from data_prep.leads import standard_lead
+from data_prep.leads import describe_lead, standard_lead
 from data_prep.record import RecordError
 
 SPACE = " "
@@ -108,11 +108,12 @@ class Table:
     def _not_a_number(self, rows: Sequence[str], n_before: int) -> str:
         mark = "point" if self.decimal == "." else "comma"
         for number, row in enumerate(rows, n_before + 1):
-            for column, cell in zip(self.columns, split_row(row.partition("#")[0], self.separator), strict=False):
+            cells = split_row(row.partition("#")[0], self.separator)
+            for index, (column, cell) in enumerate(zip(self.columns, cells, strict=False), 1):
                 plain = cell if self.decimal == "." else cell.replace(",", ".", 1)
                 if plain and (not is_number(plain) or "," in plain):  # the cell itself may name a patient
                     return (
-                        f"{self.name}: row {number}, column {column or 'without a name'} is no number; "
+                        f"{self.name}: row {number}, {describe_lead(column, index)} is no number; "
                         f"every cell must be a number with a decimal {mark}."
                     )
         return f"{self.name}: no table of numbers."

@@ -108,7 +108,7 @@ def _fs(name: str, stated: np.ndarray | None, options: ReadOptions) -> float:
     rate, found = None, f"{stated.dtype} of shape {stated.shape}"
     if stated.size == 1 and stated.dtype.kind in "US":
         (text,) = to_texts(f"{name}: 'fs'", stated)
-        rate, found = parse_rate(text), repr(text[:60])
+        rate, found = parse_rate(text), "text that is no such number"
     elif stated.size == 1 and stated.dtype.kind in "iuf":
         number = float(stated.item())
         rate, found = number if 0 < number < math.inf else None, f"{number:g}"

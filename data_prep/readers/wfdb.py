@@ -4,11 +4,13 @@ Headers and samples are read here, in about a twentieth of the time that the `wf
 they are used. `wfdb` itself compares neither lengths nor checksums.
 """
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from data_prep.leads import describe_leads
 from data_prep.readers.files import refuse_outside_link
 from data_prep.readers.options import WHOLE, ReadOptions
 from data_prep.readers.wfdb_header import NO_FILE, Header, Segment
@@ -42,7 +44,7 @@ def joined_by(path: str | Path) -> tuple[str, ...]:
             first_line = stream.read(FIRST_LINE).lstrip().split(b"\n", 1)[0]
         if b"/" not in first_line and not first_line.startswith(b"#"):
             return ()
-        header = read_header(Path(path), "it was there")
+        header = read_header(Path(path))
     except (OSError, RecordError):
         return ()
     return tuple(f"{segment.name}.hea" for segment in header.segments if segment.name != NO_FILE)
@@ -62,8 +64,8 @@ def _join(path: Path, header: Header, options: ReadOptions) -> Record:
     for first, piece in pieces:
         if piece.fs != fs or not set(piece.leads) <= set(leads) or len(set(piece.leads)) < len(piece.leads):
             raise RecordError(
-                f"{path.name}: segment {piece.name} has leads {', '.join(piece.leads)} at {piece.fs:g} Hz, the record "
-                f"{', '.join(leads)} at {fs:g} Hz; give the segments by themselves."
+                f"{path.name}: segment {piece.name} has leads {describe_leads(piece.leads)} at {piece.fs:g} Hz, the "
+                f"record {describe_leads(leads)} at {fs:g} Hz; give the segments by themselves."
             )
         rows = [leads.index(lead) for lead in piece.leads]
         signal[rows, first * per_frame : first * per_frame + len(piece.signal)] = piece.signal.T
@@ -83,39 +85,49 @@ def _layout(path: Path, header: Header, options: ReadOptions) -> tuple[str, ...]
     """Return the leads that a record's segments may have, or nothing where all must have the same."""
     if header.segments[0].n_samples:
         return ()
-    place = path.with_name(f"{header.segments[0].name}.hea")
-    layout = read_header(place, f"it lists the leads of {path.name}, but is not there")
+    layout_path = _segment_path(path, 1, header.segments[0])
+    layout = read_header(layout_path)
     if layout.segments:
-        raise RecordError(f"{place.name} joins segments itself, which {path.name} must not join again.")
-    layout = name_leads(place.name, layout, options)
-    return tuple(layout.signals[index].lead for index in voltages(place.name, layout, options)[0])
+        raise RecordError(f"{layout_path.name} joins segments itself, which {path.name} must not join again.")
+    layout = name_leads(layout_path.name, layout, options)
+    return tuple(layout.signals[index].lead for index in voltages(layout_path.name, layout, options)[0])
+
+
+def _segment_path(path: Path, number: int, segment: Segment) -> Path:
+    """Return the header of a segment of the record at `path`; its name is quoted only if such a file is there."""
+    header_path = path.with_name(f"{segment.name}.hea")
+    if not os.path.lexists(header_path):
+        raise RecordError(f"{path.name}: the header of its segment {number} is not there; put it beside this one.")
+    return header_path
 
 
 def _read_pieces(path: Path, header: Header, options: ReadOptions, n_frames: int) -> list[tuple[int, Record]]:
     """Read the segments in the first `n_frames`, each with the frame at which it begins."""
     pieces: list[tuple[int, Record]] = []
     first = 0
-    for segment in header.segments:
+    for number, segment in enumerate(header.segments, 1):
         if first < n_frames and segment.n_samples and segment.name != NO_FILE:
-            pieces.append((first, _read_piece(path, header.fs, segment, options, n_frames - first)))
+            piece_path = _segment_path(path, number, segment)
+            pieces.append((first, _read_piece(path, piece_path, header.fs, segment, options, n_frames - first)))
         first += segment.n_samples
     return pieces
 
 
-def _read_piece(path: Path, fs: float, segment: Segment, options: ReadOptions, n_wanted: int) -> Record:
-    """Read at most `n_wanted` frames of a segment."""
-    place = path.with_name(f"{segment.name}.hea")
+def _read_piece(
+    path: Path, piece_path: Path, fs: float, segment: Segment, options: ReadOptions, n_wanted: int
+) -> Record:
+    """Read at most `n_wanted` frames of a segment of the record at `path`."""
     if not options.follow_links:
-        refuse_outside_link(place, path)
-    header = read_header(place, f"it is a segment of {path.name}, but is not there")
+        refuse_outside_link(piece_path, path)
+    header = read_header(piece_path)
     if header.segments or header.is_layout:
-        raise RecordError(f"{place.name} holds no samples itself, so {path.name} cannot join it.")
-    n_frames = count_frames(place, header, options.follow_links)
+        raise RecordError(f"{piece_path.name} holds no samples itself, so {path.name} cannot join it.")
+    n_frames = count_frames(piece_path, header, options.follow_links)
     if (n_frames, header.fs) != (segment.n_samples, fs):
         raise RecordError(
-            f"{place.name} holds {n_frames} samples at {header.fs:g} Hz, {path.name} promises {segment.n_samples} at "
-            f"{fs:g} Hz: one of them is damaged or belongs to another record."
+            f"{piece_path.name} holds {n_frames} samples at {header.fs:g} Hz, {path.name} promises {segment.n_samples} "
+            f"at {fs:g} Hz: one of them is damaged or belongs to another record."
         )
     n_wanted = min(n_wanted, n_frames)
-    record = read_segment(place, header, options, n_frames, n_frames if n_frames <= WHOLE else n_wanted)
+    record = read_segment(piece_path, header, options, n_frames, n_frames if n_frames <= WHOLE else n_wanted)
     return replace(record, signal=record.signal[: n_wanted * header.signals[0].per_frame])

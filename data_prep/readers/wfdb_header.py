@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from data_prep.leads import describe_lead
 from data_prep.readers.wfdb_formats import FORMATS
 from data_prep.record import RecordError
 from data_prep.units import parse_unit
@@ -86,7 +87,10 @@ def parse_header(source: str, content: bytes) -> Header:
     record = record_line.fullmatch(lines[0])
     if record is None:
         hint = f"; {_SPACES}" if len(lines[0].split()) > 4 else ""
-        raise RecordError(f"{source}: {_quote(lines[0])} is no first line of a WFDB header{hint}.")
+        raise RecordError(
+            f"{source}: its first line is not that of a WFDB header, as 'name 12 500 5000' is: the record's name, the "
+            f"number of signals, hertz, samples{hint}."
+        )
     fs, n_samples = _parse_fs(source, record["fs"]), int(record["n_samples"] or 0) or None
     if record["segments"] is not None:
         return Header(fs, n_samples, segments=_parse_segments(source, lines[1:], int(record["segments"]), n_samples))
@@ -112,12 +116,12 @@ def _parse_segments(source: str, lines: list[str], n_segments: int, n_samples: i
     if n_segments != len(lines) or not lines:
         raise RecordError(f"{source} promises {n_segments} segments, but lists {len(lines)}.")
     segments = []
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         match = _SEGMENT.fullmatch(line)
         if match is None or _leads_out(match["name"]):
             raise RecordError(
-                f"{source}: {_quote(line)} does not name a segment; each line is the name of a record in the same "
-                "folder and its number of samples."
+                f"{source}: line {number} of its segments does not name one; each line is the name of a record in the "
+                "same folder and its number of samples."
             )
         segments.append(Segment(match["name"], int(match["n_samples"])))
     total = sum(segment.n_samples for segment in segments)
@@ -140,8 +144,10 @@ def _decode(content: bytes) -> str:
 def _parse_fs(source: str, text: str | None) -> float:
     if text is None:
         raise RecordError(f"{source} states no sampling rate; it is the third word of the first line, in hertz.")
-    if not _NUMBER.fullmatch(text) or not 0 < float(text) < float("inf"):
-        raise RecordError(f"{source} states a sampling rate of {_quote(text)}; it must be a number of hertz above 0.")
+    if not _NUMBER.fullmatch(text):
+        raise RecordError(f"{source} states a sampling rate that is no number of hertz above 0; write it as 500.")
+    if not 0 < float(text) < float("inf"):
+        raise RecordError(f"{source} states a sampling rate of {float(text):g}; it must be a number of hertz above 0.")
     return float(text)
 
 
@@ -149,18 +155,22 @@ def _parse_signal(source: str, pattern: re.Pattern[str], line: str, number: int)
     match = pattern.fullmatch(line)
     if match is None:
         hint = "" if _FORMAT.fullmatch("".join(line.split()[1:2])) else f"; {_SPACES}"
-        raise RecordError(f"{source}: {_quote(line)} does not describe a WFDB signal{hint}.")
+        raise RecordError(
+            f"{source}: line {number} of its signals is none of a WFDB header, as 'file.dat 16 1000/mV 16 0 0 0 0 V1' "
+            f"is{hint}."
+        )
     file, kind, per_frame, skew, offset, gain, baseline, unit, zero, initial, checksum, lead = match.groups()
     lead = lead or f"signal {number}"
+    label = describe_lead(lead, number, "signal")
     if _leads_out(file):
-        raise RecordError(f"{source}: the samples must lie in a file beside the header, not in {_quote(file)}.")
+        raise RecordError(f"{source}: the samples of {label} must lie in a file beside the header, not elsewhere.")
     if int(kind) not in FORMATS and file != NO_FILE:
         known = ", ".join(map(str, FORMATS))
-        raise RecordError(f"{source}: lead {lead} is stored in format {kind}; the known ones are {known}.")
+        raise RecordError(f"{source}: {label} is stored in format {kind}; the known ones are {known}.")
     if skew and int(skew):
-        raise RecordError(f"{source}: lead {lead} is skewed by {skew} samples, which is not supported; align it first.")
+        raise RecordError(f"{source}: {label} is skewed by {skew} samples, which is not supported; align it first.")
     if gain is not None and not _NUMBER.fullmatch(gain):
-        raise RecordError(f"{source}: the gain of lead {lead} is {_quote(gain)}, which is no number.")
+        raise RecordError(f"{source}: the gain of {label} is no number; write it as 1000/mV.")
     return Signal(
         lead,
         file,
@@ -173,7 +183,3 @@ def _parse_signal(source: str, pattern: re.Pattern[str], line: str, number: int)
         None if initial is None else int(initial),
         None if checksum is None else int(checksum),
     )
-
-
-def _quote(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "...")

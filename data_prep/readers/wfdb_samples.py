@@ -1,6 +1,7 @@
 """The samples of a WFDB record, as whole numbers, and whether they are those that its header was written for."""
 
 import math
+import os
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from jaxtyping import Integer
 
+from data_prep.leads import describe_lead
 from data_prep.readers.files import refuse_outside_link, refuse_pointer, regular_size, require_sane_size
 from data_prep.readers.wfdb_formats import DIFFERENCES, FORMATS
 from data_prep.readers.wfdb_header import Header, Signal
@@ -36,12 +38,14 @@ def count_frames(path: Path, header: Header, follow_links: bool) -> int:
     for name, signals in _by_file(header).items():
         first = signals[0][1]
         if any((signal.format, signal.offset) != (first.format, first.offset) for _, signal in signals):
-            raise RecordError(f"{path.name}: the signals in {name} differ in format or offset; one file has one.")
+            raise RecordError(f"{path.name}: {_numbers(signals)} lie in one file, but differ in format or offset.")
         width = sum(signal.per_frame for _, signal in signals)
         if width == 0:
-            raise RecordError(f"{path.name}: the signals in {name} have no samples.")
+            raise RecordError(f"{path.name}: {_numbers(signals)} have no samples.")
         samples = find_samples(path, name)
-        size = regular_size(samples, _missing(path, samples))
+        if not os.path.lexists(samples):
+            raise RecordError(_missing(path, samples, _numbers(signals)))
+        size = regular_size(samples)
         if not follow_links:
             refuse_outside_link(samples, path)
         if FORMATS[first.format].decode is None:
@@ -75,14 +79,23 @@ def find_samples(path: Path, name: str) -> Path:
     return samples
 
 
-def _missing(path: Path, samples: Path) -> str:
-    """Return the reason if `samples` is not there, with a file that could be meant."""
-    reason = f"it holds the samples of {path.name}, but is not there"
+def _numbers(signals: list[tuple[int, Signal]]) -> str:
+    """Return `signal 3`, or `signals 1 to 12`, counted as the header lists them."""
+    first, last = signals[0][0] + 1, signals[-1][0] + 1
+    return f"signal {first}" if first == last else f"signals {first} to {last}"
+
+
+def _missing(path: Path, samples: Path, numbers: str) -> str:
+    """Return the message if `samples` is not there, with a file that could be meant.
+
+    The name is not quoted: a record that was renamed to hide a patient's name may still have it there.
+    """
+    reason = f"{path.name}: the file that it names for the samples of {numbers} is not there"
     others = (path.with_suffix(suffix) for suffix in dict.fromkeys((samples.suffix, ".dat", ".mat")))
     beside = next((other for other in others if other.suffix and other != path and other.exists()), None)
     if beside is None:
-        return reason
-    return f"{reason}, while {beside.name} is; if that holds them, write its name into {path.name}"
+        return f"{reason}; put it beside the header."
+    return f"{reason}, while {beside.name} is; if that holds them, write its name into {path.name}."
 
 
 def _check_size(samples: Path, path: Path, sizes: tuple[int, int, int], n_frames: int, n_leads: int) -> None:
@@ -126,7 +139,7 @@ def _open_compressed(samples: Path, signals: list[Signal]) -> "Iterator[soundfil
                 )
             yield flac
     except soundfile.SoundFileError as error:
-        raise RecordError(f"{samples.name} cannot be decoded as FLAC ({error}); copy it again.") from error
+        raise RecordError(f"{samples.name} cannot be decoded as FLAC; copy it again.") from error
 
 
 def read_samples(path: Path, header: Header, n_frames: int) -> Integer[np.ndarray, "time signal"]:
@@ -188,17 +201,17 @@ def verify_samples(name: str, digital: Integer[np.ndarray, "time signal"], heade
     signals = header.signals
     sums = (digital.sum(axis=0, dtype=np.int64) & 0xFFFF).tolist()
     zeros = len(signals) > 1 and not any(signal.checksum for signal in signals) and any(sums)  # some writers leave 0
-    for signal, begins, total in zip(signals, digital[0].tolist(), sums, strict=True):
+    for number, (signal, begins, total) in enumerate(zip(signals, digital[0].tolist(), sums, strict=True), 1):
         initial, checksum = signal.initial, signal.checksum
         if signal.format != DIFFERENCES and initial is not None and initial != begins and not (zeros and initial == 0):
             raise RecordError(
-                f"{name}: lead {signal.lead} begins with {begins}, its header says {initial}; "
-                f"{signal.file} or the header is damaged or belongs to another record. Copy both again."
+                f"{name}: {describe_lead(signal.lead, number, 'signal')} begins with {begins}, its header says "
+                f"{initial}; {signal.file} or the header is damaged or belongs to another record. Copy both again."
             )
         if whole and checksum is not None and checksum & 0xFFFF != total and not zeros:
             raise RecordError(
-                f"{name}: the checksum of lead {signal.lead} is {total}, its header says {checksum & 0xFFFF}; "
-                f"{signal.file} or the header is damaged. Copy both again."
+                f"{name}: the checksum of {describe_lead(signal.lead, number, 'signal')} is {total}, its header says "
+                f"{checksum & 0xFFFF}; {signal.file} or the header is damaged. Copy both again."
             )
     if zeros or any(signal.checksum is None for signal in signals):
         return NO_CHECKSUM

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.leads import standard_lead
+from data_prep.leads import describe_lead, describe_leads, standard_lead
 from data_prep.readers.columns import unit_of
 from data_prep.readers.files import read_bytes, refuse_pointer
 from data_prep.readers.options import ReadOptions
@@ -21,8 +21,8 @@ MAX_OFFSET = 1e4
 """Millivolts between a lead's digital zero and 0 V beyond which a header is not believed."""
 
 
-def read_header(path: Path, missing: str) -> Header:
-    """The header at `path`; `missing` is the reason that is given if none is there."""
+def read_header(path: Path, missing: str = "there is no such header") -> Header:
+    """Return the header at `path`; `missing` is the reason that is given if none is there."""
     content = read_bytes(path, MAX_HEADER, missing)
     refuse_pointer(path.name, content)
     return parse_header(path.name, content)
@@ -32,7 +32,7 @@ def read_segment(path: Path, header: Header, options: ReadOptions, n_frames: int
     """The first `n_read` of a record's `n_frames`."""
     header = name_leads(path.name, header, options)
     kept, warnings = voltages(path.name, header, options)
-    per_mv = [_gain_per_mv(path.name, header.signals[index], options) for index in kept]
+    per_mv = [_gain_per_mv(path.name, header.signals[index], index + 1, options) for index in kept]
     digital = read_samples(path, header, n_read)
     if remark := verify_samples(path.name, digital, header, whole=n_read == n_frames):
         warnings += (remark,)
@@ -55,9 +55,10 @@ def read_segment(path: Path, header: Header, options: ReadOptions, n_frames: int
 
 def name_leads(name: str, header: Header, options: ReadOptions) -> Header:
     """Return the header with its leads under the names that the user gave them."""
-    for signal in header.signals:
+    for number, signal in enumerate(header.signals, 1):
         if signal.unit in UNITS:
-            unit_of(name, signal.lead, signal.unit, options)
+            label = describe_lead(signal.lead, number, "signal")
+            unit_of(f"{name}: {label}", signal.lead, signal.unit, options)
     return replace(header, signals=tuple([s._replace(lead=options.lead_of(s.lead)) for s in header.signals]))
 
 
@@ -71,26 +72,27 @@ def voltages(name: str, header: Header, options: ReadOptions) -> tuple[list[int]
             kept.append(index)
         elif is_lead:
             raise RecordError(
-                f"{name}: lead {signal.lead} is in {signal.unit!r}; known units are {UNIT_NAMES}. "
-                "Pass --unit to say which one is meant."
+                f"{name}: {describe_lead(signal.lead, index + 1)} has a unit that is not one of {UNIT_NAMES}; "
+                "pass --unit to say which one is meant."
             )
         else:
-            warnings.append(f"signal {signal.lead} is in {signal.unit!r}, which is no voltage; it is left out.")
+            warnings.append(f"signal {index + 1} is in no unit of voltage and is left out.")
     if not kept:
-        raise RecordError(f"{name} holds no voltage; its signals are in {', '.join(s.unit for s in header.signals)}.")
+        raise RecordError(f"{name} holds no voltage: none of its {len(header.signals)} signals is in {UNIT_NAMES}.")
     return kept, tuple(warnings)
 
 
-def _gain_per_mv(name: str, signal: Signal, options: ReadOptions) -> float:
+def _gain_per_mv(name: str, signal: Signal, number: int, options: ReadOptions) -> float:
+    label = describe_lead(signal.lead, number, "signal")
     if signal.gain is None:
-        raise RecordError(f"{name} states no gain for lead {signal.lead}; write the units in a millivolt, as 1000/mV.")
+        raise RecordError(f"{name} states no gain for {label}; write the units in a millivolt, as 1000/mV.")
     unit = options.unit or signal.unit
     gain = signal.gain / UNITS[unit]
     if not 1e-3 <= gain <= 1e9:
         hint = "0 means uncalibrated in WFDB; write the real one" if signal.gain == 0 else "write the real one"
-        raise RecordError(f"{name}: the gain of lead {signal.lead} is {signal.gain:g} per {unit}; {hint}.")
+        raise RecordError(f"{name}: the gain of {label} is {signal.gain:g} per {unit}; {hint}.")
     if abs(signal.baseline) / gain > MAX_OFFSET:
-        raise RecordError(f"{name}: the baseline of lead {signal.lead}, {signal.baseline}, is beyond any ECG's.")
+        raise RecordError(f"{name}: the baseline of {label}, {signal.baseline}, is beyond any ECG's.")
     return gain
 
 
@@ -102,7 +104,7 @@ def _odd_ones_out(signals: list[Signal], per_mv: list[float]) -> tuple[str, ...]
     usual, count = Counter(scales).most_common(1)[0]
     if 2 * count <= len(scales):
         return ()
-    odd = ", ".join(signal.lead for signal, scale in zip(signals, scales, strict=True) if scale != usual)
+    odd = describe_leads([signal.lead for signal, scale in zip(signals, scales, strict=True) if scale != usual])
     return (f"gain or baseline of lead {odd} differ from those of the other leads; is the header intact?",)
 
 

@@ -89,7 +89,10 @@ def require_record(path: Path, table: pd.DataFrame, columns: Columns) -> None:
         raise SourceError(
             f"{path}: its first line is no line of column names; put one above it, as record,patient_id,AF."
         )
-    message = f"{path}: no column record; it has {', '.join(table.columns[:12])}. Name the column of file names so."
+    message = (
+        f"{path}: no column record; none of the {len(table.columns)} cells of its first line is so called. Name the "
+        f"column of file names so."
+    )
     raise SourceError("\n".join([message, *listed(columns.problems)]))
 
 

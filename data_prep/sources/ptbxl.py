@@ -5,7 +5,7 @@ table scp_statements.csv that comes with the records. A statement of likelihood 
 """
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -39,7 +39,7 @@ def read_ptbxl(folder: Path, fs: int) -> Source:
     rows = list(database.index)
     database = database.reset_index(drop=True)
     statements = read_statements(folder)
-    codes, problems = read_codes(database)
+    codes, problems = read_codes(database, rows)
     filenames, notes = choose_files(folder, database, fs)
     records = pd.DataFrame(
         {
@@ -54,7 +54,7 @@ def read_ptbxl(folder: Path, fs: int) -> Source:
         }
     )
     label_sets = aggregate(statements)
-    problems += unknown_codes(database, codes, label_sets["all"])
+    problems += unknown_codes(rows, codes, label_sets["all"])
     for label_set, label_of in label_sets.items():
         records[label_set] = [cell(found, label_of) for found in codes]
     return Source(
@@ -128,25 +128,30 @@ def aggregate(statements: pd.DataFrame) -> dict[str, dict[str, str]]:
     }
 
 
-def read_codes(database: pd.DataFrame) -> tuple[list[tuple[str, ...]], list[Finding]]:
-    """The statements of each record, and a finding for each cell that is no dictionary."""
+def read_codes(database: pd.DataFrame, rows: Sequence[int]) -> tuple[list[tuple[str, ...]], list[Finding]]:
+    """Return the statements of each record, and a finding for each cell that is no dictionary, by its line."""
     codes: list[tuple[str, ...]] = []
     problems = []
-    for ecg_id, text in zip(database["ecg_id"], database["scp_codes"], strict=True):
+    for line, text in zip(rows, database["scp_codes"], strict=True):
         try:
             codes.append(tuple(ast.literal_eval(text).keys()))
         except (ValueError, SyntaxError, AttributeError, TypeError, MemoryError, RecursionError):
             codes.append(())
-            message = f"ecg_id {ecg_id}: scp_codes is not a dictionary as {{'NORM': 100.0}}."
-            problems.append(Finding("unreadable labels", str(ecg_id), message))
+            message = f"{DATABASE}, line {line}: scp_codes is not a dictionary as {{'NORM': 100.0}}."
+            problems.append(Finding("unreadable labels", f"line {line}", message))
     return codes, problems
 
 
-def unknown_codes(database: pd.DataFrame, codes: list[tuple[str, ...]], known: Mapping[str, str]) -> list[Finding]:
+def unknown_codes(rows: Sequence[int], codes: list[tuple[str, ...]], known: Mapping[str, str]) -> list[Finding]:
+    """Return a finding for each statement that the table of statements lacks; none is quoted."""
     return [
-        Finding("label without statement", str(ecg_id), f"ecg_id {ecg_id}: {STATEMENTS} has no statement {code!r}.")
-        for ecg_id, found in zip(database["ecg_id"], codes, strict=True)
-        for code in found
+        Finding(
+            "label without statement",
+            f"line {line}",
+            f"{DATABASE}, line {line}: {STATEMENTS} has no such statement as number {number} in scp_codes.",
+        )
+        for line, statements in zip(rows, codes, strict=True)
+        for number, code in enumerate(statements, 1)
         if code not in known
     ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_prep.sources.cells import NO, YES, lines
+from data_prep.sources.cells import NO, SHOWN, YES, lines
 from data_prep.sources.tables import SourceError
 
 SEPARATORS = ",;\t"
@@ -35,10 +35,11 @@ def read_table(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     )
     kept = [column for column, name in enumerate(header) if name or (table[column].str.strip() != "").any()]
     names = [header[column] for column in kept]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    first = {name: column for column, name in zip(reversed(kept), reversed(names), strict=True)}
+    twice = [(first[name], column) for column, name in zip(kept, names, strict=True) if first[name] != column]
     if twice:
-        which = ", ".join(map(repr, twice)) if is_header(names) else "of one name"
-        raise SourceError(f"{path}: the column {which} is there twice.")
+        which = ", ".join(f"{one + 1} and {other + 1}" for one, other in twice[:SHOWN])
+        raise SourceError(f"{path}: columns {which} have the same name; keep or rename one.")
     return table[kept].set_axis(names, axis=1), notes
 
 

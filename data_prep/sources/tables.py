@@ -68,7 +68,10 @@ class Source:
 def require_columns(path: Path, table: pd.DataFrame, needed: Iterable[str]) -> None:
     missing = [name for name in needed if name not in table.columns]
     if missing:
-        raise SourceError(f"{path}: no column {', '.join(missing)}; it has {', '.join(table.columns[:12])}.")
+        raise SourceError(
+            f"{path}: no column {', '.join(missing)}; none of the {len(table.columns)} cells of its first line is so "
+            f"called."
+        )
 
 
 def table_problems(records: pd.DataFrame, rows: Sequence[int]) -> Iterator[Finding]:

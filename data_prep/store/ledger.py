@@ -45,7 +45,7 @@ def resume(out: Path, wanted: Mapping[str, Any]) -> list[Chunk]:
         header, *lines = (out / PROGRESS).read_text(encoding="utf-8", errors="replace").split("\n")
         before = read_line(header)
     except ValueError as error:
-        raise StoreError(f"{out / PROGRESS}: not readable ({error}); delete {out} and begin again.") from error
+        raise StoreError(f"{out / PROGRESS}: not readable; delete {out} and begin again.") from error
     if not is_wanted(before):
         raise StoreError(f"{out / PROGRESS}: its first line is not what was prepared; delete {out} and begin again.")
     require_same(out, before, wanted)

@@ -46,7 +46,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         version = int(manifest["format"])
     except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
-        raise StoreError(f"{path / MANIFEST}: not readable ({error}); prepare the folder again.") from error
+        raise StoreError(f"{path / MANIFEST}: not readable; prepare the folder again.") from error
     if version != FORMAT:
         age, todo = ("a newer", "update ecgmtl") if version > FORMAT else ("an older", "prepare the records again")
         raise StoreError(f"{path} was written by {age} ecgmtl (store {version}, this one reads {FORMAT}); {todo}.")
@@ -147,7 +147,7 @@ def read_failures(path: Path) -> tuple[tuple[str, str], ...]:
         with (path / FAILURES).open(newline="", encoding="utf-8") as file:
             return tuple((row["name"] or "", row["reason"] or "") for row in csv.DictReader(file))
     except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise StoreError(f"{path / FAILURES}: not readable ({error}); delete {path} to prepare it again.") from error
+        raise StoreError(f"{path / FAILURES}: not readable; delete {path} to prepare it again.") from error
 
 
 def file_sha256(path: Path) -> str:

@@ -111,7 +111,8 @@ class Store:
         found = cells[cells != ""].str.split(SEPARATOR).explode()
         columns = pd.Index(names).get_indexer(pd.Index(found))
         if (columns < 0).any():
-            raise StoreError(f"{self.path / RECORDS}: {found[columns < 0].iloc[0]!r} is no label of '{label_set}'.")
+            row = found.index[columns < 0][0] + 1
+            raise StoreError(f"{self.path / RECORDS}: row {row} has a label that is none of '{label_set}'.")
         labels = np.zeros((len(cells), len(names)), np.uint8)
         labels[found.index, columns] = 1
         return labels
@@ -153,7 +154,7 @@ def map_signals(path: Path, shape: tuple[int, ...]) -> Int16[np.ndarray, "record
         with warnings.catch_warnings(action="error"):  # NumPy warns of a header that it has to guess at
             signals = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # NumPy parses the header as Python, which raises errors of many kinds
-        raise StoreError(f"{path}: not readable ({error}); prepare the folder again.") from error
+        raise StoreError(f"{path}: not readable as an array; prepare the folder again.") from error
     if signals.shape != shape or signals.dtype != np.int16:
         raise StoreError(
             f"{path}: holds {signals.shape} of {signals.dtype}, where {shape} of int16 were written; "
@@ -170,8 +171,8 @@ def read_records(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     numbers = {name: [""] for name, kind in columns.items() if kind == "float"}
     try:
         records = pd.read_csv(path, dtype=dict(columns), keep_default_na=False, na_values=numbers)
-    except Exception as error:  # pandas raises errors of many kinds for cells of another type
-        raise StoreError(f"{path}: not readable ({error}); prepare the folder again.") from error
+    except Exception as error:  # pandas raises errors of many kinds for cells of another type, and quotes them
+        raise StoreError(f"{path}: not readable as the table that was written; prepare the folder again.") from error
     if list(records.columns) != list(columns):
         raise StoreError(f"{path}: has other columns than {MANIFEST} says; prepare the folder again.")
     return records

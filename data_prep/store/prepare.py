@@ -17,7 +17,7 @@ from data_prep.leads import STANDARD_LEADS
 from data_prep.lock import LOCK
 from data_prep.parallel import in_parallel
 from data_prep.preprocess import Preprocess
-from data_prep.readers import ReadOptions
+from data_prep.readers import OtherFile, ReadOptions, find_files, summarize
 from data_prep.sources import read_source
 from data_prep.sources.tables import Source, class_remarks, listed
 from data_prep.store import ledger
@@ -81,14 +81,14 @@ def prepare(
     labels = labels or found.default_labels
     if labels not in found.label_sets:
         raise StoreError(f"{source}: no label set '{labels}'; there are {', '.join(found.label_sets)}.")
-    found = remarked(found, labels)
+    found = remarked(found, labels, not_read(found, out, options))
     wanted = {"preprocess": plain(preprocess), "read": stated(options), "source": identity(found)}
     with explaining(out, found, preprocess), ledger.claimed(out):
         if (out / MANIFEST).is_file():
             return reuse(out, wanted, labels, found.notes)
         job, done = start(found, out, preprocess, options, wanted)
         chunks = [*done, *convert(found, job, done, workers, progress)]
-        report = summarize(found, chunks, n_records(done))
+        report = report_on(found, chunks, n_records(done))
         if not report.n_records:
             discard(out)
             name, reason = report.failures[0]
@@ -97,11 +97,17 @@ def prepare(
     return report
 
 
-def remarked(found: Source, labels: str) -> Source:
-    """Return the source with its remarks, and those on the labels that are to be trained on, among its notes."""
-    findings, notes = class_remarks(found, labels)
-    told = (*notes, *listed([*found.remarks, *findings]))
-    return dataclasses.replace(found, notes=(*found.notes, *told))
+def not_read(source: Source, out: Path, options: ReadOptions) -> list[str]:
+    """Return a line for each kind of file in the source folder that no reader reads, tables in use left aside."""
+    others = [file for file in find_files([source.folder], options) if isinstance(file, OtherFile)]
+    return summarize([other for other in others if other.path not in source.tables and out not in other.path.parents])
+
+
+def remarked(source: Source, labels: str, more: Sequence[str]) -> Source:
+    """Return the source with its remarks, those on the labels that are to be trained on, and `more` as its notes."""
+    findings, notes = class_remarks(source, labels)
+    remarks = listed([*source.remarks, *findings])
+    return dataclasses.replace(source, notes=(*source.notes, *notes, *remarks, *more))
 
 
 def identity(found: Source) -> dict[str, str]:
@@ -187,7 +193,7 @@ def n_records(chunks: Sequence[Chunk]) -> int:
     return sum(chunk.n_records for chunk in chunks)
 
 
-def summarize(found: Source, chunks: list[Chunk], n_resumed: int) -> PrepareReport:
+def report_on(found: Source, chunks: list[Chunk], n_resumed: int) -> PrepareReport:
     names = found.records["name"]
     failed = sorted(failure for chunk in chunks for failure in chunk.failures)
     failures = tuple((str(names[row]), reason) for row, reason in failed)

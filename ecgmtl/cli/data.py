@@ -35,7 +35,7 @@ def synth(
         from data_prep.synthetic.folder import write_ptbxl
 
         write_ptbxl(out, records, seed, fs=fs, progress=bar)
-    typer.echo(f"{records} artificial ECGs in {out}; next: ecgmtl data prepare {out} {out}-prepared")
+    typer.echo(printable(f"{records} artificial ECGs in {out}; next: ecgmtl data prepare {out} {out}-prepared"))
 
 
 @data_app.command()
@@ -86,7 +86,8 @@ def prepare(
     for name, reason in report.failures:
         typer.echo(printable(f"{name}: {reason}"), err=True)
     typer.echo(
-        f"{report.n_records} records in {out}" + (f", {len(report.failures)} left out" if report.failures else "")
+        printable(f"{report.n_records} records in {out}")
+        + (f", {len(report.failures)} left out" if report.failures else "")
     )
     raise typer.Exit(3 if report.failures else 0)
 
@@ -108,7 +109,7 @@ def check(
         if (source / MANIFEST).is_file():
             from data_prep.store.open import check_store
 
-            typer.echo(check_store(source))
+            typer.echo(printable(check_store(source)))
             return
         report = check_folder(source, workers or os.cpu_count() or 1, bar, read_options(fs, unit, leads, follow_links))
     typer.echo(printable_lines(report.render()))

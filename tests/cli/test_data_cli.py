@@ -7,8 +7,10 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from ecgmtl import checkpoint
 from ecgmtl.cli import app
 from tests.folders import ecg
+from tests.wfdb_files import write_wfdb
 
 STATED = ["--fs", "250", "--unit", "uV", "--leads", "I,II,III,aVR,aVL,aVF,V1,V2,V3,V4,V5,V6"]
 
@@ -74,3 +76,39 @@ def test_a_prepared_table_is_told_as_it_was_checked(folder, tmp_path):
 def test_options_that_cannot_be_meant_are_refused(folder, tmp_path, arguments, said):
     assert said in ecgmtl("data", "prepare", folder, tmp_path / "store", *arguments, code=2)
     assert not (tmp_path / "store").exists()
+
+
+def test_files_that_are_not_read_are_counted_by_check_and_prepare(folder, tmp_path):
+    for name in ("b\x1b.xml", "notes.txt", "patients.csv"):
+        (folder / name).write_text("id,age\n7,60\n8,61\n")
+    for command, *more in (["check"], ["prepare", folder / "store"]):
+        lines = [line for line in ecgmtl("data", command, folder, *more, *STATED).splitlines() if "not read" in line]
+        assert lines == [
+            "not read: 1 without a reader (1 .xml): b\\x1b.xml",
+            "not read: 1 tables about records: patients.csv",
+            "not read: 1 other files (1 .txt): notes.txt",
+        ]
+
+
+def test_a_file_name_with_a_line_break_stays_on_its_line(folder):
+    (folder / "x\n9 unreadable.csv").write_text("I,II\n1,2\n")
+    assert "\n9 unreadable" not in ecgmtl("data", "check", folder, *STATED, code=3)
+
+
+@pytest.mark.parametrize(("strict", "code"), [(["--strict"], 3), ([], 0)])
+def test_a_file_without_a_reader_fails_a_strict_prediction(stored, tmp_path, strict, code):
+    checkpoint.save(tmp_path / "m.safetensors", stored)
+    (tmp_path / "ecgs").mkdir()
+    write_wfdb(tmp_path / "ecgs")
+    (tmp_path / "ecgs/a.xml").write_text("<ecg/>")
+    text = ecgmtl("predict", tmp_path / "m.safetensors", tmp_path / "ecgs", *strict, code=code)
+    assert "not read: 1 without a reader (1 .xml): a.xml" in text
+
+
+def test_a_prediction_does_not_replace_an_ecg(stored, folder, tmp_path):
+    checkpoint.save(tmp_path / "m.safetensors", stored)
+    out = tmp_path / "ecg.csv"
+    out.write_text("# fs=100 unit=mV\nI,II\n1,2\n")
+    text = ecgmtl("predict", tmp_path / "m.safetensors", folder, "--out", out, code=1)
+    assert "is an ECG, which the table would replace" in " ".join(text.split())
+    assert out.read_text().startswith("# fs=100")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep import Preprocess, RecordError
-from data_prep.leads import BASIS_LEADS, STANDARD_LEADS, standard_lead
+from data_prep.leads import BASIS_LEADS, STANDARD_LEADS, describe_leads, standard_lead
 from tests.wfdb_files import beats, make_record
 
 
@@ -110,18 +110,17 @@ def test_missing_leads_are_named():
 
 def test_a_refusal_says_how_to_name_an_unknown_column():
     assert refusal(make_record(leads=(*STANDARD_LEADS[:11], "chest"))) == (
-        "00001_lr: no lead V6; it has I, II, III, aVR, aVL, aVF, V1, V2, V3, V4, V5, chest. "
-        "If column chest is among them, pass --leads 'chest=LEAD', with the lead's name for LEAD."
+        "00001_lr: no lead V6; it has I, II, III, aVR, aVL, aVF, V1, V2, V3, V4, V5 and 1 without a "
+        "lead's name (first: column 12). If column 12 is among them, pass --leads NAME=LEAD,... with each column's name "
+        "for NAME and its lead for LEAD."
     )
     two = make_record(leads=("a", "b", *STANDARD_LEADS[2:10], "c", "d"))
-    assert refusal(two).endswith(
-        "columns a, b, c, d are among them, pass --leads 'a=LEAD,b=LEAD,c=LEAD,d=LEAD', with the lead's name for LEAD."
-    )
+    assert "If columns 1, 2, 11, 12 are among them, pass --leads NAME=LEAD,..." in refusal(two)
 
 
 @pytest.mark.parametrize("leads", [("MLII", "V5"), ("II", "V", "PLETH"), (*STANDARD_LEADS[:6], "V1", "chest")])
 def test_no_column_is_named_where_the_record_lacks_more_leads_than_it_has_unknown_columns(leads):
-    assert refusal(make_record(beats()[:, : len(leads)], leads=leads)).endswith(f"it has {', '.join(leads)}.")
+    assert refusal(make_record(beats()[:, : len(leads)], leads=leads)).endswith(f"it has {describe_leads(leads)}.")
 
 
 def test_a_lead_that_occurs_twice_is_refused():

@@ -71,9 +71,9 @@ def test_segments_are_part_of_their_record_unless_they_are_named(joined, gapped,
     ("old", "new", "reason"),
     [
         ("first 400", "first 401", "promises 1000 samples, but its segments hold 1001"),
-        ("first 400", "frist 400", "frist.hea: it is a segment of joined.hea, but is not there"),
-        ("first 400", "../first 400", "'../first 400' does not name a segment"),
-        ("first 400", "first", "'first' does not name a segment"),
+        ("first 400", "frist 400", "joined.hea: the header of its segment 1 is not there"),
+        ("first 400", "../first 400", "line 1 of its segments does not name one"),
+        ("first 400", "first", "line 1 of its segments does not name one"),
         ("first 400", "joined 400", "joined.hea holds no samples itself, so joined.hea cannot join it"),
         ("joined/2", "joined/3", "promises 3 segments, but lists 2"),
         (

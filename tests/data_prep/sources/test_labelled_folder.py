@@ -70,11 +70,11 @@ def test_other_formats_are_found_by_their_suffix(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,AF\na,1\n", "no column record; it has name, AF"),
+        ("name,AF\na,1\n", "no column record; none of the 2 cells of its first line"),
         ("record,patient_id\na,1\n", "no label"),
         ("record,AF\n", "no record is listed"),
         ("", "not readable as CSV"),
-        ("record,AF,AF\na,1,0\n", "the column 'AF' is there twice"),
+        ("record,AF,AF\na,1,0\n", "columns 2 and 3 have the same name"),
         ("record,A;F\na,1\n", "'A;F' cannot name a label"),
         ("record,AF\na,1\nb,perhaps\n", "line 3: AF is neither yes nor no; a label is 1 or 0"),
         ("record,AF\na,\nb,1\n", "line 2: AF is empty, and an unknown label is not taken for 0. Write 0"),

@@ -87,21 +87,21 @@ def test_a_folder_of_tables_alone_is_refused(tmp_path, rng):
 
 def test_a_code_without_statement_is_named_with_its_record(folder):
     edit(folder / "ptbxl_database.csv", "'ABQRS'", "'XYZ'")
-    with pytest.raises(SourceError, match=r"ecg_id 3: scp_statements\.csv has no statement 'XYZ'"):
+    with pytest.raises(SourceError, match=r"line 4: scp_statements\.csv has no such statement as number 1"):
         read_ptbxl(folder, 100).require_sound()
 
 
 @pytest.mark.parametrize("text", ["{'ABQRS': 0.0", "['ABQRS']", "__import__('os').getcwd()", ""])
 def test_a_cell_that_is_no_dictionary_is_named(folder, text):
     edit(folder / "ptbxl_database.csv", "{'ABQRS': 0.0}", text)
-    with pytest.raises(SourceError, match="ecg_id 3: scp_codes is"):
+    with pytest.raises(SourceError, match="line 4: scp_codes is"):
         read_ptbxl(folder, 100).require_sound()
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("strat_fold", "fold", "no column strat_fold; it has ecg_id"),
+        ("strat_fold", "fold", "no column strat_fold; none of the 8 cells"),
         ("3,3.0,", "2,3.0,", "Lines 3 and 4 have the same ecg_id"),
         ("3,3.0,", "3,2.0,", "Lines 3 and 4: one patient has records in test and validation"),
         ("3,3.0,", "3,,", "line 4: patient_id is missing or no whole number"),
@@ -109,7 +109,7 @@ def test_a_cell_that_is_no_dictionary_is_named(folder, text):
         (",10,records100", ",11,records100", "line 4: strat_fold is unknown; folds are 1 to 10"),
         ("records100/00000/00003_lr", "../00003_lr", "does not name a file inside the folder"),
         ("records100/00000/00003_lr", "records100/00000/00001_lr", "Lines 2 and 4 have the same record"),
-        ("sex", "age", "the column 'age' is there twice"),
+        ("sex", "age", "columns 3 and 4 have the same name"),
     ],
 )
 def test_contradictions_in_the_table_are_refused(folder, old, new, message):

@@ -221,7 +221,7 @@ def test_settings_of_another_version_are_refused(path):
 def test_a_label_that_the_set_does_not_know_is_refused(path):
     store = open_store(path)
     odd = dataclasses.replace(store, records=store.records.assign(form="XYZ"))
-    with pytest.raises(StoreError, match="'XYZ' is no label of 'form'"):
+    with pytest.raises(StoreError, match="row 1 has a label that is none of 'form'"):
         odd.labels("form")
 
 
