@@ -111,8 +111,8 @@ def test_missing_leads_are_named():
 def test_a_refusal_says_how_to_name_an_unknown_column():
     assert refusal(make_record(leads=(*STANDARD_LEADS[:11], "chest"))) == (
         "00001_lr: no lead V6; it has I, II, III, aVR, aVL, aVF, V1, V2, V3, V4, V5 and 1 without a "
-        "lead's name (first: column 12). If column 12 is among them, pass --leads NAME=LEAD,... with each column's name "
-        "for NAME and its lead for LEAD."
+        "lead's name (first: column 12). If column 12 is among them, pass --leads NAME=LEAD,... with each column's "
+        "name for NAME and its lead for LEAD."
     )
     two = make_record(leads=("a", "b", *STANDARD_LEADS[2:10], "c", "d"))
     assert "If columns 1, 2, 11, 12 are among them, pass --leads NAME=LEAD,..." in refusal(two)
