@@ -23,7 +23,8 @@ from data_prep.leads import (
     standard_lead,
 )
 from data_prep.lost_voltage import AXES, Loss, find_loss, to_typical
-from data_prep.plausible import check_prepared, refuse_gaps
+from data_prep.noise_leads import BAND, find_noise
+from data_prep.plausible import check_prepared, find_doubts, refuse_gaps
 from data_prep.record import Record, RecordError
 
 __all__ = ["BASIS_LEADS", "STANDARD_LEADS", "Prepared", "Preprocess", "standard_lead"]
@@ -50,6 +51,8 @@ class Prepared:
     """The record's own, and what had to be done to it."""
     loss: Loss | None = None
     """Of its voltage; the signal is at a typical one then."""
+    doubts: tuple[str, ...] = ()
+    """Those of the warnings that forbid a decision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +105,22 @@ class Preprocess:
         if loss is not None:
             warnings.append(loss.warning)
             signal = to_typical(signal, AXES[loss.of])
+        doubts = find_doubts(STANDARD_LEADS, signal)
+        if not doubts:
+            estimated = [lead for lead in dead if lead not in LIMB_LEADS or not related]
+            doubts = self._find_noise(signal, {*drawn, *estimated})
+        warnings += doubts
         signal = check_prepared(record.name, signal, warnings, related=related, unit=record.unit, drawn=drawn)
         if short := self.n_samples - signal.shape[1]:
             nearly = record.signal.shape[0] >= self._needed(record.fs) - 1  # a fraction of an interval
             signal = np.pad(signal, ((0, 0), (0, short)), "edge" if nearly else "constant")
-        return Prepared(np.ascontiguousarray(signal), tuple(warnings), loss)
+        return Prepared(np.ascontiguousarray(signal), tuple(warnings), loss, tuple(doubts))
+
+    def _find_noise(self, signal: Float32[np.ndarray, "lead time"], excluded: set[str]) -> list[str]:
+        """Return a doubt about the leads that are noise, or none."""
+        low, high = BAND
+        noise = find_noise(STANDARD_LEADS, band_pass(signal, self.fs, low, min(high, 0.4 * self.fs)), excluded)
+        return [f"lead {', '.join(noise)} noise: the other leads explain nothing of it."] if noise else []
 
     def level(self, signal: Float32[np.ndarray, "*rest time"]) -> Float32[np.ndarray, "*rest time"]:
         """The signal at this rate with its baseline and band as the settings say."""

@@ -168,6 +168,10 @@ def predict(
 ) -> None:
     """Read ECG files and write a row a record: probabilities, calibrated ones, decisions, warnings.
 
+    No decision is made, and its columns are empty, where a lead is noise or spans more than 20 mV, where half of the
+    leads are too large, and where the reconstruction error exceeds 1 mV. The warnings begin with the reason. The last
+    check needs a decoder: checkpoints have one, exported models (.onnx, .pt2, MLflow) do not.
+
     A WFDB record that joins segments gives one row. Its segments give rows of their own only if they are named.
 
     Other files in a folder are counted and named: formats without a reader, tables about records, notes.

@@ -79,7 +79,7 @@ def predict_to(
     """
     predictor = load_predictor(model)
     refuse_to_replace(out, options)
-    ok = failed = 0
+    ok = failed = undecided = 0
     others: list[OtherFile] = []
     with table(predictor, out) as write, prediction_bar(paths, out) as advance:
         results = predict(predictor, paths, options, batch_size, out)
@@ -89,6 +89,7 @@ def predict_to(
             write([row_of(result) for result in records])
             for result in records:
                 ok, failed = ok + isinstance(result, Prediction), failed + isinstance(result, Failure)
+                undecided += isinstance(result, Prediction) and result.undecided is not None
                 show(result, out is None, debug)
             advance(ok + failed)
         if not ok + failed:
@@ -96,7 +97,9 @@ def predict_to(
             raise PredictorError(
                 f"{', '.join(paths)}: no ECG file is there; files of {', '.join(READERS)} are read.{there}"
             )
-    typer.echo(f"{ok} records predicted, {failed} failed" + (f"; {printable(str(out))}" if out else ""), err=True)
+    without = f" ({undecided} without a decision)" if undecided else ""
+    where = f"; {printable(str(out))}" if out else ""
+    typer.echo(f"{ok} records predicted{without}, {failed} failed{where}", err=True)
     for line in summarize(others):
         typer.echo(line, err=True)
     return Counts(ok, failed, sum(other.kind is Kind.NO_READER for other in others))
@@ -171,8 +174,8 @@ def forget(_rows: list[dict[str, Any]]) -> None:
 
 def line_of(result: Prediction) -> str:
     """A record on screen: each label's calibrated probability, a star where it is decided for."""
-    shown = (f"{name} {p:.2f}{'*' if result.decisions[name] else ' '}" for name, p in result.calibrated.items())
-    told = f"  ({' '.join(result.warnings)})" if result.warnings else ""
+    shown = (f"{name} {p:.2f}{'*' if result.decisions.get(name) else ' '}" for name, p in result.calibrated.items())
+    told = f"  ({' '.join(result.remarks)})" if result.remarks else ""
     return printable(f"{result.path}  {'  '.join(shown)}{told}")
 
 

@@ -36,7 +36,7 @@ def row_of(result: Prediction | Failure) -> dict[str, Any]:
         **{f"calibrated_{name}": value for name, value in result.calibrated.items()},
         **{f"decision_{name}": int(value) for name, value in result.decisions.items()},
         "reconstruction_rmse_mv": result.reconstruction_rmse,
-        "warnings": cell(" ".join(result.warnings)),
+        "warnings": cell(" ".join(result.remarks)),
     }
 
 

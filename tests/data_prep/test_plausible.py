@@ -70,3 +70,17 @@ def test_an_electrode_that_came_off_is_a_warning_and_its_values_can_be_stored():
     assert prepared.warnings[0].startswith("lead V3 spans 60")
     assert prepared.warnings[1] == "values up to 58.7 mV are cut off at 32.767 mV."
     assert prepared.signal.max() == np.float32(32.767)
+
+
+def test_what_is_odd_about_size_forbids_a_decision():
+    off, large = beats(), 10 * synthetic()
+    off[500:520, 8] = 60
+    for signal, reason in ((off, "lead V3 spans 60"), (large, "half of the leads deviate by more than 0.8 mV")):
+        prepared = Preprocess()(make_record(signal))
+        assert [doubt.startswith(reason) for doubt in prepared.doubts] == [True]
+        assert set(prepared.doubts) <= set(prepared.warnings)
+    assert Preprocess()(make_record(synthetic())).doubts == ()
+
+
+def synthetic():
+    return (synthesize(["NORM", "SR"], 100, 10.0, np.random.default_rng(0)) / 1000).astype(np.float32)

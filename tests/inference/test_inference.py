@@ -211,3 +211,21 @@ def test_a_model_that_never_learnt_to_classify_predicts_nothing(stored, tmp_path
     with pytest.raises(MetadataError, match="never learnt to classify"):
         export(unlearned, "onnx", tmp_path / "classifier.onnx", torch.zeros(2, 12, 1000))
     assert not (tmp_path / "classifier.onnx").exists()
+
+
+@pytest.mark.parametrize(("rmse", "reason"), [(1.01, "the reconstruction error is 1.01 mV, above 1;"), (0.99, None)])
+def test_a_large_reconstruction_error_forbids_a_decision(predictor, records, monkeypatch, rmse, reason):
+    monkeypatch.setattr(predictor, "reconstruction_rmse", lambda signals: np.full(len(signals), rmse))
+    result = next(predict(predictor, [records / "r0.hea"], ReadOptions()))
+    assert len(result.probabilities) == len(result.calibrated) == 5
+    assert len(result.decisions) == (0 if reason else 5)
+    assert (result.undecided or "None").startswith(str(reason))
+
+
+def test_a_record_with_a_lead_of_noise_has_probabilities_and_no_decision(predictor, tmp_path):
+    signal = beats()
+    signal[:, 8] = 0.3 * np.random.default_rng(0).standard_normal(len(signal))
+    write_wfdb(tmp_path, signal, name="noise")
+    (result,) = predict(predictor, [tmp_path], ReadOptions())
+    assert result.undecided == "lead V3 noise: the other leads explain nothing of it."
+    assert (len(result.calibrated), result.decisions, result.warnings) == (5, {}, ())

@@ -156,3 +156,11 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(PredictionsFileError, match="Permission denied"), open_predictions(tmp_path / "p.csv", LABELS):
         pytest.fail("the work began")
+
+
+@every_suffix
+def test_a_record_without_a_decision_has_probabilities_and_the_reason(tmp_path, suffix):
+    doubtful = replace(predicted(0, 0.9, ("short.",)), decisions={}, undecided="lead V3 noise.")
+    row = written(tmp_path / f"p{suffix}", [doubtful, predicted(1, 0.9)]).iloc[0]
+    assert (row["status"], row["p_MI"], row["warnings"]) == ("ok", 0.9, "No decision: lead V3 noise. short.")
+    assert row[["decision_MI", "decision_NORM"]].isna().all()
