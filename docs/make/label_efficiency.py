@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float64
 from page import fill, keep
 
-from ecgmtl.comparison.results import REFERENCE, Comparison, RunResult, read_comparison
+from ecgmtl.comparison.results import Comparison, RunResult, read_comparison
 from ecgmtl.comparison.statistics import Interval, mean_interval
 from ecgmtl.evaluation.text import markdown
 
@@ -42,7 +42,8 @@ def main() -> None:
     arguments = parser.parse_args()
     parts = []
     for folder, share in (argument.split("=", 1) for argument in arguments.comparisons):
-        parts.append(f"### Labels: {share}\n\n{table(rows(read_comparison(Path(folder))))}")
+        comparison = read_comparison(Path(folder))
+        parts.append(f"### Labels: {share}\n\n{table(comparison.reference, rows(comparison))}")
         keep([Path(folder)], arguments.page.with_suffix("") / f"{Path(folder).name}.tar.xz")
     fill(arguments.page, "shares", "\n\n".join(parts))
 
@@ -84,7 +85,7 @@ def rows(comparison: Comparison) -> list[Row]:
 
 def row(arm: str, comparison: Comparison) -> Row:
     seeds = comparison.paired(arm)
-    mine, others = ([comparison.arms[name][seed] for seed in seeds] for name in (arm, REFERENCE))
+    mine, others = ([comparison.arms[name][seed] for seed in seeds] for name in (arm, comparison.reference))
     figures = []
     for score in SCORES:
         values, to = (np.array([score(runs, index) for index in range(len(runs))]) for runs in (mine, others))
@@ -92,15 +93,15 @@ def row(arm: str, comparison: Comparison) -> Row:
     return Row(mine[0], len(seeds), tuple(figures))
 
 
-def table(arms: Sequence[Row]) -> str:
+def table(reference: str, arms: Sequence[Row]) -> str:
     header = (
         "arm",
         "what it does",
         "seeds",
         "last epoch",
-        f"less {REFERENCE}, points",
+        f"less {reference}, points",
         "epoch chosen by other seeds",
-        f"less {REFERENCE}, points",
+        f"less {reference}, points",
     )
     cells = [
         (

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from page import fill, keep
 
-from ecgmtl.comparison.results import REFERENCE, RESULTS, Comparison, RunResult, read_comparison
+from ecgmtl.comparison.results import RESULTS, Comparison, RunResult, read_comparison
 from ecgmtl.comparison.statistics import Interval, mean_interval
 from ecgmtl.evaluation.text import markdown
 
@@ -50,8 +50,9 @@ def main() -> None:
     parts = []
     for folder, title in (argument.split("=", 1) for argument in arguments.comparisons):
         folds = sorted(path.parent for path in Path(folder).glob(f"*/{RESULTS}"))
-        arms = rows([read_comparison(fold) for fold in folds])
-        parts += [f"### {title}", table(arms), STRESS_SAYS, stress_table(arms)]
+        comparisons = [read_comparison(fold) for fold in folds]
+        arms = rows(comparisons)
+        parts += [f"### {title}", table(comparisons[0].reference, arms), STRESS_SAYS, stress_table(arms)]
         keep(folds, arguments.page.with_suffix("") / f"{Path(folder).name}.tar.xz")
     fill(arguments.page, "recipes", "\n\n".join(parts))
 
@@ -76,19 +77,19 @@ def row(arm: str, comparisons: Sequence[Comparison]) -> Row:
 
 def gain(arm: str, comparison: Comparison) -> float:
     """Return the gain over the reference, averaged over a fold's seeds."""
-    mine, others = comparison.arms[arm], comparison.arms[REFERENCE]
+    mine, others = comparison.arms[arm], comparison.arms[comparison.reference]
     return float(np.mean([mine[seed].macro_auroc - others[seed].macro_auroc for seed in comparison.paired(arm)]))
 
 
-def table(arms: Sequence[Row]) -> str:
-    header = ("arm", "what it changes", "runs", "macro AUROC", f"less {REFERENCE}, points", "95 % interval", "s a run")
+def table(reference: str, arms: Sequence[Row]) -> str:
+    header = ("arm", "what it changes", "runs", "macro AUROC", f"less {reference}, points", "95 % interval", "s a run")
     cells = [
         (
             one.about.arm,
             one.about.about,
             str(one.n_runs),
             f"{one.score:.4f}",
-            *(against_reference(one.difference) if one.about.arm != REFERENCE else ("–", "–")),
+            *(against_reference(one.difference) if one.about.arm != reference else ("–", "–")),
             f"{one.seconds:.0f}",
         )
         for one in arms

@@ -52,7 +52,9 @@ class Arm(NamedTuple):
     said: ArmFile
     config: Config
     base: Config
-    """What it started from, with what the command line changed."""
+    """Config that the arm starts from, with the changes of the command line."""
+    folder: Path
+    """Folder of the arm's file."""
 
     def seeds(self, asked: int) -> range:
         return range(min(asked, self.said.seeds or asked))
@@ -96,7 +98,7 @@ def load_arm(path: Path, overrides: tuple[str, ...] = ()) -> Arm:
     config = changed(base, said.set | {"name": path.stem}, str(path))
     if not config.learns_to_classify(config.stages[-1].name):
         raise ConfigError(f"{path}: no stage learns classification, by which arms are compared.")
-    return Arm(path.stem, said, config, base)
+    return Arm(path.stem, said, config, base, path.parent)
 
 
 def changed(config: Config, settings: dict[str, Any], source: str) -> Config:

@@ -10,9 +10,10 @@ from data_prep.files import write_text
 from data_prep.lock import locked
 from data_prep.store.open import Store
 from ecgmtl.comparison.arms import Arm
+from ecgmtl.comparison.claims_file import CLAIMS, read_claims
 from ecgmtl.comparison.queue import run_all
 from ecgmtl.comparison.report import PICTURES, REPORT, TABLES, write_report
-from ecgmtl.comparison.results import Tried, read_result, result_path
+from ecgmtl.comparison.results import KEPT_CLAIMS, Tried, read_result, result_path
 from ecgmtl.comparison.run import TUNING, Job
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, Truth, is_same, read_truth, write_truth
 from ecgmtl.config.run import Config
@@ -57,6 +58,7 @@ def compare(plan: Plan, say: Callable[[str], None]) -> Outcome:
     truth = truth_of(store, plan.arms[0].config)
     with locked(plan.out):
         keep_truth(plan, truth)
+        keep_claims(plan)
         return compare_in(plan, store, say)
 
 
@@ -148,6 +150,14 @@ def keep_truth(plan: Plan, truth: Truth) -> None:
         raise ComparisonError(
             f"{plan.out} holds a comparison on other records or labels than those of {plan.data}; choose another --out."
         )
+
+
+def keep_claims(plan: Plan) -> None:
+    """Copy the claims of the folder of arms, where it has any, so that the report needs no other folder."""
+    path = plan.arms[0].folder / CLAIMS
+    if path.is_file():
+        read_claims(path)
+        write_text(plan.out / KEPT_CLAIMS, path.read_text(encoding="utf-8"))
 
 
 def truth_of(store: Store, config: Config) -> Truth:

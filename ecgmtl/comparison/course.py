@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from ecgmtl.comparison.results import REFERENCE, Clock, Comparison, RunResult, budget, course, pretraining
+from ecgmtl.comparison.results import Clock, Comparison, RunResult, budget, course, pretraining
 from ecgmtl.comparison.statistics import UNKNOWN, Interval, late_spread, learning_area, mean_interval, ratio_interval
 from ecgmtl.comparison.survival import (
     Ended,
@@ -89,21 +89,21 @@ def course_row(comparison: Comparison, arm: str, *, counts_pretraining: bool) ->
     height = reference_final(comparison) - 0.5
 
     def area(run: RunResult) -> float:
-        curve = course(run, amortised=not counts_pretraining)
+        curve = course(run, amortized=not counts_pretraining)
         return (learning_area(curve.times, curve.scores, whole) - 0.5) / height if height > 0 else np.nan
 
     def loss_at(share: float) -> Interval:
         loss = partial(loss_after, share * whole, counts_pretraining=counts_pretraining)
-        return ratio_interval(*both(comparison, arm, loss)) if arm != REFERENCE else UNKNOWN
+        return ratio_interval(*both(comparison, arm, loss)) if arm != comparison.reference else UNKNOWN
 
     areas, others = both(comparison, arm, area)
-    difference = mean_interval(areas - others) if arm != REFERENCE else UNKNOWN
+    difference = mean_interval(areas - others) if arm != comparison.reference else UNKNOWN
     return CourseRow(arm, counts_pretraining, mean_interval(areas), difference, *(loss_at(share) for share in QUARTERS))
 
 
 def loss_after(records: float, run: RunResult, *, counts_pretraining: bool = True) -> float:
     """Of the main task on the validation records, after this many training records; nan before and beyond the run."""
-    curve = course(run, amortised=not counts_pretraining)
+    curve = course(run, amortized=not counts_pretraining)
     return float(np.interp(records, curve.times, curve.losses, left=np.nan, right=np.nan))
 
 
@@ -118,7 +118,7 @@ def late_row(comparison: Comparison, arm: str) -> LateRow:
 
     def less(figure: Callable[[RunResult], float]) -> Interval:
         mine, others = both(comparison, arm, figure)
-        return mean_interval(mine - others) if arm != REFERENCE else UNKNOWN
+        return mean_interval(mine - others) if arm != comparison.reference else UNKNOWN
 
     def mean(figure: Callable[[RunResult], float]) -> Interval:
         return mean_interval(np.array([figure(run) for run in comparison.arms[arm].values()]))
@@ -140,16 +140,17 @@ def gap(run: RunResult) -> float:
 
 
 def both(
-    comparison: Comparison, arm: str, figure: Callable[[RunResult], float], reference: str = REFERENCE
+    comparison: Comparison, arm: str, figure: Callable[[RunResult], float], reference: str | None = None
 ) -> tuple[Float64[np.ndarray, " seed"], Float64[np.ndarray, " seed"]]:
     """A figure of the arm's runs and of the reference's with the same seeds."""
+    reference = reference or comparison.reference
     seeds = comparison.paired(arm, reference)
     mine, others = ([figure(comparison.arms[name][seed]) for seed in seeds] for name in (arm, reference))
     return np.array(mine, dtype=np.float64), np.array(others, dtype=np.float64)
 
 
 def reference_final(comparison: Comparison) -> float:
-    return float(np.mean([run.macro_auroc for run in comparison.arms[REFERENCE].values()]))
+    return float(np.mean([run.macro_auroc for run in comparison.arms[comparison.reference].values()]))
 
 
 def threshold_rows(comparison: Comparison) -> list[ThresholdRow]:
@@ -170,7 +171,7 @@ def threshold_row(comparison: Comparison, arm: str, share: float) -> ThresholdRo
         mean=restricted_mean(times, reached, whole) / whole,
         ratio=time_ratio(restricted_mean_ratio, comparison, arm, share),
         ratio_t=time_ratio(restricted_mean_ratio_t, comparison, arm, share),
-        without_pretraining=time_ratio(restricted_mean_ratio_t, comparison, arm, share, amortised=True),
+        without_pretraining=time_ratio(restricted_mean_ratio_t, comparison, arm, share, amortized=True),
         wall_clock=time_ratio(restricted_mean_ratio_t, comparison, arm, share, "seconds"),
     )
 
@@ -182,14 +183,14 @@ def time_ratio(
     share: float,
     clock: Clock = "samples_seen",
     *,
-    amortised: bool = False,
+    amortized: bool = False,
 ) -> Interval:
     """Of the arm's restricted mean to the reference's; unknown of the reference itself."""
     seeds = comparison.paired(arm)
-    if arm == REFERENCE or not seeds or (amortised and not pretraining(comparison.about(arm))):
+    if arm == comparison.reference or not seeds or (amortized and not pretraining(comparison.about(arm))):
         return UNKNOWN
-    mine = ended(comparison, arm, seeds, share, clock, amortised=amortised)
-    return ratio(mine, ended(comparison, REFERENCE, seeds, share, clock), budget(comparison, clock))
+    mine = ended(comparison, arm, seeds, share, clock, amortized=amortized)
+    return ratio(mine, ended(comparison, comparison.reference, seeds, share, clock), budget(comparison, clock))
 
 
 def ended(
@@ -199,10 +200,10 @@ def ended(
     share: float,
     clock: Clock = "samples_seen",
     *,
-    amortised: bool = False,
+    amortized: bool = False,
 ) -> Ended:
     """When each run reached this share of the reference's final score to stay, or ended without."""
     threshold = share * reference_final(comparison)
-    curves = [course(comparison.arms[arm][seed], clock, amortised=amortised) for seed in seeds]
+    curves = [course(comparison.arms[arm][seed], clock, amortized=amortized) for seed in seeds]
     times, reached = zip(*(time_to_threshold(c.times, c.scores, threshold) for c in curves), strict=True)
     return np.array(times, dtype=np.float64), np.array(reached, dtype=bool)

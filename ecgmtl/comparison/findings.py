@@ -17,8 +17,7 @@ from ecgmtl.comparison.course import (
     reference_final,
     threshold_rows,
 )
-from ecgmtl.comparison.effects import MASKED
-from ecgmtl.comparison.results import REFERENCE, Comparison, RunResult
+from ecgmtl.comparison.results import Comparison, RunResult
 from ecgmtl.comparison.statistics import Interval
 from ecgmtl.comparison.tables import ArmRow, TuningRow, arm_rows, named_figures, resample_runs, tuning_rows
 from ecgmtl.comparison.text import (
@@ -58,8 +57,8 @@ METHODS = (
     "Times to a threshold are read off the curve between evaluations, as if it rose there in straight lines.",
     "Seconds are those of the machine that the runs had, with whatever else it did; the pace, of an arm's fastest "
     "epoch, suffers least.",
-    "Arms that reconstruct see records with parts hidden, and the reference sees them whole: where there is an arm "
-    f"{MASKED}, it tells what that alone does.",
+    "Arms that reconstruct see masked records, and the reference sees whole ones. An arm that is masked, and whose "
+    "encoder learns classification alone, shows what the masks alone do.",
     "Bands of curves are the t intervals of the mean at each moment, not for the curve as a whole.",
     "Where an arm keeps the best of its epochs or was tuned, that was chosen on the same validation records and "
     "flatters it; for figures of a model that was not chosen on them, take the test split.",
@@ -110,13 +109,13 @@ def sections(comparison: Comparison, figures: Figures) -> list[Section]:
         opening(comparison, figures),
         *([claims_section(figures.claims)] if figures.claims else []),
         arms_section(comparison),
-        final_section(figures.arms),
-        course_section(figures.courses),
-        threshold_section(figures.thresholds),
-        late_section(figures.late),
+        final_section(comparison, figures.arms),
+        course_section(comparison.reference, figures.courses),
+        threshold_section(comparison.reference, figures.thresholds),
+        late_section(comparison.reference, figures.late),
         *extra,
         *([tuning_section(figures.tuning)] if figures.tuning else []),
-        cost_section(figures.arms),
+        cost_section(comparison.reference, figures.arms),
         Section("How the figures are made, and what they cannot say", notes=METHODS),
     ]
 
@@ -130,7 +129,7 @@ def opening(comparison: Comparison, figures: Figures) -> Section:
         f"{len(comparison.arms)} ways of training (arms), {seeds} each, {n_runs} runs. All are judged by the "
         f"macro AUROC of classification on the same {len(truth.patients)} validation records of "
         f"{len(set(truth.patients.tolist()))} patients, {len(truth.label_names)} labels, and compared with the arm "
-        f"{REFERENCE}, which learns nothing else.",
+        f"{comparison.reference}, which learns nothing else.",
         "Runs with the same seed begin with the same encoder and, where labels are learnt from the first stage on and "
         "no patients are kept back, see the same records in the same order, so that differences are paired; after "
         "pretraining, the order is another. Brackets hold 95 % intervals: where one contains 0 (for ratios: 1), the "
@@ -141,36 +140,36 @@ def opening(comparison: Comparison, figures: Figures) -> Section:
 
 def findings(comparison: Comparison, figures: Figures) -> list[str]:
     """The comparison in a few sentences."""
-    others = [row for row in figures.arms if row.arm != REFERENCE]
+    others = [row for row in figures.arms if row.arm != comparison.reference]
     rows = sorted(others, key=lambda row: -row.difference.value if isfinite(row.difference.value) else inf)
     if not rows:
-        return [f"There is only {REFERENCE}; nothing can be compared yet."]
+        return [f"There is only {comparison.reference}; nothing can be compared yet."]
     sure = [f"{row.arm} {signed(row.difference)}" for row in rows if row.p_holm < LEVEL]
     n_tests = sum(isfinite(row.p_holm) for row in rows)
     controls = [f"{row.arm} {signed(row.difference)}" for row in rows if comparison.about(row.arm).is_control]
     return [
-        f"Final macro AUROC: {len(sure)} of {len(rows)} arms differ from {REFERENCE} "
+        f"Final macro AUROC: {len(sure)} of {len(rows)} arms differ from {comparison.reference} "
         f"({reference_final(comparison):.4f}) after correction for {n_tests} tests{listed(sure)}.",
         *([f"Controls, for what has other causes than the method{listed(controls)}."] if controls else []),
-        time_finding(figures.thresholds),
-        loss_finding(figures.courses),
+        time_finding(comparison.reference, figures.thresholds),
+        loss_finding(comparison.reference, figures.courses),
     ]
 
 
-def time_finding(thresholds: Sequence[ThresholdRow]) -> str:
+def time_finding(reference: str, thresholds: Sequence[ThresholdRow]) -> str:
     share = SHARES[1]
     ratios = [(row.arm, row.ratio_t) for row in thresholds if row.share == share]
     faster, slower = sort_out(ratios)
     return (
-        f"Training until {percent(share)} of the final score of {REFERENCE}, as a ratio, pretraining counted: less in "
+        f"Training until {percent(share)} of the final score of {reference}, as a ratio, pretraining counted: less in "
         f"{len(faster)}{listed(faster)}; more in {len(slower)}{listed(slower)}."
     )
 
 
-def loss_finding(courses: Sequence[CourseRow]) -> str:
+def loss_finding(reference: str, courses: Sequence[CourseRow]) -> str:
     lower, higher = sort_out([(row.arm, row.loss_at_50) for row in courses if row.counts_pretraining])
     return (
-        f"Validation loss after half of the budget, as a ratio to {REFERENCE}: lower in {len(lower)}"
+        f"Validation loss after half of the budget, as a ratio to {reference}: lower in {len(lower)}"
         f"{listed(lower)}; higher in {len(higher)}{listed(higher)}."
     )
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from ecgmtl.comparison.course import SHARES, CourseRow, ended, reference_final
-from ecgmtl.comparison.results import EQUAL_COMPUTE, REFERENCE, Clock, Comparison, RunResult, budget, course
+from ecgmtl.comparison.results import Clock, Comparison, RunResult, budget, course
 from ecgmtl.comparison.statistics import Interval, mean_interval
 from ecgmtl.comparison.survival import kaplan_meier
 from ecgmtl.comparison.tables import ArmRow
@@ -56,13 +56,13 @@ def learning_curves(comparison: Comparison, clock: Clock) -> Figure:
     end = budget(comparison, clock)
     grid = np.linspace(0, end, N_GRID + 1)[1:]
     for panels, arms in rows:
-        for arm, color in zip([REFERENCE, *arms], [BLACK, *PALETTE], strict=False):
+        for arm, color in zip([comparison.reference, *arms], [BLACK, *PALETTE], strict=False):
             runs = comparison.arms[arm]
             scores = {seed: on_grid(run, clock, grid, "scores") for seed, run in runs.items()}
             draw_band(panels[0], grid, list(scores.values()), color, arm)
             draw_band(panels[1], grid, [on_grid(run, clock, grid, "losses") for run in runs.values()], color, arm)
             base = {
-                seed: on_grid(comparison.arms[REFERENCE][seed], clock, grid, "scores")
+                seed: on_grid(comparison.arms[comparison.reference][seed], clock, grid, "scores")
                 for seed in comparison.paired(arm)
             }
             draw_band(panels[2], grid, [scores[seed] - base[seed] for seed in base], color, arm)
@@ -71,7 +71,8 @@ def learning_curves(comparison: Comparison, clock: Clock) -> Figure:
         for panel in panels:
             panel.xaxis.set_major_formatter(EngFormatter(sep=""))
             panel.set_xlim(0, end)
-    for panel, title in zip(rows[0][0], ("macro AUROC", "loss", f"macro AUROC less that of {REFERENCE}"), strict=True):
+    titles = ("macro AUROC", "loss", f"macro AUROC less that of {comparison.reference}")
+    for panel, title in zip(rows[0][0], titles, strict=True):
         panel.set_title(title, fontsize=10)
     figure.supxlabel(CLOCKS[clock], fontsize=10)
     return figure
@@ -121,7 +122,7 @@ def threshold_curves(comparison: Comparison) -> Figure:
     end = budget(comparison)
     for panels, arms in rows:
         for panel, share in zip(panels, SHARES, strict=True):
-            for place, arm in enumerate([REFERENCE, *arms]):
+            for place, arm in enumerate([comparison.reference, *arms]):
                 color = [BLACK, *PALETTE][place]
                 times, reached = ended(comparison, arm, list(comparison.arms[arm]), share)
                 curve = kaplan_meier(times, reached)
@@ -138,9 +139,9 @@ def threshold_curves(comparison: Comparison) -> Figure:
     return figure
 
 
-def forest(rows: Sequence[ArmRow]) -> Figure:
+def forest(comparison: Comparison, rows: Sequence[ArmRow]) -> Figure:
     """Difference of each arm's final score to the reference, with its interval; hollow: to the longer one."""
-    shown = [row for row in rows if row.arm != REFERENCE]
+    shown = [row for row in rows if row.arm != comparison.reference]
     figure, panel = lines_for([row.arm for row in shown])
     for place, row in enumerate(shown):
         sure = row.p_holm < 0.05
@@ -148,18 +149,18 @@ def forest(rows: Sequence[ArmRow]) -> Figure:
         draw_interval(panel, place + 0.2, row.equal_compute, GREY, marker="o", face="white")
         text = f"{row.difference.value:+.4f}   p {row.p_holm:.2g}" if np.isfinite(row.p_holm) else ""
         panel.text(1.01, place, text, transform=panel.get_yaxis_transform(), va="center", fontsize=8)
-    panel.plot([], [], "o-", color=BLACK, label=f"to {REFERENCE}")
+    panel.plot([], [], "o-", color=BLACK, label=f"to {comparison.reference}")
     panel.plot([], [], "o-", color=COLOURS[0], label="the same, p < 0.05 after Holm")
     if any(np.isfinite(row.equal_compute.value) for row in shown):
-        panel.plot([], [], "o-", color=GREY, markerfacecolor="white", label=f"to {EQUAL_COMPUTE}")
+        panel.plot([], [], "o-", color=GREY, markerfacecolor="white", label=f"to {comparison.equal_compute}")
     panel.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
     panel.set_xlabel("difference in macro AUROC: to the right the arm is better", fontsize=9)
     return figure
 
 
-def area_bars(rows: Sequence[CourseRow]) -> Figure:
+def area_bars(comparison: Comparison, rows: Sequence[CourseRow]) -> Figure:
     """Difference of the area under each arm's learning curve to the reference's, with its interval over seeds."""
-    shown = [row for row in rows if row.arm != REFERENCE]
+    shown = [row for row in rows if row.arm != comparison.reference]
     names = [row.arm if row.counts_pretraining else f"{row.arm}, pretraining not counted" for row in shown]
     figure, panel = lines_for(names)
     for place, row in enumerate(shown):

@@ -77,10 +77,10 @@ def write_report(
 
 def draw(comparison: Comparison, figures: Figures) -> dict[str, Figure]:
     return {
-        "forest": forest(figures.arms),
+        "forest": forest(comparison, figures.arms),
         "curves": learning_curves(comparison, "samples_seen"),
         "curves_seconds": learning_curves(comparison, "seconds"),
-        "areas": area_bars(figures.courses),
+        "areas": area_bars(comparison, figures.courses),
         "thresholds": threshold_curves(comparison),
     }
 

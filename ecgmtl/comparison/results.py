@@ -1,12 +1,14 @@
-"""What a comparison of arms leaves behind: one file a run, and the truth that all runs are judged by.
+"""Results of a comparison of arms: one file for each run, and the truth that all runs are evaluated against.
 
 compare/
     truth.npz                    labels and patients of the validation records
-    results/single.0.json        arm `single`, seed 0
+    claims.yaml                  reference arm and claims, copied from the folder of arms; absent where that has none
+    results/ARM.0.json           seed 0 of an arm
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -16,14 +18,13 @@ from jaxtyping import Float64
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, field_validator
 
 from data_prep.files import write_text
+from ecgmtl.comparison.claims_file import SHIPPED, ClaimsFile, read_claims
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, Truth, read_truth
 from ecgmtl.settings import Name, Settings
 
 RESULTS = "results"
-REFERENCE = "single"
-"""The arm that every other is compared with: the main task alone, as many steps."""
-EQUAL_COMPUTE = "single-long"
-"""The main task alone, trained for half as many epochs again: about the seconds that a fixed weight's task costs."""
+KEPT_CLAIMS = "claims.yaml"
+"""Copy of the `_claims.yaml` of the folder of arms that was compared."""
 
 Clock = Literal["step", "samples_seen", "encoder_passes", "seconds"]
 
@@ -129,19 +130,32 @@ class Course(NamedTuple):
 class Comparison:
     truth: Truth
     arms: dict[str, dict[int, RunResult]]
-    """Runs by arm and seed: the reference first, controls last."""
+    """Runs by arm and seed, with the reference first and controls last."""
+    claims: ClaimsFile = field(default_factory=lambda: read_claims(SHIPPED).model_copy(update={"claims": ()}))
+
+    @property
+    def reference(self) -> str:
+        """Name of the arm that every other arm is compared with."""
+        return self.claims.reference
+
+    @property
+    def equal_compute(self) -> str | None:
+        """Name of the arm that learns as the reference does, with the compute of an auxiliary task."""
+        return self.claims.equal_compute
 
     @property
     def others(self) -> list[str]:
-        return [arm for arm in self.arms if arm != REFERENCE]
+        """Names of all arms but the reference."""
+        return [arm for arm in self.arms if arm != self.reference]
 
     def about(self, arm: str) -> RunResult:
-        """Any run of the arm: what it says of the arm, all say."""
+        """Return any run of the arm. Its description of the arm is the same in all."""
         return next(iter(self.arms[arm].values()))
 
-    def paired(self, arm: str, reference: str = REFERENCE) -> list[int]:
-        """Seeds that both arms have."""
-        return [seed for seed in self.arms[arm] if seed in self.arms.get(reference, {})]
+    def paired(self, arm: str, reference: str | None = None) -> list[int]:
+        """Return the seeds that the arm shares with the reference, or with another arm."""
+        others = self.arms.get(reference or self.reference, {})
+        return [seed for seed in self.arms[arm] if seed in others]
 
 
 def result_path(folder: Path, arm: str, seed: int) -> Path:
@@ -180,40 +194,47 @@ def read_comparison(folder: Path) -> Comparison:
     Raises:
         ComparisonError: no truth, no run of the reference arm, a damaged file, or probabilities of other records.
     """
-    truth = read_truth(folder)
+    truth, claims = read_truth(folder), read_claims(folder / KEPT_CLAIMS)
     runs = []
     for path in sorted((folder / RESULTS).glob("*.json")):
         run = read_result(path)
         if run.scores.shape != truth.labels.shape:
-            found, held = " × ".join(map(str, run.scores.shape)), " × ".join(map(str, truth.labels.shape))
-            raise ComparisonError(f"{path}: {found} probabilities, but {TRUTH} has {held} labels; run it again.")
+            shape, expected = " × ".join(map(str, run.scores.shape)), " × ".join(map(str, truth.labels.shape))
+            raise ComparisonError(f"{path}: {shape} probabilities, but {TRUTH} has {expected} labels; run it again.")
         runs.append(run)
-    if not any(run.arm == REFERENCE for run in runs):
-        found = ", ".join(sorted({run.arm for run in runs})) or "no run at all"
+    if not any(run.arm == claims.reference for run in runs):
+        names = ", ".join(sorted({run.arm for run in runs})) or "no run at all"
         raise ComparisonError(
-            f"{folder}: no run of arm '{REFERENCE}', which others are compared with; there is {found}."
+            f"{folder}: no run of arm '{claims.reference}', which others are compared with; there is {names}."
         )
     arms: dict[str, dict[int, RunResult]] = {}
-    for run in sorted(runs, key=standing):
+    for run in sorted(runs, key=partial(table_order, claims)):
         arms.setdefault(run.arm, {})[run.seed] = run
-    return Comparison(truth, arms)
+    return Comparison(truth, arms, claims)
 
 
-def standing(run: RunResult) -> tuple[Any, ...]:
-    """Where a run stands in tables: reference, groups by name with controls last, arms with numbers in their order."""
+def table_order(claims: ClaimsFile, run: RunResult) -> tuple[Any, ...]:
+    """Return a sort key: the reference first, groups by name with controls last, arms with numbers by number."""
     natural = [float(part) if part[0].isdecimal() else part for part in re.findall(r"\d+(?:\.\d+)?|\D+", run.arm)]
     keyed = [(isinstance(part, str), part) for part in natural]
-    return (run.arm != REFERENCE, run.arm != EQUAL_COMPUTE, run.is_control, run.group, keyed, run.seed)
+    return (
+        run.arm != claims.reference,
+        run.arm != claims.equal_compute,
+        run.is_control,
+        run.group,
+        keyed,
+        run.seed,
+    )
 
 
-def course(run: RunResult, clock: Clock = "samples_seen", *, amortised: bool = False) -> Course:
-    """The run's curves; `amortised` from the end of pretraining on, as if that came for free.
+def course(run: RunResult, clock: Clock = "samples_seen", *, amortized: bool = False) -> Course:
+    """The run's curves; `amortized` from the end of pretraining on, as if that came for free.
 
     Once learnt, the main task is as it was last seen, as where the decoder alone catches up.
     """
     start = pretraining(run)
-    points = run.curve[start:] if amortised else run.curve
-    begin = float(getattr(run.curve[start - 1], clock)) if amortised and start else 0.0
+    points = run.curve[start:] if amortized else run.curve
+    begin = float(getattr(run.curve[start - 1], clock)) if amortized and start else 0.0
 
     def column(name: str) -> Float64[np.ndarray, " evaluation"]:
         return pd.Series([getattr(point, name) for point in points], dtype=np.float64).ffill().to_numpy()
@@ -229,4 +250,4 @@ def pretraining(run: RunResult) -> int:
 
 def budget(comparison: Comparison, clock: Clock = "samples_seen") -> float:
     """What the reference arm was trained for: all curves and times are looked at up to there."""
-    return float(np.mean([getattr(run.curve[-1], clock) for run in comparison.arms[REFERENCE].values()]))
+    return float(np.mean([getattr(run.curve[-1], clock) for run in comparison.arms[comparison.reference].values()]))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from ecgmtl.comparison.results import EQUAL_COMPUTE, REFERENCE, Clock, Comparison, RunResult
+from ecgmtl.comparison.results import Clock, Comparison, RunResult
 from ecgmtl.comparison.statistics import (
     UNKNOWN,
     Interval,
@@ -88,10 +88,10 @@ def arm_rows(comparison: Comparison, resampled: Resampled) -> list[ArmRow]:
 
 def arm_row(comparison: Comparison, resampled: Resampled, arm: str) -> ArmRow:
     """The row before adjustment: `p_holm` is nan, `equal_compute_p_holm` the plain p-value."""
-    runs, base = comparison.arms[arm], comparison.arms[REFERENCE]
+    runs, base = comparison.arms[arm], comparison.arms[comparison.reference]
     final = np.array([run.macro_auroc for run in runs.values()])
-    differences, draws = paired_draws(comparison, resampled, arm, REFERENCE)
-    longer, longer_draws = paired_draws(comparison, resampled, arm, EQUAL_COMPUTE)
+    differences, draws = paired_draws(comparison, resampled, arm, comparison.reference)
+    longer, longer_draws = paired_draws(comparison, resampled, arm, comparison.equal_compute)
 
     def cost(clock: Clock) -> float:
         mine, others = ([getattr(run.curve[-1], clock) for run in those.values()] for those in (runs, base))
@@ -112,7 +112,7 @@ def arm_row(comparison: Comparison, resampled: Resampled, arm: str) -> ArmRow:
         steps=cost("step"),
         passes=cost("encoder_passes"),
         seconds=cost("seconds"),
-        pace=pace(comparison, arm) / pace(comparison, REFERENCE),
+        pace=pace(comparison, arm) / pace(comparison, comparison.reference),
         run_seconds=float(np.mean([run.curve[-1].seconds for run in runs.values()])),
     )
 
@@ -128,11 +128,11 @@ def pace(comparison: Comparison, arm: str) -> float:
 
 
 def paired_draws(
-    comparison: Comparison, resampled: Resampled, arm: str, reference: str
+    comparison: Comparison, resampled: Resampled, arm: str, reference: str | None
 ) -> tuple[Float64[np.ndarray, " seed"], Float64[np.ndarray, " draw"]]:
     """Paired differences of final scores, and draws of their mean; both empty where nothing can be paired."""
-    seeds = comparison.paired(arm, reference) if arm not in (reference, REFERENCE) else []
-    if not seeds:
+    seeds = comparison.paired(arm, reference) if reference and arm not in (reference, comparison.reference) else []
+    if not reference or not seeds:
         return np.empty(0), np.empty(0)
     mine, other = comparison.arms[arm], comparison.arms[reference]
     values = np.array([mine[seed].macro_auroc - other[seed].macro_auroc for seed in seeds])

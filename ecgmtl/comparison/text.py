@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ecgmtl.comparison.course import CourseRow, LateRow, ThresholdRow
-from ecgmtl.comparison.results import EQUAL_COMPUTE, REFERENCE, Comparison
+from ecgmtl.comparison.results import Comparison
 from ecgmtl.comparison.statistics import Interval
 from ecgmtl.comparison.tables import TRIED, ArmRow, TuningRow
 from ecgmtl.evaluation.text import number
@@ -47,47 +47,48 @@ LESS = (
 )
 
 
-def final_section(arms: Sequence[ArmRow]) -> Section:
-    longer = any(row.arm == EQUAL_COMPUTE for row in arms)
+def final_section(comparison: Comparison, arms: Sequence[ArmRow]) -> Section:
+    reference, longer = comparison.reference, comparison.equal_compute
+    longer = longer if longer in comparison.arms else None
     rows = []
     for row in arms:
         cells = {
             "arm": row.arm,
             "seeds": str(row.n_seeds),
             "macro AUROC": plain(row.final),
-            f"less {REFERENCE}": signed(row.difference),
+            f"less {reference}": signed(row.difference),
             "p, Holm": number(row.p_holm, 3),
-            "verdict": verdict(row),
+            "verdict": verdict(row, reference),
             "the same over seeds alone": signed(row.over_seeds_t),
             "p, sign flips": number(row.p_sign_flip, 3),
         }
         if longer:
-            cells[f"less {EQUAL_COMPUTE}"] = signed(row.equal_compute)
+            cells[f"less {longer}"] = signed(row.equal_compute)
             cells["p, Holm, of that"] = number(row.equal_compute_p_holm, 3)
         rows.append(cells)
     words = (
         "Of the model that each run kept. Intervals say what to expect of other patients and other seeds; "
         "those over seeds alone, of other seeds on these very patients. What each arm had of steps and seconds is "
         "told under Cost.",
-        *([f"{EQUAL_COMPUTE} has half as many steps again: what a fixed weight costs. {LESS}"] if longer else []),
+        *([f"{longer} has half as many steps again: what a fixed weight costs. {LESS}"] if longer else []),
     )
     return Section("Final score", words, pd.DataFrame(rows), ("forest",))
 
 
-def verdict(row: ArmRow) -> str:
-    if row.arm == REFERENCE:
+def verdict(row: ArmRow, reference: str) -> str:
+    if row.arm == reference:
         return "reference"
     if not row.p_holm < LEVEL:
         return "cannot tell"
     return "better" if row.difference.value > 0 else "worse"
 
 
-def course_section(courses: Sequence[CourseRow]) -> Section:
+def course_section(reference: str, courses: Sequence[CourseRow]) -> Section:
     rows = [
         {
             "arm": row.arm if row.counts_pretraining else f"{row.arm}, pretraining not counted",
             "area": plain(row.area, 3),
-            f"less {REFERENCE}": signed(row.area_difference, 3),
+            f"less {reference}": signed(row.area_difference, 3),
             "loss at 25 %": plain(row.loss_at_25, 3),
             "at 50 %": plain(row.loss_at_50, 3),
             "at 75 %": plain(row.loss_at_75, 3),
@@ -97,15 +98,15 @@ def course_section(courses: Sequence[CourseRow]) -> Section:
     ]
     words = (
         "The area under the curve of macro AUROC says how early an arm learns: 0 is chance throughout, 1 the final "
-        f"score of {REFERENCE} throughout. Losses are those of classification on the validation records, as ratios to "
-        f"{REFERENCE} after as many training records (the budget is what {REFERENCE} was trained for); 0.80 is a loss "
+        f"score of {reference} throughout. Losses are those of classification on the validation records, as ratios to "
+        f"{reference} after as many training records (the budget is what {reference} was trained for); 0.80 is a loss "
         "20 % lower. Intervals are over seeds. Pretraining counts as training in which nothing is known yet; the rows "
         "without it show what it gives to those who have it already.",
     )
     return Section("Convergence", words, pd.DataFrame(rows), ("curves", "curves_seconds", "areas"))
 
 
-def threshold_section(thresholds: Sequence[ThresholdRow]) -> Section:
+def threshold_section(reference: str, thresholds: Sequence[ThresholdRow]) -> Section:
     rows = [
         {
             "arm": row.arm,
@@ -122,24 +123,24 @@ def threshold_section(thresholds: Sequence[ThresholdRow]) -> Section:
         for row in thresholds
     ]
     words = (
-        f"When macro AUROC first reaches a share of the final score of {REFERENCE} and holds it for two evaluations; "
+        f"When macro AUROC first reaches a share of the final score of {reference} and holds it for two evaluations; "
         "median (Kaplan-Meier) and mean (restricted to the budget) in per cent of the budget. A run that never gets "
-        f"there counts as censored at its end. The ratio is that of the means to {REFERENCE}: 0.75 is a quarter less "
+        f"there counts as censored at its end. The ratio is that of the means to {reference}: 0.75 is a quarter less "
         "training. An interval of no width means that the seeds agree to the evaluation, no more.",
     )
     return Section("Time to a threshold", words, pd.DataFrame(rows), ("thresholds",))
 
 
-def late_section(late: Sequence[LateRow]) -> Section:
+def late_section(reference: str, late: Sequence[LateRow]) -> Section:
     rows = [
         {
             "arm": row.arm,
             "spread": plain(row.spread),
-            f"spread less {REFERENCE}": signed(row.spread_difference),
+            f"spread less {reference}": signed(row.spread_difference),
             "validation loss": plain(row.loss, 3),
             "training loss": plain(row.train_loss, 3),
             "gap": plain(row.gap, 3),
-            f"gap less {REFERENCE}": signed(row.gap_difference, 3),
+            f"gap less {reference}": signed(row.gap_difference, 3),
         }
         for row in late
     ]
@@ -170,7 +171,7 @@ def tuning_section(tuning: Sequence[TuningRow]) -> Section:
     return Section("Tuning", words, pd.DataFrame(rows))
 
 
-def cost_section(arms: Sequence[ArmRow]) -> Section:
+def cost_section(reference: str, arms: Sequence[ArmRow]) -> Section:
     rows = [
         {
             "arm": row.arm,
@@ -183,7 +184,7 @@ def cost_section(arms: Sequence[ArmRow]) -> Section:
         for row in arms
     ]
     words = (
-        f"Training without validation, in units of {REFERENCE} but for the first column; means over seeds. Pace: "
+        f"Training without validation, in units of {reference} but for the first column; means over seeds. Pace: "
         "seconds a record in the fastest epoch of all, which tells an arm's cost where the machine had other work too.",
     )
     return Section("Cost", words, pd.DataFrame(rows))

@@ -1,18 +1,29 @@
+import ast
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ecgmtl.comparison.claims import CLAIMS, LOSS, claim_rows, joint, judge
-from ecgmtl.comparison.effects import ADVISED, MASKED, Effect, Evidence, gained_over_tuned, least_gained
+from ecgmtl.comparison import claims
+from ecgmtl.comparison.claims import claim_rows, joint, judge
+from ecgmtl.comparison.claims_file import CLAIMS, SHIPPED, read_claims
+from ecgmtl.comparison.effects import Effect, Evidence, gained_over_tuned, least_gained
 from ecgmtl.comparison.findings import measure, sections
 from ecgmtl.comparison.report import write_report
-from ecgmtl.comparison.results import read_comparison, result_path, write_result
+from ecgmtl.comparison.results import KEPT_CLAIMS, read_comparison, result_path, write_result
 from ecgmtl.comparison.statistics import Interval
-from ecgmtl.comparison.tables import resample_runs
+from ecgmtl.comparison.tables import arm_rows, resample_runs
+from ecgmtl.comparison.text import final_section
+from ecgmtl.config.run import ConfigError
 from tests import comparisons
 from tests.comparisons import make_run, write_comparison
+
+ADVISED, MASKED = "lambda-0.3", "detached"
+LOSS = "An auxiliary loss lowers the main loss by 15 to 25 % at equal epochs"
+SHIPPED_CLAIMS = read_claims(SHIPPED).claims
 
 
 @pytest.fixture
@@ -23,6 +34,7 @@ def simulate(tmp_path, monkeypatch):
         for arm, (effect, speed, pretraining) in arms.items():
             monkeypatch.setitem(comparisons.ARMS, arm, ("simulated", effect, speed, pretraining))
         write_comparison(tmp_path, ["single", *arms], n_seeds)
+        shutil.copy(SHIPPED, tmp_path / KEPT_CLAIMS)
         return tmp_path
 
     return simulate
@@ -153,9 +165,10 @@ def test_a_weight_is_tuned_on_the_other_seeds(simulate):
     scores = {"uncertainty": (0.8, 0.8, 0.8), "lambda-0.1": (0.9, 0.8, 0.8), "lambda-1": (0.7, 0.83, 0.81)}
     known = evidence(simulate(dict.fromkeys(scores, (0.0, 1.0, 0))), "macro_auroc", **scores)
     # without seed 0 lambda-1 is best (0.82 to 0.80), without 1 and 2 lambda-0.1 (0.85 to 0.755 and 0.765)
-    found = gained_over_tuned(known, "uncertainty", "single")
-    assert found.span.value == pytest.approx(100 * np.mean([0.8 - 0.7, 0.8 - 0.8, 0.8 - 0.8]))
-    assert found.n_seeds == 3
+    (claim,) = (c for c in SHIPPED_CLAIMS if c.arm == "uncertainty" and c.effect == "gained_over_tuned")
+    effect = gained_over_tuned(known, claim)
+    assert effect.span.value == pytest.approx(100 * np.mean([0.8 - 0.7, 0.8 - 0.8, 0.8 - 0.8]))
+    assert effect.n_seeds == 3
 
 
 @pytest.mark.parametrize(("effect", "expected"), [(0.1, "holds"), (-0.1, "does not")])
@@ -201,5 +214,52 @@ def test_the_report_has_every_claim_with_its_verdict(simulate):
 
 
 def test_arms_that_claims_speak_of_are_shipped():
-    shipped = {path.stem for path in (Path(__file__).parents[2] / "configs/compare").glob("*.yaml")}
-    assert {claim.arm for claim in CLAIMS} | {claim.reference for claim in CLAIMS} <= shipped
+    shipped = {path.stem for path in SHIPPED.parent.glob("*.yaml")}
+    assert {claim.arm for claim in SHIPPED_CLAIMS} | {claim.reference for claim in SHIPPED_CLAIMS} <= shipped
+
+
+def test_a_folder_brings_its_own_reference_and_claims(simulate):
+    folder = simulate({"uncertainty": (0.1, 2.5, 0), "gradnorm": (0.0, 1.0, 0)})
+    (folder / KEPT_CLAIMS).write_text(
+        "reference: gradnorm\nclaims: [{title: Better, measured: final score, effect: gained, unit: points, bound: 1, "
+        "arm: uncertainty, reference: gradnorm}]\n"
+    )
+    assert verdicts(folder) == {"Better": "holds"}
+    comparison = read_comparison(folder)
+    final = final_section(comparison, arm_rows(comparison, resample_runs(comparison, 50)))
+    assert "less gradnorm" in final.table.columns
+    assert dict(zip(final.table["arm"], final.table["verdict"], strict=True))["gradnorm"] == "reference"
+
+
+def test_without_the_file_there_are_no_claims_and_the_shipped_reference(simulate):
+    folder = simulate({ADVISED: (0.1, 2.5, 0)})
+    (folder / KEPT_CLAIMS).unlink()
+    assert verdicts(folder) == {}
+    assert read_comparison(folder).reference == read_claims(SHIPPED).reference
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ("effect: gaind", "claims.0.effect: "),
+        ("effect: gained_over_tuned", "the effect 'gained_over_tuned' needs `sweep`"),
+        ("effect: gained, bond: 1", "claims.0.bond: there is no such setting"),
+    ],
+)
+def test_a_mistake_in_a_claim_is_reported_with_its_key(changed, message, tmp_path):
+    path = tmp_path / CLAIMS
+    claim = "{title: t, measured: m, unit: u, arm: b, reference: a, " + changed + "}"
+    path.write_text(f"reference: a\nclaims: [{claim}]\n")
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        read_claims(path)
+
+
+def test_no_arm_is_named_in_the_package():
+    arms = {path.stem for path in SHIPPED.parent.glob("[!_]*.yaml")}
+    named = {
+        f"{path.name}:{node.lineno}: {node.value}"
+        for path in Path(claims.__file__).parent.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in arms
+    }
+    assert named == set()

@@ -7,7 +7,6 @@ import pytest
 from pydantic import ValidationError
 
 from ecgmtl.comparison.results import (
-    REFERENCE,
     Point,
     budget,
     course,
@@ -144,7 +143,7 @@ def test_a_course_has_the_whole_run_and_is_undefined_before_the_main_task_is_lea
 
 def test_without_pretraining_a_course_begins_where_that_ends():
     run = make_run("pretrain", 0)
-    found = course(run, "seconds", amortised=True)
+    found = course(run, "seconds", amortized=True)
     assert pretraining(run) == 5
     assert found.times[0] == pytest.approx(run.curve[5].seconds - run.curve[4].seconds)
     np.testing.assert_array_equal(found.scores, course(run).scores[5:])
@@ -153,7 +152,7 @@ def test_without_pretraining_a_course_begins_where_that_ends():
 def test_a_run_without_pretraining_is_the_same_without_it():
     run = make_run("single", 0)
     assert pretraining(run) == 0
-    np.testing.assert_array_equal(course(run, amortised=True), course(run))
+    np.testing.assert_array_equal(course(run, amortized=True), course(run))
 
 
 def test_a_run_that_never_learns_the_main_task_has_no_pretraining():
@@ -165,4 +164,4 @@ def test_the_budget_is_what_the_reference_was_trained_for(folder):
     comparison = read_comparison(folder)
     assert budget(comparison) == 32 * STEPS * N_POINTS
     assert budget(comparison, "step") == STEPS * N_POINTS
-    assert next(iter(comparison.arms)) == REFERENCE
+    assert next(iter(comparison.arms)) == comparison.reference == "single"
