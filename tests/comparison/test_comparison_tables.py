@@ -53,7 +53,7 @@ def test_differences_are_paired_by_seed(comparison, rows):
 
 def test_known_effects_are_found_in_their_direction(rows):
     known = {"single": "reference", "fixed_10": "worse", "pretrain": "better", "shuffled": "cannot tell"}
-    assert {arm: verdict(rows[arm]) for arm in known} == known
+    assert {arm: verdict(rows[arm], "single") for arm in known} == known
     assert rows["shuffled"].difference.low < 0 < rows["shuffled"].difference.high
 
 
@@ -91,7 +91,7 @@ def test_a_single_seed_gives_no_verdict(tmp_path):
     _, row = arm_rows(comparison, resample_runs(comparison, 50))
     assert row.difference.high < 0
     assert np.isnan(row.p_holm)
-    assert verdict(row) == "cannot tell"
+    assert verdict(row, "single") == "cannot tell"
 
 
 def test_tuning_rows_hold_what_was_tried(comparison):
