@@ -56,6 +56,12 @@ def test_figures_of_one_masked_sample_are_its_error_and_no_correlation():
     assert math.isnan(mean_pearson_r(sums_of([0.5, 0.5, 0.5], [0.1, 0.2, 0.3])))  # a flat lead
 
 
+def test_a_flat_lead_has_no_part_in_the_mean_correlation():
+    truth = torch.tensor([[[0.0, 1.0, 0.0], [0.5, 0.5, 0.5]]])
+    found = MaskedSums.of(truth, truth + torch.tensor([0.1, 0.1, 0.1]), torch.ones(1, 2, 3, dtype=torch.bool))
+    assert mean_pearson_r(found) == pytest.approx(1.0)
+
+
 def test_figures_are_in_millivolts_per_cent_and_decibels():
     found = reconstruction_figures(sums_of([0.0, 1.0, 0.0, 1.0], [0.1, 0.9, -0.1, 1.1]))
     # the truth deviates by 0.5 mV from its mean, the error by 0.1 mV from 0: a fifth
