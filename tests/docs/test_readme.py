@@ -67,7 +67,7 @@ def test_the_demo_that_is_shown_is_the_one_that_is_run():
 
 def test_a_make_target_of_the_readme_is_one_that_there_is():
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = {match[1] for line in CODE if (match := re.match(r"make (\w+)", line))}
+    named = {name for line in CODE for name in re.findall(r"\bmake (\w+)", line)}
     assert {"demo", "test", "check"} <= named <= targets
 
 
@@ -109,3 +109,11 @@ def test_the_tree_of_the_readme_is_the_tree():
         parent = parent if indent else ROOT / name
     assert len(shown) > 20
     assert [path for path in shown if not path.exists()] == []
+    packages = {path.parent for name in ("data_prep", "ecgmtl") for path in (ROOT / name).rglob("__init__.py")}
+    assert packages <= set(shown)
+
+
+def test_the_readme_is_short_and_shows_output_early():
+    lines = TEXT.splitlines()
+    assert len(lines) <= 150
+    assert any(line.startswith("$ ecgmtl") for line in lines[:20])

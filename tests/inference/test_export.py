@@ -1,14 +1,19 @@
+import json
+import re
 import subprocess
 import sys
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
 
+from data_prep.leads import STANDARD_LEADS
 from data_prep.lost_voltage import EACH_LEAD, to_typical
+from data_prep.synthetic.waveform import synthesize
 from ecgmtl import checkpoint
 from ecgmtl.data.lead_algebra import N_LEADS
 from ecgmtl.inference import export
@@ -162,3 +167,31 @@ def test_a_forest_goes_with_the_network(stored, tmp_path, kind):
     assert report.max_difference <= 1e-5
     found, network = load_predictor(str(report.path)).logits(signals.numpy()), stored.model.classify(signals)
     assert np.abs(found - network.detach().numpy())[[0, 40]].max(axis=1).min() > 0.1
+
+
+PAGE = (Path(__file__).parents[2] / "docs/export.md").read_text(encoding="utf-8")
+(BLOCK,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def filtering(exported, tmp_path_factory):
+    """The exported file, whose metadata ask for a filter, too."""
+    program = onnx.load(exported["onnx"].path)
+    (entry,) = program.metadata_props
+    metadata = json.loads(entry.value)
+    entry.value = json.dumps(metadata | {"preprocess": metadata["preprocess"] | {"band": [0.5, 40.0]}})
+    onnx.save(program, path := tmp_path_factory.mktemp("filtering") / "classifier.onnx")
+    return path
+
+
+@pytest.mark.parametrize(("fs", "seconds"), [(100, 10.0), (500, 10.0), (360, 12.0), (250, 6.0)])
+def test_the_block_of_the_page_on_exports_gives_what_the_command_gives(filtering, tmp_path, rng, fs, seconds):
+    signal = (synthesize(["NORM", "SR"], fs, seconds, rng) / 1000).astype(np.float32)
+    np.savez(tmp_path / "record.npz", signal=signal, fs=fs, leads=STANDARD_LEADS, unit="mV")
+    (wanted,) = predictions(filtering, tmp_path / "record.npz")
+    names = {"path": str(filtering), "signal": signal.T, "fs": fs}
+    exec(compile(BLOCK, "docs/export.md", "exec"), names)
+    assert names["metadata"]["label_names"] == list(wanted.probabilities)
+    np.testing.assert_allclose(names["raw"], list(wanted.probabilities.values()), atol=1e-6)
+    np.testing.assert_allclose(names["probabilities"], list(wanted.calibrated.values()), atol=1e-6)
+    assert names["decisions"].tolist() == list(wanted.decisions.values())
