@@ -91,7 +91,7 @@ def test_a_file_of_the_readme_is_one_that_there_is():
     files = [*ROOT.glob("*.*"), *(path for place in places for path in (ROOT / place).rglob("*.*"))]
     there = [f"/{path.relative_to(ROOT)}" for path in files]
     named = {name.removeprefix("../") for name in re.findall(r"[\w./-]+\.(?:py|yaml|toml|txt)\b", TEXT)}
-    assert {"configs/ptbxl.yaml", "preprocess.py"} <= named
+    assert {"configs/ptbxl.yaml", "data_prep/preprocess.py"} <= named
     assert [name for name in sorted(named) if not any(path.endswith(f"/{name}") for path in there)] == []
 
 
