@@ -145,7 +145,10 @@ def explaining(out: Path, found: Source, preprocess: Preprocess) -> Iterator[Non
         yield
     except OSError as error:
         megabytes = len(found.files) * len(STANDARD_LEADS) * preprocess.n_samples * SAMPLE.itemsize / 1e6
-        raise StoreError(f"{out}: cannot be written ({error.strerror}); it takes {megabytes:.1f} MB.") from error
+        raise StoreError(
+            f"{out}: cannot be written ({error.strerror}); it takes {megabytes:.1f} MB. Make room, or choose another "
+            "place. What is prepared already is kept, and the same command goes on there."
+        ) from error
     except BrokenProcessPool as error:
         raise StoreError(
             f"{out}: a worker was killed, perhaps for lack of memory. What is done is kept: run it again to go on, "

@@ -1,5 +1,7 @@
 """The classifier alone, as ONNX, torch program or MLflow model; compared with its checkpoint before it is kept."""
 
+import errno
+import io
 import logging
 import shutil
 import tempfile
@@ -80,6 +82,8 @@ def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "recor
             shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
             beside.replace(out)
     except OSError as error:
+        if error.errno == errno.ENOSPC:  # the command line says what to do about a full disk
+            raise
         raise ExportError(f"{out}: cannot be written: {error.strerror or error}.") from error
     files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
     return ExportReport(out, sum(path.stat().st_size for path in files), difference, len(signals))
@@ -158,7 +162,9 @@ def exported_program(stored: Checkpoint) -> torch.export.ExportedProgram:
 
 
 def write_pt2(stored: Checkpoint, path: Path) -> None:
-    torch.export.save(exported_program(stored), path, extra_files={EXTRA: metadata_of(stored).to_json()})
+    buffer = io.BytesIO()  # on a full disk torch's own writer ends in a C++ stack trace
+    torch.export.save(exported_program(stored), buffer, extra_files={EXTRA: metadata_of(stored).to_json()})
+    path.write_bytes(buffer.getvalue())
 
 
 def write_mlflow(stored: Checkpoint, path: Path) -> None:

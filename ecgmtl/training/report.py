@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from data_prep.leads import STANDARD_LEADS
-from ecgmtl import __version__
+from ecgmtl import __version__, checkpoint
 from ecgmtl.checkpoint import MODEL, Checkpoint
 from ecgmtl.data.split import Split
 from ecgmtl.evaluation.evaluate import evaluate
@@ -23,6 +23,8 @@ from ecgmtl.training.model_card import Figure, Label, ModelCard, TrainingData, r
 
 log = logging.getLogger("ecgmtl")
 
+LOGGED_WEIGHTS = "logged weights"
+"""Entry of run.json with the SHA-256 of the weights whose model MLflow has."""
 N_COMPARED = 64
 """Records on which an exported classifier is compared with its checkpoint."""
 
@@ -41,8 +43,11 @@ def report_run(
     log_evaluation(tracker, summary, folder.path / "validation", "validation")
     for path in (curves, card):
         tracker.log_artifact(path)
-    if evaluation.classification is not None and tracker.active_run_id is not None:
+    weights = checkpoint.describe(folder.path / MODEL).weights_sha256
+    is_new = folder.tracked(LOGGED_WEIGHTS) != weights  # a finished run that is resumed has logged its model already
+    if evaluation.classification is not None and tracker.active_run_id is not None and is_new:
         log_classifier(stored, validation, tracker, summary)
+        folder.note_tracked(LOGGED_WEIGHTS, weights)
     return summary
 
 

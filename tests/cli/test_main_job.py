@@ -220,6 +220,9 @@ def test_a_tracked_run_is_found_in_mlflow(folder, trained, migrated):
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert "final validation/macro_auroc" in parent.data.metrics
     assert parent.data.params["stages.1.weighting.kind"] == "uncertainty"
+    ecgmtl(folder, "train", "--resume", "runs/tracked")
+    assert len(client.search_runs([parent.info.experiment_id])) == len(runs)
+    assert len(client.search_logged_models([parent.info.experiment_id])) == 1
 
 
 @pytest.mark.parametrize(
