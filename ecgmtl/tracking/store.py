@@ -49,10 +49,11 @@ The schedule's own run carries all curves on one common axis of steps, the figur
 
 | metrics | |
 |:--|:--|
-| `train/` | every optimizer step: losses, how much each task weighs, learning rate, gradients |
+| `train/` | every optimizer step: losses, weights of the tasks, learning rate |
+| `train gradients/`, `train weighting/` | diagnostics: the tasks' gradients, the state of the weighting |
 | `validation/` | every epoch, on records that are not trained on |
-| `final validation/` | at the end, of the final model; `_low` and `_high` are the ends of 95 % intervals |
-| `final test …/` | the same by `ecgmtl evaluate`, on records by which nothing was chosen |
+| `final validation …` | at the end, of the final model; `_low` and `_high` are the ends of 95 % intervals |
+| `final test …` | the same by `ecgmtl evaluate`, on records by which nothing was chosen |
 | `system/` | processor, memory, disk, GPU |
 
 The parameters are the whole configuration; the tags name stage, seed, code, data and the command that was typed.
@@ -62,10 +63,10 @@ The parameters are the whole configuration; the tags name stage, seed, code, dat
 VIEW_KEY = "ecgmtl"
 VIEW = f"mlflow.sharedViewState.{VIEW_KEY}"
 COLUMNS = (
-    *("attributes.`Dataset`", "attributes.`Models`"),
     *(f"metrics.`{names.final(split, names.MACRO_AUROC)}`" for split in ("test whole", "validation")),
     *(f"metrics.`{names.validation(figure)}`" for figure in (names.MACRO_AUROC, names.RMSE)),
     *("tags.`labels`", "tags.`encoder`", "tags.`weighting`", "tags.`seed`"),
+    *("attributes.`Dataset`", "attributes.`Models`"),
 )
 """Of the table of runs as `ecgmtl ui` opens it, in the interface's own terms; of itself it shows no figures."""
 

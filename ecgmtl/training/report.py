@@ -52,7 +52,7 @@ def report_run(
 
 
 def log_evaluation(tracker: Tracker, summary: dict[str, float], folder: Path, name: str) -> None:
-    """Figures as final/<name>/…, the report's files under the folder's name."""
+    """Log figures as `final <name> …`, and the report's files under the folder's name."""
     tracker.log_final({names.final(name, key): value for key, value in summary.items()})
     tracker.log_artifact(folder, name)
 

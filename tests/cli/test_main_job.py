@@ -218,7 +218,7 @@ def test_a_tracked_run_is_found_in_mlflow(folder, trained, migrated):
     parent = next(run for run in runs if run.info.run_name == "tracked")
     assert {run.info.run_name for run in runs} == {"tracked", "pretrain", "joint", "decay"}
     assert {run.info.status for run in runs} == {"FINISHED"}
-    assert "final validation/macro_auroc" in parent.data.metrics
+    assert "final validation macro_auroc" in parent.data.metrics
     assert parent.data.params["stages.1.weighting.kind"] == "uncertainty"
     ecgmtl(folder, "train", "--resume", "runs/tracked")
     assert len(client.search_runs([parent.info.experiment_id])) == len(runs)

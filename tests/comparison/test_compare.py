@@ -320,7 +320,7 @@ def test_mlflow_has_one_parent_and_the_runs_in_it(place, done, tmp_path, monkeyp
     assert set(nested) == {"results-single.0", "results-joint.0"}
     assert sorted(run.info.run_name for run in runs) == ["compare-tracked", "main", "main", *sorted(nested)]
     result = read_result(result_path(out, "joint", 0))
-    assert nested["results-joint.0"].data.metrics["final validation/macro_auroc"] == result.macro_auroc
+    assert nested["results-joint.0"].data.metrics["final validation macro_auroc"] == result.macro_auroc
     assert nested["results-joint.0"].data.tags["arm"] == "joint"
     kept = {file.path for file in client.list_artifacts(parent, "report")}
     assert kept == {"report/report.md", "report/report.html", "report/pictures", "report/tables"}

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from ecgmtl.inference.torch_predictors import copy_model
+from ecgmtl.tracking import names
 from ecgmtl.tracking.mlflow_tracker import flatten
 from ecgmtl.tracking.store import default_store, import_mlflow, origin_tags
 from ecgmtl.tracking.tracker import Tracker, TrackingError, open_tracker
@@ -391,3 +392,20 @@ def test_a_model_whose_files_are_gone_is_no_model(store, caplog):
         tracker.log_model(Path("gone"), "classifier", {})
     assert not store.get_run(run_id).outputs.model_outputs
     assert "1 entries were lost" in caplog.text
+
+
+def test_losses_and_weights_come_before_diagnostics_in_mlflow_and_final_figures_last():
+    steps = ["gradient.conflict_null.latent", "log_var.latent", "gradient_norm", "weight.latent", "lr", "loss.latent"]
+    figures = [names.final("validation", names.MACRO_AUROC), names.validation(names.MACRO_AUROC)]
+    groups = {name: name.rpartition("/")[0] for name in [*map(names.train, steps), *figures]}
+    shown = sorted(groups, key=lambda name: (not groups[name], groups[name], name))  # as MLflow orders its charts
+    assert shown == [
+        "train/loss.latent",
+        "train/lr",
+        "train/weight.latent",
+        "train gradients/conflict_null.latent",
+        "train gradients/norm",
+        "train weighting/log_var.latent",
+        "validation/macro_auroc",
+        "final validation macro_auroc",
+    ]
