@@ -135,15 +135,19 @@ class RunProgress:
 
 
 def epoch_line(found: EpochReport) -> str:
-    """Stage and epoch, the losses of the steps, and what validation gave."""
+    """Return stage and epoch, the median of each loss over the steps, and validation figures.
+
+    A few batches with a huge loss would move the mean, which then looks like divergence.
+    """
     losses = [
-        f"{names.task_of(name)} {np.nanmean(values):.3f}"
+        f"{names.task_of(name)} {np.nanmedian(values):.3f}"
         for name, values in found.steps.items()
         if name.startswith(names.LOSS) and not np.isnan(values).all()  # a task may be left out of some steps, or of all
     ]
     shown = {names.MACRO_AUROC: "AUROC {:.4f}", names.RMSE: "RMSE {:.4f} mV", names.SPEED: "{:.0f} records/s"}
     figures = [text.format(found.figures[name]) for name, text in shown.items() if name in found.figures]
-    return f"{found.stage:>10} {found.epoch + 1:3d}   train: {', '.join(losses)}   validation: {', '.join(figures)}"
+    head = f"{found.stage:>10} {found.epoch + 1:3d}"
+    return f"{head}   train (median): {', '.join(losses)}   validation: {', '.join(figures)}"
 
 
 def settings_of(path: Path | None, overrides: tuple[str, ...], data: Path | None) -> Config:
