@@ -1,4 +1,4 @@
-"""Messages name the label that they are about."""
+"""Messages name the label, or the row of the label, that they are about."""
 
 from dataclasses import replace
 
@@ -13,11 +13,11 @@ from ecgmtl.data.split import require_both_classes
 from tests.trainings import split
 
 
-def test_an_unknown_label_of_the_table_is_named_the_first_of_them(tmp_path):
+def test_the_row_of_the_first_unknown_label_is_named(tmp_path):
     records = pd.DataFrame({"rhythm": ["SR", "", "AFIB;FLUT", "PACE"]})
     manifest = {"label_sets": {"rhythm": ["AFIB", "SR"]}, "labels": "rhythm", "preprocess": {"fs": 100}}
     store = Store(tmp_path, np.zeros((4, 12, 5), np.int16), records, manifest)
-    with pytest.raises(StoreError, match=r"'FLUT' is no label of 'rhythm'"):
+    with pytest.raises(StoreError, match="row 3 has a label that is none of 'rhythm'"):
         store.labels("rhythm")
 
 
