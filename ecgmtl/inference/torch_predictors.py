@@ -145,7 +145,9 @@ def load_mlflow(uri: str) -> GraphPredictor:
             copy = copy_model(uri, Path(folder))
             info = mlflow.models.get_model_info(copy)
             refuse_code(uri, info.flavors)
-            model = mlflow.pytorch.load_model(copy)
+            program = Path(copy) / "data" / "model.pt2"  # MLflow would follow the path and kind that MLmodel names
+            refuse_pickles(program)
+            model = torch.export.load(program).module()
     except MetadataError:
         raise
     except Exception as error:  # MLflow raises errors of many kinds for folders that are damaged

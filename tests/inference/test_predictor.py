@@ -73,6 +73,19 @@ def test_an_mlflow_model_with_code_or_damage_is_refused(mlflow_folder, tmp_path)
             load_predictor(str(tmp_path / name))
 
 
+@pytest.mark.slow
+def test_a_crafted_program_in_an_mlflow_model_is_refused_and_not_run(mlflow_folder, tmp_path):
+    shutil.copytree(mlflow_folder.path, tmp_path / "crafted")
+    content = io.BytesIO()
+    torch.save(Payload(tmp_path / "ran"), content)
+    program = tmp_path / "crafted" / "data" / "model.pt2"
+    source = mlflow_folder.path / "data" / "model.pt2"
+    rewritten(source, program, "data/constants/opaque_obj_0", content.getvalue())
+    with pytest.raises(MetadataError, match="opaque_obj_0, which no export of ecgmtl has"):
+        load_predictor(str(tmp_path / "crafted"))
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
