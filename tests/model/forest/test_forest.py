@@ -172,7 +172,7 @@ def test_training_uses_labelled_records_with_and_without_voltages():
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
-        ("child", lambda child: 1 - child.clamp(max=1), "in a circle"),
+        ("child", lambda child: 1 - child.clamp(max=1), "has a cycle"),
         ("child", lambda child: child + 100, "index out of range"),
         ("feature", lambda feature: feature.int(), "feature should be torch.int16"),
         ("value", lambda value: value[:, :2], "value should be torch.float32"),
