@@ -241,7 +241,7 @@ def test_without_the_file_there_are_no_claims_and_the_shipped_reference(simulate
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ("effect: gaind", "claims.0.effect: "),
+        ("effect: gaind", "claims.0.effect"),
         ("effect: gained_over_tuned", "the effect 'gained_over_tuned' needs `sweep`"),
         ("effect: gained, bond: 1", "claims.0.bond: there is no such setting"),
     ],

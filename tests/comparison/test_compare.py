@@ -241,7 +241,7 @@ def test_a_failing_arm_is_told_and_the_others_are_finished(place, tmp_path):
     said = []
     outcome = compare(plan(place, tmp_path / "x", only=["single", "wild"], seeds=1), said.append)
     assert list(outcome.failed) == ["wild seed 0"]
-    assert "a loss is not finite" in outcome.failed["wild seed 0"]
+    assert "training diverged: a loss or its gradient is not finite" in outcome.failed["wild seed 0"]
     assert said[1].startswith("2/2 wild seed 0: failed: stage 'main', epoch 1")
     assert [path.name for path in (tmp_path / "x/results").iterdir()] == ["single.0.json"]
     assert outcome.report.is_file()

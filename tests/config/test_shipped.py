@@ -84,7 +84,7 @@ def test_a_wheel_brings_the_configs(installed, tmp_path, monkeypatch):
     carried = {path.relative_to(installed / "ecgmtl/configs") for path in installed.rglob("*.yaml")}
     assert carried == {path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml")}
     monkeypatch.chdir(tmp_path)
-    spec = importlib.util.spec_from_file_location("installed_shipped", installed / "ecgmtl/shipped.py")
+    spec = importlib.util.spec_from_file_location("installed_shipped", installed / "ecgmtl/config/shipped.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.find_config(Path("configs/ptbxl.yaml")) == installed / "ecgmtl/configs/ptbxl.yaml"

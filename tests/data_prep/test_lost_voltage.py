@@ -65,7 +65,9 @@ def test_whatever_the_values_are_the_user_may_say_that_they_are_no_voltages(fact
 
 def test_files_of_normalised_units_are_read_when_the_user_says_so(tmp_path):
     path = write_wfdb(tmp_path, unit="/NU")
-    with pytest.raises(RecordError, match="'NU'; known units are nV, uV, mV, V, or none where the voltage was lost"):
+    with pytest.raises(
+        RecordError, match="lead I has a unit that is not one of nV, uV, mV, V, or none where the voltage was lost"
+    ):
         read_record(path)
     np.savez(tmp_path / "a.npz", signal=beats(), fs=100, leads=make_record().leads, unit="none")
     rows = "\n".join(",".join(map(str, row)) for row in beats())
@@ -86,7 +88,7 @@ def test_a_marker_without_unit_says_nothing_of_the_leads(tmp_path):
     path.write_text("\n".join([*lines, ""]))
     record = read_record(path)
     assert (record.calibrated, len(record.leads)) == (True, 12)
-    assert "signal marker is in 'none', which is no voltage; it is left out." in record.warnings
+    assert "signal 13 is in no unit of voltage and is left out." in record.warnings
 
 
 def test_a_voltage_that_is_there_is_let_alone():

@@ -105,7 +105,7 @@ def test_the_report_tells_and_keeps_all_of_it(split, tmp_path):
     text = as_text(found, 30)
     assert "## Reconstruction from I, V2" in text
     assert "ST segment, independent leads" in text
-    for whose in ("", " of each lead by itself"):
+    for whose in ("", " of each lead independently"):
         assert f"### With 50% of the time{whose}, in blocks of 0.4 s hidden in its place" in text
     assert "lead V4" not in text.split("## Reconstruction from")[1]
     assert {"given_leads.csv"} <= {path.name for path in write_evaluation(found, tmp_path)}

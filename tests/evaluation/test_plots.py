@@ -56,7 +56,7 @@ def test_training_curves_have_a_panel_a_kind_of_figure():
         "loss",
         "weight of the task",
         "macro AUROC",
-        "RMSE of hidden samples, mV",
+        "RMSE of masked samples, mV",
     ]
     line = figure.axes[0].lines[1]
     assert line.get_label() == "reconstruction, train"

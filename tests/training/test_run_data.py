@@ -87,9 +87,9 @@ def test_steps_of_the_parent_run_are_contiguous_over_stages_that_are_trained_and
     assert trained.steps == list(range(n_steps))
     ends = np.cumsum([per_epoch[0]] * 2 + [per_epoch[1]] + [per_epoch[2]] * 2)
     assert trained.validated == list(ends - 1)
-    for stage in run.folder.path.glob("stages/2-third/*"):
+    for stage in run.record.folder.path.glob("stages/2-third/*"):
         stage.unlink()
-    again = replace(run, tracker=resumed)
+    again = replace(run, record=replace(run.record, tracker=resumed))
     again.train_stages(again.config.stages)
     assert resumed.steps == list(range(n_steps - 2 * per_epoch[2], n_steps))
 
@@ -105,7 +105,7 @@ def test_the_tracker_is_told_what_the_run_learns_from_and_of_which_kind_it_is(fe
 
     facts = Facts()
     run = schedule(few_prepared, tmp_path / "runs/some", facts, seed=3)
-    with run.tracked(run.config.stages[:2]):
+    with run.record.open(run.config.stages[:2]):
         pass
     counts = {"train": len(run.train), "validation": len(run.validation)}
     assert facts.data == (few_prepared.path.name, few_prepared.sha256, str(few_prepared.path), counts)
