@@ -1,38 +1,84 @@
-"""Command-line options that say what files do not: one definition for all commands that read ECG files."""
+"""Arguments and options that several commands share, each defined once."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from data_prep.lead_set import LeadSet
     from data_prep.readers import ReadOptions
 
-Fs = Annotated[float | None, typer.Option("--fs", help="Sampling rate in hertz, where files do not state it.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="Model to predict with: a checkpoint (.safetensors), the folder of a run, an exported .onnx or .pt2 file, "
+        "an MLflow model folder, or an MLflow URI (runs:/…, models:/…)."
+    ),
+]
+Checkpoint = Annotated[Path, typer.Argument(help="Checkpoint (.safetensors), or the folder of the run that wrote it.")]
+StorePath = Annotated[
+    Path, typer.Option("--data", help="Prepared folder, as written by `ecgmtl data prepare`.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one setting of the config, for example stages.0.epochs=3. Repeatable.",
+    ),
+]
+Fs = Annotated[
+    float | None, typer.Option("--fs", help="Sampling rate in hertz, for files that do not state it, for example 500.")
+]
 Unit = Annotated[
     str | None,
-    typer.Option(help="Unit of the values, whatever files say: mV, uV, V; none where the voltage was lost."),
+    typer.Option(
+        help="Unit of the values: mV, uV or V. It replaces the unit that files state. "
+        "`none` is for records whose voltage scale is lost."
+    ),
 ]
 Leads = Annotated[
     str | None,
     typer.Option(
         metavar="LEADS",
-        help="Names of the columns in their order, where files do not state them: I,II,III,... "
-        "Or which lead a column of a file is, where its name does not tell: foo=V1,bar=V2.",
+        help="Lead names of the columns in their order, for files that do not state them, for example "
+        "I,II,III,aVR,… To rename single columns instead, give name=lead pairs: foo=V1,bar=V2.",
     ),
 ]
-
 FollowLinks = Annotated[
     bool,
-    typer.Option("--follow-links", help="Read samples behind links out of their folder (git-annex, DataLad)."),
+    typer.Option(
+        "--follow-links",
+        help="Follow symbolic links to sample files outside the folder, as git-annex and DataLad create them.",
+    ),
 ]
 
 
 def read_options(fs: float | None, unit: str | None, leads: str | None, follow_links: bool = False) -> "ReadOptions":
-    """Return the options as the readers take them; raise BadParameter for a value that cannot be meant."""
+    """Return the options as the readers take them.
+
+    Raises:
+        typer.BadParameter: a value is impossible.
+    """
     from data_prep.readers import ReadOptions
 
     names = None if leads is None else tuple(name.strip() for name in leads.split(","))
     try:
         return ReadOptions(fs=fs, unit=unit, leads=names, follow_links=follow_links)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def lead_set(names: str) -> "LeadSet":
+    """Return the leads that `--from` names.
+
+    Raises:
+        typer.BadParameter: a lead is unknown, or the leads cannot be reconstructed from.
+    """
+    from data_prep.lead_set import LeadSet
+
+    try:
+        return LeadSet.parse(names)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None

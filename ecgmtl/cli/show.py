@@ -1,34 +1,69 @@
-"""Settings, label names, thresholds and sizes of a checkpoint or a config, as text."""
+"""`ecgmtl show`: settings, label names, thresholds and sizes of a checkpoint or a config, as YAML."""
 
 from pathlib import Path
+from typing import Annotated
 
-import yaml
+import typer
 
-from ecgmtl import checkpoint
-from ecgmtl.checkpoint import is_run, model_file
-from ecgmtl.config.run import load_config
-from ecgmtl.config.shipped import config_names, describe_shipped, find_config
+from ecgmtl.cli.options import Overrides
+from ecgmtl.cli.terminal import spoken_errors
+
+
+def show(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|CONFIG|configs|defaults",
+            help="Checkpoint, folder of a run, or config (a YAML file or a shipped name). `configs` lists the shipped "
+            "configs, `defaults` prints the built-in one.",
+        ),
+    ],
+    overrides: Overrides = None,
+) -> None:
+    """Print a config with all defaults filled in, or describe a checkpoint.
+
+    Example: ecgmtl show configs
+
+    Example: ecgmtl show ptbxl --set seed=1 > mine.yaml
+    """
+    with spoken_errors():
+        typer.echo(describe(source, tuple(overrides or ())))
 
 
 def describe(source: str, overrides: tuple[str, ...] = ()) -> str:
-    """Return the YAML of a config, of the built-in `defaults`, or of what a checkpoint holds; or list the `configs`."""
+    """Return a config, the built-in `defaults` or the description of a checkpoint as YAML; or list the `configs`."""
+    from ecgmtl.config.shipped import describe_shipped, find_config
+
     if source == "configs":
         return describe_shipped()
     path = Path(source)
     if source != "defaults" and is_model(path):
-        return describe_checkpoint(model_file(path))
+        return describe_checkpoint(path)
+
+    import yaml
+
+    from ecgmtl.config.run import load_config
+
     config = load_config(None if source == "defaults" else find_config(path), overrides)
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
 def is_model(path: Path) -> bool:
-    """Whether the path can only be meant as a model: a config is YAML, or a name of a shipped one."""
+    """Return whether the path can only be a model: a config is a YAML file or the name of a shipped one."""
+    from ecgmtl.config.shipped import config_names
+
     if path.is_dir():
-        return is_run(path) or str(path) not in config_names()
+        return (path / "run.json").is_file() or str(path) not in config_names()
     return path.suffix not in (".yaml", ".yml") and (path.is_file() or path.suffix != "")
 
 
 def describe_checkpoint(path: Path) -> str:
+    """Return what a checkpoint, or the final model of a run, holds."""
+    import yaml
+
+    from ecgmtl import checkpoint
+
+    path = checkpoint.model_file(path)
     stored = checkpoint.load(path)
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in stored.model.named_children()}
     labels = {

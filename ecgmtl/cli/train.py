@@ -1,53 +1,101 @@
-"""`ecgmtl train`: a new run or an interrupted one, on a given store or on synthetic ECGs, told at the terminal."""
+"""`ecgmtl train`: train a new run or resume one, on a prepared folder or on synthetic ECGs."""
 
 import json
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-import numpy as np
-import torch
 import typer
 
-from data_prep.lock import locked
-from data_prep.store.open import Store, open_store
-from data_prep.store.prepare import prepare
-from data_prep.synthetic.folder import write_ptbxl
-from ecgmtl.cli.remaining_time import RemainingTime, spell_time
-from ecgmtl.cli.terminal import Bar, open_bar, progress_bar
-from ecgmtl.config.run import Config, load_config
-from ecgmtl.config.shipped import RECIPE, find_config
-from ecgmtl.config.stage import Stage
-from ecgmtl.data.split import open_for
-from ecgmtl.tasks import PREFIX
-from ecgmtl.tracking import names
-from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
-from ecgmtl.training.folder import PARTIALS, RunFolder
-from ecgmtl.training.record import Progress
-from ecgmtl.training.schedule import Schedule, stages_until
-from ecgmtl.training.stage import EpochReport
+from ecgmtl.cli.options import Overrides
+from ecgmtl.cli.terminal import progress_bar, spoken_errors
+
+if TYPE_CHECKING:
+    from data_prep.store.open import Store
+    from ecgmtl.config.run import Config
+    from ecgmtl.training.folder import RunFolder
 
 SYNTHETIC = Path("data/synthetic")
 N_SYNTHETIC = 1500
+
+
+def train(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Config of the run: a YAML file, or the name of a shipped config (`ecgmtl show configs` lists them). "
+            "Default: ptbxl with --data, a small demonstration without.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Prepared folder, as written by `ecgmtl data prepare`. Default: built-in synthetic ECGs.",
+            show_default=False,
+        ),
+    ] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="Stop after this stage. Default: train all stages.", show_default=False)
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run. Default: runs/<name>-<time>.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Resume the interrupted run in this folder, with its own settings.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 uses all.")] = 0,
+    track: Annotated[bool, typer.Option(help="Log the run to MLflow.")] = True,
+) -> None:
+    """Train a model through the stages of a config, for example pretraining, joint training, decoder refit.
+
+    Without any option, train a demonstration on synthetic ECGs, which takes minutes. Finished stages with the same
+    settings, data and code are loaded from their checkpoints. An interrupted run resumes from its last complete epoch.
+
+    Example: ecgmtl train --config ptbxl --data data/ptbxl --out runs/mine
+
+    Example: ecgmtl train --config quick --set seed=1 --set stages.0.epochs=2
+    """
+    if resume is not None and (config or overrides or out or data):
+        raise typer.BadParameter("a resumed run has its settings already; give --resume alone")
+    folders: list[Path] = []
+
+    def on_interrupt() -> str:
+        is_kept = folders and (folders[0] / "run.json").is_file()
+        return f"stopped; go on with: ecgmtl train --resume {folders[0]}" if is_kept else "stopped."
+
+    with spoken_errors(on_interrupt):
+        from ecgmtl.training.folder import RunFolder
+
+        settings = RunFolder.reopen(resume) if resume else settings_of(config, tuple(overrides or ()), data)
+        model = start_training(settings, data, out, stage, Session(threads, track, folders.append))
+    typer.echo(f"model: {model}")
 
 
 class Session(NamedTuple):
     """How to run, apart from what to run."""
 
     threads: int
-    """Of the processor; 0 for all."""
+    """Processor threads; 0 uses all."""
     track: bool
-    """Whether MLflow hears of it."""
+    """Whether the run is logged to MLflow."""
     opened: Callable[[Path], None]
-    """Told the run's folder as soon as it is known."""
+    """Called with the folder of the run as soon as it is known."""
 
 
 def start_training(
-    source: Config | RunFolder, data: Path | None, out: Path | None, last: str | None, how: Session
+    source: "Config | RunFolder", data: Path | None, out: Path | None, last: str | None, how: Session
 ) -> Path:
-    """Train up to the stage named `last` and give the file of the model."""
+    """Train up to the stage named `last` and return the file of the model."""
+    import torch
+
+    from data_prep.lock import locked
+    from ecgmtl.data.split import open_for
+    from ecgmtl.training.folder import PARTIALS, RunFolder
+    from ecgmtl.training.schedule import stages_until
+
     if how.threads:
         torch.set_num_threads(how.threads)
     if isinstance(source, RunFolder):
@@ -55,11 +103,11 @@ def start_training(
             store = open_for(source.data, source.config.preprocess, source.config.validation_fold)
             return train_in(source, store, last, how)
     stages_until(source, last, data)
-    where = data or synthetic_store(source)
-    store = open_for(where, source.preprocess, source.validation_fold)
+    records = data or synthetic_store(source)
+    store = open_for(records, source.preprocess, source.validation_fold)
     path = out or RunFolder.default_path(source)
     with locked(path, PARTIALS):
-        folder = RunFolder.create(path, source, where)
+        folder = RunFolder.create(path, source, records)
         try:
             return train_in(folder, store, last, how)
         except Exception:
@@ -67,8 +115,12 @@ def start_training(
             raise
 
 
-def train_in(folder: RunFolder, store: Store, last: str | None, how: Session) -> Path:
-    """Train in a run's folder that is locked."""
+def train_in(folder: "RunFolder", store: "Store", last: str | None, how: Session) -> Path:
+    """Train in the locked folder of a run."""
+    from ecgmtl.cli.progress import stage_progress
+    from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
+    from ecgmtl.training.schedule import Schedule
+
     how.opened(folder.path)
     typer.echo(f"run: {folder.path}")
     tracker = open_tracker(EXPERIMENT, enabled=how.track)
@@ -76,10 +128,13 @@ def train_in(folder: RunFolder, store: Store, last: str | None, how: Session) ->
         return Schedule.prepare(store, folder, tracker, progress).run(last)
 
 
-def synthetic_store(config: Config) -> Path:
-    """Built-in artificial ECGs, prepared as the config asks; made at the first call."""
+def synthetic_store(config: "Config") -> Path:
+    """Return the prepared folder of built-in synthetic ECGs, made on the first call."""
+    from data_prep.store.prepare import prepare
+    from data_prep.synthetic.folder import write_ptbxl
+
     typer.echo(
-        "No --data: training on built-in synthetic ECGs, which show that all works and nothing about patients. "
+        "No --data: training on built-in synthetic ECGs, which show that everything works but nothing about patients. "
         "For PTB-XL: ecgmtl data prepare PTBXL_FOLDER data/ptbxl && ecgmtl train --config ptbxl --data data/ptbxl"
     )
     source = SYNTHETIC / "records"
@@ -92,66 +147,11 @@ def synthetic_store(config: Config) -> Path:
     return store
 
 
-@contextmanager
-def stage_progress() -> Iterator[Progress]:
-    """Draw a bar for each stage on a terminal, and print a line for each stage and each epoch in any case."""
-    with open_bar() as bar:
-        run = RunProgress(bar)
-        yield Progress(run.begin, run.advance, lambda found: bar.say(epoch_line(found)), bar.say, run.work)
+def settings_of(path: Path | None, overrides: tuple[str, ...], data: Path | None) -> "Config":
+    """Return the named config; without a name, the recipe for real records or the demonstration."""
+    from ecgmtl.config.run import load_config
+    from ecgmtl.config.shipped import find_config
 
-
-class RunProgress:
-    """What a bar says of a whole run: which stage of how many, and the time that is left for all of them."""
-
-    def __init__(self, bar: Bar) -> None:
-        self.bar, self.time = bar, RemainingTime()
-        self.label, self.n_epochs, self.n_steps, self.done = "", 0, 0, 0
-
-    def begin(self, stages: tuple[Stage, ...], index: int, n_steps: int, done: int) -> None:
-        stage = stages[index]
-        self.label, self.n_epochs = f"{stage.name}, stage {index + 1} of {len(stages)}", stage.epochs
-        self.n_steps, self.done = n_steps, done
-        self.time.begin([one.epochs for one in stages], index, self.epochs_done)
-        left = self.time.seconds()
-        said = "" if math.isnan(left) else f"; time left for the run: {spell_time(left)}"
-        self.bar.say(f"stage {index + 1} of {len(stages)}: {stage.name}: {stage.summary}{said}")
-        self.bar.begin(self.label, done, n_steps)
-
-    @property
-    def epochs_done(self) -> float:
-        return self.n_epochs * self.done / self.n_steps
-
-    def advance(self) -> None:
-        self.done += 1
-        self.time.advance(self.epochs_done)
-        self.bar.update(self.done, self.n_steps, f"{self.label}; run: {spell_time(self.time.seconds())} left")
-
-    def work(self, label: str, done: int, total: int) -> None:
-        """Draw a bar for what is done beside the stages."""
-        if label != self.label:
-            self.label = label
-            self.bar.begin(label)
-        self.bar.update(done, total)
-
-
-def epoch_line(found: EpochReport) -> str:
-    """Return stage and epoch, the median of each loss over the steps, and validation figures.
-
-    A few batches with a huge loss would move the mean, which then looks like divergence.
-    """
-    losses = [
-        f"{names.task_of(name)} {np.nanmedian(values):.3f}"
-        for name, values in found.steps.items()
-        if name.startswith(names.LOSS) and not np.isnan(values).all()  # a task may be left out of some steps, or of all
-    ]
-    shown = {names.MACRO_AUROC: "AUROC {:.4f}", names.RMSE: "RMSE {:.4f} mV", names.SPEED: "{:.0f} records/s"}
-    figures = [text.format(found.figures[name]) for name, text in shown.items() if name in found.figures]
-    head = f"{found.stage:>10} {found.epoch + 1:3d}"
-    return f"{head}   train (median): {', '.join(losses)}   validation: {', '.join(figures)}"
-
-
-def settings_of(path: Path | None, overrides: tuple[str, ...], data: Path | None) -> Config:
-    """Return the config to run: the one that is named, or for real records the recipe, or else the demonstration."""
     if path is not None:
         file = find_config(path)
         if file != path:
@@ -160,8 +160,12 @@ def settings_of(path: Path | None, overrides: tuple[str, ...], data: Path | None
     return load_config(None, overrides) if data is None else recipe_for(data, overrides)
 
 
-def recipe_for(data: Path, overrides: tuple[str, ...]) -> Config:
-    """Return the shipped recipe, without the further label sets that this store does not have."""
+def recipe_for(data: Path, overrides: tuple[str, ...]) -> "Config":
+    """Return the shipped recipe, without the auxiliary label sets that this store lacks."""
+    from data_prep.store.open import open_store
+    from ecgmtl.config.run import load_config
+    from ecgmtl.config.shipped import RECIPE, find_config
+
     label_sets = set(open_store(data).label_sets)
     recipe = load_config(find_config(Path(RECIPE)))
     dropped = [name for name in recipe.auxiliary_labels if name not in label_sets]
@@ -173,8 +177,10 @@ def recipe_for(data: Path, overrides: tuple[str, ...]) -> Config:
     return load_config(find_config(Path(RECIPE)), (*without_label_sets(recipe, dropped), *overrides))
 
 
-def without_label_sets(config: Config, names: list[str]) -> list[str]:
-    """Return the overrides that take these further label sets out of a config."""
+def without_label_sets(config: "Config", names: list[str]) -> list[str]:
+    """Return the overrides that remove these auxiliary label sets from a config."""
+    from ecgmtl.tasks import PREFIX
+
     kept = [name for name in config.auxiliary_labels if name not in names]
     overrides = [f"auxiliary_labels={json.dumps(kept)}"] if names else []
     for index, stage in enumerate(config.stages):

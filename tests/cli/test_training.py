@@ -4,8 +4,9 @@ import json
 import re
 import shutil
 
+from ecgmtl.cli.progress import RunProgress, stage_progress
 from ecgmtl.cli.terminal import open_bar
-from ecgmtl.cli.train import RunProgress, settings_of, stage_progress
+from ecgmtl.cli.train import settings_of
 from ecgmtl.config.run import Config, load_config
 from ecgmtl.config.shipped import FOLDER
 

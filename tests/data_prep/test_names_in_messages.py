@@ -12,7 +12,7 @@ from data_prep.preprocess import Preprocess
 from data_prep.sources import read_source
 from data_prep.sources.tables import SourceError
 from ecgmtl import checkpoint
-from ecgmtl.cli.commands import predict_to
+from ecgmtl.cli.predict import predict_to
 from tests.folders import edit, write_ptbxl
 from tests.wfdb_files import beats, write_wfdb
 

@@ -1,0 +1,77 @@
+"""`ecgmtl evaluate`: measure a checkpoint on a split of a prepared folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ecgmtl.cli.options import Checkpoint, StorePath, lead_set
+from ecgmtl.cli.terminal import progress_bar, spoken_errors
+
+if TYPE_CHECKING:
+    from ecgmtl.evaluation.report import Evaluation
+
+N_LABELS_SHOWN = 30
+"""Most labels that are listed on a terminal."""
+
+
+def evaluate(
+    model: Checkpoint,
+    data: StorePath,
+    split: Annotated[str, typer.Option(help="Split to measure on: train, validation or test.")] = "test",
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="How records are cut into windows and which records count: whole, or the protocols of two papers, "
+            "helme and fm-bench. Figures of different protocols must not be compared."
+        ),
+    ] = "whole",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report. Default: a folder beside the model.", show_default=False)
+    ] = None,
+    leads: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="LEADS",
+            help="Also measure how well the other leads are reconstructed from these, for example I,II,V2.",
+        ),
+    ] = None,
+    stress: Annotated[
+        bool,
+        typer.Option("--stress", help="Also measure how much AUROC filters, noise, and swapped or lost leads cost."),
+    ] = False,
+) -> None:
+    """Measure a checkpoint on a split: metrics with 95 % intervals, tables and plots.
+
+    Example: ecgmtl evaluate runs/mine --data data/ptbxl --split test
+    """
+    with spoken_errors():
+        from ecgmtl.checkpoint import model_file
+        from ecgmtl.evaluation.evaluate import Further, evaluate_file
+        from ecgmtl.evaluation.report import as_text
+
+        further = Further(None if leads is None else lead_set(leads), stress)
+        file = model_file(model)
+        with progress_bar("evaluating") as bar:
+            evaluation, folder = evaluate_file(file, data, split, protocol, out, bar, further)
+        log_to_run(evaluation, file, folder, f"{split} {protocol}")
+        text = as_text(evaluation, N_LABELS_SHOWN)
+    typer.echo(text)
+    typer.echo(f"report: {folder}")
+
+
+def log_to_run(evaluation: "Evaluation", model: Path, folder: Path, name: str) -> None:
+    """Add the report to the model's MLflow run, if there is one and MLflow can be reached."""
+    from ecgmtl.tracking.tracker import EXPERIMENT, TrackingError, has_store, open_tracker
+    from ecgmtl.training.report import log_evaluation
+
+    run_id = evaluation.provenance.get("mlflow_run")
+    if not run_id or not has_store():
+        return
+    try:
+        tracker = open_tracker(EXPERIMENT)
+        with tracker.run(f"{model.parent.name} {folder.name}", tags={}, params={}, resume=run_id):
+            log_evaluation(tracker, evaluation.summary(), folder, name)
+    except TrackingError as error:
+        typer.echo(f"the report is not in MLflow: {error}", err=True)

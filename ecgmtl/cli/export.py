@@ -1,0 +1,75 @@
+"""`ecgmtl export`: write the classifier of a checkpoint for programs that know nothing of ecgmtl."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ecgmtl.cli.options import Checkpoint
+from ecgmtl.cli.terminal import spoken_errors
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float32
+
+    from ecgmtl.config.run import Config
+
+
+def export(
+    model: Checkpoint,
+    to: Annotated[
+        str,
+        typer.Option(
+            help="Format: onnx (runs without torch; needs `pip install 'ecgmtl[onnx]'`), pt2 (a torch program) or "
+            "mlflow (an MLflow model folder).",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="File to write, ending in .onnx or .pt2; a new folder for mlflow.", show_default=False)
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", help="Prepared folder whose records the export is compared on. Default: synthetic ECGs."
+        ),
+    ] = None,
+) -> None:
+    """Export the classifier, without the decoder, to ONNX, a torch program or MLflow.
+
+    The export is compared with the checkpoint and kept only if no probability differs by more than 1e-5. Sampling rate,
+    filters, label names, calibration and thresholds travel inside the file.
+
+    Example: ecgmtl export runs/mine --to onnx --out classifier.onnx
+    """
+    with spoken_errors():
+        import torch
+
+        from ecgmtl import checkpoint
+        from ecgmtl.inference.export import export as export_classifier
+
+        stored = checkpoint.load(checkpoint.model_file(model))
+        report = export_classifier(stored, to, out, torch.from_numpy(records_to_compare(stored.config, data)))
+    typer.echo(
+        f"{report.path}: {report.size_bytes / 1e6:.2f} MB, "
+        f"probabilities differ by at most {report.max_difference:.1e} on {report.n_records} records"
+    )
+
+
+def records_to_compare(config: "Config", data: Path | None) -> "Float32[np.ndarray, 'record 12 time']":
+    """Return signals in mV from a prepared folder, or synthetic ones preprocessed as the model needs them."""
+    import numpy as np
+
+    from data_prep.record import Record
+    from data_prep.synthetic.folder import LEADS
+    from data_prep.synthetic.waveform import synthesize
+    from ecgmtl.data.split import open_for
+    from ecgmtl.training.report import N_COMPARED
+
+    if data is not None:
+        store = open_for(data, config.preprocess)
+        return store.read(np.arange(len(store.records))[:N_COMPARED]).astype(np.float32) / 1000
+    preprocess, fs = config.preprocess, config.preprocess.fs
+    ecgs = (synthesize(["NORM", "SR"], fs, preprocess.seconds, np.random.default_rng(i)) for i in range(N_COMPARED))
+    records = (Record(f"synthetic {i}", (ecg / 1000).astype(np.float32), fs, LEADS) for i, ecg in enumerate(ecgs))
+    return np.stack([preprocess(record).signal for record in records])

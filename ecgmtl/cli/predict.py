@@ -1,0 +1,172 @@
+"""`ecgmtl predict`: a row per ECG file, in a table or on screen. Nothing is imported that the model does not need."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from data_prep.safe_text import printable, printable_lines
+from ecgmtl.cli.options import FollowLinks, Fs, Leads, Model, Unit, read_options
+from ecgmtl.cli.terminal import progress_bar, spoken_errors
+
+if TYPE_CHECKING:
+    from data_prep.readers import ReadOptions
+    from ecgmtl.inference.predict import Failure, Prediction
+    from ecgmtl.inference.table import Write
+
+
+def predict(
+    model: Model,
+    paths: Annotated[list[str], typer.Argument(help="Files, folders or globs. WFDB, .npz and .csv files are read.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table to write, ending in .csv, .parquet or .jsonl. Default: print the predictions.",
+            show_default=False,
+        ),
+    ] = None,
+    fs: Fs = None,
+    unit: Unit = None,
+    leads: Leads = None,
+    follow_links: FollowLinks = False,
+    batch: Annotated[int, typer.Option(min=1, help="Records per batch. Larger is faster and takes more memory.")] = 64,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 also if files of unknown formats were found.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of unexpected errors.")] = False,
+) -> None:
+    """Predict diagnoses for ECG files: probabilities, calibrated probabilities, decisions and warnings.
+
+    Example: ecgmtl predict runs/mine recordings/ --out predictions.csv
+
+    No decision is made, and its columns are empty, if a lead is noise or spans more than 20 mV, if half of the leads
+    are too large, or if the reconstruction error exceeds 1 mV. The warnings begin with the reason. The last check needs
+    a decoder: checkpoints have one, exported models (.onnx, .pt2, MLflow) do not.
+
+    Each record is a row. A WFDB record that joins segments is one row; its segments are rows of their own only if they
+    are named. Other files in a folder (formats without a reader, tables, notes) are counted and named.
+
+    Exit codes: 0, every record was predicted. 1, none was. 2, the command line was wrong. 3, some records failed and
+    the rest was predicted; with --strict also if files of unknown formats were found.
+
+    Text that a spreadsheet would run as a formula is escaped in the table: a path as ./=cmd.csv, a message as
+    '=cmd.csv. Control characters are written as escape sequences.
+    """
+    with spoken_errors():
+        counts = predict_to(model, paths, out, read_options(fs, unit, leads, follow_links), batch, debug)
+    raise typer.Exit(counts.exit_code(strict))
+
+
+class Counts(NamedTuple):
+    """Numbers of files by outcome."""
+
+    ok: int
+    failed: int
+    without_reader: int
+    """Files that may be ECGs, in formats that are not read."""
+
+    def exit_code(self, strict: bool) -> int:
+        """Return the exit code of the command. `strict` counts files without a reader as failed."""
+        if not self.ok:
+            return 1
+        return 3 if self.failed or (strict and self.without_reader) else 0
+
+
+def predict_to(
+    model: str, paths: list[str], out: Path | None, options: "ReadOptions", batch_size: int, debug: bool = False
+) -> Counts:
+    """Predict for all files that `paths` name, and write a table, or print where `out` is None.
+
+    Failures are rows of the table. They are also printed to stderr as they occur.
+
+    Raises:
+        PredictorError: the model does not exist, or there is no ECG file.
+    """
+    from data_prep.readers import READERS, OtherFile, summarize
+    from data_prep.readers.other_files import Kind
+    from ecgmtl.inference.predict import Failure, Prediction, predict
+    from ecgmtl.inference.predictor import PredictorError, load_predictor
+    from ecgmtl.inference.table import row_of
+
+    predictor = load_predictor(model)
+    refuse_to_replace(out, options)
+    ok = failed = undecided = 0
+    others: list[OtherFile] = []
+    with table(predictor.metadata.label_names, out) as write, prediction_bar(paths, out) as advance:
+        results = predict(predictor, paths, options, batch_size, out)
+        while chunk := list(islice(results, batch_size)):
+            others += [result for result in chunk if isinstance(result, OtherFile)]
+            records = [result for result in chunk if not isinstance(result, OtherFile)]
+            write([row_of(result) for result in records])
+            for result in records:
+                ok, failed = ok + isinstance(result, Prediction), failed + isinstance(result, Failure)
+                undecided += isinstance(result, Prediction) and result.undecided is not None
+                show(result, out is None, debug)
+            advance(ok + failed)
+        if not ok + failed:
+            there = "\n".join(["", *summarize(others)])
+            raise PredictorError(
+                f"{', '.join(paths)}: no ECG file is there; files of {', '.join(READERS)} are read.{there}"
+            )
+    without = f" ({undecided} without a decision)" if undecided else ""
+    where = f"; {printable(str(out))}" if out else ""
+    typer.echo(f"{ok} records predicted{without}, {failed} failed{where}", err=True)
+    for line in summarize(others):
+        typer.echo(line, err=True)
+    return Counts(ok, failed, sum(other.kind is Kind.NO_READER for other in others))
+
+
+def refuse_to_replace(out: Path | None, options: "ReadOptions") -> None:
+    """Raise PredictorError if the table of predictions would replace an ECG."""
+    from data_prep.readers.other_files import names_leads
+    from ecgmtl.inference.predictor import PredictorError
+
+    if out is not None and out.suffix == ".csv" and out.is_file() and names_leads(out, options):
+        raise PredictorError(f"{out} is an ECG, which the table would replace; name another file after --out.")
+
+
+def show(result: "Prediction | Failure", on_screen: bool, debug: bool) -> None:
+    """Print a failure to stderr, and a prediction to stdout where there is no table."""
+    from ecgmtl.inference.predict import Prediction
+
+    if isinstance(result, Prediction):
+        if on_screen:
+            typer.echo(line_of(result))
+        return
+    typer.echo(printable(f"{result.path}: {result.reason}"), err=True)
+    if debug and result.traceback:
+        typer.echo(printable_lines(result.traceback), err=True)
+
+
+@contextmanager
+def prediction_bar(paths: list[str], out: Path | None) -> Iterator[Callable[[int], None]]:
+    """Draw a progress bar where predictions go into a table and stderr is a terminal; elsewhere do nothing.
+
+    The files are counted first, which takes a small part of the time that it takes to read them.
+    """
+    if out is None or not sys.stderr.isatty():
+        yield lambda _done: None
+        return
+    from data_prep.readers import find_files
+
+    total = sum(isinstance(file, Path) for file in find_files(paths, leave_out=out))
+    with progress_bar("predicting") as bar:
+        yield lambda done: bar(done, total)
+
+
+def table(label_names: tuple[str, ...], out: Path | None) -> AbstractContextManager["Write"]:
+    """Open the table of predictions. Where `out` is None its rows are dropped."""
+    from ecgmtl.inference.table import open_predictions
+
+    return nullcontext(lambda _rows: None) if out is None else open_predictions(out, label_names)
+
+
+def line_of(result: "Prediction") -> str:
+    """Return a prediction as one line: each label's calibrated probability, with a star where the decision is yes."""
+    labels = (f"{name} {p:.2f}{'*' if result.decisions.get(name) else ' '}" for name, p in result.calibrated.items())
+    remarks = f"  ({' '.join(result.remarks)})" if result.remarks else ""
+    return printable(f"{result.path}  {'  '.join(labels)}{remarks}")

@@ -1,0 +1,73 @@
+"""`ecgmtl reconstruct`: write a record whose missing leads a model reconstructed."""
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, lead_set, read_options
+from ecgmtl.cli.terminal import spoken_errors
+
+if TYPE_CHECKING:
+    from data_prep.lead_set import LeadSet
+    from data_prep.readers import ReadOptions
+
+
+def reconstruct(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="Checkpoint (.safetensors), or the folder of the run that wrote it. Exported models have no decoder."
+        ),
+    ],
+    file: Annotated[str, typer.Argument(help="One record: WFDB, .npz or .csv. It may lack any lead not in --from.")],
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from", metavar="LEADS", help="Leads to reconstruct from, for example I,II,V2.", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="WFDB record to write: a name without a suffix.", show_default=False)],
+    fs: Fs = None,
+    unit: Unit = None,
+    leads: Leads = None,
+    follow_links: FollowLinks = False,
+) -> None:
+    """Reconstruct the leads that a record lacks and write all twelve as a WFDB record.
+
+    The leads named by --from are copied unchanged. Two limb leads determine the other four exactly. All other leads are
+    reconstructed by the model and named so, for example `V1 reconstructed`. Leads of the file that --from does not name
+    are not used.
+
+    Example: ecgmtl reconstruct runs/mine record.hea --from I,II,V2 --out filled
+    """
+    with spoken_errors():
+        write_reconstructed(model, file, lead_set(start), out, read_options(fs, unit, leads, follow_links))
+
+
+def write_reconstructed(model: Path, file: str, leads: "LeadSet", out: Path, options: "ReadOptions") -> None:
+    """Write a record with all 12 leads from some of a file's, and report the origin of each lead.
+
+    Raises:
+        ReconstructError: the model has no decoder, `file` is not one record, or `out` cannot be written.
+        RecordError, CheckpointError: the file or the model cannot be read.
+    """
+    from data_prep.readers import find_records, read_record
+    from ecgmtl import checkpoint
+    from ecgmtl.inference.reconstruct import ReconstructError, header_at, reconstruct, write_reconstruction
+
+    model = checkpoint.model_file(model)
+    if model.suffix in (".onnx", ".pt2") or model.is_dir() or ":/" in str(model):
+        raise ReconstructError(
+            f"{model}: has no decoder; only a checkpoint (.safetensors, or a run's folder) can reconstruct leads."
+        )
+    header, paths = header_at(out), list(islice(find_records([file]), 2))
+    if len(paths) != 1:
+        raise ReconstructError(f"{file}: should be one record; {'more than one' if paths else 'none'} is there.")
+    results = reconstruct(checkpoint.load(model), read_record(paths[0], options), leads)
+    write_reconstruction(results, header, model)
+    for warning in results.warnings:
+        typer.echo(f"{paths[0]}: {warning}", err=True)
+    derived = f"; {', '.join(leads.derived)} derived" if leads.derived else ""
+    typer.echo(f"{header}: {leads} measured{derived}; {', '.join(leads.reconstructed)} reconstructed")

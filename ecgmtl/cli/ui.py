@@ -1,0 +1,20 @@
+"""`ecgmtl ui`: open MLflow's user interface."""
+
+from typing import Annotated
+
+import typer
+
+from ecgmtl.cli.terminal import spoken_errors
+
+
+def ui(port: Annotated[int, typer.Option(min=0, help="Port to serve on; 0 chooses a free one.")] = 5000) -> None:
+    """Serve MLflow's user interface for the runs of the current folder, until Ctrl-C.
+
+    The address is printed once the server answers. Where MLFLOW_TRACKING_URI names a server, its address is printed and
+    nothing is started.
+    """
+    with spoken_errors():
+        from ecgmtl.tracking.ui import serve
+
+        code = serve(port, say=typer.echo)
+    raise typer.Exit(code)
