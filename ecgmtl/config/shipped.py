@@ -6,9 +6,10 @@ A config is described by the first sentence of the comment at its top, a folder 
 from itertools import takewhile
 from pathlib import Path
 from textwrap import shorten
+from typing import TYPE_CHECKING
 
-from ecgmtl.config.run import ConfigError, load_config
-from ecgmtl.config.stage import Stage
+if TYPE_CHECKING:
+    from ecgmtl.config.stage import Stage
 
 PACKAGE = Path(__file__).parents[1]
 FOLDER = PACKAGE / "configs" if (PACKAGE / "configs").is_dir() else PACKAGE.parent / "configs"
@@ -39,6 +40,8 @@ def find_config(path: Path) -> Path:
     for name in names:
         if path in (Path(name), Path("configs") / f"{name}.yaml"):
             return FOLDER / f"{name}.yaml"
+    from ecgmtl.config.run import ConfigError  # imports torch, which a list of names does not need
+
     reason = "is a folder, and a config is a YAML file" if path.is_dir() else "no such file"
     raise ConfigError(f"{path}: {reason}; the shipped configs are {', '.join(names)}.")
 
@@ -55,6 +58,8 @@ def find_arms(path: Path) -> Path:
     for name in names:
         if path in (Path(name), Path("configs") / name):
             return FOLDER / name
+    from ecgmtl.config.run import ConfigError
+
     reason = "no arm is in this folder" if path.is_dir() else "no such folder"
     shipped = ", ".join(f"configs/{name}" for name in names)
     raise ConfigError(f"{path}: {reason}; arms are the .yaml files of one, as in the shipped {shipped}.")
@@ -78,7 +83,9 @@ def first_sentence(path: Path) -> str:
     return " ".join(text.removeprefix("#").strip() for text in lines).partition(". ")[0].removesuffix(".") + "."
 
 
-def with_stage(name: str) -> dict[str, Stage]:
+def with_stage(name: str) -> "dict[str, Stage]":
     """Return, by name of a shipped config, its stage of this name, where it has one."""
+    from ecgmtl.config.run import load_config
+
     configs = {config: load_config(FOLDER / f"{config}.yaml") for config in config_names()}
     return {config: stage for config, whole in configs.items() for stage in whole.stages if stage.name == name}
