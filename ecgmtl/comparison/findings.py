@@ -1,4 +1,4 @@
-"""What was found in a comparison: all figures, the few sentences that sum them up, the report from top to bottom."""
+"""Findings of a comparison: all figures, the few sentences that sum them up, and the sections of the report."""
 
 from collections.abc import Callable, Sequence
 from math import inf, isfinite
@@ -99,7 +99,7 @@ def measure(comparison: Comparison, n_resamples: int) -> Figures:
 
 
 def sections(comparison: Comparison, figures: Figures) -> list[Section]:
-    """The report from top to bottom; a section that nothing is known for is left out."""
+    """Return the sections of the report in order. A section without figures is left out."""
     extra = [
         named_section(name.capitalize(), words, figures.named[name])
         for name, words in NAMED.items()
@@ -139,17 +139,18 @@ def opening(comparison: Comparison, figures: Figures) -> Section:
 
 
 def findings(comparison: Comparison, figures: Figures) -> list[str]:
-    """The comparison in a few sentences."""
+    """Sum up the comparison in a few sentences."""
     others = [row for row in figures.arms if row.arm != comparison.reference]
     rows = sorted(others, key=lambda row: -row.difference.value if isfinite(row.difference.value) else inf)
     if not rows:
         return [f"There is only {comparison.reference}; nothing can be compared yet."]
     sure = [f"{row.arm} {signed(row.difference)}" for row in rows if row.p_holm < LEVEL]
+    counted = f"{len(sure)} of {counted_arms(len(rows))} differ" if sure else "no arm differs"
     n_tests = sum(isfinite(row.p_holm) for row in rows)
     controls = [f"{row.arm} {signed(row.difference)}" for row in rows if comparison.about(row.arm).is_control]
     return [
-        f"Final macro AUROC: {len(sure)} of {len(rows)} arms differ from {comparison.reference} "
-        f"({reference_final(comparison):.4f}) after correction for {n_tests} tests{listed(sure)}.",
+        f"Final macro AUROC: {counted} from {comparison.reference} ({reference_final(comparison):.4f}) after "
+        f"correction for {n_tests} {'test' if n_tests == 1 else 'tests'}{listed(sure)}.",
         *([f"Controls, for what has other causes than the method{listed(controls)}."] if controls else []),
         time_finding(comparison.reference, figures.thresholds),
         loss_finding(comparison.reference, figures.courses),
@@ -161,23 +162,35 @@ def time_finding(reference: str, thresholds: Sequence[ThresholdRow]) -> str:
     ratios = [(row.arm, row.ratio_t) for row in thresholds if row.share == share]
     faster, slower = sort_out(ratios)
     return (
-        f"Training until {percent(share)} of the final score of {reference}, as a ratio, pretraining counted: less in "
-        f"{len(faster)}{listed(faster)}; more in {len(slower)}{listed(slower)}."
+        f"Training until {percent(share)} of the final score of {reference}, as a ratio, pretraining counted: "
+        f"{both_directions('less', faster, 'more', slower)}."
     )
 
 
 def loss_finding(reference: str, courses: Sequence[CourseRow]) -> str:
     lower, higher = sort_out([(row.arm, row.loss_at_50) for row in courses if row.counts_pretraining])
     return (
-        f"Validation loss after half of the budget, as a ratio to {reference}: lower in {len(lower)}"
-        f"{listed(lower)}; higher in {len(higher)}{listed(higher)}."
+        f"Validation loss after half of the budget, as a ratio to {reference}: "
+        f"{both_directions('lower', lower, 'higher', higher)}."
     )
 
 
+def both_directions(below: str, lower: Sequence[str], above: str, higher: Sequence[str]) -> str:
+    """Say which arms lie on either side of the reference, leaving out a side without arms."""
+    sides = [
+        f"{side} in {counted_arms(len(arms))}{listed(arms)}" for side, arms in ((below, lower), (above, higher)) if arms
+    ]
+    return "; ".join(sides) or "no arm differs clearly"
+
+
+def counted_arms(n_arms: int) -> str:
+    return "1 arm" if n_arms == 1 else f"{n_arms} arms"
+
+
 def sort_out(ratios: Sequence[tuple[str, Interval]]) -> tuple[list[str], list[str]]:
-    """Arms whose interval lies below 1, and above, the most extreme first."""
-    told = [(arm, span) for arm, span in ratios if span.has_width and (span.high < 1 or span.low > 1)]
-    rising = sorted(told, key=lambda pair: pair[1].value)
+    """Return the arms whose interval lies below 1, and those above, the most extreme first."""
+    clear = [(arm, span) for arm, span in ratios if span.has_width and (span.high < 1 or span.low > 1)]
+    rising = sorted(clear, key=lambda pair: pair[1].value)
     below = [f"{arm} {plain(span, 2)}" for arm, span in rising if span.high < 1]
     return below, [f"{arm} {plain(span, 2)}" for arm, span in reversed(rising) if span.low > 1]
 

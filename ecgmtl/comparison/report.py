@@ -34,16 +34,30 @@ CAPTIONS = {
     "little apart.",
 }
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 1240px; margin: 2rem auto; padding: 0 1rem }
-h1, h2 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd; padding-bottom: .3rem }
-p, li { max-width: 46rem }
-.table { overflow-x: auto } table { border-collapse: collapse; font-size: 12.5px; font-variant-numeric: tabular-nums }
+*, ::before, ::after { box-sizing: border-box }
+:root { color-scheme: light dark; --text: #222; --page: #fff; --soft: #555; --line: #ddd;
+  --strong: #888; --row: #f4f8fb }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #ddd; --page: #16181c; --soft: #aaa; --line: #3a3d44; --strong: #777; --row: #22262d }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page); max-width: 1100px;
+  margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word }
+h1, h2 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); padding-bottom: .3rem }
+ul { padding-left: 1.2rem }
+.table { overflow-x: auto } table { border-collapse: collapse; min-width: 100%;
+  font-size: 12.5px; font-variant-numeric: tabular-nums }
 th, td { padding: .25rem .5rem; text-align: right; white-space: nowrap }
-th { border-bottom: 2px solid #888; vertical-align: bottom; white-space: normal }
-td { border-bottom: 1px solid #eee } tr:hover td { background: #f4f8fb }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff }
+th { border-bottom: 2px solid var(--strong); vertical-align: bottom; white-space: normal }
+td { border-bottom: 1px solid var(--line) } tr:hover td { background: var(--row) }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--page) }
 .words th, .words td { text-align: left; white-space: normal }
-figure { margin: 1.5rem 0 } figure img { max-width: 100% } figcaption { font-size: 14px; color: #555; max-width: 46rem }
+figure { margin: 1.5rem 0 } figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px }
+figcaption { font-size: 14px; color: var(--soft) }
+@media (max-width: 600px) {
+  body { margin: 1rem auto; padding: 0 .75rem } h1 { font-size: 1.5rem } h2 { font-size: 1.2rem }
+  th:first-child, td:first-child { white-space: normal; max-width: 8rem }
+  .words th, .words td { min-width: 6rem }
+}
 """
 
 
@@ -118,7 +132,8 @@ def as_html(title: str, parts: Sequence[Section], pictures: dict[str, bytes]) ->
     """One page that needs nothing beside it: pictures are part of it."""
     body = "\n".join(section_html(part, pictures) for part in parts)
     return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
         f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
     )
 
