@@ -1,4 +1,4 @@
-"""Readers: one file a format. To add one, write its `SUFFIXES` and `read(path, options)`, and list it in FORMATS."""
+"""Readers: one file or folder a format. To add one, write its `SUFFIXES` and `read(path, options)`, and list it in FORMATS."""
 
 import glob
 import os

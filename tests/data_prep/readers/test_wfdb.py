@@ -10,8 +10,8 @@ import wfdb
 
 from data_prep import ReadOptions, RecordError, find_records, read_record
 from data_prep.leads import STANDARD_LEADS
-from data_prep.readers.wfdb_header import parse_header
-from data_prep.readers.wfdb_samples import count_frames, read_samples
+from data_prep.readers.wfdb.header import parse_header
+from data_prep.readers.wfdb.samples import count_frames, read_samples
 from tests.wfdb_files import beats, edit, write_wfdb
 
 

@@ -9,7 +9,7 @@ import wfdb
 from data_prep import Preprocess, ReadOptions, RecordError, find_records, read_record
 from data_prep.leads import STANDARD_LEADS
 from data_prep.readers.options import WHOLE
-from data_prep.readers.wfdb_samples import UNVERIFIED
+from data_prep.readers.wfdb.samples import UNVERIFIED
 from tests.wfdb_files import beats, edit, write_wfdb
 
 CUT = 400

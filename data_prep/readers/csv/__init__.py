@@ -19,10 +19,10 @@ from jaxtyping import Float32, Float64
 
 from data_prep.leads import split_unit, standard_lead
 from data_prep.readers.columns import Column, are_calibrated, find_columns, shared_unit, to_millivolts
-from data_prep.readers.csv_facts import find_rate, find_unit
-from data_prep.readers.csv_lines import Lines, open_text
-from data_prep.readers.csv_numbers import Table, find_decimal, find_separator, is_number, split_row
-from data_prep.readers.csv_times import check_times, is_time
+from data_prep.readers.csv.facts import find_rate, find_unit
+from data_prep.readers.csv.lines import Lines, open_text
+from data_prep.readers.csv.numbers import Table, find_decimal, find_separator, is_number, split_row
+from data_prep.readers.csv.times import check_times, is_time
 from data_prep.readers.files import MAX_VALUES, regular_size, require_sane_size
 from data_prep.readers.options import WHOLE, ReadOptions
 from data_prep.record import Record, RecordError

@@ -13,9 +13,9 @@ import numpy as np
 from data_prep.leads import describe_leads
 from data_prep.readers.files import refuse_outside_link
 from data_prep.readers.options import WHOLE, ReadOptions
-from data_prep.readers.wfdb_header import NO_FILE, Header, Segment
-from data_prep.readers.wfdb_samples import count_frames
-from data_prep.readers.wfdb_segment import name_leads, read_header, read_segment, voltages
+from data_prep.readers.wfdb.header import NO_FILE, Header, Segment
+from data_prep.readers.wfdb.samples import count_frames
+from data_prep.readers.wfdb.segment import name_leads, read_header, read_segment, voltages
 from data_prep.record import Record, RecordError
 
 FIRST_LINE = 512

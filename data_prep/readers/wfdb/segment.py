@@ -10,9 +10,9 @@ from data_prep.leads import describe_lead, describe_leads, standard_lead
 from data_prep.readers.columns import unit_of
 from data_prep.readers.files import read_bytes, refuse_pointer
 from data_prep.readers.options import ReadOptions
-from data_prep.readers.wfdb_formats import FORMATS
-from data_prep.readers.wfdb_header import Header, Signal, parse_header
-from data_prep.readers.wfdb_samples import read_samples, verify_samples
+from data_prep.readers.wfdb.formats import FORMATS
+from data_prep.readers.wfdb.header import Header, Signal, parse_header
+from data_prep.readers.wfdb.samples import read_samples, verify_samples
 from data_prep.record import NO_UNIT, Record, RecordError
 from data_prep.units import UNIT_NAMES, UNITS
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.leads import describe_lead
-from data_prep.readers.wfdb_formats import FORMATS
+from data_prep.readers.wfdb.formats import FORMATS
 from data_prep.record import RecordError
 from data_prep.units import parse_unit
 

@@ -13,8 +13,8 @@ from jaxtyping import Integer
 
 from data_prep.leads import describe_lead
 from data_prep.readers.files import refuse_outside_link, refuse_pointer, regular_size, require_sane_size
-from data_prep.readers.wfdb_formats import DIFFERENCES, FORMATS
-from data_prep.readers.wfdb_header import Header, Signal
+from data_prep.readers.wfdb.formats import DIFFERENCES, FORMATS
+from data_prep.readers.wfdb.header import Header, Signal
 from data_prep.record import RecordError
 
 if TYPE_CHECKING:
