@@ -29,7 +29,7 @@ USUAL_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found in a file; without digest and fs if it could not be read."""
+    """Result of examining a file, without digest and fs if it could not be read."""
 
     file: str
     findings: tuple[Finding, ...]
@@ -59,7 +59,7 @@ def finding_of(kind: str, file: str, message: str) -> Finding:
 
 
 def oddities(record: Record) -> Iterator[tuple[str, str]]:
-    """(kind, what was found) of all that is odd about a record; a gap hides what can only be told without gaps."""
+    """Yield (kind, message) for all that is odd about a record. Gaps prevent the checks that need every sample."""
     for warning in record.warnings:
         yield "remark of the reader", warning
     yield from odd_length(record)
@@ -129,7 +129,7 @@ FILES_A_PIECE = 64
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All that was found in a folder."""
+    """Findings on a folder."""
 
     folder: Path
     n_files: int
@@ -141,7 +141,7 @@ class CheckReport:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many findings there are of each kind, the most frequent first."""
+        """Number of findings of each kind, the most frequent first."""
         return dict(Counter(finding.kind for finding in self.findings).most_common())
 
     def render(self) -> str:
@@ -207,7 +207,7 @@ def list_files(
 
 
 def named_by_ptbxl(folder: Path) -> list[str]:
-    """The files of both sampling rates, as far as their folders are there."""
+    """Return the files of both sampling rates whose folders are there."""
     database = read_database(folder)
     names = [name for column in FILENAME_COLUMN.values() for name in database[column]]
     present = {child.name for child in folder.iterdir() if child.is_dir()}
@@ -215,7 +215,7 @@ def named_by_ptbxl(folder: Path) -> list[str]:
 
 
 def duplicates(examined: Sequence[Examined]) -> Iterator[Finding]:
-    """Records whose samples are those of an earlier one."""
+    """Yield records whose samples are those of an earlier one."""
     first: dict[bytes, str] = {}
     for one in examined:
         if one.digest is None:
@@ -226,7 +226,7 @@ def duplicates(examined: Sequence[Examined]) -> Iterator[Finding]:
 
 
 def odd_rates(examined: Sequence[Examined]) -> Iterator[Finding]:
-    """Records whose sampling rate is not that of most in the same top folder."""
+    """Yield records whose sampling rate is not that of most in the same top folder."""
     rates: defaultdict[str, Counter[float]] = defaultdict(Counter)
     for one in examined:
         if one.fs is not None:

@@ -43,15 +43,15 @@ def flush_folder(path: Path) -> None:
 
 
 def partial(path: Path) -> Path:
-    """What is to become `path` once it is whole."""
+    """Return the file that is to become `path` once it is whole."""
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 def is_partial(path: Path) -> bool:
-    """Whether a killed process left it."""
+    """Return whether a killed process left this file."""
     return path.name.startswith(".") and path.suffix == ".partial"
 
 
 def write_text(path: Path, text: str) -> None:
-    """A UTF-8 file with exactly these characters, put in place at once."""
+    """Write a UTF-8 file with exactly these characters and put it in place at once."""
     write_whole(path, lambda beside: beside.write_bytes(text.encode()))

@@ -18,7 +18,7 @@ SECONDS_WORTH_WORKERS = 4.0
 def in_parallel(
     function: Callable[..., Result], pieces: Sequence[tuple[object, ...]], workers: int
 ) -> Generator[Result, None, None]:
-    """The results of function(*piece), in the order in which they are ready."""
+    """Yield the results of function(*piece), in the order in which they are ready."""
     begun = perf_counter()
     for done, piece in enumerate(pieces, start=1):
         yield function(*piece)
@@ -31,7 +31,7 @@ def in_parallel(
 def in_workers(
     function: Callable[..., Result], pieces: Sequence[tuple[object, ...]], workers: int
 ) -> Generator[Result, None, None]:
-    """The same, in processes of their own."""
+    """Yield the same results from processes of their own."""
     # Forking would copy the threads' locks of a parent that has loaded torch.
     pool = ProcessPoolExecutor(min(workers, len(pieces)), get_context("spawn"), follow_the_parent)
     try:

@@ -123,7 +123,7 @@ class Preprocess:
         return [f"lead {', '.join(noise)} noise: the other leads explain nothing of it."] if noise else []
 
     def level(self, signal: Float32[np.ndarray, "*rest time"]) -> Float32[np.ndarray, "*rest time"]:
-        """The signal at this rate with its baseline and band as the settings say."""
+        """Return the signal at this rate with baseline and band as the settings say."""
         if self.baseline == "mean":
             signal = signal - signal.mean(axis=-1, keepdims=True)
         if self.band is not None:
@@ -176,7 +176,7 @@ def _checked_band(band: object, fs: int) -> tuple[float, float]:
 
 @lru_cache(maxsize=256)
 def find_leads(leads: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Where each standard lead is found among a file's leads."""
+    """Return the columns that hold each standard lead, by lead."""
     columns: dict[str, tuple[int, ...]] = {}
     for index, name in enumerate(leads):
         if standard := standard_lead(name):
@@ -243,7 +243,7 @@ def refuse_twice(record: Record, columns: dict[str, tuple[int, ...]]) -> None:
 
 
 def resample(signal: Float32[np.ndarray, "lead time"], old: float, new: float) -> Float32[np.ndarray, "lead resampled"]:
-    """The signal at another sampling rate, in hertz."""
+    """Return the signal at another sampling rate, in hertz."""
     if old == new:
         return signal
     ratio = ratio_of(new, old)

@@ -1,4 +1,4 @@
-"""Readers: one file or folder a format. To add one, write its `SUFFIXES` and `read(path, options)`, and list it in FORMATS."""
+"""Readers: one file or folder a format. Add one: write SUFFIXES and `read(path, options)`, and list it in FORMATS."""
 
 import glob
 import os
@@ -29,7 +29,7 @@ class Format(Protocol):
     SUFFIXES: tuple[str, ...]
 
     def read(self, path: Path, options: ReadOptions) -> Record:
-        """The record at `path`; RecordError if it is not a sound one."""
+        """Return the record at `path`; raise RecordError if it is not a sound one."""
 
 
 FORMATS: tuple[Format, ...] = (wfdb, npz, csv)
@@ -114,7 +114,7 @@ def _expand(path: Path) -> Iterator[Path]:
 
 
 def _header_of(path: Path) -> Path:
-    """The .hea for WFDB's other files and for a record's bare name; any other path as it is."""
+    """Return the .hea for WFDB's other files and for a record's bare name, and any other path as it is."""
     if path.suffix.lower() in SAMPLE_SUFFIXES:
         return path.with_suffix(".hea")
     if not path.exists() and (header := Path(f"{path}.hea")).exists():

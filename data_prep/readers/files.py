@@ -16,7 +16,7 @@ POINTERS = {
 
 
 def regular_size(path: Path, missing: str = "there is no such file") -> int:
-    """Size in bytes of a regular file; whatever else lies there is refused before it is opened, so no pipe can hang."""
+    """Return the size of a regular file in bytes; refuse anything else before it is opened, so no pipe can hang."""
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
@@ -58,7 +58,7 @@ def refuse_outside_link(path: Path, beside: Path) -> None:
 
 
 def read_bytes(path: Path, at_most: int, missing: str = "there is no such file") -> bytes:
-    """A whole regular file, refused unread if it holds more than `at_most` bytes."""
+    """Return the content of a regular file; refuse it unread if it holds more than `at_most` bytes."""
     size = regular_size(path, missing)
     if size > at_most:
         raise RecordError(f"{path.name} holds {size} bytes; more than {at_most} is no such file.")

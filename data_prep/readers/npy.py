@@ -40,7 +40,7 @@ class Stream(Protocol):
 
 
 class Header(NamedTuple):
-    """What an array's header says."""
+    """Content of an array's header."""
 
     dtype: np.dtype
     by_columns: bool

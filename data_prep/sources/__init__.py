@@ -8,7 +8,7 @@ from data_prep.sources.tables import Source, SourceError
 
 
 def read_source(folder: Path, fs: int) -> Source:
-    """A PTB-XL folder or one with a labels.csv, with the files that serve best for `fs` hertz; else SourceError."""
+    """Read a PTB-XL folder or one with a labels.csv, with the files that serve best for `fs` hertz."""
     if not folder.is_dir():
         raise SourceError(f"{folder}: {'that is no folder' if folder.exists() else 'no such folder'}.")
     if (folder / DATABASE).is_file():

@@ -109,7 +109,7 @@ def read_statements(folder: Path) -> pd.DataFrame:
 
 
 def aggregate(statements: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """A dictionary a label set: which label of it each statement stands for."""
+    """Return a dictionary for each label set: the label that each statement stands for."""
 
     def flagged(column: str) -> pd.DataFrame:
         return statements[pd.to_numeric(statements[column], errors="coerce") == 1]
@@ -161,7 +161,7 @@ def cell(codes: tuple[str, ...], label_of: Mapping[str, str]) -> str:
 
 
 def choose_files(folder: Path, database: pd.DataFrame, fs: int) -> tuple[list[str], tuple[str, ...]]:
-    """The files of the rate asked for, else those of a higher one; upsampling would invent what was not recorded."""
+    """Return the files of the requested rate or a higher one; upsampling would invent what was not recorded."""
     present = [rate for rate, column in FILENAME_COLUMN.items() if folder_of(folder, database[column]).is_dir()]
     if not present:
         raise SourceError(f"{folder}: neither records100 nor records500 is there, only the tables.")

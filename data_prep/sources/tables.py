@@ -58,7 +58,7 @@ class Source:
             raise SourceError("\n".join(text))
 
     def sha256(self) -> str:
-        """Identifies the tables and the choice of files, wherever the folder lies."""
+        """Return what identifies the tables and the choice of files, wherever the folder lies."""
         digest = hashlib.sha256("\n".join(self.files).encode())
         for table in self.tables:
             digest.update(hashlib.sha256(table.read_bytes()).digest())
@@ -161,6 +161,6 @@ def listed(findings: Sequence[Finding]) -> list[str]:
 
 
 def lies_inside(name: str) -> bool:
-    """Whether a table's entry can only mean a file inside the folder."""
+    """Return whether a table's entry can only mean a file inside the folder."""
     parts = name.split("/")
     return parts[0] != "" and ".." not in parts

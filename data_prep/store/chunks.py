@@ -69,7 +69,7 @@ def prepare_chunk(job: Job, first: int, files: Sequence[str]) -> Chunk:
 
 
 def to_microvolts(name: str, signal: Float32[np.ndarray, "lead time"]) -> Int16[np.ndarray, "lead time"]:
-    """The signal in whole microvolts; RecordError rather than a value that wrapped around."""
+    """Return the signal in whole microvolts; raise RecordError rather than let a value wrap around."""
     microvolts = np.rint(signal * MICROVOLTS_A_MILLIVOLT)
     most = np.abs(microvolts).max()
     if not most <= np.iinfo(np.int16).max:  # not a number fails too

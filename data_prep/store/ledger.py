@@ -40,7 +40,7 @@ def note(out: Path, chunk: Chunk) -> None:
 
 
 def resume(out: Path, wanted: Mapping[str, Any]) -> list[Chunk]:
-    """The chunks that an earlier run noted; StoreError if that run was after something else."""
+    """Return the chunks that an earlier run noted; raise StoreError if that run had other settings."""
     try:
         header, *lines = (out / PROGRESS).read_text(encoding="utf-8", errors="replace").split("\n")
         before = read_line(header)

@@ -36,7 +36,7 @@ class StoreError(UserError):
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a prepared folder; StoreError if there is none, or one that this version does not understand."""
+    """Read the manifest of a prepared folder; raise StoreError if this version cannot."""
     if not (path / MANIFEST).is_file():
         todo = "`ecgmtl data prepare SRC OUT` makes one"
         if (path / PROGRESS).is_file():
@@ -125,7 +125,7 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def checksum_of(manifest: Mapping[str, Any]) -> str:
-    """The SHA-256 of all entries but the checksum itself, whatever their order and spacing."""
+    """Return the SHA-256 of all entries but the checksum itself, whatever their order and spacing."""
     others = {key: value for key, value in manifest.items() if key != CHECKSUM}
     return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
 

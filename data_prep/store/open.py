@@ -40,7 +40,7 @@ class Store:
     """What the stored signals have yet to go through, in hertz."""
 
     def through(self, band: Sequence[float] | None) -> "Store":
-        """The same records, filtered as they are read; an unfiltered folder serves every band, a filtered one its own.
+        """Return the same records, filtered as read. An unfiltered folder serves every band, a filtered one its own.
 
         Signals differ by their rounding to microvolts from those that `data prepare` filters; by more only where a
         record was cut off at 32.767 mV, for here the filter comes after it.
@@ -52,7 +52,7 @@ class Store:
         return replace(self, manifest={**self.manifest, "preprocess": preprocess}, band=(low, high))
 
     def read(self, rows: Int64[np.ndarray, " row"]) -> Int16[np.ndarray, "row lead time"]:
-        """The signals of some records, in microvolts."""
+        """Return the signals of some records, in microvolts."""
         if self.band is None:
             return np.ascontiguousarray(self.signals[rows])
         found = np.empty((len(rows), *self.signals.shape[1:]), np.int16)

@@ -44,7 +44,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """What came of a preparation."""
+    """Result of a preparation."""
 
     n_records: int
     """In the prepared folder."""
@@ -115,7 +115,7 @@ def identity(found: Source) -> dict[str, str]:
 
 
 def plain(settings: Preprocess | ReadOptions) -> dict[str, Any]:
-    """The settings as JSON will give them back."""
+    """Return the settings as JSON will give them back."""
     return json.loads(json.dumps(dataclasses.asdict(settings)))
 
 
@@ -125,7 +125,7 @@ def stated(options: ReadOptions) -> dict[str, Any]:
 
 
 def reuse(out: Path, wanted: Mapping[str, Any], labels: str, notes: tuple[str, ...]) -> PrepareReport:
-    """The report on a folder that was already prepared with the same settings, maybe with another default label set."""
+    """Report on a folder that was already prepared with the same settings, maybe with another default label set."""
     store = open_store(out)
     ledger.require_same(out, store.manifest, wanted)
     if store.default_labels != labels:
@@ -140,7 +140,7 @@ def reuse(out: Path, wanted: Mapping[str, Any], labels: str, notes: tuple[str, .
 
 @contextmanager
 def explaining(out: Path, found: Source, preprocess: Preprocess) -> Iterator[None]:
-    """Turns what the system says of a full disk or a killed worker into a StoreError."""
+    """Turn the system's error for a full disk or a killed worker into a StoreError."""
     try:
         yield
     except OSError as error:

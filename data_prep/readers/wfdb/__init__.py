@@ -24,7 +24,7 @@ SUFFIXES: tuple[str, ...] = (".hea", ".dat", ".mat")
 
 
 def read(path: Path, options: ReadOptions) -> Record:
-    """The record of this header, or of the header beside this .dat or .mat file."""
+    """Return the record of this header, or of the header beside this .dat or .mat file."""
     if path.suffix.lower() != ".hea":
         path = path.with_suffix(".hea")
     header = read_header(path, "there is no such header; a WFDB record needs one beside its samples")
@@ -38,7 +38,7 @@ def read(path: Path, options: ReadOptions) -> Record:
 
 
 def joined_by(path: str | Path) -> tuple[str, ...]:
-    """File names of the headers that the one at `path` joins; none if it joins none or cannot be read."""
+    """Return the file names of the headers that the one at `path` joins; none if it joins none or cannot be read."""
     try:
         with open(path, "rb") as stream:  # noqa: PTH123, half the time
             first_line = stream.read(FIRST_LINE).lstrip().split(b"\n", 1)[0]
@@ -51,7 +51,7 @@ def joined_by(path: str | Path) -> tuple[str, ...]:
 
 
 def _join(path: Path, header: Header, options: ReadOptions) -> Record:
-    """The record that a header joins of segments; where nothing was recorded, the samples are NaN."""
+    """Return the record that a header joins from segments. Samples are NaN where nothing was recorded."""
     total = sum(segment.n_samples for segment in header.segments)
     n_frames = options.samples_to_read(total, header.fs)
     pieces = _read_pieces(path, header, options, n_frames)

@@ -63,7 +63,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """What the header says: its signals, or the segments that it joins."""
+    """Content of a header: its signals, or the segments that it joins."""
 
     fs: float
     n_samples: int | None
@@ -78,7 +78,7 @@ class Header:
 
 
 def parse_header(source: str, content: bytes) -> Header:
-    """The header in `content`; `source` is the file's name, for the error messages and as the record's name."""
+    """Parse the header in `content`; `source` is the file's name, for the error messages and as the record's name."""
     lines = [line for raw in _decode(content).splitlines() if (line := raw.strip()) and not line.startswith("#")]
     if not lines:
         raise RecordError(f"{source} is empty: a WFDB header names the record, its sampling rate and its leads.")

@@ -29,7 +29,7 @@ A_BLOCK = 2**16
 
 
 def count_frames(path: Path, header: Header, follow_links: bool) -> int:
-    """Frames in the record whose header lies at `path`.
+    """Return the number of frames in the record whose header lies at `path`.
 
     Raises:
         RecordError: a file does not hold exactly as many frames as the header promises, or cannot be read.
@@ -63,7 +63,7 @@ def count_frames(path: Path, header: Header, follow_links: bool) -> int:
 
 
 def _by_file(header: Header) -> dict[str, list[tuple[int, Signal]]]:
-    """Return the signals of each file with their places in the header."""
+    """Return the signals of each file with their indices in the header."""
     files: dict[str, list[tuple[int, Signal]]] = {}
     for index, signal in enumerate(header.signals):
         files.setdefault(signal.file, []).append((index, signal))
@@ -143,7 +143,7 @@ def _open_compressed(samples: Path, signals: list[Signal]) -> "Iterator[soundfil
 
 
 def read_samples(path: Path, header: Header, n_frames: int) -> Integer[np.ndarray, "time signal"]:
-    """The first `n_frames` of all signals; `count_frames` has checked the files."""
+    """Return the first `n_frames` of all signals; `count_frames` has checked the files."""
     rates = {signal.per_frame for signal in header.signals}
     if len(rates) > 1:
         raise RecordError(f"{path.name}: its signals have different sampling rates; write them at one rate.")

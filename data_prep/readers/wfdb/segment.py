@@ -29,7 +29,7 @@ def read_header(path: Path, missing: str = "there is no such header") -> Header:
 
 
 def read_segment(path: Path, header: Header, options: ReadOptions, n_frames: int, n_read: int) -> Record:
-    """The first `n_read` of a record's `n_frames`."""
+    """Return the first `n_read` of a record's `n_frames`."""
     header = name_leads(path.name, header, options)
     kept, warnings = voltages(path.name, header, options)
     per_mv = [_gain_per_mv(path.name, header.signals[index], index + 1, options) for index in kept]
@@ -63,7 +63,7 @@ def name_leads(name: str, header: Header, options: ReadOptions) -> Header:
 
 
 def voltages(name: str, header: Header, options: ReadOptions) -> tuple[list[int], tuple[str, ...]]:
-    """Which signals are voltages, and a warning on each that is not."""
+    """Return the indices of the signals that are voltages, and a warning on each that is not."""
     kept, warnings = [], []
     for index, signal in enumerate(header.signals):
         is_lead = standard_lead(signal.lead) is not None
@@ -97,7 +97,7 @@ def _gain_per_mv(name: str, signal: Signal, number: int, options: ReadOptions) -
 
 
 def _odd_ones_out(signals: list[Signal], per_mv: list[float]) -> tuple[str, ...]:
-    """A warning if most leads agree on gain and baseline and few do not: that is how a damaged header looks."""
+    """Return a warning if most leads agree on gain and baseline and few do not, as in a damaged header."""
     scales = [(gain, signal.baseline) for gain, signal in zip(per_mv, signals, strict=True)]
     if len(set(scales)) == 1:
         return ()
@@ -109,7 +109,7 @@ def _odd_ones_out(signals: list[Signal], per_mv: list[float]) -> tuple[str, ...]
 
 
 def _millivolts(digital: np.ndarray, signals: list[Signal], per_mv: list[float]) -> np.ndarray:
-    """Float32, laid out lead by lead in memory, because every step after this goes along time."""
+    """Return float32 laid out lead by lead in memory, because every step after this goes along time."""
     signal = np.empty(digital.shape[::-1], np.float32)
     baseline = np.array([signal.baseline for signal in signals], np.float64)[:, None]
     if baseline.any():
