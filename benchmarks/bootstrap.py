@@ -9,7 +9,7 @@ import time
 import numpy as np
 from scipy.stats import rankdata
 
-from ecgmtl.metrics.bootstrap import bootstrap, draw_weights
+from ecgmtl.metrics.bootstrap import bootstrap, sample_weights
 
 N_RECORDS, N_LABELS, N_RESAMPLES, N_PLAIN = 2198, 71, 1000, 5
 
@@ -26,7 +26,7 @@ def main() -> None:
     vectorised = time.perf_counter() - started
 
     _, place = np.unique(patients, return_inverse=True)
-    weights = draw_weights(place, N_PLAIN, np.random.default_rng(0)).astype(int)
+    weights = sample_weights(place, N_PLAIN, np.random.default_rng(0)).astype(int)
     started = time.perf_counter()
     for column in weights.T:
         drawn = np.repeat(np.arange(N_RECORDS), column)

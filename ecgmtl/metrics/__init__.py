@@ -1,1 +1,1 @@
-"""Numbers about predictions. They know no model."""
+"""Metrics of predictions, independent of any model."""

@@ -1,4 +1,4 @@
-"""From logits to probabilities that hold, and from probabilities to decisions; both fitted on the validation split."""
+"""Calibration of probabilities and decision thresholds, fitted on the validation split."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Shaped
@@ -10,13 +10,13 @@ from ecgmtl.metrics.ranking import confusions
 from ecgmtl.settings import Settings
 
 MIN_RECORDS = 5
-"""With fewer positives or negatives than this, a label gets the shared slope and the threshold 0.5."""
+"""Least number of positives and of negatives for a label's own fit; others get the shared slope and threshold 0.5."""
 SLOPES = (0.05, 50.0)
-"""A fit that ends at either edge found no rising relation of logit and label, and is not taken."""
+"""Bounds of a slope. A fit that ends at either bound shows no rising relation of logit and label, and is discarded."""
 
 
 class Calibration(Settings):
-    """Per label: probability = sigmoid(slope · logit + intercept); predicted where it is at least the threshold."""
+    """Calibration of each label: probability = sigmoid(slope · logit + intercept), predicted from the threshold on."""
 
     slope: tuple[FiniteFloat, ...]
     intercept: tuple[FiniteFloat, ...]
@@ -33,20 +33,22 @@ class Calibration(Settings):
 
     @classmethod
     def identity(cls, n_labels: int) -> "Calibration":
-        """The plain sigmoid, and 0.5 for every label."""
+        """Return the plain sigmoid with the threshold 0.5 for every label."""
         return cls(slope=(1.0,) * n_labels, intercept=(0.0,) * n_labels, thresholds=(0.5,) * n_labels)
 
     def probabilities(self, logits: Float[np.ndarray, "record label"]) -> Float64[np.ndarray, "record label"]:
+        """Compute calibrated probabilities."""
         return expit(logits.astype(np.float64) * np.array(self.slope) + np.array(self.intercept))
 
     def predicted(self, probabilities: Float[np.ndarray, "record label"]) -> Bool[np.ndarray, "record label"]:
+        """Decide which labels are predicted."""
         return probabilities >= np.array(self.thresholds)
 
 
 def fit_calibration(
     logits: Float[np.ndarray, "record label"], labels: Shaped[np.ndarray, "record label"]
 ) -> Calibration:
-    """Platt's scaling of each label, and the threshold with the best F1 of each on the same records."""
+    """Fit Platt scaling for each label, and the threshold of its best F1 on the same records."""
     logits, truth = logits.astype(np.float64), labels > 0
     shared = fit_slope(logits, truth)
     lines, thresholds = [], []
@@ -60,10 +62,11 @@ def fit_calibration(
 
 
 def fit_line(logits: Float64[np.ndarray, " record"], truth: Bool[np.ndarray, " record"]) -> tuple[float, float] | None:
-    """Slope and intercept of least cross-entropy; None where logits do not rise with the label.
+    """Fit slope and intercept by cross-entropy; None where logits do not rise with the label.
 
-    Targets are a little inside 0 and 1, as if one more record of each kind had been seen, so that separable records do
-    not make the slope endless (Platt, 1999).
+    Targets are a little inside 0 and 1, as if there were one more record of each kind, so that separable records do
+    not make the slope infinite (Platt, 1999). scikit-learn's `CalibratedClassifierCV` has no bounds on the slope, by
+    which labels without a rising relation are found, and would keep pickled estimators in place of two numbers.
     """
     n_positive, n_negative = truth.sum(), (~truth).sum()
     targets = np.where(truth, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
@@ -79,7 +82,7 @@ def fit_line(logits: Float64[np.ndarray, " record"], truth: Bool[np.ndarray, " r
 
 
 def fit_slope(logits: Float64[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]) -> float:
-    """One slope for all labels, without an intercept: the inverse of a temperature (Guo et al., ICML 2017)."""
+    """Fit one slope for all labels, without an intercept: the inverse of a temperature (Guo et al., ICML 2017)."""
 
     def cross_entropy(slope: Float64[np.ndarray, "1"]) -> tuple[float, Float64[np.ndarray, "1"]]:
         z = slope[0] * logits
@@ -92,9 +95,9 @@ def fit_slope(logits: Float64[np.ndarray, "record label"], truth: Bool[np.ndarra
 
 
 def best_threshold(probabilities: Float64[np.ndarray, " record"], truth: Bool[np.ndarray, " record"]) -> float:
-    """The threshold of best F1, half-way between two neighbouring probabilities; of equally good ones the highest."""
-    found, alarms = confusions(probabilities, truth)
-    f1 = 2 * found / (found + alarms + truth.sum())
+    """Return the threshold of best F1, midway between two neighboring probabilities; the highest of equal ones."""
+    true_positives, false_positives = confusions(probabilities, truth)
+    f1 = 2 * true_positives / (true_positives + false_positives + truth.sum())
     values = np.append(np.unique(probabilities)[::-1], 0.0)
     best = int(f1.argmax())
     upper, lower = values[best], values[best + 1]

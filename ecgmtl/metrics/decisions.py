@@ -1,4 +1,4 @@
-"""How well yes-or-no answers fit the labels: by record, by label, and over all thresholds at once."""
+"""Metrics of multi-label predictions and their probabilities."""
 
 from typing import NamedTuple
 
@@ -9,26 +9,28 @@ FMAX_THRESHOLDS = np.arange(101) / 100
 
 
 class RecordFigures(NamedTuple):
-    """Means over records of how the set of predicted labels meets the set of true ones.
+    """Means over records of how the set of predicted labels agrees with the set of true ones.
 
-    Where both sets of a record are empty, it counts 1 in each; where one is, 0.
+    A record counts 1 in each where both sets are empty, and 0 where only one is. scikit-learn's `average="samples"` has
+    one value, `zero_division`, for both cases.
     """
 
     accuracy: float
-    """What both sets share, of what either has (Jaccard)."""
+    """Size of the intersection over the size of the union (Jaccard)."""
     precision: float
-    """What both share, of what is predicted."""
+    """Size of the intersection over the number of predicted labels."""
     recall: float
-    """What both share, of what is true."""
+    """Size of the intersection over the number of true labels."""
     f1: float
-    """Twice what both share, of the two sizes together."""
+    """Twice the size of the intersection over the sum of both sizes."""
     exact: float
-    """Share of records whose sets are the same."""
+    """Fraction of records whose sets are equal."""
 
 
 def record_figures(
     predicted: Bool[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]
 ) -> RecordFigures:
+    """Compute the metrics by record."""
     both = (predicted & truth).sum(axis=1)
     n_predicted, n_true = predicted.sum(axis=1), truth.sum(axis=1)
     blank = n_predicted + n_true == 0
@@ -46,7 +48,10 @@ def record_figures(
 
 
 def one_error(scores: Float[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]) -> float:
-    """Share of the records with a label whose highest score is not on one of theirs; nan if no record has any."""
+    """Compute the fraction of labelled records whose highest score is not on a true label; nan without any.
+
+    scikit-learn has no one-error.
+    """
     labelled = truth.any(axis=1)
     if not labelled.any():
         return float("nan")
@@ -55,34 +60,36 @@ def one_error(scores: Float[np.ndarray, "record label"], truth: Bool[np.ndarray,
 
 
 class Fmax(NamedTuple):
+    """The best F-score with its threshold."""
+
     value: float
     threshold: float
 
 
 def fmax(probabilities: Float[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]) -> Fmax:
-    """The best harmonic mean of precision and recall over one threshold for all labels, 0 to 1 by 0.01.
+    """Compute the best harmonic mean of precision and recall over one threshold for all labels, 0 to 1 by 0.01.
 
-    Precision is the mean over the records with a prediction, recall over all that have a label: the sample-centric
-    Fmax of CAFA, which the PTB-XL benchmark reports. nan if no record has a label.
+    Precision is a mean over the records with a prediction, recall over those with a label: the sample-centric Fmax of
+    CAFA, which the PTB-XL benchmark reports. It is nan if no record has a label. scikit-learn has no such metric.
     """
     labelled = truth.any(axis=1)
     if not labelled.any():
         return Fmax(float("nan"), float("nan"))
     n_true = truth.sum(axis=1)[labelled]
     values = np.zeros(len(FMAX_THRESHOLDS))
-    for place, threshold in enumerate(FMAX_THRESHOLDS):
+    for index, threshold in enumerate(FMAX_THRESHOLDS):
         predicted = probabilities >= threshold
         both, n_predicted = (predicted & truth).sum(axis=1), predicted.sum(axis=1)
         answered = n_predicted > 0
         if both.any():
             precision = (both[answered] / n_predicted[answered]).mean()
             recall = (both[labelled] / n_true).mean()
-            values[place] = 2 * precision * recall / (precision + recall)
+            values[index] = 2 * precision * recall / (precision + recall)
     return Fmax(float(values.max()), float(FMAX_THRESHOLDS[values.argmax()]))
 
 
 class LabelFigures(NamedTuple):
-    """Figures of each label at its threshold; nan where the share is of nothing."""
+    """Metrics of each label at its threshold; nan where a denominator is 0."""
 
     n_positive: Int64[np.ndarray, " label"]
     prevalence: Float64[np.ndarray, " label"]
@@ -93,6 +100,7 @@ class LabelFigures(NamedTuple):
 
 
 def label_figures(predicted: Bool[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]) -> LabelFigures:
+    """Compute the metrics of each label. scikit-learn's functions have no specificity, and 0 or a warning for nan."""
     both = (predicted & truth).sum(axis=0)
     n_predicted, n_true = predicted.sum(axis=0), truth.sum(axis=0)
     neither, n_false = (~predicted & ~truth).sum(axis=0), (~truth).sum(axis=0)
@@ -111,19 +119,20 @@ N_BINS = 15
 
 
 class Bins(NamedTuple):
-    """Records by probability, in 15 bins of equal width; a bin holds its lower edge, the last one both edges."""
+    """Reliability bins: 15 of equal width. A bin includes its lower edge, and the last one both edges."""
 
     n_records: Int64[np.ndarray, "label bin"]
     probability: Float64[np.ndarray, "label bin"]
     """Mean probability of the bin's records; nan where it has none."""
     observed: Float64[np.ndarray, "label bin"]
-    """Share of the bin's records that have the label; nan where it has none."""
+    """Fraction of the bin's records that have the label; nan where it has none."""
 
 
 def reliability_bins(probabilities: Float[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]) -> Bins:
+    """Bin records by probability. scikit-learn's `calibration_curve` does not return how many a bin holds."""
     n_records, n_labels = truth.shape
-    place = np.minimum((probabilities * N_BINS).astype(np.int64), N_BINS - 1)
-    cell = (place + N_BINS * np.arange(n_labels)).ravel()
+    index = np.minimum((probabilities * N_BINS).astype(np.int64), N_BINS - 1)
+    cell = (index + N_BINS * np.arange(n_labels)).ravel()
 
     def add_up(values: np.ndarray) -> np.ndarray:
         return np.bincount(cell, weights=values.ravel(), minlength=n_labels * N_BINS).reshape(n_labels, N_BINS)
@@ -134,7 +143,7 @@ def reliability_bins(probabilities: Float[np.ndarray, "record label"], truth: Bo
 
 
 def expected_calibration_error(bins: Bins) -> Float64[np.ndarray, " label"]:
-    """Distance between mean probability and observed share, the mean over the records (Guo et al., ICML 2017)."""
+    """Compute the mean over records of |mean probability - observed fraction| of their bin (Guo et al., ICML 2017)."""
     distance = np.abs(np.nan_to_num(bins.probability - bins.observed))
     return (bins.n_records * distance).sum(axis=1) / bins.n_records.sum(axis=1)
 
@@ -142,5 +151,5 @@ def expected_calibration_error(bins: Bins) -> Float64[np.ndarray, " label"]:
 def brier(
     probabilities: Float[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]
 ) -> Float64[np.ndarray, " label"]:
-    """Mean squared difference between probability and label."""
+    """Compute the mean squared difference of probability and label, for each label."""
     return np.square(probabilities.astype(np.float64) - truth).mean(axis=0)

@@ -1,6 +1,8 @@
-"""How well scores rank records: AUROC and average precision, label by label, also with a weight a record.
+"""Ranking metrics: AUROC and average precision of each label, also for many sets of record weights at once.
 
-A label that lacks positives or negatives has neither figure: it is nan, and left out of means over labels.
+A label without positives or negatives has neither metric: it is nan, and left out of means over labels. scikit-learn's
+`roc_auc_score` and `average_precision_score` sort again for every set of weights, which a bootstrap has a thousand of
+(tests compare the values with theirs).
 """
 
 from dataclasses import dataclass
@@ -12,14 +14,14 @@ from scipy.sparse import csr_array
 
 
 class Ranked(NamedTuple):
-    """Two figures, a row a set of weights, a column a label."""
+    """Two metrics, with a row a set of weights and a column a label."""
 
     auroc: Float64[np.ndarray, "weighting label"]
     auprc: Float64[np.ndarray, "weighting label"]
 
 
 class Curve(NamedTuple):
-    """Points of a line."""
+    """Points of a curve."""
 
     x: Float64[np.ndarray, " point"]
     y: Float64[np.ndarray, " point"]
@@ -27,16 +29,17 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True)
 class Ranking:
-    """One label's records in falling order of score, cut so that the weights between the cuts give both figures.
+    """One label's records in falling order of score, in segments whose sums of weights determine both metrics.
 
-    For each score that a positive has there are three segments: negatives above it, positives at it, negatives at it;
-    one more holds the negatives below the last. A row of `segments` sums the weights of one of them.
+    For each score of a positive there are three segments: negatives above it, positives at it, negatives at it. A last
+    one holds the remaining negatives. A row of `segments` sums the weights of one segment.
     """
 
     segments: csr_array
 
     @classmethod
     def of(cls, scores: Float[np.ndarray, " record"], truth: Bool[np.ndarray, " record"]) -> "Ranking":
+        """Sort the records of one label."""
         order = np.lexsort((~truth, -scores))  # among equal scores positives first
         is_new = np.diff(scores[order], prepend=np.inf) != 0
         start, tie = np.flatnonzero(is_new), np.cumsum(is_new) - 1
@@ -51,16 +54,16 @@ class Ranking:
     def figures(
         self, weights: Float[np.ndarray, "record weighting"]
     ) -> tuple[Float64[np.ndarray, " weighting"], Float64[np.ndarray, " weighting"]]:
-        """AUROC and average precision under each column of weights; nan where positives or negatives have none."""
+        """Compute AUROC and average precision for each column of weights; nan where a class has no weight."""
         sums = (self.segments @ weights).astype(np.float64)
         above, positive, tied = sums[0:-1:3], sums[1::3], sums[2::3]
         n_positive = positive.sum(axis=0)
         n_negative = sums.sum(axis=0) - n_positive
-        found = positive.cumsum(axis=0)  # true positives, of all records with at least this score
-        alarms = above.cumsum(axis=0) + tied.cumsum(axis=0)  # false positives among them
+        true_positives = positive.cumsum(axis=0)  # of all records with at least this score
+        false_positives = above.cumsum(axis=0) + tied.cumsum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            auroc = 1 - (positive * (alarms - tied / 2)).sum(axis=0) / (n_positive * n_negative)
-            precision = np.where(positive > 0, found / (found + alarms), 0.0)
+            auroc = 1 - (positive * (false_positives - tied / 2)).sum(axis=0) / (n_positive * n_negative)
+            precision = np.where(positive > 0, true_positives / (true_positives + false_positives), 0.0)
             auprc = (positive * precision).sum(axis=0) / n_positive
         return auroc, np.where(n_negative > 0, auprc, np.nan)
 
@@ -68,14 +71,14 @@ class Ranking:
 def rank_labels(
     scores: Float[np.ndarray, "record label"], labels: Shaped[np.ndarray, "record label"]
 ) -> list[Ranking | None]:
-    """The ranking of each label; None for one with a score that is not a number."""
+    """Return the ranking of each label; None for one with a score that is not a number."""
     truth = labels > 0
     columns = zip(scores.T, truth.T, strict=True)
     return [None if np.isnan(column).any() else Ranking.of(column, true) for column, true in columns]
 
 
 def weigh(rankings: list[Ranking | None], weights: Float[np.ndarray, "record weighting"]) -> Ranked:
-    """Both figures of every label under each column of weights."""
+    """Compute both metrics of every label for each column of weights."""
     undefined = np.full((2, weights.shape[1]), np.nan)
     figures = [undefined if ranking is None else np.stack(ranking.figures(weights)) for ranking in rankings]
     auroc, auprc = np.stack(figures, axis=-1)
@@ -85,7 +88,7 @@ def weigh(rankings: list[Ranking | None], weights: Float[np.ndarray, "record wei
 def rank_figures(
     scores: Float[np.ndarray, "record label"], labels: Shaped[np.ndarray, "record label"]
 ) -> tuple[Float64[np.ndarray, " label"], Float64[np.ndarray, " label"]]:
-    """AUROC (half a point for a tie) and average precision of each label.
+    """Compute AUROC (a tie counts one half) and average precision of each label.
 
     Average precision is the sum over falling thresholds of precision times the step in recall, without interpolation.
     """
@@ -96,23 +99,24 @@ def rank_figures(
 def auroc(
     scores: Float[np.ndarray, "record label"], labels: Shaped[np.ndarray, "record label"]
 ) -> Float64[np.ndarray, " label"]:
+    """Compute the AUROC of each label."""
     return rank_figures(scores, labels)[0]
 
 
 def macro_auroc(scores: Float[np.ndarray, "record label"], labels: Shaped[np.ndarray, "record label"]) -> float:
-    """Mean AUROC over the labels that have positives and negatives; nan if none has, or if a score is not a number."""
+    """Compute the mean AUROC over labels with positives and negatives; nan without any, or if a score is nan."""
     defined = has_both(labels)
     return float(auroc(scores, labels)[defined].mean()) if defined.any() else float("nan")
 
 
 def has_both(labels: Shaped[np.ndarray, "record label"]) -> Bool[np.ndarray, " label"]:
-    """Which labels have positives and negatives."""
+    """Tell which labels have positives and negatives."""
     truth = labels > 0
     return np.asarray(truth.any(axis=0) & ~truth.all(axis=0))
 
 
 def mean_defined(values: Float[np.ndarray, "*rest label"]) -> Float64[np.ndarray, "*rest"]:
-    """Mean over the labels that are not nan; nan where all are."""
+    """Compute the mean over labels that are not nan; nan where all are. `np.nanmean` warns there."""
     defined = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(defined, values, 0.0).sum(axis=-1) / defined.sum(axis=-1), dtype=np.float64)
@@ -121,20 +125,22 @@ def mean_defined(values: Float[np.ndarray, "*rest label"]) -> Float64[np.ndarray
 def confusions(
     scores: Float[np.ndarray, " record"], truth: Bool[np.ndarray, " record"]
 ) -> tuple[Int64[np.ndarray, " threshold"], Int64[np.ndarray, " threshold"]]:
-    """True and false positives when records with at least a score are called positive, by falling distinct score."""
+    """Count true and false positives from each distinct score on, in falling order of score."""
     order = np.argsort(-scores, kind="stable")
     last = np.flatnonzero(np.diff(scores[order], append=-np.inf) != 0)
-    found = np.cumsum(truth[order])[last]
-    return found, last + 1 - found
+    true_positives = np.cumsum(truth[order])[last]
+    return true_positives, last + 1 - true_positives
 
 
 def roc_curve(scores: Float[np.ndarray, " record"], truth: Bool[np.ndarray, " record"]) -> Curve:
-    """False positive rate and sensitivity, from (0, 0) to (1, 1); the truth needs positives and negatives."""
-    found, alarms = confusions(scores, truth)
-    return Curve(np.append(0.0, alarms / alarms[-1]), np.append(0.0, found / found[-1]))
+    """Compute false positive rate and sensitivity, from (0, 0) to (1, 1). Both classes must be present."""
+    true_positives, false_positives = confusions(scores, truth)
+    return Curve(
+        np.append(0.0, false_positives / false_positives[-1]), np.append(0.0, true_positives / true_positives[-1])
+    )
 
 
 def precision_recall_curve(scores: Float[np.ndarray, " record"], truth: Bool[np.ndarray, " record"]) -> Curve:
-    """Recall and precision by falling threshold; the truth needs positives."""
-    found, alarms = confusions(scores, truth)
-    return Curve(found / found[-1], found / (found + alarms))
+    """Compute recall and precision by falling threshold. Positives must be present."""
+    true_positives, false_positives = confusions(scores, truth)
+    return Curve(true_positives / true_positives[-1], true_positives / (true_positives + false_positives))

@@ -1,6 +1,6 @@
-"""How well hidden samples are redrawn, from sums that are added up batch by batch.
+"""Metrics of reconstructions, from sums over masked samples that are accumulated batch by batch.
 
-All figures are pooled over the hidden samples of the records and leads they are asked for; visible samples never count.
+All metrics are pooled over the masked samples of the selected records and leads. Visible samples never count.
 """
 
 from dataclasses import dataclass, fields
@@ -11,12 +11,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 FLAT = 1e-8
-"""mV², the square of 0.1 µV: a lead that varies less has no correlation."""
+"""Variance in mV², the square of 0.1 µV, below which a lead has no correlation."""
 
 
 @dataclass(frozen=True)
 class MaskedSums:
-    """Sums over the hidden samples of each record and lead, of the truth x and the reconstruction y in mV."""
+    """Sums over the masked samples of each record and lead, of the truth x and the reconstruction y in mV."""
 
     n: Float[Tensor, "record lead"]
     x: Float[Tensor, "record lead"]
@@ -25,9 +25,9 @@ class MaskedSums:
     yy: Float[Tensor, "record lead"]
     xy: Float[Tensor, "record lead"]
     absolute: Float[Tensor, "record lead"]
-    """Of the absolute differences."""
+    """Sum of the absolute differences."""
     squared: Float[Tensor, "record lead"]
-    """Of the squared differences."""
+    """Sum of the squared differences."""
 
     @classmethod
     def of(
@@ -36,6 +36,7 @@ class MaskedSums:
         reconstruction: Float[Tensor, "record lead time"],
         mask: Bool[Tensor, "record lead time"],
     ) -> "MaskedSums":
+        """Sum over the samples where `mask` is true."""
         counted = mask.double()
         x, y = truth.double() * counted, reconstruction.double() * counted
         terms = (counted, x, y, x * x, y * y, x * y, (y - x).abs(), (y - x).square())
@@ -43,18 +44,19 @@ class MaskedSums:
 
     @classmethod
     def join(cls, parts: list["MaskedSums"]) -> "MaskedSums":
-        """The sums of several batches, on the CPU."""
+        """Concatenate the sums of several batches, on the CPU."""
         joined = (torch.cat([getattr(part, f.name) for part in parts]).cpu() for f in fields(cls))
         return cls(*joined)
 
     def select(self, records: Bool[np.ndarray, " record"] | slice, leads: list[int] | slice) -> "MaskedSums":
+        """Return the sums of some records and leads."""
         rows = torch.from_numpy(records) if isinstance(records, np.ndarray) else records
         return MaskedSums(*(getattr(self, f.name)[rows][:, leads] for f in fields(self)))
 
 
 @dataclass(frozen=True)
 class ReconstructionFigures:
-    """Of the truth x and the reconstruction y over a pool of hidden samples; nan where there is none."""
+    """Metrics of the truth x and the reconstruction y over a pool of masked samples; nan where there is none."""
 
     n_samples: int
     rmse_mv: float
@@ -64,18 +66,18 @@ class ReconstructionFigures:
     pearson_r: float
     """Correlation of x and y."""
     prd_percent: float
-    """100 times the root of sum (y - x)² over sum (x - mean x)²: 100 is what drawing the mean would give."""
+    """100 times the root of sum (y - x)² over sum (x - mean x)²: 100 for a reconstruction by the mean."""
     snr_db: float
     """10 log10 of sum (x - mean x)² over sum (y - x)², decibels."""
 
 
 def mean_pearson_r(sums: MaskedSums) -> float:
-    """Mean over records and leads of each one's correlation; those with nothing hidden, or flat, are left out."""
+    """Compute the mean correlation over records and leads. Unmasked and flat ones are left out."""
     n = sums.n.clamp(min=1)
     spread_x, spread_y = sums.xx - sums.x.square() / n, sums.yy - sums.y.square() / n
     r = (sums.xy - sums.x * sums.y / n) / (spread_x * spread_y).sqrt()
-    moves = (spread_x > FLAT * n) & (spread_y > FLAT * n)
-    return float(r[moves].mean())
+    varies = (spread_x > FLAT * n) & (spread_y > FLAT * n)
+    return float(r[varies].mean())
 
 
 def reconstruction_figures(sums: MaskedSums) -> ReconstructionFigures:

@@ -87,7 +87,7 @@ def stage(**changes):
         ),
         (
             {**JOINT, "losses": (*JOINT["losses"], "consistency"), "weighting": GradNormSettings()},
-            "no theory tells the consistency loss .* give it by weighting.start.consistency",
+            "gradnorm needs the consistency loss of an untrained network, .* set weighting.start.consistency",
         ),
         (
             {**JOINT, "weighting": GradNormSettings(), "optimizer": OptimizerSettings(algorithm="sgd")},

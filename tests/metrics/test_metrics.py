@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn import metrics as sk
 
-from ecgmtl.metrics.bootstrap import bootstrap, draw_weights, interval, mirrored_interval
+from ecgmtl.metrics.bootstrap import bootstrap, interval, mirrored_interval, sample_weights
 from ecgmtl.metrics.decisions import (
     FMAX_THRESHOLDS,
     brier,
@@ -206,7 +206,7 @@ def test_bootstrap_equals_scikit_learn_on_the_drawn_records(rng):
     patients = rng.integers(100, 140, 60)
     found = bootstrap(scores, labels, patients, n_resamples=50, seed=3)
     _, place = np.unique(patients, return_inverse=True)
-    weights = draw_weights(place, 50, np.random.default_rng(3)).astype(int)
+    weights = sample_weights(place, 50, np.random.default_rng(3)).astype(int)
     for row, column in enumerate(weights.T):
         drawn = np.repeat(np.arange(60), column)
         expected = oracle(sk.roc_auc_score, scores[drawn], labels[drawn], np.ones(len(drawn)))
@@ -217,7 +217,7 @@ def test_bootstrap_equals_scikit_learn_on_the_drawn_records(rng):
 
 def test_all_records_of_a_patient_are_drawn_together(rng):
     place = np.array([0, 1, 1, 2, 2, 2])
-    weights = draw_weights(place, 100, rng)
+    weights = sample_weights(place, 100, rng)
     assert (weights[1] == weights[2]).all()
     assert (weights[3] == weights[5]).all()
     assert (weights[[0, 1, 3]].sum(axis=0) == 3).all()

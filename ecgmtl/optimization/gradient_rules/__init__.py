@@ -1,4 +1,4 @@
-"""Ways to make one step of several gradients. A new one is a file beside these, and its settings' name in the union."""
+"""Gradient rules. To add one, write a file beside these and add its settings to the union below."""
 
 from typing import Annotated
 

@@ -13,20 +13,22 @@ from torch import Tensor
 from ecgmtl.optimization.gradient_rules.base import Array, GramianRule, RuleSettings, nearest_to_zero, solve_on_host
 
 RESOLUTION = 1e-7
-"""Gradients that cancel down to this share of the longest leave nothing but the rounding of their float32 values."""
+"""Ratio to the longest gradient below which a sum of gradients is but rounding errors of their float32 values."""
 
 
 class CagradSettings(RuleSettings):
+    """Settings of conflict-averse gradient descent."""
+
     kind: Literal["cagrad"] = "cagrad"
     c: NonNegativeFloat = 0.4
-    """How far from the mean gradient the step may lie, in lengths of the mean gradient; from 1 it may become 0."""
+    """Largest distance of the step from the mean gradient, in lengths of the latter; from 1 on the step may be 0."""
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Cagrad":
         return Cagrad(self.c)
 
 
 class Cagrad(GramianRule):
-    r"""The step that helps the worst-off task most among those within :math:`c \|g_0\|` of the mean gradient g₀.
+    r"""Rule of the step that helps the worst-off task most, within :math:`c \|g_0\|` of the mean gradient g₀.
 
     It is :math:`g_0 + c \|g_0\| g_w / \|g_w\|` with :math:`g_w = \sum_i w_i g_i` and w, none negative and of sum 1,
     at the minimum of :math:`g_w^T g_0 + c \|g_0\| \|g_w\|`. With c = 0 it is the mean; for large c it points where
@@ -42,7 +44,7 @@ class Cagrad(GramianRule):
 
 
 def of_two(gramian: Float64[Tensor, "task task"], c: float) -> Float64[Tensor, " task"]:
-    r"""The closed form for :math:`g_w = \gamma g_1 + (1 - \gamma) g_2`.
+    r"""Return the factors of two tasks, by the closed form for :math:`g_w = \gamma g_1 + (1 - \gamma) g_2`.
 
     With :math:`A = \|g_1 - g_2\|^2`, :math:`u = A \gamma + G_{12} - G_{22}` and
     :math:`D = G_{11} G_{22} - G_{12}^2` the slope in γ is 0 where
@@ -58,12 +60,12 @@ def of_two(gramian: Float64[Tensor, "task task"], c: float) -> Float64[Tensor, "
     share = torch.where((apart > 0) & (radius > 0), share, 0.5)
     mixed = torch.stack([share, 1 - share])
     length = (mixed @ gramian @ mixed).clamp(min=0).sqrt()
-    settled = length <= RESOLUTION * gramian.diagonal().max().sqrt()  # no step helps both
-    return torch.where(settled, 0.0, 0.5 + radius / length * mixed)
+    opposed = length <= RESOLUTION * gramian.diagonal().max().sqrt()  # no step helps both
+    return torch.where(opposed, 0.0, 0.5 + radius / length * mixed)
 
 
 def of_many(gramian: Array, c: float) -> Array:
-    r"""As the lower envelope of quadratic problems: :math:`\|g_w\| = \min_t (\|g_w\|^2 / t + t) / 2`.
+    r"""Return the factors of many tasks, by quadratic problems: :math:`\|g_w\| = \min_t (\|g_w\|^2 / t + t) / 2`.
 
     For a given t the weights are those of the point nearest to :math:`-t g_0 / (c \|g_0\|)`, and at the solution t is
     :math:`\|g_w\|`, which a one-dimensional search finds.

@@ -1,4 +1,4 @@
-"""Auxiliary gradients let through by their angle to the main one (Du et al., 2018, arXiv 1812.02224)."""
+"""Auxiliary gradients gated by their angle to the main one (Du et al., 2018, arXiv 1812.02224)."""
 
 from typing import Literal
 
@@ -10,18 +10,20 @@ from ecgmtl.optimization.gradient_rules.base import GramianRule, RuleSettings
 
 
 class CosineGateSettings(RuleSettings):
+    """Settings of the cosine gate."""
+
     kind: Literal["cosine_gate"] = "cosine_gate"
     weighted: bool = True
-    """Whether an auxiliary gradient counts by its cosine, or wholly as soon as that is not negative."""
+    """Whether an auxiliary gradient is multiplied by its cosine; otherwise by 1 where the cosine is not negative."""
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "CosineGate":
         return CosineGate(self.weighted)
 
 
 class CosineGate(GramianRule):
-    r"""The main task's factor is 1, that of another :math:`\max(0, \cos(g_m, g_k))`, or :math:`[\cos \ge 0]`.
+    r"""Rule with factor 1 for the main task and :math:`\max(0, \cos(g_m, g_k))` or :math:`[\cos \ge 0]` for others.
 
-    It keeps an auxiliary task from pulling against the main one; it does not promise that what is let through helps.
+    It removes auxiliary gradients that oppose the main one. It does not ensure that the others help.
     """
 
     def __init__(self, weighted: bool = True) -> None:

@@ -10,20 +10,22 @@ from torch import Tensor
 from ecgmtl.optimization.gradient_rules.base import GramianRule, RuleSettings, orders
 
 LARGEST = 1 - 1e-6
-"""Of the cosines aimed at: to reach 1 a gradient would have to become endlessly long."""
+"""Largest target cosine: to reach 1 a gradient would have to become infinitely long."""
 
 
 class GradvacSettings(RuleSettings):
+    """Settings of gradient vaccine."""
+
     kind: Literal["gradvac"] = "gradvac"
     beta: float = Field(1e-2, ge=0, le=1)
-    """How much of the running mean cosine one step renews."""
+    """Fraction of the running mean cosine that one step replaces."""
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Gradvac":
         return Gradvac(len(tasks), self.beta, seed)
 
 
 class Gradvac(GramianRule):
-    r"""Each gradient is bent towards another one until their cosine is at least what it was of late.
+    r"""Rule that turns each gradient towards another one until their cosine reaches its running mean.
 
     Where :math:`\phi = \cos(g_i, g_j)` is below its running mean :math:`\hat\phi`, the gradient gets
 
@@ -31,7 +33,7 @@ class Gradvac(GramianRule):
               {\|g_j\| \sqrt{1 - \hat\phi^2}}
 
     added; then :math:`\hat\phi \leftarrow (1 - \beta) \hat\phi + \beta \phi`, from 0 at first: with β = 0 this is
-    `pcgrad`. A step that is not finite, or a task without gradient, leaves the means as they are.
+    `pcgrad`. A step that is not finite, or a task without gradient, does not change the means.
     """
 
     target: Tensor
@@ -57,7 +59,7 @@ class Gradvac(GramianRule):
 
 
 def lift(cosine: Float64[Tensor, ""], target: Float64[Tensor, ""]) -> Float64[Tensor, ""]:
-    """How much of the unit vector j a unit vector at this cosine to it needs to come up to the target; 0 if above."""
+    """Return the factor of the unit vector j that raises a unit vector's cosine to it to the target; 0 if above it."""
     target = target.clamp(-LARGEST, LARGEST)
     needed = target * ((1 - cosine**2) / (1 - target**2)).sqrt() - cosine
     return torch.where(cosine < target, needed, 0.0)

@@ -10,6 +10,8 @@ from ecgmtl.optimization.gradient_rules.base import GramianRule, RuleSettings, n
 
 
 class MgdaSettings(RuleSettings):
+    """Settings of MGDA, which has none."""
+
     follows_shortest: ClassVar[bool] = True
     kind: Literal["mgda"] = "mgda"
 
@@ -18,10 +20,10 @@ class MgdaSettings(RuleSettings):
 
 
 class Mgda(GramianRule):
-    r"""Weights :math:`\arg\min_{w \ge 0, \sum w = 1} \|\sum_i w_i g_i\|^2`: no task's loss rises, to first order.
+    r"""Rule of :math:`\arg\min_{w \ge 0, \sum w = 1} \|\sum_i w_i g_i\|^2`: no task's loss rises, to first order.
 
     For two tasks :math:`w_1 = (G_{22} - G_{12}) / (G_{11} + G_{22} - 2 G_{12})`, clipped to [0, 1]. The step follows
-    the shortest gradient: a task with a small weight rules it, so this rule does not go with weights that decay.
+    the shortest gradient: a task of small weight dominates it, so this rule does not suit weights that decay.
     """
 
     def weights(self, gramian: Float64[Tensor, "task task"], main: int, step: int) -> Float64[Tensor, " task"]:

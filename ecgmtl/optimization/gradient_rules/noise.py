@@ -1,4 +1,4 @@
-"""A control: in place of each auxiliary gradient, noise of the same length."""
+"""A control that replaces each auxiliary gradient by noise of the same length."""
 
 from typing import Literal
 
@@ -10,6 +10,8 @@ from ecgmtl.optimization.gradient_rules.base import GradientRule, RuleSettings
 
 
 class NoiseSettings(RuleSettings):
+    """Settings of the noise control, which has none."""
+
     kind: Literal["noise"] = "noise"
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Noise":
@@ -17,10 +19,10 @@ class NoiseSettings(RuleSettings):
 
 
 class Noise(GradientRule):
-    r"""The step is :math:`g_{main} + \sum_i \|g_i\| \, u_i` with a random direction u for each auxiliary task.
+    r"""Rule of :math:`g_{main} + \sum_i \|g_i\| \, u_i` with a random direction u for each auxiliary task.
 
-    What helps the main task as much as its auxiliary one does so by disturbing it, not by what it tells. The heads
-    learn their own tasks as ever. Where but one task has a gradient, the step is that.
+    If noise helps the main task as much as an auxiliary task does, the latter helps by perturbation, not by
+    information. The heads learn their own tasks as always. Where only one task has a gradient, the step is that one.
     """
 
     def __init__(self, seed: int) -> None:

@@ -10,6 +10,8 @@ from ecgmtl.optimization.gradient_rules.base import GramianRule, RuleSettings, o
 
 
 class PcgradSettings(RuleSettings):
+    """Settings of PCGrad, which has none."""
+
     kind: Literal["pcgrad"] = "pcgrad"
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Pcgrad":
@@ -17,11 +19,11 @@ class PcgradSettings(RuleSettings):
 
 
 class Pcgrad(GramianRule):
-    r"""Each gradient loses what points against another one, met in random order; the step is the sum of what is left.
+    r"""Rule that projects each gradient onto the normal plane of every conflicting one, in random order, and adds up.
 
     For two tasks with :math:`G_{12} < 0` the factors are :math:`1 - G_{12}/G_{11}` and :math:`1 - G_{12}/G_{22}`, else
-    1. Gradients are projected whole, never parameter by parameter. In conflict the weights of the tasks cancel out of
-    the directions that are added, so a weight that falls to 0 does not fade its task out: `protect_main` does.
+    1. Whole gradients are projected, never single parameters. In conflict the weights of the tasks cancel out of the
+    directions that are added, so a weight that falls to 0 does not fade its task out: `protect_main` does.
     """
 
     def __init__(self, seed: int = 0) -> None:

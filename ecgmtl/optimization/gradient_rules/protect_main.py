@@ -1,4 +1,4 @@
-"""One-sided projection: auxiliary gradients may help the main task, and never hinder it."""
+"""One-sided projection: auxiliary gradients may help the main task, but never oppose it."""
 
 from typing import Literal
 
@@ -10,6 +10,8 @@ from ecgmtl.optimization.gradient_rules.base import GramianRule, RuleSettings
 
 
 class ProtectMainSettings(RuleSettings):
+    """Settings of the one-sided projection, which has none."""
+
     kind: Literal["protect_main"] = "protect_main"
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "ProtectMain":
@@ -17,12 +19,12 @@ class ProtectMainSettings(RuleSettings):
 
 
 class ProtectMain(GramianRule):
-    r"""Auxiliary gradients lose what points against the main one; the main gradient stays as it is.
+    r"""Rule that removes from auxiliary gradients what opposes the main one. The main gradient is not changed.
 
     The factors are :math:`\alpha_m = 1 - \sum_k \min(G_{mk}, 0) / G_{mm}` and 1 for the others, so that
     :math:`d^T g_m \ge \|g_m\|^2`: to first order the main loss falls no less than it would alone. The step is
-    continuous in the tasks' weights, and the main gradient alone where the others have the weight 0, so it goes
-    with weights that decay.
+    continuous in the tasks' weights, and equals the main gradient where the other weights are 0, so this rule suits
+    weights that decay.
     """
 
     def weights(self, gramian: Float64[Tensor, "task task"], main: int, step: int) -> Float64[Tensor, " task"]:

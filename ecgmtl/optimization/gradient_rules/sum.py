@@ -1,4 +1,4 @@
-"""The plain sum of the weighted gradients: what one backward pass of the weighted sum of losses gives."""
+"""The plain sum of the weighted gradients, as one backward pass of the weighted sum of losses gives it."""
 
 from typing import ClassVar, Literal
 
@@ -10,6 +10,8 @@ from ecgmtl.optimization.gradient_rules.base import GramianRule, RuleSettings
 
 
 class SumSettings(RuleSettings):
+    """Settings of the sum, which has none."""
+
     looks_at_encoder: ClassVar[bool] = False
     kind: Literal["sum"] = "sum"
 
@@ -18,7 +20,7 @@ class SumSettings(RuleSettings):
 
 
 class Sum(GramianRule):
-    r"""The step is :math:`\sum_i g_i`, whatever the angles between the gradients."""
+    r"""Rule of :math:`\sum_i g_i`, whatever the angles between the gradients."""
 
     def combine(self, rows: Float32[Tensor, "task parameter"], main: int, step: int) -> Float32[Tensor, " parameter"]:
         finite = rows.isfinite().all()

@@ -1,4 +1,4 @@
-"""Any aggregator of the package torchjd, for comparison; the package is needed only where this rule is used."""
+"""Any aggregator of the optional package torchjd, for comparison."""
 
 from importlib import import_module
 from typing import Any, Literal
@@ -11,26 +11,28 @@ from torch import Tensor, nn
 from ecgmtl.optimization.gradient_rules.base import GradientRule, RuleSettings
 
 UNKEEPABLE = {"NashMTL": "for two tasks the rule bisector has its direction, and FairGrad with alpha 1 for more"}
-"""Aggregators whose state lies in a solver's own objects, which no checkpoint can hold; and what would do instead."""
+"""Replacements of aggregators whose state lies in a solver's own objects, which no checkpoint can hold."""
 
 
 class TorchjdSettings(RuleSettings):
+    """Settings of an aggregator of torchjd."""
+
     kind: Literal["torchjd"] = "torchjd"
     aggregator: str = "ConFIG"
-    """Its name in torchjd.aggregation."""
+    """Name of the aggregator in torchjd.aggregation."""
     options: dict[str, bool | int | float | str | list[float]] = Field(default_factory=dict)
-    """What its class is called with; a list becomes a tensor."""
+    """Arguments of the aggregator's class; a list becomes a tensor."""
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Torchjd":
         return Torchjd(build_aggregator(self.aggregator, self.options), seed)
 
 
 def build_aggregator(name: str, options: dict[str, Any]) -> nn.Module:
-    """An aggregator by name.
+    """Build an aggregator by name.
 
     Raises:
-        ValueError: torchjd or a package that this aggregator needs is missing, it has none of that name, the options
-            do not fit it, or it keeps a state that cannot be saved.
+        ValueError: torchjd or a package that this aggregator needs is missing, there is no such aggregator, the
+            options do not fit it, or it has a state that cannot be saved.
     """
     try:
         package = import_module("torchjd.aggregation")
@@ -41,27 +43,27 @@ def build_aggregator(name: str, options: dict[str, Any]) -> nn.Module:
         raise ValueError(f"torchjd has no aggregator '{name}'; it has {', '.join(known)}")
     if name in UNKEEPABLE:
         raise ValueError(f"torchjd's {name} keeps a state that no checkpoint can hold; {UNKEEPABLE[name]}")
-    given = {key: torch.tensor(v, dtype=torch.float64) if isinstance(v, list) else v for key, v in options.items()}
+    arguments = {key: torch.tensor(v, dtype=torch.float64) if isinstance(v, list) else v for key, v in options.items()}
     try:
-        aggregator: nn.Module = getattr(package, name)(**given)
+        aggregator: nn.Module = getattr(package, name)(**arguments)
     except (ImportError, TypeError, ValueError) as error:
         raise ValueError(f"torchjd's {name} cannot be built with the options {options}: {error}") from error
     return aggregator
 
 
-def is_aggregator(found: object, base: type) -> bool:
-    """Whether it is an aggregator to be used by itself, not one of the package's bases or weightings."""
-    is_base = getattr(found, "__name__", "") in ("Aggregator", "WeightedAggregator", "GramianWeightedAggregator")
-    return isinstance(found, type) and issubclass(found, base) and not is_base
+def is_aggregator(candidate: object, base: type) -> bool:
+    """Tell whether an object is an aggregator, not one of the package's base classes or weightings."""
+    is_base = getattr(candidate, "__name__", "") in ("Aggregator", "WeightedAggregator", "GramianWeightedAggregator")
+    return isinstance(candidate, type) and issubclass(candidate, base) and not is_base
 
 
 class Torchjd(GradientRule):
-    """Hands the gradients to an aggregator: main task first, in float64, divided by their common norm.
+    """Rule that gives the gradients to an aggregator: main task first, in float64, divided by their common norm.
 
     Several aggregators add absolute constants of about 1e-4 to the squared norm, and would turn short gradients into
-    their mean or into nothing; so the length is taken off before and put back on after. (What an aggregator remembers
-    of lengths is then in shares of the norm of its step.) Its state is kept as extra state, for a fresh aggregator
-    refuses the buffers of a used one.
+    their mean or into 0. So the gradients are divided by their norm before, and the step is multiplied by it after.
+    (Lengths that an aggregator remembers are then relative to the norm of their step.) Its state is kept as extra
+    state, because a fresh aggregator refuses the buffers of a used one.
     """
 
     def __init__(self, aggregator: nn.Module, seed: int) -> None:
@@ -94,7 +96,7 @@ class Torchjd(GradientRule):
 
 
 def remembered(part: nn.Module) -> dict[str, Any]:
-    """What an aggregator carries from step to step: its buffers, even if not yet set, and how it knows their shape."""
+    """Return the state that an aggregator carries from step to step: its buffers, even if unset, and their shape."""
     attributes = vars(part)
     plain = {name: attributes[name] for name in ("_n_steps", "_state_key") if name in attributes}
     return {**attributes["_buffers"], **plain}

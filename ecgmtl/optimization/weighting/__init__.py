@@ -1,4 +1,4 @@
-"""Ways to weigh the losses. A new one is a file beside these, and its settings' name in the union below."""
+"""Loss weightings. To add one, write a file beside these and add its settings to the union below."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""One task at a time, in turns."""
+"""Alternating training: one task at a time, in turns."""
 
 from typing import Literal
 
@@ -11,23 +11,25 @@ from ecgmtl.optimization.weighting.base import MethodSettings, Moment, Weighted,
 
 
 class AlternatingSettings(MethodSettings):
+    """Settings of alternating training."""
+
     kind: Literal["alternating"] = "alternating"
     by: Literal["step", "epoch"] = "step"
-    """What a turn is counted in."""
+    """Unit of a turn."""
     turns: dict[str, PositiveInt] = Field(default_factory=dict)
-    """By task, how many steps or epochs it has before the next one's turn; 1 for those not named."""
+    """Length of a task's turn in steps or epochs, by task; 1 for tasks that are not named."""
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Alternating":
         turns = by_task(self.turns, tasks, default=1, what="turns")
-        order = [place for place, count in enumerate(turns) for _ in range(int(count))]
+        order = [task for task, count in enumerate(turns) for _ in range(int(count))]
         return Alternating(len(tasks), order, self.by)
 
 
 class Alternating(Weighting):
-    """The task whose turn it is has the weight 1, and the others are not computed.
+    """Weight 1 for the task whose turn it is. The others are not computed.
 
-    Turns go round in the order of the stage's losses, from its first step. The tasks share Adam's moments: in the
-    encoder a step of one task still moves along what the others' gradients left there.
+    Turns follow the order of the stage's losses, from its first step. The tasks share Adam's moments: in the encoder a
+    step of one task still moves along the momentum of the others' gradients.
     """
 
     weights: Tensor
@@ -39,7 +41,7 @@ class Alternating(Weighting):
         self.register_buffer("weights", torch.eye(n_tasks), persistent=False)
 
     def turn(self, moment: Moment) -> int:
-        """The place of the task that is learnt at this step."""
+        """Return the index of the task that is learnt at this step."""
         return self.order[(moment.step if self.by == "step" else moment.epoch) % len(self.order)]
 
     def active(self, moment: Moment) -> tuple[bool, ...]:

@@ -1,4 +1,4 @@
-"""Auxiliary weights by a bandit that is rewarded when the main task gets better on patients of its own."""
+"""Auxiliary weights by a bandit whose reward is a better main task on held-out patients."""
 
 import math
 from typing import Any, Literal
@@ -14,21 +14,23 @@ from ecgmtl.tasks import MAIN, StageFacts
 
 
 class BanditSettings(MethodSettings):
+    """Settings of the bandit."""
+
     kind: Literal["bandit"] = "bandit"
     main: str = MAIN
-    """The task whose loss always has the weight 1, and whose score is the reward."""
+    """Task whose loss always has the weight 1, and whose score is the reward."""
     base: PositiveFloat = 1.0
-    """What the arms multiply."""
+    """Auxiliary weight that the arms multiply."""
     arms: tuple[NonNegativeFloat, ...] = Field((0.0, 0.25, 0.5, 1.0, 2.0), min_length=2)
     """Weights to choose from, in units of the base; at 0 the auxiliary tasks are not computed."""
     every: PositiveInt = 50
     """Steps from one decision to the next."""
     forgetting: float = Field(0.3, ge=0, le=1)
-    """The part of what is known of the arms that is forgotten at each decision."""
+    """Fraction of the evidence on the arms that is forgotten at each decision."""
     control: Literal["thompson", "uniform"] = "thompson"
-    """uniform draws every arm equally often whatever comes of it, to compare with."""
+    """Strategy; uniform samples every arm equally often, as a control."""
     patients: float = Field(0.1, gt=0, lt=1)
-    """The share of the training patients that is kept out of training and gives the score."""
+    """Fraction of the training patients that is held out to compute the score."""
 
     def check(self, stage: StageFacts) -> None:
         super().check(stage)
@@ -39,7 +41,7 @@ class BanditSettings(MethodSettings):
             )
         if stage.selected_by == "distillation":
             raise ValueError(
-                f"stage '{stage.name}': the bandit is rewarded by labels, and distillation alone learns none; "
+                f"stage '{stage.name}': the bandit's reward needs labels, and distillation alone learns none; "
                 f"add {MAIN} to the losses"
             )
 
@@ -53,8 +55,8 @@ class Bandit(Weighting):
     Each arm has a belief :math:`\mathrm{Beta}(\alpha_k, \beta_k)`, at first Beta(1, 1). At a decision the arm c that
     was in force is rewarded with r = 1 if the score is no worse than at the decision before, else 0:
     :math:`\alpha \leftarrow (1-\gamma)\alpha + \gamma` and likewise :math:`\beta` for all arms, then
-    :math:`\alpha_c \leftarrow \alpha_c + r`, :math:`\beta_c \leftarrow \beta_c + 1 - r`. The arm with the highest draw
-    from its belief is taken next (AutoSeM: Guo, Pasunuru and Bansal, NAACL 2019).
+    :math:`\alpha_c \leftarrow \alpha_c + r`, :math:`\beta_c \leftarrow \beta_c + 1 - r`. The arm with the highest
+    sample from its belief is taken next (AutoSeM: Guo, Pasunuru and Bansal, NAACL 2019).
 
     Expect little of it. It beats its uniform control where arms differ by more than the noise of the score; where they
     differ by a tenth of that, 120 decisions are not enough to tell the two apart, and in either case an arm that is
@@ -74,16 +76,17 @@ class Bandit(Weighting):
         self.alpha, self.beta = np.ones(len(factors)), np.ones(len(factors))
         self.score = math.nan
         self.n_decisions = 0
-        self.arm = self.draw()
+        self.arm = self.sample_arm()
 
-    def draw(self) -> int:
-        drawn = np.random.default_rng((self.seed, self.n_decisions))
+    def sample_arm(self) -> int:
+        """Sample the next arm."""
+        generator = np.random.default_rng((self.seed, self.n_decisions))
         if self.settings.control == "uniform":
-            return int(drawn.integers(len(self.alpha)))
-        return int(np.argmax(drawn.beta(self.alpha, self.beta)))
+            return int(generator.integers(len(self.alpha)))
+        return int(np.argmax(generator.beta(self.alpha, self.beta)))
 
     def reward(self, score: float) -> None:
-        """Reward the arm in force, and choose the next. The first score is but a start, and one that is NaN is none."""
+        """Reward the current arm, and choose the next. The first score gives no reward, nor does one that is NaN."""
         if not math.isnan(self.score) and not math.isnan(score):
             reward = float(score >= self.score)
             kept = 1 - self.settings.forgetting
@@ -94,7 +97,7 @@ class Bandit(Weighting):
         if not math.isnan(score):
             self.score = score
         self.n_decisions += 1
-        self.arm = self.draw()
+        self.arm = self.sample_arm()
 
     def active(self, moment: Moment) -> tuple[bool, ...] | None:
         return None if self.settings.arms[self.arm] > 0 else self.main_alone
@@ -103,7 +106,7 @@ class Bandit(Weighting):
         return Weighted(self.weights[self.arm])
 
     def per_task(self) -> dict[str, Float[Tensor, " task"]]:
-        """The weights that are in force from the next step on, as the arm says."""
+        """Return the weights of the current arm, which hold from the next step on."""
         return {"arm": self.weights[self.arm].clone()}
 
     def get_extra_state(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every way of weighting promises."""
+"""The interface of loss weightings."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,25 +13,27 @@ from ecgmtl.tasks import StageFacts
 
 
 class Moment(NamedTuple):
-    """Where in its stage a step stands."""
+    """Position of a step in its stage."""
 
     step: int
-    """From 0."""
+    """Index of the step, from 0."""
     epoch: int
-    """From 0."""
+    """Index of the epoch, from 0."""
     progress: float
-    """The share of the stage's steps that is done, from 0 to 1."""
+    """Fraction of the stage's steps that is done."""
 
 
 class Weighted(NamedTuple):
+    """Result of a weighting for one step."""
+
     weights: Float[Tensor, " task"]
-    r"""Constants: the network follows :math:`\sum_i w_i \nabla L_i`."""
+    r"""Constant weights: the network follows :math:`\sum_i w_i \nabla L_i`."""
     objective: Float[Tensor, ""] | None = None
-    """What the weighting's own parameters descend; None where it learns nothing by gradient."""
+    """Loss of the weighting's own parameters; None where it learns nothing by gradient."""
 
 
 class MethodSettings(Settings, ABC):
-    """Options of one way of weighting."""
+    """Settings of one weighting."""
 
     kind: str
     needs_positive: ClassVar[bool] = False
@@ -40,7 +42,7 @@ class MethodSettings(Settings, ABC):
     """Whether the method compares gradients in parameters that the tasks share."""
 
     def check(self, stage: StageFacts) -> None:
-        """Raise ValueError, with a sentence about it, where the stage does not fit the method."""
+        """Raise ValueError where the stage does not fit the method."""
         negative = [task.name for task in stage.tasks if task.can_be_negative]
         if self.needs_positive and negative:
             raise ValueError(
@@ -50,79 +52,82 @@ class MethodSettings(Settings, ABC):
 
     @abstractmethod
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Weighting":
-        """The weighting of these tasks; a ValueError says where they do not go together.
+        """Build the weighting of these tasks.
 
-        seed: of what the method draws, together with the step.
+        seed: seed of the method's random samples, together with the step.
+
+        Raises:
+            ValueError: the settings do not fit the tasks.
         """
 
 
 class Weighting(nn.Module, ABC):
-    """Weighs the tasks of a stage, in the order of its `losses`.
+    """Weighting of the tasks of a stage, in the order of its `losses`.
 
-    What must survive a resumed run lies in parameters and in buffers of fixed shape, or in the extra state; random
-    draws depend on the step alone. So a fresh object with the state of a used one goes on with the same weights.
+    The state that a resumed run needs lies in parameters, in buffers of fixed shape, or in the extra state, and random
+    samples depend on the step alone. So a fresh object with the state of a used one continues with the same weights.
     """
 
     lr: float = 1e-2
-    """Of its own parameters: Adam moves one by about this a step, and at the network's rate they would lag behind."""
+    """Learning rate of its own parameters. Adam moves one by about this a step; the network's rate is too slow."""
     weight_decay: float = 0.0
     norms_every: int = 0
     """Steps from one call of `observe` to the next; 0 for none."""
     looks_again: bool = False
-    """Whether `look_again` is wanted after each step."""
+    """Whether `look_again` is called after each step."""
     reward_every: int = 0
     """Steps from one call of `reward` to the next; 0 for none."""
     reward_patients: float = 0.0
-    """The share of the training patients that is kept out of training for `reward`."""
+    """Fraction of the training patients that is held out for `reward`."""
 
     def expect(self, untrained: Mapping[str, float]) -> None:
-        """Called once, before all else: by task, the loss that is to be expected of an untrained network."""
+        """Take the expected loss of an untrained network, by task. Called once, before all else."""
 
     def begin(self, losses: Float[Tensor, " task"]) -> None:
-        """Called once, with the losses of a stage's first batch, before its first step."""
+        """Take the losses of a stage's first batch. Called once, before the first step."""
 
     def active(self, moment: Moment) -> tuple[bool, ...] | None:
-        """Which tasks are learnt at this step; None for all. The others are not computed: their loss is given as 0."""
+        """Return which tasks are learnt at this step; None for all. The other losses are not computed, but are 0."""
         return None
 
     @abstractmethod
     def forward(self, losses: Float[Tensor, " task"], moment: Moment) -> Weighted:
-        """The weights of this step; the losses are constants, means over all ranks."""
+        """Compute the weights of this step. The losses are constants, averaged over ranks."""
 
     def observe(self, norms: Float[Tensor, " task"]) -> None:
-        """Before a step's `forward`: the norm of each loss's gradient in the last layer that the tasks share."""
+        """Take the norm of each loss's gradient in the last shared layer, before a step's `forward`."""
 
     def look_again(self, losses: Float[Tensor, " task"]) -> None:
-        """After a step: the losses of its batch anew."""
+        """Take the losses of a step's batch, computed again after the step."""
 
     def reward(self, score: float) -> None:
-        """How good the main task is on patients kept out of training; higher is better."""
+        """Take the main task's score on held-out patients; higher is better."""
 
     def per_task(self) -> dict[str, Float[Tensor, " task"]]:
-        """What else is worth a curve in the log, by name, a number a task."""
+        """Return further values to log, by name, one a task."""
         return {}
 
     def end_epoch(self) -> None:
-        """Called once after each epoch."""
+        """Finish an epoch. Called once after each."""
 
 
 def by_task(
-    given: Mapping[str, float], tasks: tuple[str, ...], default: float | Mapping[str, float], what: str = "weights"
+    values: Mapping[str, float], tasks: tuple[str, ...], default: float | Mapping[str, float], what: str = "weights"
 ) -> list[float]:
-    """A number a task, in the tasks' order; a name that is none of them is refused.
+    """Return a value a task, in the tasks' order.
 
     Raises:
-        ValueError: a number is given for a task the stage does not learn.
+        ValueError: there is a value for a task that the stage does not learn.
     """
-    unknown = sorted(set(given) - set(tasks))
+    unknown = sorted(set(values) - set(tasks))
     if unknown:
         raise ValueError(f"{what} are given for {', '.join(unknown)}; the stage's losses are {', '.join(tasks)}")
     defaults = default if isinstance(default, Mapping) else dict.fromkeys(tasks, default)
-    return [given.get(task, defaults[task]) for task in tasks]
+    return [values.get(task, defaults[task]) for task in tasks]
 
 
 def where_main(main: str, tasks: tuple[str, ...]) -> list[bool]:
-    """Which of the tasks is the main one.
+    """Return which of the tasks is the main one.
 
     Raises:
         ValueError: the stage does not learn it.
@@ -133,20 +138,19 @@ def where_main(main: str, tasks: tuple[str, ...]) -> list[bool]:
 
 
 def refuse_negative(losses: Float[Tensor, " task"], method: str, needs: str = "losses that are never negative") -> None:
-    """Raise where a loss is negative. On an accelerator the trainer watches the losses instead: no sync a step.
+    """Raise ValueError where a loss is negative.
 
-    Raises:
-        ValueError: a loss is below zero.
+    On an accelerator the trainer checks the losses instead, to save a synchronization a step.
     """
     if losses.device.type == "cpu" and bool((losses < 0).any()):
-        found = ", ".join(f"{loss:.4g}" for loss in losses.tolist())
-        raise ValueError(f"{method} weighting needs {needs}; found {found}")
+        values = ", ".join(f"{loss:.4g}" for loss in losses.tolist())
+        raise ValueError(f"{method} weighting needs {needs}; found {values}")
 
 
 class RunningMean(nn.Module):
-    r"""Of a number a task: :math:`m_t = \beta m_{t-1} + (1-\beta) x_t`, divided by :math:`1-\beta^t`; all is kept.
+    r"""Running mean of a value a task: :math:`m_t = \beta m_{t-1} + (1-\beta) x_t`, divided by :math:`1-\beta^t`.
 
-    What is not finite, as after an overflow in half precision, is passed over: it would stay in the mean for ever.
+    Values that are not finite, as after an overflow in half precision, are skipped: they would stay in the mean.
     """
 
     total: Tensor
@@ -160,7 +164,7 @@ class RunningMean(nn.Module):
 
     @property
     def mean(self) -> Float[Tensor, " task"]:
-        """0 as long as there is nothing."""
+        """Current mean; 0 before the first value."""
         return self.total / self.share.clamp(min=torch.finfo(torch.float32).tiny)
 
     def forward(self, values: Float[Tensor, " task"]) -> Float[Tensor, " task"]:

@@ -1,4 +1,4 @@
-"""Auxiliary weights that fall by a schedule; the main task keeps the weight 1."""
+"""Auxiliary weights that decay by a schedule, while the main task keeps the weight 1."""
 
 import math
 from collections.abc import Callable
@@ -16,18 +16,21 @@ Shape = Literal["linear", "cosine", "exponential", "step"]
 
 
 class DecaySettings(MethodSettings):
+    """Settings of decaying weights."""
+
     kind: Literal["decay"] = "decay"
     main: str = MAIN
-    """The task whose loss always has the weight 1."""
+    """Task whose loss always has the weight 1."""
     start: NonNegativeFloat = 0.5
     """Weight of each auxiliary task at the first step."""
     floor: NonNegativeFloat = 0.0
-    """The weight never falls under this."""
+    """Lowest weight of an auxiliary task."""
     shape: Shape = "cosine"
+    """Shape of the decay."""
     rate: float = Field(0.01, ge=0, le=1)
-    """exponential: what is left of the start at the end."""
+    """exponential: ratio of the last weight to the first."""
     n_steps: PositiveInt = 4
-    """step: into how many equal stairs the fall is cut."""
+    """step: number of equal steps."""
 
     @model_validator(mode="after")
     def falls(self) -> "DecaySettings":
@@ -47,7 +50,7 @@ class DecaySettings(MethodSettings):
         return Decay(where_main(self.main, tasks), self)
 
     def weight(self, progress: float) -> float:
-        """The auxiliary weight when this share of the steps, 0 to 1, is done."""
+        """Return the auxiliary weight when this fraction of the steps is done."""
         shapes: dict[Shape, Callable[[float], float]] = {
             "linear": lambda p: 1 - p,
             "cosine": lambda p: 0.5 * (1 + math.cos(math.pi * p)),
@@ -58,9 +61,9 @@ class DecaySettings(MethodSettings):
 
 
 class Decay(Weighting):
-    r"""The network follows :math:`\nabla L_{main} + \lambda(p) \sum_{aux} \nabla L_i`.
+    r"""Decaying weights: the network follows :math:`\nabla L_{main} + \lambda(p) \sum_{aux} \nabla L_i`.
 
-    p is the share of the stage's steps that is done. At a weight of exactly 0 the auxiliary tasks are not computed.
+    p is the fraction of the stage's steps that is done. At a weight of exactly 0 the auxiliary tasks are not computed.
     """
 
     is_main: Tensor

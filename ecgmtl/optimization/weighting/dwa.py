@@ -1,4 +1,4 @@
-"""Dynamic weight average: a task whose loss fell little over the last epochs counts more (Liu et al., CVPR 2019)."""
+"""Dynamic weight average: larger weights for losses that fell little in the last epochs (Liu et al., CVPR 2019)."""
 
 from typing import ClassVar, Literal
 
@@ -11,22 +11,24 @@ from ecgmtl.optimization.weighting.base import MethodSettings, Moment, Weighted,
 
 
 class DwaSettings(MethodSettings):
+    """Settings of dynamic weight average."""
+
     needs_positive: ClassVar[bool] = True
     kind: Literal["dwa"] = "dwa"
     temperature: PositiveFloat = 2.0
-    """The larger, the more equal."""
+    """Temperature; the larger it is, the more equal are the weights."""
     base: dict[str, PositiveFloat] = Field(default_factory=dict)
-    """By task, a constant factor on its weight, for the method does not see how large a loss is; 1 if not named."""
+    """Constant factor on a weight, by task, since the method ignores the scale of losses; 1 for tasks not named."""
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Dwa":
         return Dwa(by_task(self.base, tasks, default=1.0, what="base weights"), self.temperature)
 
 
 class Dwa(Weighting):
-    r"""The weights are :math:`b_i\, n\, \mathrm{softmax}_i\!\left(\frac{L_i(e-1)}{L_i(e-2)} / \tau\right)` in epoch e.
+    r"""Weights :math:`b_i\, n\, \mathrm{softmax}_i\!\left(\frac{L_i(e-1)}{L_i(e-2)} / \tau\right)` in epoch e.
 
-    L are means over an epoch, n counts the tasks, b is the base; in the first two epochs the weights are b. For two
-    tasks whose losses never rise over an epoch and :math:`\tau = 2`, all weights lie within [0.755, 1.245] b.
+    L are means over an epoch, n is the number of tasks, b is the base. In the first two epochs the weights are b. For
+    two tasks whose losses never rise over an epoch and :math:`\tau = 2`, all weights lie within [0.755, 1.245] b.
     """
 
     base: Tensor

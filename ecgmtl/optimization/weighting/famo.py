@@ -1,4 +1,4 @@
-"""FAMO: all losses fall at the same relative rate, from losses alone (Liu et al., NeurIPS 2023, arXiv 2306.03792)."""
+"""FAMO: weights for which all losses fall at the same relative rate (Liu et al., NeurIPS 2023, arXiv 2306.03792)."""
 
 from typing import ClassVar, Literal
 
@@ -10,34 +10,37 @@ from torch import Tensor
 from ecgmtl.optimization.weighting.base import MethodSettings, Moment, Weighted, Weighting, by_task, refuse_negative
 
 STATE = ("logits", "mean", "square", "n_updates")
-"""What changes with the steps."""
+"""Buffers that change with the steps."""
 
 BETAS = (0.9, 0.999)
+"""Adam's decays of the running means of the gradient and its square."""
 
 
 class FamoSettings(MethodSettings):
+    """Settings of FAMO."""
+
     needs_positive: ClassVar[bool] = True
     kind: Literal["famo"] = "famo"
     lr: PositiveFloat = 0.025
-    """Of the logits behind the weights."""
+    """Learning rate of the logits of the weights."""
     decay: NonNegativeFloat = 0.01
-    """Pulls the logits to 0 and so the weights together; the authors take 0.001 or 0.01 by data set."""
+    """Weight decay of the logits, which pulls the weights together; the authors use 0.001 or 0.01 by data set."""
     minimum: dict[str, NonNegativeFloat] = Field(default_factory=dict)
-    """By task, a loss that is never gone below; 0 for those not named."""
+    """Lower bound of the loss, by task; 0 for tasks that are not named."""
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Famo":
         return Famo(by_task(self.minimum, tasks, default=0.0, what="least losses"), self)
 
 
 class Famo(Weighting):
-    r"""The weights are :math:`w_i = c\, z_i / D_i` with :math:`z = \mathrm{softmax}(\xi)`.
+    r"""Weights :math:`w_i = c\, z_i / D_i` with :math:`z = \mathrm{softmax}(\xi)`.
 
-    :math:`D_i = L_i - b_i + 10^{-8}` is what a loss has above its minimum b, and :math:`c = (\sum_i z_i / D_i)^{-1}`,
-    so that w is the gradient of :math:`c \sum_i z_i \log D_i` for constant z and c. The weights add up to 1, whatever
-    the scale of the losses; equal weights of 1 move SGD as far as n times these.
+    :math:`D_i = L_i - b_i + 10^{-8}` is the loss above its minimum b, and :math:`c = (\sum_i z_i / D_i)^{-1}`, so that
+    w is the gradient of :math:`c \sum_i z_i \log D_i` for constant z and c. The weights add up to 1, whatever the scale
+    of the losses; equal weights of 1 move SGD as far as n times these.
 
-    After the step, the losses of the same batch tell how much each fell, :math:`\delta_i = \log D_i - \log D_i'`, and
-    Adam moves :math:`\xi` along :math:`-\nabla_\xi \sum_i z_i \delta_i`. That needs a further forward pass, under the
+    After the step, the losses of the same batch show how much each fell, :math:`\delta_i = \log D_i - \log D_i'`, and
+    Adam moves :math:`\xi` along :math:`-\nabla_\xi \sum_i z_i \delta_i`. That needs a further forward pass, with the
     same mask, dropout and normalization statistics.
     """
 
@@ -59,6 +62,7 @@ class Famo(Weighting):
         self.register_buffer("n_updates", torch.zeros(()))
 
     def above(self, losses: Float[Tensor, " task"]) -> Float[Tensor, " task"]:
+        """Return the losses above their minimum."""
         return (losses.float() - self.minimum).clamp(min=0) + 1e-8
 
     def forward(self, losses: Float[Tensor, " task"], moment: Moment) -> Weighted:
@@ -75,11 +79,11 @@ class Famo(Weighting):
         shares = torch.softmax(self.logits, dim=0)
         kept = {name: getattr(self, name) for name in STATE}
         self.step(shares * (fell - (shares * fell).sum()))
-        for name, value in kept.items():  # a step of the network that overflowed teaches nothing
+        for name, value in kept.items():  # an overflow in the network's step leaves the state unchanged
             setattr(self, name, torch.where(fell.isfinite().all(), getattr(self, name), value))
 
     def step(self, gradient: Float[Tensor, " task"]) -> None:
-        """Adam (Kingma and Ba, 2015) with the decay in the gradient; its state lies in buffers, to be resumed."""
+        """Take a step of Adam (Kingma and Ba, 2015) with the decay in the gradient. Its state lies in buffers."""
         gradient = gradient + self.settings.decay * self.logits
         fast, slow = BETAS
         self.n_updates = self.n_updates + 1

@@ -11,9 +11,11 @@ from ecgmtl.optimization.weighting.base import MethodSettings, Moment, Weighted,
 
 
 class FixedSettings(MethodSettings):
+    """Settings of constant weights."""
+
     kind: Literal["fixed"] = "fixed"
     weights: dict[str, NonNegativeFloat] = Field(default_factory=dict)
-    """By task; 1 for those not named, and a task with 0 is not computed at all."""
+    """Weight by task; 1 for tasks that are not named. A task of weight 0 is not computed at all."""
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Fixed":
         weights = by_task(self.weights, tasks, default=1.0)
@@ -23,7 +25,7 @@ class FixedSettings(MethodSettings):
 
 
 class Fixed(Weighting):
-    r"""The network follows :math:`\sum_i w_i \nabla L_i` with constant w."""
+    r"""Constant weights: the network follows :math:`\sum_i w_i \nabla L_i`."""
 
     weights: Tensor
 

@@ -1,4 +1,4 @@
-"""GradNorm: weights by which all tasks' gradients in the last shared layer train at like rates (Chen et al., 2018)."""
+"""GradNorm: weights for which all tasks train at similar rates (Chen et al., ICML 2018)."""
 
 import math
 from collections.abc import Mapping
@@ -21,38 +21,41 @@ from ecgmtl.optimization.weighting.base import (
 from ecgmtl.tasks import StageFacts, build_task
 
 START = {"gaussian": 1.0, "bernoulli": math.log(2)}
-"""The loss of who knows nothing, not even how common labels are."""
+"""Loss of a constant prediction that ignores how common labels are, by likelihood."""
 
 SMOOTHING = 0.9
+"""Decay a step of the running means."""
 
 
 class GradNormSettings(MethodSettings):
+    """Settings of GradNorm."""
+
     needs_positive: ClassVar[bool] = True
     looks_at_encoder: ClassVar[bool] = True
     kind: Literal["gradnorm"] = "gradnorm"
     alpha: NonNegativeFloat = 1.5
-    """How much more a task counts that falls behind; 0 makes all gradients equally long."""
+    """Strength with which slow tasks are favored; 0 makes all gradients equally long."""
     every: PositiveInt = 10
     """Steps from one update of the weights to the next."""
     lr: PositiveFloat = 0.025
-    """Of the weights' logarithms."""
+    """Learning rate of the weights' logarithms."""
     until: float = Field(1.0, ge=0, le=1)
-    """The weights stay as they are when this share of the stage's steps is done."""
+    """Fraction of the stage's steps after which the weights stay constant."""
     start: dict[str, PositiveFloat] = Field(default_factory=dict)
-    """By task, the loss of an untrained network; where absent what is expected of one."""
+    """Loss of an untrained network, by task; the theoretical value for tasks that are not named."""
 
     def check(self, stage: StageFacts) -> None:
         super().check(stage)
         guessed = [task.name for task in stage.tasks if not task.has_theory and task.name not in self.start]
         if guessed:
             raise ValueError(
-                f"stage '{stage.name}': no theory tells the {guessed[0]} loss of an untrained network, from which "
-                f"gradnorm measures how much is left; give it by weighting.start.{guessed[0]}, or take other weights"
+                f"stage '{stage.name}': gradnorm needs the {guessed[0]} loss of an untrained network, for which there "
+                f"is no theoretical value; set weighting.start.{guessed[0]}, or take another weighting"
             )
         if stage.algorithm == "sgd":
             raise ValueError(
                 f"stage '{stage.name}': gradnorm's weights need steps that do not shrink with the gradients they "
-                f"balance; take the algorithm adamw, or other weights than gradnorm"
+                f"balance; take the algorithm adamw, or another weighting than gradnorm"
             )
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "GradNorm":
@@ -60,17 +63,17 @@ class GradNormSettings(MethodSettings):
 
 
 class GradNorm(Weighting):
-    r"""The weights are :math:`w = n\,\mathrm{softmax}(v)` for n tasks; they are positive and add up to n.
+    r"""Weights :math:`w = n\,\mathrm{softmax}(v)` for n tasks, which are positive and add up to n.
 
     v descends :math:`\sum_i | G_i - \bar G r_i^\alpha |` with :math:`G_i = w_i \|\nabla_W L_i\|` and the relative
     inverse training rate :math:`r_i = \tilde L_i / \overline{\tilde L}`, where :math:`\tilde L_i = L_i(t) / L_i(0)`
     (equations 1 and 2; the target and the norms are constants). As :math:`G_i` is linear in :math:`w_i > 0`, the
     gradient, :math:`\mathrm{sign}(G_i - \bar G r_i^\alpha) \|\nabla_W L_i\|` for w, needs no second derivative of the
-    network and cannot leak into it. A task that falls too slowly counts more: the rule for such imbalance.
+    network and cannot leak into it. A task whose loss falls too slowly gets a larger weight.
 
     :math:`L_i(0)` is the theoretical loss that the paper's footnote allows, so that a task learnt in an earlier stage
-    does not look slow: of squared errors the variance of a standardized signal, of labels their entropy, since
-    classifiers start at the labels' shares. Losses and norms are running means.
+    does not look slow: for squared errors the variance of a standardized signal, for labels their entropy, since
+    classifiers start at the labels' prevalence. Losses and norms are running means.
     """
 
     start: Tensor
@@ -86,6 +89,7 @@ class GradNorm(Weighting):
         self.observed = False
 
     def starts(self, untrained: Mapping[str, float]) -> Float[Tensor, " task"]:
+        """Return the initial losses, those of the settings first."""
         return torch.tensor(by_task(self.settings.start, self.tasks, untrained, what="starting losses"))
 
     def expect(self, untrained: Mapping[str, float]) -> None:
@@ -97,7 +101,7 @@ class GradNorm(Weighting):
 
     @property
     def rate(self) -> Float[Tensor, " task"]:
-        """The relative inverse training rate: above 1 for a task that falls slower than the mean."""
+        """Relative inverse training rate: above 1 for a task whose loss falls more slowly than the mean."""
         left = self.losses.mean / self.start
         return left / left.mean().clamp(min=1e-12)
 
@@ -114,6 +118,7 @@ class GradNorm(Weighting):
         return Weighted(weights.detach(), self.unevenness(weights) if due else None)
 
     def unevenness(self, weights: Float[Tensor, " task"]) -> Float[Tensor, ""]:
+        """Compute the loss of the weights."""
         scaled = weights * self.norms.mean
         target = scaled.detach().mean() * self.rate**self.settings.alpha
         return (scaled - target).abs().sum()

@@ -1,4 +1,4 @@
-"""Random loss weighting: the litmus test that a method which claims to weigh well should pass (Lin et al., 2022)."""
+"""Random loss weighting: a baseline that every weighting should beat (Lin et al., 2022)."""
 
 from typing import Literal
 
@@ -11,6 +11,8 @@ from ecgmtl.optimization.weighting.base import MethodSettings, Moment, Weighted,
 
 
 class RlwSettings(MethodSettings):
+    """Settings of random loss weighting, which has none."""
+
     kind: Literal["rlw"] = "rlw"
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Rlw":
@@ -18,9 +20,9 @@ class RlwSettings(MethodSettings):
 
 
 class Rlw(Weighting):
-    r"""The weights are :math:`n\, \mathrm{softmax}(z)` with :math:`z \sim N(0, I)` anew each step, n tasks.
+    r"""Weights :math:`n\, \mathrm{softmax}(z)` for n tasks, with a new :math:`z \sim N(0, I)` at each step.
 
-    The paper's add up to 1; n times that, as here, makes a fair comparison with equal weights under SGD.
+    The paper's weights add up to 1; n times that makes a fair comparison with equal weights under SGD.
     """
 
     def __init__(self, n_tasks: int, seed: int) -> None:
@@ -28,7 +30,6 @@ class Rlw(Weighting):
         self.n_tasks, self.seed = n_tasks, seed
 
     def forward(self, losses: Float[Tensor, " task"], moment: Moment) -> Weighted:
-        drawn = np.random.default_rng((self.seed, moment.step)).standard_normal(self.n_tasks, dtype=np.float32)
-        return Weighted(
-            self.n_tasks * torch.softmax(torch.from_numpy(drawn).to(losses.device, non_blocking=True), dim=0)
-        )
+        sample = np.random.default_rng((self.seed, moment.step)).standard_normal(self.n_tasks, dtype=np.float32)
+        logits = torch.from_numpy(sample).to(losses.device, non_blocking=True)
+        return Weighted(self.n_tasks * torch.softmax(logits, dim=0))

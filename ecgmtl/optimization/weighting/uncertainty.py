@@ -10,32 +10,34 @@ from ecgmtl.optimization.weighting.base import MethodSettings, Moment, Weighted,
 from ecgmtl.tasks import build_task
 
 SCALE = {"gaussian": 0.5, "bernoulli": 1.0}
-"""What stands before exp(-s) L for each likelihood (Kendall et al., equations 5 and, approximately, 10)."""
+"""Factor before exp(-s) L by likelihood (Kendall et al., equations 5 and, approximately, 10)."""
 
 LIMIT = 10.0
-"""Log-variances stay within ±10, or a loss that reaches 0 would take all of the gradient."""
+"""Limit of log-variances in both directions; without it, a loss that reaches 0 would get all of the gradient."""
 
 Regularizer = Literal["log", "liebel"]
 
 
 class UncertaintySettings(MethodSettings):
+    """Settings of learnt task uncertainties."""
+
     needs_positive: ClassVar[bool] = True
     kind: Literal["uncertainty"] = "uncertainty"
     regularizer: Regularizer = "log"
-    """What keeps a variance from growing: log(sigma), or log(1 + sigma^2), which is never negative."""
+    """Regularizer of the variances: log(sigma), or log(1 + sigma^2), which is never negative."""
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Uncertainty":
         return Uncertainty([SCALE[build_task(task).likelihood] for task in tasks], self.regularizer)
 
 
 class Uncertainty(Weighting):
-    r"""The weights are :math:`k_i e^{-s_i}` with a learnt :math:`s_i = \log\sigma_i^2` a task.
+    r"""Weights :math:`k_i e^{-s_i}` with a learnt :math:`s_i = \log\sigma_i^2` a task.
 
     s descends :math:`\sum_i k_i e^{-s_i} L_i + R(s_i)`, where k is 1/2 for a Gaussian likelihood and 1 for a Bernoulli
     one. Neither has a minimum for a negative loss, which is therefore refused.
 
     log: :math:`R = s/2` (Kendall et al.). For both likelihoods the weight at the optimum is 1/(2L), so that a task
-    whose loss is too large counts less: the rule for such imbalance, in closed form.
+    with a large loss gets a small weight.
 
     liebel: :math:`R = \log(1 + e^s)` (Liebel and Körner, 2018). The weight grows as
     :math:`\sqrt{k/L}` only when the loss goes to 0: 6.8 instead of 50 for a Gaussian loss of 0.01.
@@ -51,9 +53,9 @@ class Uncertainty(Weighting):
 
     @torch.no_grad()
     def begin(self, losses: Float[Tensor, " task"]) -> None:
-        r"""Start at the optimum for these losses, for learning from 0 would take up to thousands of steps.
+        r"""Start at the optimum for these losses, because learning from 0 would take up to thousands of steps.
 
-        They are those of one batch, which its own rate then corrects: running means from an earlier stage would be of
+        The losses are of one batch, and learning then corrects them: running means of an earlier stage would be of
         other masks and other crops.
 
         log: :math:`\sigma^2 = 2kL`. liebel: the positive root of :math:`\sigma^4 = kL (1 + \sigma^2)`.
@@ -68,8 +70,8 @@ class Uncertainty(Weighting):
         with torch.no_grad():
             self.log_var.clamp_(-LIMIT, LIMIT)  # the parameter itself: a clamped copy would pass no gradient back
         weights = self.scale * torch.exp(-self.log_var)
-        held = 0.5 * self.log_var if self.regularizer == "log" else nn.functional.softplus(self.log_var)
-        return Weighted(weights.detach(), (weights * losses.float() + held).sum())
+        penalty = 0.5 * self.log_var if self.regularizer == "log" else nn.functional.softplus(self.log_var)
+        return Weighted(weights.detach(), (weights * losses.float() + penalty).sum())
 
     def per_task(self) -> dict[str, Float[Tensor, " task"]]:
         return {"log_var": self.log_var.detach().clone()}

@@ -11,16 +11,18 @@ from ecgmtl.optimization.weighting.base import MethodSettings, Moment, RunningMe
 
 
 class UwSoSettings(MethodSettings):
+    """Settings of soft optimal uncertainties."""
+
     needs_positive: ClassVar[bool] = True
     kind: Literal["uw_so"] = "uw_so"
     temperature: PositiveFloat = 20.0
-    """In units of an inverse loss, and so to be chosen about as large as 1 over the smallest loss."""
+    """Temperature in units of an inverse loss; about 1 over the smallest loss is a good choice."""
     smoothing: float = Field(0.9, ge=0, lt=1)
-    """Decay a step of the running mean of the losses; 0 takes each step's own."""
+    """Decay a step of the running mean of the losses; 0 uses each step's own losses."""
     floor: float = Field(0.0, ge=0, lt=1)
-    """No weight is below this."""
+    """Lowest weight."""
     scaled: bool = False
-    """Divide each loss by that of the stage's first batch, so that a temperature near 1 suits all losses."""
+    """Whether each loss is divided by that of the stage's first batch. Then a temperature near 1 suits all losses."""
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "UwSo":
         if self.floor * len(tasks) >= 1:
@@ -31,7 +33,7 @@ class UwSoSettings(MethodSettings):
 
 
 class UwSo(Weighting):
-    r"""The weights are :math:`w = \mathrm{softmax}\left(\frac{1}{(L + 10^{-8})\,T}\right)`; they add up to 1.
+    r"""Weights :math:`w = \mathrm{softmax}\left(\frac{1}{(L + 10^{-8})\,T}\right)`, which add up to 1.
 
     Small losses saturate it: for the losses (0.05, 0.30) the weights are (1.000, 0.000) at T = 1, which switches the
     second task off, and (0.70, 0.30) at T = 20. With a floor f they become :math:`f + (1 - n f) w` for n tasks.
