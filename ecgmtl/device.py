@@ -1,4 +1,4 @@
-"""On what a run computes, in which precision, and whether compiled; decided once, at the border."""
+"""The computing environment of a run: device, precision, compilation, ranks."""
 
 from contextlib import AbstractContextManager
 from typing import Literal, cast
@@ -12,11 +12,12 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 def pick_device() -> torch.device:
+    """Return the GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Whether bf16 is arithmetic of this processor, not an emulation slower than fp32."""
+    """Tell whether the processor computes in bf16 natively, not by an emulation slower than fp32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
@@ -24,7 +25,7 @@ def computes_in_bf16(device: torch.device) -> bool:
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
-    """Matrix products in bf16 where asked for, or where `auto` finds that the processor computes in it."""
+    """Return a context in which matrix products are bf16 if set, or if `auto` and the processor computes in it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=resolve(precision, device) == "bf16")
 
 
@@ -36,15 +37,15 @@ def resolve(precision: Precision, device: torch.device) -> Precision:
 
 
 def compiled(network: nn.Module, backend: str = "inductor") -> nn.Module:
-    """The network compiled, so that several backward passes can go through one forward pass, a task each."""
+    """Compile the network so that several backward passes, one a task, can follow one forward pass."""
     functorch.donated_buffer = False
     return cast("nn.Module", torch.compile(network, backend=backend))
 
 
 def average_over_ranks(values: Tensor) -> Tensor:
-    """The mean over the ranks of a parallel training; the values themselves where there is but one process."""
+    """Average values over the ranks of a parallel training. With one process, return them unchanged."""
     if not (dist.is_available() and dist.is_initialized()):
         return values
     summed = values.clone()
-    dist.all_reduce(summed)  # a sum: not every backend knows the mean
+    dist.all_reduce(summed)  # a sum: not every backend has the mean
     return summed / dist.get_world_size()

@@ -6,7 +6,7 @@ from typing import Any
 from data_prep.errors import UserError
 
 EXTRAS = {"onnxruntime": "onnx", "onnx": "onnx", "onnxscript": "onnx"}
-"""By package, the extra that brings it."""
+"""Extra that installs each package."""
 
 
 class MissingExtraError(UserError):

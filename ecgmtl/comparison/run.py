@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
+from scipy.special import expit
 
 from data_prep.lock import locked
 from ecgmtl.comparison.arms import ArmFile
@@ -17,7 +18,7 @@ from ecgmtl.config.stage import Stage
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.data.split import Split, open_for
 from ecgmtl.evaluation.perturbations import PERTURBATIONS
-from ecgmtl.evaluation.protocols import PROTOCOLS
+from ecgmtl.evaluation.protocols import PROTOCOLS, infer_logits
 from ecgmtl.evaluation.reconstruction import report_reconstruction
 from ecgmtl.evaluation.stress import Ranker
 from ecgmtl.metrics.ranking import macro_auroc
@@ -28,7 +29,6 @@ from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
 from ecgmtl.training.folder import PARTIALS, RunFolder
 from ecgmtl.training.record import Progress
 from ecgmtl.training.schedule import Schedule
-from ecgmtl.training.validation import infer_logits
 
 TUNING = "tuning"
 """Where results of settings that were tried lie."""
@@ -107,7 +107,7 @@ def run_in(job: Job) -> RunResult:
 
 
 def judge(job: Job, model: MultiTaskModel, validation: Split, history: list[dict[str, Any]]) -> RunResult:
-    probabilities = torch.sigmoid(infer_logits(model, validation).double()).cpu().numpy()
+    probabilities = expit(infer_logits(model, validation))
     return RunResult(
         arm=job.arm,
         seed=job.seed,

@@ -1,1 +1,1 @@
-"""A run as data: what a YAML file may say, and every sentence that refuses it."""
+"""Configuration: a run as data, read from YAML."""

@@ -1,4 +1,4 @@
-"""YAML in which no key is given twice: PyYAML alone takes the last one and says nothing."""
+"""Strict YAML, in which a duplicate key is an error. PyYAML alone silently takes the last one."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ class StrictYamlError(UserError):
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Plain values alone, and every key of a group once."""
+    """Loader of plain values that refuses duplicate keys."""
 
     def compose_mapping_node(self, anchor: Any) -> MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -21,16 +21,16 @@ class StrictLoader(yaml.SafeLoader):
         for key in (key for key, _ in node.value if isinstance(key, ScalarNode)):
             line = key.start_mark.line + 1
             if key.value in first:
-                raise StrictYamlError(f"line {line}: '{key.value}' is given already in line {first[key.value]}")
+                raise StrictYamlError(f"line {line}: '{key.value}' is already in line {first[key.value]}")
             first[key.value] = line
         return node
 
 
 def load_yaml(text: str) -> object:
-    """The values that the text spells.
+    """Parse YAML into plain values.
 
     Raises:
-        StrictYamlError: it cannot be read, or gives a key twice.
+        StrictYamlError: the text cannot be parsed, or has a duplicate key.
     """
     try:
         return yaml.load(text, StrictLoader)  # noqa: S506  (it is a SafeLoader)

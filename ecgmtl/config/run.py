@@ -1,4 +1,4 @@
-"""A whole run, as one typed tree. The defaults are a small three-stage run that synthetic ECGs need two minutes for."""
+"""The config of a run, as one typed tree. The defaults are a three-stage run of two minutes on synthetic ECGs."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -53,34 +53,37 @@ STAGES = (
 
 
 class Config(Settings):
+    """Settings of a whole run."""
+
     name: Name = "quick"
-    """What the run is called, in its folder and in MLflow."""
+    """Name of the run, for its folder and for MLflow."""
     seed: NonNegativeInt = 0
+    """Seed of all random samples of the run."""
     labels: str | None = None
-    """The label set to learn; the one the store was prepared for when absent."""
+    """Label set to learn; when absent, the one for which the store was prepared."""
     auxiliary_labels: tuple[str, ...] = ()
-    """More label sets, each with a classifier of its own: the tasks classification_<label set>."""
+    """Further label sets, each with its own classifier: the tasks classification_<label set>."""
     validation_fold: int | None = None
-    """Validate on this fold and train on the others that are not for testing; the store's own split when absent."""
+    """Validation fold; the other folds outside the test split are trained on. When absent, the store's own split."""
     label_share: float = Field(1.0, gt=0, le=1)
-    """Of the training patients, how many have labels; the signals of the others are there for reconstruction alone."""
+    """Fraction of the training patients with labels. The other patients' signals are used for reconstruction only."""
     unlabelled: Literal["keep", "drop"] = "keep"
-    """What happens in training to records without a label of the set; those kept count as having none of them."""
+    """Treatment of training records without a label of the set; kept ones count as negative for every label."""
     preprocess: Preprocess = Preprocess()
     encoder: EncoderSettings = CnnSettings()
     sharing: SharingSettings = HardSettings()
-    """How the tasks share the encoder."""
+    """Way in which the tasks share the encoder."""
     decoder: DecoderSettings = DecoderSettings()
     classifier: ClassifierSettings = ClassifierSettings()
     forest: ForestSettings | None = None
-    """Trees on what is measured of a record, whose logits are added to the network's; grown after the last stage."""
+    """Boosted trees on ECG measurements, whose logits are added to the network's; trained after the last stage."""
     stages: tuple[Stage, ...] = STAGES
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of training; auto is bf16 where the processor computes in it. Evaluation is always fp32."""
+    """Precision of training; auto is bf16 on processors that compute in it. Evaluation is always fp32."""
     compile: bool = False
-    """Compile the network before training: up to a minute at the start, worth it in long runs only."""
+    """Whether the network is compiled before training, which takes up to a minute and pays off in long runs only."""
     deterministic: bool = False
-    """Refuse operations whose result depends on the order of threads; a GPU needs it to repeat a run bit for bit."""
+    """Whether nondeterministic operations are refused, which a GPU needs to repeat a run bit for bit."""
 
     @field_validator("stages")
     @classmethod
@@ -95,14 +98,14 @@ class Config(Settings):
     @field_validator("stages")
     @classmethod
     def stages_build_on_earlier_ones(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-        for place, stage in enumerate(stages):
-            earlier = {before.name: before for before in stages[:place]}
+        for index, stage in enumerate(stages):
+            earlier = {before.name: before for before in stages[:index]}
             if stage.start not in (None, UNTRAINED, *earlier):
                 raise ValueError(
                     f"stage '{stage.name}' starts from '{stage.start}'; there is {', '.join((*earlier, UNTRAINED))}"
                 )
-            for teacher in {later.name for later in stages[place:]}.intersection(stage.teachers):
-                raise ValueError(f"stage '{stage.name}' has the teacher '{teacher}', which has to come before it")
+            for teacher in {later.name for later in stages[index:]}.intersection(stage.teachers):
+                raise ValueError(f"stage '{stage.name}' has the teacher '{teacher}', which must come before it")
             for teacher in set(earlier).intersection(stage.teachers):
                 if not earlier[teacher].classifies:
                     raise ValueError(f"stage '{stage.name}' has the teacher '{teacher}', which does not learn {MAIN}")
@@ -112,8 +115,8 @@ class Config(Settings):
     def forest_has_a_classifier(self) -> "Config":
         if self.forest and not self.learns_to_classify(self.stages[-1].name):
             raise ValueError(
-                f"forest stands beside a classifier, but no stage that the last one builds on has {MAIN} among its "
-                f"losses; leave it out"
+                f"forest needs a trained classifier, but no stage that the last one builds on has {MAIN} among its "
+                f"losses; leave forest out"
             )
         return self
 
@@ -142,7 +145,7 @@ class Config(Settings):
 
     @property
     def trunks(self) -> dict[str, str]:
-        """By head, which of two encoders it reads."""
+        """Name of the encoder that each head reads, by head."""
         return {task.name: task.trunk for task in self.tasks_with_heads(self.auxiliary_labels)}
 
     def build_model(self, n_labels: int, n_auxiliary: dict[str, int] | None = None) -> MultiTaskModel:
@@ -158,29 +161,30 @@ class Config(Settings):
         return MultiTaskModel(shared, {task.name: head for task in tasks if (head := heads[task.name]) is not None})
 
     def place_of(self, stage: str) -> int:
-        """Of the stage of this name among all."""
+        """Return the index of the stage of this name."""
         return [each.name for each in self.stages].index(stage)
 
     def lineage(self, last: str) -> tuple[Stage, ...]:
-        """The stages that the weights after the stage `last` went through, in their order."""
-        place = self.place_of(last)
-        stage = self.stages[place]
-        start = stage.start or (self.stages[place - 1].name if place else UNTRAINED)
+        """Return the stages that trained the weights after the stage `last`, in order."""
+        index = self.place_of(last)
+        stage = self.stages[index]
+        start = stage.start or (self.stages[index - 1].name if index else UNTRAINED)
         return (stage,) if start == UNTRAINED else (*self.lineage(start), stage)
 
     def learns_to_classify(self, last: str) -> bool:
-        """Whether the weights after the stage `last` ever did."""
+        """Tell whether any stage up to `last` trained the classifier."""
         return any(stage.classifies for stage in self.lineage(last))
 
     def learns(self, task: str) -> bool:
+        """Tell whether any stage learns a task."""
         return any(task in stage.losses for stage in self.stages)
 
 
 def load_config(path: Path | None, overrides: tuple[str, ...] = ()) -> Config:
-    """Read a YAML file, or take the defaults; each override is `dotted.key=value`, as in `stages.0.epochs=3`.
+    """Read a YAML file, or take the defaults. Each override is `dotted.key=value`, as in `stages.0.epochs=3`.
 
     Raises:
-        ConfigError: the file cannot be read, a key is unknown, a value does not do.
+        ConfigError: the file cannot be read, a key is unknown, or a value is invalid.
     """
     source = str(path) if path else "config"
     config = Config() if path is None else parse_config(read_yaml(path), source)
@@ -188,23 +192,28 @@ def load_config(path: Path | None, overrides: tuple[str, ...] = ()) -> Config:
         return config
     tree = config.model_dump(mode="json")
     for override in overrides:
-        dotted, given, value = override.partition("=")
-        if not given:
+        dotted, equals, value = override.partition("=")
+        if not equals:
             raise ConfigError(f"--set {override}: should be key=value, as in --set stages.0.epochs=3.")
         set_key(tree, dotted, read_value(dotted, value))
     return parse_config(tree, source)
 
 
 def parse_config(tree: dict[str, Any], source: str) -> Config:
-    """The config that a tree of plain values spells; `source` names it in errors."""
+    """Build the config from a tree of plain values. `source` names it in errors."""
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        lines = [f"{source}: {explain(found, tree)}" for found in error.errors()]
+        lines = [f"{source}: {explain(mistake, tree)}" for mistake in error.errors()]
         raise ConfigError("\n".join(lines)) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a tree of settings.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds no settings.
+    """
     try:
         tree = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, StrictYamlError) as error:
@@ -215,6 +224,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_value(dotted: str, value: str) -> object:
+    """Parse the value of an override."""
     try:
         return load_yaml(value)
     except StrictYamlError as error:
@@ -222,6 +232,7 @@ def read_value(dotted: str, value: str) -> object:
 
 
 def set_key(tree: Any, dotted: str, value: object) -> None:
+    """Set one value of a tree."""
     *parents, last = dotted.split(".")
     try:
         for key in parents:
@@ -229,34 +240,35 @@ def set_key(tree: Any, dotted: str, value: object) -> None:
                 tree[key] = {}  # a group that is left out by default, as is the forest
             tree = tree[int(key)] if isinstance(tree, list) else tree[key]
         if last == "kind" and tree.get(last) != value:
-            tree.clear()  # the options of one kind mean nothing to another
+            tree.clear()  # the settings of one kind do not apply to another
         tree[int(last) if isinstance(tree, list) else last] = value
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ConfigError(f"--set {dotted}: there is no such place in the config.") from error
+        raise ConfigError(f"--set {dotted}: there is no such key in the config.") from error
 
 
-def explain(found: Any, tree: Any) -> str:
-    """One line for one mistake: where it is in the tree that was given, and what is wrong there."""
-    where = place(found["loc"], tree)
-    if found["type"] == "union_tag_invalid":
-        known = found["ctx"]["expected_tags"].replace("'", "")
-        return f"{where}.kind: '{found['ctx']['tag']}' is not one of {known}."
-    if found["type"] == "union_tag_not_found":
-        return f"{where}: should say of which `kind` it is."
-    if found["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{where}: there is no such setting; is it misspelt?"
-    said = found["msg"].removeprefix("Value error, ").removesuffix(".")
-    if holds_groups(found["input"]):  # what is said names the key
-        return f"{said}." if not where or said.startswith(f"{where}.") else f"{where}: {said}."
-    return f"{where}: {said}; found {found['input']!r}."
+def explain(mistake: Any, tree: Any) -> str:
+    """Describe one error of pydantic in a line: the key in the user's tree, and what is wrong with it."""
+    key = dotted_key(mistake["loc"], tree)
+    if mistake["type"] == "union_tag_invalid":
+        known = mistake["ctx"]["expected_tags"].replace("'", "")
+        return f"{key}.kind: '{mistake['ctx']['tag']}' is not one of {known}."
+    if mistake["type"] == "union_tag_not_found":
+        return f"{key}: should have a `kind`."
+    if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{key}: there is no such setting; is it misspelt?"
+    message = mistake["msg"].removeprefix("Value error, ").removesuffix(".")
+    if holds_groups(mistake["input"]):  # the message names the key
+        return f"{message}." if not key or message.startswith(f"{key}.") else f"{key}: {message}."
+    return f"{key}: {message}; found {mistake['input']!r}."
 
 
 def holds_groups(value: object) -> bool:
+    """Tell whether a value is, or contains, a group of settings."""
     return isinstance(value, dict) or (isinstance(value, list | tuple) and any(map(holds_groups, value)))
 
 
-def place(keys: tuple[str | int, ...], tree: Any) -> str:
-    """The dotted key as the user wrote it: pydantic puts the kind of a part among the keys."""
+def dotted_key(keys: tuple[str | int, ...], tree: Any) -> str:
+    """Return the dotted key as the user wrote it: pydantic puts the kind of a group among the keys."""
     written: list[str] = []
     for key in keys:
         if isinstance(tree, dict) and tree.get("kind") == key:

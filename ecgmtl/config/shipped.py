@@ -1,6 +1,6 @@
-"""The configs that come with the package, found by name: `--config ptbxl`, `ecgmtl compare pretraining`.
+"""The shipped configs, found by name: `--config ptbxl`, `ecgmtl compare pretraining`.
 
-A config is described by the first sentence of the comment at its top, a folder of arms by that of its `_base.yaml`.
+The first sentence of the comment at its top describes a config, and that of its `_base.yaml` a folder of arms.
 """
 
 from itertools import takewhile
@@ -13,23 +13,25 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parents[1]
 FOLDER = PACKAGE / "configs" if (PACKAGE / "configs").is_dir() else PACKAGE.parent / "configs"
-"""Inside the installed package, or beside it in the repository."""
+"""Folder of the shipped configs, inside the installed package or beside it in the repository."""
 RECIPE = "ptbxl"
-"""The config for real records where none is named."""
+"""Default config for real records."""
 WIDTH = 110
-"""Characters of a description in a list."""
+"""Largest number of characters of a description in a list."""
 
 
 def config_names() -> tuple[str, ...]:
+    """Return the names of the shipped configs."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 
 
 def arm_names() -> tuple[str, ...]:
+    """Return the names of the shipped folders of arms."""
     return tuple(sorted(path.parent.name for path in FOLDER.glob("*/_base.yaml")))
 
 
 def find_config(path: Path) -> Path:
-    """Return the file itself, or the shipped config that is called so: `ptbxl`, or `configs/ptbxl.yaml` from anywhere.
+    """Return the file itself, or the shipped config of this name: `ptbxl`, or `configs/ptbxl.yaml` from anywhere.
 
     Raises:
         ConfigError: there is neither.
@@ -47,7 +49,7 @@ def find_config(path: Path) -> Path:
 
 
 def find_arms(path: Path) -> Path:
-    """Return the folder itself where it has YAML files, or the shipped folder of arms that is called so.
+    """Return the folder itself where it has YAML files, or the shipped folder of arms of this name.
 
     Raises:
         ConfigError: there is neither.
@@ -66,7 +68,7 @@ def find_arms(path: Path) -> Path:
 
 
 def describe_shipped() -> str:
-    """List every shipped config, and every shipped folder of arms, in a line each."""
+    """List every shipped config and every shipped folder of arms, each in a line."""
     configs = [line(name, FOLDER / f"{name}.yaml") for name in config_names()]
     arms = [line(f"configs/{name}", FOLDER / name / "_base.yaml") for name in arm_names()]
     last = "'ecgmtl show NAME' prints the settings of a config."
@@ -74,6 +76,7 @@ def describe_shipped() -> str:
 
 
 def line(name: str, path: Path) -> str:
+    """Return the line of one config in the list."""
     return f"  {name:19}  {shorten(first_sentence(path), WIDTH, placeholder=' …')}"
 
 
@@ -84,7 +87,7 @@ def first_sentence(path: Path) -> str:
 
 
 def with_stage(name: str) -> "dict[str, Stage]":
-    """Return, by name of a shipped config, its stage of this name, where it has one."""
+    """Return the stage of this name in each shipped config that has one, by config."""
     from ecgmtl.config.run import load_config
 
     configs = {config: load_config(FOLDER / f"{config}.yaml") for config in config_names()}

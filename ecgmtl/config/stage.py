@@ -1,4 +1,4 @@
-"""A stage: which parts learn, from which losses, how they are weighed, for how long. A new one is a config's entry."""
+"""The config of a stage: which parts it trains, on which losses, with which weighting, for how long."""
 
 from typing import Annotated, Literal
 
@@ -19,38 +19,40 @@ from ecgmtl.tasks import PREFIX, TASKS, StageFacts, Task, TaskSettings, build_ta
 Flow = Annotated[float, Field(ge=0, le=1)]
 
 UNTRAINED = "untrained"
-"""What a stage may start from instead of an earlier one."""
+"""Value of `start` for a stage that does not start from an earlier one."""
 
 
 class Stage(TaskSettings):
+    """Settings of one stage."""
+
     name: Name
-    """As it is called in `--stage`, in the run's folder and in MLflow."""
+    """Name of the stage in `--stage`, in the run's folder and in MLflow."""
     trains: tuple[str, ...] = Field(min_length=1)
-    """Parts of the model that learn; the others stay exactly as they are."""
+    """Parts of the model that are trained; the others stay exactly as they are."""
     losses: tuple[str, ...]
     """Tasks that are learnt."""
     epochs: PositiveInt
     batch_size: PositiveInt = 64
     weighting: WeightingSettings = FixedSettings()
-    """How much each task's loss counts."""
+    """Weighting of the tasks' losses."""
     gradients: GradientRuleSettings = SumSettings()
-    """How the weighted tasks' gradients become one where they meet, in the parameters that tasks share."""
+    """Rule that combines the weighted tasks' gradients in the parameters that tasks share."""
     flow: dict[str, Flow] = Field(default_factory=dict)
-    """By task, the share of its gradient that passes from its head into the encoder; 1 for those not named."""
+    """Fraction of a head's gradient that reaches the encoder, by task; 1 for tasks that are not named."""
     start: str | None = None
-    """The earlier stage whose weights it starts from, or `untrained`; the one before it when absent."""
+    """Earlier stage whose weights the stage starts from, or `untrained`; the previous stage when absent."""
     teachers: tuple[str, ...] = ()
     """Earlier stages, or files or run folders of trained models, whose mean probabilities distillation learns."""
     masking: MaskingSettings = MaskingSettings()
-    """What is hidden; it matters only where `losses` has reconstruction or latent."""
+    """Masking; it is used only where `losses` has reconstruction or latent."""
     augment: AugmentSettings = AugmentSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
-    """What is logged of the tasks' gradients."""
+    """Diagnostics of the tasks' gradients, which are logged."""
     keep: Literal["best", "last"] = "best"
-    """Which epoch's weights are kept: the best by validation macro AUROC, else by the loss of `selected_by`."""
+    """Epoch whose weights are kept: the best by validation macro AUROC, else by the loss of `selected_by`."""
     patience: PositiveInt | None = None
-    """Stop after this many epochs without a better one."""
+    """Early stopping: number of epochs without improvement after which the stage ends."""
 
     @field_validator("losses")
     @classmethod
@@ -58,9 +60,9 @@ class Stage(TaskSettings):
         unknown = sorted(task for task in set(losses) if not is_known(task))
         if unknown or not losses:
             known = f"{', '.join(TASKS)}, and {PREFIX}<label set> for one of auxiliary_labels"
-            raise ValueError(f"{', '.join(unknown) or 'nothing'} is asked for; there is {known}")
+            raise ValueError(f"found {', '.join(unknown) or 'nothing'}; there is {known}")
         if len(set(losses)) < len(losses):
-            raise ValueError("a task is named twice; weigh it more by the weighting's weights")
+            raise ValueError("a task is named twice; to give it more weight, set weighting.weights")
         return losses
 
     @model_validator(mode="after")
@@ -69,7 +71,7 @@ class Stage(TaskSettings):
         for part in self.trains:
             if part not in parts:
                 raise ValueError(
-                    f"stage '{self.name}' trains the {part}, but none of its losses does; its losses train "
+                    f"stage '{self.name}' trains the {part}, on which none of its losses depends; they train "
                     f"{', '.join(sorted(parts))}"
                 )
         unknown = sorted(set(self.flow) - set(self.losses) - set(self.heads))
@@ -92,20 +94,20 @@ class Stage(TaskSettings):
 
     @model_validator(mode="after")
     def methods_fit(self) -> "Stage":
-        self.weighting.build(self.losses)  # one that does not fit these tasks says so here
+        self.weighting.build(self.losses)  # raises where it does not fit these tasks
         self.gradients.build(self.losses)
         for part in (*self.tasks, self.weighting):
             part.check(self.facts)
         if self.meets_in_encoder and "encoder" not in self.trains:
             raise ValueError(
-                f"stage '{self.name}': {' and '.join(self.meets_in_encoder)} weighs the tasks by their gradients in "
-                f"the encoder, which is not among the parts that learn; add encoder to trains, or take fixed weights"
+                f"stage '{self.name}': {' and '.join(self.meets_in_encoder)} compares the tasks' gradients in the "
+                f"encoder, which the stage does not train; add encoder to trains, or take fixed weights"
             )
         return self
 
     @property
     def summary(self) -> str:
-        """What the stage does, in a few words."""
+        """Short description of the stage."""
         weighting = f", {self.weighting.kind} weighting" if len(self.losses) > 1 else ""
         epochs = f"{self.epochs} epoch{'s' * (self.epochs > 1)}"
         parts = ", ".join(part.replace("_", " ") for part in self.trains)
@@ -113,7 +115,7 @@ class Stage(TaskSettings):
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """What is learnt, in the order of `losses`; nothing is known of the data yet."""
+        """Tasks in the order of `losses`, without statistics of the data."""
         return tuple(build_task(name, self) for name in self.losses)
 
     @property
@@ -133,44 +135,45 @@ class Stage(TaskSettings):
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """The head that each task reads, in the order of the tasks."""
+        """Head that each task reads, in the order of the tasks."""
         return tuple(task.reads for task in self.tasks)
 
     @property
     def needs(self) -> frozenset[str]:
-        """What its tasks need of a batch beside signals and labels."""
+        """Parts of a batch that the tasks need beside signals and labels."""
         return frozenset[str]().union(*(task.needs for task in self.tasks))
 
     @property
     def meets_in_encoder(self) -> list[str]:
-        """The methods of this stage that look at gradients in parameters that tasks share."""
+        """Methods of this stage that compare gradients in the parameters that tasks share."""
         return [method.kind for method in (self.gradients, self.weighting) if method.looks_at_encoder]
 
     @property
     def classifies(self) -> bool:
-        """Whether the main task is learnt, from its labels or from teachers."""
+        """True where the main task is learnt, from its labels or from teachers."""
         return MAIN in self.heads
 
     @property
     def learns_labels(self) -> bool:
-        """Whether records without labels are of no use to it."""
+        """True where records without labels are of no use to the stage."""
         return any(task.learns_labels for task in self.tasks)
 
     @property
     def selected_by(self) -> str:
-        """The task by which one epoch is better than another."""
+        """Task that selects the best epoch."""
         return max(self.tasks, key=lambda task: task.priority).name
 
     @property
     def n_views(self) -> int:
-        """Views of each record in a batch, one after the other."""
+        """Number of views of each record in a batch, one after the other."""
         return 2 if "views" in self.needs else 1
 
     @property
     def reconstructs(self) -> bool:
+        """True where reconstruction is learnt."""
         return RECONSTRUCTION in self.losses
 
     @property
     def masks(self) -> bool:
-        """Whether its batches are masked."""
+        """True where the stage's batches are masked."""
         return "masks" in self.needs

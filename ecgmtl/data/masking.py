@@ -10,7 +10,8 @@ from ecgmtl.data.lead_algebra import N_BASIS
 from ecgmtl.settings import Settings
 
 MASK_SEED = 9
-"""Seed of the masks that evaluation and prediction sample. Training samples its own from the run's seed."""
+"""Seed of the masks of validation, evaluation and prediction, so that epochs and models are compared on the same ones.
+Training samples its own from the run's seed."""
 
 
 class MaskingSettings(Settings):

@@ -1,1 +1,1 @@
-"""From a model and a split to figures, tables and pictures."""
+"""Evaluation: metrics, tables and plots of a model on a split."""

@@ -1,4 +1,4 @@
-"""A checkpoint and a split: every figure with its interval, tables and plots."""
+"""The evaluation of a checkpoint on a split."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import cast, get_args
 
 import numpy as np
-import torch
 from jaxtyping import Float64
 
 from data_prep.errors import UserError
@@ -19,16 +18,13 @@ from ecgmtl.data.split import Split, SplitName, load_split, open_for
 from ecgmtl.device import pick_device
 from ecgmtl.evaluation.classification import Answers, report_classification
 from ecgmtl.evaluation.given_leads import HALVES, report_given_leads, st_samples
-from ecgmtl.evaluation.protocols import Protocol, find_protocol
+from ecgmtl.evaluation.protocols import Protocol, find_protocol, infer_logits
 from ecgmtl.evaluation.reconstruction import report_reconstruction
 from ecgmtl.evaluation.report import Evaluation, write_evaluation
 from ecgmtl.evaluation.stress import N_PASSES, Ranker, report_stress
-from ecgmtl.model.network import MultiTaskModel
-
-"""The same samples of a record are hidden in every evaluation, so that models are compared on the same ones."""
 
 Progress = Callable[[int, int], None]
-"""Told how much is done, of how much."""
+"""Callback that gets the number of steps done and of all steps."""
 
 
 class EvaluationError(UserError):
@@ -37,12 +33,12 @@ class EvaluationError(UserError):
 
 @dataclass(frozen=True)
 class Further:
-    """What is measured beyond the figures of every evaluation; it takes longer than they do."""
+    """Optional measurements, which take longer than the metrics of every evaluation."""
 
     leads: LeadSet | None = None
-    """How well the others are drawn from these."""
+    """Leads from which the others are reconstructed."""
     stress: bool = False
-    """What is lost under each perturbation."""
+    """Whether the loss under each perturbation is measured."""
 
 
 def evaluate(
@@ -55,7 +51,7 @@ def evaluate(
     batch_size: int = 256,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measure a model, in float32, on the device that the split lies on; its tasks that were trained, and no other.
+    """Evaluate the trained tasks of a model, in float32, on the device of the split.
 
     Raises:
         EvaluationError: there is no record, the labels are not the model's, or its output is not finite.
@@ -68,7 +64,9 @@ def evaluate(
     model = deepcopy(checkpoint.model).eval().to(kept.device)
     classification = reconstruction = None
     if classifies:
-        answers = answer(checkpoint, kept, infer_logits(model, kept, protocol, batch_size, advance))
+        logits = infer_logits(model, kept, protocol, batch_size, advance)
+        require_finite(logits, kept)
+        answers = answer(checkpoint, kept, logits)
         classification = report_classification(answers, n_bootstrap, seed, advance)
     if maskings:
         reconstruction = report_reconstruction(model, kept, maskings[-1], MASK_SEED, batch_size, advance)
@@ -93,25 +91,23 @@ def evaluate_further(
     n_bootstrap: int = 1000,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """The same evaluation with what was asked for beyond it.
+    """Return the evaluation with further measurements.
 
     Raises:
-        EvaluationError: the model never learnt the task that is asked about.
+        EvaluationError: the model was not trained on the task that is measured.
     """
     kept = choose_records(checkpoint, split, evaluation.protocol)
     model = deepcopy(checkpoint.model).eval().to(kept.device)
     if further.leads is not None:
         if not checkpoint.maskings:
-            raise EvaluationError(
-                "the model never learnt to reconstruct; there is nothing to measure from given leads."
-            )
+            raise EvaluationError("the model was not trained to reconstruct, so it has no reconstruction from leads.")
         advance = counter(progress, (2 + len(HALVES)) * len(kept))
         st = st_samples(kept, advance)
-        found = report_given_leads(model, kept, further.leads, checkpoint.maskings, st, MASK_SEED, advance)
-        evaluation = replace(evaluation, given_leads=found)
+        given_leads = report_given_leads(model, kept, further.leads, checkpoint.maskings, st, MASK_SEED, advance)
+        evaluation = replace(evaluation, given_leads=given_leads)
     if further.stress:
         if not checkpoint.classifies:
-            raise EvaluationError("the model never learnt to classify; it has no AUROC to lose under stress.")
+            raise EvaluationError("the model was not trained to classify, so it has no AUROC under stress.")
         advance = counter(progress, N_PASSES * (len(kept) + n_bootstrap))
         preprocess = checkpoint.config.preprocess
         rank = Ranker(model, kept, evaluation.protocol, preprocess, n_bootstrap, 0, advance)
@@ -128,7 +124,7 @@ def evaluate_file(
     progress: Progress | None = None,
     further: Further = Further(),  # noqa: B008, it is frozen
 ) -> tuple[Evaluation, Path]:
-    """Measure a model's file on a prepared folder, write the report, and give what was found and the report's folder.
+    """Evaluate a model's file on a prepared folder, write the report, and return the evaluation and its folder.
 
     Without `out` the folder is `<split>-<protocol>` beside the model.
     """
@@ -149,7 +145,7 @@ def evaluate_file(
 
 
 def choose_records(checkpoint: Checkpoint, split: Split, protocol: Protocol) -> Split:
-    """The records that count under the protocol."""
+    """Return the records that count under the protocol."""
     if split.label_names != checkpoint.label_names:
         raise EvaluationError(
             f"the model reads {', '.join(checkpoint.label_names)}; the data has {', '.join(split.label_names)}."
@@ -163,7 +159,7 @@ def choose_records(checkpoint: Checkpoint, split: Split, protocol: Protocol) -> 
 
 
 def counter(progress: Progress | None, n_steps: int) -> Callable[[int], None]:
-    """Adds up what is done and tells it."""
+    """Return a function that adds up the steps done and reports them."""
     done = 0
 
     def advance(n: int) -> None:
@@ -175,26 +171,18 @@ def counter(progress: Progress | None, n_steps: int) -> Callable[[int], None]:
     return advance
 
 
-@torch.inference_mode()
-def infer_logits(
-    model: MultiTaskModel, split: Split, protocol: Protocol, batch_size: int, advance: Callable[[int], None]
-) -> Float64[np.ndarray, "record label"]:
-    parts = []
-    for batch in split.in_order(batch_size):
-        parts.append(protocol.logits(model, batch.signals, split.fs).cpu())
-        advance(len(parts[-1]))
-    logits: Float64[np.ndarray, "record label"] = torch.cat(parts).numpy()
+def require_finite(logits: Float64[np.ndarray, "record label"], split: Split) -> None:
+    """Raise EvaluationError if a logit is not a finite number."""
     bad = np.flatnonzero(~np.isfinite(logits).all(axis=1))
     if len(bad):
         raise EvaluationError(
             f"the model's output for {len(bad)} of {len(logits)} records is not a number, the first is "
             f"{split.names[bad[0]]}; the training has probably diverged."
         )
-    return logits
 
 
 def answer(checkpoint: Checkpoint, split: Split, logits: Float64[np.ndarray, "record label"]) -> Answers:
-    """Calibrate the logits, decide, and lay the truth beside it."""
+    """Calibrate the logits, decide which labels are predicted, and add the truth."""
     probabilities = checkpoint.calibration.probabilities(logits)
     return Answers(
         logits=logits,

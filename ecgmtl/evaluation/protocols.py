@@ -1,17 +1,20 @@
-"""How a record's probability is made of what the model says of its parts, and which records count.
+"""Evaluation protocols: which records count, in which windows, and how windows become one probability.
 
-Figures of different protocols must not be compared: windows alone move macro-AUROC by about 0.01 on PTB-XL.
+Figures of different protocols must not be compared: windows alone change macro AUROC by about 0.01 on PTB-XL.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from data_prep.errors import UserError
+from ecgmtl.data.split import Split
 from ecgmtl.model.network import MAIN, MultiTaskModel
 
 
@@ -21,19 +24,21 @@ class ProtocolError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
+    """One evaluation protocol."""
+
     name: str
     description: str
     window_seconds: float | None = None
-    """Length of the windows that the model sees; None for whole records."""
+    """Length of the windows that the model reads; None for whole records."""
     stride_seconds: float = math.inf
-    """From the start of one window to the start of the next."""
+    """Time from the start of one window to the start of the next."""
     aggregate: Literal["max", "mean"] = "mean"
-    """How the probabilities of a record's windows become one."""
+    """Aggregation of the probabilities of a record's windows."""
     unlabelled: Literal["keep", "drop"] = "keep"
-    """What happens to records without a label of the set."""
+    """Treatment of records without a label of the set."""
 
     def windows(self, signals: Float[Tensor, "batch lead time"], fs: float) -> Float[Tensor, "batch window lead part"]:
-        """All windows that lie within the record; the whole record where it is no longer than one."""
+        """Return all windows that lie within the record, or the whole record where it is no longer than one."""
         n_samples = signals.shape[-1]
         length = n_samples if self.window_seconds is None else round(self.window_seconds * fs)
         if length >= n_samples:
@@ -47,7 +52,10 @@ class Protocol:
         fs: float,
         mask: Bool[Tensor, " basis"] | None = None,
     ) -> Float64[Tensor, "batch label"]:
-        """The logit of each record's aggregated probability; signals in mV, `hidden` the leads that are missing."""
+        """Compute the logit of each record's aggregated probability.
+
+        signals: in mV; mask: the independent leads that are missing.
+        """
         windows = self.windows(signals, fs)
         batch, n_windows = windows.shape[:2]
         if mask is None or not mask.any():
@@ -59,7 +67,7 @@ class Protocol:
         if n_windows == 1:
             return logits[:, 0]
         if self.aggregate == "max":
-            return logits.amax(dim=1)  # the greatest probability has the greatest logit
+            return logits.amax(dim=1)  # the largest probability has the largest logit
         # log of the mean of p, less that of 1 - p: exact where p itself would round to 0 or 1
         log_p = torch.nn.functional.logsigmoid(torch.stack([logits, -logits])).logsumexp(dim=2)
         return log_p[0] - log_p[1]
@@ -89,7 +97,7 @@ PROTOCOLS = {
 
 
 def find_protocol(name: str) -> Protocol:
-    """The protocol of this name.
+    """Return the protocol of this name.
 
     Raises:
         ProtocolError: there is none.
@@ -97,3 +105,24 @@ def find_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise ProtocolError(f"no protocol '{name}'; there is {', '.join(PROTOCOLS)}.")
     return PROTOCOLS[name]
+
+
+@torch.inference_mode()
+def infer_logits(
+    model: MultiTaskModel,
+    split: Split,
+    protocol: Protocol = PROTOCOLS["whole"],
+    batch_size: int = 256,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Float64[np.ndarray, "record label"]:
+    """Compute the logits of all records, in their order. The model is put into eval mode.
+
+    `advance` is called with the number of further records done.
+    """
+    model.eval()
+    parts = []
+    for batch in split.in_order(batch_size):
+        parts.append(protocol.logits(model, batch.signals, split.fs).cpu())
+        advance(len(parts[-1]))
+    logits: Float64[np.ndarray, "record label"] = torch.cat(parts).numpy()
+    return logits

@@ -20,6 +20,7 @@ from ecgmtl.config.shipped import with_stage
 from ecgmtl.config.stage import UNTRAINED, Stage
 from ecgmtl.data.split import Split, lead_statistics, load_split, require_both_classes
 from ecgmtl.device import Precision, pick_device, resolve
+from ecgmtl.evaluation.protocols import infer_logits
 from ecgmtl.metrics.calibration import Calibration, fit_calibration
 from ecgmtl.model.forest.grow import grow_forest
 from ecgmtl.model.heads import Classifier
@@ -31,7 +32,6 @@ from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.record import Progress, RunRecord
 from ecgmtl.training.report import report_run
 from ecgmtl.training.stage import StageTraining, TrainingError
-from ecgmtl.training.validation import infer_logits
 
 LABELLED = 1
 """Sets the draw of labelled patients apart from other draws of a run."""
@@ -181,7 +181,7 @@ class Schedule:
 
     def calibrate(self, model: MultiTaskModel) -> Calibration:
         logits = infer_logits(model, self.validation)
-        return fit_calibration(logits.cpu().double().numpy(), self.validation.labels.cpu().double().numpy())
+        return fit_calibration(logits, self.validation.labels.cpu().double().numpy())
 
     def checkpoint(self, model: MultiTaskModel, calibration: Calibration, provenance: dict[str, str]) -> Checkpoint:
         auxiliary = self.train.auxiliary_label_names

@@ -4,7 +4,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ecgmtl.config.stage import Stage
@@ -15,7 +14,7 @@ from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.tasks import LossInput, Task
 
 BATCH = 256
-"""The same samples are masked after every epoch, so that the curve shows the model and not the random draw."""
+"""Number of records that are validated at a time."""
 
 
 @torch.inference_mode()
@@ -48,13 +47,6 @@ def see(model: MultiTaskModel, tasks: list[Task], batch: Batch) -> LossInput:
     if any("mean_encoder" in task.needs for task in tasks):
         batch = batch._replace(teacher_features=model.features(batch.signals, "latent", model.encoder))
     return LossInput(model, model(batch.signals, batch.mask, heads), batch, 1.0)
-
-
-@torch.inference_mode()
-def infer_logits(model: MultiTaskModel, split: Split) -> Float[Tensor, "record label"]:
-    """Return the logits of whole records, in their order; the model is put into eval mode."""
-    model.eval()
-    return torch.cat([model.classify(batch.signals) for batch in split.in_order(BATCH)])
 
 
 @dataclass

@@ -165,7 +165,7 @@ def test_a_folder_that_is_none_or_has_no_arm_is_refused(tmp_path):
         ("about: a\nseeds: 0", "a.yaml: seeds: .* greater than 0; found 0"),
         ("about: a\nbase: _bass.yaml", r"_bass\.yaml: cannot be read"),
         ("about: a\nset: {stages.0.epoch: 3}", "a.yaml: stages.0.epoch: there is no such setting"),
-        ("about: a\nset: {stages.1.epochs: 3}", "stages.1.epochs: there is no such place"),
+        ("about: a\nset: {stages.1.epochs: 3}", "stages.1.epochs: there is no such key"),
         ("about: a\nset: {stages.0.weighting: {kind: fixd}}", "a.yaml: stages.0.weighting.kind: 'fixd' is not one of"),
         ("about: a\nset: {stages.0.losses: [reconstruction], stages.0.trains: [encoder]}", "learns classification"),
         ("about: a\nsearch: {stages.0.optimizer.lr: [1, 0.1]}", "between a smaller number and a larger one"),

@@ -54,13 +54,13 @@ def test_a_config_survives_yaml():
         ("preprocess.sf=1", "preprocess.sf: there is no such setting"),
         (
             "stages.0.losses=[reconstuction]",
-            "stages.0.losses: reconstuction is asked for; there is reconstruction, classification, ",
+            "stages.0.losses: found reconstuction; there is reconstruction, classification, ",
         ),
         ("stages.0.epochs=0", "stages.0.epochs: Input should be greater than 0; found 0"),
-        ("stages.7.epochs=1", "there is no such place"),
+        ("stages.7.epochs=1", "there is no such key"),
         ("seed", "should be key=value"),
         ("seed={", "--set seed={: the value cannot be read as YAML: line 1: "),
-        ("encoder={kind: cnn, kind: transformer}", "YAML: line 1: 'kind' is given already in line 1."),
+        ("encoder={kind: cnn, kind: transformer}", "YAML: line 1: 'kind' is already in line 1."),
         ("stages.0.optimizer.lr=.inf", "stages.0.optimizer.lr: Input should be a finite number; found inf."),
         ("stages.0.optimizer.lr=.nan", "stages.0.optimizer.lr: Input should be a finite number; found nan."),
         ("stages.0.weighting.weights={reconstruction: .inf}", "weights.reconstruction: Input should be a finite"),
@@ -68,17 +68,17 @@ def test_a_config_survives_yaml():
         ("label_share=.nan", "label_share: Input should be a finite number; found nan."),
         ("preprocess.seconds=.inf", "preprocess.seconds: inf must be a number from 1 to 86400."),
         ("seed=-1", "seed: Input should be greater than or equal to 0; found -1."),
-        ("seed.x=1", "there is no such place"),
+        ("seed.x=1", "there is no such key"),
         ("name=../elsewhere", "name: should be a plain name"),
         ("encodr.kind=cnn", "config: encodr: there is no such setting"),
         ("encoder.widht=3", "config: encoder.widht: there is no such setting"),
-        ("encoder={widths: [8]}", "encoder: should say of which `kind` it is."),
+        ("encoder={widths: [8]}", "encoder: should have a `kind`."),
         ("encoder.kernel_size=4", "encoder.kernel_size: should be odd"),
         ("stages.1.name=pretrain", "stages need names that differ; found pretrain, pretrain, decay"),
         ("stages=[]", "no stage"),
         ("stages.1.name=untrained", "a stage cannot be called untrained, which is what a stage may start from"),
         ("stages.1.start=decay", "stage 'joint' starts from 'decay'; there is pretrain, untrained"),
-        (TAUGHT_BY.format("decay"), "stage 'joint' has the teacher 'decay', which has to come before it"),
+        (TAUGHT_BY.format("decay"), "stage 'joint' has the teacher 'decay', which must come before it"),
         (TAUGHT_BY.format("pretrain"), "stage 'joint' has the teacher 'pretrain', which does not learn classification"),
         (
             "stages.1.losses=[classification, reconstruction, classification_rhythm]",
@@ -107,13 +107,13 @@ def test_a_group_that_is_left_out_by_default_can_be_set_in_part():
 def test_a_forest_needs_a_classifier_to_stand_beside():
     overrides = ("forest={}", "stages=[{name: a, trains: [decoder], losses: [reconstruction], epochs: 1}]")
     with pytest.raises(
-        ConfigError, match="forest stands beside a classifier, but no stage that the last one builds on has"
+        ConfigError, match="forest needs a trained classifier, but no stage that the last one builds on has"
     ):
         load_config(None, overrides)
 
 
 def test_a_stage_cannot_train_a_head_without_its_loss():
-    with pytest.raises(ConfigError, match="trains the classifier, but none of its losses does"):
+    with pytest.raises(ConfigError, match="trains the classifier, on which none of its losses depends"):
         load_config(None, ("stages.1.losses=[reconstruction]",))
 
 
@@ -135,7 +135,7 @@ def test_a_key_that_is_given_twice_is_named_with_both_lines(tmp_path):
     path.write_text("seed: 1\nencoder: {kind: cnn}\nseed: 2\n")
     with pytest.raises(ConfigError) as caught:
         load_config(path)
-    assert str(caught.value) == f"{path}: cannot be read as YAML: line 3: 'seed' is given already in line 1."
+    assert str(caught.value) == f"{path}: cannot be read as YAML: line 3: 'seed' is already in line 1."
 
 
 def test_a_missing_file_is_named(tmp_path):

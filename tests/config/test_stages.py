@@ -28,21 +28,24 @@ def stage(**changes):
         ({"name": "a/b"}, "plain name"),
         ({"name": ".."}, "plain name"),
         ({"trains": ()}, "at least 1 item"),
-        ({"trains": ("encodr",)}, "trains the encodr, but none of its losses does; its losses train decoder, encoder"),
+        (
+            {"trains": ("encodr",)},
+            "trains the encodr, on which none of its losses depends; they train decoder, encoder",
+        ),
         (
             {"losses": ()},
-            "nothing is asked for; there is reconstruction, classification, consistency, latent, contrastive, distil",
+            "found nothing; there is reconstruction, classification, consistency, latent, contrastive, distil",
         ),
-        ({"losses": ("redraw",)}, "redraw is asked for"),
+        ({"losses": ("redraw",)}, "found redraw; there is"),
         ({"losses": ("reconstruction", "reconstruction")}, "named twice"),
-        ({"trains": ("classifier",)}, "trains the classifier, but none of its losses does"),
+        ({"trains": ("classifier",)}, "trains the classifier, on which none of its losses depends"),
         ({"epochs": 0}, "greater than 0"),
         ({"weighting": DecaySettings()}, "weighting.main is 'classification', but the stage's losses are recon"),
         ({"masking": MaskingSettings(time=0, leads=0)}, "masks nothing"),
         ({"masking": MaskingSettings(share=0)}, "masks nothing"),
         ({"augment": AugmentSettings(leads_missing=0.1)}, "leave augment.leads_missing out"),
         ({"losses": ("consistency",)}, "consistency scores a reconstruction"),
-        ({"trains": ("predictor",)}, "trains the predictor, but none of its losses does"),
+        ({"trains": ("predictor",)}, "trains the predictor, on which none of its losses depends"),
         (
             {"losses": ("latent",), "trains": ("encoder",), "masking": MaskingSettings(share=0)},
             "but masks nothing",
@@ -65,8 +68,11 @@ def stage(**changes):
         ),
         ({"teachers": ("one",)}, "needs `teachers`, and `teachers` need"),
         ({**DISTIL, "weighting": BanditSettings(main="distillation")}, "distillation alone learns none"),
-        ({"losses": ("classification_",)}, "classification_ is asked for"),
-        ({"trains": ("auxiliary_classifiers",)}, "trains the auxiliary_classifiers, but none of its losses does"),
+        ({"losses": ("classification_",)}, "found classification_; there is"),
+        (
+            {"trains": ("auxiliary_classifiers",)},
+            "trains the auxiliary_classifiers, on which none of its losses depends",
+        ),
         ({"flow": {"classification": 0.5}}, "flow names classification; the stage's losses are reconstruction"),
         ({"flow": {"reconstruction": 1.5}}, "less than or equal to 1"),
         (
@@ -83,7 +89,7 @@ def stage(**changes):
         ),
         (
             {**JOINT, "trains": ("decoder", "classifier"), "weighting": GradNormSettings()},
-            "gradnorm weighs the tasks by their gradients in the encoder, which is not among the parts that learn",
+            "gradnorm compares the tasks' gradients in the encoder, which the stage does not train",
         ),
         (
             {**JOINT, "losses": (*JOINT["losses"], "consistency"), "weighting": GradNormSettings()},
@@ -99,7 +105,7 @@ def stage(**changes):
         ),
         (
             {**JOINT, "trains": ("decoder", "classifier"), "gradients": PcgradSettings()},
-            "pcgrad weighs the tasks by their gradients in the encoder",
+            "pcgrad compares the tasks' gradients in the encoder",
         ),
     ],
 )

@@ -24,9 +24,9 @@ def test_what_says_no_key_twice_is_read_as_pyyaml_reads_it(tree):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: 1\nb: 2\na: 3", "line 3: 'a' is given already in line 1"),
-        ("a: 1\n'a': 1", "line 2: 'a' is given already in line 1"),
-        ("a:\n  - {b: 1}\n  - {c: 1,\n     c: 2}", "line 4: 'c' is given already in line 3"),
+        ("a: 1\nb: 2\na: 3", "line 3: 'a' is already in line 1"),
+        ("a: 1\n'a': 1", "line 2: 'a' is already in line 1"),
+        ("a:\n  - {b: 1}\n  - {c: 1,\n     c: 2}", "line 4: 'c' is already in line 3"),
         ("a: [", "line 1: expected the node content, but found '<stream end>'"),
         ("a: 1\n b: 2", "line 2: mapping values are not allowed here"),
         ("? [1]\n: 2", "line 1: found unhashable key"),

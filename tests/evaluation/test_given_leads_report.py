@@ -120,5 +120,5 @@ def test_a_model_that_never_redrew_is_refused(split):
     stages = tuple(s.model_copy(update={"losses": ("classification",)}) for s in stored.config.stages[1:])
     object.__setattr__(stored, "config", stored.config.model_copy(update={"stages": stages}))
     plain = evaluate(stored, split, PROTOCOLS["whole"], n_bootstrap=0)
-    with pytest.raises(EvaluationError, match="never learnt to reconstruct"):
+    with pytest.raises(EvaluationError, match="not trained to reconstruct"):
         evaluate_further(plain, stored, split, Further(leads=LEADS))

@@ -103,7 +103,7 @@ def test_the_report_tells_draws_and_keeps_it(tmp_path):
 def test_what_was_never_trained_cannot_be_put_under_stress():
     stored, split = make_checkpoint("pretrain"), make_split(8)
     plain = evaluate(stored, split, PROTOCOLS["whole"])
-    with pytest.raises(EvaluationError, match="never learnt to classify"):
+    with pytest.raises(EvaluationError, match="not trained to classify"):
         evaluate_further(plain, stored, split, Further(stress=True))
 
 

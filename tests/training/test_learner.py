@@ -9,13 +9,14 @@ from ecgmtl.checkpoint import Checkpoint, CheckpointError, save
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.augment import AugmentSettings
 from ecgmtl.data.masking import MaskingSettings
+from ecgmtl.evaluation.protocols import infer_logits
 from ecgmtl.metrics.calibration import Calibration
 from ecgmtl.metrics.ranking import macro_auroc
 from ecgmtl.optimization.diagnostics import DiagnosticsSettings
 from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
 from ecgmtl.tasks import TASKS, ClassificationSettings, TaskSettings, build_task
 from ecgmtl.tasks.classification import classification
-from ecgmtl.training.validation import infer_logits, validate
+from ecgmtl.training.validation import validate
 from tests.trainings import ENCODERS, JOINT, PROBE, training
 
 PRETEXT = Stage(
@@ -114,7 +115,7 @@ def test_without_labels_a_student_learns_what_its_teacher_says(tmp_path):
     run.run(lambda _: None, tmp_path / "state.pt")
     run.model.load_state_dict(run.best)
     said, learnt = (
-        macro_auroc(infer_logits(model, run.validation).numpy(), run.validation.labels.numpy())
+        macro_auroc(infer_logits(model, run.validation), run.validation.labels.numpy())
         for model in (teacher, run.model)
     )
     assert run.best_score == pytest.approx(learnt)
