@@ -1,6 +1,7 @@
 """`ecgmtl train`: train a new run or resume one, on a prepared folder or on synthetic ECGs."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -72,6 +73,8 @@ def train(
         settings = RunFolder.reopen(resume) if resume else settings_of(config, tuple(overrides or ()), data)
         model = start_training(settings, data, out, stage, Session(threads, track, folders.append))
     typer.echo(f"model: {model}")
+    run = shlex.quote(str(model.parent))
+    typer.echo(f"next: ecgmtl evaluate {run} --data STORE, ecgmtl predict {run} FILES --out predictions.csv, ecgmtl ui")
 
 
 class Session(NamedTuple):

@@ -51,6 +51,17 @@ def report_run(
     return summary
 
 
+def headline(summary: dict[str, float]) -> str:
+    """Say in a line how the model does on the validation split, with 95 % intervals over patients."""
+    parts = []
+    if "macro_auroc" in summary:
+        low, high = (summary.get(f"macro_auroc_{end}", float("nan")) for end in ("low", "high"))
+        parts.append(f"macro AUROC {summary['macro_auroc']:.4f} (95 % interval {low:.4f} to {high:.4f})")
+    if "reconstruction_rmse_mv" in summary:
+        parts.append(f"RMSE of masked samples {summary['reconstruction_rmse_mv']:.4f} mV")
+    return f"validation split, {summary['n_records']:.0f} records: {', '.join(parts) or 'no figure'}"
+
+
 def log_evaluation(tracker: Tracker, summary: dict[str, float], folder: Path, name: str) -> None:
     """Log figures as `final <name> …`, and the report's files under the folder's name."""
     tracker.log_final({names.final(name, key): value for key, value in summary.items()})

@@ -30,7 +30,7 @@ from ecgmtl.tracking.tracker import Tracker
 from ecgmtl.training.finished import StageResults
 from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.record import Progress, RunRecord
-from ecgmtl.training.report import report_run
+from ecgmtl.training.report import headline, report_run
 from ecgmtl.training.stage import StageTraining, TrainingError
 
 LABELLED = 1
@@ -176,7 +176,7 @@ class Schedule:
         checkpoint.save(path, final)
         tracker.log_artifact(path, "checkpoint")
         self.record.progress.say("reporting on the validation split")
-        report_run(final, self.train, self.validation, folder, tracker)
+        self.record.progress.say(headline(report_run(final, self.train, self.validation, folder, tracker)))
         return path
 
     def calibrate(self, model: MultiTaskModel) -> Calibration:
