@@ -13,9 +13,9 @@ from ecgmtl.comparison.results import Clock, Comparison, RunResult, budget, cour
 from ecgmtl.comparison.statistics import Interval, mean_interval
 from ecgmtl.comparison.survival import kaplan_meier
 from ecgmtl.comparison.tables import ArmRow
-from ecgmtl.evaluation.pictures import COLOURS, GREY, new_figure
+from ecgmtl.evaluation.pictures import COLORS, GRAY, new_figure
 
-PALETTE = COLOURS[:6]
+PALETTE = COLORS[:6]
 BLACK = "#000000"
 CLOCKS: dict[Clock, str] = {
     "samples_seen": "training records seen, repetitions counted",
@@ -145,14 +145,14 @@ def forest(comparison: Comparison, rows: Sequence[ArmRow]) -> Figure:
     figure, panel = lines_for([row.arm for row in shown])
     for place, row in enumerate(shown):
         sure = row.p_holm < 0.05
-        draw_interval(panel, place - 0.13, row.difference, COLOURS[0] if sure else BLACK, marker="o")
-        draw_interval(panel, place + 0.2, row.equal_compute, GREY, marker="o", face="white")
+        draw_interval(panel, place - 0.13, row.difference, COLORS[0] if sure else BLACK, marker="o")
+        draw_interval(panel, place + 0.2, row.equal_compute, GRAY, marker="o", face="white")
         text = f"{row.difference.value:+.4f}   p {row.p_holm:.2g}" if np.isfinite(row.p_holm) else ""
         panel.text(1.01, place, text, transform=panel.get_yaxis_transform(), va="center", fontsize=8)
     panel.plot([], [], "o-", color=BLACK, label=f"to {comparison.reference}")
-    panel.plot([], [], "o-", color=COLOURS[0], label="the same, p < 0.05 after Holm")
+    panel.plot([], [], "o-", color=COLORS[0], label="the same, p < 0.05 after Holm")
     if any(np.isfinite(row.equal_compute.value) for row in shown):
-        panel.plot([], [], "o-", color=GREY, markerfacecolor="white", label=f"to {comparison.equal_compute}")
+        panel.plot([], [], "o-", color=GRAY, markerfacecolor="white", label=f"to {comparison.equal_compute}")
     panel.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
     panel.set_xlabel("difference in macro AUROC: to the right the arm is better", fontsize=9)
     return figure
@@ -164,7 +164,7 @@ def area_bars(comparison: Comparison, rows: Sequence[CourseRow]) -> Figure:
     names = [row.arm if row.counts_pretraining else f"{row.arm}, pretraining not counted" for row in shown]
     figure, panel = lines_for(names)
     for place, row in enumerate(shown):
-        color = PALETTE[0] if row.counts_pretraining else COLOURS[5]
+        color = PALETTE[0] if row.counts_pretraining else COLORS[5]
         panel.barh(place, row.area_difference.value, color=color, height=0.6, alpha=0.6)
         draw_interval(panel, place, row.area_difference, BLACK)
         text = f"{row.area.value:.3f}"
@@ -181,7 +181,7 @@ def lines_for(names: Sequence[str]) -> tuple[Figure, Axes]:
     panel = figure.subplots()
     panel.set_yticks(range(len(names)), names, fontsize=9)
     panel.set_ylim(len(names) - 0.4, -0.6)
-    panel.axvline(0, color=GREY, linewidth=1)
+    panel.axvline(0, color=GRAY, linewidth=1)
     panel.grid(axis="x", alpha=0.3)
     panel.tick_params(axis="x", labelsize=8)
     return figure, panel

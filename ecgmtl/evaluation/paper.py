@@ -1,7 +1,6 @@
 """An ECG on clinical paper: 25 mm a second, 10 mm a millivolt, true to scale when printed."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -108,8 +107,3 @@ def calibration_pulse(axes: Axes, level: float) -> None:
 def legend(figure: Figure) -> None:
     for place, (text, color) in enumerate((("recorded", INK), ("redrawn where hidden (shaded)", REDRAWN))):
         figure.text(0.60 + 0.11 * place, 0.965, f"— {text}", color=color, fontsize=8)
-
-
-def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
-    """Write a figure as the format its name says."""
-    figure.savefig(path, dpi=dpi)

@@ -16,8 +16,7 @@ from data_prep.safe_text import cell
 from ecgmtl.evaluation.classification import ClassificationReport, Estimate
 from ecgmtl.evaluation.given_leads import GivenLeadsReport
 from ecgmtl.evaluation.markdown import escaped
-from ecgmtl.evaluation.paper import save_figure
-from ecgmtl.evaluation.pictures import draw_rankings, draw_reconstruction, draw_reliability, draw_stress
+from ecgmtl.evaluation.pictures import plot_rankings, plot_reconstruction, plot_reliability, plot_stress
 from ecgmtl.evaluation.protocols import Protocol
 from ecgmtl.evaluation.reconstruction import ReconstructionReport
 from ecgmtl.evaluation.stress import StressReport
@@ -111,14 +110,14 @@ def write_arrays(evaluation: Evaluation, out: Path) -> list[Path]:
 def write_pictures(evaluation: Evaluation, out: Path) -> list[Path]:
     figures = {}
     if evaluation.classification:
-        figures["roc_pr.png"] = draw_rankings(evaluation.classification)
-        figures["reliability.png"] = draw_reliability(evaluation.classification)
+        figures["roc_pr.png"] = plot_rankings(evaluation.classification)
+        figures["reliability.png"] = plot_reliability(evaluation.classification)
     if evaluation.reconstruction:
-        figures["reconstruction.png"] = draw_reconstruction(evaluation.reconstruction)
+        figures["reconstruction.png"] = plot_reconstruction(evaluation.reconstruction)
     if evaluation.stress:
-        figures["stress.png"] = draw_stress(evaluation.stress)
+        figures["stress.png"] = plot_stress(evaluation.stress)
     for name, figure in figures.items():
-        save_figure(figure, out / name, PICTURE_DPI)
+        figure.savefig(out / name, dpi=PICTURE_DPI)
     return [out / name for name in figures]
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ecgmtl.evaluation.pictures import COLOURS, new_figure
+from ecgmtl.evaluation.pictures import COLORS, new_figure
 from ecgmtl.tracking import names
 
 Line = Mapping[str, str | float]
@@ -50,9 +50,9 @@ def plot_panel(panel: Axes, history: Sequence[Line], series: Sequence[str]) -> N
         values = column(history, name)
         marker = "o" if np.isfinite(values).sum() == 1 else ""
         epochs = np.arange(1, len(history) + 1)
-        again, color = divmod(tasks.index(task), len(COLOURS))
+        again, color = divmod(tasks.index(task), len(COLORS))
         width = 1.5 + 1.5 * again  # as many tasks have colors of their own, the next ones thicker lines
-        panel.plot(epochs, values, dashes, color=COLOURS[color], label=label, marker=marker, linewidth=width)
+        panel.plot(epochs, values, dashes, color=COLORS[color], label=label, marker=marker, linewidth=width)
     if len(series) > 1:
         panel.legend(fontsize=8)
 

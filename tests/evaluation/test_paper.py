@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep.leads import STANDARD_LEADS
-from ecgmtl.evaluation.paper import MM_PER_INCH, plot_ecg, save_figure
+from ecgmtl.evaluation.paper import MM_PER_INCH, plot_ecg
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_reconstruction_is_drawn_where_samples_were_hidden(signal, tmp_path):
     redrawn = [line for line in figure.axes[0].lines if line.get_gid() is None and len(line.get_ydata()) > 2]
     shown = sum(np.isfinite(line.get_ydata()).sum() for line in redrawn)
     assert shown == 3 * 40 + 40  # three leads share the first quarter, and the strip
-    save_figure(figure, tmp_path / "ecg.png", dpi=50)
+    figure.savefig(tmp_path / "ecg.png", dpi=50)
     assert (tmp_path / "ecg.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -78,7 +78,7 @@ def test_the_leads_follow_each_other_in_time(signal):
 
 def test_a_png_has_the_size_of_the_paper(signal, tmp_path):
     figure = plot_ecg(signal, 100.0, "a record")
-    save_figure(figure, tmp_path / "ecg.png", dpi=50)
+    figure.savefig(tmp_path / "ecg.png", dpi=50)
     content = (tmp_path / "ecg.png").read_bytes()
     assert content.startswith(b"\x89PNG")
     pixels = struct.unpack(">II", content[16:24])

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from ecgmtl.evaluation.paper import save_figure
-from ecgmtl.evaluation.pictures import COLOURS, GREY, MAX_PANELS, ranking_curves, reliability_panels
+from ecgmtl.evaluation.pictures import COLORS, GRAY, MAX_PANELS, plot_ranking_curves, plot_reliability_panels
 from ecgmtl.training.curves import stages, training_curves
 
 LINE = (np.array([0.0, 0.5, 1.0]), np.array([0.0, 0.8, 1.0]))
@@ -23,7 +22,9 @@ HISTORY = [
 
 def rankings(n_labels):
     names = [f"L{i}" for i in range(n_labels)]
-    return ranking_curves(dict.fromkeys(names, LINE), dict.fromkeys(names, LINE), dict.fromkeys(names, (0.75, 0.5)))
+    return plot_ranking_curves(
+        dict.fromkeys(names, LINE), dict.fromkeys(names, LINE), dict.fromkeys(names, (0.75, 0.5))
+    )
 
 
 def test_every_label_has_both_curves_and_its_figures_in_the_legend():
@@ -32,22 +33,22 @@ def test_every_label_has_both_curves_and_its_figures_in_the_legend():
     assert right.get_legend().get_texts()[0].get_text() == "L0  0.500"
 
 
-def test_rarer_labels_are_grey_and_counted_in_the_legend():
+def test_rarer_labels_are_gray_and_counted_in_the_legend():
     left = rankings(20).axes[0]
     texts = [text.get_text() for text in left.get_legend().get_texts()]
-    assert len(texts) == len(COLOURS) + 1
+    assert len(texts) == len(COLORS) + 1
     assert texts[-1] == "12 rarer labels"
-    assert sum(line.get_color() == GREY and len(line.get_xdata()) == 3 for line in left.lines) == 12
+    assert sum(line.get_color() == GRAY and len(line.get_xdata()) == 3 for line in left.lines) == 12
 
 
 @pytest.mark.parametrize("n_labels", [0, 1, 5, 30])
 def test_reliability_shows_at_most_twelve_labels(n_labels, tmp_path):
     names = [f"L{i}" for i in range(n_labels)]
-    figure = reliability_panels(
+    figure = plot_reliability_panels(
         names, [LINE] * n_labels, [LINE] * n_labels, np.ones((n_labels, 15), int), [0.1] * n_labels
     )
     assert sum(axes.get_visible() for axes in figure.axes) == min(n_labels, MAX_PANELS)
-    save_figure(figure, tmp_path / "reliability.png", 50)
+    figure.savefig(tmp_path / "reliability.png", dpi=50)
 
 
 def test_training_curves_have_a_panel_a_kind_of_figure():
@@ -77,10 +78,10 @@ def test_stages_are_marked_where_they_begin():
 
 @pytest.mark.parametrize("history", [[], HISTORY[:1]])
 def test_a_history_of_nothing_or_of_one_epoch_is_drawn(history, tmp_path):
-    save_figure(training_curves(history), tmp_path / "training.png", 50)
+    training_curves(history).savefig(tmp_path / "training.png", dpi=50)
     assert (tmp_path / "training.png").stat().st_size > 0
 
 
 def test_figures_are_saved_without_a_screen_and_without_pyplot(tmp_path):
-    save_figure(rankings(2), tmp_path / "roc_pr.png", 50)
+    rankings(2).savefig(tmp_path / "roc_pr.png", dpi=50)
     assert (tmp_path / "roc_pr.png").read_bytes().startswith(b"\x89PNG")
