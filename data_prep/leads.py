@@ -43,10 +43,6 @@ FROM_I_AND_II = {
 """Of each limb lead, how much of both is in it (Einthoven, 1913; Goldberger, 1942)."""
 LIMB_LEADS = tuple(FROM_I_AND_II)
 FORMULAS = {"III": "II - I", "aVR": "-(I + II)/2", "aVL": "I - II/2", "aVF": "II - I/2"}
-ARMS_SWAPPED = tuple(
-    STANDARD_LEADS.index(lead) for lead in ("I", "III", "II", "aVL", "aVR", "aVF", *STANDARD_LEADS[6:])
-)
-"""Where each lead's trace comes from when the electrodes of the arms are swapped; that of I is turned over besides."""
 MARK = " reconstructed"
 """What a lead's name ends in where a model drew it: a trace must say so itself, since viewers show no comments."""
 

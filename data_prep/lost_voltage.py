@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
+from data_prep.perturb import scale_to_rms
+
 TYPICAL_MV = 0.24
 """Deviation of all samples of PTB-XL's training records about 0."""
 ALIKE = 0.02
@@ -95,6 +97,5 @@ def lies_on_steps(signal: Float32[np.ndarray, "lead time"]) -> bool:
 
 
 def to_typical(signal: Float32[np.ndarray, "*rest time"], axes: tuple[int, ...]) -> Float32[np.ndarray, "*rest time"]:
-    """At one root of the mean square over these axes; what is 0 stays so."""
-    found = np.sqrt(np.square(signal, dtype=np.float64).mean(axis=axes, keepdims=True))
-    return (signal * np.divide(TYPICAL_MV, found, out=np.zeros_like(found), where=found > 0)).astype(np.float32)
+    """Scale a signal to the typical root mean square over these axes. What is 0 stays 0."""
+    return scale_to_rms(signal.astype(np.float64), TYPICAL_MV, axes).astype(np.float32)

@@ -8,8 +8,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from scipy.stats import beta
 from torch import Tensor
 
-from data_prep.leads import ARMS_SWAPPED
 from data_prep.lost_voltage import ALL, EACH_LEAD, TYPICAL_MV
+from data_prep.perturb import ARMS_SWAPPED, scale_to_rms, swap_arms, wander
 from ecgmtl.data.batch import Batch
 from ecgmtl.data.lead_algebra import N_BASIS, index_tensor
 from ecgmtl.settings import Settings
@@ -71,7 +71,7 @@ def augment(
     seen = batch.signals
     if settings.arm_swap:
         swapped = torch.rand(size, 1, 1, generator=generator, device=device) < settings.arm_swap
-        seen = torch.where(swapped, swap_arms(seen), seen)
+        seen = torch.where(swapped, swap_arms(seen, index_tensor(ARMS_SWAPPED, device)), seen)
     for probability, axes in ((settings.voltage_loss, ALL), (settings.lead_voltage_loss, EACH_LEAD)):
         if probability:
             lost = torch.rand(size, 1, 1, generator=generator, device=device) < probability
@@ -89,20 +89,12 @@ def augment(
     return batch._replace(input=seen)
 
 
-def swap_arms(signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch lead time"]:
-    """Swap the arm electrodes: negate I, exchange II with III and aVR with aVL; aVF and the chest leads stay."""
-    swapped = signals[:, index_tensor(ARMS_SWAPPED, signals.device)]
-    swapped[:, 0] *= -1
-    return swapped
-
-
 def lose_voltage(
     signals: Float[Tensor, "batch lead time"], axes: tuple[int, ...], generator: torch.Generator
 ) -> Float[Tensor, "batch lead time"]:
     """Scale signals to about the same root mean square over these axes. A flat signal stays flat."""
-    rms = signals.square().mean(dim=axes, keepdim=True).sqrt()
     factors = sample_factors((signals.shape[0], 1, 1), LOST_SPREAD, generator)
-    return signals * (factors * TYPICAL_MV / rms.clamp(min=torch.finfo(rms.dtype).tiny))
+    return scale_to_rms(signals, factors * TYPICAL_MV, axes)
 
 
 def sample_factors(size: tuple[int, int, int], spread: float, generator: torch.Generator) -> Float[Tensor, "batch _ 1"]:
@@ -113,9 +105,7 @@ def sample_factors(size: tuple[int, int, int], spread: float, generator: torch.G
 def sample_wander(size: tuple[int, ...], fs: float, generator: torch.Generator) -> Float[Tensor, "batch lead time"]:
     """Sample a sine of random frequency, random phase and variance 1 for each lead, like breathing and skin cause."""
     uniform = torch.rand(2, *size[:2], 1, generator=generator, device=generator.device)
-    hertz, phase = 0.05 + 0.45 * uniform[0], 2 * torch.pi * uniform[1]
-    seconds = torch.arange(size[2], device=generator.device) / fs
-    return 2**0.5 * torch.sin(2 * torch.pi * hertz * seconds + phase)
+    return 2**0.5 * wander(uniform, torch.arange(size[2], device=generator.device) / fs)
 
 
 def blend(batch: Batch, alpha: float, generator: torch.Generator) -> Batch:

@@ -11,13 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from data_prep.leads import ARMS_SWAPPED, STANDARD_LEADS
+from data_prep import perturb
+from data_prep.leads import STANDARD_LEADS
 from data_prep.lost_voltage import ALL, EACH_LEAD, TYPICAL_MV, to_typical
+from data_prep.perturb import WANDER_HERTZ
 from data_prep.preprocess import band_pass, resample
 
 BAND = 0.5, 40.0
 """Hertz; what monitors pass on."""
-WANDER_HERTZ = 0.05, 0.5
 WANDER_MV = 0.3
 """Amplitude at each electrode."""
 SHORT_SECONDS = 2.5
@@ -76,8 +77,7 @@ def wander(signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
     seconds = np.arange(signals.values.shape[-1]) / signals.fs
 
     def make(generator: np.random.Generator) -> np.ndarray:
-        hertz, phase = generator.uniform(*WANDER_HERTZ, (9, 1)), generator.uniform(0, 2 * np.pi, (9, 1))
-        return WANDER_MV * np.sin(2 * np.pi * hertz * seconds + phase)
+        return WANDER_MV * perturb.wander(generator.random((2, len(ELECTRODES), 1)), seconds)
 
     return (signals.values + draw(signals, make)).astype(np.float32)
 
@@ -108,9 +108,7 @@ def flatten(lead: str, signals: Signals) -> Float32[np.ndarray, "record 12 time"
 
 def swap_arms(signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
     """Right and left arm for each other: I turns over, II and III change places, and so do aVR and aVL."""
-    changed = signals.values[:, ARMS_SWAPPED]
-    changed[:, 0] *= -1
-    return changed
+    return perturb.swap_arms(signals.values)
 
 
 def shorten(signals: Signals) -> Float32[np.ndarray, "record 12 part"]:

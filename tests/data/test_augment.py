@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from data_prep.lost_voltage import TYPICAL_MV
-from ecgmtl.data.augment import LOST_SPREAD, AugmentSettings, augment, beta_quantiles, sample_positions, swap_arms
+from data_prep.perturb import swap_arms
+from ecgmtl.data.augment import LOST_SPREAD, AugmentSettings, augment, beta_quantiles, sample_positions
 from ecgmtl.data.batch import Batch
 
 
