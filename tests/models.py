@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from data_prep.readers import ReadOptions
-from data_prep.synthetic.folder import write_record
+from data_prep.synthetic.folder import LEADS
 from data_prep.synthetic.waveform import synthesize
+from data_prep.synthetic.wfdb_writer import write_record
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.run import Config
 from ecgmtl.inference import export
@@ -48,7 +49,7 @@ def records(tmp_path_factory):
     """A folder with six ECGs."""
     folder = tmp_path_factory.mktemp("records")
     for i in range(6):
-        write_record(folder / f"r{i}", synthesize(["NORM", "SR"], 100, 10.0, np.random.default_rng(i)), 100)
+        write_record(folder / f"r{i}", synthesize(["NORM", "SR"], 100, 10.0, np.random.default_rng(i)), 100, LEADS)
     return folder
 
 

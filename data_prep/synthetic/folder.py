@@ -6,11 +6,11 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int16
 
 from data_prep.files import write_text
 from data_prep.sources.tables import SourceError
 from data_prep.synthetic.waveform import synthesize
+from data_prep.synthetic.wfdb_writer import write_record
 
 SECONDS = 10.0
 LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -72,7 +72,7 @@ def write_ptbxl(
         name = row[f"filename_{suffix(fs)}"]
         path = out / str(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_record(path, synthesize(codes, fs, SECONDS, np.random.default_rng([seed, ecg_id, fs])), fs)
+        write_record(path, synthesize(codes, fs, SECONDS, np.random.default_rng([seed, ecg_id, fs])), fs, LEADS)
         rows.append(row)
         if progress:
             progress(ecg_id, n_records)
@@ -126,16 +126,6 @@ def draw_statements(rng: np.random.Generator) -> list[str]:
     if not normal and rng.uniform() < 0.1:
         codes.append("PVC")
     return codes
-
-
-def write_record(path: Path, signal: Int16[np.ndarray, "time 12"], fs: int) -> None:
-    """A WFDB record in format 16 at 1 µV a step, with the initial values and checksums that readers verify."""
-    path.with_suffix(".dat").write_bytes(signal.astype("<i2").tobytes())
-    sums = signal.astype(np.int64).sum(axis=0) % 65_536
-    lines = [f"{path.name} {len(LEADS)} {fs} {len(signal)}"]
-    for lead, first, checksum in zip(LEADS, signal[0], sums, strict=True):
-        lines.append(f"{path.name}.dat 16 1000.0(0)/mV 16 0 {first} {checksum} 0 {lead}")
-    path.with_suffix(".hea").write_text("\n".join(lines) + "\n")
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

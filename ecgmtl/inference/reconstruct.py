@@ -17,6 +17,7 @@ from data_prep.errors import UserError
 from data_prep.lead_set import GivenLeads, LeadSet, take_leads
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, MARK, STANDARD_LEADS, derive_limb_leads
 from data_prep.record import Record, RecordError
+from data_prep.synthetic.wfdb_writer import write_record
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.masking import rarity
@@ -145,25 +146,12 @@ def write_reconstruction(found: Reconstruction, header: Path, model: Path) -> No
     Raises:
         ReconstructError: there is such a record already, or the folder cannot be written.
     """
-    import wfdb
-
     refuse_existing(header)
     name, reconstructed = header.stem, found.leads.reconstructed
-    n_leads = len(STANDARD_LEADS)
+    names = [lead + MARK * (lead in reconstructed) for lead in STANDARD_LEADS]
     try:
         with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=header.parent) as beside:
-            wfdb.wrsamp(
-                name,
-                fs=found.fs,
-                units=["mV"] * n_leads,
-                sig_name=[lead + MARK * (lead in reconstructed) for lead in STANDARD_LEADS],
-                d_signal=found.signal.T.astype(np.int64),
-                fmt=["16"] * n_leads,
-                adc_gain=[1000.0] * n_leads,
-                baseline=[0] * n_leads,
-                comments=comments(found, model),
-                write_dir=beside,
-            )
+            write_record(Path(beside) / name, found.signal.T, found.fs, names, comments(found, model))
             for suffix in (".dat", ".hea"):
                 (Path(beside) / f"{name}{suffix}").replace(header.with_suffix(suffix))
     except OSError as error:
