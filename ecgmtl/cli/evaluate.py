@@ -1,7 +1,7 @@
 """`ecgmtl evaluate`: measure a checkpoint on a split of a prepared folder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -55,14 +55,23 @@ def evaluate(
         file = model_file(model)
         with progress_bar("evaluating") as bar:
             evaluation, folder = evaluate_file(file, data, split, protocol, out, bar, further)
-        log_to_run(evaluation, file, folder, f"{split} {protocol}")
+        log_to_run(evaluation, file, folder, Measured(data, split, protocol))
         text = as_text(evaluation, N_LABELS_SHOWN)
     typer.echo(text)
     typer.echo(f"report: {folder}")
 
 
-def log_to_run(evaluation: "Evaluation", model: Path, folder: Path, name: str) -> None:
+class Measured(NamedTuple):
+    """Records that a model was measured on, and how."""
+
+    data: Path
+    split: str
+    protocol: str
+
+
+def log_to_run(evaluation: "Evaluation", model: Path, folder: Path, measured: Measured) -> None:
     """Add the report to the model's MLflow run, if there is one and MLflow can be reached."""
+    from data_prep.store.open import open_store
     from ecgmtl.tracking.tracker import EXPERIMENT, TrackingError, has_store, open_tracker
     from ecgmtl.training.report import log_evaluation
 
@@ -72,6 +81,8 @@ def log_to_run(evaluation: "Evaluation", model: Path, folder: Path, name: str) -
     try:
         tracker = open_tracker(EXPERIMENT)
         with tracker.run(f"{model.parent.name} {folder.name}", tags={}, params={}, resume=run_id):
-            log_evaluation(tracker, evaluation.summary(), folder, name)
+            n_records = {measured.split: len(evaluation.names)}
+            tracker.log_input(measured.data.name, open_store(measured.data).sha256, str(measured.data), n_records)
+            log_evaluation(tracker, evaluation.summary(), folder, f"{measured.split} {measured.protocol}")
     except TrackingError as error:
         typer.echo(f"the report is not in MLflow: {error}", err=True)

@@ -49,6 +49,15 @@ def train(
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 uses all.")] = 0,
     track: Annotated[bool, typer.Option(help="Log the run to MLflow.")] = True,
+    register: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Register the classifier in MLflow under this name, with the alias champion. Its URI is then "
+            "models:/NAME@champion.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Train a model through the stages of a config, for example pretraining, joint training, decoder refit.
 
@@ -60,18 +69,25 @@ def train(
     Example: ecgmtl train --config quick --set seed=1 --set stages.0.epochs=2
     """
     if resume is not None and (config or overrides or out or data):
-        raise typer.BadParameter("a resumed run has its settings already; give --resume alone")
+        raise typer.BadParameter(
+            "a resumed run has its own settings and data; leave out --config, --set, --data and --out"
+        )
+    if register is not None and not track:
+        raise typer.BadParameter("--register needs MLflow; leave out --no-track")
     folders: list[Path] = []
 
     def on_interrupt() -> str:
         is_kept = folders and (folders[0] / "run.json").is_file()
-        return f"stopped; go on with: ecgmtl train --resume {folders[0]}" if is_kept else "stopped."
+        return f"stopped; resume with: ecgmtl train --resume {folders[0]}" if is_kept else "stopped."
 
     with spoken_errors(on_interrupt):
+        from ecgmtl.tracking.models import require_model_name
         from ecgmtl.training.folder import RunFolder
 
+        if register is not None:
+            require_model_name(register)
         settings = RunFolder.reopen(resume) if resume else settings_of(config, tuple(overrides or ()), data)
-        model = start_training(settings, data, out, stage, Session(threads, track, folders.append))
+        model = start_training(settings, data, out, stage, Session(threads, track, register, folders.append))
     typer.echo(f"model: {model}")
     run = shlex.quote(str(model.parent))
     typer.echo(f"next: ecgmtl evaluate {run} --data STORE, ecgmtl predict {run} FILES --out predictions.csv, ecgmtl ui")
@@ -84,6 +100,8 @@ class Session(NamedTuple):
     """Processor threads; 0 uses all."""
     track: bool
     """Whether the run is logged to MLflow."""
+    register: str | None
+    """Name under which MLflow registers the classifier."""
     opened: Callable[[Path], None]
     """Called with the folder of the run as soon as it is known."""
 
@@ -128,7 +146,7 @@ def train_in(folder: "RunFolder", store: "Store", last: str | None, how: Session
     typer.echo(f"run: {folder.path}")
     tracker = open_tracker(EXPERIMENT, enabled=how.track)
     with stage_progress() as progress:
-        return Schedule.prepare(store, folder, tracker, progress).run(last)
+        return Schedule.prepare(store, folder, tracker, progress).run(last, how.register)
 
 
 def synthetic_store(config: "Config") -> Path:

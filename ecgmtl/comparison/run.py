@@ -93,7 +93,7 @@ def run_job(job: Job) -> RunResult:
 
 def run_in(job: Job) -> RunResult:
     """Run in a folder that is locked."""
-    tracker = open_tracker(EXPERIMENT, enabled=job.around is not None, around=job.around)
+    tracker = open_tracker(EXPERIMENT, enabled=job.around is not None, parent=job.around)
     store = open_for(job.data, job.config.preprocess, job.config.validation_fold)
     schedule = Schedule.prepare(store, job.folder(), tracker, SILENT)
     with schedule.record.open(job.config.stages):

@@ -172,10 +172,13 @@ def write_mlflow(stored: Checkpoint, path: Path) -> None:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
+    # MLflow names columns of tables alone: a tensor has one name. The output's name therefore lists the labels in the
+    # order of its columns. The input has no name, because MLflow refuses plain arrays for named inputs.
     shape = (-1, 12, stored.config.preprocess.n_samples)
+    logits = f"logits: {', '.join(stored.label_names)}"
     signature = ModelSignature(
-        Schema([TensorSpec(np.dtype("float32"), shape, name=None)]),
-        Schema([TensorSpec(np.dtype("float32"), (-1, len(stored.label_names)), name=None)]),
+        Schema([TensorSpec(np.dtype("float32"), shape)]),
+        Schema([TensorSpec(np.dtype("float32"), (-1, len(stored.label_names)), logits)]),
     )
     mlflow.pytorch.save_model(
         ClassifierOnly(stored.model).eval(),

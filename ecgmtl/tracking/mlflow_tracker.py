@@ -1,36 +1,39 @@
-"""MlflowTracker: notes runs, their stages, settings and figures in MLflow, and lets no failure of it stop training."""
+"""Tracker that logs runs, settings, figures, data and models to MLflow. No failure of MLflow stops training."""
 
 import json
 import logging
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from ecgmtl.tracking.models import log_model, newest_model, register_model
 from ecgmtl.tracking.outbox import Outbox
 from ecgmtl.tracking.store import NOTE, PARENT, origin_tags, process_tags, unusable, without_password
 
 log = logging.getLogger("ecgmtl")
 
 SYSTEM_METRICS_SECONDS = 5.0
-MOST_METRICS, MOST_OTHERS = 1_000, 100  # in one call, by MLflow's own limits
-MOST_NOTE = 8_000  # characters
-SHORT_DIGEST = 12  # characters, as there is room for in the list of runs
+MAX_METRICS, MAX_OTHERS = 1_000, 100  # in one call, by MLflow's own limits
+MAX_NOTE = 8_000  # characters
+DIGEST_LENGTH = 12
+"""Characters of the data's digest that are logged. MLflow takes at most 36, and its list of runs has room for 12."""
 
 
 class MlflowTracker:
-    """Notes runs in MLflow; a store that fails once training has begun is told once and does not stop it."""
+    """Tracker that logs to MLflow. A store that fails once training has begun gives one warning and stops nothing."""
 
-    def __init__(self, client: Any, experiment_id: str, around: str | None = None) -> None:
-        """`around` is the id of a run, of this process or another, in which the outermost runs are nested."""
+    def __init__(self, client: Any, experiment_id: str, parent: str | None = None) -> None:
+        """Nest the outermost runs in the run with the id `parent`, which may be of another process."""
         self._client = client
-        self._around = around
+        self._parent = parent
         self._experiment_id = experiment_id
         self._open: list[OpenRun] = []
         self._outbox = Outbox(f"MLflow ({without_password(client.tracking_uri)})", is_hopeless)
@@ -50,12 +53,12 @@ class MlflowTracker:
         resume: str | None = None,
     ) -> Iterator[str | None]:
         run = OpenRun(self._open[-1] if self._open else None)
-        self._start(run, name, {**tags, NOTE: note[:MOST_NOTE]} if note else tags, resume)
+        self._start(run, name, {**tags, NOTE: note[:MAX_NOTE]} if note else tags, resume)
         self._log_params(run, flatten(params))
         self._open.append(run)
         status = "FAILED"
         try:
-            with nullcontext() if run.around else self._system_metrics(run):
+            with nullcontext() if run.parent else self._system_metrics(run):
                 yield run.id
             status = "FINISHED"
         except (KeyboardInterrupt, SystemExit):
@@ -66,7 +69,7 @@ class MlflowTracker:
             raise
         finally:
             self._open.pop()
-            # what is added to a finished run, as by a later evaluation, does not change how it ended
+            # a later evaluation adds to a finished run and does not change how it ended
             end = status if run.finished_at is None else "FINISHED"
             self._outbox.send(lambda: self._client.set_terminated(run.id, end, run.finished_at))
             if not self._open:
@@ -82,51 +85,68 @@ class MlflowTracker:
 
         now = int(time.time() * 1000)
         run = self._open[-1]
-        into = [(run, first_step)]
-        if run.around is not None and parent_offset is not None:
-            into.append((run.around, first_step + parent_offset))
-        for target, start in into:
+        targets = [(run, first_step)]
+        if run.parent is not None and parent_offset is not None:
+            targets.append((run.parent, first_step + parent_offset))
+        for target, start in targets:
             points = [
                 Metric(name, float(values[i]), now, start + int(i))
                 for name, values in rows.items()
                 for i in np.flatnonzero(np.isfinite(values))
                 if start + i > target.last_steps.get(name, -1)
             ]
-            for some in batched(points, MOST_METRICS):
-                self._outbox.send(partial(self._log_batch, target, metrics=some))
+            for batch in batched(points, MAX_METRICS):
+                self._outbox.send(partial(self._log_batch, target, metrics=batch))
 
     def log_final(self, metrics: Mapping[str, float]) -> None:
-        self.log_metrics(metrics, self._open[-1].step_after(metrics))
+        run = self._open[-1]
+        self._outbox.send(partial(self._log_final, run, dict(metrics), run.step_after(metrics), run.dataset))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        for some in batched([RunTag(*item) for item in tags.items()], MOST_OTHERS):
-            self._outbox.send(partial(self._log_batch, self._open[-1], tags=some))
+        for batch in batched([RunTag(*item) for item in tags.items()], MAX_OTHERS):
+            self._outbox.send(partial(self._log_batch, self._open[-1], tags=batch))
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         run = self._open[-1]
         if path.is_dir():
-            place = folder or path.name
-            self._outbox.send(lambda: self._client.log_artifacts(run.id, str(path), place))
+            target = folder or path.name
+            self._outbox.send(lambda: self._client.log_artifacts(run.id, str(path), target))
         else:
             self._outbox.send(lambda: self._client.log_artifact(run.id, str(path), folder or None))
 
     def log_input(self, name: str, digest: str, source: str, n_records: Mapping[str, int]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        where = json.dumps({"uri": source})
-        data = Dataset(name, digest[:SHORT_DIGEST], "local", where, profile=json.dumps(dict(n_records)))
-        used = DatasetInput(data, [InputTag("mlflow.data.context", " ".join(n_records))])
+        profile = {f"{split}_records": count for split, count in n_records.items()}
+        data = Dataset(name, digest[:DIGEST_LENGTH], "local", json.dumps({"uri": source}), profile=json.dumps(profile))
+        dataset_input = DatasetInput(data, [InputTag("mlflow.data.context", " ".join(n_records))])
         run = self._open[-1]
-        self._outbox.send(lambda: self._client.log_inputs(run.id, [used]))
+        run.dataset = DatasetKey(data.name, data.digest)
+        self._outbox.send(lambda: self._client.log_inputs(run.id, [dataset_input]))
 
-    def log_model(self, folder: Path, name: str, metrics: Mapping[str, float], note: str = "") -> None:
-        self._outbox.send(partial(self._log_model, self._open[-1], folder, name, metrics, note))
+    def log_model(self, folder: Path, name: str, description: str, params: Mapping[str, object]) -> None:
+        run = self._open[-1]
+
+        def send() -> None:
+            run.model_id = log_model(self._client, self._experiment_id, run.id, folder, name, description, params)
+
+        self._outbox.send(send)
+
+    def register_model(self, name: str) -> str | None:
+        run, uris = self._open[-1], []
+
+        def send() -> None:
+            if run.model_id is not None:  # otherwise logging it has failed, and the warning has been given
+                uris.append(register_model(self._client, name, run.id, run.model_id))
+
+        self._outbox.send(send)
+        return uris[0] if uris else None
 
     def _start(self, run: "OpenRun", name: str, tags: Mapping[str, str], resume: str | None) -> None:
-        """Open the run, the outermost one now or not at all: a store that does not work is told before training."""
-        if run.around is not None:
+        """Open the run. For an outermost run, raise TrackingError at once where the store does not work."""
+        if run.parent is not None:
             self._outbox.send(lambda: self._create(run, name, tags, resume))
             return
         try:
@@ -138,9 +158,9 @@ class MlflowTracker:
         from mlflow.entities import RunTag
 
         tags = process_tags() | dict(tags)
-        around = self._around if run.around is None else run.around.id
-        if around is not None:
-            tags[PARENT] = around
+        parent = self._parent if run.parent is None else run.parent.id
+        if parent is not None:
+            tags[PARENT] = parent
         known = self._find(resume) if resume else None
         if known is None:
             tags = origin_tags() | tags
@@ -150,6 +170,7 @@ class MlflowTracker:
         run.finished_at = known.info.end_time if known.info.status == "FINISHED" else None
         run.last_steps = {metric.key: metric.step for metric in known.data.to_proto().metrics}
         run.known_params = frozenset(known.data.params)
+        run.model_id = newest_model(self._client, self._experiment_id, known.info.run_id)
         self._client.update_run(run.id, status="RUNNING")
         self._log_batch(run, tags=[RunTag(*item) for item in tags.items()])
 
@@ -157,42 +178,38 @@ class MlflowTracker:
         from mlflow.exceptions import MlflowException
 
         try:
-            found = self._client.get_run(run_id)
+            run = self._client.get_run(run_id)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            found = None
-        if found is None or found.info.lifecycle_stage == "deleted":
-            log.warning("MLflow: the run %s to go on with is not there any more; a new one is begun.", run_id)
+            run = None
+        if run is None or run.info.lifecycle_stage == "deleted":
+            log.warning("MLflow: the run %s to resume no longer exists; a new run is logged.", run_id)
             return None
-        return found
+        return run
 
     def _log_params(self, run: "OpenRun", params: Mapping[str, str]) -> None:
         from mlflow.entities import Param
 
-        def send(some: Sequence[Param]) -> None:
+        def send(batch: Sequence[Param]) -> None:
             # a param cannot be changed, so a resumed run keeps those that it began with
-            self._log_batch(run, params=[param for param in some if param.key not in run.known_params])
+            self._log_batch(run, params=[param for param in batch if param.key not in run.known_params])
 
-        for some in batched([Param(*item) for item in params.items()], MOST_OTHERS):
-            self._outbox.send(partial(send, some))
+        for batch in batched([Param(*item) for item in params.items()], MAX_OTHERS):
+            self._outbox.send(partial(send, batch))
 
     def _log_batch(self, run: "OpenRun", **entries: Any) -> None:
         self._client.log_batch(run.id, **entries)
 
-    def _log_model(self, run: "OpenRun", folder: Path, name: str, metrics: Mapping[str, float], note: str) -> None:
-        from mlflow.entities import LoggedModelOutput
-
-        if not folder.is_dir():  # MLflow would upload nothing, and say nothing
-            raise FileNotFoundError(f"{folder}: the model's files are gone")
-        model = self._client.create_logged_model(
-            self._experiment_id, name, source_run_id=run.id, tags={NOTE: note[:MOST_NOTE]}
-        )
-        self._client.log_model_artifacts(model.model_id, str(folder))
-        self._client.finalize_logged_model(model.model_id, "READY")
-        self._client.log_outputs(run.id, [LoggedModelOutput(model.model_id, step=0)])
+    def _log_final(self, run: "OpenRun", metrics: Mapping[str, float], step: int, dataset: "DatasetKey | None") -> None:
+        """Log figures of the run and of its model, with the data set that they were measured on."""
+        facts: dict[str, Any] = {"step": step, "model_id": run.model_id}
+        if dataset is not None:
+            facts |= {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
         for key, value in metrics.items():
-            self._client.log_metric(run.id, key, value, step=run.step_after([key]), model_id=model.model_id)
+            if math.isfinite(value):
+                # one call each, for `log_batch` forgets the data set of a model's figures
+                self._client.log_metric(run.id, key, value, **facts)
 
     @contextmanager
     def _system_metrics(self, run: "OpenRun") -> Iterator[None]:
@@ -209,26 +226,37 @@ class MlflowTracker:
             monitor.finish()
 
 
+class DatasetKey(NamedTuple):
+    """Name and digest by which MLflow identifies a data set."""
+
+    name: str
+    digest: str
+
+
 @dataclass
 class OpenRun:
-    """A run while it lasts."""
+    """A run that is under way."""
 
-    around: "OpenRun | None"
+    parent: "OpenRun | None"
     id: str | None = None
     """Unknown until the store has answered."""
     last_steps: Mapping[str, int] = field(default_factory=dict)
-    """By metric, of what the run that is resumed has already."""
+    """Last step of each metric that a resumed run has already."""
     known_params: frozenset[str] = frozenset()
     finished_at: int | None = None
-    """When the run that is resumed had come to its end, in ms; None if it had not."""
+    """Time in ms at which a resumed run had finished. None if it had not."""
+    dataset: DatasetKey | None = None
+    """Data set that was logged last."""
+    model_id: str | None = None
+    """Model that was logged last, in this process or before the run was resumed."""
 
     def step_after(self, metrics: Iterable[str]) -> int:
-        """The first that none of these metrics has yet."""
+        """Return the first step that none of these metrics has yet."""
         return 1 + max((self.last_steps.get(name, -1) for name in metrics), default=-1)
 
 
 def is_hopeless(error: Exception) -> bool:
-    """Whether the call itself was wrong, rather than the store away, locked or full."""
+    """Return whether the call itself was wrong, rather than the store away, locked or full."""
     from mlflow.exceptions import MlflowException
 
     if isinstance(error, MlflowException):
@@ -237,13 +265,13 @@ def is_hopeless(error: Exception) -> bool:
 
 
 def batched(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """The items in parts of at most `size`."""
+    """Yield the items in batches of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
 def flatten(tree: Mapping[str, object]) -> dict[str, str]:
-    """A tree of settings as `stages.1.weighting.kind: uncertainty`, each value as one would type it."""
+    """Flatten a tree of settings to names such as `stages.1.weighting.kind`, each value as one would type it."""
     flat: dict[str, str] = {}
     for key, value in tree.items():
         inner = value

@@ -1,7 +1,7 @@
-"""Tracker: MLflow behind a few methods, and one that does nothing.
+"""Interface of a tracker, a tracker that does nothing, and the choice between it and MLflow.
 
-Runs go to MLflow's own default store, `mlflow.db` in the working folder with artifacts under `mlruns/`, so that a
-plain `mlflow ui` shows them; the environment variable MLFLOW_TRACKING_URI names another.
+Runs go to MLflow's own default store, `mlflow.db` in the working folder with artifacts under `mlruns/`. A plain
+`mlflow ui` therefore shows them. The environment variable MLFLOW_TRACKING_URI names another store.
 """
 
 from collections.abc import Mapping
@@ -28,16 +28,16 @@ from ecgmtl.tracking.store import (
 __all__ = ["EXPERIMENT", "NoTracker", "Tracker", "TrackingError", "has_store", "open_tracker"]
 
 EXPERIMENT = "ecgmtl"
-"""Where all runs are found in MLflow."""
+"""MLflow experiment that holds all runs."""
 
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Notes what ran, with which settings, and how it went."""
+    """Log of what ran, with which settings, and with what results."""
 
     @property
     def active_run_id(self) -> str | None:
-        """MLflow's id of the innermost open run; None where there is none, or none yet."""
+        """MLflow's id of the innermost open run. None where there is none, or where it is not known yet."""
 
     def run(
         self,
@@ -48,40 +48,46 @@ class Tracker(Protocol):
         note: str = "",
         resume: str | None = None,
     ) -> AbstractContextManager[str | None]:
-        """An open run, at its end FINISHED, FAILED or KILLED; within another run a nested one.
+        """Open a run, nested if another one is open, and end it as FINISHED, FAILED or KILLED.
 
-        `resume` is the id of the run to go on with: only steps beyond its last ones are added to it.
+        `resume` is the id of a run to resume: only steps beyond its last ones are added to it.
         """
 
     def log_metrics(self, metrics: Mapping[str, float], step: int, parent_offset: int | None = None) -> None:
-        """Figures of one step, without those that are not finite.
+        """Log figures of one step, without those that are not finite.
 
-        With `parent_offset` they also go to the run around this one, at this many steps more.
+        With `parent_offset` they are logged to the parent run too, with its steps this many higher.
         """
 
     def log_steps(
         self, rows: Mapping[str, Float[np.ndarray, " step"]], first_step: int, parent_offset: int | None = None
     ) -> None:
-        """The same figures of many successive steps, otherwise as `log_metrics`."""
+        """Log the same figures for many successive steps, otherwise as `log_metrics`."""
 
     def log_final(self, metrics: Mapping[str, float]) -> None:
-        """Figures of the whole run; those of a run that is gone on with take the place of what it had before."""
+        """Log figures of the whole run, of its model if it logged one, on the data set that was logged last.
+
+        Those of a resumed run replace the earlier ones.
+        """
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Short facts about the run, shown beside it and searchable."""
+        """Set short facts about the run, which are shown beside it and searchable."""
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
-        """A file, or a folder with all that is in it."""
+        """Log a file, or a folder with everything in it."""
 
     def log_input(self, name: str, digest: str, source: str, n_records: Mapping[str, int]) -> None:
-        """The data that the run learns from: `digest` identifies it, `n_records` counts each split."""
+        """Log the data of the run. `digest` identifies it, and `n_records` counts the records of each split."""
 
-    def log_model(self, folder: Path, name: str, metrics: Mapping[str, float], note: str = "") -> None:
-        """A model saved by MLflow in `folder`, with the figures that speak for it and a description in Markdown."""
+    def log_model(self, folder: Path, name: str, description: str, params: Mapping[str, object]) -> None:
+        """Log a model that MLflow saved in `folder`, with a description in Markdown and facts by name."""
+
+    def register_model(self, name: str) -> str | None:
+        """Register the run's model under a name and return its URI. None where MLflow has not confirmed it."""
 
 
 class NoTracker:
-    """Notes nothing."""
+    """Tracker that logs nothing."""
 
     active_run_id: str | None = None
 
@@ -102,11 +108,13 @@ class NoTracker:
 
     def log_input(self, name: str, digest: str, source: str, n_records: Mapping[str, int]) -> None: ...
 
-    def log_model(self, folder: Path, name: str, metrics: Mapping[str, float], note: str = "") -> None: ...
+    def log_model(self, folder: Path, name: str, description: str, params: Mapping[str, object]) -> None: ...
+
+    def register_model(self, name: str) -> str | None: ...
 
 
-def open_tracker(experiment: str, enabled: bool = True, around: str | None = None) -> Tracker:
-    """A tracker for the runs of `experiment`, nested in the run with the id `around` where one is given.
+def open_tracker(experiment: str, enabled: bool = True, parent: str | None = None) -> Tracker:
+    """Return a tracker for the runs of `experiment`, nested in the run with the id `parent` if there is one.
 
     Runs that a process of this machine left open when it was killed are marked KILLED.
 
@@ -127,4 +135,4 @@ def open_tracker(experiment: str, enabled: bool = True, around: str | None = Non
         raise
     except Exception as error:
         raise unusable(uri, error) from error
-    return MlflowTracker(client, experiment_id, around)
+    return MlflowTracker(client, experiment_id, parent)

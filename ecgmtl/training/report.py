@@ -1,4 +1,4 @@
-"""The report on a finished run: validation figures and plots, the course of training, the model for MLflow."""
+"""Report on a finished run: validation scores and plots, training curves, the model for MLflow."""
 
 import logging
 import tempfile
@@ -19,79 +19,93 @@ from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import Tracker
 from ecgmtl.training.curves import training_curves
 from ecgmtl.training.folder import RunFolder
-from ecgmtl.training.model_card import Figure, Label, ModelCard, TrainingData, render_model_card
+from ecgmtl.training.model_card import Figure, Label, ModelCard, TrainingData, render_description, render_model_card
 
 log = logging.getLogger("ecgmtl")
 
 LOGGED_WEIGHTS = "logged weights"
-"""Entry of run.json with the SHA-256 of the weights whose model MLflow has."""
+"""Entry of run.json with the SHA-256 of the weights whose model is logged in MLflow."""
 N_COMPARED = 64
-"""Records on which an exported classifier is compared with its checkpoint."""
+"""Number of records on which an exported classifier is compared with its checkpoint."""
 
 
 def report_run(
     stored: Checkpoint, train: Split, validation: Split, folder: RunFolder, tracker: Tracker
 ) -> dict[str, float]:
-    """Write the report into the run's folder and hand it to the tracker; give the headline figures."""
+    """Write the report into the run's folder, log it, and return the headline scores."""
     evaluation = evaluate(stored, validation, find_protocol("whole"))
     write_evaluation(evaluation, folder.path / "validation", f"{folder.path.name} on the validation split")
     curves = folder.path / "training.png"
     training_curves(folder.read_history()).savefig(curves, dpi=110)
-    card = folder.path / "model_card.md"
     summary = evaluation.summary()
-    card.write_text(render_model_card(describe(stored, summary, (train, validation), folder)), encoding="utf-8")
-    log_evaluation(tracker, summary, folder.path / "validation", "validation")
-    for path in (curves, card):
+    card, card_file = describe(stored, summary, (train, validation), folder), folder.path / "model_card.md"
+    card_file.write_text(render_model_card(card), encoding="utf-8")
+    for path in (curves, card_file):
         tracker.log_artifact(path)
     weights = checkpoint.describe(folder.path / MODEL).weights_sha256
     is_new = folder.tracked(LOGGED_WEIGHTS) != weights  # a finished run that is resumed has logged its model already
     if evaluation.classification is not None and tracker.active_run_id is not None and is_new:
-        log_classifier(stored, validation, tracker, summary)
+        log_classifier(stored, validation, tracker, card)
         folder.note_tracked(LOGGED_WEIGHTS, weights)
+    log_evaluation(tracker, summary, folder.path / "validation", "validation")
     return summary
 
 
 def headline(summary: dict[str, float]) -> str:
-    """Say in a line how the model does on the validation split, with 95 % intervals over patients."""
+    """Return a line with the validation scores and their 95 % intervals over patients."""
     parts = []
     if "macro_auroc" in summary:
         low, high = (summary.get(f"macro_auroc_{end}", float("nan")) for end in ("low", "high"))
         parts.append(f"macro AUROC {summary['macro_auroc']:.4f} (95 % interval {low:.4f} to {high:.4f})")
     if "reconstruction_rmse_mv" in summary:
         parts.append(f"RMSE of masked samples {summary['reconstruction_rmse_mv']:.4f} mV")
-    return f"validation split, {summary['n_records']:.0f} records: {', '.join(parts) or 'no figure'}"
+    return f"validation split, {summary['n_records']:.0f} records: {', '.join(parts) or 'no score'}"
 
 
 def log_evaluation(tracker: Tracker, summary: dict[str, float], folder: Path, name: str) -> None:
-    """Log figures as `final <name> …`, and the report's files under the folder's name."""
+    """Log scores as `final <name> …`, and the report's files in a folder of that name."""
     tracker.log_final({names.final(name, key): value for key, value in summary.items()})
     tracker.log_artifact(folder, name)
 
 
-def log_classifier(stored: Checkpoint, split: Split, tracker: Tracker, summary: dict[str, float]) -> None:
-    """The classifier as an MLflow model, compared with the checkpoint like any export."""
+def log_classifier(stored: Checkpoint, split: Split, tracker: Tracker, card: ModelCard) -> None:
+    """Log the classifier as an MLflow model. It is compared with the checkpoint first, as any export."""
     signals = split.batch(torch.arange(min(N_COMPARED, len(split)), device=split.device)).signals.cpu()
-    with tempfile.TemporaryDirectory() as place:
-        model = Path(place) / "classifier"
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "classifier"
         try:
             export.export(stored, "mlflow", model, signals)
         except ExportError as error:
             log.warning("The model was not logged to MLflow: %s", error)
             return
-        tracker.log_model(
-            model, "classifier", {names.final("validation", names.MACRO_AUROC): summary[names.MACRO_AUROC]}
-        )
+        tracker.log_model(model, "classifier", render_description(card), model_params(card))
+
+
+def model_params(card: ModelCard) -> dict[str, str]:
+    """Return what MLflow shows as the parameters of the model."""
+    return {
+        "architecture": card.architecture,
+        "label_set": card.label_set,
+        "labels": ", ".join(label.name for label in card.labels),
+        "leads": ", ".join(card.leads),
+        "sampling_rate_hz": f"{card.fs:g}",
+        "seconds": f"{card.seconds:g}",
+        "unit": "mV",
+        "data_sha256": card.data.sha256,
+    }
 
 
 def describe(
     stored: Checkpoint, summary: dict[str, float], splits: tuple[Split, Split], folder: RunFolder
 ) -> ModelCard:
-    """The card of this run's model; figures that have an interval, and those of the reconstruction."""
+    """Return the card of this run's model, with the scores that have an interval and those of reconstruction."""
     config, calibration, (train, validation) = stored.config, stored.calibration, splits
     values = zip(stored.label_names, calibration.thresholds, calibration.slope, calibration.intercept, strict=True)
     n_parameters = sum(parameter.numel() for parameter in stored.model.parameters())
     trees = (
-        "" if stored.model.forest is None else "; and a forest beside it, which reads times and voltages of its waves"
+        ""
+        if stored.model.forest is None
+        else "; with boosted trees beside it, which read times and voltages of the waves"
     )
     parts = (name for name in summary if f"{name}_low" in summary or name.startswith("reconstruction_"))
     shown = [name for name in parts if not name.endswith("n_samples")]
@@ -111,14 +125,14 @@ def describe(
         data=TrainingData(
             name=f"{folder.data.parent.name}/{folder.data.name}",
             sha256=stored.provenance["data_sha256"],
-            n_records={"train": len(train), "of them with labels": n_labelled, "validation": len(validation)},
+            n_records={"train": len(train), "of these labeled": n_labelled, "validation": len(validation)},
         ),
         stages=tuple(stages),
         figures=tuple(
             Figure(name=n, value=summary[n], low=summary.get(f"{n}_low"), high=summary.get(f"{n}_high")) for n in shown
         ),
         figures_on=f"validation split, {len(validation)} records; epoch, calibration and thresholds were chosen on it, "
-        "so they flatter the model",
+        "so these scores are optimistic",
         leads=STANDARD_LEADS,
         fs=float(config.preprocess.fs),
         seconds=config.preprocess.seconds,
@@ -127,9 +141,9 @@ def describe(
 
 
 def tasks_learnt(stored: Checkpoint) -> tuple[str, ...]:
-    """For the card, what the model was trained to do."""
+    """Return the model's tasks in words, for its card."""
     tasks = {
-        f"to read the label set `{stored.label_set}` from an ECG": stored.classifies,
-        "to redraw its parts": any(stage.reconstructs for stage in stored.stages_done),
+        f"to predict the label set `{stored.label_set}` from an ECG": stored.classifies,
+        "to reconstruct masked parts of an ECG": any(stage.reconstructs for stage in stored.stages_done),
     }
-    return tuple(task for task, learnt in tasks.items() if learnt) or ("on signals alone",)
+    return tuple(task for task, is_learnt in tasks.items() if is_learnt) or ("on signals alone",)

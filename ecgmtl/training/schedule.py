@@ -67,20 +67,34 @@ class Schedule:
         record = RunRecord(config, labels, store.sha256, n_records, folder, tracker, progress)
         return cls(config, train, validation, record, precision)
 
-    def run(self, last: str | None = None) -> Path:
+    def run(self, last: str | None = None, register: str | None = None) -> Path:
         """Train the stages up to the one named `last`, or all of them, and return the file of the final model.
 
         Finished stages with the same settings, data and code are loaded from their checkpoints. An interrupted stage
-        resumes from its last complete epoch.
+        resumes from its last complete epoch. `register` is a name under which MLflow registers the classifier.
 
         Raises:
-            ConfigError: there is no such stage.
+            ConfigError: there is no such stage, or no stage trains the classifier that is to be registered.
             StoreError: classification can be neither trained nor evaluated on these records.
         """
         stages = stages_until(self.config, last, self.record.folder.data)
+        if register is not None and not self.config.learns_to_classify(stages[-1].name):
+            raise ConfigError(
+                f"--register {register}: the model after stage {stages[-1].name} has not learned to classify, and only "
+                "classifiers are registered. Train a stage that learns classification."
+            )
         self.require_classes(stages)
         with self.record.open(stages):
-            return self.finish(self.train_stages(stages), stages)
+            model = self.finish(self.train_stages(stages), stages)
+            if register is not None:
+                self.register(register)
+            return model
+
+    def register(self, name: str) -> None:
+        """Register the run's classifier in MLflow and say under which URI."""
+        uri = self.record.tracker.register_model(name)
+        again = f"ecgmtl train --resume {shlex.quote(str(self.record.folder.path))} --register {shlex.quote(name)}"
+        self.record.progress.say(f"registered: {uri}" if uri else f"not registered; try again with: {again}")
 
     def require_classes(self, stages: tuple[Stage, ...]) -> None:
         """Raise StoreError if a stage classifies records of which none, or each, has a label."""

@@ -220,9 +220,15 @@ def test_a_tracked_run_is_found_in_mlflow(folder, trained, migrated):
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert "final validation macro_auroc" in parent.data.metrics
     assert parent.data.params["stages.1.weighting.kind"] == "uncertainty"
-    ecgmtl(folder, "train", "--resume", "runs/tracked")
+    assert "registered: models:/ecg-classifier@champion" in ecgmtl(
+        folder, "train", "--resume", "runs/tracked", "--register", "ecg-classifier"
+    )
     assert len(client.search_runs([parent.info.experiment_id])) == len(runs)
-    assert len(client.search_logged_models([parent.info.experiment_id])) == 1
+    (model,) = client.search_logged_models([parent.info.experiment_id])
+    assert client.get_model_version_by_alias("ecg-classifier", "champion").source == f"models:/{model.model_id}"
+    assert "columns of one float32 tensor in this order: NORM" in model.tags["mlflow.note.content"]
+    assert "final validation macro_auroc" in {metric.key for metric in model.metrics}
+    assert {metric.dataset_name for metric in model.metrics} == {"store"}
 
 
 @pytest.mark.parametrize(

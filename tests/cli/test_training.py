@@ -4,6 +4,10 @@ import json
 import re
 import shutil
 
+import pytest
+from typer.testing import CliRunner
+
+from ecgmtl.cli import app
 from ecgmtl.cli.progress import RunProgress, stage_progress
 from ecgmtl.cli.terminal import open_bar
 from ecgmtl.cli.train import settings_of
@@ -33,6 +37,20 @@ def test_the_recipe_leaves_out_a_label_set_that_the_store_lacks(few_prepared, tm
 
 def test_artificial_records_are_trained_by_the_demonstration():
     assert settings_of(None, ("seed=3",), None) == Config(seed=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--register", "a/b"], "--register 'a/b': should be a name of letters"),
+        (["--register", "ecg", "--no-track"], "--register needs MLflow"),
+        (["--resume", "runs/mine", "--set", "seed=1"], "a resumed run has its own settings and data"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(arguments, message):
+    result = CliRunner().invoke(app, ["train", *arguments])
+    assert result.exit_code
+    assert message in " ".join(re.sub(r"[│╭╰─╮╯]", "", result.output).split())
 
 
 def test_a_line_tells_which_stage_of_the_run_begins_and_the_time_that_is_left(capsys):

@@ -75,6 +75,16 @@ def test_an_export_carries_all_that_its_use_needs(request, stored, kind):
     assert metadata.lead_mean == tuple(stored.model.standardize.mean.flatten().tolist())
 
 
+@pytest.mark.slow
+def test_the_signature_of_an_mlflow_model_names_the_labels_and_takes_plain_arrays(mlflow_folder, signals):
+    import mlflow
+
+    model = mlflow.pyfunc.load_model(str(mlflow_folder.path))
+    (logits,) = model.metadata.signature.outputs.inputs
+    assert (logits.name, logits.shape) == (f"logits: {', '.join(LABELS)}", (-1, len(LABELS)))
+    assert model.predict(signals[:2].numpy()).shape == (2, len(LABELS))
+
+
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
 @pytest.mark.parametrize("size", [1, 3, 4097])
 def test_a_batch_may_be_of_any_size(stored, exported, kind, size):

@@ -16,6 +16,7 @@ import pytest
 from ecgmtl.inference.torch_predictors import copy_model
 from ecgmtl.tracking import names
 from ecgmtl.tracking.mlflow_tracker import flatten
+from ecgmtl.tracking.models import require_model_name
 from ecgmtl.tracking.store import default_store, import_mlflow, origin_tags
 from ecgmtl.tracking.tracker import Tracker, TrackingError, open_tracker
 from ecgmtl.tracking.ui import server, stop, wait_until_it_answers
@@ -153,7 +154,7 @@ def test_a_folder_may_have_any_name(migrated, tmp_path, monkeypatch):
     tracker = open_tracker("ecgmtl")
     with tracker.run("quick", **NOTHING) as run_id:
         tracker.log_artifact(Path("config.yaml"))
-        tracker.log_model(Path("model"), "classifier", {})
+        tracker.log_model(Path("model"), "classifier", "a classifier", {})
     (kept,) = Path("mlruns").rglob("config.yaml")
     assert kept.read_text() == "seed: 0"
     with default_store():
@@ -166,7 +167,7 @@ def test_a_run_that_is_gone_is_begun_anew(store, caplog):
     with open_tracker("ecgmtl").run("quick", **NOTHING, resume="0" * 32) as run_id:
         assert run_id is not None
         assert run_id != "0" * 32
-    assert "is not there any more" in caplog.text
+    assert "no longer exists" in caplog.text
 
 
 def test_files_and_folders_arrive(store):
@@ -182,20 +183,96 @@ def test_files_and_folders_arrive(store):
     assert names == {"report", "report/a.md", "config.yaml", "inputs", "inputs/config.yaml"}
 
 
-def test_the_data_and_the_model_are_linked_to_the_run(store):
+@pytest.fixture
+def model():
+    """The folder of a model that MLflow takes."""
     Path("model").mkdir()
     Path("model/MLmodel").write_text("flavors: {}\n")
+    return Path("model")
+
+
+def log_classifier(tracker, model, **resumed):
+    with tracker.run("quick", **NOTHING, **resumed) as run_id:
+        tracker.log_input("ptbxl", "ab" * 32, "data/ptbxl", {"train": 8, "validation": 1})
+        tracker.log_model(
+            model, "classifier", "It predicts **labels**.", {"labels": "NORM, MI", "sampling_rate_hz": 100}
+        )
+        tracker.log_final({"final validation macro_auroc": 0.9, "final validation mcc": float("nan")})
+    return run_id
+
+
+def logged_model(store, run_id):
+    (output,) = store.get_run(run_id).outputs.model_outputs
+    return store.get_logged_model(output.model_id)
+
+
+def test_a_logged_model_has_a_description_and_facts(store, model):
+    logged = logged_model(store, log_classifier(open_tracker("ecgmtl"), model))
+    assert (logged.name, logged.status) == ("classifier", "READY")
+    assert logged.tags["mlflow.note.content"] == "It predicts **labels**."
+    assert logged.params == {"labels": "NORM, MI", "sampling_rate_hz": "100"}
+
+
+def test_scores_of_a_model_name_the_data_set_that_they_were_measured_on(store, model):
+    run_id = log_classifier(open_tracker("ecgmtl"), model)
+    (data,) = store.get_run(run_id).inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("ptbxl", "ab" * 6)
+    assert data.dataset.profile == '{"train_records": 8, "validation_records": 1}'
+    (score,) = logged_model(store, run_id).metrics
+    assert (score.key, score.value) == ("final validation macro_auroc", 0.9)
+    assert (score.dataset_name, score.dataset_digest) == ("ptbxl", "ab" * 6)
+    assert store.get_run(run_id).data.metrics == {"final validation macro_auroc": 0.9}
+
+
+def test_a_later_evaluation_adds_its_scores_to_the_model(store, model):
+    run_id = log_classifier(open_tracker("ecgmtl"), model)
+    tracker = open_tracker("ecgmtl")
+    with tracker.run("again", **NOTHING, resume=run_id):
+        tracker.log_input("hospital", "cd" * 32, "data/hospital", {"test": 5})
+        tracker.log_final({"final test whole macro_auroc": 0.8})
+    scores = {metric.key: (metric.value, metric.dataset_name) for metric in logged_model(store, run_id).metrics}
+    assert scores == {
+        "final validation macro_auroc": (0.9, "ptbxl"),
+        "final test whole macro_auroc": (0.8, "hospital"),
+    }
+
+
+def test_a_registered_model_has_the_alias_and_a_description(store, model):
     tracker = open_tracker("ecgmtl")
     with tracker.run("quick", **NOTHING) as run_id:
-        tracker.log_input("ptbxl", "ab" * 32, "data/ptbxl", {"train": 8, "test": 1})
-        tracker.log_model(Path("model"), "classifier", {"test/macro_auroc": 0.9})
-    run = store.get_run(run_id)
-    (data,) = run.inputs.dataset_inputs
-    assert (data.dataset.name, data.dataset.digest) == ("ptbxl", "ab" * 6)
-    (output,) = run.outputs.model_outputs
-    model = store.get_logged_model(output.model_id)
-    assert (model.name, model.status, model.metrics[0].value) == ("classifier", "READY", 0.9)
-    assert run.data.metrics == {"test/macro_auroc": 0.9}
+        tracker.log_model(model, "classifier", "It predicts **labels**.", {})
+        assert tracker.register_model("ecg-classifier") == "models:/ecg-classifier@champion"
+    version = store.get_model_version_by_alias("ecg-classifier", "champion")
+    assert (version.version, version.run_id) in ((1, run_id), ("1", run_id))
+    assert version.description == "It predicts **labels**."
+    assert "12-lead ECGs" in store.get_registered_model("ecg-classifier").description
+    with default_store():
+        assert Path(copy_model("models:/ecg-classifier@champion", Path("copy")), "MLmodel").is_file()
+
+
+def test_the_alias_moves_to_a_new_model_and_no_model_is_registered_twice(store, model):
+    ids = [log_classifier(open_tracker("ecgmtl"), model) for _ in range(2)]
+    champions = []
+    for run_id in (*ids, ids[0]):
+        tracker = open_tracker("ecgmtl")
+        with tracker.run("quick", **NOTHING, resume=run_id):
+            tracker.register_model("ecg-classifier")
+        champions.append(store.get_model_version_by_alias("ecg-classifier", "champion").run_id)
+    assert champions == [*ids, ids[0]]
+    assert len(store.search_model_versions("name = 'ecg-classifier'")) == 2
+
+
+def test_a_run_without_a_model_registers_nothing(store):
+    tracker = open_tracker("ecgmtl")
+    with tracker.run("quick", **NOTHING):
+        assert tracker.register_model("ecg-classifier") is None
+    assert store.search_registered_models() == []
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a:b", "it's", ".", "a@b"])
+def test_a_name_that_mlflow_cannot_register_is_refused(name):
+    with pytest.raises(TrackingError, match=r"--register .* for example --register ecg-classifier"):
+        require_model_name(name)
 
 
 def test_runs_of_a_process_that_died_are_marked_killed(store):
@@ -389,7 +466,7 @@ def test_final_figures_are_those_of_what_was_done_last(store):
 def test_a_model_whose_files_are_gone_is_no_model(store, caplog):
     tracker = open_tracker("ecgmtl")
     with tracker.run("quick", **NOTHING) as run_id:
-        tracker.log_model(Path("gone"), "classifier", {})
+        tracker.log_model(Path("gone"), "classifier", "a classifier", {})
     assert not store.get_run(run_id).outputs.model_outputs
     assert "1 entries were lost" in caplog.text
 

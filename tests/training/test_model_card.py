@@ -3,12 +3,19 @@ from dataclasses import replace
 import pytest
 
 from ecgmtl.evaluation.text import markdown
-from ecgmtl.training.model_card import Figure, Label, ModelCard, TrainingData, render_model_card
+from ecgmtl.training.model_card import (
+    Figure,
+    Label,
+    ModelCard,
+    TrainingData,
+    render_description,
+    render_model_card,
+)
 
 CARD = ModelCard(
     name="quick",
     version="0.1.0",
-    learnt=("to read the label set `superdiagnostic` from an ECG", "to redraw its parts"),
+    learnt=("to predict the label set `superdiagnostic` from an ECG", "to reconstruct masked parts of an ECG"),
     architecture="cnn encoder, 0.9 M parameters",
     file="model.safetensors",
     label_set="superdiagnostic",
@@ -30,7 +37,7 @@ CARD = ModelCard(
         "17418 train, 2183 validation records; SHA-256 `" + "ab" * 32 + "`",
         "CC BY 4.0",
         "1. pretrain: reconstruction, 20 epochs\n2. joint: both, uncertainty weighting\n",
-        "A network that was trained to read the label set `superdiagnostic` from an ECG and to redraw its parts: cnn",
+        "trained to predict the label set `superdiagnostic` from an ECG and to reconstruct masked parts of an ECG: cnn",
         "| macro AUROC | 0.925 | 0.918 to 0.931 |\n| RMSE (mV) | 0.050 | – |",
         "| NORM | 0.410 | 1.200 | -0.300 |",
         "2 leads (I, II) in millivolts, 10 s at 100 Hz",
@@ -41,19 +48,19 @@ def test_the_card_says(text):
     assert text in render_model_card(CARD)
 
 
-def test_only_ptbxl_gets_its_licence_and_artificial_ecgs_a_warning():
+def test_only_ptbxl_gets_its_license_and_artificial_ecgs_get_a_warning():
     other = render_model_card(replace(CARD, data=replace(CARD.data, name="our ward")))
     assert "CC BY" not in other
-    assert "See the data's own licence" in other
+    assert "See the data's own license" in other
     artificial = render_model_card(replace(CARD, data=replace(CARD.data, name="synthetic ECGs")))
     assert "means nothing" in artificial
 
 
-def test_what_it_never_learnt_is_not_said():
-    drawer = render_model_card(replace(CARD, labels=(), learnt=("to redraw its parts",)))
-    assert "was trained to redraw its parts:" in drawer
-    assert "ecgmtl predict model.safetensors" not in drawer
-    assert "threshold" not in drawer.split("## Input")[0].split("## Labels")[1].split("\n", 1)[1]
+def test_the_card_leaves_out_what_the_model_never_learned():
+    reconstructor = render_model_card(replace(CARD, labels=(), learnt=("to reconstruct masked parts of an ECG",)))
+    assert "was trained to reconstruct masked parts of an ECG:" in reconstructor
+    assert "ecgmtl predict model.safetensors" not in reconstructor
+    assert "threshold" not in reconstructor.split("## Input")[0].split("## Labels")[1].split("\n", 1)[1]
 
 
 def test_a_label_cannot_break_its_table():
@@ -61,14 +68,29 @@ def test_a_label_cannot_break_its_table():
     assert [line.replace("\\|", "").count("|") for line in lines] == [5]
 
 
-def test_without_figures_the_card_says_how_to_get_them():
+def test_without_scores_the_card_says_how_to_compute_them():
     assert "`ecgmtl evaluate`" in render_model_card(replace(CARD, figures=()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "**Not a medical device.**",
+        "A neural network that was trained to predict the label set `superdiagnostic`",
+        "2 leads (I, II) in millivolts, 10 s at 100 Hz",
+        "columns of one float32 tensor in this order: NORM, A\\|B.",
+        "## Intended use\n\nResearch on 12-lead ECGs",
+        "`ecgmtl predict MODEL_URI FILES`",
+    ],
+)
+def test_the_description_for_mlflow_says(text):
+    assert text in render_description(CARD)
 
 
 EVIL = "<script>x</script> [a](http://b) ``` A|B\n# C\x1b\u202e"
 
 
-def test_text_of_others_is_no_markdown():
+def test_names_from_the_data_cannot_inject_markdown():
     data = replace(CARD.data, name=EVIL)
     card = render_model_card(
         replace(CARD, name=EVIL, data=data, stages=(EVIL,), labels=(Label(name=EVIL, threshold=0.5),))

@@ -11,7 +11,7 @@ from data_prep.store.manifest import StoreError
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import MODEL, CheckpointError
 from ecgmtl.comparison.run import SILENT
-from ecgmtl.config.run import parse_config
+from ecgmtl.config.run import ConfigError, parse_config
 from ecgmtl.tracking.tracker import NoTracker
 from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.schedule import Schedule
@@ -61,6 +61,29 @@ def test_one_class_only_is_refused_before_the_first_step(few_prepared, tmp_path)
             alike.run()
     assert not (tmp_path / "run/history.jsonl").exists()
     alike.require_classes(found.config.stages[:1])
+
+
+def test_a_model_that_never_learned_to_classify_is_not_registered(few_prepared, tmp_path):
+    pretrain = {"name": "pretrain", "losses": ["reconstruction"], "trains": ["encoder", "decoder"], "epochs": 1}
+    run = schedule(few_prepared, tmp_path / "run", pretrain, {"name": "labels", **LABELS})
+    with pytest.raises(ConfigError, match="--register ecg: the model after stage pretrain has not learned to classify"):
+        run.run("pretrain", register="ecg")
+    assert not (tmp_path / "run/history.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("models:/ecg@champion", "registered: models:/ecg@champion"),
+        (None, "not registered; try again with: ecgmtl train --resume RUN --register ecg"),
+    ],
+)
+def test_a_run_says_whether_its_classifier_is_registered(few_prepared, tmp_path, monkeypatch, uri, message):
+    messages = []
+    monkeypatch.setattr(NoTracker, "register_model", lambda tracker, name: uri)
+    run = schedule(few_prepared, tmp_path / "run", {"name": "labels", **LABELS})
+    with_record(run, progress=SILENT._replace(say=messages.append)).register("ecg")
+    assert messages == [message.replace("RUN", str(tmp_path / "run"))]
 
 
 def test_stages_teach_as_their_files_do(few_prepared, tmp_path):
