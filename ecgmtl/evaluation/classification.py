@@ -1,4 +1,4 @@
-"""All that is said of a classifier on a split: headline figures with intervals, a row a label."""
+"""Report of a classifier on a split: headline figures with intervals, and a row per label."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,22 +24,24 @@ from ecgmtl.metrics.decisions import (
 from ecgmtl.metrics.ranking import has_both, mean_defined, rank_figures
 
 FREQUENT = 10
-"""Positives from which on a label counts as frequent: rarer ones make macro-AUROC jump from seed to seed."""
+"""Fewest positives of a frequent label. Rarer labels make macro AUROC vary much from seed to seed."""
 
 
 class Estimate(NamedTuple):
+    """A figure with its 95 % interval."""
+
     value: float
     low: float = float("nan")
-    """Lower end of the 95 % interval; nan where none was computed."""
+    """Lower end of the interval; nan where none was computed."""
     high: float = float("nan")
 
 
 class Answers(NamedTuple):
-    """What a classifier said of the records of a split, and what is true."""
+    """Outputs of a classifier for the records of a split, and the true labels."""
 
     logits: Float64[np.ndarray, "record label"]
     probabilities: Float64[np.ndarray, "record label"]
-    """Calibrated."""
+    """Calibrated probabilities."""
     predicted: Bool[np.ndarray, "record label"]
     truth: Bool[np.ndarray, "record label"]
     patients: Int64[np.ndarray, " record"]
@@ -49,45 +51,48 @@ class Answers(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassificationReport:
+    """Figures of a classifier on a split."""
+
     answers: Answers
     headline: dict[str, Estimate]
     labels: pd.DataFrame
-    """Indexed by label; nan where a figure is not defined."""
+    """Figures by label; nan where a figure is not defined."""
     undefined: tuple[str, ...]
-    """Labels without positives or without negatives: they have no AUROC and are left out of macro figures."""
+    """Labels without positives or without negatives. They have no AUROC and are left out of macro figures."""
     bins: Bins
     plain_bins: Bins
-    """Before calibration."""
+    """Bins of the probabilities before calibration."""
     n_bootstrap: int
-    """Resamples that the intervals come from."""
+    """Number of resamples from which the intervals are computed."""
 
 
 def report_classification(
     answers: Answers, n_bootstrap: int = 1000, seed: int = 0, advance: Callable[[int], None] = lambda _: None
 ) -> ClassificationReport:
+    """Compute all figures of a classifier. Without resamples there are no intervals."""
     truth, probabilities = answers.truth, answers.probabilities
     auroc, auprc = rank_figures(probabilities, truth)
-    draws = bootstrap(probabilities, truth, answers.patients, n_bootstrap, seed, advance) if n_bootstrap else None
+    resampled = bootstrap(probabilities, truth, answers.patients, n_bootstrap, seed, advance) if n_bootstrap else None
     frequent = truth.sum(axis=0) >= FREQUENT
-    decided = label_figures(answers.predicted, truth)
+    by_label = label_figures(answers.predicted, truth)
     bins, plain_bins = reliability_bins(probabilities, truth), reliability_bins(expit(answers.logits), truth)
 
     headline = {
-        "macro_auroc": macro(auroc, draws and draws.auroc),
-        "macro_auroc_frequent": macro(auroc[frequent], draws and draws.auroc[:, frequent]),
-        "macro_auprc": macro(auprc, draws and draws.auprc, mirrored=True),
-        **at_thresholds(answers, decided),
+        "macro_auroc": macro(auroc, resampled and resampled.auroc),
+        "macro_auroc_frequent": macro(auroc[frequent], resampled and resampled.auroc[:, frequent]),
+        "macro_auprc": macro(auprc, resampled and resampled.auprc, mirrored=True),
+        **at_thresholds(answers, by_label),
         "brier": Estimate(float(brier(probabilities, truth).mean())),
         "ece": Estimate(float(expected_calibration_error(bins).mean())),
         "ece_before_calibration": Estimate(float(expected_calibration_error(plain_bins).mean())),
     }
     columns = {
-        "n_positive": decided.n_positive,
-        "prevalence": decided.prevalence,
-        **with_ends("auroc", auroc, draws and draws.auroc),
-        **with_ends("auprc", auprc, draws and draws.auprc),
+        "n_positive": by_label.n_positive,
+        "prevalence": by_label.prevalence,
+        **with_interval("auroc", auroc, resampled and resampled.auroc),
+        **with_interval("auprc", auprc, resampled and resampled.auprc),
         "threshold": answers.thresholds,
-        **{name: getattr(decided, name) for name in ("f1", "sensitivity", "specificity", "precision")},
+        **{name: getattr(by_label, name) for name in ("f1", "sensitivity", "specificity", "precision")},
         "brier": brier(probabilities, truth),
         "ece": expected_calibration_error(bins),
     }
@@ -96,8 +101,8 @@ def report_classification(
     return ClassificationReport(answers, headline, table, undefined, bins, plain_bins, n_bootstrap)
 
 
-def at_thresholds(answers: Answers, decided: LabelFigures) -> dict[str, Estimate]:
-    """What depends on where probabilities are cut: by record, over labels, and the best single cut."""
+def at_thresholds(answers: Answers, by_label: LabelFigures) -> dict[str, Estimate]:
+    """Compute the figures that depend on thresholds: by record, over labels, and at the best single threshold."""
     by_record = record_figures(answers.predicted, answers.truth)
     best = fmax(answers.probabilities, answers.truth)
     figures = {
@@ -105,31 +110,31 @@ def at_thresholds(answers: Answers, decided: LabelFigures) -> dict[str, Estimate
         "fmax_threshold": best.threshold,
         **by_record._asdict(),
         "one_error": one_error(answers.probabilities, answers.truth),
-        "macro_f1": float(mean_defined(decided.f1)),
-        "macro_sensitivity": float(mean_defined(decided.sensitivity)),
-        "macro_specificity": float(mean_defined(decided.specificity)),
+        "macro_f1": float(mean_defined(by_label.f1)),
+        "macro_sensitivity": float(mean_defined(by_label.sensitivity)),
+        "macro_specificity": float(mean_defined(by_label.specificity)),
     }
     return {name: Estimate(value) for name, value in figures.items()}
 
 
 def macro(
     values: Float64[np.ndarray, " label"],
-    draws: Float64[np.ndarray, "resample label"] | None,
+    resampled: Float64[np.ndarray, "resample label"] | None,
     *,
     mirrored: bool = False,
 ) -> Estimate:
-    """The mean over the labels that are defined, in the split and in each resample."""
+    """Compute the mean over the labels for which it is defined, in the split and in each resample."""
     value = float(mean_defined(values))
-    if draws is None:
+    if resampled is None:
         return Estimate(value)
-    means = mean_defined(draws)
+    means = mean_defined(resampled)
     low, high = mirrored_interval(value, means) if mirrored else interval(means)
     return Estimate(value, float(low), float(high))
 
 
-def with_ends(name: str, values: np.ndarray, draws: np.ndarray | None) -> dict[str, np.ndarray]:
-    """The columns of a figure and of its interval, where there is one."""
-    if draws is None:
+def with_interval(name: str, values: np.ndarray, resampled: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Return the columns of a figure and of its interval, where there is one."""
+    if resampled is None:
         return {name: values}
-    low, high = interval(draws)
+    low, high = interval(resampled)
     return {name: values, f"{name}_low": low, f"{name}_high": high}

@@ -1,4 +1,4 @@
-"""The evaluation of a checkpoint on a split."""
+"""Evaluation of a checkpoint on a split."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -66,7 +66,7 @@ def evaluate(
     if classifies:
         logits = infer_logits(model, kept, protocol, batch_size, advance)
         require_finite(logits, kept)
-        answers = answer(checkpoint, kept, logits)
+        answers = collect_answers(checkpoint, kept, logits)
         classification = report_classification(answers, n_bootstrap, seed, advance)
     if maskings:
         reconstruction = report_reconstruction(model, kept, maskings[-1], MASK_SEED, batch_size, advance)
@@ -181,7 +181,7 @@ def require_finite(logits: Float64[np.ndarray, "record label"], split: Split) ->
         )
 
 
-def answer(checkpoint: Checkpoint, split: Split, logits: Float64[np.ndarray, "record label"]) -> Answers:
+def collect_answers(checkpoint: Checkpoint, split: Split, logits: Float64[np.ndarray, "record label"]) -> Answers:
     """Calibrate the logits, decide which labels are predicted, and add the truth."""
     probabilities = checkpoint.calibration.probabilities(logits)
     return Answers(

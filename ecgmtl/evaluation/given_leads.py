@@ -1,4 +1,4 @@
-"""How well a model draws 12 leads from some of them, and half of the time from the other half; and the ST segment."""
+"""Report of how well a model reconstructs leads from other leads, and half of the time; also in ST segments alone."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -24,25 +24,30 @@ HALVES = {
     "time": MaskingSettings(time=0.5, leads=0.0),
     "time_apart": MaskingSettings(time=0.5, leads=0.0, apart=True),
 }
-"""Half of the time hidden, in blocks of 0.4 s at places that follow from the record's name: in all leads at once, where
-only other beats tell what was there, and of each lead by itself, where other leads do.
+"""Maskings of half of the time, in blocks of 0.4 s: of all leads at once, where only other beats help to reconstruct,
+and of each lead independently, where other leads help.
 """
 INDEPENDENT, ALL = "independent leads", "all 12 leads"
-"""What the model drew of the 8, and all that was not given: leads that follow from the given ones are exact."""
+"""Pools: the leads that the model reconstructed, of the 8 independent ones, and all leads that were not given, of which
+some follow exactly from those that were.
+"""
 
 
 @dataclass(frozen=True)
 class GivenLeadsReport:
+    """Errors of reconstructions from some of the leads, and from half of the time."""
+
     leads: LeadSet
     rarity: float
-    """Share of the training records in which as many leads were hidden."""
+    """Fraction of training records in which at least as many leads were masked."""
     figures: pd.DataFrame
-    """A row for what was `hidden` (leads, time, time_apart), which `samples` of it count (all, ST), and the `pool` of
-    leads or records; then the columns of ReconstructionFigures, and the mean of r over records and leads.
+    """A row for each combination of what was `masked` (leads, time, time_apart), which `samples` of it count (all, ST),
+    and the `pool` of leads or records. The other columns are those of ReconstructionFigures, and the mean of r over
+    records and leads.
     """
 
     def headline(self) -> dict[str, float]:
-        """Figures by names that MLflow takes."""
+        """Return the main figures by names that MLflow accepts."""
         rows = {
             "from_leads": ("leads", "all"),
             "from_leads_st": ("leads", "ST"),
@@ -55,9 +60,10 @@ class GivenLeadsReport:
             for figure in ("pearson_r", "rmse_mv", "mae_mv")
         }
 
-    def figure(self, mask: str, samples: str, pool: str, name: str) -> float:
+    def figure(self, masked: str, samples: str, pool: str, name: str) -> float:
+        """Return one figure of the table."""
         table = self.figures
-        chosen = (table["hidden"] == mask) & (table["samples"] == samples) & (table["pool"] == pool)
+        chosen = (table["masked"] == masked) & (table["samples"] == samples) & (table["pool"] == pool)
         return float(table.loc[chosen, name].to_numpy()[0])
 
 
@@ -70,28 +76,30 @@ def report_given_leads(
     seed: int = 0,
     advance: Callable[[int], None] = lambda _: None,
 ) -> GivenLeadsReport:
-    """Hide the other leads, then half of the time, of every record, and compare what the model draws there.
+    """Mask the other leads of every record, then half of its time, and measure how well they are reconstructed.
 
-    `maskings` are those that the decoder learnt with, `st` the samples that lie in an ST segment.
+    maskings: those that the decoder was trained with; st: the samples that lie in an ST segment.
     """
     rows = []
-    for what in ("leads", *HALVES):
-        found = measure(model, split, HALVES.get(what, leads), st, seed, advance)
-        for samples, sums in zip(("all", "ST"), found, strict=True):
+    for masked in ("leads", *HALVES):
+        both = measure(model, split, HALVES.get(masked, leads), st, seed, advance)
+        for samples, sums in zip(("all", "ST"), both, strict=True):
             for name, pool in pools(split, sums):
-                # within one record's ST segments hardly anything varies that could correlate
+                # within the ST segments of one record there is hardly any variation to correlate
                 mean_r = mean_pearson_r(pool) if samples == "all" else math.nan
-                place = {"hidden": what, "samples": samples, "pool": name}
-                rows.append({**place, **asdict(reconstruction_figures(pool)), "mean_r": mean_r})
-    seen = max(rarity(masking, sum(leads.mask)) for masking in maskings)
-    return GivenLeadsReport(leads, seen, pd.DataFrame(rows))
+                keys = {"masked": masked, "samples": samples, "pool": name}
+                rows.append({**keys, **asdict(reconstruction_figures(pool)), "mean_r": mean_r})
+    in_training = max(rarity(masking, sum(leads.mask)) for masking in maskings)
+    return GivenLeadsReport(leads, in_training, pd.DataFrame(rows))
 
 
 class Sums(NamedTuple):
-    drawn: MaskedSums
-    """Of what the model drew."""
+    """Sums over the samples that were not given."""
+
+    reconstructed: MaskedSums
+    """Sums over the samples that the model reconstructed."""
     missing: MaskedSums
-    """Of all that was not given, which takes in what follows from the given leads, as `ecgmtl reconstruct` does."""
+    """The same, and samples that follow exactly from the given leads, as in `ecgmtl reconstruct`."""
 
 
 def measure(
@@ -103,39 +111,42 @@ def measure(
     advance: Callable[[int], None],
     batch_size: int = 256,
 ) -> tuple[Sums, Sums]:
-    """Over all samples, and over those in an ST segment; given are leads, or what a masking leaves."""
+    """Return the sums over all samples and over those in an ST segment.
+
+    given: the leads to reconstruct from, or a masking.
+    """
     parts = []
-    hide, derived = (given.mask, given.derived) if isinstance(given, LeadSet) else (given, ())
+    masking, derived = (given.mask, given.derived) if isinstance(given, LeadSet) else (given, ())
     follows = torch.tensor([[lead in derived] for lead in STANDARD_LEADS], device=split.device)
     for index in torch.arange(len(split), device=split.device).split(batch_size):
-        signals, drawn, mask = reconstruct(model, split, index, hide, seed)
+        signals, reconstructed, mask = reconstruct(model, split, index, masking, seed)
         where = extend_mask(mask)
         for among in (torch.ones_like(where), st[index][:, None].expand_as(where)):
-            parts += [MaskedSums.of(signals, drawn, counted & among) for counted in (where, where | follows)]
+            parts += [MaskedSums.of(signals, reconstructed, counted & among) for counted in (where, where | follows)]
         advance(len(index))
     joined = [MaskedSums.join(parts[kind::4]) for kind in range(4)]
     return Sums(*joined[:2]), Sums(*joined[2:])
 
 
 def pools(split: Split, sums: Sums) -> Iterator[tuple[str, MaskedSums]]:
-    """The independent leads, all 12, each lead that had anything hidden, each superclass."""
-    yield INDEPENDENT, sums.drawn.select(slice(None), BASIS_INDEX)
+    """Yield the independent leads, all 12, each lead with masked samples, and each superclass."""
+    yield INDEPENDENT, sums.reconstructed.select(slice(None), BASIS_INDEX)
     yield ALL, sums.missing
     for row, lead in enumerate(STANDARD_LEADS):
-        one = sums.drawn.select(slice(None), [row])
+        one = sums.reconstructed.select(slice(None), [row])
         if one.n.any():
             yield f"lead {lead}", one
     for column, name in enumerate(split.group_names):
-        yield name, sums.drawn.select(split.groups[:, column] > 0, BASIS_INDEX)
+        yield name, sums.reconstructed.select(split.groups[:, column] > 0, BASIS_INDEX)
 
 
 def st_samples(split: Split, advance: Callable[[int], None] = lambda _: None) -> Bool[Tensor, "record time"]:
-    """Which samples of each record lie in the ST segment of a beat, found on the recorded signal."""
+    """Return which samples of each record lie in the ST segment of a beat, as found on the recorded signal."""
     from ecgmtl.evaluation.st_segment import find_st
 
-    found = []
-    for place in range(len(split)):
-        signal = split.batch(torch.tensor([place], device=split.device)).signals[0].cpu().numpy()
-        found.append(find_st(signal, split.fs))
+    masks = []
+    for row in range(len(split)):
+        signal = split.batch(torch.tensor([row], device=split.device)).signals[0].cpu().numpy()
+        masks.append(find_st(signal, split.fs))
         advance(1)
-    return torch.from_numpy(np.stack(found)).to(split.device)
+    return torch.from_numpy(np.stack(masks)).to(split.device)

@@ -1,4 +1,4 @@
-"""Text of others in a page of Markdown: names of labels, arms, stages and runs."""
+"""Escaping of names that users choose (labels, arms, stages, runs) in Markdown."""
 
 import re
 
@@ -9,10 +9,10 @@ _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
 def escaped(text: str) -> str:
-    """Return `text` such that Markdown shows it as it is: no table cell, link, code or HTML begins or ends in it."""
+    """Escape `text` so that Markdown shows it literally: it starts or ends no table cell, link, code or HTML."""
     return _TAG.sub("&lt;", _MARKS.sub(r"\\\g<0>", printable(text)))
 
 
 def without_tags(text: str) -> str:
-    """Return a paragraph of Markdown in which no HTML begins."""
+    """Escape the start of every HTML tag in a paragraph of Markdown."""
     return _TAG.sub("&lt;", text)

@@ -1,6 +1,7 @@
-"""An ECG on clinical paper: 25 mm a second, 10 mm a millivolt, true to scale when printed."""
+"""Plots of ECGs on clinical paper: 25 mm a second, 10 mm a millivolt, true to scale when printed."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -14,13 +15,21 @@ MM_PER_SECOND = 25.0
 MM_PER_MV = 10.0
 MM_PER_INCH = 25.4
 GRID = ("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6")
-"""Rows of the printout; each lead is shown for a quarter of the time, one after the other, as a recorder prints it."""
+"""Leads in each row of the printout. As on a recorder, each lead of a row is shown for the next quarter of the time."""
 STRIP = "II"
-"""The lead drawn in full below, for the rhythm."""
+"""Rhythm strip: the lead that is plotted in full below the others."""
 ROW_MM = 30.0
 LEFT_MM, RIGHT_MM, TOP_MM, BOTTOM_MM = 12.0, 6.0, 14.0, 8.0
-INK, REDRAWN, PAPER, FINE, COARSE = "#16202c", "#1668c4", "#fff8f6", "#f6d5d0", "#e8a79e"
-HIDDEN = "#f2dd8c"
+INK, RECONSTRUCTED, PAPER, FINE, COARSE = "#16202c", "#1668c4", "#fff8f6", "#f6d5d0", "#e8a79e"
+MASKED = "#f2dd8c"
+
+
+class Traces(NamedTuple):
+    """Signals of one record that are plotted over one another, in mV."""
+
+    signal: Float[np.ndarray, "12 time"]
+    reconstruction: Float[np.ndarray, "12 time"] | None
+    mask: Bool[np.ndarray, "12 time"] | None
 
 
 def plot_ecg(
@@ -31,31 +40,32 @@ def plot_ecg(
     reconstruction: Float[np.ndarray, "12 time"] | None = None,
     mask: Bool[np.ndarray, "12 time"] | None = None,
 ) -> Figure:
-    """A 3 × 4 printout with a rhythm strip; signals in mV, fs in hertz.
+    """Plot a 3 × 4 printout with a rhythm strip. Signals are in mV, fs in hertz.
 
-    Where `hidden` is set the paper is shaded, and the reconstruction, drawn from the rest, lies over the signal.
+    Where `mask` is true the paper is shaded, and the reconstruction is plotted over the signal.
     """
+    traces = Traces(signal, reconstruction, mask)
     seconds = signal.shape[1] / fs
     width, height = seconds * MM_PER_SECOND, ROW_MM * (len(GRID) + 1)
-    figure, axes = sheet(width, height)
+    figure, axes = new_sheet(width, height)
     quarter = seconds / len(GRID[0])
     for row, leads in enumerate(GRID):
         level = height - ROW_MM * (row + 0.5)
-        calibration_pulse(axes, level)
+        plot_calibration_pulse(axes, level)
         for column, lead in enumerate(leads):
-            draw(axes, lead, (column * quarter, (column + 1) * quarter), level, fs, (signal, reconstruction, mask))
-    calibration_pulse(axes, ROW_MM / 2)
-    draw(axes, STRIP, (0.0, seconds), ROW_MM / 2, fs, (signal, reconstruction, mask))
+            plot_lead(axes, lead, (column * quarter, (column + 1) * quarter), level, fs, traces)
+    plot_calibration_pulse(axes, ROW_MM / 2)
+    plot_lead(axes, STRIP, (0.0, seconds), ROW_MM / 2, fs, traces)
     figure.text(LEFT_MM / (width + LEFT_MM + RIGHT_MM), 1 - 8 / (height + TOP_MM + BOTTOM_MM), title, fontsize=9)
     scale = f"{MM_PER_SECOND:g} mm/s   {MM_PER_MV:g} mm/mV"
     figure.text(0.98, 2.5 / (height + TOP_MM + BOTTOM_MM), scale, fontsize=7, ha="right")
     if reconstruction is not None:
-        legend(figure)
+        add_legend(figure)
     return figure
 
 
-def sheet(width: float, height: float) -> tuple[Figure, Axes]:
-    """Paper of this size in mm inside its margins, ruled every millimetre and more strongly every fifth."""
+def new_sheet(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return paper of this size in mm inside its margins, ruled every millimeter and more strongly every fifth."""
     full = (width + LEFT_MM + RIGHT_MM, height + TOP_MM + BOTTOM_MM)
     figure = Figure(figsize=(full[0] / MM_PER_INCH, full[1] / MM_PER_INCH), facecolor="white")
     FigureCanvasAgg(figure)
@@ -69,18 +79,11 @@ def sheet(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def draw(
-    axes: Axes,
-    lead: str,
-    span: tuple[float, float],
-    level: float,
-    fs: float,
-    drawn: tuple[np.ndarray, np.ndarray | None, np.ndarray | None],
-) -> None:
-    """One lead from span[0] to span[1] seconds, its zero at `level` mm above the lower edge."""
-    signal, reconstruction, mask = drawn
+def plot_lead(axes: Axes, lead: str, span: tuple[float, float], level: float, fs: float, traces: Traces) -> None:
+    """Plot one lead from span[0] to span[1] seconds, its zero at `level` mm above the lower edge."""
+    signal, reconstruction, mask = traces
     index = STANDARD_LEADS.index(lead)
-    # one sample more than the span, so that the trace reaches the next lead's
+    # one sample more than the span, so that the trace reaches that of the next lead
     part = slice(round(span[0] * fs), min(round(span[1] * fs) + 1, signal.shape[1]))
     x = np.arange(part.start, part.stop) / fs * MM_PER_SECOND
     y = level + MM_PER_MV * signal[index, part]
@@ -91,19 +94,20 @@ def draw(
     if reconstruction is not None and mask is not None:
         where = mask[index, part]
         over = np.where(where, level + MM_PER_MV * reconstruction[index, part], np.nan)
-        axes.plot(x, over, color=REDRAWN, linewidth=0.9, zorder=5)
+        axes.plot(x, over, color=RECONSTRUCTED, linewidth=0.9, zorder=5)
         axes.fill_between(
-            x, level - ROW_MM / 2, level + ROW_MM / 2, where=where, color=HIDDEN, alpha=0.4, lw=0, zorder=1
+            x, level - ROW_MM / 2, level + ROW_MM / 2, where=where, color=MASKED, alpha=0.4, lw=0, zorder=1
         )
 
 
-def calibration_pulse(axes: Axes, level: float) -> None:
-    """1 mV for 0.2 s in the left margin."""
+def plot_calibration_pulse(axes: Axes, level: float) -> None:
+    """Plot a pulse of 1 mV and 0.2 s in the left margin."""
     x: Sequence[float] = (-9, -8, -8, -3, -3, -2)
     y = (level, level, level + MM_PER_MV, level + MM_PER_MV, level, level)
     axes.plot(x, y, color=INK, linewidth=0.7, clip_on=False, gid="calibration")
 
 
-def legend(figure: Figure) -> None:
-    for place, (text, color) in enumerate((("recorded", INK), ("redrawn where hidden (shaded)", REDRAWN))):
-        figure.text(0.60 + 0.11 * place, 0.965, f"— {text}", color=color, fontsize=8)
+def add_legend(figure: Figure) -> None:
+    """Name the colors of the recorded and the reconstructed trace above the sheet."""
+    for index, (text, color) in enumerate((("recorded", INK), ("reconstructed where masked (shaded)", RECONSTRUCTED))):
+        figure.text(0.56 + 0.11 * index, 0.965, f"— {text}", color=color, fontsize=8)

@@ -1,4 +1,4 @@
-"""All that is said of the reconstruction on a split: hidden samples alone, overall, by lead and by superclass."""
+"""Report of the reconstruction on a split: errors of masked samples overall, by lead and by superclass."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ from ecgmtl.model.network import MultiTaskModel
 
 @dataclass(frozen=True)
 class ReconstructedRecord:
-    """One record beside what the decoder drew of it, in mV, and where it could not see."""
+    """A record beside its reconstruction, in mV, with the mask."""
 
     name: str
     fs: float
@@ -31,12 +31,14 @@ class ReconstructedRecord:
 
 @dataclass(frozen=True)
 class ReconstructionReport:
+    """Errors of a model's reconstruction on a split."""
+
     masking: MaskingSettings
     overall: ReconstructionFigures
-    """Over the 8 independent leads: the other four follow from I and II and would count these twice."""
+    """Figures over the 8 independent leads. The other four follow from I and II and would count these twice."""
     by_lead: pd.DataFrame
     by_group: pd.DataFrame
-    """By diagnostic superclass, or by label where there are none; over the 8 independent leads."""
+    """Figures over the 8 independent leads, by diagnostic superclass, or by label where there are no superclasses."""
     typical: ReconstructedRecord
     """The record with the median error."""
 
@@ -49,12 +51,12 @@ def report_reconstruction(
     batch_size: int = 256,
     advance: Callable[[int], None] = lambda _: None,
 ) -> ReconstructionReport:
-    """Hide parts of every record, let the model draw them, and compare."""
+    """Mask parts of every record, reconstruct them, and compare."""
     masking = masking.model_copy(update={"share": 1.0})
     parts = []
     for index in torch.arange(len(split), device=split.device).split(batch_size):
-        signals, drawn, mask = reconstruct(model, split, index, masking, seed)
-        parts.append(MaskedSums.of(signals, drawn, extend_mask(mask)))
+        signals, reconstructed, mask = reconstruct(model, split, index, masking, seed)
+        parts.append(MaskedSums.of(signals, reconstructed, extend_mask(mask)))
         advance(len(index))
     sums = MaskedSums.join(parts)
     return ReconstructionReport(
@@ -62,7 +64,7 @@ def report_reconstruction(
         reconstruction_figures(sums.select(slice(None), BASIS_INDEX)),
         table("lead", ((lead, sums.select(slice(None), [row])) for row, lead in enumerate(STANDARD_LEADS))),
         table("group", groups(split, sums)),
-        draw_one(model, split, median_record(sums), masking, seed),
+        reconstruct_one(model, split, median_record(sums), masking, seed),
     )
 
 
@@ -71,18 +73,18 @@ def reconstruct(
     model: MultiTaskModel,
     split: Split,
     index: Tensor,
-    hide: MaskingSettings | tuple[bool, ...],
+    masking: MaskingSettings | tuple[bool, ...],
     seed: int,
 ) -> tuple[Float[Tensor, "batch lead time"], Float[Tensor, "batch lead time"], Bool[Tensor, "batch basis time"]]:
-    """Signals, their reconstruction in mV, and what was hidden.
+    """Return signals and their reconstruction in mV, and the mask.
 
-    What a masking hides of a record follows from its name and the seed alone, so that models, batch sizes and devices
-    agree; or whole leads are hidden, the same of all records, said of each of the 8 independent ones.
+    A mask sampled by `masking` depends only on the record's name and the seed, so it is the same for every model, batch
+    size and device. To mask whole leads of all records instead, pass a boolean for each of the 8 independent leads.
     """
-    if isinstance(hide, MaskingSettings):
-        mask = sample_mask_by_name(split, index, hide, seed)
+    if isinstance(masking, MaskingSettings):
+        mask = sample_mask_by_name(split, index, masking, seed)
     else:
-        mask = torch.tensor(hide, device=split.device)[None, :, None].expand(len(index), -1, split.n_samples)
+        mask = torch.tensor(masking, device=split.device)[None, :, None].expand(len(index), -1, split.n_samples)
     signals = split.batch(index).signals
     return signals, model.reconstruct(signals, mask), mask
 
@@ -90,35 +92,39 @@ def reconstruct(
 def sample_mask_by_name(
     split: Split, index: Tensor, masking: MaskingSettings, seed: int
 ) -> Bool[Tensor, "batch basis time"]:
+    """Sample the mask of each record with a generator that is seeded by its name."""
     generator = torch.Generator()
     masks = []
-    for place in index.tolist():
-        generator.manual_seed(zlib.crc32(split.names[place].encode(), seed))
+    for row in index.tolist():
+        generator.manual_seed(zlib.crc32(split.names[row].encode(), seed))
         masks.append(sample_mask((1, split.n_samples), split.fs, masking, generator))
     return torch.cat(masks).to(split.device)
 
 
 def groups(split: Split, sums: MaskedSums) -> Iterator[tuple[str, MaskedSums]]:
+    """Yield the sums of each group's records over the independent leads."""
     for column, name in enumerate(split.group_names):
         yield name, sums.select(split.groups[:, column] > 0, BASIS_INDEX)
 
 
-def table(what: str, pools: Iterator[tuple[str, MaskedSums]]) -> pd.DataFrame:
+def table(index_name: str, pools: Iterator[tuple[str, MaskedSums]]) -> pd.DataFrame:
+    """Return the figures of each pool as a row."""
     rows = {name: asdict(reconstruction_figures(pool)) for name, pool in pools}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(what)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index_name)
 
 
 def median_record(sums: MaskedSums) -> int:
-    """The record whose mean squared error is the median; records with nothing hidden have none."""
+    """Return the index of the record with the median mean squared error. Records without masked samples have none."""
     basis = sums.select(slice(None), BASIS_INDEX)
     error = basis.squared.sum(dim=1) / basis.n.sum(dim=1)
     n_defined = int((~error.isnan()).sum())
     return int(error.argsort()[max(n_defined - 1, 0) // 2])  # nan comes last
 
 
-def draw_one(
-    model: MultiTaskModel, split: Split, place: int, masking: MaskingSettings, seed: int
+def reconstruct_one(
+    model: MultiTaskModel, split: Split, row: int, masking: MaskingSettings, seed: int
 ) -> ReconstructedRecord:
-    signals, drawn, mask = reconstruct(model, split, torch.tensor([place], device=split.device), masking, seed)
-    arrays = (tensor[0].cpu().numpy() for tensor in (signals, drawn, extend_mask(mask)))
-    return ReconstructedRecord(split.names[place], split.fs, *arrays)
+    """Return one record with its reconstruction and mask, as arrays."""
+    signals, reconstructed, mask = reconstruct(model, split, torch.tensor([row], device=split.device), masking, seed)
+    arrays = (tensor[0].cpu().numpy() for tensor in (signals, reconstructed, extend_mask(mask)))
+    return ReconstructedRecord(split.names[row], split.fs, *arrays)

@@ -1,4 +1,4 @@
-"""What was measured of a model, and the files that tell it: for programs, for tables, for people."""
+"""An evaluation, and the files it is written to: JSON, tables, arrays, plots and text."""
 
 import json
 import math
@@ -27,18 +27,18 @@ PICTURE_DPI = 120
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model measured on a split by a protocol. A task that was never trained has no report."""
+    """Evaluation of a model on a split by a protocol. A task that was never trained has no report."""
 
     protocol: Protocol
     label_set: str
     label_names: tuple[str, ...]
     names: tuple[str, ...]
-    """Of the records."""
+    """Names of the records."""
     patients: Int64[np.ndarray, " record"]
     classification: ClassificationReport | None
     reconstruction: ReconstructionReport | None
     provenance: Mapping[str, str]
-    """Of the model."""
+    """Stage, data, code and package version that the model came from."""
     given_leads: GivenLeadsReport | None = None
     stress: StressReport | None = None
 
@@ -47,7 +47,10 @@ class Evaluation:
         return len(np.unique(self.patients))
 
     def summary(self) -> dict[str, float]:
-        """Headline figures by names that MLflow takes, the ends of intervals as `…_low` and `…_high`; none is nan."""
+        """Return the headline figures by names that MLflow accepts.
+
+        Limits of intervals are named `…_low` and `…_high`. Figures that are not defined are left out.
+        """
         figures: dict[str, float] = {"n_records": len(self.names), "n_patients": self.n_patients}
         for name, estimate in (self.classification.headline if self.classification else {}).items():
             figures |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
@@ -59,7 +62,7 @@ class Evaluation:
 
 
 def write_evaluation(evaluation: Evaluation, out: Path, title: str = "Evaluation") -> list[Path]:
-    """Fill a folder with the report and give its files.
+    """Write the report into a folder and return its files.
 
     Raises:
         OSError: the folder cannot be written.
@@ -75,7 +78,7 @@ def write_evaluation(evaluation: Evaluation, out: Path, title: str = "Evaluation
         both = [evaluation.reconstruction.by_lead, evaluation.reconstruction.by_group]
         texts["reconstruction.csv"] = as_csv(pd.concat(both, keys=["lead", "group"], names=["pool", "name"]))
     if evaluation.given_leads:
-        texts["given_leads.csv"] = as_csv(evaluation.given_leads.figures.set_index(["hidden", "samples", "pool"]))
+        texts["given_leads.csv"] = as_csv(evaluation.given_leads.figures.set_index(["masked", "samples", "pool"]))
     if evaluation.stress:
         texts["stress.csv"] = as_csv(evaluation.stress.losses)
     for name, text in texts.items():
@@ -84,13 +87,13 @@ def write_evaluation(evaluation: Evaluation, out: Path, title: str = "Evaluation
 
 
 def as_csv(table: pd.DataFrame) -> str:
-    """Return a table in which no name of a label runs as a formula."""
+    """Return a table as CSV in which no name of a label runs as a formula."""
     table = table.rename(index=lambda name: cell(name) if isinstance(name, str) else name)
     return table.to_csv(float_format="%.6g", lineterminator="\n")
 
 
 def write_arrays(evaluation: Evaluation, out: Path) -> list[Path]:
-    """Truth and probabilities of every record, for paired tests between models later."""
+    """Write the true labels and probabilities of every record, for paired tests between models."""
     if evaluation.classification is None:
         return []
     answers, path = evaluation.classification.answers, out / "probabilities.npz"
@@ -108,6 +111,7 @@ def write_arrays(evaluation: Evaluation, out: Path) -> list[Path]:
 
 
 def write_pictures(evaluation: Evaluation, out: Path) -> list[Path]:
+    """Write the plots of everything that was measured."""
     figures = {}
     if evaluation.classification:
         figures["roc_pr.png"] = plot_rankings(evaluation.classification)
@@ -122,7 +126,10 @@ def write_pictures(evaluation: Evaluation, out: Path) -> list[Path]:
 
 
 def as_text(evaluation: Evaluation, n_shown: int | None) -> str:
-    """The report as Markdown that reads well as it is; tables of labels only up to `n_shown` rows."""
+    """Return the report as Markdown.
+
+    n_shown: largest number of labels for which the table by label is included; None for the full report.
+    """
     opening = (
         f"{len(evaluation.names)} records of {evaluation.n_patients} patients, "
         f"label set {escaped(evaluation.label_set)} ({len(evaluation.label_names)} labels). "
@@ -135,7 +142,7 @@ def as_text(evaluation: Evaluation, n_shown: int | None) -> str:
 
 
 def as_tree(evaluation: Evaluation, title: str) -> dict[str, Any]:
-    """Everything but the arrays, in values that strict JSON has: what is not defined is null."""
+    """Return everything but the arrays, in values of strict JSON. Figures that are not defined are null."""
     tree: dict[str, Any] = {
         "title": title,
         "protocol": asdict(evaluation.protocol),
@@ -153,21 +160,21 @@ def as_tree(evaluation: Evaluation, title: str) -> dict[str, Any]:
             "labels": report.labels.to_dict(orient="index"),
         }
     if evaluation.reconstruction:
-        drawn = evaluation.reconstruction
+        reconstruction = evaluation.reconstruction
         tree["reconstruction"] = {
-            "masking": drawn.masking.model_dump(mode="json"),
-            "overall": asdict(drawn.overall),
-            "by_lead": drawn.by_lead.to_dict(orient="index"),
-            "by_group": drawn.by_group.to_dict(orient="index"),
+            "masking": reconstruction.masking.model_dump(mode="json"),
+            "overall": asdict(reconstruction.overall),
+            "by_lead": reconstruction.by_lead.to_dict(orient="index"),
+            "by_group": reconstruction.by_group.to_dict(orient="index"),
         }
     if evaluation.given_leads:
-        found = evaluation.given_leads
+        given = evaluation.given_leads
         tree["given_leads"] = {
-            "given": found.leads.given,
-            "derived": found.leads.derived,
-            "reconstructed": found.leads.reconstructed,
-            "share_of_training_records_with_as_many_leads_hidden": found.rarity,
-            "figures": found.figures.to_dict(orient="records"),
+            "given": given.leads.given,
+            "derived": given.leads.derived,
+            "reconstructed": given.leads.reconstructed,
+            "fraction_of_training_records_with_as_many_leads_masked": given.rarity,
+            "figures": given.figures.to_dict(orient="records"),
         }
     if evaluation.stress:
         stress = evaluation.stress
@@ -177,20 +184,20 @@ def as_tree(evaluation: Evaluation, title: str) -> dict[str, Any]:
             "perturbations": stress.losses.to_dict(orient="index"),
             "summary": stress.summary.to_dict(orient="index"),
         }
-    return strict(tree)
+    return as_strict_json(tree)
 
 
 def plain_estimate(estimate: Estimate) -> dict[str, float]:
-    """A figure as a tree; without an interval where none was computed."""
+    """Return a figure as a dict, without an interval where none was computed."""
     return estimate._asdict() if math.isfinite(estimate.low) else {"value": estimate.value}
 
 
-def strict(value: Any) -> Any:
-    """The same tree with null for numbers that JSON does not know, and tuples as lists."""
+def as_strict_json(value: Any) -> Any:
+    """Return the same tree with null for nan and infinity, which JSON does not have, and tuples as lists."""
     if isinstance(value, Mapping):
-        return {str(key): strict(item) for key, item in value.items()}
+        return {str(key): as_strict_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [strict(item) for item in value]
+        return [as_strict_json(item) for item in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value

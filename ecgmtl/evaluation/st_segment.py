@@ -1,11 +1,11 @@
-"""Where the ST segment of each beat lies, by an existing detector of QRS complexes.
+"""Location of the ST segment of each beat, by an existing detector of QRS complexes.
 
 Beats are found by `gqrs` of the wfdb package on the vector magnitude of the 8 independent leads. On 267 records of
 PTB-XL at 100 Hz it left 1 interval under 350 ms, while `xqrs` counted T waves as beats (333 such intervals; 523 on lead
 II). NeuroKit2 would give each beat's J point, but at 100 Hz, with pandas 3, it found none in 15 to 24 % of the beats,
-and QRS complexes no longer in conduction disturbances than in normal ECGs (105 and 118 ms on lead II). So the J point
-is taken at a fixed distance from the peak. What is measured there is a difference between two signals at one place, for
-which 20 ms of the ST segment matter little.
+and QRS complexes no longer in conduction disturbances than in normal ECGs (105 and 118 ms on lead II). The J point is
+therefore taken at a fixed distance from the peak. What is measured there is the difference between two signals at the
+same samples, for which a shift of 20 ms within the ST segment matters little.
 """
 
 import numpy as np
@@ -15,18 +15,19 @@ from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
 from data_prep.preprocess import resample
 
 PEAK_SECONDS = 0.1
-"""The peak of the vector magnitude is looked for this long after the detection, which comes with the first slope."""
+"""Time after the detection within which the peak of the vector magnitude is searched. Detections come with the first
+slope."""
 J_SECONDS = 0.06
-"""From the peak to the J point, where the median spatial velocity falls under 5 mV/s in normal ECGs of PTB-XL; in
-conduction disturbances that takes 80 ms, so that theirs is measured 40 to 60 ms after it."""
+"""Time from the peak to the J point, where the median spatial velocity falls below 5 mV/s in normal ECGs of PTB-XL. In
+conduction disturbances that takes 80 ms, so their ST segment is measured 40 to 60 ms after the J point."""
 ST_SECONDS = 0.06, 0.08
-"""From the J point to both ends of the part that is measured."""
+"""Times from the J point to the start and end of the part that is measured."""
 SLOWEST = 60
-"""Hertz; below it `gqrs` finds nothing."""
+"""Lowest sampling rate, in hertz, at which `gqrs` finds beats."""
 
 
 def find_peaks(signal: Float[np.ndarray, "12 time"], fs: float) -> Int64[np.ndarray, " beat"]:
-    """The sample of each beat at which the vector magnitude is greatest; none where no beat is found."""
+    """Return the sample of each beat at which the vector magnitude is largest; none where no beat is found."""
     from wfdb.processing import gqrs_detect
 
     basis = signal[[STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]].astype(np.float64)
@@ -35,16 +36,16 @@ def find_peaks(signal: Float[np.ndarray, "12 time"], fs: float) -> Int64[np.ndar
         return np.zeros(0, np.int64)
     faster = 1 if fs >= SLOWEST else 2
     at_rate = resample(magnitude[None].astype(np.float32), fs, faster * fs)[0] if faster > 1 else magnitude
-    found = gqrs_detect(sig=at_rate, fs=faster * fs, adc_gain=1000, adc_zero=0)
+    detections = gqrs_detect(sig=at_rate, fs=faster * fs, adc_gain=1000, adc_zero=0)
     reach = round(PEAK_SECONDS * fs) + 1
-    starts = [int(beat) // faster for beat in found]
-    return np.array([at + int(magnitude[at : at + reach].argmax()) for at in starts], np.int64)
+    starts = [int(beat) // faster for beat in detections]
+    return np.array([start + int(magnitude[start : start + reach].argmax()) for start in starts], np.int64)
 
 
 def find_st(signal: Float[np.ndarray, "12 time"], fs: float) -> Bool[np.ndarray, " time"]:
-    """The samples from J + 60 ms to J + 80 ms of every beat; signal in mV, fs in hertz."""
+    """Return a mask of the samples from J + 60 ms to J + 80 ms of every beat. Signal in mV, fs in hertz."""
     first, last = (round((J_SECONDS + end) * fs) for end in ST_SECONDS)
-    places = (find_peaks(signal, fs)[:, None] + np.arange(first, last + 1)).ravel()
-    found = np.zeros(signal.shape[1], dtype=bool)
-    found[places[places < len(found)]] = True
-    return found
+    index = (find_peaks(signal, fs)[:, None] + np.arange(first, last + 1)).ravel()
+    is_st = np.zeros(signal.shape[1], dtype=bool)
+    is_st[index[index < len(is_st)]] = True
+    return is_st

@@ -1,4 +1,4 @@
-"""How much of its macro AUROC a model loses under each perturbation, with paired intervals."""
+"""Stress test: the loss of macro AUROC under each perturbation, with paired intervals."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,32 +21,34 @@ from ecgmtl.metrics.ranking import auroc, mean_defined
 from ecgmtl.model.network import MultiTaskModel
 
 N_PASSES = 1 + len(PERTURBATIONS)
-"""Over the split."""
+"""Number of passes over the split."""
 
 
 class StressError(UserError):
-    """A perturbation under which the model says nothing that could be measured."""
+    """A perturbation under which the macro AUROC cannot be measured."""
 
 
 @dataclass(frozen=True)
 class StressReport:
+    """Losses of macro AUROC under perturbations."""
+
     clean: Estimate
     """Macro AUROC without any perturbation."""
     losses: pd.DataFrame
-    """By perturbation: description, family, macro_auroc, and the loss to the clean one with its interval."""
+    """Table by perturbation: description, family, macro_auroc, and its loss to the clean one with an interval."""
     summary: pd.DataFrame
-    """The same, each family as its mean and its worst member."""
+    """The same table, with the mean and the worst member of each family."""
     n_bootstrap: int
 
     @property
     def worst(self) -> tuple[str, float]:
-        """The perturbation that costs most, and what it costs."""
+        """Perturbation with the largest loss, and the loss."""
         return str(self.losses["loss"].idxmax()), float(self.losses["loss"].max())
 
 
 @dataclass(frozen=True)
 class Ranker:
-    """Macro AUROC of a model on a split, as it is and over resamples of patients: the same ones every time."""
+    """Macro AUROC of a model on a split and on resamples of its patients, which are the same in every call."""
 
     model: MultiTaskModel
     split: Split
@@ -59,26 +61,35 @@ class Ranker:
     def __call__(
         self, name: str, change: Change | None = None, missing: str = ""
     ) -> tuple[float, Float64[np.ndarray, " resample"]]:
+        """Return the macro AUROC of the perturbed records, and that of each resample.
+
+        Raises:
+            StressError: the model's output is not finite, or no label has both positives and negatives.
+        """
         logits, truth = self.logits(change, missing), self.split.labels.cpu().numpy() > 0
         if not np.isfinite(logits).all():
-            raise StressError(f"{name}: the model's output is not a number; it cannot be judged under stress.")
+            raise StressError(f"{name}: the model's output is not finite, so there is no AUROC; train it again.")
         value = float(mean_defined(auroc(logits, truth)))
         if np.isnan(value):
-            raise StressError(f"{name}: no label has records with and without it; there is nothing to rank.")
+            raise StressError(
+                f"{name}: no label has records with it and records without it, so there is no AUROC; "
+                "choose another split."
+            )
         if not self.n_bootstrap:
             return value, np.zeros(0)
-        draws = bootstrap(logits, truth, self.split.patients, self.n_bootstrap, self.seed, self.advance)
-        return value, mean_defined(draws.auroc)
+        resampled = bootstrap(logits, truth, self.split.patients, self.n_bootstrap, self.seed, self.advance)
+        return value, mean_defined(resampled.auroc)
 
     @torch.inference_mode()
     def logits(self, change: Change | None, missing: str, batch_size: int = 256) -> Float64[np.ndarray, "record label"]:
+        """Compute the logits of the perturbed records. `missing` is a lead that is masked, if any."""
         split, parts = self.split, []
         mask = torch.tensor([lead == missing for lead in BASIS_LEADS], device=split.device)
         for index in torch.arange(len(split), device=split.device).split(batch_size):
             signals = split.batch(index).signals
-            # a filter is no stress: records that were filtered when they were prepared are filtered again, all alike
+            # filtering alone is no stress: records that were filtered in preparation are all filtered again
             if change is not None or self.preprocess.band is not None:
-                names = [split.names[place] for place in index.tolist()]
+                names = [split.names[row] for row in index.tolist()]
                 recorded = signals.cpu().numpy()
                 changed = recorded if change is None else change(Signals(recorded, split.fs, names))
                 levelled = self.preprocess.level(changed)
@@ -90,29 +101,30 @@ class Ranker:
 
 
 def report_stress(rank: Ranker) -> StressReport:
-    """The loss of macro AUROC under every perturbation; positive where the model got worse.
+    """Measure the loss of macro AUROC under every perturbation. It is positive where the model gets worse.
 
     Raises:
         StressError: the model's output is not finite, or no label has both positives and negatives.
     """
     value, clean = rank("as recorded")
     rows: dict[str, dict[str, Any]] = {}
-    draws = {}
+    resampled_losses = {}
     for name, perturbation in PERTURBATIONS.items():
-        found, resampled = rank(name, perturbation.change, perturbation.missing)
-        draws[name] = clean - resampled
+        perturbed, resampled = rank(name, perturbation.change, perturbation.missing)
+        resampled_losses[name] = clean - resampled
         rows[name] = {
             "description": perturbation.description,
             "family": perturbation.family,
-            "macro_auroc": found,
-            **loss(value - found, draws[name]),
+            "macro_auroc": perturbed,
+            **loss(value - perturbed, resampled_losses[name]),
         }
     losses = pd.DataFrame.from_dict(rows, orient="index").rename_axis("perturbation")
-    return StressReport(Estimate(value, *ends(clean)), losses, summarize(losses, draws, value), rank.n_bootstrap)
+    summary = summarize(losses, resampled_losses, value)
+    return StressReport(Estimate(value, *limits(clean)), losses, summary, rank.n_bootstrap)
 
 
-def summarize(losses: pd.DataFrame, draws: dict[str, np.ndarray], clean: float) -> pd.DataFrame:
-    """Those that stand alone, then of each family the mean over its members and the worst of them."""
+def summarize(losses: pd.DataFrame, resampled_losses: dict[str, np.ndarray], clean: float) -> pd.DataFrame:
+    """Return perturbations without a family, then the mean and the worst member of each family."""
     rows: dict[Any, dict[Any, Any]] = losses[losses["family"] == ""].to_dict(orient="index")
     for family, description in FAMILIES.items():
         members = losses[losses["family"] == family]
@@ -122,7 +134,7 @@ def summarize(losses: pd.DataFrame, draws: dict[str, np.ndarray], clean: float) 
             "description": f"{description}: mean",
             "family": family,
             "macro_auroc": clean - mean,
-            **loss(mean, np.mean([draws[str(name)] for name in members.index], axis=0)),
+            **loss(mean, np.mean([resampled_losses[str(name)] for name in members.index], axis=0)),
         }
         rows[f"{family}_worst"] = members.loc[worst].to_dict() | {
             "description": f"{description}: worst, {PERTURBATIONS[worst].description}"
@@ -130,14 +142,15 @@ def summarize(losses: pd.DataFrame, draws: dict[str, np.ndarray], clean: float) 
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("perturbation")
 
 
-def loss(value: float, draws: Float64[np.ndarray, " resample"]) -> dict[str, float]:
-    low, high = ends(draws)
+def loss(value: float, resampled: Float64[np.ndarray, " resample"]) -> dict[str, float]:
+    """Return the columns of a loss and its interval."""
+    low, high = limits(resampled)
     return {"loss": value, "loss_low": low, "loss_high": high}
 
 
-def ends(draws: Float64[np.ndarray, " resample"]) -> tuple[float, float]:
-    """Of the 95 % interval; nan where nothing was resampled."""
-    if not len(draws):
+def limits(resampled: Float64[np.ndarray, " resample"]) -> tuple[float, float]:
+    """Return the limits of the 95 % interval; nan where nothing was resampled."""
+    if not len(resampled):
         return float("nan"), float("nan")
-    low, high = interval(draws)
+    low, high = interval(resampled)
     return float(low), float(high)

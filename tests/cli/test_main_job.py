@@ -203,7 +203,7 @@ def test_evaluate_measures_given_leads_and_stress(folder, trained):
         "--out", "further",
     )  # fmt: skip
     assert "## Reconstruction from I, II, V2" in told
-    assert "## Under stress" in told
+    assert "## Stress test" in told
     assert (folder / "further/stress.png").stat().st_size > 10_000
 
 

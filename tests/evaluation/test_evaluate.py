@@ -64,7 +64,7 @@ def evaluation():
 
 
 @pytest.mark.parametrize(("name", "starts"), [("helme", range(0, 751, 125)), ("fm-bench", range(0, 751, 250))])
-def test_windows_are_cut_where_the_benchmark_cuts_them(name, starts):
+def test_windows_start_where_those_of_the_benchmark_start(name, starts):
     signals = torch.randn(2, 12, 1000)
     expected = torch.stack([signals[:, :, start : start + 250] for start in starts], dim=1)
     torch.testing.assert_close(PROTOCOLS[name].windows(signals, FS), expected, rtol=0, atol=0)
@@ -72,7 +72,7 @@ def test_windows_are_cut_where_the_benchmark_cuts_them(name, starts):
 
 @pytest.mark.parametrize(("name", "fold"), [("helme", np.max), ("fm-bench", np.mean), ("whole", np.mean)])
 @torch.inference_mode()
-def test_probabilities_are_folded_over_windows(name, fold):
+def test_probabilities_are_aggregated_over_windows(name, fold):
     protocol, model, signals = PROTOCOLS[name], make_checkpoint().model, torch.randn(3, 12, 1000)
     windows = protocol.windows(signals, FS)
     one_by_one = np.stack([model.classify(windows[:, w]).double().sigmoid() for w in range(windows.shape[1])])
@@ -84,12 +84,12 @@ def test_a_record_shorter_than_a_window_is_one_window():
     assert PROTOCOLS["helme"].windows(torch.randn(2, 12, 200), FS).shape == (2, 1, 12, 200)
 
 
-def test_an_unknown_protocol_is_refused_with_those_there_are():
+def test_an_unknown_protocol_is_rejected_with_a_list_of_protocols():
     with pytest.raises(ProtocolError, match="no protocol 'helm'; there is whole, helme, fm-bench"):
         find_protocol("helm")
 
 
-def test_the_headline_is_that_of_the_calibrated_probabilities(evaluation):
+def test_headline_figures_are_those_of_the_calibrated_probabilities(evaluation):
     answers = evaluation.classification.answers
     value = evaluation.classification.headline["macro_auroc"].value
     assert value == pytest.approx(macro_auroc(answers.probabilities, answers.truth), abs=1e-12)
@@ -115,7 +115,7 @@ def test_a_label_without_positives_is_named_and_left_out(evaluation):
     assert "RARE (1 of 3 labels" in as_text(evaluation, None)
 
 
-def test_intervals_hold_their_value(evaluation):
+def test_intervals_contain_their_value(evaluation):
     for name in ("macro_auroc", "macro_auroc_frequent", "macro_auprc"):
         value, low, high = evaluation.classification.headline[name]
         assert low <= value <= high
@@ -127,39 +127,39 @@ def test_the_batch_size_changes_nothing(evaluation):
         assert again.summary()[name] == pytest.approx(value, rel=1e-5), name
 
 
-def test_reconstruction_figures_are_those_of_the_hidden_samples():
+def test_reconstruction_figures_are_those_of_the_masked_samples():
     model, split, masking = make_checkpoint().model, make_split(6), MaskingSettings()
     found = report_reconstruction(model, split, masking, seed=5)
-    signals, drawn, mask = reconstruct(model, split, torch.arange(6), masking, seed=5)
-    errors = (drawn.double() - signals)[:, BASIS_INDEX][mask]
+    signals, reconstructed, mask = reconstruct(model, split, torch.arange(6), masking, seed=5)
+    errors = (reconstructed.double() - signals)[:, BASIS_INDEX][mask]
     assert found.overall.rmse_mv == pytest.approx(float(errors.square().mean().sqrt()), rel=1e-6)
     assert found.overall.n_samples == int(mask.sum())
-    first = (drawn.double() - signals)[:, 2][extend_mask(mask)[:, 2]]
+    first = (reconstructed.double() - signals)[:, 2][extend_mask(mask)[:, 2]]
     assert found.by_lead.loc["III", "mae_mv"] == pytest.approx(float(first.abs().mean()), rel=1e-6)
-    normal = (drawn.double() - signals)[3:, BASIS_INDEX][mask[3:]]
+    normal = (reconstructed.double() - signals)[3:, BASIS_INDEX][mask[3:]]
     assert found.by_group.loc["NORM", "rmse_mv"] == pytest.approx(float(normal.square().mean().sqrt()), rel=1e-6)
 
 
-def test_hidden_samples_never_reach_the_drawing():
+def test_masked_samples_never_reach_the_reconstruction():
     model, split, masking = make_checkpoint().model, make_split(4), MaskingSettings()
-    _, drawn, mask = reconstruct(model, split, torch.arange(4), masking, seed=0)
+    _, reconstructed, mask = reconstruct(model, split, torch.arange(4), masking, seed=0)
     split.signals[extend_mask(mask)] = 30_000
-    torch.testing.assert_close(reconstruct(model, split, torch.arange(4), masking, seed=0)[1], drawn)
+    torch.testing.assert_close(reconstruct(model, split, torch.arange(4), masking, seed=0)[1], reconstructed)
 
 
-def test_what_is_hidden_of_a_record_does_not_depend_on_the_others():
+def test_the_mask_of_a_record_does_not_depend_on_the_others():
     model, split, masking = make_checkpoint().model, make_split(5), MaskingSettings()
     _, _, mask = reconstruct(model, split, torch.arange(5), masking, seed=0)
     kept = split.select(np.array([False, False, True, False, True]))
     torch.testing.assert_close(reconstruct(model, kept, torch.arange(2), masking, seed=0)[2], mask[[2, 4]])
 
 
-def test_the_shown_record_has_the_median_error():
+def test_the_plotted_record_has_the_median_error():
     found = report_reconstruction(make_checkpoint().model, make_split(7), MaskingSettings())
     assert found.typical.name in make_split(7).names
     errors = []
-    for place in range(7):
-        one = make_split(7).select(np.arange(7) == place)
+    for row in range(7):
+        one = make_split(7).select(np.arange(7) == row)
         errors.append(report_reconstruction(make_checkpoint().model, one, MaskingSettings()).overall.rmse_mv)
     assert found.typical.name == make_split(7).names[int(np.argsort(errors)[3])]
 
@@ -181,21 +181,21 @@ def test_the_helme_protocol_drops_records_without_a_label():
     assert found.names[0] == "records100/00010_lr"
 
 
-def test_a_split_without_records_is_refused():
+def test_a_split_without_records_is_rejected():
     split = make_split(4)
     split.labels.zero_()
     with pytest.raises(EvaluationError, match="no record with a label of the set; protocol 'whole' keeps"):
         evaluate(make_checkpoint(), split, PROTOCOLS["helme"])
 
 
-def test_labels_that_are_not_the_models_are_refused():
+def test_labels_that_differ_from_the_models_are_rejected():
     checkpoint = make_checkpoint()
     other = Checkpoint(checkpoint.model, CONFIG, "test", ("A", "B", "C"), checkpoint.calibration)
     with pytest.raises(EvaluationError, match="the model reads A, B, C; the data has NORM, MI, RARE"):
         evaluate(other, make_split(4), PROTOCOLS["whole"])
 
 
-def test_output_that_is_not_finite_is_refused_by_name():
+def test_output_that_is_not_finite_is_rejected_by_name():
     checkpoint = make_checkpoint()
     with torch.no_grad():
         checkpoint.model.heads["classification"].read.bias.fill_(torch.nan)
@@ -203,7 +203,7 @@ def test_output_that_is_not_finite_is_refused_by_name():
         evaluate(checkpoint, make_split(4), PROTOCOLS["whole"])
 
 
-def test_the_checkpoint_is_left_as_it_was():
+def test_evaluation_does_not_change_the_checkpoint():
     checkpoint = make_checkpoint()
     checkpoint.model.train()
     before = checkpoints.tensors_sha256(checkpoint.model.state_dict())
@@ -212,10 +212,12 @@ def test_the_checkpoint_is_left_as_it_was():
     assert checkpoints.tensors_sha256(checkpoint.model.state_dict()) == before
 
 
-def test_progress_is_told_to_the_end():
-    told = []
-    evaluate(make_checkpoint(), make_split(8), PROTOCOLS["whole"], n_bootstrap=20, progress=lambda *at: told.append(at))
-    done, totals = zip(*told, strict=True)
+def test_progress_is_reported_to_the_end():
+    calls = []
+    evaluate(
+        make_checkpoint(), make_split(8), PROTOCOLS["whole"], n_bootstrap=20, progress=lambda *at: calls.append(at)
+    )
+    done, totals = zip(*calls, strict=True)
     assert list(done) == sorted(done)
     assert set(totals) == {8 + 8 + 20}
     assert done[-1] == 36
@@ -238,7 +240,7 @@ def test_the_report_is_written_whole(evaluation, tmp_path):
     assert all(path.stat().st_size > 100 for path in paths)
 
 
-def test_the_json_is_strict_and_says_null_for_what_is_not_defined(evaluation, tmp_path):
+def test_the_json_is_strict_with_null_for_undefined_figures(evaluation, tmp_path):
     write_evaluation(evaluation, tmp_path)
 
     def refuse(name):
@@ -253,7 +255,7 @@ def test_the_json_is_strict_and_says_null_for_what_is_not_defined(evaluation, tm
     assert tree["protocol"]["name"] == "whole"
 
 
-def test_the_table_has_a_row_a_label(evaluation, tmp_path):
+def test_the_table_has_a_row_per_label(evaluation, tmp_path):
     write_evaluation(evaluation, tmp_path)
     with (tmp_path / "per_label.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -277,7 +279,7 @@ def test_the_summary_is_flat_finite_and_named_for_mlflow(evaluation):
     assert all(name.replace("_", "").isalnum() for name in summary)
 
 
-def test_the_text_aligns_its_tables(evaluation):
+def test_tables_of_the_text_are_aligned(evaluation):
     lines = as_text(evaluation, 30).splitlines()
     tables = [line for line in lines if line.startswith("|")]
     assert len({len(line) for line in tables if line.startswith(("| macro", "| figure"))}) == 1
@@ -285,6 +287,6 @@ def test_the_text_aligns_its_tables(evaluation):
     assert not any("NORM  " in line and "AUROC" in line for line in as_text(evaluation, 2).splitlines())
 
 
-def test_a_file_is_evaluated_on_a_split_that_there_is(tmp_path):
+def test_an_unknown_split_is_rejected(tmp_path):
     with pytest.raises(EvaluationError, match="no split 'val'; there is train, validation, test"):
         evaluate_file(tmp_path / "model.safetensors", tmp_path, "val", "whole")

@@ -18,7 +18,7 @@ from tests.evaluation.test_evaluate import make_checkpoint, make_split
 from tests.wfdb_files import beats
 
 LEADS = LeadSet.parse("I,V2")
-HIDDEN = [1, 6, 8, 9, 10, 11]
+MASKED = [1, 6, 8, 9, 10, 11]
 """II, V1, V3 to V6; then III, aVR, aVL and aVF, which II is part of."""
 
 
@@ -37,43 +37,43 @@ def report(split):
     return report_given_leads(model, split, LEADS, (MaskingSettings(leads=0.5),), st_samples(split), seed=3)
 
 
-def errors(split, hide):
-    signals, drawn, mask = reconstruct(make_checkpoint().model, split, torch.arange(6), hide, 3)
-    return (drawn.double() - signals).numpy(), extend_mask(mask).numpy()
+def errors(split, masking):
+    signals, reconstructed, mask = reconstruct(make_checkpoint().model, split, torch.arange(6), masking, 3)
+    return (reconstructed.double() - signals).numpy(), extend_mask(mask).numpy()
 
 
 def test_figures_are_those_of_the_leads_that_were_not_given(report, split):
     error, _ = errors(split, LEADS.mask)
-    for pool, rows in ((INDEPENDENT, HIDDEN), (ALL, [*HIDDEN, 2, 3, 4, 5]), ("lead V4", [9]), ("lead aVF", [5])):
+    for pool, rows in ((INDEPENDENT, MASKED), (ALL, [*MASKED, 2, 3, 4, 5]), ("lead V4", [9]), ("lead aVF", [5])):
         wanted = np.sqrt(np.square(error[:, rows]).mean())
         assert report.figure("leads", "all", pool, "rmse_mv") == pytest.approx(wanted, rel=1e-6)
         assert report.figure("leads", "all", pool, "n_samples") == 6 * 1000 * len(rows)
-    pools = set(report.figures[report.figures["hidden"] == "leads"]["pool"])
+    pools = set(report.figures[report.figures["masked"] == "leads"]["pool"])
     assert not pools & {"lead I", "lead V2"}
     assert {f"lead {lead}" for lead in STANDARD_LEADS} - {"lead I", "lead V2"} < pools
 
 
-def test_leads_that_follow_from_the_given_ones_are_exact_and_count_among_all(split):
+def test_derived_leads_are_exact_and_count_among_all_12_leads(split):
     leads = LeadSet.parse("I,II,V3")
     model = make_checkpoint().model
     basis = split.signals[:, BASIS_INDEX].float()
     split = replace(split, signals=(algebra() @ basis).round().to(torch.int16))  # noise on 12 leads is no ECG
     found = report_given_leads(model, split, leads, (MaskingSettings(leads=0.5),), st_samples(split), seed=3)
     error, _ = errors(split, leads.mask)
-    drawn = np.square(error[:, [6, 7, 9, 10, 11]])
-    assert found.figure("leads", "all", INDEPENDENT, "rmse_mv") == pytest.approx(np.sqrt(drawn.mean()), rel=1e-6)
-    wanted = np.sqrt(drawn.sum(axis=1).mean() / 9)
+    squared = np.square(error[:, [6, 7, 9, 10, 11]])
+    assert found.figure("leads", "all", INDEPENDENT, "rmse_mv") == pytest.approx(np.sqrt(squared.mean()), rel=1e-6)
+    wanted = np.sqrt(squared.sum(axis=1).mean() / 9)
     assert found.figure("leads", "all", ALL, "rmse_mv") == pytest.approx(wanted, rel=1e-4)
     assert found.figure("leads", "all", ALL, "n_samples") == 9 * 6 * 1000
 
 
 def test_groups_are_those_of_the_split(report, split):
     error, _ = errors(split, LEADS.mask)
-    wanted = np.abs(error[split.groups[:, 0] > 0][:, HIDDEN]).mean()
+    wanted = np.abs(error[split.groups[:, 0] > 0][:, MASKED]).mean()
     assert report.figure("leads", "all", "NORM", "mae_mv") == pytest.approx(wanted, rel=1e-6)
 
 
-def test_the_st_segment_is_counted_where_it_lies(report, split):
+def test_st_figures_are_those_of_the_samples_in_st_segments(report, split):
     error, mask = errors(split, HALVES["time"])
     st = st_samples(split).numpy()
     assert 0 < st.mean() < 0.1
@@ -84,7 +84,7 @@ def test_the_st_segment_is_counted_where_it_lies(report, split):
 
 
 @pytest.mark.parametrize(("half", "alike"), [("time", True), ("time_apart", False)])
-def test_half_of_the_time_is_hidden_in_all_leads_at_once_or_apart(split, report, half, alike):
+def test_half_of_the_time_is_masked_in_all_leads_at_once_or_independently(split, report, half, alike):
     error, mask = errors(split, HALVES[half])
     assert mask[:, BASIS_INDEX].mean() == pytest.approx(0.5, abs=0.1)
     assert (mask == mask[:, :1]).all() == alike
@@ -93,12 +93,12 @@ def test_half_of_the_time_is_hidden_in_all_leads_at_once_or_apart(split, report,
 
 
 def test_the_mean_correlation_is_that_of_each_record_and_lead(report, split):
-    signals, drawn, _ = reconstruct(make_checkpoint().model, split, torch.arange(6), LEADS.mask, 3)
-    each = [np.corrcoef(signals[i, row], drawn[i, row])[0, 1] for i in range(6) for row in HIDDEN]
+    signals, reconstructed, _ = reconstruct(make_checkpoint().model, split, torch.arange(6), LEADS.mask, 3)
+    each = [np.corrcoef(signals[i, row], reconstructed[i, row])[0, 1] for i in range(6) for row in MASKED]
     assert report.figure("leads", "all", INDEPENDENT, "mean_r") == pytest.approx(np.mean(each), abs=1e-5)
 
 
-def test_the_report_tells_and_keeps_all_of_it(split, tmp_path):
+def test_the_report_contains_all_measurements(split, tmp_path):
     stored = make_checkpoint()
     plain = evaluate(stored, split, PROTOCOLS["whole"], n_bootstrap=0)
     found = evaluate_further(plain, stored, split, Further(leads=LEADS))
@@ -106,7 +106,7 @@ def test_the_report_tells_and_keeps_all_of_it(split, tmp_path):
     assert "## Reconstruction from I, V2" in text
     assert "ST segment, independent leads" in text
     for whose in ("", " of each lead independently"):
-        assert f"### With 50% of the time{whose}, in blocks of 0.4 s hidden in its place" in text
+        assert f"### Masked: 50% of the time{whose}, in blocks of 0.4 s" in text
     assert "lead V4" not in text.split("## Reconstruction from")[1]
     assert {"given_leads.csv"} <= {path.name for path in write_evaluation(found, tmp_path)}
     tree = json.loads((tmp_path / "metrics.json").read_text())["given_leads"]
@@ -115,7 +115,7 @@ def test_the_report_tells_and_keeps_all_of_it(split, tmp_path):
     assert found.summary()["from_leads_pearson_r"] == found.given_leads.figure("leads", "all", INDEPENDENT, "pearson_r")
 
 
-def test_a_model_that_never_redrew_is_refused(split):
+def test_a_model_without_trained_decoder_is_rejected(split):
     stored = make_checkpoint()
     stages = tuple(s.model_copy(update={"losses": ("classification",)}) for s in stored.config.stages[1:])
     object.__setattr__(stored, "config", stored.config.model_copy(update={"stages": stages}))

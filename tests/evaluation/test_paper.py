@@ -12,7 +12,7 @@ def signal(rng):
     return rng.normal(0, 0.2, (12, 1000)).astype(np.float32)
 
 
-def millimetres(figure, values):
+def millimeters(figure, values):
     """Where points of the axes lie on the printed sheet."""
     axes = figure.axes[0]
     return axes.transData.transform(values) / figure.dpi * MM_PER_INCH
@@ -23,7 +23,7 @@ def test_the_paper_is_true_to_scale(signal):
     signal[0, 100:] = 1.0  # a step of 1 mV in lead I after one second
     figure = plot_ecg(signal, 100.0)
     line = next(line for line in figure.axes[0].lines if line.get_gid() == "I")
-    points = millimetres(figure, line.get_xydata())
+    points = millimeters(figure, line.get_xydata())
     assert points[100, 1] - points[0, 1] == pytest.approx(10.0, abs=0.1)
     assert points[200, 0] - points[100, 0] == pytest.approx(25.0, abs=0.1)
 
@@ -31,23 +31,23 @@ def test_the_paper_is_true_to_scale(signal):
 def test_the_calibration_pulse_is_one_millivolt_for_a_fifth_of_a_second(signal):
     figure = plot_ecg(signal, 100.0)
     pulse = next(line for line in figure.axes[0].lines if line.get_gid() == "calibration")
-    points = millimetres(figure, pulse.get_xydata())
+    points = millimeters(figure, pulse.get_xydata())
     assert np.ptp(points[:, 1]) == pytest.approx(10.0, abs=0.1)
     assert points[3, 0] - points[2, 0] == pytest.approx(5.0, abs=0.1)
 
 
-def test_each_lead_is_drawn_once_beside_the_strip(signal):
-    drawn = [line.get_gid() for line in plot_ecg(signal, 100.0).axes[0].lines if line.get_gid() in STANDARD_LEADS]
-    assert sorted(drawn) == sorted([*STANDARD_LEADS, "II"])
+def test_each_lead_is_plotted_once_beside_the_strip(signal):
+    plotted = [line.get_gid() for line in plot_ecg(signal, 100.0).axes[0].lines if line.get_gid() in STANDARD_LEADS]
+    assert sorted(plotted) == sorted([*STANDARD_LEADS, "II"])
 
 
-def test_a_reconstruction_is_drawn_where_samples_were_hidden(signal, tmp_path):
+def test_a_reconstruction_is_plotted_where_samples_are_masked(signal, tmp_path):
     mask = np.zeros((12, 1000), bool)
     mask[:, 200:240] = True
     figure = plot_ecg(signal, 100.0, "a", reconstruction=signal + 0.1, mask=mask)
-    redrawn = [line for line in figure.axes[0].lines if line.get_gid() is None and len(line.get_ydata()) > 2]
-    shown = sum(np.isfinite(line.get_ydata()).sum() for line in redrawn)
-    assert shown == 3 * 40 + 40  # three leads share the first quarter, and the strip
+    reconstructed = [line for line in figure.axes[0].lines if line.get_gid() is None and len(line.get_ydata()) > 2]
+    n_samples = sum(np.isfinite(line.get_ydata()).sum() for line in reconstructed)
+    assert n_samples == 3 * 40 + 40  # three leads share the first quarter, and the strip
     figure.savefig(tmp_path / "ecg.png", dpi=50)
     assert (tmp_path / "ecg.png").read_bytes().startswith(b"\x89PNG")
 
@@ -61,7 +61,7 @@ def test_the_printed_sheet_is_as_large_as_the_record_is_long(rng, seconds):
     assert box.width * width == pytest.approx(25.0 * seconds, abs=0.1)
     x0, x1 = figure.axes[0].get_xlim()
     y0, y1 = figure.axes[0].get_ylim()
-    assert box.width * width / (x1 - x0) == pytest.approx(1.0, abs=1e-3)  # one unit of the axes is a millimetre
+    assert box.width * width / (x1 - x0) == pytest.approx(1.0, abs=1e-3)  # one unit of the axes is a millimeter
     assert box.height * height / (y1 - y0) == pytest.approx(1.0, abs=1e-3)
 
 
@@ -69,10 +69,10 @@ def test_the_leads_follow_each_other_in_time(signal):
     signal[:] = np.arange(12)[:, None] / 100 + np.arange(1000) / 1e5
     lines = {line.get_gid(): line for line in plot_ecg(signal, 100.0).axes[0].lines if len(line.get_ydata()) > 200}
     for row in (("I", "aVR", "V1", "V4"), ("III", "aVF", "V3", "V6")):
-        for place, lead in enumerate(row):
+        for column, lead in enumerate(row):
             x, y = lines[lead].get_xydata().T
-            assert (x[0], x[250 - 1]) == pytest.approx((62.5 * place, 62.5 * (place + 1) - 0.25))
-            shown = signal[STANDARD_LEADS.index(lead), 250 * place : 250 * (place + 1)]
+            assert (x[0], x[250 - 1]) == pytest.approx((62.5 * column, 62.5 * (column + 1) - 0.25))
+            shown = signal[STANDARD_LEADS.index(lead), 250 * column : 250 * (column + 1)]
             np.testing.assert_allclose(np.diff(y[:250]), 10 * np.diff(shown), atol=1e-4)
 
 

@@ -51,7 +51,7 @@ def test_reliability_shows_at_most_twelve_labels(n_labels, tmp_path):
     figure.savefig(tmp_path / "reliability.png", dpi=50)
 
 
-def test_training_curves_have_a_panel_a_kind_of_figure():
+def test_training_curves_have_a_panel_per_kind_of_figure():
     figure = training_curves(HISTORY)
     assert [axes.get_ylabel() for axes in figure.axes] == [
         "loss",
@@ -66,18 +66,18 @@ def test_training_curves_have_a_panel_a_kind_of_figure():
 
 def test_more_tasks_than_colors_are_told_apart_by_width():
     line = {"stage": "joint", "epoch": 0} | {f"train/loss.task{i}": 0.1 * i for i in range(11)}
-    drawn = training_curves([line, line | {"epoch": 1}]).axes[0].lines
-    styles = {(str(one.get_color()), one.get_linewidth()) for one in drawn if "train" in one.get_label()}
+    lines = training_curves([line, line | {"epoch": 1}]).axes[0].lines
+    styles = {(str(one.get_color()), one.get_linewidth()) for one in lines if "train" in one.get_label()}
     assert len(styles) == 11
 
 
-def test_stages_are_marked_where_they_begin():
+def test_the_start_of_each_stage_is_marked():
     assert stages(HISTORY) == [(0.5, 2.5, "pretrain"), (2.5, 3.5, "joint")]
     assert {text.get_text() for text in training_curves(HISTORY).axes[0].texts} == {"pretrain", "joint"}
 
 
 @pytest.mark.parametrize("history", [[], HISTORY[:1]])
-def test_a_history_of_nothing_or_of_one_epoch_is_drawn(history, tmp_path):
+def test_a_history_of_no_or_one_epoch_is_plotted(history, tmp_path):
     training_curves(history).savefig(tmp_path / "training.png", dpi=50)
     assert (tmp_path / "training.png").stat().st_size > 0
 

@@ -28,7 +28,7 @@ def report():
 
 
 @torch.inference_mode()
-def test_a_loss_is_what_the_macro_auroc_falls_by(report):
+def test_a_loss_is_the_decrease_of_the_macro_auroc(report):
     split, model = make_split(), make_checkpoint().model
     truth = split.labels.numpy() > 0
     signals = split.signals.numpy() / np.float32(1000)
@@ -61,7 +61,7 @@ def test_there_is_a_row_for_each_perturbation_and_two_for_each_family(report):
 
 
 @torch.inference_mode()
-def test_a_missing_lead_is_hidden_from_the_model():
+def test_a_missing_lead_is_masked_for_the_model():
     split, stored = make_split(), make_checkpoint()
     mask = torch.zeros(len(split), 8, split.n_samples, dtype=torch.bool)
     mask[:, 3] = True  # V2, the fourth of I, II, V1 to V6
@@ -71,27 +71,27 @@ def test_a_missing_lead_is_hidden_from_the_model():
     perturbation = PERTURBATIONS["missing_V2"]
     found = rank().logits(perturbation.change, perturbation.missing)
     np.testing.assert_allclose(found, wanted, atol=1e-4)
-    told = rank().logits(perturbation.change, "")
-    assert np.abs(told - found).max() > 1e-3
+    unmasked = rank().logits(perturbation.change, "")
+    assert np.abs(unmasked - found).max() > 1e-3
 
 
 @pytest.mark.parametrize("protocol", ["helme", "fm-bench"])
-def test_every_protocol_can_be_put_under_stress(protocol):
+def test_every_protocol_has_a_stress_test(protocol):
     found = report_stress(rank(n_bootstrap=0, protocol=protocol))
     assert np.isfinite(found.losses["loss"]).all()
     assert math.isnan(found.clean.low)
 
 
-def test_the_report_tells_draws_and_keeps_it(tmp_path):
+def test_losses_are_reported_plotted_and_written(tmp_path):
     stored, split = make_checkpoint(), make_split()
     plain = evaluate(stored, split, PROTOCOLS["whole"], n_bootstrap=0)
-    told = []
+    calls = []
     further = Further(stress=True)
-    found = evaluate_further(plain, stored, split, further, n_bootstrap=20, progress=lambda *at: told.append(at))
-    assert told[-1][0] == told[-1][1]
+    found = evaluate_further(plain, stored, split, further, n_bootstrap=20, progress=lambda *at: calls.append(at))
+    assert calls[-1][0] == calls[-1][1]
     assert found.stress.clean.value == pytest.approx(plain.summary()["macro_auroc"])
     text = as_text(found, 30)
-    assert "## Under stress" in text
+    assert "## Stress test" in text
     assert all(description in text for description in found.stress.summary["description"])
     names = {path.name for path in write_evaluation(found, tmp_path)}
     assert {"stress.csv", "stress.png"} <= names
@@ -100,14 +100,14 @@ def test_the_report_tells_draws_and_keeps_it(tmp_path):
     assert found.summary()["stress_worst_loss"] == found.stress.worst[1]
 
 
-def test_what_was_never_trained_cannot_be_put_under_stress():
+def test_a_model_without_trained_classifier_has_no_stress_test():
     stored, split = make_checkpoint("pretrain"), make_split(8)
     plain = evaluate(stored, split, PROTOCOLS["whole"])
     with pytest.raises(EvaluationError, match="not trained to classify"):
         evaluate_further(plain, stored, split, Further(stress=True))
 
 
-def test_a_short_record_is_filled_up_as_at_prediction():
+def test_a_short_record_is_padded_as_in_prediction():
     ranker = rank(n_bootstrap=0)
     signals = ranker.split.batch(torch.arange(len(ranker.split))).signals
     n_short = round(SHORT_SECONDS * ranker.split.fs)
@@ -122,5 +122,5 @@ def test_output_that_is_not_finite_is_named():
     model = make_checkpoint().model
     with torch.no_grad():
         model.heads["classification"].read.bias.fill_(torch.nan)
-    with pytest.raises(StressError, match="as recorded: the model's output is not a number"):
+    with pytest.raises(StressError, match="as recorded: the model's output is not finite"):
         report_stress(rank(model))
