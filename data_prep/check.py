@@ -14,7 +14,7 @@ from data_prep.gaps import fill_gaps
 from data_prep.leads import STANDARD_LEADS, derive_limb_leads
 from data_prep.lost_voltage import find_loss
 from data_prep.parallel import in_parallel
-from data_prep.plausible import WIDE, broken_identities, odd_size
+from data_prep.plausible import WIDE, identity_doubts, odd_size
 from data_prep.preprocess import RATES, SHORTEST, find_leads
 from data_prep.readers import OtherFile, ReadOptions, find_files, read_record, summarize
 from data_prep.record import Record, RecordError
@@ -112,7 +112,7 @@ def odd_values(record: Record, leads: dict[str, np.ndarray]) -> Iterator[tuple[s
     alive = {lead: row for lead, row in zip(names, signal, strict=True) if lead not in dead}
     living = np.stack(list(alive.values()))
     if loss := find_loss(living, record.calibrated):
-        yield "lost voltage", f"{loss.found}."
+        yield "lost voltage", f"{loss.reason}."
         return
     spans = np.ptp(living, axis=1)
     if reason := odd_size(tuple(alive), spans, record.unit):
@@ -120,8 +120,8 @@ def odd_values(record: Record, leads: dict[str, np.ndarray]) -> Iterator[tuple[s
     elif spans.max() > WIDE:
         lead = tuple(alive)[int(spans.argmax())]
         yield "odd unit", f"lead {lead} spans {spans.max():.4g} mV; is its unit right, or was an electrode off?"
-    for remark in broken_identities(alive):
-        yield "lead identity violated", remark
+    for doubt in identity_doubts(alive):
+        yield "lead identity violated", doubt
 
 
 FILES_A_PIECE = 64

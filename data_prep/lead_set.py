@@ -9,7 +9,7 @@ from data_prep.dead_leads import find_dead
 from data_prep.gaps import fill_gaps
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, STANDARD_LEADS, derive_limb_leads, is_reconstructed, standard_lead
 from data_prep.lost_voltage import find_loss
-from data_prep.plausible import check_prepared, find_doubts, refuse_gaps
+from data_prep.plausible import identity_doubts, refuse_gaps, require_size, size_doubts
 from data_prep.preprocess import find_leads, refuse_missing, refuse_rate_and_length, refuse_twice, resample
 from data_prep.record import Record, RecordError
 
@@ -95,13 +95,14 @@ def take_leads(record: Record, leads: LeadSet, fs: int) -> GivenLeads:
     signal = fill_gaps(leads.given, signal, record.fs, warnings)
     refuse_gaps(record.name, leads.given, signal)
     if loss := find_loss(signal, record.calibrated):
-        raise RecordError(f"{record.name}: {loss.found}; from such leads no others can be drawn in mV.")
+        raise RecordError(f"{record.name}: {loss.reason}; from such leads no others can be reconstructed in mV.")
     if dead := find_dead(leads.given, signal, record.fs):
         raise RecordError(f"{record.name}: lead {', '.join(dead)} dead; leave it out of --from.")
     signal = resample(signal, record.fs, fs)
     centered = signal - signal.mean(axis=1, keepdims=True)
-    warnings += find_doubts(leads.given, centered)
-    check_prepared(record.name, centered, warnings, leads.given, unit=record.unit)
+    require_size(record.name, centered, leads.given, record.unit)
+    warnings += size_doubts(leads.given, centered)
+    warnings += identity_doubts(dict(zip(leads.given, centered, strict=True)))
     rows = dict(zip(leads.given, signal, strict=True))
     derive_limb_leads(rows)
     return GivenLeads(rows, tuple(warnings))

@@ -1,4 +1,4 @@
-"""The steps between a record and what a model sees: the same ones at training and at prediction."""
+"""The steps from a record to the model's input, the same for training and for prediction."""
 
 import math
 from collections.abc import Sequence
@@ -24,49 +24,50 @@ from data_prep.leads import (
 )
 from data_prep.lost_voltage import AXES, Loss, find_loss, to_typical
 from data_prep.noise_leads import BAND, find_noise
-from data_prep.plausible import check_prepared, find_doubts, refuse_gaps
+from data_prep.plausible import clip, identity_doubts, refuse_gaps, require_size, size_doubts
 from data_prep.record import Record, RecordError
 
 __all__ = ["BASIS_LEADS", "STANDARD_LEADS", "Prepared", "Preprocess", "standard_lead"]
 
 SHORTEST = 2.5
-"""Seconds; a shorter record is refused, a longer one that is still too short is padded."""
+"""Seconds. A shorter record is refused. A longer one that does not fill the input is padded."""
 RATES = (50.0, 50_000.0)
-"""Sampling rates, in hertz, between which a record is an ECG's."""
+"""Lowest and highest sampling rate of an ECG, in hertz."""
 MIRRORED = 1.5
-"""Periods of a filter's lower edge, by which a record is continued before it is filtered."""
+"""Length by which a record is mirrored at its ends before it is filtered, in periods of the filter's lower edge."""
 CLOCK = 1e-6
-"""How far the ratio of two rates may be off, relatively; a recorder's own clock is off by ten times as much."""
+"""Relative error allowed in the ratio of two rates. A recorder's own clock is off by ten times as much."""
 LONGEST = 1_000_000
-"""Up to here some fraction p/q is within CLOCK of any ratio below one, for it is off by less than 1 / (p LONGEST)."""
+"""Largest denominator. Some fraction p/q up to it is within CLOCK of any ratio below one, since its error is less than
+1 / (p LONGEST)."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What Preprocess makes of a record."""
+    """A record after Preprocess."""
 
     signal: Float32[np.ndarray, "lead time"]
     """The 12 standard leads in their order, in millivolts."""
     warnings: tuple[str, ...]
-    """The record's own, and what had to be done to it."""
+    """The record's own warnings, and what had to be done to it."""
     loss: Loss | None = None
-    """Of its voltage; the signal is at a typical one then."""
+    """Loss of the voltage scale. The signal is then scaled to a typical voltage."""
     doubts: tuple[str, ...] = ()
-    """Those of the warnings that forbid a decision."""
+    """Warnings that forbid a decision, which `warnings` holds as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocess:
-    """Calling it turns a record into an array of one fixed shape; its fields are all it depends on."""
+    """Settings of the preprocessing. An instance is called with a record and returns an array of one fixed shape."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # where a config nests this class
 
     fs: int = 100
     """Sampling rate of the result, in hertz."""
     seconds: float = 10.0
-    """Length of the result: longer records lose their end, shorter ones gain zeros."""
+    """Length of the result. Longer records lose their end, shorter ones are padded with zeros."""
     baseline: Literal["keep", "mean"] = "mean"
-    """`mean` takes each lead's mean away, which keeps the identities between leads."""
+    """`mean` subtracts each lead's mean, which preserves the identities between leads."""
     band: Sequence[float] | None = None
     """Pass band in hertz of a zero-phase second-order Butterworth filter, run forwards and backwards."""
 
@@ -76,7 +77,7 @@ class Preprocess:
         if not _is_real(self.seconds) or not 1 <= self.seconds <= 86_400:
             raise ValueError(f"preprocess.seconds: {self.seconds!r} must be a number from 1 to 86400.")
         if abs(self.fs * self.seconds - self.n_samples) > 1e-6:
-            raise ValueError(f"preprocess.seconds: {self.seconds} s at {self.fs} Hz are no whole number of samples.")
+            raise ValueError(f"preprocess.seconds: {self.seconds} s at {self.fs} Hz are not a whole number of samples.")
         if self.baseline not in ("keep", "mean"):
             raise ValueError(f"preprocess.baseline: {self.baseline!r} is not one of keep, mean.")
         if self.band is not None:
@@ -84,20 +85,25 @@ class Preprocess:
 
     @property
     def n_samples(self) -> int:
-        """Samples of a lead in the result."""
+        """Number of samples of a lead in the result."""
         return round(self.fs * self.seconds)
 
     def __call__(self, record: Record) -> Prepared:
-        """The record's first `seconds` in standard form; RecordError if it is not a plausible 12-lead ECG."""
+        """Return the record's first `seconds` in standard form.
+
+        Raises:
+            RecordError: the record is not a plausible 12-lead ECG.
+        """
         warnings = list(record.warnings)
         signal = self._cut(record, warnings)
-        loss = find_loss(record.signal.T[[found[0] for found in find_leads(record.leads).values()]], record.calibrated)
+        columns = [indices[0] for indices in find_leads(record.leads).values()]
+        loss = find_loss(record.signal.T[columns], record.calibrated)
         related = loss is None or loss.of != "lead"
         leads, signal = _pick_leads(record, signal, warnings, related)
         signal = fill_gaps(leads, signal, record.fs, warnings, related)
         refuse_gaps(record.name, leads, signal)
-        drawn = {lead for name in record.leads if is_reconstructed(name) and (lead := standard_lead(name))}
-        dead = [lead for lead in find_dead(leads, signal, record.fs, loss is not None) if lead not in drawn]
+        reconstructed = {lead for name in record.leads if is_reconstructed(name) and (lead := standard_lead(name))}
+        dead = [lead for lead in find_dead(leads, signal, record.fs, loss is not None) if lead not in reconstructed]
         if dead or len(leads) < len(STANDARD_LEADS):
             signal = complete_leads(record.name, dict(zip(leads, signal, strict=True)), dead, warnings, related)
         signal = np.ascontiguousarray(signal)  # sums depend on the order in memory
@@ -105,25 +111,26 @@ class Preprocess:
         if loss is not None:
             warnings.append(loss.warning)
             signal = to_typical(signal, AXES[loss.of])
-        doubts = find_doubts(STANDARD_LEADS, signal)
-        if not doubts:
-            estimated = [lead for lead in dead if lead not in LIMB_LEADS or not related]
-            doubts = self._find_noise(signal, {*drawn, *estimated})
+        require_size(record.name, signal, unit=record.unit, reconstructed=reconstructed)
+        estimated = [lead for lead in dead if lead not in LIMB_LEADS or not related]
+        doubts = size_doubts(STANDARD_LEADS, signal) or self._noise_doubts(signal, {*reconstructed, *estimated})
+        if related:
+            doubts += identity_doubts(dict(zip(STANDARD_LEADS, signal, strict=True)))
         warnings += doubts
-        signal = check_prepared(record.name, signal, warnings, related=related, unit=record.unit, drawn=drawn)
+        signal = clip(signal, warnings)
         if short := self.n_samples - signal.shape[1]:
             nearly = record.signal.shape[0] >= self._needed(record.fs) - 1  # a fraction of an interval
             signal = np.pad(signal, ((0, 0), (0, short)), "edge" if nearly else "constant")
         return Prepared(np.ascontiguousarray(signal), tuple(warnings), loss, tuple(doubts))
 
-    def _find_noise(self, signal: Float32[np.ndarray, "lead time"], excluded: set[str]) -> list[str]:
-        """Return a doubt about the leads that are noise, or none."""
+    def _noise_doubts(self, signal: Float32[np.ndarray, "lead time"], excluded: set[str]) -> list[str]:
+        """Return the reason why no decision should be made where leads are noise."""
         low, high = BAND
         noise = find_noise(STANDARD_LEADS, band_pass(signal, self.fs, low, min(high, 0.4 * self.fs)), excluded)
         return [f"lead {', '.join(noise)} noise: the other leads explain nothing of it."] if noise else []
 
     def level(self, signal: Float32[np.ndarray, "*rest time"]) -> Float32[np.ndarray, "*rest time"]:
-        """Return the signal at this rate with baseline and band as the settings say."""
+        """Return a signal at the rate `fs` with the baseline and band of the settings."""
         if self.baseline == "mean":
             signal = signal - signal.mean(axis=-1, keepdims=True)
         if self.band is not None:
@@ -131,7 +138,7 @@ class Preprocess:
         return signal
 
     def _needed(self, fs: float) -> int:
-        """Samples at `fs` that `seconds` take."""
+        """Return the number of samples at `fs` hertz that `seconds` take."""
         return math.ceil(self.seconds * fs - 1e-6)
 
     def _cut(self, record: Record, warnings: list[str]) -> Float32[np.ndarray, "lead time"]:
@@ -148,7 +155,7 @@ class Preprocess:
 
 
 def refuse_rate_and_length(record: Record, shortest: float = SHORTEST) -> None:
-    """Raise RecordError if a record's sampling rate is no ECG's or if it lasts less than `shortest` seconds."""
+    """Raise RecordError if no ECG has the record's sampling rate, or if it lasts less than `shortest` seconds."""
     if not RATES[0] <= record.fs <= RATES[1]:
         raise RecordError(
             f"{record.name}: a sampling rate of {record.fs:g} Hz is no ECG's; {RATES[0]:g} to {RATES[1]:g} Hz are read."
@@ -167,7 +174,7 @@ def _is_real(value: object) -> bool:
 
 def _checked_band(band: object, fs: int) -> tuple[float, float]:
     if not isinstance(band, tuple | list) or len(band) != 2 or not all(map(_is_real, band)):
-        raise ValueError(f"preprocess.band: {band!r} must be two numbers of hertz, or nothing.")
+        raise ValueError(f"preprocess.band: {band!r} must be two numbers of hertz, or null.")
     low, high = map(float, band)
     if not 0 < low < high < fs / 2:
         raise ValueError(f"preprocess.band: {low:g} to {high:g} Hz must rise, above 0 and below {fs / 2:g} Hz.")
@@ -187,16 +194,19 @@ def find_leads(leads: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
 def _pick_leads(
     record: Record, signal: Float32[np.ndarray, "lead time"], warnings: list[str], related: bool
 ) -> tuple[tuple[str, ...], Float32[np.ndarray, "kept time"]]:
-    """The standard leads that the file has, in their order; limb leads may lack only where others are `related`."""
+    """Return the standard leads that the file has, in their order, and their rows.
+
+    Limb leads may be missing only where the leads are `related`, that is, have one voltage scale.
+    """
     columns = find_leads(record.leads)
     refuse_twice(record, columns)
-    drawn = [name for name, found in columns.items() if is_reconstructed(record.leads[found[0]])]
-    if drawn:
-        warnings.append(f"lead {', '.join(drawn)} reconstructed by a model, not measured.")
+    reconstructed = [name for name, indices in columns.items() if is_reconstructed(record.leads[indices[0]])]
+    if reconstructed:
+        warnings.append(f"lead {', '.join(reconstructed)} reconstructed by a model, not measured.")
     order = [columns[name][0] for name in STANDARD_LEADS if name in columns]
     if len(order) == len(STANDARD_LEADS):
         return STANDARD_LEADS, signal[:12] if order == list(range(12)) else signal[order]
-    rows = {name: signal[found[0]] for name, found in columns.items()}
+    rows = {name: signal[indices[0]] for name, indices in columns.items()}
     derived = derive_limb_leads(rows)
     missing = [name for name in STANDARD_LEADS if name not in rows]
     refuse_missing(record, missing)
@@ -210,7 +220,7 @@ def _pick_leads(
 
 
 def refuse_missing(record: Record, missing: Sequence[str]) -> None:
-    """Raise RecordError if leads are missing, and say how to name columns where those could complete the record."""
+    """Raise RecordError if leads are missing. The message says how to name columns that could complete the record."""
     if not missing:
         return
     raise RecordError(
@@ -219,7 +229,7 @@ def refuse_missing(record: Record, missing: Sequence[str]) -> None:
 
 
 def _remedy(record: Record, missing: Sequence[str]) -> str:
-    """Return how to name the leads of unknown columns, or nothing where they are too few. No pair is guessed.
+    """Return how to name the leads of unknown columns, or an empty text where they are too few. No pair is guessed.
 
     The columns' own names are not quoted, because one may be a patient's.
     """
@@ -235,8 +245,8 @@ def _remedy(record: Record, missing: Sequence[str]) -> str:
 
 
 def refuse_twice(record: Record, columns: dict[str, tuple[int, ...]]) -> None:
-    """Raise RecordError if a lead is found in more than one column."""
-    twice = [name for name, found in columns.items() if len(found) > 1]
+    """Raise RecordError if a lead occurs in more than one column."""
+    twice = [name for name, indices in columns.items() if len(indices) > 1]
     if twice:
         names = ", ".join(record.leads[index] for index in columns[twice[0]])
         raise RecordError(f"{record.name}: lead {twice[0]} occurs more than once ({names}); keep one of them.")
@@ -247,13 +257,13 @@ def resample(signal: Float32[np.ndarray, "lead time"], old: float, new: float) -
     if old == new:
         return signal
     ratio = ratio_of(new, old)
-    # continued beyond its ends along the line between them, for zeros there would ring
+    # extended beyond its ends along the line between them, since zeros there would ring
     resampled = resample_poly(signal, ratio.numerator, ratio.denominator, axis=1, padtype="line")
     return resampled.astype(np.float32, copy=False)
 
 
 def ratio_of(new: float, old: float) -> Fraction:
-    """new / old to within CLOCK, in numbers as small as will do, for the filter is as long as the larger."""
+    """Return new / old to within CLOCK, in small numbers, since the filter is as long as the larger of them."""
     if new > old:
         return 1 / ratio_of(old, new)
     exact = Fraction(new) / Fraction(old)
@@ -264,11 +274,14 @@ def ratio_of(new: float, old: float) -> Fraction:
 def band_pass(
     signal: Float32[np.ndarray, "*rest time"], fs: float, low: float, high: float | None
 ) -> Float32[np.ndarray, "*rest time"]:
-    """Second-order Butterworth, run forwards and backwards; edges in hertz, without a higher one a high pass."""
+    """Apply a second-order Butterworth filter forwards and backwards.
+
+    The edges are in hertz. Without a higher edge it is a high-pass filter.
+    """
     if high is None:
         filters = butter(2, low, "highpass", fs=fs, output="sos")
     else:
         filters = butter(2, (low, high), "bandpass", fs=fs, output="sos")
-    # a record that begins amid a beat rings least where it is continued as in a mirror
+    # a record that begins within a beat rings least where it is mirrored
     reach = min(signal.shape[-1] - 1, round(MIRRORED * fs / low))
     return sosfiltfilt(filters, signal, axis=-1, padtype="even", padlen=reach).astype(np.float32)

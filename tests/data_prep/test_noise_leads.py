@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep import Preprocess
-from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
+from data_prep.leads import BASIS_LEADS, STANDARD_LEADS, derive_limb_leads
 from data_prep.noise_leads import find_noise
 from data_prep.synthetic.waveform import synthesize
 from tests.wfdb_files import make_record
@@ -27,14 +27,21 @@ def with_noise(ecg, leads, size=0.3):
 @pytest.mark.parametrize("size", [0.1, 1.0])
 def test_leads_of_noise_are_named_and_forbid_a_decision(ecg, leads, size):
     prepared = Preprocess()(with_noise(ecg, leads, size))
-    assert prepared.doubts == (f"lead {', '.join(leads)} noise: the other leads explain nothing of it.",)
-    assert prepared.doubts[0] in prepared.warnings
+    noise, *others = prepared.doubts
+    assert noise == f"lead {', '.join(leads)} noise: the other leads explain nothing of it."
+    assert [other.partition(" ")[0] for other in others] == (
+        ["III"] if "I" in leads else []
+    )  # noise breaks III = II - I
+    assert noise in prepared.warnings
 
 
 def test_an_ecg_with_noise_wander_or_low_voltage_is_decided(ecg):
     rng = np.random.default_rng(2)
     noisy = ecg + 0.02 * rng.standard_normal(ecg.shape).astype(np.float32)
-    wander = np.sin(2 * np.pi * 0.15 * np.arange(len(ecg)) / FS)[:, None] * rng.uniform(-1, 1, 12)
+    sizes = {lead: rng.uniform(-1, 1, 1).astype(np.float32) for lead in BASIS_LEADS}
+    derive_limb_leads(sizes)
+    seconds = np.arange(len(ecg)) / FS
+    wander = np.sin(2 * np.pi * 0.15 * seconds)[:, None] * np.concatenate([sizes[lead] for lead in STANDARD_LEADS])
     for signal in (ecg, noisy, ecg + wander.astype(np.float32), 0.6 * ecg):
         assert Preprocess()(make_record(signal, FS)).doubts == ()
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_prep import Preprocess, RecordError
+from data_prep import Preprocess, RecordError, find_records, read_record
 from data_prep.synthetic.waveform import synthesize
 from data_prep.units import UNITS
 from tests.wfdb_files import beats, make_record
@@ -80,6 +80,28 @@ def test_what_is_odd_about_size_forbids_a_decision():
         assert [doubt.startswith(reason) for doubt in prepared.doubts] == [True]
         assert set(prepared.doubts) <= set(prepared.warnings)
     assert Preprocess()(make_record(synthetic())).doubts == ()
+
+
+def test_limb_leads_that_contradict_each_other_forbid_a_decision():
+    signal = synthetic()
+    for one, other in ((0, 1), (3, 4), (4, 5), (1, 10)):
+        exchanged = signal.copy()
+        exchanged[:, [one, other]] = signal[:, [other, one]]
+        prepared = Preprocess()(make_record(exchanged))
+        (doubt,) = prepared.doubts
+        assert doubt.endswith("mV rms; are leads swapped or wrongly named?")
+        assert doubt in prepared.warnings
+    steps = np.float32(0.02) * np.rint(signal / np.float32(0.02))
+    for accepted in (signal, steps, signal * np.float32(1.02 ** np.arange(12))):  # measurement errors
+        assert Preprocess()(make_record(accepted)).doubts == ()
+
+
+@pytest.mark.real
+def test_limb_leads_of_real_records_do_not_contradict_each_other(shared_data):
+    paths = list(find_records([shared_data / "ptbxl-official-100hz"]))
+    assert paths
+    for path in paths:
+        assert not any("violated" in doubt for doubt in Preprocess()(read_record(path)).doubts)
 
 
 def synthetic():

@@ -73,7 +73,7 @@ def test_fields_survive_json_and_pickle():
         ({"fs": True}, "fs: True must be"),
         ({"seconds": -1}, "seconds: -1 must be"),
         ({"seconds": float("nan")}, "seconds: nan must be"),
-        ({"seconds": 1.005, "fs": 100}, "no whole number of samples"),
+        ({"seconds": 1.005, "fs": 100}, "not a whole number of samples"),
         ({"band": (0.5, 50)}, "band: 0.5 to 50 Hz must rise, above 0 and below 50 Hz"),
         ({"band": (0, 40)}, "band: 0 to 40 Hz"),
         ({"band": (40, 0.5)}, "band: 40 to 0.5 Hz"),

@@ -229,3 +229,10 @@ def test_a_record_with_a_lead_of_noise_has_probabilities_and_no_decision(predict
     (result,) = predict(predictor, [tmp_path], ReadOptions())
     assert result.undecided == "lead V3 noise: the other leads explain nothing of it."
     assert (len(result.calibrated), result.decisions, result.warnings) == (5, {}, ())
+
+
+def test_a_record_whose_limb_leads_contradict_each_other_has_probabilities_and_no_decision(predictor, tmp_path):
+    write_wfdb(tmp_path, beats()[:, [1, 0, *range(2, 12)]], name="exchanged")
+    (result,) = predict(predictor, [tmp_path], ReadOptions())
+    assert result.undecided.startswith("III = II - I, aVL = I - II/2, aVF = II - I/2 violated, by up to")
+    assert (len(result.calibrated), result.decisions, result.warnings) == (5, {}, ())
