@@ -1,4 +1,4 @@
-"""Records that kept the shape of their waves and lost their voltage, as normalized copies of ECGs have."""
+"""Records that kept the shape of their waves and lost their voltage scale, as normalized copies of ECGs did."""
 
 from typing import Literal, NamedTuple
 
@@ -8,42 +8,46 @@ from jaxtyping import Float32
 from data_prep.perturb import scale_to_rms
 
 TYPICAL_MV = 0.24
-"""Deviation of all samples of PTB-XL's training records about 0."""
+"""Root mean square of all samples of PTB-XL's training records."""
 ALIKE = 0.02
-"""Leads' sizes deviate relatively by less than this when they were made the same. In each of 2,277 records of PTB-XL
-those of all twelve leads deviate by 0.10 or more, of any six that follow one another by 0.025."""
+"""Relative deviation of the leads' sizes below which they were scaled to one size. It is 0.10 or more for the twelve
+leads of each of 2,277 records of PTB-XL, and 0.025 or more for any six leads that follow one another."""
+ALIKE_FILTERED = 0.05
+"""The same for twelve leads whose scaling a filter may have followed, which hardly changes the deviation."""
 FEWEST = 6
-"""Leads, of which so much can be said."""
+"""Smallest number of leads that are compared."""
 EXACT = 0.002
-"""How near to a round number a value is that was made so and rounded to three digits."""
+"""Largest distance from a round number of a value that was scaled to it and rounded to three digits."""
 PEAK = 2e-5
-"""How near to 1 the largest values are that were made so: 16-bit steps over −1 to 1 round to within 1.5e-5."""
+"""Largest distance from 1 of a largest value that was scaled to it: 16-bit steps over −1 to 1 round to 1.5e-5."""
 STEPS = 1000.0, 400.0
 """Steps in a millivolt. Recorders whose largest value can be 1.000 mV exactly write multiples of 1 or 2.5 µV."""
 ON_STEP = 0.01
-"""Part of a step by which float32 may put a value off it."""
+"""Largest distance of a value from its step in float32, in steps."""
 SIZES = "deviation", "span", "largest value"
 EACH_LEAD, ALL = (-1,), (-2, -1)
-"""Axes of (lead, time) over which a signal is still to scale."""
+"""Axes of (lead, time) over which one voltage scale holds."""
 AXES = {"lead": EACH_LEAD, "record": ALL}
-"""What lost its voltage by itself, and is still to scale."""
+"""Axes by what lost its voltage scale: each lead by itself, or the record as a whole."""
 
 
 class Loss(NamedTuple):
+    """Loss of a record's voltage scale."""
+
     of: Literal["lead", "record"]
-    found: str
+    reason: str
 
     @property
     def warning(self) -> str:
-        return f"{self.found}; it is brought to {TYPICAL_MV} mV RMS, and what is judged by voltage is unsure."
+        return f"{self.reason}; it is scaled to {TYPICAL_MV} mV RMS, and what depends on the voltage is unsure."
 
 
 def find_loss(signal: Float32[np.ndarray, "lead time"], calibrated: bool = True) -> Loss | None:
-    """How the voltage of a record was lost, by what its values tell; None where it seems to be kept.
+    """Return how a record lost its voltage scale, as far as its values show it; None where it seems to be kept.
 
-    Samples that are not a number of each lead tell nothing.
+    Samples at which a lead is not a number are ignored.
     """
-    unstated = None if calibrated else Loss("record", "the values are said to be no voltages")
+    unstated = None if calibrated else Loss("record", "the file or --unit states that the values are not voltages")
     signal = signal[np.isfinite(signal).any(axis=1)]  # a missing lead
     finite = np.isfinite(signal).all(axis=0)
     signal = signal if finite.all() else signal[:, finite]
@@ -57,17 +61,17 @@ def find_loss(signal: Float32[np.ndarray, "lead time"], calibrated: bool = True)
         alike = sizes.std(axis=1) < ALIKE * sizes.mean(axis=1)
         overall = np.sqrt(np.square(deviation).mean() + offset.var())
     if alike.any() and len(deviation) >= FEWEST:
-        return Loss("lead", f"each lead lost its voltage, for all have the same {SIZES[alike.argmax()]}")
+        return Loss("lead", f"each lead lost its voltage scale: all have the same {SIZES[alike.argmax()]}")
     if abs(overall - 1) < EXACT:
-        return Loss("record", "the voltage was lost, for all values together deviate by 1")
+        return Loss("record", "the voltage scale is lost: the standard deviation of all values is 1")
     bottom, top = float(lowest.min()), float(highest.max())
     if abs(bottom) < EXACT and abs(top - 1) < EXACT:
-        return Loss("record", "the voltage was lost, for values go from 0 to 1")
+        return Loss("record", "the voltage scale is lost: the values span exactly 0 to 1")
     both = abs(bottom + 1) < PEAK and abs(top - 1) < PEAK
     one = abs(max(top, -bottom) - 1) < PEAK and len(deviation) >= FEWEST
     if (both or one) and not lies_on_steps(signal):
-        how = "values go from -1 to 1" if both else "the largest value of all is 1"
-        return Loss("record", f"the voltage was lost, for {how}")
+        how = "the values span exactly -1 to 1" if both else "the largest value is exactly 1"
+        return Loss("record", f"the voltage scale is lost: {how}")
     return unstated
 
 
@@ -75,19 +79,19 @@ def lies_on_steps(signal: Float32[np.ndarray, "lead time"]) -> bool:
     """Return whether all values are multiples of a recorder's step in millivolts.
 
     A recording whose largest value is 1.000 mV by chance lies on such steps. One that was divided by its largest value,
-    K steps of the recorder, lies on steps of 1/K mV, which are a recorder's only where K divides 1000 or 400. Measured
-    on records of PTB-XL that were requantized and then normalized:
+    K steps of the recorder, lies on steps of 1/K mV, which a recorder has only where K divides 1000 or 400. Records of
+    PTB-XL that were requantized and then normalized are missed as follows:
 
     ==========================================  ==========  ========  =========
     recorder's step                             1 µV        5 µV      20 µV
     ==========================================  ==========  ========  =========
-    divided by the largest value: missed        0 of 3,835  6 of 959  30 of 959
-    brought to −1 to 1: missed                  0 of 3,835  1 of 959  18 of 959
-    z-scored, 0 to 1, or lead by lead: missed   0 of 3,835  0 of 959  0 of 959
+    divided by the largest value                0 of 3,835  6 of 959  30 of 959
+    scaled to −1 to 1                           0 of 3,835  1 of 959  18 of 959
+    z-scored, 0 to 1, or lead by lead           0 of 3,835  0 of 959  0 of 959
     ==========================================  ==========  ========  =========
 
     The copies were written as float32, with 7 and with 4 digits, with the same counts. Of all 3,835 records as they
-    are, requantized at 1, 2.5, 4.88, 5, 10 and 20 µV, none is taken for lost.
+    are, requantized at 1, 2.5, 4.88, 5, 10 and 20 µV, none is judged to have lost its voltage scale.
     """
     for steps in STEPS:
         scaled = signal.astype(np.float64) * steps

@@ -1,4 +1,4 @@
-"""Values that are no voltages any more are told by what they are, said, and brought to a typical level."""
+"""Records that lost their voltage scale are detected, warned of, and scaled to a typical level."""
 
 from dataclasses import replace
 
@@ -20,15 +20,15 @@ BY_LEAD = {
     "largest value": lambda lead: 5 * lead / np.abs(lead).max(axis=0),
 }
 WHOLE = {
-    "deviate by 1": lambda record: record / record.std(),
-    "go from 0 to 1": lambda record: (record - record.min()) / np.ptp(record),
-    "go from -1 to 1": lambda record: 2 * (record - record.min()) / np.ptp(record) - 1,
-    "the largest value of all is 1": lambda record: off_steps(record) / np.abs(off_steps(record)).max(),
+    "deviation of all values is 1": lambda record: record / record.std(),
+    "span exactly 0 to 1": lambda record: (record - record.min()) / np.ptp(record),
+    "span exactly -1 to 1": lambda record: 2 * (record - record.min()) / np.ptp(record) - 1,
+    "the largest value is exactly 1": lambda record: off_steps(record) / np.abs(off_steps(record)).max(),
 }
 
 
 def off_steps(record, size=1e-5):
-    """Return the record off the steps of 10 µV in which `beats` is, of which its largest value is a round number."""
+    """Return the record with values between the steps of 10 µV in which `beats` is recorded."""
     return record + size * np.sin(np.arange(record.size, dtype=record.dtype)).reshape(record.shape)
 
 
@@ -36,34 +36,34 @@ def rms(signal, axis=None):
     return np.sqrt(np.square(signal, dtype=np.float64).mean(axis=axis))
 
 
-@pytest.mark.parametrize("told_by", BY_LEAD)
+@pytest.mark.parametrize("kind", BY_LEAD)
 @pytest.mark.parametrize("band", [None, (0.5, 40)])
-def test_leads_that_were_normalised_each_are_brought_to_one_level_and_it_is_said(told_by, band):
+def test_leads_that_were_each_normalized_are_scaled_to_one_level_with_a_warning(kind, band):
     preprocess = Preprocess(band=band)
-    found = preprocess(make_record(BY_LEAD[told_by](beats())))
+    found = preprocess(make_record(BY_LEAD[kind](beats())))
     np.testing.assert_allclose(rms(found.signal, axis=1), TYPICAL_MV, rtol=1e-5)
-    (warning,) = found.warnings  # nor is a word said of lead identities, which such leads need not obey
-    assert warning.startswith(f"each lead lost its voltage, for all have the same {told_by}; it is brought to 0.24 mV")
+    (warning,) = found.warnings  # no warning about lead identities, which such leads need not obey
+    assert warning.startswith(f"each lead lost its voltage scale: all have the same {kind}; it is scaled to 0.24 mV")
     kept = preprocess(make_record()).signal
     np.testing.assert_allclose(found.signal / TYPICAL_MV, kept / rms(kept, axis=1)[:, None], atol=1e-4)
 
 
-@pytest.mark.parametrize("told_by", WHOLE)
-def test_a_record_that_was_normalised_as_a_whole_keeps_the_proportions_of_its_leads(told_by):
-    found = Preprocess()(make_record(WHOLE[told_by](beats())))
-    assert told_by in found.warnings[0]
+@pytest.mark.parametrize("kind", WHOLE)
+def test_a_record_that_was_normalized_as_a_whole_keeps_the_proportions_of_its_leads(kind):
+    found = Preprocess()(make_record(WHOLE[kind](beats())))
+    assert kind in found.warnings[0]
     kept = Preprocess()(make_record()).signal
     np.testing.assert_allclose(found.signal, kept * TYPICAL_MV / rms(kept), atol=1e-4)
 
 
 @pytest.mark.parametrize("factor", [0.01, 0.3, 7.0, 1e4])
-def test_whatever_the_values_are_the_user_may_say_that_they_are_no_voltages(factor):
+def test_the_user_may_say_of_any_values_that_they_are_not_voltages(factor):
     found = Preprocess()(replace(make_record(beats() * np.float32(factor)), calibrated=False))
     assert rms(found.signal) == pytest.approx(TYPICAL_MV)
-    assert "said to be no voltages" in found.warnings[0]
+    assert "states that the values are not voltages" in found.warnings[0]
 
 
-def test_files_of_normalised_units_are_read_when_the_user_says_so(tmp_path):
+def test_files_in_normalized_units_are_read_with_unit_none(tmp_path):
     path = write_wfdb(tmp_path, unit="/NU")
     with pytest.raises(
         RecordError, match="lead I has a unit that is not one of nV, uV, mV, V, or none where the voltage was lost"
@@ -81,7 +81,7 @@ def test_files_of_normalised_units_are_read_when_the_user_says_so(tmp_path):
         np.testing.assert_allclose(record.signal, beats(), atol=6e-4)
 
 
-def test_a_marker_without_unit_says_nothing_of_the_leads(tmp_path):
+def test_a_marker_without_a_unit_does_not_make_the_leads_uncalibrated(tmp_path):
     path = write_wfdb(tmp_path, np.column_stack([beats(), beats()[:, 0]]), leads=(*make_record().leads, "marker"))
     lines = path.read_text().splitlines()
     lines[13] = lines[13].replace("/mV", "/none")
@@ -91,13 +91,13 @@ def test_a_marker_without_unit_says_nothing_of_the_leads(tmp_path):
     assert "signal 13 is in no unit of voltage and is left out." in record.warnings
 
 
-def test_a_voltage_that_is_there_is_let_alone():
+def test_a_record_with_voltages_is_left_unchanged():
     for factor in (0.4, 1.0, 2.5):
         signal = beats() * np.float32(factor)
         assert find_loss(signal.T) is None
     few = BY_LEAD["deviation"](beats())[:, [0, 1, 7]] / 3  # three leads may be alike by chance
     assert find_loss(few.T) is None
-    assert find_loss((few.T + 0.1) / (few.max() + 0.1)) is None  # nor does their largest value say much
+    assert find_loss((few.T + 0.1) / (few.max() + 0.1)) is None  # nor is their largest value a sign
 
 
 @pytest.mark.parametrize("step", [1, 2.5, 5, 10, 20])
@@ -111,14 +111,14 @@ def test_a_largest_value_of_one_millivolt_is_kept_where_values_lie_on_a_recorder
 
 
 @pytest.mark.parametrize("digits", [4, 7])
-def test_a_record_divided_by_its_largest_value_is_found_by_values_between_a_recorder_s_steps(digits):
+def test_a_record_divided_by_its_largest_value_is_detected_by_values_between_a_recorder_s_steps(digits):
     ecg = off_steps(beats(), 1e-3)
     lost = np.round(ecg / np.abs(ecg).max(), digits)
-    assert find_loss(lost.T).found == "the voltage was lost, for the largest value of all is 1"
+    assert find_loss(lost.T).reason == "the voltage scale is lost: the largest value is exactly 1"
 
 
 @pytest.mark.real
-def test_of_real_records_all_that_lost_their_voltage_are_found_and_no_others(shared_data):
+def test_a_lost_voltage_scale_is_detected_in_real_records_without_false_alarms(shared_data):
     for header in sorted((shared_data / "ptbxl-sample/records100").rglob("*.hea")):
         signal = read_record(header).signal
         assert find_loss(signal.T) is None, header
@@ -126,7 +126,7 @@ def test_of_real_records_all_that_lost_their_voltage_are_found_and_no_others(sha
             assert find_loss(lose(signal).T) is not None, header
 
 
-def test_a_flat_lead_says_nothing_and_gaps_are_somebody_else_s_to_refuse():
+def test_flat_leads_are_ignored_and_gaps_are_refused_elsewhere():
     signal = BY_LEAD["deviation"](beats())
     signal[:, 7] = 0.0
     found = Preprocess()(make_record(signal))
@@ -138,18 +138,18 @@ def test_a_flat_lead_says_nothing_and_gaps_are_somebody_else_s_to_refuse():
         Preprocess()(make_record(signal))
 
 
-def test_limb_leads_that_lost_their_proportions_give_no_others():
+def test_no_limb_lead_is_computed_from_leads_that_lost_their_proportions():
     eight = [0, 1, *range(6, 12)]
     names = tuple(STANDARD_LEADS[lead] for lead in eight)
-    whole = Preprocess()(make_record(WHOLE["deviate by 1"](beats()[:, eight]), leads=names))
+    whole = Preprocess()(make_record(WHOLE["deviation of all values is 1"](beats()[:, eight]), leads=names))
     assert "no lead III, aVR, aVL, aVF in the file; computed from the other limb leads." in whole.warnings
     assert rms(whole.signal) == pytest.approx(TYPICAL_MV)
     with pytest.raises(RecordError, match="no lead III, aVR, aVL, aVF, and they cannot be computed"):
         Preprocess()(make_record(BY_LEAD["deviation"](beats())[:, eight], leads=names))
 
 
-@pytest.mark.parametrize("lose", [BY_LEAD["deviation"], WHOLE["deviate by 1"]])
-def test_what_is_no_number_beyond_the_part_that_is_read_hides_no_loss(lose):
+@pytest.mark.parametrize("lose", [BY_LEAD["deviation"], WHOLE["deviation of all values is 1"]])
+def test_missing_samples_beyond_the_part_that_is_read_do_not_conceal_a_loss(lose):
     late = np.concatenate([lose(beats()), np.full((100, 12), np.nan, np.float32)])
     assert rms(Preprocess()(make_record(late)).signal) == pytest.approx(TYPICAL_MV)
     unstated = replace(make_record(np.concatenate([beats(), late[-100:]])), calibrated=False)
@@ -157,17 +157,17 @@ def test_what_is_no_number_beyond_the_part_that_is_read_hides_no_loss(lose):
 
 
 @pytest.mark.parametrize("change", [lambda ecg: ecg + 1e36, lambda ecg: ecg * np.float32(1e37)])
-def test_values_too_large_to_reckon_with_are_refused(change):
+def test_values_too_large_to_compute_with_are_refused(change):
     with pytest.raises(RecordError, match=r"it reaches 1e\+3\d mV; is the file damaged, or its unit wrong"):
         Preprocess()(make_record(change(beats()).astype(np.float32)))
 
 
 @pytest.mark.parametrize("band", [None, (0.5, 40)])
-def test_an_unfiltered_store_gives_what_a_filtered_one_holds(tmp_path, band):
+def test_an_unfiltered_store_filtered_on_reading_equals_a_filtered_store(tmp_path, band):
     source = write_ptbxl(tmp_path / "ptbxl", [{"NORM": 100.0}] * 5, np.random.default_rng(0))
-    whole, lead = WHOLE["deviate by 1"](beats()), BY_LEAD["deviation"](beats())
+    whole, lead = WHOLE["deviation of all values is 1"](beats()), BY_LEAD["deviation"](beats())
     short = beats(n_samples=600)
-    for number, signal in enumerate([beats(), whole, lead, WHOLE["deviate by 1"](short), short], 1):
+    for number, signal in enumerate([beats(), whole, lead, WHOLE["deviation of all values is 1"](short), short], 1):
         write_record(source / f"records100/00000/{number:05d}_lr", signal)
     for name, of in (("now", band), ("later", None)):
         prepare(source, tmp_path / name, Preprocess(band=of))
@@ -177,12 +177,15 @@ def test_an_unfiltered_store_gives_what_a_filtered_one_holds(tmp_path, band):
     np.testing.assert_allclose(later.read(rows), now.read(rows), atol=2)
 
 
-def test_what_is_too_loud_for_a_heart_is_said():
+def test_leads_too_large_for_a_heart_are_warned_of():
     (warning,) = Preprocess()(make_record(beats() * np.float32(12))).warnings
     assert "deviate by more than 0.8 mV, which no heart makes" in warning
     assert "Pass --unit none if the voltage was lost" in warning
 
 
-def test_no_lead_is_drawn_from_leads_without_voltage():
-    with pytest.raises(RecordError, match="said to be no voltages; from such leads no others can be drawn in mV"):
+def test_no_lead_is_reconstructed_from_leads_without_a_voltage_scale():
+    with pytest.raises(
+        RecordError,
+        match="states that the values are not voltages; from such leads no others can be reconstructed in mV",
+    ):
         take_leads(replace(make_record(), calibrated=False), LeadSet.parse("I,II,V2"), 100)

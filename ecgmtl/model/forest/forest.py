@@ -15,7 +15,7 @@ from scipy.special import logit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor, nn
 
-from data_prep.lost_voltage import FEWEST, TYPICAL_MV
+from data_prep.lost_voltage import ALIKE_FILTERED, FEWEST, TYPICAL_MV
 from ecgmtl.model.forest.measurements import in_rows, measure
 from ecgmtl.model.heads import RAREST
 from ecgmtl.settings import Settings
@@ -23,9 +23,6 @@ from ecgmtl.settings import Settings
 TENSORS = ("feature", "threshold", "child", "value", "start")
 KINDS = ("kept", "lost")
 """Sets of trees in order: for records that kept their voltages, and for those that lost them."""
-ALIKE = 0.05
-"""Relative deviation of the leads' sizes below which they lost their voltages. It is above 0.1 for twelve leads that
-kept them (data_prep/lost_voltage.py), and a filter hardly changes it."""
 AT_LEVEL = 0.03
 """Relative distance from the typical level within which a record was scaled to it: a filter may follow the scaling. One
 record in thirty that kept its voltage is as near by chance, and is classified almost as well by the other trees."""
@@ -122,7 +119,7 @@ def of_one_size(rms: Float[Tensor, "batch 12"]) -> Bool[Tensor, " batch"]:
     n_moving = moving.sum(dim=1).clamp(min=1)
     mean = rms.sum(dim=1) / n_moving
     variance = ((rms - mean[:, None]).square() * moving).sum(dim=1) / n_moving
-    return (n_moving >= FEWEST) & (variance.sqrt() < ALIKE * mean)
+    return (n_moving >= FEWEST) & (variance.sqrt() < ALIKE_FILTERED * mean)
 
 
 def grow(
