@@ -36,13 +36,15 @@ def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Itera
     except SystemExit:
         typer.echo(on_interrupt(), err=True)
         raise typer.Exit(143) from None
-    except UserError as error:
-        typer.echo(printable_lines(str(error)), err=True)
-        raise typer.Exit(1) from None
-    except OSError as error:
-        if error.errno not in FULL:
+    except (UserError, OSError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError) and cause.errno in FULL:
+            message = full_disk(cause, on_interrupt())
+        elif isinstance(error, UserError):
+            message = str(error)
+        else:
             raise
-        typer.echo(printable_lines(full_disk(error, on_interrupt())), err=True)
+        typer.echo(printable_lines(message), err=True)
         raise typer.Exit(1) from None
 
 

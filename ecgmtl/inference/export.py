@@ -1,6 +1,5 @@
 """The classifier alone, as ONNX, torch program or MLflow model; compared with its checkpoint before it is kept."""
 
-import errno
 import io
 import logging
 import shutil
@@ -82,8 +81,6 @@ def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "recor
             shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
             beside.replace(out)
     except OSError as error:
-        if error.errno == errno.ENOSPC:  # the command line says what to do about a full disk
-            raise
         raise ExportError(f"{out}: cannot be written: {error.strerror or error}.") from error
     files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
     return ExportReport(out, sum(path.stat().st_size for path in files), difference, len(signals))

@@ -42,6 +42,9 @@ def test_a_full_disk_is_a_sentence_and_another_error_keeps_its_traceback(capsys)
         raise OSError(errno.ENOSPC, "No space left on device", "model")
     said = "model: the disk is full. Files that were whole are kept. Free some room; type 'again'\n"
     assert capsys.readouterr().err == said
+    with pytest.raises(typer.Exit), spoken_errors(lambda: "stopped; type 'again'."):
+        raise UserError("model: cannot be written.") from OSError(errno.ENOSPC, "No space left on device", "model")
+    assert capsys.readouterr().err == said
     for bug in (OSError(errno.EACCES, "denied"), KeyError("x")):
         with pytest.raises(type(bug)), spoken_errors():
             raise bug
