@@ -30,7 +30,7 @@ SMALL = [
 ]  # fmt: skip
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden/quick.json"
-MAKES_GOLDEN = "python -m pytest tests/test_main_job.py -k golden --write-golden"
+MAKES_GOLDEN = "python -m pytest tests/cli/test_main_job.py -k golden --write-golden"
 GOLDEN_TOLERANCE = 2e-2
 """Relative. Another make of processor moves so short a run by 1.2 %; the instruction sets of one make (none, AVX2,
 AVX-512) and two threads by 1e-6."""
