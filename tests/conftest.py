@@ -30,6 +30,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--write-golden", action="store_true", help="write the golden figures anew, then compare with them"
     )
+    parser.addoption("--fuzz", type=int, default=40, help="how many damaged files of each kind tests/fuzz makes")
 
 
 @pytest.fixture(autouse=True)

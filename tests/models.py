@@ -1,8 +1,12 @@
 """Small untrained models to store, export and predict with, and records to predict for: fixtures for all tests."""
 
+import os
+import pickle
+
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from data_prep.readers import ReadOptions
 from data_prep.synthetic.folder import LEADS
@@ -55,9 +59,15 @@ def records(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def exported(stored, signals, tmp_path_factory):
-    """Reports on the classifier in each of the files."""
-    folder = tmp_path_factory.mktemp("exported")
-    return {kind: export.export(stored, kind, folder / f"c.{kind}", signals) for kind in ("onnx", "pt2")}
+    """Reports on the classifier in each of the files, which take half a minute: one process exports for all."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "exported"
+    reports = folder / "reports.pickle"
+    with FileLock(f"{folder}.lock"):
+        if not reports.exists():
+            made = {kind: export.export(stored, kind, folder / f"c.{kind}", signals) for kind in ("onnx", "pt2")}
+            reports.write_bytes(pickle.dumps(made))
+    return pickle.loads(reports.read_bytes())
 
 
 @pytest.fixture(scope="session")
