@@ -1,130 +1,49 @@
-"""What is wrong with a folder of records, before anything is trained on it."""
+"""Check of a folder of records and its tables, before anything is trained on it."""
 
 import hashlib
+import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
-from data_prep.dead_leads import find_dead
-from data_prep.gaps import fill_gaps
-from data_prep.leads import STANDARD_LEADS, derive_limb_leads
-from data_prep.lost_voltage import find_loss
 from data_prep.parallel import in_parallel
-from data_prep.plausible import WIDE, identity_doubts, odd_size
-from data_prep.preprocess import RATES, SHORTEST, find_leads
 from data_prep.readers import OtherFile, ReadOptions, find_files, read_record, summarize
-from data_prep.record import Record, RecordError
+from data_prep.record import RecordError
+from data_prep.record_checks import USUAL_SECONDS, check_record
 from data_prep.safe_text import printable
-from data_prep.sources import read_source
-from data_prep.sources.labelled_folder import TABLE
-from data_prep.sources.ptbxl import DATABASE, FILENAME_COLUMN, read_database
-from data_prep.sources.tables import Finding, SourceError, class_remarks, lies_inside, listed
+from data_prep.sources import has_table, read_source, require_folder
+from data_prep.sources.ptbxl import FILENAME_COLUMN, PTBXL
+from data_prep.sources.tables import Finding, Source, SourceError, class_remarks, lies_inside, listed
 
-USUAL_SECONDS = 10.0
+FILES_A_PIECE = 64
 
 
 @dataclass(frozen=True)
-class Examined:
-    """Result of examining a file, without digest and fs if it could not be read."""
+class CheckedFile:
+    """Result of checking a file. Digest and sampling rate are None if the file could not be read."""
 
     file: str
     findings: tuple[Finding, ...]
     digest: bytes | None = None
-    """Of the samples that were read: two records with the same are the same ECG."""
+    """Digest of the samples. Two records with the same digest are the same ECG."""
     fs: float | None = None
 
 
-def examine_files(folder: Path, files: Sequence[str], options: ReadOptions) -> list[Examined]:
-    return [examine(folder, file, options) for file in files]
+@dataclass(frozen=True)
+class Listing:
+    """Contents of a folder: the files to read, and what its tables say."""
 
-
-def examine(folder: Path, file: str, options: ReadOptions) -> Examined:
-    try:
-        record = read_record(folder / file, replace(options, seconds=USUAL_SECONDS))
-    except RecordError as error:
-        kind = "unreadable" if (folder / file).exists() else "missing file"
-        return Examined(file, (finding_of(kind, file, str(error)),))
-    findings = tuple(finding_of(kind, file, f"{file}: {message}") for kind, message in oddities(record))
-    digest = hashlib.blake2b(record.signal.T.tobytes(), digest_size=16).digest()
-    return Examined(file, findings, digest, record.fs)
-
-
-def finding_of(kind: str, file: str, message: str) -> Finding:
-    """Return a finding about a file whose name may hold line breaks or escape sequences."""
-    return Finding(kind, printable(file), printable(message))
-
-
-def oddities(record: Record) -> Iterator[tuple[str, str]]:
-    """Yield (kind, message) for all that is odd about a record. Gaps prevent the checks that need every sample."""
-    for warning in record.warnings:
-        yield "remark of the reader", warning
-    yield from odd_length(record)
-    columns = find_leads(record.leads)
-    for lead, found in columns.items():
-        if len(found) > 1:
-            yield "lead twice", f"lead {lead} occurs more than once ({', '.join(record.leads[at] for at in found)})."
-    leads = {lead: record.signal[:, found[0]] for lead, found in columns.items()}
-    yield from odd_leads(leads)
-    yield from odd_values(record, leads)
-
-
-def odd_length(record: Record) -> Iterator[tuple[str, str]]:
-    if not RATES[0] <= record.fs <= RATES[1]:
-        yield "odd sampling rate", f"{record.fs:g} Hz is no ECG's; {RATES[0]:g} to {RATES[1]:g} Hz are read."
-    seconds = record.seconds
-    if seconds < SHORTEST:
-        yield "too short", f"lasts {seconds:.3g} s; at least {SHORTEST:g} s are needed."
-    elif seconds < USUAL_SECONDS:
-        yield "short", f"lasts {seconds:.3g} s; what is missing to {USUAL_SECONDS:g} s would be filled with zeros."
-
-
-def odd_leads(leads: dict[str, np.ndarray]) -> Iterator[tuple[str, str]]:
-    missing = [lead for lead in STANDARD_LEADS if lead not in leads]
-    if not missing:
-        return
-    derivable = [lead for lead in missing if lead in derive_limb_leads(dict(leads))]
-    lost = [lead for lead in missing if lead not in derivable]
-    if lost:
-        yield "missing leads", f"no lead {', '.join(lost)}; a record needs all twelve."
-    if derivable:
-        yield "leads to derive", f"no lead {', '.join(derivable)}; computed from the other limb leads."
-
-
-def odd_values(record: Record, leads: dict[str, np.ndarray]) -> Iterator[tuple[str, str]]:
-    if not leads:
-        return
-    names, gaps = tuple(leads), list[str]()
-    signal = fill_gaps(names, np.stack(list(leads.values())), record.fs, gaps)
-    for gap in gaps:
-        yield "missing samples", gap
-    bad = (~np.isfinite(signal)).sum(axis=1)
-    if bad.any():
-        counts = ", ".join(f"{count} of lead {name}" for name, count in zip(names, bad, strict=True) if count)
-        yield "not a number", f"of {len(record.signal)} samples, {counts} are not numbers."
-        return
-    dead = find_dead(names, signal, record.fs)
-    if dead:
-        yield "dead lead", f"lead {', '.join(dead)} dead (flat, or noise of microvolts)."
-    alive = {lead: row for lead, row in zip(names, signal, strict=True) if lead not in dead}
-    living = np.stack(list(alive.values()))
-    if loss := find_loss(living, record.calibrated):
-        yield "lost voltage", f"{loss.reason}."
-        return
-    spans = np.ptp(living, axis=1)
-    if reason := odd_size(tuple(alive), spans, record.unit):
-        yield "odd unit", reason
-    elif spans.max() > WIDE:
-        lead = tuple(alive)[int(spans.argmax())]
-        yield "odd unit", f"lead {lead} spans {spans.max():.4g} mV; is its unit right, or was an electrode off?"
-    for doubt in identity_doubts(alive):
-        yield "lead identity violated", doubt
-
-
-FILES_A_PIECE = 64
+    files: tuple[str, ...]
+    """Records that a table names and that are there, or all records in the folder if it has no table."""
+    others: tuple[OtherFile, ...]
+    """Files that are not read as ECGs."""
+    missing: Mapping[str, int] = field(default_factory=dict)
+    """Files that a table names and that are not there, with their lines in the table."""
+    findings: tuple[Finding, ...] = ()
+    """Findings on the tables."""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,7 +54,7 @@ class CheckReport:
     n_files: int
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
-    """What the tables are taken for, a sentence each."""
+    """What the columns of the tables are taken for, a sentence each."""
     others: tuple[OtherFile, ...] = ()
     """Files in the folder that are not read as ECGs."""
 
@@ -145,7 +64,7 @@ class CheckReport:
         return dict(Counter(finding.kind for finding in self.findings).most_common())
 
     def render(self) -> str:
-        """Return the report as text: a paragraph a kind of finding, then the files that were not read."""
+        """Return the report as text: a paragraph for each kind of finding, then the files that are not read."""
         result = "." if self.findings else ", nothing wrong found."
         count = f"{printable(str(self.folder))}: {self.n_files:,} files read{result}"
         return "\n".join([*map(printable, self.notes), count, *listed(self.findings), *summarize(self.others)])
@@ -159,86 +78,121 @@ def check(
 ) -> CheckReport:
     """Read the tables and every record of a PTB-XL folder, a folder with labels.csv, or any folder of records.
 
-    `options` say what the files do not, as for a prediction.
+    `options` state what the files do not, as for a prediction.
 
-    Raises SourceError only if there is nothing to read.
+    Raises:
+        SourceError: there is nothing to read.
     """
-    files, others, findings, notes = list_files(folder, options)
-    if not files:
-        reason = findings[0].message if findings else f"{folder}: no ECG is there."
-        raise SourceError("\n".join([reason, *summarize(others)]))
-    examined: list[Examined] = []
+    listing = list_folder(folder, options)
+    files, findings = listing.files, listing.findings
+    if not files and not listing.missing:
+        reason = findings[0].message if findings else f"{folder}: there is no ECG in it."
+        raise SourceError("\n".join([reason, *summarize(listing.others)]))
     pieces = [(folder, files[first : first + FILES_A_PIECE], options) for first in range(0, len(files), FILES_A_PIECE)]
-    with closing(in_parallel(examine_files, pieces, workers)) as results:
+    checked: list[CheckedFile] = []
+    with closing(in_parallel(check_files, pieces, workers)) as results:
         for result in results:
-            examined += result
+            checked += result
             if progress:
-                progress(len(examined), len(files))
+                progress(len(checked), len(files))
     order = {file: index for index, file in enumerate(files)}
-    examined.sort(key=lambda one: order[one.file])
-    findings += [finding for one in examined for finding in one.findings]
-    return CheckReport(folder, len(files), (*findings, *duplicates(examined), *odd_rates(examined)), notes, others)
+    checked.sort(key=lambda result: order[result.file])
+    in_files = (finding for result in checked for finding in result.findings)
+    findings = (*findings, *in_files, *duplicates(checked), *other_rates(checked))
+    return CheckReport(folder, len(files), findings, listing.notes, listing.others)
 
 
-def list_files(
-    folder: Path, options: ReadOptions
-) -> tuple[list[str], tuple[OtherFile, ...], list[Finding], tuple[str, ...]]:
-    """Return the records that the tables name, or all in the folder, its other files, findings on the tables, notes."""
-    if not folder.is_dir():
-        raise SourceError(f"{folder}: {'that is no folder' if folder.exists() else 'no such folder'}.")
-    there = list(find_files([folder], options))
-    records = [path.relative_to(folder).as_posix() for path in there if isinstance(path, Path)]
-    others = tuple(other for other in there if isinstance(other, OtherFile))
-    if not (folder / DATABASE).is_file() and not (folder / TABLE).is_file():
-        return records, others, [], ()
+def list_folder(folder: Path, options: ReadOptions) -> Listing:
+    """Return the files to read and the findings on the tables.
+
+    Raises:
+        SourceError: there is no such folder.
+    """
+    require_folder(folder)
+    entries = list(find_files([folder], options))
+    records = tuple(path.relative_to(folder).as_posix() for path in entries if isinstance(path, Path))
+    others = tuple(entry for entry in entries if isinstance(entry, OtherFile))
+    if not has_table(folder):
+        return Listing(records, others)
     try:
         source = read_source(folder, min(FILENAME_COLUMN))
-        is_ptbxl = (folder / DATABASE).is_file()
-        named = named_by_ptbxl(folder) if is_ptbxl else list(source.files)
     except SourceError as error:
-        return records, others, [Finding("unusable table", printable(folder.name), str(error))], ()
-    others = tuple(other for other in others if other.path not in source.tables)
-    strays = sorted(set(records) - set(named))
-    more = [finding_of("not in the table", file, f"{file} is there, but no table names it.") for file in strays]
-    readable = [file for file in dict.fromkeys(named) if lies_inside(file)]
+        finding = Finding("unusable table", printable(folder.name), str(error))
+        return Listing(records, others, findings=(finding,))
+    return list_source(source, records, tuple(other for other in others if other.path not in source.tables))
+
+
+def list_source(source: Source, records: Sequence[str], others: tuple[OtherFile, ...]) -> Listing:
+    """Compare the files that the tables name with the `records` in the folder."""
+    folder = source.folder
+    named = {file: line for file, line in source.lines.items() if lies_inside(file)}
+    missing = {file: line for file, line in named.items() if not os.path.lexists(folder / file)}
+    unnamed = sorted(set(records) - set(source.lines))
     classes, notes = ((), ()) if source.problems else class_remarks(source, source.default_labels)
-    findings = [*source.problems, *source.remarks, *classes, *more]
-    return readable, others, findings, (*(() if is_ptbxl else source.notes), *notes)
+    findings = (
+        *source.problems,
+        *source.remarks,
+        *classes,
+        *missing_files(source.tables[0].name, missing),
+        *(file_finding("not in the table", file, f"{file} is there, but no table names it.") for file in unnamed),
+    )
+    if source.kind != PTBXL:  # whose only note is about the choice of a sampling rate, while a check reads all
+        notes = (*source.notes, *notes)
+    return Listing(tuple(file for file in named if file not in missing), others, missing, findings, notes)
 
 
-def named_by_ptbxl(folder: Path) -> list[str]:
-    """Return the files of both sampling rates whose folders are there."""
-    database = read_database(folder)
-    names = [name for column in FILENAME_COLUMN.values() for name in database[column]]
-    present = {child.name for child in folder.iterdir() if child.is_dir()}
-    return [f"{name}.hea" for name in names if name.split("/")[0] in present]
+def missing_files(table: str, missing: Mapping[str, int]) -> Iterator[Finding]:
+    """Yield records whose file is not there by their line in the table, which is not quoted: it may name a patient."""
+    for line in sorted(missing.values()):
+        message = f"{table}, line {line}: the file that it names is not there. Correct the name, or copy the file."
+        yield Finding("missing file", f"line {line}", message)
 
 
-def duplicates(examined: Sequence[Examined]) -> Iterator[Finding]:
-    """Yield records whose samples are those of an earlier one."""
+def check_files(folder: Path, files: Sequence[str], options: ReadOptions) -> list[CheckedFile]:
+    return [check_file(folder, file, options) for file in files]
+
+
+def check_file(folder: Path, file: str, options: ReadOptions) -> CheckedFile:
+    try:
+        record = read_record(folder / file, replace(options, seconds=USUAL_SECONDS))
+    except RecordError as error:
+        return CheckedFile(file, (file_finding("unreadable", file, str(error)),))
+    findings = tuple(file_finding(kind, file, f"{file}: {message}") for kind, message in check_record(record))
+    digest = hashlib.blake2b(record.signal.T.tobytes(), digest_size=16).digest()
+    return CheckedFile(file, findings, digest, record.fs)
+
+
+def file_finding(kind: str, file: str, message: str) -> Finding:
+    """Return a finding about a file whose name may hold line breaks or escape sequences."""
+    return Finding(kind, printable(file), printable(message))
+
+
+def duplicates(checked: Sequence[CheckedFile]) -> Iterator[Finding]:
+    """Yield a finding for each record with the same samples as an earlier one."""
     first: dict[bytes, str] = {}
-    for one in examined:
-        if one.digest is None:
+    for result in checked:
+        if result.digest is None:
             continue
-        earlier = first.setdefault(one.digest, one.file)
-        if earlier != one.file:
-            yield finding_of("duplicate", one.file, f"{one.file} holds the very samples of {earlier}.")
+        earlier = first.setdefault(result.digest, result.file)
+        if earlier != result.file:
+            message = f"{result.file} holds the same samples as {earlier}."
+            yield file_finding("duplicate", result.file, message)
 
 
-def odd_rates(examined: Sequence[Examined]) -> Iterator[Finding]:
-    """Yield records whose sampling rate is not that of most in the same top folder."""
+def other_rates(checked: Sequence[CheckedFile]) -> Iterator[Finding]:
+    """Yield a finding for each record whose sampling rate is not that of most records in the same top folder."""
     rates: defaultdict[str, Counter[float]] = defaultdict(Counter)
-    for one in examined:
-        if one.fs is not None:
-            rates[top(one.file)][one.fs] += 1
-    for one in examined:
-        if one.fs is None:
+    for result in checked:
+        if result.fs is not None:
+            rates[top_folder(result.file)][result.fs] += 1
+    for result in checked:
+        if result.fs is None:
             continue
-        usual = rates[top(one.file)].most_common(1)[0][0]
-        if one.fs != usual:
-            message = f"{one.file} has {one.fs:g} samples a second, most others {usual:g}."
-            yield finding_of("other sampling rate", one.file, message)
+        usual = rates[top_folder(result.file)].most_common(1)[0][0]
+        if result.fs != usual:
+            message = f"{result.file} has {result.fs:g} samples a second, most others have {usual:g}."
+            yield file_finding("other sampling rate", result.file, message)
 
 
-def top(file: str) -> str:
+def top_folder(file: str) -> str:
     return file.split("/")[0] if "/" in file else ""

@@ -72,6 +72,7 @@ def read_labelled_folder(folder: Path) -> Source:
         "labelled folder",
         records,
         files,
+        dict(zip(files, table.index, strict=True)),
         {LABEL_SET: columns.labels},
         LABEL_SET,
         (path,),

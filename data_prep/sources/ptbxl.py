@@ -23,6 +23,7 @@ from data_prep.sources.tables import (
     table_problems,
 )
 
+PTBXL = "PTB-XL"
 DATABASE = "ptbxl_database.csv"
 STATEMENTS = "scp_statements.csv"
 DEFAULT_LABELS = "superdiagnostic"
@@ -59,9 +60,10 @@ def read_ptbxl(folder: Path, fs: int) -> Source:
         records[label_set] = [cell(found, label_of) for found in codes]
     return Source(
         folder,
-        "PTB-XL",
+        PTBXL,
         records,
         tuple(f"{name}.hea" for name in filenames),
+        lines_of_files(folder, database, rows),
         {name: tuple(sorted(set(label_of.values()))) for name, label_of in label_sets.items()},
         DEFAULT_LABELS,
         (folder / DATABASE, folder / STATEMENTS),
@@ -174,6 +176,17 @@ def choose_files(folder: Path, database: pd.DataFrame, fs: int) -> tuple[list[st
     rate = fs if fs in usable else max(usable)
     note = () if rate == fs else (f"The {rate} Hz records were resampled to {fs} Hz.",)
     return list(database[FILENAME_COLUMN[rate]]), note
+
+
+def lines_of_files(folder: Path, database: pd.DataFrame, rows: Sequence[int]) -> dict[str, int]:
+    """Return the files of both sampling rates, as far as their folders are there, with their lines in the table."""
+    present = {child.name for child in folder.iterdir() if child.is_dir()}
+    return {
+        f"{name}.hea": row
+        for column in FILENAME_COLUMN.values()
+        for name, row in zip(database[column], rows, strict=True)
+        if name.split("/")[0] in present
+    }
 
 
 def folder_of(folder: Path, filenames: pd.Series) -> Path:

@@ -41,6 +41,8 @@ class Source:
     """A row a record: ecg_id, patient_id, name, fold, split, age, sex, and a column a label set."""
     files: tuple[str, ...]
     """Each record's file, relative to the folder."""
+    lines: Mapping[str, int]
+    """Every file that the table names, at all sampling rates that are there, with its line in the table."""
     label_sets: Mapping[str, tuple[str, ...]]
     default_labels: str
     tables: tuple[Path, ...]

@@ -1,4 +1,4 @@
-"""The commands of `ecgmtl data`: from ECG files to a prepared folder."""
+"""The commands of `ecgmtl data`, which turn ECG files into a prepared folder."""
 
 import os
 from pathlib import Path
@@ -10,27 +10,23 @@ from data_prep.safe_text import printable, printable_lines
 from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, read_options
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
-data_app = typer.Typer(no_args_is_help=True, help="From ECG files to a prepared folder.")
+data_app = typer.Typer(no_args_is_help=True, help="Check ECG files, and prepare them for training.")
 
 ConfigPath = Annotated[
     Path | None,
-    typer.Option("--config", help="Prepare as this config asks: a YAML file, or a shipped config by name."),
+    typer.Option("--config", help="Config whose preprocessing is used: a YAML file, or the name of a shipped config."),
 ]
-Workers = Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting: stages.0.epochs=3. Repeatable."),
-]
+Workers = Annotated[int, typer.Option(min=0, help="Number of processes. 0 means one for each CPU core.")]
 
 
 @data_app.command()
 def synth(
-    out: Path,
-    records: Annotated[int, typer.Option(min=10, help="How many ECGs.")] = 1000,
-    seed: int = 0,
-    fs: Annotated[int, typer.Option(help="100 or 500 Hz.")] = 100,
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    records: Annotated[int, typer.Option(min=10, help="Number of ECGs.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Random seed. The same seed writes the same ECGs.")] = 0,
+    fs: Annotated[int, typer.Option(help="Sampling rate in hertz, 100 or 500.")] = 100,
 ) -> None:
-    """Write a PTB-XL-shaped folder of artificial ECGs with known labels."""
+    """Write artificial ECGs with known labels, in a folder like PTB-XL's."""
     with spoken_errors(), progress_bar("synthesizing") as bar:
         from data_prep.synthetic.folder import write_ptbxl
 
@@ -40,12 +36,13 @@ def synth(
 
 @data_app.command()
 def prepare(
-    source: Annotated[Path, typer.Argument(help="PTB-XL's folder, or any folder of WFDB records with a labels.csv.")],
-    out: Annotated[Path, typer.Argument(help="The prepared folder.")],
+    source: Annotated[Path, typer.Argument(help="PTB-XL's folder, or any folder of ECG files with a labels.csv.")],
+    out: Annotated[Path, typer.Argument(help="Prepared folder to write.")],
     labels: Annotated[
         str | None,
         typer.Option(
-            help="Label set to train on by default: all, diagnostic, subdiagnostic, superdiagnostic, form, rhythm."
+            help="Label set that training uses unless told otherwise. PTB-XL has all, diagnostic, subdiagnostic, "
+            "superdiagnostic, form and rhythm."
         ),
     ] = None,
     fs: Fs = None,
@@ -59,17 +56,21 @@ def prepare(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change one setting of the preparation: preprocess.fs=500 stores 500 samples a second. Repeatable.",
+            help="Change one setting of the preprocessing, for example preprocess.fs=500. Repeatable.",
         ),
     ] = None,
 ) -> None:
-    """Read, check and preprocess every record once, into one array that training maps into memory."""
+    """Read, check and preprocess every record, and write them as one array for training.
+
+    Records that cannot be used are left out and listed, and the exit status is then 3. An interrupted preparation
+    continues with the same command.
+    """
     others = [override for override in overrides or () if not override.startswith("preprocess.")]
     if others:
         raise typer.BadParameter(
-            f"--set {others[0]}: preparing uses the settings of preprocess alone, as preprocess.fs=500."
+            f"--set {others[0]}: `data prepare` has only settings of preprocess, for example preprocess.fs=500."
         )
-    with spoken_errors(lambda: "stopped; the same command goes on where it was."), progress_bar("preparing") as bar:
+    with spoken_errors(lambda: "stopped; the same command continues from here."), progress_bar("preparing") as bar:
         from data_prep.preprocess import Preprocess
         from data_prep.store.prepare import prepare as prepare_store
 
@@ -94,14 +95,19 @@ def prepare(
 
 @data_app.command()
 def check(
-    source: Path,
+    source: Annotated[
+        Path, typer.Argument(help="Folder of ECG files, with or without tables, or a prepared folder to verify.")
+    ],
     fs: Fs = None,
     unit: Unit = None,
     leads: Leads = None,
     follow_links: FollowLinks = False,
     workers: Workers = 0,
 ) -> None:
-    """Say what is wrong with a folder of records, or a prepared one, before anything is trained on it."""
+    """List what is wrong with a folder of ECG files, or verify a prepared folder. Nothing is written.
+
+    The exit status is 3 if anything is wrong, for example if a file could not be read.
+    """
     with spoken_errors(), progress_bar("checking") as bar:
         from data_prep.check import check as check_folder
         from data_prep.store.manifest import MANIFEST

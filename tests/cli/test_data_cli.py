@@ -55,6 +55,18 @@ def test_what_files_do_not_state_is_told_to_data_check_and_prepare(folder, tmp_p
     assert manifest["read"]["fs"] == 250
 
 
+def test_check_exits_with_3_where_a_file_cannot_be_read_or_is_missing(folder):
+    ecgmtl("data", "check", folder, *STATED, code=0)
+    (folder / "b.csv").write_text("I,II\n1,x\n")
+    (folder / "labels.csv").write_text("record,AF\na,1\nb,0\n")
+    assert "1 unreadable: b.csv" in ecgmtl("data", "check", folder, *STATED, code=3)
+    (folder / "b.csv").unlink()
+    (folder / "labels.csv").write_text("record,AF\na,1\nAnn Kim,0\n")
+    told = ecgmtl("data", "check", folder, *STATED, code=3)
+    assert "1 missing file: line 3" in told
+    assert "Kim" not in told
+
+
 def test_a_prepared_table_is_told_as_it_was_checked(folder, tmp_path):
     (folder / "labels.csv").write_text("record,Sex,A\x1bF,MI\na,F,1,0\n")
     for command, *more in (["check"], ["prepare", tmp_path / "store"]):

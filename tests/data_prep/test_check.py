@@ -87,13 +87,26 @@ def test_files_that_cannot_be_read_are_told_from_those_that_are_not_there(folder
     assert kinds(folder) == {"missing file": 1, "unreadable": 1}
 
 
+def test_a_missing_file_is_named_by_its_line_because_the_cell_may_hold_a_patient_s_name(tmp_path, rng):
+    write_record(tmp_path / "a", ecg(rng))
+    (tmp_path / "labels.csv").write_text("record,AF\na,1\nAnn Kim,0\nKim.csv,0\n")
+    report = check(tmp_path)
+    assert (report.n_files, report.counts) == (1, {"missing file": 2})
+    assert "2 missing file: line 3, line 4" in report.render()
+    assert "labels.csv, line 3: the file that it names is not there." in report.render()
+    assert "Kim" not in report.render()
+    for suffix in (".hea", ".dat"):
+        (tmp_path / f"a{suffix}").unlink()
+    assert check(tmp_path).counts == {"missing file": 3}
+
+
 def test_the_same_samples_twice_are_found(folder):
     for suffix in (".hea", ".dat"):
         shutil.copy(record(folder, 1).with_suffix(suffix), record(folder, 3).with_suffix(suffix))
     edit(record(folder, 3).with_suffix(".hea"), "00001_lr", "00003_lr")
     (finding,) = check(folder).findings
     assert finding.kind == "duplicate"
-    assert finding.message.endswith("00003_lr.hea holds the very samples of records100/00000/00001_lr.hea.")
+    assert finding.message.endswith("00003_lr.hea holds the same samples as records100/00000/00001_lr.hea.")
 
 
 def test_a_record_at_another_rate_is_found(folder, rng):
@@ -193,7 +206,7 @@ def test_progress_reaches_all_files(folder):
     assert calls == [(4, 4)]
 
 
-@pytest.mark.parametrize(("name", "message"), [("absent", "no such folder"), ("empty", "no ECG is there")])
+@pytest.mark.parametrize(("name", "message"), [("absent", "no such folder"), ("empty", "there is no ECG in it")])
 def test_where_there_is_nothing_there_is_nothing_to_check(tmp_path, name, message):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match=message):

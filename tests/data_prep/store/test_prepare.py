@@ -343,7 +343,7 @@ def test_sources_that_are_none_are_refused(folder, tmp_path):
     (tmp_path / "file").touch()
     for source, message in [
         (tmp_path / "absent", "no such folder"),
-        (tmp_path / "file", "that is no folder"),
+        (tmp_path / "file", "not a folder"),
         (tmp_path / "empty", r"neither ptbxl_database.csv \(PTB-XL\) nor labels.csv"),
         (tmp_path, r"Did you mean .*/ptbxl\?"),
     ]:
