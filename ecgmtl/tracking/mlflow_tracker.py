@@ -98,6 +98,16 @@ class MlflowTracker:
             for batch in batched(points, MAX_METRICS):
                 self._outbox.send(partial(self._log_batch, target, metrics=batch))
 
+    def announce(self, metric: str) -> None:
+        # MLflow keeps metrics in the order of their first values, and a comparison of runs opens on the first metric
+        run = self._open[-1]
+
+        def send() -> None:
+            if metric not in run.last_steps:
+                self._client.log_metric(run.id, metric, math.nan, step=0)
+
+        self._outbox.send(send)
+
     def log_final(self, metrics: Mapping[str, float]) -> None:
         run = self._open[-1]
         self._outbox.send(partial(self._log_final, run, dict(metrics), run.step_after(metrics), run.dataset))

@@ -1,5 +1,6 @@
 """Models in MLflow: logged with a description, and registered under a name with an alias."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,5 +76,18 @@ def register_model(client: Any, name: str, run_id: str | None, model_id: str) ->
     if not versions:
         description = client.get_logged_model(model_id).tags.get(NOTE, "")
         versions = [client.create_model_version(name, source, run_id, description=description, model_id=model_id)]
+        link_version(client, model_id, name, versions[0].version)
     client.set_registered_model_alias(name, ALIAS, versions[0].version)
     return f"models:/{name}@{ALIAS}"
+
+
+def link_version(client: Any, model_id: str, name: str, version: int | str) -> None:
+    """Add a version to the logged model's tag of versions, by which its page in MLflow says that it is registered.
+
+    MLflow itself sets the tag only in `mlflow.register_model`, which knows no description.
+    """
+    from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+    versions = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+    versions.append({"name": name, "version": version})
+    client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(versions)})

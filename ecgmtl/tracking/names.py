@@ -1,21 +1,21 @@
-"""Names of a run's figures, the same in its history, in MLflow, in plots and in a comparison."""
+"""Names of a run's figures. Its history, MLflow, plots and comparisons share them."""
 
 TRAIN, VALIDATION = "train/", "validation/"
-"""Groups of figures: of every optimizer step, and of the validation split after every epoch.
+"""Groups of figures of every optimizer step, and of figures on the validation split after every epoch.
 
-MLflow shows a section for each group in alphabetical order, and figures without a group behind them. Losses and
-weights therefore come first, then diagnostics, then the validation split, then the single bars of the final model.
+MLflow shows a section for each group in alphabetical order, followed by figures without a group. Losses and weights
+therefore come first, then diagnostics, then the validation split, then the scores of the final model as single bars.
 """
 
 TRAIN_GRADIENTS, TRAIN_WEIGHTING = "train gradients/", "train weighting/"
-"""Groups of diagnostics: of the tasks' gradients, and of a weighting's own state."""
+"""Groups of diagnostics about the gradients of the tasks, and about the state of a weighting."""
 
 LOSS, WEIGHT = "loss.", "weight."
-"""Beginnings of a task's figures. The task's name follows."""
+"""Prefixes of a task's figures. The name of the task follows."""
 
 GRADIENT_NORM, LEARNING_RATE = "gradient_norm", "lr"
 GRADIENT = "gradient."
-"""Beginning of what the diagnostics compute from the tasks' gradients."""
+"""Prefix of figures that the diagnostics compute from the gradients of the tasks."""
 
 MACRO_AUROC, RMSE = "macro_auroc", "rmse_mv"
 SPEED = "records_per_second"
@@ -30,7 +30,7 @@ def weight(task: str) -> str:
 
 
 def train(figure: str) -> str:
-    """Return the name of a figure of a step, in the group that it belongs to."""
+    """Return the full name of a figure of a step, which begins with its group."""
     if figure == GRADIENT_NORM:
         return f"{TRAIN_GRADIENTS}norm"
     if figure.startswith(GRADIENT):
@@ -44,10 +44,10 @@ def validation(figure: str) -> str:
 
 
 def final(split: str, figure: str = "") -> str:
-    """Return the name of a figure of the finished model on a split, or of all of them where none is named."""
+    """Return the name of a figure of the final model on a split. Without `figure`, return the prefix of all of them."""
     return f"final {split} {figure}"
 
 
 def task_of(figure: str) -> str:
-    """Return the task of a loss or a weight, such as `train/loss.classification`; other figures' own names."""
+    """Return the task of a loss or a weight, such as `train/loss.classification`, or another figure's own name."""
     return figure.rpartition("/")[2].removeprefix(LOSS).removeprefix(WEIGHT)

@@ -64,6 +64,9 @@ class Tracker(Protocol):
     ) -> None:
         """Log the same figures for many successive steps, otherwise as `log_metrics`."""
 
+    def announce(self, metric: str) -> None:
+        """Put a metric of a new run before all that are logged later. Its value is NaN until it is known."""
+
     def log_final(self, metrics: Mapping[str, float]) -> None:
         """Log figures of the whole run, of its model if it logged one, on the data set that was logged last.
 
@@ -99,6 +102,8 @@ class NoTracker:
     def log_steps(
         self, rows: Mapping[str, Float[np.ndarray, " step"]], first_step: int, parent_offset: int | None = None
     ) -> None: ...
+
+    def announce(self, metric: str) -> None: ...
 
     def log_final(self, metrics: Mapping[str, float]) -> None: ...
 

@@ -106,10 +106,11 @@ def as_markdown(sections: dict[str, str]) -> str:
 
 NOT_A_DEVICE = "**Not a medical device.** For research only. It must not guide care."
 
-INTENDED_USE = """\
-Research on 12-lead ECGs: comparing methods of machine learning, exploring collections of records,
-teaching. The model was neither made nor tested for diagnosis, triage, monitoring or any other clinical decision, and
-no authority has cleared it."""
+INTENDED_USE = (
+    "Research on 12-lead ECGs: comparing methods of machine learning, exploring collections of records, teaching. The "
+    "model was neither made nor tested for diagnosis, triage, monitoring or any other clinical decision, and no "
+    "authority has cleared it."
+)
 
 LIMITS = """\
 - The model knows the labels above and no others. A record in which it finds none of them is not therefore normal.

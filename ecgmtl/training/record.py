@@ -1,4 +1,4 @@
-"""The record of a run: its folder, MLflow and the terminal behind one face."""
+"""Record of a run: one interface to its folder, MLflow and the terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,21 +19,21 @@ PARENT = "parent"
 
 
 class Progress(NamedTuple):
-    """Callbacks by which a run reports what it is doing. The command line displays it."""
+    """Callbacks by which a run reports its progress. The command line displays it."""
 
     begin: Callable[[tuple[Stage, ...], int, int, int], None]
-    """The stages of the run, the index of the one that begins, its number of steps, and how many are done already."""
+    """Stages of the run, index of the one that begins, its number of steps, and how many of them are done already."""
     advance: Callable[[], None]
-    """A step is done."""
+    """Called after every step."""
     epoch: Callable[[EpochReport], None]
     say: Callable[[str], None]
     work: Callable[[str, int, int], None]
-    """What is done beside the stages, how far that is, and how far it goes."""
+    """Name of work outside the stages, how many of its parts are done, and how many there are."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run's settings and data, and the three places where its course is noted."""
+    """Settings and data of a run, and the three places where its progress is recorded."""
 
     config: Config
     label_set: str
@@ -46,7 +46,7 @@ class RunRecord:
 
     @contextmanager
     def open(self, stages: tuple[Stage, ...]) -> Iterator[None]:
-        """Track the run while it lasts. A run with other data or code is a new one to the tracker."""
+        """Log the run while it lasts. With other data or code than before, it is a new run to the tracker."""
         self.folder.keep_tracked_if(f"{self.data_sha256} {code_digest()}")
         run = self.tracker.run(
             self.folder.path.name,
@@ -59,11 +59,13 @@ class RunRecord:
             self.folder.note_tracked(PARENT, run_id)
             self.tracker.log_artifact(self.folder.path / "config.yaml")
             self.log_data()
+            if self.config.learns_to_classify(stages[-1].name):
+                self.tracker.announce(names.final("validation", names.MACRO_AUROC))
             yield
 
     @contextmanager
     def open_stage(self, stage: Stage, first_step: int) -> Iterator[Callable[[EpochReport], None]]:
-        """Track a stage within the run and yield what its epochs are reported to.
+        """Log a stage within the run and yield the function that its epochs are reported to.
 
         `first_step` is the number of the run's steps before the stage.
         """
@@ -74,7 +76,7 @@ class RunRecord:
             yield lambda epoch: self.write_epoch(epoch, first_step)
 
     def write_epoch(self, epoch: EpochReport, first_step: int) -> None:
-        """Note an epoch in the history, in MLflow and on the terminal."""
+        """Write an epoch to the history, to MLflow and to the terminal."""
         self.folder.append(epoch.as_line())
         self.tracker.log_steps({names.train(k): v for k, v in epoch.steps.items()}, epoch.first_step, first_step)
         figures = {names.validation(name): value for name, value in epoch.figures.items()}
@@ -97,11 +99,11 @@ class RunRecord:
         }
 
     def provenance(self, stage: Stage, **facts: str) -> dict[str, str]:
-        """Return what a model that the stage leaves is stored with."""
+        """Return the facts that are stored with the model of a stage."""
         return self.tags() | {"stage": stage.name} | facts
 
     def final_provenance(self, stage: Stage) -> dict[str, str]:
-        """Return what the model of the whole run is stored with."""
+        """Return the facts that are stored with the model of the whole run."""
         run_id = self.tracker.active_run_id
         return self.provenance(stage, run=self.folder.path.name, **({"mlflow_run": run_id} if run_id else {}))
 
@@ -114,7 +116,8 @@ class RunRecord:
         ]
         for number, stage in enumerate(stages, 1):
             tasks = " + ".join(stage.losses)
-            lines.append(f"{number}. `{stage.name}`: {tasks}; {stage.weighting.kind} weighting, {stage.epochs} epochs")
+            epochs = f"{stage.epochs} epoch{'s' if stage.epochs > 1 else ''}"
+            lines.append(f"{number}. `{stage.name}`: {tasks}; {stage.weighting.kind} weighting, {epochs}")
         if self.config.forest and self.config.learns_to_classify(stages[-1].name):
-            lines += ["", f"Then boosted trees beside the network, {self.config.forest.n_trees} for each label."]
+            lines += ["", f"Then {self.config.forest.n_trees} boosted trees for each label, beside the network."]
         return "\n".join(lines)

@@ -1,3 +1,4 @@
+import json
 import logging
 import os
 import shutil
@@ -26,7 +27,7 @@ NOTHING = {"tags": {}, "params": {}}
 
 @pytest.fixture
 def store(migrated, tmp_path, monkeypatch):
-    """A working folder with an empty store in it, and a client that looks into it."""
+    """A client of an empty store in the working folder."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     shutil.copy(migrated, "mlflow.db")
@@ -42,7 +43,7 @@ def history(client, name, metric):
     return [(m.step, m.value) for m in client.get_metric_history(runs(client)[name].info.run_id, metric)]
 
 
-def test_a_schedule_holds_its_stages(store):
+def test_stages_are_nested_in_their_schedule(store):
     tracker = open_tracker("ecgmtl")
     with (
         tracker.run("quick", tags={"seed": "0"}, params={"a": {"b": [1, 2]}}, note="# Note") as parent,
@@ -50,26 +51,26 @@ def test_a_schedule_holds_its_stages(store):
     ):
         assert tracker.active_run_id == child
     assert tracker.active_run_id is None
-    found = runs(store)
-    assert found["joint"].data.tags["mlflow.parentRunId"] == parent == found["quick"].info.run_id
-    assert found["quick"].data.params == {"a.b": "[1, 2]"}
-    assert found["quick"].data.tags["mlflow.note.content"] == "# Note"
-    assert {run.info.status for run in found.values()} == {"FINISHED"}
+    logged = runs(store)
+    assert logged["joint"].data.tags["mlflow.parentRunId"] == parent == logged["quick"].info.run_id
+    assert logged["quick"].data.params == {"a.b": "[1, 2]"}
+    assert logged["quick"].data.tags["mlflow.note.content"] == "# Note"
+    assert {run.info.status for run in logged.values()} == {"FINISHED"}
 
 
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED")]
 )
-def test_a_run_tells_how_it_ended_and_lets_the_error_through(store, error, status):
+def test_a_run_logs_how_it_ended_and_raises_the_error(store, error, status):
     tracker = open_tracker("ecgmtl")
     with pytest.raises(error), tracker.run("quick", **NOTHING), tracker.run("joint", **NOTHING):
         raise error("no good")
     assert [run.info.status for run in runs(store).values()] == [status, status]
-    told = runs(store)["joint"].data.tags.get("error")
-    assert told == ("ValueError: no good" if status == "FAILED" else None)
+    message = runs(store)["joint"].data.tags.get("error")
+    assert message == ("ValueError: no good" if status == "FAILED" else None)
 
 
-def test_steps_of_a_stage_also_go_to_the_schedule_on_its_own_axis(store):
+def test_steps_of_a_stage_are_also_logged_to_the_schedule_on_its_own_axis(store):
     tracker = open_tracker("ecgmtl")
     with tracker.run("quick", **NOTHING), tracker.run("joint", **NOTHING):
         tracker.log_steps({"train/loss": np.array([3.0, np.nan, 1.0], dtype=np.float32)}, 10, 100)
@@ -81,7 +82,7 @@ def test_steps_of_a_stage_also_go_to_the_schedule_on_its_own_axis(store):
     assert set(runs(store)["quick"].data.metrics) == {"train/loss", "validation/auc"}
 
 
-def test_more_metrics_than_fit_one_call_all_arrive(store, rng):
+def test_more_metrics_than_fit_into_one_call_all_arrive(store, rng):
     values = rng.normal(size=2_345)
     tracker = open_tracker("ecgmtl")
     with tracker.run("quick", **NOTHING):
@@ -111,7 +112,7 @@ def test_a_resumed_run_adds_only_new_steps(store):
     )
 
 
-def test_what_is_added_to_a_finished_run_changes_neither_its_end_nor_its_origin(store, monkeypatch):
+def test_additions_to_a_finished_run_change_neither_its_end_nor_its_origin(store, monkeypatch):
     tracker = open_tracker("ecgmtl")
     with tracker.run("quick", **NOTHING) as first:
         pass
@@ -125,7 +126,7 @@ def test_what_is_added_to_a_finished_run_changes_neither_its_end_nor_its_origin(
     assert after.data.tags["command"] == before.data.tags["command"] != "ecgmtl evaluate"
 
 
-def test_a_run_says_which_command_began_it(store, monkeypatch):
+def test_a_run_has_the_command_that_started_it(store, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/some/bin/ecgmtl", "train", "--config", "my quick.yaml"])
     with open_tracker("ecgmtl").run("quick", **NOTHING) as run_id:
         pass
@@ -134,7 +135,7 @@ def test_a_run_says_which_command_began_it(store, monkeypatch):
     assert tags["mlflow.source.name"] == "ecgmtl train"
 
 
-def test_a_user_without_a_name_is_told_all_the_same(monkeypatch):
+def test_a_user_without_a_login_name_still_has_a_tag(monkeypatch):
     def getuser():
         raise ImportError("pwd")
 
@@ -163,14 +164,14 @@ def test_a_folder_may_have_any_name(migrated, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_a_run_that_is_gone_is_begun_anew(store, caplog):
+def test_a_run_that_no_longer_exists_is_logged_as_a_new_one(store, caplog):
     with open_tracker("ecgmtl").run("quick", **NOTHING, resume="0" * 32) as run_id:
         assert run_id is not None
         assert run_id != "0" * 32
     assert "no longer exists" in caplog.text
 
 
-def test_files_and_folders_arrive(store):
+def test_files_and_folders_are_logged(store):
     Path("report").mkdir()
     Path("report/a.md").write_text("a")
     Path("config.yaml").write_text("seed: 0")
@@ -243,8 +244,10 @@ def test_a_registered_model_has_the_alias_and_a_description(store, model):
         tracker.log_model(model, "classifier", "It predicts **labels**.", {})
         assert tracker.register_model("ecg-classifier") == "models:/ecg-classifier@champion"
     version = store.get_model_version_by_alias("ecg-classifier", "champion")
-    assert (version.version, version.run_id) in ((1, run_id), ("1", run_id))
+    assert (str(version.version), version.run_id) == ("1", run_id)
     assert version.description == "It predicts **labels**."
+    versions = json.loads(logged_model(store, run_id).tags["mlflow.modelVersions"])
+    assert [str(entry["version"]) for entry in versions if entry["name"] == "ecg-classifier"] == ["1"]
     assert "12-lead ECGs" in store.get_registered_model("ecg-classifier").description
     with default_store():
         assert Path(copy_model("models:/ecg-classifier@champion", Path("copy")), "MLmodel").is_file()
@@ -303,20 +306,20 @@ def remove_tables(path):
 
 
 @pytest.mark.parametrize("harm", [break_file, remove_file, remove_tables])
-def test_a_store_that_breaks_in_the_middle_is_told_once_and_stops_nothing(store, tmp_path, caplog, harm):
+def test_a_store_that_breaks_during_a_run_gives_one_warning_and_stops_nothing(store, tmp_path, caplog, harm):
     tracker = open_tracker("ecgmtl")
     with tracker.run("quick", **NOTHING), tracker.run("joint", **NOTHING):
         harm(tmp_path / "mlflow.db")
         for step in range(20):
             tracker.log_metrics({"train/loss": 1.0}, step, 0)
         tracker.set_tags({"a": "b"})
-    told = [record.message for record in caplog.records if record.name == "ecgmtl"]
-    assert len(told) == 2, told
-    assert "Training goes on" in told[0]
-    assert "were lost" in told[1]
+    messages = [record.message for record in caplog.records if record.name == "ecgmtl"]
+    assert len(messages) == 2, messages
+    assert "Training goes on" in messages[0]
+    assert "were lost" in messages[1]
 
 
-def test_what_a_locked_store_refused_arrives_later(store, tmp_path, caplog, monkeypatch):
+def test_figures_that_a_locked_store_refused_arrive_later(store, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("ecgmtl.tracking.outbox.SHORTEST_PAUSE", 0.0)
     monkeypatch.setattr("ecgmtl.tracking.outbox.PAUSE_RATIO", 0.0)
     tracker = open_tracker("ecgmtl")
@@ -333,7 +336,7 @@ def test_what_a_locked_store_refused_arrives_later(store, tmp_path, caplog, monk
 
 
 @pytest.mark.slow
-def test_a_server_that_dies_costs_seconds_and_no_training(store, tmp_path, monkeypatch, caplog):
+def test_a_server_that_dies_costs_seconds_and_stops_no_training(store, tmp_path, monkeypatch, caplog):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -350,13 +353,13 @@ def test_a_server_that_dies_costs_seconds_and_no_training(store, tmp_path, monke
             for step in range(1, 100):
                 tracker.log_metrics({"train/loss": 1.0}, step)
         assert time.monotonic() - began < 20
-    told = [record.message for record in caplog.records if record.name == "ecgmtl"]
-    assert [("Training goes on" in line, "were lost" in line) for line in told] == [(True, False), (False, True)]
+    messages = [record.message for record in caplog.records if record.name == "ecgmtl"]
+    assert [("Training goes on" in line, "were lost" in line) for line in messages] == [(True, False), (False, True)]
     assert history(store, "quick", "train/loss") == [(0, 1.0)]
 
 
 @pytest.mark.slow
-def test_processes_share_one_store_that_none_of_them_finds(store):
+def test_processes_share_one_store_that_does_not_exist_at_first(store):
     uri = f"sqlite:///{Path.cwd()}/new.db"
     script = """
 import sys, numpy as np
@@ -374,12 +377,12 @@ with tracker.run(sys.argv[1], tags={}, params={}):
     assert {len(history(client, str(i), name)) for i in range(3) for name in "ab"} == {50}
 
 
-def test_without_a_store_training_is_told_before_it_begins(store, monkeypatch):
+def test_an_unreachable_store_is_an_error_before_training(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     began = time.monotonic()
-    with pytest.raises(TrackingError, match=r"http://127.0.0.1:9: runs cannot be logged .*Start the server") as told:
+    with pytest.raises(TrackingError, match=r"http://127.0.0.1:9: runs cannot be logged .*Start the server") as raised:
         open_tracker("ecgmtl")
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(raised.value)
     assert time.monotonic() - began < 10
 
 
@@ -390,7 +393,7 @@ def test_a_store_of_a_wrong_kind_is_refused(store, monkeypatch, uri):
         open_tracker("ecgmtl")
 
 
-def test_a_read_only_store_is_told_before_training(store, tmp_path):
+def test_a_read_only_store_is_an_error_before_training(store, tmp_path):
     open_tracker("ecgmtl")
     with sqlite3.connect(tmp_path / "mlflow.db") as connection:
         connection.execute("CREATE TRIGGER full BEFORE INSERT ON runs BEGIN SELECT RAISE(ABORT, 'disk full'); END")
@@ -399,7 +402,7 @@ def test_a_read_only_store_is_told_before_training(store, tmp_path):
         pass
 
 
-def test_an_old_file_store_is_named(store):
+def test_an_old_file_store_is_refused_by_name(store):
     Path("mlruns/0").mkdir(parents=True)
     Path("mlruns/0/meta.yaml").write_text("")
     with pytest.raises(TrackingError, match=r"mlruns/0/meta.yaml: .*migrate-filestore"):
@@ -413,7 +416,7 @@ def test_a_deleted_experiment_is_not_written_to(store):
         open_tracker("ecgmtl")
 
 
-def test_the_note_of_an_experiment_is_left_alone_once_written(store):
+def test_an_existing_note_of_an_experiment_is_kept(store):
     open_tracker("ecgmtl")
     id_ = store.get_experiment_by_name("ecgmtl").experiment_id
     store.set_experiment_tag(id_, "mlflow.note.content", "mine")
@@ -421,7 +424,7 @@ def test_the_note_of_an_experiment_is_left_alone_once_written(store):
     assert store.get_experiment(id_).tags["mlflow.note.content"] == "mine"
 
 
-def test_both_trackers_keep_the_same_promises(store):
+def test_both_trackers_have_the_same_interface(store):
     off = open_tracker("ecgmtl", enabled=False)
     assert isinstance(off, Tracker)
     assert isinstance(open_tracker("ecgmtl"), Tracker)
@@ -433,7 +436,7 @@ def test_both_trackers_keep_the_same_promises(store):
     assert store.search_runs(["0"]) == []
 
 
-def test_settings_become_one_level_of_names():
+def test_nested_settings_are_flattened_to_dotted_names():
     tree = {
         "name": "quick",
         "lr": 1e-3,
@@ -453,7 +456,20 @@ def test_settings_become_one_level_of_names():
     }
 
 
-def test_final_figures_are_those_of_what_was_done_last(store):
+def test_an_announced_metric_comes_first_and_its_value_later(store):
+    tracker = open_tracker("ecgmtl")
+    with tracker.run("quick", **NOTHING) as first:
+        tracker.announce("final validation macro_auroc")
+        tracker.log_metrics({"a/loss": 1.0}, 0)
+        assert list(store.get_run(first).data.metrics) == ["final validation macro_auroc", "a/loss"]
+        tracker.log_final({"final validation macro_auroc": 0.9})
+    tracker = open_tracker("ecgmtl")
+    with tracker.run("quick", **NOTHING, resume=first):
+        tracker.announce("final validation macro_auroc")
+    assert list(runs(store)["quick"].data.metrics.items()) == [("final validation macro_auroc", 0.9), ("a/loss", 1.0)]
+
+
+def test_final_figures_are_those_of_the_last_evaluation(store):
     with open_tracker("ecgmtl").run("quick", **NOTHING) as first:
         pass
     for figures in ({"final auroc": 0.9}, {"final auroc": 0.8, "final rmse": 0.1}):
@@ -463,7 +479,7 @@ def test_final_figures_are_those_of_what_was_done_last(store):
     assert runs(store)["quick"].data.metrics == {"final auroc": 0.8, "final rmse": 0.1}
 
 
-def test_a_model_whose_files_are_gone_is_no_model(store, caplog):
+def test_a_model_whose_files_are_gone_is_not_logged(store, caplog):
     tracker = open_tracker("ecgmtl")
     with tracker.run("quick", **NOTHING) as run_id:
         tracker.log_model(Path("gone"), "classifier", "a classifier", {})
@@ -471,7 +487,7 @@ def test_a_model_whose_files_are_gone_is_no_model(store, caplog):
     assert "1 entries were lost" in caplog.text
 
 
-def test_losses_and_weights_come_before_diagnostics_in_mlflow_and_final_figures_last():
+def test_mlflow_shows_losses_and_weights_first_then_diagnostics_then_final_figures():
     steps = ["gradient.conflict_null.latent", "log_var.latent", "gradient_norm", "weight.latent", "lr", "loss.latent"]
     figures = [names.final("validation", names.MACRO_AUROC), names.validation(names.MACRO_AUROC)]
     groups = {name: name.rpartition("/")[0] for name in [*map(names.train, steps), *figures]}

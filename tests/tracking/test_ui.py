@@ -22,16 +22,16 @@ def empty_folder(tmp_path, monkeypatch):
 
 
 def refuse(_text):
-    raise AssertionError("nothing should be told")
+    raise AssertionError("nothing should be said")
 
 
-def test_a_folder_without_runs_is_told(tmp_path):
+def test_a_folder_without_runs_is_refused(tmp_path):
     with pytest.raises(UiError, match=r"no mlflow.db here.*ecgmtl train"):
         serve(0, refuse)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_taken_port_is_told():
+def test_a_taken_port_is_refused():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -41,27 +41,27 @@ def test_a_taken_port_is_told():
     assert claim_port(0) > 0
 
 
-def test_a_server_that_runs_already_is_told_and_none_started(monkeypatch):
-    told = []
+def test_where_a_server_runs_already_its_address_is_said_and_none_is_started(monkeypatch):
+    messages = []
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9/")
-    assert serve(0, told.append) == 0
-    assert told == [
+    assert serve(0, messages.append) == 0
+    assert messages == [
         "MLflow: http://127.0.0.1:9/#/experiments?workflowType=machine_learning (no experiment 'ecgmtl' yet)"
     ]
 
 
 @pytest.mark.slow
-def test_a_server_that_does_not_start_says_why():
+def test_a_server_that_does_not_start_is_an_error_with_its_reason():
     with sqlite3.connect("mlflow.db") as connection:
         connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
         connection.execute("INSERT INTO alembic_version VALUES ('from the future')")
     connection.close()
-    with pytest.raises(UiError, match="did not start; it said:\n"):
+    with pytest.raises(UiError, match=r"did not start\. Its last output is:\n"):
         serve(0, refuse)
 
 
 @pytest.mark.slow
-def test_runs_are_shown_and_an_interrupt_leaves_no_process_behind(migrated):
+def test_runs_are_served_and_an_interrupt_leaves_no_process_behind(migrated):
     shutil.copy(migrated, "mlflow.db")
     open_tracker("ecgmtl")
     script = "from ecgmtl.tracking.ui import serve; serve(0, lambda text: print(text, flush=True))"

@@ -123,4 +123,4 @@ def test_the_tracker_is_told_what_the_run_learns_from_and_of_which_kind_it_is(fe
     note = facts.told["note"]
     assert f"{counts['train']} training records" in note
     assert f"validated on {counts['validation']} records" in note
-    assert "2. `second`: classification; fixed weighting, 1 epochs" in note
+    assert "2. `second`: classification; fixed weighting, 1 epoch" in note
