@@ -32,7 +32,7 @@ def path(stored, tmp_path):
     return path
 
 
-def test_a_model_comes_back_as_it_was(stored, path):
+def test_a_loaded_model_equals_the_saved_one(stored, path):
     loaded = checkpoint.load(path)
     signals = torch.randn(2, 12, 300)
     assert torch.equal(loaded.model.classify(signals), stored.model.classify(signals))
@@ -44,18 +44,18 @@ def test_a_model_comes_back_as_it_was(stored, path):
     assert loaded.provenance == stored.provenance
 
 
-def test_every_flipped_bit_is_found(path):
+def test_every_flipped_bit_is_detected(path):
     content = path.read_bytes()
-    for place in torch.randint(8, len(content), (40,), generator=torch.Generator().manual_seed(0)).tolist():
+    for offset in torch.randint(8, len(content), (40,), generator=torch.Generator().manual_seed(0)).tolist():
         damaged = bytearray(content)
-        damaged[place] ^= 1 << (place % 8)
+        damaged[offset] ^= 1 << (offset % 8)
         path.write_bytes(bytes(damaged))
         with pytest.raises(CheckpointError, match=path.name):
             checkpoint.load(path)
 
 
 @pytest.mark.parametrize(("old", "new"), [('"thresholds":[0.3', '"thresholds":[0.4'), ('"seed":0', '"seed":1')])
-def test_one_digit_changed_inside_the_description_is_found(path, old, new):
+def test_a_changed_digit_in_the_description_is_detected(path, old, new):
     content = path.read_bytes()
     old, new = (text.replace('"', '\\"').encode() for text in (old, new))  # JSON within JSON
     assert content.count(old) == 1
@@ -83,7 +83,7 @@ def with_description(path, **changes):
 
 @pytest.mark.parametrize("kind", ["I32", "BF16"])
 @pytest.mark.parametrize("described", [True, False])
-def test_a_tensor_of_another_type_is_refused(path, kind, described):
+def test_a_tensor_of_another_type_is_rejected(path, kind, described):
     def change(header, description):
         entry = next(entry for key, entry in header.items() if entry.get("dtype") == "F32" and "bias" in key)
         entry["dtype"] = kind
@@ -119,7 +119,7 @@ def test_a_file_of_an_earlier_ecgmtl_without_types_is_read(path, stored):
         ({"weights_sha256": None}, "weights_sha256"),
     ],
 )
-def test_a_description_with_a_value_of_another_kind_is_refused(path, changes, said):
+def test_a_description_with_a_value_of_another_kind_is_rejected(path, changes, said):
     with_description(path, **changes)
     with pytest.raises(CheckpointError, match=said):
         checkpoint.load(path)
@@ -128,32 +128,32 @@ def test_a_description_with_a_value_of_another_kind_is_refused(path, changes, sa
 @pytest.mark.parametrize(
     "encoder", [{"widths": [10**6] * 2}, {"widths": [10**18]}, {"n_blocks": 10**9}, {"kernel_size": 10**9 + 1}]
 )
-def test_settings_of_a_giant_are_refused_before_it_is_built(path, stored, encoder):
+def test_settings_of_a_huge_model_are_rejected_before_it_is_built(path, stored, encoder):
     tree = stored.config.model_dump(mode="json")
     with_description(path, config=tree | {"encoder": tree["encoder"] | encoder})
     with pytest.raises(CheckpointError, match="do not fit"):
         checkpoint.load(path)
 
 
-def test_a_newer_version_is_refused(path):
+def test_a_newer_version_is_rejected(path):
     with_description(path, version=checkpoint.VERSION + 1)
     with pytest.raises(CheckpointError, match=r"newer ecgmtl \(checkpoint 4, this one reads 3\); update ecgmtl"):
         checkpoint.load(path)
 
 
-def test_settings_of_another_time_are_refused(path):
+def test_unknown_settings_are_rejected(path):
     with_description(path, config={"sed": 1})
     with pytest.raises(CheckpointError, match="do not fit this ecgmtl"):
         checkpoint.load(path)
 
 
-def test_a_file_cut_short_is_refused(path):
+def test_a_file_cut_short_is_rejected(path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="cut short"):
         checkpoint.load(path)
 
 
-def test_a_pickle_is_refused_and_not_run(tmp_path):
+def test_a_pickle_is_rejected_and_not_run(tmp_path):
     class Payload:
         def __reduce__(self):
             return (type(tmp_path).touch, (tmp_path / "ran",))
@@ -170,7 +170,7 @@ def test_a_missing_model_is_named(tmp_path):
         checkpoint.load(tmp_path / "none.safetensors")
 
 
-def test_damage_to_a_training_state_is_found(tmp_path):
+def test_damage_to_a_training_state_is_detected(tmp_path):
     path = tmp_path / "state.pt"
     checkpoint.save_state(path, {"weights": torch.randn(1000), "epoch": 3})
     assert checkpoint.load_state(path)["epoch"] == 3
@@ -181,7 +181,7 @@ def test_damage_to_a_training_state_is_found(tmp_path):
         checkpoint.load_state(path)
 
 
-def test_another_programmes_safetensors_is_refused(tmp_path):
+def test_safetensors_of_another_program_are_rejected(tmp_path):
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match=r"other\.safetensors: a safetensors file, but not one that ecgmtl wrote"):
         checkpoint.load(tmp_path / "other.safetensors")
@@ -193,7 +193,7 @@ def test_an_older_version_says_train_again(path):
         checkpoint.load(path)
 
 
-def test_weights_of_another_size_are_refused(path, stored):
+def test_weights_of_another_size_are_rejected(path, stored):
     tree = stored.config.model_dump(mode="json")
     with_description(path, config={**tree, "encoder": {"kind": "cnn", "widths": [8, 9]}})
     with pytest.raises(CheckpointError, match="its weights do not fit its settings"):
@@ -207,12 +207,12 @@ def test_a_model_is_stored_as_plain_numbers_bit_for_bit(path, stored):
     assert not checkpoint.load(path).model.training
 
 
-@given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
+@given(offset=st.integers(0, 10**6), bit=st.integers(0, 7))
 @settings(max_examples=80, deadline=None)
-def test_a_flipped_bit_of_a_state_is_found_or_changes_nothing(state_file, place, bit):
+def test_a_flipped_bit_of_a_state_is_detected_or_changes_nothing(state_file, offset, bit):
     path, content, state = state_file
     damaged = bytearray(content)
-    damaged[place % len(content)] ^= 1 << bit
+    damaged[offset % len(content)] ^= 1 << bit
     path.write_bytes(bytes(damaged))
     try:
         loaded = checkpoint.load_state(path)
@@ -231,12 +231,12 @@ def state_file(tmp_path_factory):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
-def test_a_state_cut_short_is_refused(tmp_path, share):
+def test_a_state_cut_short_is_rejected(tmp_path, share):
     path = tmp_path / "state.pt"
     checkpoint.save_state(path, {"weights": torch.randn(100)})
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(CheckpointError, match="delete it to train anew"):
+    with pytest.raises(CheckpointError, match="delete it to train the stage again"):
         checkpoint.load_state(path)
 
 

@@ -1,1 +1,1 @@
-"""From a model and files to predictions, reconstructed records and exports."""
+"""Inference: predictions and reconstructed leads from ECG files, and exported classifiers."""

@@ -1,4 +1,4 @@
-"""The classifier alone, as ONNX, torch program or MLflow model; compared with its checkpoint before it is kept."""
+"""Export of a classifier to ONNX, a torch program or an MLflow model, which is compared with its checkpoint first."""
 
 import io
 import logging
@@ -25,22 +25,25 @@ from ecgmtl.model.heads import pool
 from ecgmtl.model.network import MAIN, MultiTaskModel, mark, read_labels
 
 TOLERANCE = 1e-5
-"""Largest difference of a probability between the checkpoint and what is exported."""
+"""Largest allowed difference of a probability between the checkpoint and the export."""
 
 
 class ExportError(UserError):
-    """An export that was not kept; the message says why."""
+    """An export that failed or was rejected."""
 
 
 class ExportReport(NamedTuple):
+    """Outcome of an export."""
+
     path: Path
     size_bytes: int
     max_difference: float
+    """Largest difference of a probability from the checkpoint's."""
     n_records: int
 
 
 class ClassifierOnly(nn.Module):
-    """Classifier, forest and what they read; nothing of the decoder, of other classifiers or of their encoder."""
+    """Classifier and forest with the layers they read, without the decoder, other classifiers and their encoder."""
 
     def __init__(self, model: MultiTaskModel) -> None:
         super().__init__()
@@ -53,11 +56,11 @@ class ClassifierOnly(nn.Module):
 
 
 def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "record lead time"]) -> ExportReport:
-    """Write the classifier to `out`; `signals`, in mV, are what it is compared on.
+    """Write the classifier to `out` and compare it with the checkpoint on `signals`, in mV.
 
     Raises:
-        ExportError: `to` is no kind we write, the result differs from the checkpoint, or `out` cannot be written.
-        MissingExtraError: this kind needs a package that is not installed.
+        ExportError: `to` is not a known format, the result differs from the checkpoint, or `out` cannot be written.
+        MissingExtraError: the format needs a package that is not installed.
     """
     write = WRITERS.get(to)
     if write is None:
@@ -66,9 +69,9 @@ def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "recor
     if suffix and out.suffix != suffix:
         raise ExportError(f"{out}: an export to {to} should end in {suffix}.")
     if out.is_dir() and any(out.iterdir()):
-        raise ExportError(f"{out}: is a folder with something in it; choose a new one.")
+        raise ExportError(f"{out}: is a folder that is not empty; choose a new one.")
     if to == "mlflow" and out.is_file():
-        raise ExportError(f"{out}: is a file, and an MLflow model is a folder; choose another place.")
+        raise ExportError(f"{out}: is a file, and an MLflow model is a folder; choose another --out.")
     if not len(signals):
         raise ExportError(f"{out}: there is no record to compare the export on.")
     try:
@@ -88,7 +91,7 @@ def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "recor
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the exporters' warnings of their own deprecations and of packages that we do not need."""
+    """Silence the exporters' warnings, which are about their own deprecations and packages that are not needed."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "mlflow")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -103,18 +106,18 @@ def quiet() -> Iterator[None]:
 
 
 def compare(stored: Checkpoint, path: Path, signals: Float[Tensor, "record lead time"]) -> float:
-    """The largest difference of any probability, over batches of one, two, seven and of all.
+    """Return the largest difference of any probability, over batches of one, two, seven and all records.
 
     Raises:
-        ExportError: it is more than 1e-5, or not a number.
+        ExportError: the difference is more than 1e-5, or not a number.
     """
     predictor, values = load_predictor(str(path)), signals.numpy()
     with torch.inference_mode():
-        wanted = stored.model.classify(signals).double().sigmoid().numpy()
+        expected = stored.model.classify(signals).double().sigmoid().numpy()
     worst = 0.0
     for size in {1, 2, 7, len(values)}:
-        found = expit(predictor.logits(values[:size]).astype(np.float64))
-        worst = max(worst, float(np.abs(found - wanted[:size]).max()))
+        exported = expit(predictor.logits(values[:size]).astype(np.float64))
+        worst = max(worst, float(np.abs(exported - expected[:size]).max()))
     if not worst <= TOLERANCE:
         raise ExportError(
             f"{path.name}: its probabilities differ from the checkpoint's by {worst:.1e}, more than {TOLERANCE:.0e}; "
@@ -124,12 +127,13 @@ def compare(stored: Checkpoint, path: Path, signals: Float[Tensor, "record lead 
 
 
 def example(stored: Checkpoint) -> Float[Tensor, "2 lead time"]:
-    """Noise in the shape of two records: exporters keep their example inside the file, so it must be nobody's ECG."""
+    """Return noise in the shape of two records. Exporters store it in the file, so it must be nobody's ECG."""
     generator = torch.Generator().manual_seed(0)
     return 0.1 * torch.randn(2, 12, stored.config.preprocess.n_samples, generator=generator)
 
 
 def write_onnx(stored: Checkpoint, path: Path) -> None:
+    """Write an ONNX file."""
     for package in EXTRAS:  # the exporter and the comparison need the others
         import_extra(package, "--to onnx")
     import onnx
@@ -145,13 +149,14 @@ def write_onnx(stored: Checkpoint, path: Path) -> None:
         verbose=False,
     )
     if program is None:
-        raise ExportError(f"{path.name}: the exporter gave no program.")
+        raise ExportError(f"{path.name}: the exporter of torch returned no program.")
     proto = program.model_proto
     onnx.helper.set_model_props(proto, {"ecgmtl": metadata_of(stored).to_json()})
     onnx.save(proto, path)
 
 
-def exported_program(stored: Checkpoint) -> torch.export.ExportedProgram:
+def export_program(stored: Checkpoint) -> torch.export.ExportedProgram:
+    """Export the classifier to a torch program for batches of any size."""
     batch = torch.export.Dim("batch")
     return torch.export.export(
         ClassifierOnly(stored.model).eval(), (example(stored),), dynamic_shapes={"signals": {0: batch}}
@@ -159,12 +164,14 @@ def exported_program(stored: Checkpoint) -> torch.export.ExportedProgram:
 
 
 def write_pt2(stored: Checkpoint, path: Path) -> None:
-    buffer = io.BytesIO()  # on a full disk torch's own writer ends in a C++ stack trace
-    torch.export.save(exported_program(stored), buffer, extra_files={EXTRA: metadata_of(stored).to_json()})
+    """Write a torch program."""
+    buffer = io.BytesIO()  # torch's own writer prints a C++ stack trace on a full disk
+    torch.export.save(export_program(stored), buffer, extra_files={EXTRA: metadata_of(stored).to_json()})
     path.write_bytes(buffer.getvalue())
 
 
 def write_mlflow(stored: Checkpoint, path: Path) -> None:
+    """Write the folder of an MLflow model."""
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec

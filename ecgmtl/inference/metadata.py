@@ -1,4 +1,4 @@
-"""What a classifier needs beside its weights to be used rightly, as JSON that travels with every exported model."""
+"""Metadata that a classifier needs beside its weights, stored as JSON in every exported model."""
 
 import json
 from dataclasses import asdict
@@ -22,42 +22,50 @@ class MetadataError(UserError):
 
 
 class ModelMetadata(Settings):
+    """Labels, calibration, preprocessing and origin of a classifier."""
+
     label_set: str
     label_names: tuple[str, ...]
     calibration: Calibration
     preprocess: Preprocess
     lead_mean: tuple[float, ...] = ()
-    """mV, over the training split; the exported graph subtracts it itself."""
+    """Mean of each lead over the training split, in mV. The exported graph subtracts it itself."""
     lead_std: tuple[float, ...] = ()
+    """Standard deviation of each lead, in mV. The exported graph divides by it itself."""
     provenance: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def labels_fit(self) -> "ModelMetadata":
         if len(set(self.label_names)) < len(self.label_names) or not self.label_names:
-            raise ValueError(f"labels should be there, and each once; found {', '.join(self.label_names) or 'none'}")
+            raise ValueError(f"labels should be one or more, each once; found {', '.join(self.label_names) or 'none'}")
         if len(self.calibration.thresholds) != len(self.label_names):
             counts = f"{len(self.calibration.thresholds)} for {len(self.label_names)} labels"
             raise ValueError(f"calibration should have a threshold for each label; found {counts}")
         return self
 
     def to_json(self) -> str:
+        """Return the metadata as JSON, with the leads, unit and sampling rate of the input."""
         tree = self.model_dump(mode="json") | {"preprocess": asdict(self.preprocess)}
         return json.dumps({"version": VERSION, "leads": STANDARD_LEADS, "unit": "mV", "fs": self.preprocess.fs, **tree})
 
-    def as_logits(self, found: np.ndarray, n_records: int, source: str) -> Float32[np.ndarray, "batch label"]:
-        """The output of an exported graph; MetadataError unless it is a number for each record and label."""
-        if found.dtype != np.float32 or found.shape != (n_records, len(self.label_names)):
+    def check_logits(self, logits: np.ndarray, n_records: int, source: str) -> Float32[np.ndarray, "batch label"]:
+        """Return the output of an exported graph.
+
+        Raises:
+            MetadataError: it does not have a number for each record and label.
+        """
+        if logits.dtype != np.float32 or logits.shape != (n_records, len(self.label_names)):
             raise MetadataError(
-                f"{source}: gives {found.dtype} of {found.shape} for {n_records} records and {len(self.label_names)} "
-                f"labels; export it again."
+                f"{source}: returns {logits.dtype} of {logits.shape} for {n_records} records and "
+                f"{len(self.label_names)} labels; export it again."
             )
-        return found
+        return logits
 
     @classmethod
     def from_json(cls, text: str | None, source: str) -> "ModelMetadata":
         """Return the metadata of an exported model. `source` names it in errors."""
         if not text:
-            raise MetadataError(f"{source}: not a model that ecgmtl exported; it carries no description.")
+            raise MetadataError(f"{source}: is not a model that ecgmtl exported, because it has no metadata of ecgmtl.")
         try:
             tree: dict[str, Any] = json.loads(text)
             version = tree.pop("version")
@@ -66,5 +74,5 @@ class ModelMetadata(Settings):
                     tree.pop(fixed)
                 return cls.model_validate(tree)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise MetadataError(f"{source}: its description is damaged ({error}); export it again.") from error
+            raise MetadataError(f"{source}: its metadata are damaged ({error}); export it again.") from error
         raise MetadataError(f"{source} was exported by another version of ecgmtl; export it again.")

@@ -1,4 +1,4 @@
-"""An exported ONNX file, run by onnxruntime; torch is not needed."""
+"""Prediction with an exported ONNX file by onnxruntime, which needs no torch."""
 
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from ecgmtl.inference.metadata import MetadataError, ModelMetadata
 
 
 class OnnxPredictor:
+    """Classifier in an ONNX file. Raises MetadataError if the file is damaged or not exported by ecgmtl."""
+
     def __init__(self, path: Path) -> None:
         onnxruntime = import_extra("onnxruntime", str(path))
         self.path = path
@@ -17,20 +19,21 @@ class OnnxPredictor:
         options.log_severity_level = 3
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has errors of its own for each way a file can be wrong
+        except Exception as error:  # onnxruntime has many types of errors for damaged files
             raise MetadataError(f"{path}: cannot be opened as ONNX: {error}") from error
         try:
             metadata = self.session.get_modelmeta().custom_metadata_map
         except UnicodeDecodeError as error:
-            raise MetadataError(f"{path}: its description is damaged ({error}); export it again.") from error
+            raise MetadataError(f"{path}: its metadata are damaged ({error}); export it again.") from error
         self.metadata = ModelMetadata.from_json(metadata.get("ecgmtl"), str(path))
 
     def logits(self, signals: Float32[np.ndarray, "batch lead time"]) -> Float32[np.ndarray, "batch label"]:
+        """Compute the logits of 12 leads in mV."""
         try:
-            (found,) = self.session.run(["logits"], {"signals": signals})
-        except Exception as error:  # onnxruntime has errors of its own for each way a graph can be wrong
+            (logits,) = self.session.run(["logits"], {"signals": signals})
+        except Exception as error:  # onnxruntime has many types of errors for damaged graphs
             raise MetadataError(f"{self.path}: cannot be run: {error}") from error
-        return self.metadata.as_logits(np.asarray(found), len(signals), str(self.path))
+        return self.metadata.check_logits(np.asarray(logits), len(signals), str(self.path))
 
     def reconstruction_rmse(self, signals: Float32[np.ndarray, "batch lead time"]) -> None:
-        return None
+        """Do nothing, because an export has no decoder."""

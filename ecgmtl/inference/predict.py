@@ -1,4 +1,4 @@
-"""Predictions for ECG files, in batches as they are read. One bad file does not stop the others."""
+"""Predictions for ECG files, which are read in batches. A file that fails does not stop the others."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -21,8 +21,10 @@ NOT_FINITE = (
 
 
 LARGEST_RMSE = 1.0
-"""mV; a larger reconstruction error forbids a decision. With the recipe's model it is 0.90 or less in 3,835 records of
-PTB-XL (median 0.15, and 0.51 or less in 99.5 %). Copies whose leads are ten times too large are above as follows:
+"""Largest reconstruction error, in mV, with which a decision is made.
+
+With the recipe's model it is 0.90 or less in 3,835 records of PTB-XL (median 0.15, and 0.51 or less in 99.5 %). Copies
+whose leads are ten times too large are above as follows:
 
 ================  ======  =======
 ten times         copies  above
@@ -37,31 +39,35 @@ V3                120     22 %
 
 @dataclass(frozen=True)
 class Prediction:
+    """Prediction for one record."""
+
     path: Path
     probabilities: dict[str, float]
-    """The network's own, a sigmoid of each logit."""
+    """Uncalibrated probabilities: the sigmoid of each logit."""
     calibrated: dict[str, float]
-    """Made to agree with frequencies on the validation split."""
+    """Probabilities calibrated to the frequencies of the validation split."""
     decisions: dict[str, bool]
     """Whether the calibrated probability reaches the label's threshold. Empty where the record is `undecided`."""
     reconstruction_rmse: float | None
-    """mV; how far the record is from what the decoder expects. None for a model without one."""
+    """Error of the reconstruction of masked samples, in mV. None for a model without a decoder."""
     warnings: tuple[str, ...]
     undecided: str | None = None
-    """Why no decision is made, or None."""
+    """Reason why no decision is made, or None."""
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """The warnings, after the reason why no decision is made."""
+        """Reason why no decision is made, if there is one, followed by the warnings."""
         return self.warnings if self.undecided is None else (f"No decision: {self.undecided}", *self.warnings)
 
 
 @dataclass(frozen=True)
 class Failure:
+    """A file for which there is no prediction."""
+
     path: Path
     reason: str
     traceback: str = ""
-    """Where an error arose that nobody foresaw, which is a bug of ours; empty where the file is at fault."""
+    """Traceback of an unexpected error, which is a bug in ecgmtl; empty where the file is at fault."""
 
 
 def predict(
@@ -71,12 +77,12 @@ def predict(
     batch_size: int = 64,
     leave_out: Path | None = None,
 ) -> Iterator[Prediction | Failure | OtherFile]:
-    """Yield a result for each record in the order they are found, and each other file of the folders among `paths`.
+    """Yield a result for each record, in the order of the files, and each other file in the folders among `paths`.
 
     Memory holds one batch at a time. `leave_out` is the file that results are written to.
     """
-    found = find_files(paths, options, leave_out)
-    while batch := list(islice(found, batch_size)):
+    files = find_files(paths, options, leave_out)
+    while batch := list(islice(files, batch_size)):
         read = [(path, prepare(predictor, path, options)) for path in batch if isinstance(path, Path)]
         yield from (other for other in batch if isinstance(other, OtherFile))
         predictions = iter(classify_all(predictor, [(path, item) for path, item in read if isinstance(item, Prepared)]))
@@ -85,34 +91,34 @@ def predict(
 
 
 def prepare(predictor: Predictor, path: Path, options: ReadOptions) -> Prepared | Failure:
-    """Read and preprocess one file. Whatever is raised on the way is the failure of this file alone."""
+    """Read and preprocess one file. Any error is returned as the failure of this file."""
     preprocess = predictor.metadata.preprocess
     try:
         return preprocess(read_record(path, replace(options, seconds=preprocess.seconds)))
     except (RecordError, OSError) as error:
         return Failure(path, str(error))
-    except Exception as error:  # noqa: BLE001, one file never ends the others' prediction
-        return unforeseen(path, error)
+    except Exception as error:  # noqa: BLE001, one file must not stop the others
+        return report_bug(path, error)
 
 
 def classify_all(predictor: Predictor, prepared: list[tuple[Path, Prepared]]) -> list[Prediction | Failure]:
-    """Return a result for each record; where a batch raises, each is tried by itself, so that one fails alone."""
+    """Return a result for each record. If a batch raises, its records are run one by one so that only bad ones fail."""
     try:
         return list(classify(predictor, prepared))
-    except Exception as error:  # noqa: BLE001, one record never ends the others' prediction
+    except Exception as error:  # noqa: BLE001, one record must not stop the others
         if len(prepared) == 1:
-            return [unforeseen(prepared[0][0], error)]
+            return [report_bug(prepared[0][0], error)]
         return [result for one in prepared for result in classify_all(predictor, [one])]
 
 
-def unforeseen(path: Path, error: Exception) -> Failure:
-    """Return the failure of a file by a bug of ours, with the error's type alone, for its text may quote the file."""
+def report_bug(path: Path, error: Exception) -> Failure:
+    """Return the failure of a file by a bug. It names only the type of the error, as its text may quote the file."""
     reason = f"{path.name}: {type(error).__name__}, a bug in ecgmtl. Add --debug to see where, and report it."
     return Failure(path, reason, "".join(format_exception(error)))
 
 
 def classify(predictor: Predictor, prepared: list[tuple[Path, Prepared]]) -> Iterator[Prediction | Failure]:
-    """Yield a result for each record; a record for which the model's output is not finite is a failure."""
+    """Yield a result for each record. It is a failure if the model's output for the record is not finite."""
     if not prepared:
         return
     metadata = predictor.metadata
@@ -120,28 +126,28 @@ def classify(predictor: Predictor, prepared: list[tuple[Path, Prepared]]) -> Ite
     logits = predictor.logits(signals)
     errors = predictor.reconstruction_rmse(signals)
     calibrated = metadata.calibration.probabilities(logits)
-    decided = metadata.calibration.predicted(calibrated)
-    plain = expit(logits.astype(np.float64))
+    decisions = metadata.calibration.predicted(calibrated)
+    uncalibrated = expit(logits.astype(np.float64))
     usable = np.isfinite(logits).all(axis=1) & (True if errors is None else np.isfinite(errors))
     for i, (path, item) in enumerate(prepared):
         if not usable[i]:
             yield Failure(path, f"{path.name}: {NOT_FINITE}")
             continue
         error = None if errors is None else float(errors[i])
-        undecided = " ".join((*item.doubts, *unexpected(error))) or None
+        undecided = " ".join((*item.doubts, *doubts_about(error))) or None
         yield Prediction(
             path,
-            dict(zip(metadata.label_names, plain[i].tolist(), strict=True)),
+            dict(zip(metadata.label_names, uncalibrated[i].tolist(), strict=True)),
             dict(zip(metadata.label_names, calibrated[i].tolist(), strict=True)),
-            {} if undecided else dict(zip(metadata.label_names, decided[i].tolist(), strict=True)),
+            {} if undecided else dict(zip(metadata.label_names, decisions[i].tolist(), strict=True)),
             error,
             tuple(warning for warning in item.warnings if warning not in item.doubts),
             undecided,
         )
 
 
-def unexpected(rmse: float | None) -> tuple[str, ...]:
-    """Return the doubt that a reconstruction error brings, or none. Models without a decoder bring none."""
+def doubts_about(rmse: float | None) -> tuple[str, ...]:
+    """Return the reason why a reconstruction error rules out a decision, if it does. It is None without a decoder."""
     if rmse is None or rmse <= LARGEST_RMSE:
         return ()
-    return (f"the reconstruction error is {rmse:.2f} mV, above {LARGEST_RMSE:g}; is a gain or the unit wrong?",)
+    return (f"the reconstruction error is {rmse:.2f} mV, above {LARGEST_RMSE:g}; check the gains and the unit.",)

@@ -1,4 +1,4 @@
-"""A model ready to predict, whatever file it lies in. Torch is imported only for those that need it."""
+"""Loading a model to predict with, from any of its formats. Torch is imported only for formats that need it."""
 
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -11,29 +11,31 @@ from ecgmtl.inference.metadata import ModelMetadata
 
 
 class PredictorError(UserError):
-    """A model that cannot be used; the message says which, what was found, and what would do."""
+    """A model that cannot be used."""
 
 
 @runtime_checkable
 class Predictor(Protocol):
+    """A classifier, whatever its format is."""
+
     metadata: ModelMetadata
 
     def logits(self, signals: Float32[np.ndarray, "batch lead time"]) -> Float32[np.ndarray, "batch label"]:
-        """From the 12 leads in mV."""
+        """Compute the logits of 12 leads in mV."""
 
     def reconstruction_rmse(
         self, signals: Float32[np.ndarray, "batch lead time"]
     ) -> Float32[np.ndarray, " batch"] | None:
-        """How far the redrawn hidden samples lie from the recorded ones, in mV; None without a decoder."""
+        """Compute the error of the reconstruction of masked samples, in mV. None without a decoder."""
 
 
 def load_predictor(model: str) -> Predictor:
-    """Load the model of a checkpoint, a run's folder, an exported .onnx or .pt2, an MLflow folder, or an MLflow URI.
+    """Load a checkpoint, the folder of a run, an exported .onnx or .pt2 file, an MLflow folder, or an MLflow URI.
 
     Raises:
-        PredictorError: there is no such file, or it is of no kind that we know.
+        PredictorError: there is no such file, or its format is unknown.
         MissingExtraError: it is an .onnx file, and onnxruntime is not installed.
-        CheckpointError, MetadataError: it is damaged, not ours, or the model of a run that is not finished.
+        CheckpointError, MetadataError: it is damaged, not from ecgmtl, or the model of an unfinished run.
     """
     if model.startswith(("runs:/", "models:/", "mlflow-artifacts:/")):
         from ecgmtl.inference.torch_predictors import load_mlflow
@@ -55,7 +57,9 @@ def load_predictor(model: str) -> Predictor:
     if (path / "MLmodel").is_file():
         return torch_predictors.load_mlflow(model)
     if path.is_dir():
-        raise PredictorError(f"{model}: neither the folder of a training run (run.json) nor an MLflow model (MLmodel).")
+        raise PredictorError(
+            f"{model}: is neither the folder of a training run (run.json) nor an MLflow model (MLmodel)."
+        )
     if path.suffix == ".safetensors":
         return torch_predictors.CheckpointPredictor(path)
     raise PredictorError(

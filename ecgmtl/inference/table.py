@@ -1,4 +1,4 @@
-"""Predictions as a table: CSV, Parquet or JSON lines, written as they come and put in place when whole."""
+"""Tables of predictions in CSV, Parquet or JSON lines, written row by row and put in place when complete."""
 
 import csv
 import json
@@ -13,15 +13,17 @@ from data_prep.safe_text import cell, path_cell
 from ecgmtl.inference.predict import Failure, Prediction
 
 Write = Callable[[list[dict[str, Any]]], None]
+"""Function that appends rows to a table."""
 
 
 class PredictionsFileError(UserError):
-    """A place where predictions cannot be written."""
+    """A path to which predictions cannot be written."""
 
 
 def columns(label_names: tuple[str, ...]) -> list[str]:
-    named = [f"{kind}_{name}" for kind in ("p", "calibrated", "decision") for name in label_names]
-    return ["path", "status", "message", *named, "reconstruction_rmse_mv", "warnings"]
+    """Return the names of the columns."""
+    by_label = [f"{kind}_{name}" for kind in ("p", "calibrated", "decision") for name in label_names]
+    return ["path", "status", "message", *by_label, "reconstruction_rmse_mv", "warnings"]
 
 
 def row_of(result: Prediction | Failure) -> dict[str, Any]:
@@ -42,10 +44,10 @@ def row_of(result: Prediction | Failure) -> dict[str, Any]:
 
 @contextmanager
 def open_predictions(path: Path, label_names: tuple[str, ...]) -> Iterator[Write]:
-    """A function that adds rows; the file appears under its name only when all went well.
+    """Yield a function that appends rows. The file appears under its name only after the block ends without an error.
 
     Raises:
-        PredictionsFileError: the suffix is of no kind we write, or the folder cannot be written.
+        PredictionsFileError: the suffix is of an unknown format, or the folder cannot be written.
     """
     writer = WRITERS.get(path.suffix)
     if writer is None:
@@ -68,6 +70,7 @@ def open_predictions(path: Path, label_names: tuple[str, ...]) -> Iterator[Write
 
 @contextmanager
 def write_csv(path: Path, names: list[str]) -> Iterator[Write]:
+    """Yield a function that appends rows to a CSV file."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
@@ -76,18 +79,20 @@ def write_csv(path: Path, names: list[str]) -> Iterator[Write]:
 
 @contextmanager
 def write_jsonl(path: Path, names: list[str]) -> Iterator[Write]:
+    """Yield a function that appends rows to a file of JSON lines."""
     with path.open("w", encoding="utf-8") as file:
         yield lambda rows: file.writelines(json.dumps({n: row.get(n) for n in names}) + "\n" for row in rows)
 
 
 @contextmanager
 def write_parquet(path: Path, names: list[str]) -> Iterator[Write]:
+    """Yield a function that appends rows to a Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     texts = ("path", "status", "message", "warnings")
-    kinds = [pa.string() if n in texts else pa.int8() if n.startswith("decision_") else pa.float64() for n in names]
-    schema = pa.schema(list(zip(names, kinds, strict=True)))
+    types = [pa.string() if n in texts else pa.int8() if n.startswith("decision_") else pa.float64() for n in names]
+    schema = pa.schema(list(zip(names, types, strict=True)))
     with pq.ParquetWriter(path, schema) as writer:
         yield lambda rows: writer.write_table(
             pa.Table.from_pylist([{n: row.get(n) for n in names} for row in rows], schema)

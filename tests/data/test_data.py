@@ -84,7 +84,7 @@ def test_select_keeps_every_field_of_the_selected_records(store):
     assert split.patients.tolist() == [0, 1]
 
 
-def test_an_empty_split_is_refused(store):
+def test_an_empty_split_is_rejected(store):
     with pytest.raises(StoreError, match=r"no record of the split 'test'; it has train 3, validation 2\."):
         load_split(store, "test", "superdiagnostic")
 
@@ -118,7 +118,7 @@ def test_an_unfiltered_store_serves_a_config_that_filters(tmp_path, rng):
     assert np.abs(found - plain).max() > 10
 
 
-def test_a_store_prepared_with_other_settings_is_refused(tmp_path, rng):
+def test_a_store_prepared_with_other_settings_is_rejected(tmp_path, rng):
     write_ptbxl(tmp_path / "records", [{"NORM": 100.0}], rng)
     band = Preprocess(band=(0.5, 40.0))
     prepare(tmp_path / "records", tmp_path / "store", band)
@@ -131,10 +131,10 @@ def test_a_store_prepared_with_other_settings_is_refused(tmp_path, rng):
 
 def test_patients_are_sampled_with_all_of_their_records(store):
     split = load_split(store, "train", "superdiagnostic")
-    drawn = split.sample_patients(0.4, (0, 1))
-    assert len(set(split.patients[drawn])) == 1
-    assert drawn.tolist() == np.isin(split.patients, split.patients[drawn]).tolist()
-    assert drawn.tolist() == split.sample_patients(0.4, (0, 1)).tolist()
+    sampled = split.sample_patients(0.4, (0, 1))
+    assert len(set(split.patients[sampled])) == 1
+    assert sampled.tolist() == np.isin(split.patients, split.patients[sampled]).tolist()
+    assert sampled.tolist() == split.sample_patients(0.4, (0, 1)).tolist()
     assert split.sample_patients(1.0, (0, 1)).all()
     among = np.arange(len(split)) < 3
     assert split.sample_patients(0.01, (0, 1), among)[:3].any()
@@ -154,7 +154,7 @@ def test_another_fold_can_be_the_validation_fold(tmp_path, rng):
         open_for(tmp_path / "store", Preprocess(), 10)
 
 
-def test_a_fold_that_shares_patients_with_others_is_refused(tmp_path, rng):
+def test_a_fold_that_shares_patients_with_others_is_rejected(tmp_path, rng):
     patients, folds = [1, 1, 2, 2, 3, 4], [1, 2, 2, 3, 4, 10]
     write_ptbxl(tmp_path / "records", [{"NORM": 100.0}] * 6, rng, patients=patients, folds=folds)
     prepare(tmp_path / "records", tmp_path / "store", Preprocess())

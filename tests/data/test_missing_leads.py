@@ -31,7 +31,7 @@ def test_a_missing_lead_is_masked_over_the_whole_crop_in_its_record_alone():
     assert len(mask[..., 0].unique(dim=0)) > 16
 
 
-def test_a_training_that_does_not_mask_hides_missing_leads_from_the_encoder():
+def test_missing_leads_are_masked_in_a_stage_without_masking():
     run = training(STAGE)
     (batch, *_) = run.batches.draw(0)
     assert batch.scored is None

@@ -33,7 +33,7 @@ every_kind = pytest.mark.parametrize("kind", ["onnx", "pt2", pytest.param("mlflo
 
 
 @every_kind
-def test_an_export_predicts_what_its_checkpoint_does(request, stored, records, tmp_path, kind):
+def test_an_export_predicts_the_same_as_its_checkpoint(request, stored, records, tmp_path, kind):
     checkpoint.save(tmp_path / "model.safetensors", stored)
     report = report_of(request, kind)
     assert (report.max_difference <= 1e-5, report.n_records) == (True, 9)
@@ -47,7 +47,7 @@ def test_an_export_predicts_what_its_checkpoint_does(request, stored, records, t
 
 
 @every_kind
-def test_an_export_holds_the_classifier_and_no_decoder(request, stored, kind):
+def test_an_export_contains_the_classifier_but_no_decoder(request, stored, kind):
     report = report_of(request, kind)
     files = [report.path] if report.path.is_file() else [p for p in report.path.rglob("*") if p.is_file()]
     content = b"".join(path.read_bytes() for path in files)
@@ -59,16 +59,16 @@ def test_an_export_holds_the_classifier_and_no_decoder(request, stored, kind):
     assert not any(value.numpy().tobytes() in content for value in large)
 
 
-def test_the_weights_of_an_onnx_file_are_as_many_as_the_classifiers(stored, exported):
+def test_an_onnx_file_has_as_many_weights_as_the_classifier(stored, exported):
     kept = {array.name: int(np.prod(array.dims)) for array in onnx.load(exported["onnx"].path).graph.initializer}
     model = stored.model
     wanted = sum(p.numel() for part in (model.encoder, model.heads["classification"]) for p in part.parameters())
-    wanted -= model.encoder.trunk.stem[0].weight[:, N_LEADS:].numel()  # of the rows that tell what is hidden
+    wanted -= model.encoder.trunk.stem[0].weight[:, N_LEADS:].numel()  # of the rows of the mask
     assert wanted - 200 <= sum(kept.values()) <= wanted + 200  # biases are folded, shapes and lead statistics are added
 
 
 @every_kind
-def test_an_export_carries_all_that_its_use_needs(request, stored, kind):
+def test_an_export_contains_the_metadata(request, stored, kind):
     metadata = load_predictor(str(report_of(request, kind).path)).metadata
     assert (metadata.label_names, metadata.label_set) == (LABELS, "superdiagnostic")
     assert (metadata.calibration, metadata.preprocess) == (stored.calibration, stored.config.preprocess)
@@ -114,13 +114,13 @@ def test_onnx_is_predicted_without_torch(exported, records):
 
 
 @pytest.mark.parametrize("kind", ["onnx", pytest.param("mlflow", marks=pytest.mark.slow)])
-def test_exporting_says_nothing(stored, signals, tmp_path, capfd, kind):
+def test_exporting_prints_nothing(stored, signals, tmp_path, capfd, kind):
     export.export(stored, kind, tmp_path / ("c" if kind == "mlflow" else f"c.{kind}"), signals)
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
-def test_an_export_with_another_weight_is_not_kept(stored, signals, tmp_path, monkeypatch, kind):
+def test_an_export_with_a_changed_weight_is_not_kept(stored, signals, tmp_path, monkeypatch, kind):
     write = export.WRITERS[kind]
 
     def write_another(other, path):
@@ -130,10 +130,10 @@ def test_an_export_with_another_weight_is_not_kept(stored, signals, tmp_path, mo
         write(changed, path)
 
     monkeypatch.setitem(export.WRITERS, kind, write_another)
-    (tmp_path / f"c.{kind}").write_text("the one before")
+    (tmp_path / f"c.{kind}").write_text("the previous one")
     with pytest.raises(ExportError, match=r"differ from the checkpoint's by .* it was not kept"):
         export.export(stored, kind, tmp_path / f"c.{kind}", signals)
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["the one before"]
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["the previous one"]
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ def test_an_export_with_another_weight_is_not_kept(stored, signals, tmp_path, mo
         ("onx", "c.onx", "--to onx: is not one of onnx, pt2, mlflow"),
         ("onnx", "c.pt2", r"should end in \.onnx"),
         ("mlflow", "model.safetensors", "is a file, and an MLflow model is a folder"),
-        ("mlflow", "full", "is a folder with something in it"),
+        ("mlflow", "full", "is a folder that is not empty"),
         ("onnx", "model.safetensors/c.onnx", "cannot be written"),
     ],
 )
-def test_an_export_that_makes_no_sense_is_refused_and_nothing_lost(stored, signals, tmp_path, kind, name, said):
+def test_an_impossible_export_is_rejected_and_no_file_is_lost(stored, signals, tmp_path, kind, name, said):
     (tmp_path / "full").mkdir()
     (tmp_path / "full/notes").write_text("mine")
     (tmp_path / "model.safetensors").write_text("weights")
@@ -156,14 +156,14 @@ def test_an_export_that_makes_no_sense_is_refused_and_nothing_lost(stored, signa
     assert (tmp_path / "model.safetensors").read_text() == "weights"
 
 
-def test_an_export_is_compared_on_something(stored, signals, tmp_path):
+def test_an_export_needs_a_record_to_compare(stored, signals, tmp_path):
     with pytest.raises(ExportError, match="no record to compare"):
         export.export(stored, "onnx", tmp_path / "c.onnx", signals[:0])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
-def test_a_forest_goes_with_the_network(stored, tmp_path, kind):
+def test_a_forest_is_exported_with_the_network(stored, tmp_path, kind):
     signals = torch.randn(80, 12, 1000, generator=torch.Generator().manual_seed(2)).cumsum(dim=-1) / 20
     labels = torch.randn(80, 5, generator=torch.Generator().manual_seed(3)).numpy() > 0
     without = torch.from_numpy(to_typical(signals.numpy(), EACH_LEAD))
@@ -195,7 +195,7 @@ def filtering(exported, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("fs", "seconds"), [(100, 10.0), (500, 10.0), (360, 12.0), (250, 6.0)])
-def test_the_block_of_the_page_on_exports_gives_what_the_command_gives(filtering, tmp_path, rng, fs, seconds):
+def test_the_code_of_the_page_on_exports_gives_the_same_as_the_command(filtering, tmp_path, rng, fs, seconds):
     signal = (synthesize(["NORM", "SR"], fs, seconds, rng) / 1000).astype(np.float32)
     np.savez(tmp_path / "record.npz", signal=signal, fs=fs, leads=STANDARD_LEADS, unit="mV")
     (wanted,) = predictions(filtering, tmp_path / "record.npz")

@@ -25,7 +25,7 @@ def model(stored, tmp_path_factory):
     return path
 
 
-def test_a_bad_file_is_named_and_the_rest_goes_on(model, records, tmp_path):
+def test_a_bad_file_is_named_and_the_others_are_predicted(model, records, tmp_path):
     (tmp_path / "bad.hea").write_text("bad 12 100 1000\n")
     good = sorted(records.glob("*.hea"))
     mixed = predictions(model, *good[:3], tmp_path / "bad.hea", *good[3:])
@@ -43,14 +43,14 @@ def test_a_record_does_not_depend_on_its_batch(model, records):
         assert a.reconstruction_rmse == pytest.approx(b.reconstruction_rmse, abs=1e-6)
 
 
-def test_probabilities_are_calibrated_and_decided(model, records):
+def test_probabilities_are_calibrated_and_compared_with_thresholds(model, records):
     found = predictions(model, records)[0]
     logit = np.log(found.probabilities["MI"] / (1 - found.probabilities["MI"]))
     assert found.calibrated["MI"] == pytest.approx(1 / (1 + np.exp(-(1.2 * logit + 0.1))), abs=1e-6)
     assert found.decisions == {name: p >= 0.4 for name, p in found.calibrated.items()}
 
 
-def test_what_is_predicted_is_what_the_model_says_of_the_prepared_record(stored, model, records):
+def test_a_prediction_is_the_output_of_the_model_for_the_prepared_record(stored, model, records):
     found = predictions(model, records)[2]
     signal = stored.config.preprocess(read_record(records / "r2.hea")).signal
     with torch.inference_mode():
@@ -65,7 +65,7 @@ def test_a_missing_file_is_a_failure_among_the_others(model, records):
     assert "none.hea: there is no such" in results[1].reason
 
 
-def test_nothing_but_bad_files_gives_failures_alone(model, tmp_path):
+def test_bad_files_alone_give_failures_alone(model, tmp_path):
     for name in ("a.csv", "b.hea", "c.npz"):
         (tmp_path / name).write_bytes(b"nonsense")
     results = predictions(model, tmp_path, batch_size=2)
@@ -75,7 +75,7 @@ def test_nothing_but_bad_files_gives_failures_alone(model, tmp_path):
 
 
 class Buggy:
-    """A predictor with a bug that one record brings to light, in its steps before the model or in the model."""
+    """A predictor with a bug that one record triggers, in the steps before the model or in the model."""
 
     def __init__(self, sound, stage, name):
         self.sound, self.stage, self.name, self.bad = sound, stage, name, None
@@ -100,7 +100,7 @@ class Buggy:
 
 
 @pytest.mark.parametrize("stage", ["preprocess", "model"])
-def test_a_bug_that_one_record_brings_to_light_is_told_and_the_rest_goes_on(predictor, model, records, stage):
+def test_a_bug_that_one_record_triggers_is_reported_and_the_others_are_predicted(predictor, model, records, stage):
     results = list(predict(Buggy(predictor, stage, "r2"), [records], ReadOptions(), batch_size=4))
     failed = results.pop(2)
     assert failed.reason.startswith("r2.hea: IndexError, a bug in ecgmtl.")
@@ -114,7 +114,7 @@ def test_a_bug_that_one_record_brings_to_light_is_told_and_the_rest_goes_on(pred
 
 @given(content=st.binary(max_size=300), suffix=st.sampled_from(sorted(READERS)))
 @settings(max_examples=60, deadline=None)
-def test_no_content_of_a_file_stops_a_run(predictor, scratch, content, suffix):
+def test_no_content_of_a_file_raises(predictor, scratch, content, suffix):
     path = scratch / f"x{suffix}"
     path.write_bytes(content)
     (result,) = predict(predictor, [path], ReadOptions(fs=100.0, unit="mV"))
@@ -133,17 +133,17 @@ def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("scratch")
 
 
-def test_warnings_of_a_record_stand_beside_its_prediction(model, tmp_path):
+def test_a_prediction_has_the_warnings_of_its_record(model, tmp_path):
     signal = beats()
     signal[:, 8] = 0.0
     write_wfdb(tmp_path, signal, name="flat")
     write_wfdb(tmp_path, name="sound")
     flat, sound = predictions(model, tmp_path)
-    assert any("V3" in told for told in flat.warnings)
+    assert any("V3" in warning for warning in flat.warnings)
     assert sound.warnings == ()
 
 
-def test_records_are_read_only_as_they_are_asked_for(model, records):
+def test_records_are_read_lazily(model, records):
     def paths():
         yield records / "r0.hea"
         yield records / "r1.hea"
@@ -185,15 +185,15 @@ def test_an_output_that_is_not_finite_is_a_failure_of_that_record(predictor, rec
     assert results[::2] == sound[::2]
 
 
-def test_the_redrawn_error_tells_noise_from_what_the_decoder_draws(model, predictor):
-    shown = 0.2 * np.random.default_rng(0).standard_normal((2, 12, 1000)).astype(np.float32)
-    shown[1] *= 3
-    calm, wild = predictor.reconstruction_rmse(shown)
+def test_the_reconstruction_error_is_larger_for_noise(model, predictor):
+    signals = 0.2 * np.random.default_rng(0).standard_normal((2, 12, 1000)).astype(np.float32)
+    signals[1] *= 3
+    calm, wild = predictor.reconstruction_rmse(signals)
     assert wild > 2 * calm
-    np.testing.assert_array_equal(predictor.reconstruction_rmse(shown), [calm, wild])  # the same samples are hidden
+    np.testing.assert_array_equal(predictor.reconstruction_rmse(signals), [calm, wild])  # the same samples are masked
 
 
-def test_a_model_that_never_learnt_to_redraw_tells_no_error(stored, tmp_path, records):
+def test_a_model_without_trained_decoder_has_no_reconstruction_error(stored, tmp_path, records):
     stage = stored.config.stages[1].model_copy(
         update={"trains": ("encoder", "classifier"), "losses": ("classification",), "weighting": FixedSettings()}
     )
@@ -202,19 +202,19 @@ def test_a_model_that_never_learnt_to_redraw_tells_no_error(stored, tmp_path, re
     assert {result.reconstruction_rmse for result in predictions(tmp_path / "model.safetensors", records)} == {None}
 
 
-def test_a_model_that_never_learnt_to_classify_predicts_nothing(stored, tmp_path):
+def test_a_model_without_trained_classifier_is_rejected(stored, tmp_path):
     path = tmp_path / "model.safetensors"
-    unlearned = replace(stored, provenance=stored.provenance | {"stage": stored.config.stages[0].name})
-    checkpoint.save(path, unlearned)
-    with pytest.raises(MetadataError, match=r"never learnt to classify \(it went through pretrain\)"):
+    untrained = replace(stored, provenance=stored.provenance | {"stage": stored.config.stages[0].name})
+    checkpoint.save(path, untrained)
+    with pytest.raises(MetadataError, match=r"never trained to classify \(its stages: pretrain\)"):
         load_predictor(str(path))
-    with pytest.raises(MetadataError, match="never learnt to classify"):
-        export(unlearned, "onnx", tmp_path / "classifier.onnx", torch.zeros(2, 12, 1000))
+    with pytest.raises(MetadataError, match="never trained to classify"):
+        export(untrained, "onnx", tmp_path / "classifier.onnx", torch.zeros(2, 12, 1000))
     assert not (tmp_path / "classifier.onnx").exists()
 
 
 @pytest.mark.parametrize(("rmse", "reason"), [(1.01, "the reconstruction error is 1.01 mV, above 1;"), (0.99, None)])
-def test_a_large_reconstruction_error_forbids_a_decision(predictor, records, monkeypatch, rmse, reason):
+def test_a_large_reconstruction_error_rules_out_a_decision(predictor, records, monkeypatch, rmse, reason):
     monkeypatch.setattr(predictor, "reconstruction_rmse", lambda signals: np.full(len(signals), rmse))
     result = next(predict(predictor, [records / "r0.hea"], ReadOptions()))
     assert len(result.probabilities) == len(result.calibrated) == 5
@@ -222,7 +222,7 @@ def test_a_large_reconstruction_error_forbids_a_decision(predictor, records, mon
     assert (result.undecided or "None").startswith(str(reason))
 
 
-def test_a_record_with_a_lead_of_noise_has_probabilities_and_no_decision(predictor, tmp_path):
+def test_a_record_with_a_lead_of_noise_has_probabilities_but_no_decision(predictor, tmp_path):
     signal = beats()
     signal[:, 8] = 0.3 * np.random.default_rng(0).standard_normal(len(signal))
     write_wfdb(tmp_path, signal, name="noise")

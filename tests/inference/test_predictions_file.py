@@ -27,8 +27,8 @@ def predicted(i, p, warnings=(), rmse=0.125):
 @pytest.fixture
 def results(rng):
     some = [predicted(i, p) for i, p in enumerate(rng.uniform(size=5).tolist())]
-    told = predicted(5, 0.1, ("lead V1 is flat;", 'a "quoted", comma\nand line'), rmse=None)
-    return [*some[:3], Failure(Path("é, b.hea"), "é, b.hea: no lead V4, V5"), *some[3:], told]
+    warned = predicted(5, 0.1, ("lead V1 is flat;", 'a "quoted", comma\nand line'), rmse=None)
+    return [*some[:3], Failure(Path("é, b.hea"), "é, b.hea: no lead V4, V5"), *some[3:], warned]
 
 
 def written(path, results, size=2):
@@ -39,7 +39,7 @@ def written(path, results, size=2):
 
 
 @every_suffix
-def test_a_table_holds_what_was_predicted(results, tmp_path, suffix):
+def test_a_table_contains_the_predictions(results, tmp_path, suffix):
     table = written(tmp_path / f"p{suffix}", results)
     assert table["path"].tolist() == [str(result.path) for result in results]
     assert table["status"].tolist() == ["ok"] * 3 + ["failed"] + ["ok"] * 3
@@ -55,7 +55,7 @@ def test_a_table_holds_what_was_predicted(results, tmp_path, suffix):
 
 
 @every_suffix
-def test_a_file_name_that_is_no_text_is_spelt_out(tmp_path, suffix):
+def test_a_file_name_that_is_not_text_is_spelled_out(tmp_path, suffix):
     path = Path(os.fsdecode(b"M\xe4ller.npz"))
     table = written(tmp_path / f"p{suffix}", [Failure(path, f"{path}: cut"), predicted(0, 0.5)])
     assert table[["path", "message"]].iloc[0].tolist() == [r"M\udce4ller.npz", r"M\udce4ller.npz: cut"]
@@ -63,10 +63,10 @@ def test_a_file_name_that_is_no_text_is_spelt_out(tmp_path, suffix):
 
 @every_suffix
 @pytest.mark.parametrize("mark", [*"=+-@", "\t", "\r", "＝"])
-def test_no_cell_of_text_runs_as_a_formula(tmp_path, suffix, mark):
+def test_no_text_in_a_cell_runs_as_a_formula(tmp_path, suffix, mark):
     path = f"{mark}cmd(1).csv"
-    told = replace(predicted(0, 0.5, (f"{mark}1 is odd.",)), path=Path("sub") / path)
-    table = written(tmp_path / f"p{suffix}", [Failure(Path(path), f"{path}: cut"), told])
+    warned = replace(predicted(0, 0.5, (f"{mark}1 is odd.",)), path=Path("sub") / path)
+    table = written(tmp_path / f"p{suffix}", [Failure(Path(path), f"{path}: cut"), warned])
     cells = [text for name in ("path", "message", "warnings") for text in table[name].dropna()]
     assert not [text for text in cells if text.startswith((*"=+-@", "\t", "\r", "＝"))]
     if not mark.isspace():
@@ -82,7 +82,7 @@ def test_characters_that_change_a_screen_are_spelled_out(tmp_path, suffix):
         assert len((tmp_path / f"p{suffix}").read_text().splitlines()) == (2 if suffix == ".csv" else 1)
 
 
-def test_the_formats_hold_the_same(results, tmp_path):
+def test_all_formats_have_the_same_content(results, tmp_path):
     tables = [written(tmp_path / f"p{suffix}", results) for suffix in SUFFIXES]
     numbers = [name for name in tables[0] if name.startswith(("p_", "calibrated_", "decision_", "reconstruction"))]
     for table in tables[1:]:
@@ -90,7 +90,7 @@ def test_the_formats_hold_the_same(results, tmp_path):
         np.testing.assert_allclose(table[numbers].astype(float), tables[0][numbers].astype(float), rtol=1e-12)
 
 
-def test_what_failed_has_no_figures(results, tmp_path):
+def test_a_failure_has_no_figures(results, tmp_path):
     for suffix in SUFFIXES:
         written(tmp_path / f"p{suffix}", results)
     line = json.loads((tmp_path / "p.jsonl").read_text().splitlines()[3])
@@ -103,7 +103,7 @@ def test_what_failed_has_no_figures(results, tmp_path):
 
 
 @every_suffix
-def test_a_table_of_nothing_has_its_columns(tmp_path, suffix):
+def test_an_empty_table_has_its_columns(tmp_path, suffix):
     with open_predictions(tmp_path / f"p{suffix}", LABELS):
         pass
     if suffix != ".jsonl":
@@ -111,9 +111,9 @@ def test_a_table_of_nothing_has_its_columns(tmp_path, suffix):
 
 
 @every_suffix
-def test_an_error_midway_leaves_the_table_before(results, tmp_path, suffix):
+def test_an_error_keeps_the_previous_table(results, tmp_path, suffix):
     path = tmp_path / f"p{suffix}"
-    path.write_text("the one before")
+    path.write_text("the previous one")
 
     def write_some_and_stop(write):
         write([row_of(result) for result in results])
@@ -121,12 +121,12 @@ def test_an_error_midway_leaves_the_table_before(results, tmp_path, suffix):
 
     with pytest.raises(KeyboardInterrupt), open_predictions(path, LABELS) as write:
         write_some_and_stop(write)
-    assert path.read_text() == "the one before"
+    assert path.read_text() == "the previous one"
     assert list(tmp_path.iterdir()) == [path]
 
 
 @every_suffix
-def test_a_table_appears_when_it_is_whole(results, tmp_path, suffix):
+def test_a_table_appears_when_it_is_complete(results, tmp_path, suffix):
     path = tmp_path / "new folder" / f"p{suffix}"
     with open_predictions(path, LABELS) as write:
         write([row_of(result) for result in results])
@@ -143,7 +143,7 @@ def test_a_table_appears_when_it_is_whole(results, tmp_path, suffix):
         ("folder.csv", r"folder\.csv: is a folder; name a file"),
     ],
 )
-def test_a_place_that_will_not_do_is_refused_before_any_work(tmp_path, name, said):
+def test_a_path_that_cannot_be_written_is_rejected_before_any_work(tmp_path, name, said):
     (tmp_path / "file").touch()
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(PredictionsFileError, match=said), open_predictions(tmp_path / name, LABELS):
@@ -152,7 +152,7 @@ def test_a_place_that_will_not_do_is_refused_before_any_work(tmp_path, name, sai
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written_is_refused(tmp_path):
+def test_a_folder_without_write_permission_is_rejected(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(PredictionsFileError, match="Permission denied"), open_predictions(tmp_path / "p.csv", LABELS):
         pytest.fail("the work began")

@@ -35,7 +35,7 @@ def rewritten(source, path, record, content):
 @pytest.mark.parametrize(
     "record", ["data/sample_inputs/model.pt", "serialized_state_dict.pt", "data/constants/opaque_obj_0"]
 )
-def test_a_crafted_program_is_refused_and_not_run(exported, tmp_path, record):
+def test_a_crafted_program_is_rejected_and_not_run(exported, tmp_path, record):
     content = io.BytesIO()
     torch.save(Payload(tmp_path / "ran"), content)
     path = rewritten(exported["pt2"].path, tmp_path / "crafted.pt2", record, content.getvalue())
@@ -44,27 +44,27 @@ def test_a_crafted_program_is_refused_and_not_run(exported, tmp_path, record):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_pickled_weight_is_refused_and_not_run(exported, tmp_path):
+def test_a_pickled_weight_is_rejected_and_not_run(exported, tmp_path):
     content = io.BytesIO()
     torch.save(Payload(tmp_path / "ran"), content)
     with zipfile.ZipFile(exported["pt2"].path) as archive:
         config = next(name for name in archive.namelist() if name.endswith("weights_config.json"))
-        told = archive.read(config).replace(b'"use_pickle": false', b'"use_pickle": true')
-    assert b'"use_pickle": true' in told
+        changed = archive.read(config).replace(b'"use_pickle": false', b'"use_pickle": true')
+    assert b'"use_pickle": true' in changed
     path = rewritten(exported["pt2"].path, tmp_path / "one.pt2", "weights/weight_0", content.getvalue())
     with pytest.raises(MetadataError, match="pickled tensor"):
-        load_predictor(str(rewritten(path, tmp_path / "crafted.pt2", "weights_config.json", told)))
+        load_predictor(str(rewritten(path, tmp_path / "crafted.pt2", "weights_config.json", changed)))
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.slow
-def test_an_mlflow_model_with_code_or_damage_is_refused(mlflow_folder, tmp_path):
+def test_an_mlflow_model_with_code_or_damage_is_rejected(mlflow_folder, tmp_path):
     sound = mlflow_folder.path
     text = (sound / "MLmodel").read_text()
     for name, changed, said in (
-        ("code", text.replace("code: null", "code: code"), "brings Python code of its own"),
+        ("code", text.replace("code: null", "code: code"), "contains Python code"),
         ("torn", "flavors: [", "cannot be opened as an MLflow model"),
-        ("metadata", text.replace('{"version": 1', '{"version": 1,,'), "its description is damaged"),
+        ("metadata", text.replace('{"version": 1', '{"version": 1,,'), "its metadata are damaged"),
     ):
         assert changed != text
         shutil.copytree(sound, tmp_path / name)
@@ -74,7 +74,7 @@ def test_an_mlflow_model_with_code_or_damage_is_refused(mlflow_folder, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_crafted_program_in_an_mlflow_model_is_refused_and_not_run(mlflow_folder, tmp_path):
+def test_a_crafted_program_in_an_mlflow_model_is_rejected_and_not_run(mlflow_folder, tmp_path):
     shutil.copytree(mlflow_folder.path, tmp_path / "crafted")
     content = io.BytesIO()
     torch.save(Payload(tmp_path / "ran"), content)
@@ -89,14 +89,14 @@ def test_a_crafted_program_in_an_mlflow_model_is_refused_and_not_run(mlflow_fold
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
-        (None, "carries no description"),
-        ('{"vers', r"c\.onnx: its description is damaged"),
-        ("[]", "its description is damaged"),
+        (None, "has no metadata of ecgmtl"),
+        ('{"vers', r"c\.onnx: its metadata are damaged"),
+        ("[]", "its metadata are damaged"),
         ('{"version": 9}', "exported by another version"),
-        ('{"version": 1}', "its description is damaged"),
+        ('{"version": 1}', "its metadata are damaged"),
     ],
 )
-def test_metadata_that_cannot_be_read_are_refused_with_the_file(exported, tmp_path, metadata, said):
+def test_unreadable_metadata_are_rejected_with_the_name_of_the_file(exported, tmp_path, metadata, said):
     proto = onnx.load(exported["onnx"].path)
     del proto.metadata_props[:]
     if metadata is not None:
@@ -107,7 +107,7 @@ def test_metadata_that_cannot_be_read_are_refused_with_the_file(exported, tmp_pa
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
-def test_an_export_cut_short_is_refused_in_one_line(exported, tmp_path, capfd, kind):
+def test_an_export_cut_short_is_rejected_without_further_output(exported, tmp_path, capfd, kind):
     content = exported[kind].path.read_bytes()
     path = tmp_path / f"cut.{kind}"
     path.write_bytes(content[: len(content) // 2])
@@ -117,7 +117,7 @@ def test_an_export_cut_short_is_refused_in_one_line(exported, tmp_path, capfd, k
 
 
 @pytest.mark.parametrize("name", ["none.safetensors", "a.txt", "bad.onnx", "bad.pt2", "folder"])
-def test_what_is_no_model_is_refused_by_name(tmp_path, name):
+def test_a_file_that_is_not_a_model_is_rejected_by_name(tmp_path, name):
     if name == "folder":
         (tmp_path / name).mkdir()
     elif name != "none.safetensors":

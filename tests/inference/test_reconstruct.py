@@ -37,7 +37,7 @@ def stored():
 
 @pytest.fixture
 def written(stored, tmp_path):
-    """What was reconstructed of a record, the model's file, and the header that was written."""
+    """A reconstruction, the file of the model, and the header that was written."""
     model = tmp_path / "model.safetensors"
     checkpoint.save(model, stored)
     found = reconstruct(stored, make_record(name="patient 4711"), LEADS)
@@ -46,18 +46,18 @@ def written(stored, tmp_path):
     return found, model, header
 
 
-def test_measured_leads_are_those_of_the_file_to_the_bit(stored):
+def test_measured_leads_are_unchanged_bit_for_bit(stored):
     signal = beats() + np.float32(0.75)  # an offset, which the model never sees, stays
     found = reconstruct(stored, make_record(signal), LEADS).signal
     np.testing.assert_array_equal(found[GIVEN], np.rint(1000 * signal.T[GIVEN]))
 
 
 @pytest.mark.parametrize("leads", ["I,II,V2", "I,V2", "V1,V4", "III,aVF,V2"])
-@pytest.mark.parametrize("drawn", [8, 12])
-def test_limb_leads_obey_einthoven_and_goldberger(leads, drawn):
+@pytest.mark.parametrize("n_leads", [8, 12])
+def test_limb_leads_obey_einthoven_and_goldberger(leads, n_leads):
     torch.manual_seed(0)
     base = untrained(CnnSettings(widths=(8, 16)))
-    config = base.config.model_copy(update={"decoder": base.config.decoder.model_copy(update={"leads": drawn})})
+    config = base.config.model_copy(update={"decoder": base.config.decoder.model_copy(update={"leads": n_leads})})
     found = reconstruct(
         replace(base, config=config, model=config.build_model(5).eval()), make_record(), LeadSet.parse(leads)
     )
@@ -66,7 +66,7 @@ def test_limb_leads_obey_einthoven_and_goldberger(leads, drawn):
         assert np.abs(error).max() <= 1.5  # three values rounded to 1 µV
 
 
-def test_reconstructed_leads_are_what_the_decoder_draws_of_the_prepared_record(stored):
+def test_reconstructed_leads_are_the_output_of_the_model_for_the_prepared_record(stored):
     record = make_record()
     signal = torch.from_numpy(Preprocess()(record).signal)[None]
     mask = torch.tensor([lead not in LEADS.given for lead in BASIS_LEADS])[None, :, None].expand(-1, -1, 1000)
@@ -86,14 +86,14 @@ def test_other_leads_of_the_file_are_not_used(stored, rng):
         np.testing.assert_array_equal(reconstruct(stored, record, LEADS).signal, wanted)
 
 
-def test_windows_lie_side_by_side_and_the_last_ends_with_the_record():
+def test_windows_are_adjacent_and_the_last_ends_with_the_record():
     assert window_starts(1000, 1000) == [0]
     assert window_starts(400, 1000) == [0]
     assert window_starts(2000, 1000) == [1000, 0]
     assert window_starts(2300, 1000) == [1300, 1000, 0]
 
 
-def test_a_longer_record_is_drawn_window_by_window(stored):
+def test_a_longer_record_is_reconstructed_window_by_window(stored):
     long = beats(2300)
     found = reconstruct(stored, make_record(long), LEADS).signal
     for start, stop in ((0, 1000), (1000, 2000)):
@@ -110,46 +110,46 @@ def test_a_shorter_record_keeps_its_length(stored):
         reconstruct(stored, make_record(beats(200)), LEADS)
 
 
-def test_another_sampling_rate_is_resampled_and_said(stored):
+def test_another_sampling_rate_is_resampled_with_a_warning(stored):
     found = reconstruct(stored, make_record(beats(5000, 500.0), 500.0), LEADS)
     assert found.signal.shape == (12, 1000)
     assert "resampled from 500 to 100 Hz, the model's rate." in found.warnings
 
 
-def test_the_record_is_read_by_wfdb_to_the_bit(written):
+def test_wfdb_reads_the_record_bit_for_bit(written):
     found, _, header = written
     record = wfdb.rdrecord(str(header.with_suffix("")), physical=False)
     np.testing.assert_array_equal(record.d_signal.T, found.signal)
     assert (record.fs, set(record.fmt), set(record.units), set(record.adc_gain)) == (100, {"16"}, {"mV"}, {1000.0})
 
 
-def test_a_reconstructed_lead_says_so_in_its_name_and_in_the_header(written):
+def test_a_reconstructed_lead_is_marked_in_its_name_and_in_the_header(written):
     _, model, header = written
     record = wfdb.rdheader(str(header.with_suffix("")))
     marked = ("V1", "V3", "V4", "V5", "V6")
     assert record.sig_name == [f"{lead} reconstructed" if lead in marked else lead for lead in STANDARD_LEADS]
-    told = "\n".join(record.comments)
-    assert "not all of these leads were measured" in told
-    assert "measured leads: I, II, V2" in told
-    assert "derived leads: III, aVR, aVL, aVF" in told
-    assert "reconstructed leads: V1, V3, V4, V5, V6" in told
-    assert hashlib.sha256(model.read_bytes()).hexdigest() in told
+    comments = "\n".join(record.comments)
+    assert "not all of these leads were measured" in comments
+    assert "measured leads: I, II, V2" in comments
+    assert "derived leads: III, aVR, aVL, aVF" in comments
+    assert "reconstructed leads: V1, V3, V4, V5, V6" in comments
+    assert hashlib.sha256(model.read_bytes()).hexdigest() in comments
     assert "4711" not in header.read_text()
 
 
-def test_what_was_written_is_prepared_as_it_was_drawn_with_a_warning(written):
+def test_a_written_record_is_prepared_unchanged_with_a_warning(written):
     found, _, header = written
     again = Preprocess(baseline="keep")(read_record(header))
     np.testing.assert_allclose(1000 * again.signal, found.signal, atol=1e-3)
     assert again.warnings == ("lead V1, V3, V4, V5, V6 reconstructed by a model, not measured.",)
 
 
-def test_a_reconstruction_of_a_reconstruction_is_refused(stored, written):
+def test_a_reconstruction_of_a_reconstruction_is_rejected(stored, written):
     with pytest.raises(RecordError, match="lead V1 was itself reconstructed"):
         reconstruct(stored, read_record(written[2]), LeadSet.parse("I,II,V1"))
 
 
-def test_nothing_is_written_over(written):
+def test_no_file_is_overwritten(written):
     found, model, header = written
     header.unlink()  # its samples are there still
     before = header.with_suffix(".dat").read_bytes()
@@ -161,49 +161,51 @@ def test_nothing_is_written_over(written):
 @pytest.mark.parametrize(
     ("name", "said"), [("a.csv", "without a suffix"), ("a b", "letters, digits"), ("no/a", "there is no folder")]
 )
-def test_a_place_that_cannot_be_written_is_refused(tmp_path, name, said):
+def test_a_path_that_cannot_be_written_is_rejected(tmp_path, name, said):
     with pytest.raises(ReconstructError, match=said):
         header_at(tmp_path / name)
 
 
-def test_a_model_without_a_trained_decoder_is_refused(stored):
+def test_a_model_without_trained_decoder_is_rejected(stored):
     stage = stored.config.stages[1].model_copy(
         update={"trains": ("encoder", "classifier"), "losses": ("classification",), "weighting": FixedSettings()}
     )
     config = stored.config.model_copy(update={"stages": (stage,)})
-    with pytest.raises(ReconstructError, match="never learnt to reconstruct"):
+    with pytest.raises(ReconstructError, match="never trained to reconstruct"):
         reconstruct(replace(stored, config=config), make_record(), LEADS)
 
 
-def test_the_share_of_records_with_so_many_leads_hidden_is_that_of_the_draws():
+def test_rarity_is_the_frequency_of_sampled_masks():
     settings = MaskingSettings(share=0.5, time=0.0, leads=0.6)
     # P(X >= 5), X binomial of 8 and 0.6, half of the records: 0.5 * 0.5941 = 0.297
     by_hand = 0.5 * sum(comb(8, k) * 0.6**k * 0.4 ** (8 - k) for k in range(5, 9))
-    drawn = sample_mask((20_000, 2), 100.0, settings, torch.Generator().manual_seed(0))[..., 0].sum(dim=1)
+    n_masked = sample_mask((20_000, 2), 100.0, settings, torch.Generator().manual_seed(0))[..., 0].sum(dim=1)
     assert rarity(settings, 5) == pytest.approx(by_hand)
-    assert rarity(settings, 5) == pytest.approx(float((drawn >= 5).float().mean()), abs=0.01)
-    assert rarity(settings, 8) == 0.0  # one lead is always seen
+    assert rarity(settings, 5) == pytest.approx(float((n_masked >= 5).float().mean()), abs=0.01)
+    assert rarity(settings, 8) == 0.0  # one lead is always visible
 
 
-def test_a_model_that_seldom_missed_so_many_leads_is_warned_of(stored):
-    told = reconstruct(stored, make_record(), LEADS).warnings
-    assert any("5 or more of 8 independent leads were hidden in 1.04% of the records" in text for text in told)
+def test_a_model_that_rarely_had_so_many_leads_masked_has_a_warning(stored):
+    warnings = reconstruct(stored, make_record(), LEADS).warnings
+    assert any("5 or more of 8 independent leads were masked in 1.04% of its training" in text for text in warnings)
     stages = tuple(stage.model_copy(update={"masking": MaskingSettings(leads=0.6)}) for stage in stored.config.stages)
     used = replace(stored, config=stored.config.model_copy(update={"stages": stages}))
     assert reconstruct(used, make_record(), LEADS).warnings == ()
 
 
-@pytest.mark.parametrize(("leads", "said"), [("I,V2", "of the limb leads I is given"), ("V1,V2", "none is given")])
-def test_a_guessed_axis_is_warned_of(stored, leads, said):
+@pytest.mark.parametrize(
+    ("leads", "said"), [("I,V2", "only I of the limb leads is given"), ("V1,V2", "none of the limb leads is given")]
+)
+def test_a_guessed_axis_has_a_warning(stored, leads, said):
     assert any(said in text for text in reconstruct(stored, make_record(), LeadSet.parse(leads)).warnings)
 
 
-def test_a_lead_beyond_sixteen_bits_is_refused(stored):
+def test_a_lead_beyond_sixteen_bits_is_rejected(stored):
     with pytest.raises(RecordError, match=r"up to 32\.767 mV can be written"):
         reconstruct(stored, make_record(beats() + np.float32(40.0)), LEADS)
 
 
-def test_a_file_is_read_as_for_prediction(stored, tmp_path):
+def test_a_file_is_read_as_in_prediction(stored, tmp_path):
     record = read_record(write_wfdb(tmp_path))
     found = reconstruct(stored, record, LEADS).signal
     np.testing.assert_array_equal(found[GIVEN], np.fromfile(tmp_path / "00001_lr.dat", "<i2").reshape(-1, 12).T[GIVEN])

@@ -10,9 +10,9 @@ def test_a_frame_unfolds_into_its_samples_in_order():
     decoder = Decoder(n_features=2, stride=5, settings=DecoderSettings(**SMALL)).eval()
     torch.nn.init.zeros_(decoder.unfold.weight)
     decoder.unfold.bias.data = torch.arange(40.0)  # 8 leads of 5 samples
-    drawn = decoder(torch.randn(1, 2, 3)).mean
-    assert drawn[0, 0].tolist() == [0, 1, 2, 3, 4] * 3
-    assert drawn[0, 7].tolist() == [35, 36, 37, 38, 39] * 3
+    decoded = decoder(torch.randn(1, 2, 3)).mean
+    assert decoded[0, 0].tolist() == [0, 1, 2, 3, 4] * 3
+    assert decoded[0, 7].tolist() == [35, 36, 37, 38, 39] * 3
 
 
 @pytest.mark.parametrize("leads", [8, 12])
@@ -49,7 +49,7 @@ def test_an_extreme_variance_stays_within_limits_and_keeps_a_gradient():
     assert (decoder.unfold_log_var.bias.grad > 0).all()
 
 
-def test_a_number_of_leads_other_than_8_or_12_is_refused():
+def test_a_number_of_leads_other_than_8_or_12_is_rejected():
     with pytest.raises(ValueError, match="8 or 12"):
         DecoderSettings(leads=3)
 

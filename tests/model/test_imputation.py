@@ -13,26 +13,26 @@ def mask():
     return sample_mask((3, 200), 100.0, APART, torch.Generator().manual_seed(0))
 
 
-def one_by_one(drawing, mask):
+def one_by_one(signals, mask):
     """The same sample by sample, in the information form: C = (S^-1 + R^-1)^-1 and x = C R^-1 y."""
-    likely, doubt = drawing.copy(), np.zeros((len(drawing), len(drawing)))
+    likely, doubt = signals.copy(), np.zeros((len(signals), len(signals)))
     for _ in range(ROUNDS):
-        scatter = PRIOR * np.eye(len(drawing)) + likely @ likely.T + doubt
-        information = np.linalg.inv(scatter / (PRIOR_SAMPLES + drawing.shape[1]))
+        scatter = PRIOR * np.eye(len(signals)) + likely @ likely.T + doubt
+        information = np.linalg.inv(scatter / (PRIOR_SAMPLES + signals.shape[1]))
         doubt = np.zeros_like(doubt)
-        for place in range(drawing.shape[1]):
-            precision = np.diag(1 / np.where(mask[:, place], RECONSTRUCTED, MEASURED))
+        for time in range(signals.shape[1]):
+            precision = np.diag(1 / np.where(mask[:, time], RECONSTRUCTED, MEASURED))
             spread = np.linalg.inv(information + precision)
-            likely[:, place] = spread @ precision @ drawing[:, place]
+            likely[:, time] = spread @ precision @ signals[:, time]
             doubt += spread
-    return np.where(mask, likely, drawing)
+    return np.where(mask, likely, signals)
 
 
 def test_imputation_is_the_expectation_maximization_of_its_docstring(mask):
-    drawing = torch.randn(3, 8, 200, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    drawing[:, 3] = drawing[:, 2] - 0.5 * drawing[:, 4]
-    expected = [one_by_one(record.numpy(), where.numpy()) for record, where in zip(drawing, mask, strict=True)]
-    torch.testing.assert_close(impute(drawing, mask), torch.from_numpy(np.stack(expected)), rtol=0, atol=1e-6)
+    signals = torch.randn(3, 8, 200, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    signals[:, 3] = signals[:, 2] - 0.5 * signals[:, 4]
+    expected = [one_by_one(record.numpy(), where.numpy()) for record, where in zip(signals, mask, strict=True)]
+    torch.testing.assert_close(impute(signals, mask), torch.from_numpy(np.stack(expected)), rtol=0, atol=1e-6)
 
 
 def test_imputation_corrects_a_wrong_reconstruction(mask):
@@ -40,22 +40,22 @@ def test_imputation_corrects_a_wrong_reconstruction(mask):
     truth = torch.stack([torch.sin((1 + 0.3 * k) * time) for k in range(2)])
     chance = torch.Generator().manual_seed(2)
     truth = (torch.randn(8, 2, generator=chance) @ truth)[None].expand(3, -1, -1)
-    drawing = torch.where(mask, truth + RECONSTRUCTED**0.5 * torch.randn(3, 8, 200, generator=chance), truth)
-    before, after = ((found - truth)[mask].square().mean() for found in (drawing, impute(drawing, mask)))
+    signals = torch.where(mask, truth + RECONSTRUCTED**0.5 * torch.randn(3, 8, 200, generator=chance), truth)
+    before, after = ((imputed - truth)[mask].square().mean() for imputed in (signals, impute(signals, mask)))
     assert after < 0.25 * before
 
 
 def test_imputation_uses_each_record_alone(mask):
-    drawing = torch.randn(3, 8, 200, generator=torch.Generator().manual_seed(1))
-    together = impute(drawing, mask)
-    torch.testing.assert_close(together[1:2], impute(drawing[1:2], mask[1:2]))
+    signals = torch.randn(3, 8, 200, generator=torch.Generator().manual_seed(1))
+    together = impute(signals, mask)
+    torch.testing.assert_close(together[1:2], impute(signals[1:2], mask[1:2]))
 
 
 def test_measured_samples_stay_bit_for_bit(mask):
-    drawing = torch.randn(3, 8, 200)
-    found = impute(drawing, mask)
-    assert torch.equal(found[~mask], drawing[~mask])
-    assert not torch.isclose(found, drawing)[mask].all()
+    signals = torch.randn(3, 8, 200)
+    imputed = impute(signals, mask)
+    assert torch.equal(imputed[~mask], signals[~mask])
+    assert not torch.isclose(imputed, signals)[mask].all()
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-6, 500.0])

@@ -140,13 +140,13 @@ def test_reconstructions_are_in_mv_beside_unchanged_visible_samples(signals, mas
     model.standardize.std.uniform_(0.5, 2.0)
     signals = model.lead_algebra @ signals[:, :8]
     true = model.standardize.basis(signals)
-    drawn = true + torch.randn_like(true)
-    model.heads["reconstruction"].forward = lambda features: Reconstructed(drawn, None)
-    unseen = mask if leads == 8 else extend_mask(mask)
-    expected = model.standardize.to_mv(impute(torch.where(unseen, drawn, true), unseen))
-    redrawn = model.reconstruct(signals, mask)
-    torch.testing.assert_close(redrawn[:, model.standardize.index], expected, rtol=0, atol=1e-5)
-    assert torch.equal(redrawn[:, 6:][~mask[:, 2:]], signals[:, 6:][~mask[:, 2:]])
+    decoded = true + torch.randn_like(true)
+    model.heads["reconstruction"].forward = lambda features: Reconstructed(decoded, None)
+    row_mask = mask if leads == 8 else extend_mask(mask)
+    expected = model.standardize.to_mv(impute(torch.where(row_mask, decoded, true), row_mask))
+    reconstructed = model.reconstruct(signals, mask)
+    torch.testing.assert_close(reconstructed[:, model.standardize.index], expected, rtol=0, atol=1e-5)
+    assert torch.equal(reconstructed[:, 6:][~mask[:, 2:]], signals[:, 6:][~mask[:, 2:]])
 
 
 def test_without_auxiliary_labels_there_is_one_classifier(signals):
@@ -168,30 +168,30 @@ def test_a_variance_is_predicted_for_each_sample(signals, mask):
     assert build()(signals, mask)["reconstruction"].log_var is None
 
 
-def drawn_leads(model, signals, mask):
-    """In mV, as the decoder draws them and the others correct it."""
-    unseen = extend_mask(mask) if model.reconstructs_all else mask
-    amid = torch.where(unseen, model(signals, mask)["reconstruction"].mean, model.standardize.basis(signals))
-    return model.standardize.to_mv(impute(amid, unseen))
+def decoded_leads(model, signals, mask):
+    """The output of the decoder, in mV, corrected by the other leads."""
+    row_mask = extend_mask(mask) if model.reconstructs_all else mask
+    amid = torch.where(row_mask, model(signals, mask)["reconstruction"].mean, model.standardize.basis(signals))
+    return model.standardize.to_mv(impute(amid, row_mask))
 
 
 def test_a_masked_derived_lead_follows_from_visible_and_reconstructed_leads(model, signals):
     one_mask = torch.zeros(3, 8, 300, dtype=torch.bool)
     one_mask[:, 0] = True
-    redrawn = model.reconstruct(signals, one_mask)
-    drawn = drawn_leads(model, signals, one_mask)[:, 0]
-    torch.testing.assert_close(redrawn[:, 0], drawn)
-    torch.testing.assert_close(redrawn[:, 1], signals[:, 1])
-    torch.testing.assert_close(redrawn[:, 2], signals[:, 1] - drawn)  # III = II - I
-    torch.testing.assert_close(redrawn[:, 6:], signals[:, 6:])
+    reconstructed = model.reconstruct(signals, one_mask)
+    decoded = decoded_leads(model, signals, one_mask)[:, 0]
+    torch.testing.assert_close(reconstructed[:, 0], decoded)
+    torch.testing.assert_close(reconstructed[:, 1], signals[:, 1])
+    torch.testing.assert_close(reconstructed[:, 2], signals[:, 1] - decoded)  # III = II - I
+    torch.testing.assert_close(reconstructed[:, 6:], signals[:, 6:])
 
 
 def test_twelve_reconstructed_leads_need_not_obey_the_identities(signals, mask):
     model = build(leads=12)
-    redrawn = model.reconstruct(signals, mask)
-    drawn = drawn_leads(model, signals, mask)
-    torch.testing.assert_close(redrawn, torch.where(extend_mask(mask), drawn, signals))
-    assert (redrawn[:, 2] - (redrawn[:, 1] - redrawn[:, 0])).abs().max() > 0.01
+    reconstructed = model.reconstruct(signals, mask)
+    decoded = decoded_leads(model, signals, mask)
+    torch.testing.assert_close(reconstructed, torch.where(extend_mask(mask), decoded, signals))
+    assert (reconstructed[:, 2] - (reconstructed[:, 1] - reconstructed[:, 0])).abs().max() > 0.01
 
 
 def test_only_leads_that_break_the_identities_violate_them(signals):
