@@ -1,6 +1,6 @@
-"""From ECG files to clean arrays. NumPy, SciPy and pandas only: nothing here knows of torch.
+"""From ECG files to clean arrays, with NumPy, SciPy and pandas. Nothing here imports torch.
 
-The names below are imported when they are first used, so that `import data_prep` costs nothing.
+The names below are imported when they are first used, so that `import data_prep` takes no time.
 """
 
 from importlib import import_module

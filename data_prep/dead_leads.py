@@ -1,7 +1,8 @@
-"""Dead leads: which carry no ECG, what stands in for them, and how many of them an ECG may have.
+"""Dead leads: which carry no ECG, how they are replaced, and how many of them an ECG may have.
 
-What a prediction of the recipe loses on 240 records of PTB-XL's fold 9 (macro AUROC 0.923 with all leads, false MI
-decisions in 1 of 107 normal ECGs). Left at 0 is how a dead lead comes out of the file, estimated is what is done here.
+The table shows what predictions of the recipe's model lose on 240 records of PTB-XL's fold 9. With all leads, the macro
+AUROC is 0.923, and 1 of 107 normal ECGs is decided to have MI. "Left at 0" is a dead lead as the file has it,
+"estimated" is a dead lead as it is replaced here.
 
 ==================  =======================================  =======================================
 dead                left at 0                                estimated
@@ -18,10 +19,9 @@ I, II               0.885  7.5 %              2              0.889  5.8 %       
 all but II          -      -                  -              0.834  14.7 %             0
 ==================  =====  =================  =============  =====  =================  =============
 
-So two dead chest leads are estimated, and records with more are refused. Of the limb leads two must live, from which
+So up to two dead chest leads are estimated, and records with more are refused. Two limb leads must be alive, from which
 the others follow exactly. A V2 that is flat for half of the time changes 1.3 % of the decisions, for three quarters
-2.5 %: a lead that is flat for most of the time is dead. A V3 of white noise (0.1 mV), which is not told from an ECG,
-changes 3.1 %.
+2.5 %. So a lead that is flat for most of the time is dead.
 """
 
 from collections.abc import Sequence
@@ -36,11 +36,11 @@ from data_prep.record import RecordError
 DEAD = 0.004
 """Standard deviation in mV over a second below which a lead is dead in it."""
 SHARE = 0.03
-"""The same relative to the record's largest lead, so that an ECG whose unit is wrong is not taken for dead leads. In
-3,835 records of PTB-XL both are met in one lead for most of the time (19299_lr, whose V6 is flat for 7 of 10 s) and in
-no other for more than a second in ten."""
+"""The same relative to the record's largest lead, so that the leads of an ECG in a wrong unit are not judged dead. In
+3,835 records of PTB-XL one lead is below both for most of the time (V6 of 19299_lr, which is flat for 7 of 10 s) and no
+other for more than a second in ten."""
 MOST_FLAT = 0.5
-"""Fraction of the time for which a living lead may be flat, apart from times when all are."""
+"""Largest fraction of the time for which a living lead is flat, not counting times when all leads are."""
 FEWEST_LIMB_LEADS = 2
 MOST_ESTIMATED = 2
 
@@ -78,9 +78,9 @@ def find_dead(
 def complete_leads(
     name: str, rows: dict[str, Float32[np.ndarray, " time"]], dead: Sequence[str], warnings: list[str], related: bool
 ) -> Float32[np.ndarray, "12 time"]:
-    """Return all 12 leads: limb leads that are dead or not in `rows` are computed, dead chest leads are estimated.
+    """Return all 12 leads. Limb leads that are dead or not in `rows` are computed, dead chest leads are estimated.
 
-    Dead leads whose voltages were lost each by itself, which are not `related`, become 0.
+    Where each lead lost its voltage scale by itself, leads are not `related`, and dead leads become 0.
 
     Raises:
         RecordError: too many leads are dead for a decision.
@@ -114,9 +114,9 @@ def _refuse_too_many(
 
 
 def _estimate(rows: dict[str, Float32[np.ndarray, " time"]], dead: Sequence[str]) -> None:
-    """Add the chest leads that the living leads make most likely: C_dl C_ll^-1 x of jointly Gaussian leads."""
+    """Add the most likely chest leads given the living leads, C_dl C_ll^-1 x, as of jointly Gaussian leads."""
     living = [lead for lead in BASIS_LEADS if lead in rows]
-    at, of = [BASIS_LEADS.index(lead) for lead in living], [BASIS_LEADS.index(lead) for lead in dead]
-    weights = np.linalg.solve(COVARIANCE[np.ix_(at, at)], COVARIANCE[np.ix_(at, of)]).T.astype(np.float32)
+    known, lost = [BASIS_LEADS.index(lead) for lead in living], [BASIS_LEADS.index(lead) for lead in dead]
+    weights = np.linalg.solve(COVARIANCE[np.ix_(known, known)], COVARIANCE[np.ix_(known, lost)]).T.astype(np.float32)
     values = np.stack([rows[lead] for lead in living])
     rows |= dict(zip(dead, weights @ (values - values.mean(axis=1, keepdims=True)), strict=True))

@@ -1,5 +1,5 @@
-"""Errors that a user can correct. The command line shows their message alone; any other error is a bug, and keeps its
-traceback. Each is defined beside the code that raises it:
+"""Errors that a user can correct. The command line shows only their message. Any other error is a bug and keeps its
+traceback. Each class is defined beside the code that raises it:
 
     UserError
     ├── FolderInUseError       data_prep.lock
@@ -23,7 +23,7 @@ traceback. Each is defined beside the code that raises it:
     ├── TrainingError          ecgmtl.training.stage
     └── ComparisonError        ecgmtl.comparison.truth
 
-A full disk is an OSError of the system, wherever it occurs; `ecgmtl.cli.terminal` words it.
+A full disk is an OSError wherever it occurs; `ecgmtl.cli.terminal` writes its message.
 """
 
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are written completely or not at all."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then put it in place at once: a killed process leaves no half of it."""
+    """Let `write` fill a file beside `path`, then move it into place: a killed process leaves no half of it."""
     beside = partial(path)
     try:
         with naming(path):
@@ -22,7 +22,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name the file in the system's error, which does not say where the disk is full."""
+    """Add the file's name to the system's error, which does not say where the disk is full."""
     try:
         yield
     except OSError as error:
@@ -43,15 +43,15 @@ def flush_folder(path: Path) -> None:
 
 
 def partial(path: Path) -> Path:
-    """Return the file that is to become `path` once it is whole."""
+    """Return the temporary file that becomes `path` once it is complete."""
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 def is_partial(path: Path) -> bool:
-    """Return whether a killed process left this file."""
+    """Return whether this is a partial file that a killed process left."""
     return path.name.startswith(".") and path.suffix == ".partial"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file with exactly these characters and put it in place at once."""
+    """Write a UTF-8 file with exactly these characters and move it into place at once."""
     write_whole(path, lambda beside: beside.write_bytes(text.encode()))

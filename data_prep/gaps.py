@@ -1,4 +1,4 @@
-"""Missing samples: a limb lead's are computed from two others, short gaps are interpolated, longer ones are left."""
+"""Filling of missing samples: a limb lead's are computed from two others, short gaps are interpolated."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -10,9 +10,9 @@ from data_prep.leads import LIMB_LEADS, derive_limb_leads
 from data_prep.plausible import MISMATCH
 
 LONGEST_GAP = 0.05
-"""Seconds of a lead that are interpolated at most: half of a QRS complex."""
+"""Longest gap in seconds that is interpolated: half of a QRS complex."""
 MOST_MISSING = 0.05
-"""Fraction of a lead's samples that are interpolated at most."""
+"""Largest fraction of a lead's samples that is interpolated."""
 
 
 def fill_gaps(
@@ -20,8 +20,8 @@ def fill_gaps(
 ) -> Float32[np.ndarray, "lead time"]:
     """Return the signal without its short gaps, and add to `warnings` how many samples were filled.
 
-    NaN is a missing sample. A lead without a single number becomes 0, as a dead one is. Longer gaps stay, and so does
-    everything beside infinite values, which come of damage. Limb leads are computed only where they are `related`.
+    NaN is a missing sample. A lead without a single number becomes 0, like a dead lead. Longer gaps stay. Nothing is
+    filled in a signal with infinite values, which are damage. Limb leads are computed only where they are `related`.
     """
     missing = np.isnan(signal)
     if not missing.any() or missing.all() or np.isinf(signal).any():
@@ -30,12 +30,12 @@ def fill_gaps(
     filled = signal.copy()
     if related:
         _compute_limb_leads(leads, signal, filled, missing & ~whole[:, None])
-    _tell(leads, missing & ~np.isnan(filled), "computed from the other limb leads", warnings)
+    _warn(leads, missing & ~np.isnan(filled), "computed from the other limb leads", warnings)
     gaps = np.isnan(filled)
     for row, gap in zip(filled, gaps, strict=True):
         if gap.any() and gap.mean() <= MOST_MISSING and longest_run(gap) <= LONGEST_GAP * fs:
             row[gap] = np.interp(np.flatnonzero(gap), np.flatnonzero(~gap), row[~gap])
-    _tell(leads, gaps & ~np.isnan(filled), "interpolated", warnings)
+    _warn(leads, gaps & ~np.isnan(filled), "interpolated", warnings)
     filled[whole] = 0.0
     return filled
 
@@ -46,7 +46,7 @@ def _compute_limb_leads(
     filled: Float32[np.ndarray, "lead time"],
     missing: Bool[np.ndarray, "lead time"],
 ) -> None:
-    """Fill from pairs of limb leads what is missing of another, where all three agree elsewhere but for an offset."""
+    """Fill missing samples of a limb lead from two others, where all three agree elsewhere except for an offset."""
     limbs = {lead: index for index, lead in enumerate(leads) if lead in LIMB_LEADS}
     for lead, index in limbs.items():
         others = [other for other in limbs if other != lead and missing[index].any()]
@@ -61,12 +61,12 @@ def _compute_limb_leads(
 
 
 def longest_run(gap: Bool[np.ndarray, " time"]) -> int:
-    """Return the largest number of missing samples that follow one another."""
+    """Return the largest number of consecutive missing samples."""
     ends = np.flatnonzero(np.diff(gap, prepend=False, append=False))
     return int((ends[1::2] - ends[::2]).max(initial=0))
 
 
-def _tell(leads: Sequence[str], filled: Bool[np.ndarray, "lead time"], how: str, warnings: list[str]) -> None:
+def _warn(leads: Sequence[str], filled: Bool[np.ndarray, "lead time"], how: str, warnings: list[str]) -> None:
     if total := int(filled.sum()):
         named = ", ".join(lead for lead, row in zip(leads, filled, strict=True) if row.any())
         warnings.append(f"{total} missing sample{'s' if total > 1 else ''} {how} (lead {named}).")

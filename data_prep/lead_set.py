@@ -1,4 +1,4 @@
-"""Some leads out of twelve: which others follow from them exactly, and which a model has to draw."""
+"""A set of leads out of twelve: which others follow from it exactly, and which a model has to reconstruct."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from data_prep.record import Record, RecordError
 
 @dataclass(frozen=True)
 class LeadSet:
-    """The leads that are given, by their standard names and in their order."""
+    """The given leads, by their standard names and in their order."""
 
     given: tuple[str, ...]
 
@@ -33,7 +33,7 @@ class LeadSet:
 
     @classmethod
     def parse(cls, text: str) -> "LeadSet":
-        """The leads of a list like `I,II,V2`, spelt as files may spell them.
+        """Return the leads of a list like `I,II,V2`, in any spelling that files may have.
 
         Raises:
             ValueError: a lead is unknown, or they leave nothing to start from or nothing to reconstruct.
@@ -42,23 +42,24 @@ class LeadSet:
         unknown = [name for name in names if standard_lead(name) is None]
         if unknown:
             raise ValueError(f"unknown lead {', '.join(unknown)}; there are {', '.join(STANDARD_LEADS)}.")
-        found = {standard_lead(name) for name in names}
-        return cls(tuple(lead for lead in STANDARD_LEADS if lead in found))
+        given = {standard_lead(name) for name in names}
+        return cls(tuple(lead for lead in STANDARD_LEADS if lead in given))
 
     @property
     def derived(self) -> tuple[str, ...]:
-        """Those that follow exactly: from two limb leads the other four."""
+        """Leads that follow exactly: from two limb leads the other four."""
         two = sum(lead in LIMB_LEADS for lead in self.given) >= 2
         return tuple(lead for lead in LIMB_LEADS if two and lead not in self.given)
 
     @property
     def reconstructed(self) -> tuple[str, ...]:
+        """Leads that a model has to reconstruct."""
         known = (*self.given, *self.derived)
         return tuple(lead for lead in STANDARD_LEADS if lead not in known)
 
     @property
     def mask(self) -> tuple[bool, ...]:
-        """Of each of the 8 independent leads, whether it is unknown."""
+        """Whether each of the 8 independent leads is unknown."""
         return tuple(lead in self.reconstructed for lead in BASIS_LEADS)
 
     def __str__(self) -> str:
@@ -67,30 +68,33 @@ class LeadSet:
 
 @dataclass(frozen=True)
 class GivenLeads:
-    """What of a record is known, at a model's sampling rate."""
+    """The given leads of a record and those that follow from them, at a model's sampling rate."""
 
     rows: dict[str, Float32[np.ndarray, " time"]]
-    """By lead, in mV, with the offset that the file has: those given, then those that follow from them."""
+    """Signals in mV by lead, with the offset that the file has: the given leads, then those that follow from them."""
     warnings: tuple[str, ...]
 
 
 def take_leads(record: Record, leads: LeadSet, fs: int) -> GivenLeads:
-    """The leads of a set out of a record, whole and at `fs` hertz; its other leads are not looked at.
+    """Return the leads of a set from a record, at full length and at `fs` hertz. Its other leads are ignored.
 
     Raises:
-        RecordError: the record lacks one, has one that a model drew, has gaps, or is no plausible ECG.
+        RecordError: the record lacks a lead, has one that a model reconstructed, has gaps, or is not a plausible ECG.
     """
     refuse_rate_and_length(record)
     columns = find_leads(record.leads)
     refuse_missing(record, [lead for lead in leads.given if lead not in columns])
     refuse_twice(record, {lead: columns[lead] for lead in leads.given})
-    places = [columns[lead][0] for lead in leads.given]
-    drawn = [lead for lead, place in zip(leads.given, places, strict=True) if is_reconstructed(record.leads[place])]
-    if drawn:
+    indices = [columns[lead][0] for lead in leads.given]
+    reconstructed = [
+        lead for lead, index in zip(leads.given, indices, strict=True) if is_reconstructed(record.leads[index])
+    ]
+    if reconstructed:
         raise RecordError(
-            f"{record.name}: lead {', '.join(drawn)} was itself reconstructed by a model; start from measured leads."
+            f"{record.name}: lead {', '.join(reconstructed)} was itself reconstructed by a model; "
+            "start from measured leads."
         )
-    signal = np.ascontiguousarray(record.signal.T[places])
+    signal = np.ascontiguousarray(record.signal.T[indices])
     warnings = list(record.warnings)
     signal = fill_gaps(leads.given, signal, record.fs, warnings)
     refuse_gaps(record.name, leads.given, signal)

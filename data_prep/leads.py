@@ -1,4 +1,4 @@
-"""The twelve standard leads: their names, how files spell them, and the algebra between them."""
+"""The twelve standard leads: their names, their spellings in files, and the algebra between them."""
 
 import re
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from data_prep.units import normalize, parse_unit
 
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 BASIS_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
-"""The eight from which the other four follow."""
+"""The eight independent leads, from which the other four follow."""
 
 _STANDARD = {
     **{name.lower(): name for name in STANDARD_LEADS},
-    **{f"c{place}": f"V{place}" for place in range(1, 7)},  # the electrodes' names after IEC 60601
+    **{f"c{number}": f"V{number}" for number in range(1, 7)},  # the electrodes' names after IEC 60601
     **{f"d{name.lower()}": name for name in ("I", "II", "III")},  # as written in Latin America
 }
 _JOINED = r"(?:[\s_:.]*|-)"
@@ -25,7 +25,7 @@ _SPELLING = re.compile(
     rf"(?:{_JOINED}(?:lead|ecg|ekg))?",
     re.IGNORECASE,
 )
-"""A lead with words around it. A hyphen joins two words only if no space is beside it: `Lead -aVR` is turned over."""
+"""A lead with words around it. A hyphen joins two words only if no space is beside it: `Lead -aVR` is inverted."""
 _WITH_UNIT = re.compile(
     r"(?P<name>.*\S)\s*(?:\[(?P<square>[^\]]+)\]|\((?P<round>[^)]+)\)|[\s_/](?P<bare>\S+v(?:olts?)?))", re.IGNORECASE
 )
@@ -40,11 +40,11 @@ FROM_I_AND_II = {
     "aVL": (1.0, -0.5),
     "aVF": (-0.5, 1.0),
 }
-"""Of each limb lead, how much of both is in it (Einthoven, 1913; Goldberger, 1942)."""
+"""Coefficients of I and II in each limb lead (Einthoven, 1913; Goldberger, 1942)."""
 LIMB_LEADS = tuple(FROM_I_AND_II)
 FORMULAS = {"III": "II - I", "aVR": "-(I + II)/2", "aVL": "I - II/2", "aVF": "II - I/2"}
 MARK = " reconstructed"
-"""What a lead's name ends in where a model drew it: a trace must say so itself, since viewers show no comments."""
+"""Suffix of the name of a lead that a model reconstructed. It is in the name because viewers show no comments."""
 
 
 @lru_cache(maxsize=1024)
@@ -63,7 +63,7 @@ def standard_lead(name: str) -> str | None:
     """Return the standard lead that a file means by `name`, or None.
 
     `avr`, `Lead aVR`, `EKG aVR [mV]`, `aVR-lead` and `MDC_ECG_LEAD_AVR` mean aVR, C1 means V1. A lead that a model
-    reconstructed counts too; `is_reconstructed` tells it from a measured one. `-aVR` is turned over, and no lead here.
+    reconstructed counts too; `is_reconstructed` tells it from a measured one. `-aVR` is inverted and not a lead here.
     """
     text, _ = split_unit(name)
     match = _SPELLING.fullmatch(text.removesuffix(MARK))
@@ -90,13 +90,13 @@ def describe_leads(names: Sequence[str]) -> str:
 
 
 def is_reconstructed(name: str) -> bool:
-    """Return whether a file says of its lead that a model reconstructed it."""
+    """Return whether the name of a lead says that a model reconstructed it."""
     text, _ = split_unit(name)
     return text.endswith(MARK)
 
 
 def derive_limb_leads(leads: dict[str, Float32[np.ndarray, " time"]]) -> tuple[str, ...]:
-    """Add to `leads` those of the six limb leads that follow exactly from any two of them; gives their names."""
+    """Add to `leads` the limb leads that follow exactly from any two of them, and return their names."""
     known = [name for name in LIMB_LEADS if name in leads]
     if len(known) < 2:
         return ()
@@ -114,9 +114,11 @@ def derive_limb_leads(leads: dict[str, Float32[np.ndarray, " time"]]) -> tuple[s
 
 
 def identity_errors(leads: dict[str, Float32[np.ndarray, " time"]]) -> dict[str, Float32[np.ndarray, " time"]]:
-    """By identity, what is left of each limb lead without what follows from the first two of those in `leads`."""
+    """Return, by identity, the error of each limb lead against what follows from the first two of those in `leads`."""
     limbs = [name for name in LIMB_LEADS if name in leads]
     expected = {name: leads[name] for name in limbs[:2]}
     derive_limb_leads(expected)
-    named = FORMULAS if limbs[:2] == ["I", "II"] else dict.fromkeys(LIMB_LEADS, f"what {' and '.join(limbs[:2])} give")
-    return {f"{name} = {named[name]}": leads[name] - expected[name] for name in limbs[2:]}
+    formulas = (
+        FORMULAS if limbs[:2] == ["I", "II"] else dict.fromkeys(LIMB_LEADS, f"what {' and '.join(limbs[:2])} give")
+    )
+    return {f"{name} = {formulas[name]}": leads[name] - expected[name] for name in limbs[2:]}

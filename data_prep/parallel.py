@@ -1,4 +1,4 @@
-"""The same function over many pieces of work, on several processors where that pays."""
+"""A function applied to many pieces of work, in several processes where that saves time."""
 
 import os
 import signal
@@ -12,13 +12,13 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 SECONDS_WORTH_WORKERS = 4.0
-"""Work that is left; with less of it, starting workers takes longer than they save."""
+"""Remaining work in seconds below which starting workers takes longer than they save."""
 
 
 def in_parallel(
     function: Callable[..., Result], pieces: Sequence[tuple[object, ...]], workers: int
 ) -> Generator[Result, None, None]:
-    """Yield the results of function(*piece), in the order in which they are ready."""
+    """Yield the results of function(*piece), in the order in which they are completed."""
     begun = perf_counter()
     for done, piece in enumerate(pieces, start=1):
         yield function(*piece)
@@ -31,9 +31,9 @@ def in_parallel(
 def in_workers(
     function: Callable[..., Result], pieces: Sequence[tuple[object, ...]], workers: int
 ) -> Generator[Result, None, None]:
-    """Yield the same results from processes of their own."""
-    # Forking would copy the threads' locks of a parent that has loaded torch.
-    pool = ProcessPoolExecutor(min(workers, len(pieces)), get_context("spawn"), follow_the_parent)
+    """Yield the same results from worker processes."""
+    # forking would copy the locks of the threads of a parent that has loaded torch
+    pool = ProcessPoolExecutor(min(workers, len(pieces)), get_context("spawn"), follow_parent)
     try:
         for future in as_completed([pool.submit(function, *piece) for piece in pieces]):
             yield future.result()
@@ -41,13 +41,13 @@ def in_workers(
         pool.shutdown(cancel_futures=True)
 
 
-def follow_the_parent() -> None:
-    """Leaves Ctrl-C to the parent, and ends with it should it be killed: an idle worker would wait for ever."""
+def follow_parent() -> None:
+    """Leave Ctrl-C to the parent process, and end with it if it is killed: an idle worker would wait forever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=end_with_the_parent, daemon=True).start()
+    Thread(target=end_with_parent, daemon=True).start()
 
 
-def end_with_the_parent() -> None:
+def end_with_parent() -> None:
     if parent := parent_process():
         parent.join()
         os._exit(1)

@@ -158,7 +158,8 @@ def refuse_rate_and_length(record: Record, shortest: float = SHORTEST) -> None:
     """Raise RecordError if no ECG has the record's sampling rate, or if it lasts less than `shortest` seconds."""
     if not RATES[0] <= record.fs <= RATES[1]:
         raise RecordError(
-            f"{record.name}: a sampling rate of {record.fs:g} Hz is no ECG's; {RATES[0]:g} to {RATES[1]:g} Hz are read."
+            f"{record.name}: a sampling rate of {record.fs:g} Hz is not that of an ECG; "
+            f"{RATES[0]:g} to {RATES[1]:g} Hz are read."
         )
     n_samples = record.signal.shape[0]
     if n_samples / record.fs < shortest:

@@ -8,32 +8,31 @@ from jaxtyping import Float32
 from data_prep.errors import UserError
 
 NO_UNIT = "none"
-"""What a user says of values that are no voltages any more."""
+"""Unit of values whose voltage scale is lost."""
 
 
 class RecordError(UserError):
-    """A file that cannot serve as an ECG record; the message says which file, what was found, and what would do."""
+    """A file that cannot be used as an ECG record. The message says which file, what was found, and what would do."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One ECG: time runs down the rows, one column a lead, in millivolts."""
+    """One ECG in millivolts: a row for each sample, a column for each lead."""
 
     name: str
     signal: Float32[np.ndarray, "time lead"]
     fs: float
     """Sampling rate, in hertz."""
     leads: tuple[str, ...]
-    """Names as the file spells them, in the order of the columns."""
+    """Names of the leads as the file spells them, in the order of the columns."""
     warnings: tuple[str, ...] = ()
-    """What a user should know of this record although it could be read, a sentence each."""
+    """What a user should know of this record although it could be read, one sentence each."""
     calibrated: bool = True
-    """Whether the values are voltages; else they are said to have kept their shape alone."""
+    """Whether the values are voltages. Otherwise the file or the user states that only their shape was kept."""
     total_seconds: float | None = None
     """Duration of the recording where only its beginning was read; None where `signal` is all of it."""
-
     unit: str | None = "mV"
-    """Unit in which the file's values were read; None where leads differ."""
+    """Unit in which the file's values were read; None where it differs between leads."""
 
     def __post_init__(self) -> None:
         if self.signal.shape[1] != len(self.leads):

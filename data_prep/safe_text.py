@@ -1,15 +1,15 @@
-"""Text from files and their names, made safe to show: on a terminal, on one line of a message, in a spreadsheet."""
+"""Text from files and their names, made safe for a terminal, for one line of a message, and for a spreadsheet."""
 
 import unicodedata
 
 FORMULA_MARKS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-"""Spreadsheets run a cell that begins with one of these as a formula, some of them the full-width ones too."""
+"""Characters with which a formula begins in spreadsheets, the full-width ones in some of them."""
 
 
 def printable(text: str) -> str:
     r"""Return `text` with control and format characters spelled out, as `\x1b`, `\n` or `\u202e`.
 
-    A file's name may hold any bytes, and what is no text in it is spelled out as well. Spaces of all kinds stay.
+    A file's name may hold any bytes. Those that are not text are spelled out as well. Spaces of all kinds stay.
     """
     if text.isprintable():
         return text
@@ -26,12 +26,12 @@ def printable_lines(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """Return printable text that no spreadsheet takes for a formula: an apostrophe stands before one that would be."""
+    """Return printable text that no spreadsheet reads as a formula: an apostrophe is put before a formula mark."""
     return _quoted(printable(text), "'")
 
 
 def path_cell(path: str) -> str:
-    """Return a path as a cell. `./=cmd.csv` is the same file as `=cmd.csv`, but no formula."""
+    """Return a path as a cell. `./=cmd.csv` is the same file as `=cmd.csv`, but not a formula."""
     return _quoted(printable(path), "./")
 
 

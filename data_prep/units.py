@@ -26,7 +26,7 @@ _RATE = re.compile(
 
 
 def normalize(text: str) -> str:
-    """Return the text without the differences that only typography makes: subscripts, widths, kinds of mu and space."""
+    """Return the text without differences of typography: subscripts, widths, kinds of mu and of space."""
     return " ".join(unicodedata.normalize("NFKC", text).split())
 
 
@@ -48,7 +48,7 @@ def parse_rate(text: str) -> float | None:
     A comma may be a decimal or a thousands mark, so `1,000` is None.
     """
     match = _RATE.fullmatch(_decimal(normalize(text).casefold()))
-    if match is None or (match["kilo"] and match.end("kilo") == match.end()):  # 1k is no unit
+    if match is None or (match["kilo"] and match.end("kilo") == match.end()):  # 1k is not a rate
         return None
     rate = float(match["number"]) * (1000 if match["kilo"] else 1)
     return rate if 0 < rate < math.inf else None

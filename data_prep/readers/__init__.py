@@ -1,4 +1,4 @@
-"""Readers: one file or folder a format. Add one: write SUFFIXES and `read(path, options)`, and list it in FORMATS."""
+"""Readers, one module for each format. To add one, write SUFFIXES and `read(path, options)`, and list it in FORMATS."""
 
 import glob
 import os
@@ -24,12 +24,12 @@ __all__ = [
 
 
 class Format(Protocol):
-    """What a module of this folder offers."""
+    """A module that reads one file format."""
 
     SUFFIXES: tuple[str, ...]
 
     def read(self, path: Path, options: ReadOptions) -> Record:
-        """Return the record at `path`; raise RecordError if it is not a sound one."""
+        """Return the record at `path`; raise RecordError if it is damaged or is not an ECG."""
 
 
 FORMATS: tuple[Format, ...] = (wfdb, npz, csv)
@@ -37,7 +37,7 @@ READERS: dict[str, Callable[[Path, ReadOptions], Record]] = {
     suffix: module.read for module in FORMATS for suffix in module.SUFFIXES
 }
 SAMPLE_SUFFIXES = (".dat", ".mat")
-"""Files that belong to a .hea beside them."""
+"""Suffixes of files that belong to a .hea beside them."""
 VERSION_CONTROL = ".git"
 """Folder that is not searched: git-annex keeps the contents of all files there, under other names."""
 
@@ -55,7 +55,7 @@ def read_record(path: Path, options: ReadOptions = ReadOptions()) -> Record:  # 
         return reader(path, options)
     except RecordError as error:
         if (reason := reason_not_ecg(path, options)) is not None:
-            raise RecordError(f"{path.name} is no ECG: {reason}.") from error
+            raise RecordError(f"{path.name} is not an ECG: {reason}.") from error
         raise
     except OSError as error:
         raise RecordError(f"{path.name} cannot be read: {error.strerror or error}.") from error
@@ -63,7 +63,7 @@ def read_record(path: Path, options: ReadOptions = ReadOptions()) -> Record:  # 
         raise RecordError(f"{path.name} cannot be read: it needs more memory than there is; cut it first.") from error
     except Exception as error:  # whatever a damaged file makes a library raise
         raise RecordError(
-            f"{path.name} cannot be read: it is damaged, or no {path.suffix} file ({type(error).__name__})."
+            f"{path.name} cannot be read: it is damaged, or not a {path.suffix} file ({type(error).__name__})."
         ) from error
 
 
@@ -78,13 +78,13 @@ def _no_reader(path: Path) -> str:
 
 
 def find_records(paths: Iterable[Path | str]) -> Iterator[Path]:
-    """Yield the files to read, one a record, as `paths` name them: files, WFDB names without suffix, folders, patterns.
+    """Yield the files to read, one for each record. `paths` are files, WFDB names without suffix, folders, or patterns.
 
-    Folders are searched with all below them, in the order of names, as the caller goes on. What is missing or has no
-    reader is passed on if it was named itself, so that reading it says what is wrong. A WFDB record that another one in
-    its folder joins is part of that one, and found only if it was named itself.
+    Folders are searched recursively and lazily, in the order of names. A path that is missing or has no reader is
+    yielded if it was named itself, so that reading it says what is wrong. A WFDB record that another one in its folder
+    joins is part of that one, and is yielded only if it was named itself.
     """
-    return (found for found in find_files(paths) if isinstance(found, Path))
+    return (file for file in find_files(paths) if isinstance(file, Path))
 
 
 def find_files(
@@ -94,16 +94,16 @@ def find_files(
 ) -> Iterator[Path | OtherFile]:
     """Yield the records as `find_records` does, and among them all other files of the folders that are searched.
 
-    `leave_out` is a file that is written, and therefore none of the input.
+    `leave_out` is a file that is being written, and therefore not part of the input.
     """
     seen: set[Path | OtherFile] = set()
     for path in map(Path, paths):
         for match in _expand(path):
-            for found in _walk(match, frozenset(), options) if match.is_dir() else (_header_of(match),):
-                name = found if isinstance(found, Path) else found.path
-                if found not in seen and not is_same_file(name, leave_out):
-                    seen.add(found)
-                    yield found
+            for file in _walk(match, frozenset(), options) if match.is_dir() else (_header_of(match),):
+                name = file if isinstance(file, Path) else file.path
+                if file not in seen and not is_same_file(name, leave_out):
+                    seen.add(file)
+                    yield file
 
 
 def _expand(path: Path) -> Iterator[Path]:
@@ -114,7 +114,7 @@ def _expand(path: Path) -> Iterator[Path]:
 
 
 def _header_of(path: Path) -> Path:
-    """Return the .hea for WFDB's other files and for a record's bare name, and any other path as it is."""
+    """Return the .hea for WFDB's other files and for a record's bare name. Return any other path unchanged."""
     if path.suffix.lower() in SAMPLE_SUFFIXES:
         return path.with_suffix(".hea")
     if not path.exists() and (header := Path(f"{path}.hea")).exists():
@@ -123,16 +123,16 @@ def _header_of(path: Path) -> Path:
 
 
 def _walk(folder: Path, above: frozenset[str], options: ReadOptions) -> Iterator[Path | OtherFile]:
-    """Yield the files in and below `folder`, but those that belong to a WFDB record with its header.
+    """Yield the files in and below `folder`, but of a WFDB record the header alone.
 
-    `above` are the real paths that lead here, which a link must not lead back to.
+    `above` holds the real paths that lead here, to which a link must not lead back.
     """
     real = os.path.realpath(folder)
     if real in above:
         return
     try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
+        with os.scandir(folder) as unsorted:
+            entries = sorted(unsorted, key=lambda entry: entry.name)
     except OSError:
         yield folder
         return

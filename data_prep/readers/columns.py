@@ -1,4 +1,4 @@
-"""Columns of a table: which lead each one holds, and in which unit."""
+"""Columns of a table: the lead that each one holds, and its unit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from data_prep.units import UNIT_NAMES, UNITS, parse_unit
 
 @dataclass(frozen=True)
 class Column:
-    """A column that is kept."""
+    """A column that is read."""
 
     index: int
     lead: str
@@ -27,9 +27,9 @@ def find_columns(
     units: Sequence[str | None],
     options: ReadOptions,
 ) -> tuple[tuple[Column, ...], tuple[str, ...]]:
-    """Return the columns whose unit is known, and a warning on those that are left out.
+    """Return the columns whose unit is known, and a warning on each column that is left out.
 
-    `units` are the units that the file states apart from the names, by column.
+    `units` are the units that the file states outside the names, one for each column.
 
     Raises:
         RecordError: none is a standard lead, or the unit of a lead is unknown, unreadable or contradictory.
@@ -57,12 +57,12 @@ def find_columns(
 
 
 def unit_of(column: str, name: str, stated: str | None, options: ReadOptions) -> str | None:
-    """Return the unit of the values under a lead's name, None where nothing states one.
+    """Return the unit of the values under a lead's name, or None where none is stated.
 
-    `column` stands at the beginning of error messages, which quote neither the name nor the stated unit.
+    Error messages begin with `column`. They quote neither the name nor the stated unit.
 
     Raises:
-        RecordError: the file states an unknown unit, or another one than the name does.
+        RecordError: the file states an unknown unit, or a different one than the name does.
     """
     if options.unit is not None:
         return options.unit
@@ -86,7 +86,7 @@ def to_millivolts(
 ) -> Float32[np.ndarray, "time kept"]:
     """Return the kept columns in millivolts."""
     scale = np.array([UNITS[column.unit] for column in columns])
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as such by Preprocess
+    with np.errstate(over="ignore"):  # overflowing values become infinite, which Preprocess refuses
         return (values[:, [column.index for column in columns]] * scale).astype(np.float32)
 
 

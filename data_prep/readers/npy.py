@@ -1,4 +1,4 @@
-"""Arrays in NumPy's .npy format, read with bounds: nothing is evaluated, unpickled or allocated on a file's word alone.
+"""Arrays in NumPy's .npy format, read within bounds: nothing is evaluated or unpickled, and sizes are checked.
 
 The format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
@@ -15,13 +15,13 @@ from data_prep.readers.files import require_sane_size
 from data_prep.record import RecordError
 
 MAX_HEADER = 4096
-"""Bytes; an array of numbers or text needs 118."""
+"""Largest header in bytes. An array of numbers or text needs 118."""
 MAX_TEXT = 2**16
-"""Bytes of an array that states a fact, as the names of the leads."""
+"""Largest array in bytes that states a fact, such as the names of the leads."""
 MAX_SKIPPED = 2**31
-"""Bytes that are passed over at most on the way to the values that are used."""
+"""Largest number of bytes that are skipped before the values that are used."""
 BLOCK = 2**22
-"""Bytes that are read at a time."""
+"""Number of bytes that are read at a time."""
 _LENGTH_BYTES = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}
 """Size of the length of the header in each version of the format."""
 _ITEM = r"(['\"])(?:descr|fortran_order|shape)\1\s*:\s*(?:'[^'\\]*'|\"[^\"\\]*\"|True|False|\([\d\s,L]*\))"
@@ -44,7 +44,7 @@ class Header(NamedTuple):
 
     dtype: np.dtype
     by_columns: bool
-    """Whether the values lie column by column, in Fortran's order."""
+    """Whether the values are stored column by column, in Fortran's order."""
     shape: tuple[int, ...]
     n_bytes: int
     """Size of the header itself."""
@@ -55,15 +55,15 @@ class Header(NamedTuple):
 
 
 def read_header(source: str, stream: Stream, size: int) -> Header:
-    """Read the header at the start of an array of `size` bytes, and check that it promises as many.
+    """Read the header at the start of an array of `size` bytes, and check that it promises that size.
 
     Raises:
-        RecordError: the header is damaged, or is that of another kind of array.
+        RecordError: the header is damaged, or belongs to an unsupported kind of array.
     """
     start = stream.read(8)
     length_bytes = _LENGTH_BYTES.get(start[6:])
     if start[:6] != b"\x93NUMPY" or length_bytes is None:
-        raise RecordError(f"{source} is no array; it is damaged.")
+        raise RecordError(f"{source} is not an array; it is damaged.")
     length = int.from_bytes(stream.read(length_bytes), "little")
     if length > MAX_HEADER:
         raise RecordError(f"{source} has a header of {length} bytes, more than {MAX_HEADER}; it is damaged.")
@@ -78,26 +78,26 @@ def read_header(source: str, stream: Stream, size: int) -> Header:
 
 
 def _parse(source: str, text: str) -> tuple[np.dtype, bool, tuple[int, ...]]:
-    found = {key: (quoted, word, numbers) for key, quoted, word, numbers in _ENTRY.findall(text)}
-    if not _HEADER.fullmatch(text) or len(found) != 3:
-        raise RecordError(f"{source} has no readable header; it is damaged, or no array of numbers.")
-    descr, by_columns, shape = found["descr"][0], found["fortran_order"][1], found["shape"][2]
+    entries = {key: (quoted, word, numbers) for key, quoted, word, numbers in _ENTRY.findall(text)}
+    if not _HEADER.fullmatch(text) or len(entries) != 3:
+        raise RecordError(f"{source} has no readable header; it is damaged, or not an array of numbers.")
+    descr, by_columns, shape = entries["descr"][0], entries["fortran_order"][1], entries["shape"][2]
     numbers = [number.strip().removesuffix("L") for number in shape.split(",") if number.strip()]
     if not _NUMBER_OR_TEXT.fullmatch(descr) or not by_columns or not all(re.fullmatch(r"\d{1,18}", n) for n in numbers):
-        raise RecordError(f"{source} has no readable header; it is damaged, or no array of numbers.")
+        raise RecordError(f"{source} has no readable header; it is damaged, or not an array of numbers.")
     if descr.endswith("O"):
         raise RecordError(f"{source} holds Python objects, which are never loaded; save numbers or text.")
     try:
         dtype = np.dtype(descr)
     except TypeError as error:  # some of the widths do not exist
-        raise RecordError(f"{source} holds values of type {descr}, which is not known.") from error
+        raise RecordError(f"{source} holds values of type {descr}, which is unknown.") from error
     return dtype, by_columns == "True", tuple([int(number) for number in numbers])
 
 
 def read_fact(source: str, stream: Stream, size: int) -> np.ndarray:
-    """Read a small array whole."""
+    """Read a small array completely."""
     if size > MAX_TEXT + MAX_HEADER:
-        raise RecordError(f"{source} holds {size} bytes, more than any such fact needs.")
+        raise RecordError(f"{source} holds {size} bytes, more than such an array needs.")
     header = read_header(source, stream, size)
     content = _read_exactly(source, stream, header.n_values * header.dtype.itemsize)
     return np.frombuffer(content, header.dtype).reshape(header.shape, order="F" if header.by_columns else "C")
@@ -119,7 +119,7 @@ def to_texts(source: str, values: np.ndarray) -> list[str]:
 
 
 def read_rows(source: str, stream: Stream, header: Header, n_rows: int) -> Iterator[Shaped[np.ndarray, "row column"]]:
-    """Read the first rows of a table, some at a time; `stream` stands behind the header."""
+    """Read the first rows of a table in pieces, from a `stream` that is past the header."""
     n_total, n_columns = header.shape
     width = header.dtype.itemsize
     if not header.by_columns:

@@ -1,4 +1,4 @@
-"""NumPy archives: `signal` (time, lead), `fs` in hertz, `leads`, and optionally `unit` (mV where it is not given)."""
+"""NumPy archives: `signal` (time, lead), `fs` in hertz, `leads`, and optionally `unit` (mV by default)."""
 
 import math
 import zipfile
@@ -21,14 +21,14 @@ _FORM = "np.savez(path, signal=<time x lead, mV>, fs=500, leads=['I', 'II', ...]
 
 
 def read(path: Path, options: ReadOptions) -> Record:
-    """Return the record in an archive; nothing in it is ever unpickled, and no more is unpacked than is used."""
+    """Return the record in an archive. Nothing in it is unpickled, and only what is used is unpacked."""
     regular_size(path)
     try:
         with zipfile.ZipFile(path) as archive:
             return _read(path, archive, options)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: encrypted
         raise RecordError(
-            f"{path.name} is no readable .npz archive: it is damaged, cut off or encrypted; write it with {_FORM}."
+            f"{path.name} is not a readable .npz archive: it is damaged, cut off or encrypted; write it with {_FORM}."
         ) from error
 
 
@@ -54,12 +54,12 @@ def _read(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Record:
     names, calibrated = tuple([column.lead for column in columns]), are_calibrated(columns)
     if n_read == n_samples:
         return Record(path.stem, signal, fs, names, warnings, calibrated, unit=shared_unit(columns))
-    told = (*warnings, NO_CHECKSUM)
-    return Record(path.stem, signal, fs, names, told, calibrated, n_samples / fs, shared_unit(columns))
+    warnings = (*warnings, NO_CHECKSUM)
+    return Record(path.stem, signal, fs, names, warnings, calibrated, n_samples / fs, shared_unit(columns))
 
 
 def _member(name: str, key: str) -> str:
-    return f"{name} is no readable .npz archive: {key}.npy"
+    return f"{name} is not a readable .npz archive: {key}.npy"
 
 
 def _fact(name: str, archive: zipfile.ZipFile, key: str) -> np.ndarray | None:
@@ -71,7 +71,7 @@ def _fact(name: str, archive: zipfile.ZipFile, key: str) -> np.ndarray | None:
 
 
 def _leads(name: str, header: Header, stated: np.ndarray | None, options: ReadOptions) -> tuple[str, ...]:
-    """Return the names of the columns of a table whose header can be that of a signal."""
+    """Return the names of the columns, if the header can be that of a signal."""
     if len(header.shape) != 2 or header.dtype.kind not in "iuf":
         found = f"{header.dtype} of shape {header.shape}"
         raise RecordError(f"{name}: 'signal' must be an array of numbers, (time, lead); found {found}.")
@@ -79,7 +79,7 @@ def _leads(name: str, header: Header, stated: np.ndarray | None, options: ReadOp
     if leads is None:
         raise RecordError(f"{name} names no leads; write it with {_FORM}.")
     if header.shape[1] != len(leads):
-        turned = " It seems to be turned: save signal.T." if header.shape[0] == len(leads) else ""
+        turned = " It seems to be transposed: save signal.T." if header.shape[0] == len(leads) else ""
         raise RecordError(f"{name}: 'signal' has {header.shape[1]} columns for {len(leads)} leads.{turned}")
     return leads
 
@@ -87,7 +87,7 @@ def _leads(name: str, header: Header, stated: np.ndarray | None, options: ReadOp
 def _units(
     name: str, header: Header, leads: tuple[str, ...], stated: np.ndarray | None, options: ReadOptions
 ) -> list[str | None]:
-    """Return the unit of each column as the archive states it apart from the leads' names."""
+    """Return the unit of each column that the archive states outside the leads' names."""
     if stated is not None:
         units = to_texts(f"{name}: 'unit'", stated)
         if len(units) not in (1, len(leads)):
@@ -108,7 +108,7 @@ def _fs(name: str, stated: np.ndarray | None, options: ReadOptions) -> float:
     rate, found = None, f"{stated.dtype} of shape {stated.shape}"
     if stated.size == 1 and stated.dtype.kind in "US":
         (text,) = to_texts(f"{name}: 'fs'", stated)
-        rate, found = parse_rate(text), "text that is no such number"
+        rate, found = parse_rate(text), "text that is not such a number"
     elif stated.size == 1 and stated.dtype.kind in "iuf":
         number = float(stated.item())
         rate, found = number if 0 < number < math.inf else None, f"{number:g}"

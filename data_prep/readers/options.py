@@ -1,4 +1,4 @@
-"""Options of the readers: facts that a file may lack, and how much of it is used."""
+"""Options of the readers: facts that a file may lack, and how much of it is read."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from data_prep.leads import STANDARD_LEADS, split_unit, standard_lead
 from data_prep.units import UNIT_NAMES, parse_unit
 
 WHOLE = 2**18
-"""Samples of a lead up to which a recording is always read to its end: 8 minutes at 500 Hz."""
+"""Number of samples of a lead up to which a recording is always read to its end: 8 minutes at 500 Hz."""
 
 
 @dataclass(frozen=True)
@@ -15,19 +15,19 @@ class ReadOptions:
     """Facts that a file may not state, or may state wrongly, and how much of a file is read."""
 
     fs: float | None = None
-    """Sampling rate in hertz of files that state none; a file's own statement is kept."""
+    """Sampling rate in hertz for files that state none. What a file states takes precedence."""
     unit: str | None = None
-    """Unit of the values, whatever the file says."""
+    """Unit of the values, which replaces what the file states."""
     leads: tuple[str, ...] | None = None
-    """Names of the columns of files that name none; or, as `foo=V1`, the lead that a column of that name holds."""
+    """Names of the columns for files that name none, or, as `foo=V1`, the lead that a column of that name holds."""
     seconds: float | None = None
-    """Seconds from the start that are used. Of a recording longer than WHOLE, no more than these are read."""
+    """Seconds from the start that are used. A recording longer than WHOLE is read no further."""
     follow_links: bool = False
-    """Whether samples may lie behind a link out of the record's folder, as git-annex and DataLad keep them."""
+    """Whether a link may lead to samples outside the record's folder, as in git-annex and DataLad."""
 
     def __post_init__(self) -> None:
         if self.fs is not None and not (math.isfinite(self.fs) and self.fs > 0):
-            raise ValueError(f"fs: {self.fs} is no sampling rate; it must be a number of hertz above 0.")
+            raise ValueError(f"fs: {self.fs} is not a sampling rate; it must be a number of hertz above 0.")
         if self.unit is not None:
             if (unit := parse_unit(self.unit)) is None:
                 raise ValueError(f"unit: '{self.unit}' is not one of {UNIT_NAMES}.")
@@ -35,22 +35,22 @@ class ReadOptions:
         if self.leads is not None:
             _require_leads(self.leads)
         if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds > 0):
-            raise ValueError(f"seconds: {self.seconds} is no duration; it must be a number of seconds above 0.")
+            raise ValueError(f"seconds: {self.seconds} is not a duration; it must be a number of seconds above 0.")
 
     @property
     def column_names(self) -> tuple[str, ...] | None:
-        """Names of the columns of files that name none."""
+        """Names of the columns for files that name none."""
         return None if self.leads is None or _is_map(self.leads) else self.leads
 
     def lead_of(self, column: str) -> str:
-        """Return the name of the lead in a column: the one that the user gave it, or the column's own."""
+        """Return the name of the lead in a column: the user's, or else the column's own."""
         if self.leads is None or not _is_map(self.leads):
             return column
         leads = dict(_parse_map(self.leads))
         return leads.get(column.strip(), leads.get(split_unit(column)[0], column))
 
     def samples_to_read(self, n_samples: int, fs: float) -> int:
-        """Return how many of a recording's `n_samples` a lead are read."""
+        """Return how many of the `n_samples` of each lead of a recording are read."""
         if self.seconds is None or n_samples <= WHOLE:
             return n_samples
         return min(n_samples, math.ceil(self.seconds * fs))
@@ -73,6 +73,6 @@ def _require_leads(leads: tuple[str, ...]) -> None:
         return
     for entry, (column, lead) in zip(leads, _parse_map(leads), strict=True):
         if not column:
-            raise ValueError(f"leads: '{entry}' names no column; write each entry as foo=V1, or all as V1 alone.")
+            raise ValueError(f"leads: '{entry}' names no column; write every entry as foo=V1, or every entry as V1.")
         if standard_lead(lead) is None:
             raise ValueError(f"leads: '{entry}' gives no standard lead; there are {', '.join(STANDARD_LEADS)}.")

@@ -140,7 +140,7 @@ def test_what_the_target_rate_cannot_hold_is_filtered_out(hertz):
 
 @pytest.mark.parametrize("fs", [0.0, -100.0, float("nan"), float("inf"), 10.0, 1e6])
 def test_rates_of_no_ecg_are_refused(fs):
-    assert "is no ECG's" in refusal(make_record(beats(), fs))
+    assert "is not that of an ECG" in refusal(make_record(beats(), fs))
 
 
 # length

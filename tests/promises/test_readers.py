@@ -244,7 +244,7 @@ def test_files_that_are_not_read_are_counted_and_named_by_kind(mixed):
 def test_a_table_that_is_named_itself_is_refused_by_the_true_reason(mixed, name):
     assert list(find_records([mixed / name])) == [mixed / name]
     reason = refusal(mixed / name)
-    assert reason.startswith(f"{name} is no ECG: it ")
+    assert reason.startswith(f"{name} is not an ECG: it ")
     assert "Ulm" not in reason
 
 

@@ -36,15 +36,15 @@ def test_an_npz_archive_is_read_as_it_was_saved(tmp_path):
     ("arrays", "reason"),
     [
         ({"signal": None}, "'signal' must be an array of numbers, (time, lead); found none"),
-        ({"signal": beats().T}, "'signal' has 1000 columns for 12 leads. It seems to be turned: save signal.T."),
+        ({"signal": beats().T}, "'signal' has 1000 columns for 12 leads. It seems to be transposed: save signal.T."),
         ({"signal": beats()[:, 0]}, "found float32 of shape (1000,)"),
-        ({"signal": np.array([[None]])}, "no readable .npz archive"),
+        ({"signal": np.array([[None]])}, "not a readable .npz archive"),
         ({"signal": beats().astype(int)}, "whole numbers need a unit"),
         ({"fs": None}, "states no sampling rate"),
         ({"fs": -1}, "sampling rate of -1"),
         ({"fs": np.nan}, "sampling rate of nan"),
         ({"leads": None}, "names no leads"),
-        ({"fs": "fast"}, "sampling rate of text that is no such number"),
+        ({"fs": "fast"}, "sampling rate of text that is not such a number"),
         ({"fs": [100, 100]}, "sampling rate of int64 of shape (2,)"),
         ({"unit": "furlong"}, "lead I has a stated unit that is not one of nV, uV, mV, V"),
         ({"unit": ["mV", "uV"]}, "'unit' has 2 entries for 12 leads"),
@@ -105,7 +105,7 @@ def test_the_largest_whole_numbers_do_not_overflow(tmp_path):
         ("signal", b"12)", b"12 ", "signal.npy has no readable header"),
         ("signal", b"}", b" ", "signal.npy has no readable header"),
         ("signal", b"'<f4'", b"'<f3'", "signal.npy has no readable header"),
-        ("signal", b"NUMPY", b"NUMPI", "signal.npy is no array"),
+        ("signal", b"NUMPY", b"NUMPI", "signal.npy is not an array"),
         ("signal", b"\x01\x00v\x00", b"\x01\x00\xff\xff", "has a header of 65535 bytes"),
         ("signal", b"(1000,", b"( 999,", "holds more than the 11988 values"),
         ("leads", b"I\0\0\0", b"\xff\xff\xff\xff", "holds text that is not valid Unicode"),
@@ -128,7 +128,7 @@ def test_a_flipped_bit_in_an_npz_archive_is_noticed(tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    assert "a.npz is no readable .npz archive: it is damaged" in refusal(path)
+    assert "a.npz is not a readable .npz archive: it is damaged" in refusal(path)
 
 
 def test_little_of_what_a_small_archive_unpacks_to_is_held(tmp_path):
