@@ -73,13 +73,14 @@ class Failure:
 def predict(
     predictor: Predictor,
     paths: Iterable[str | Path],
-    options: ReadOptions,
+    options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
     batch_size: int = 64,
     leave_out: Path | None = None,
 ) -> Iterator[Prediction | Failure | OtherFile]:
     """Yield a result for each record, in the order of the files, and each other file in the folders among `paths`.
 
-    Memory holds one batch at a time. `leave_out` is the file that results are written to.
+    Memory holds one batch at a time. `options` tell what files do not state, such as the sampling rate. `leave_out` is
+    the file that results are written to.
     """
     files = find_files(paths, options, leave_out)
     while batch := list(islice(files, batch_size)):

@@ -29,7 +29,7 @@ class Predictor(Protocol):
         """Compute the error of the reconstruction of masked samples, in mV. None without a decoder."""
 
 
-def load_predictor(model: str) -> Predictor:
+def load_predictor(model: str | Path) -> Predictor:
     """Load a checkpoint, the folder of a run, an exported .onnx or .pt2 file, an MLflow folder, or an MLflow URI.
 
     Raises:
@@ -37,6 +37,7 @@ def load_predictor(model: str) -> Predictor:
         MissingExtraError: it is an .onnx file, and onnxruntime is not installed.
         CheckpointError, MetadataError: it is damaged, not from ecgmtl, or the model of an unfinished run.
     """
+    model = str(model)
     if model.startswith(("runs:/", "models:/", "mlflow-artifacts:/")):
         from ecgmtl.inference.torch_predictors import load_mlflow
 
