@@ -1,6 +1,6 @@
-"""The command line, one file a command. Each parses its arguments, calls one function, and reports the outcome.
+"""Command line with one file per command, which parses arguments, calls one function, and reports the outcome.
 
-A command imports what it needs when it runs: `--help` is quick, and predicting with an ONNX file needs no torch.
+A command imports what it needs when it runs, so `--help` is quick and predicting with an ONNX file needs no torch.
 """
 
 import os
@@ -32,8 +32,8 @@ app.add_typer(data.data_app, name="data")
 
 def main() -> None:
     """Run the `ecgmtl` command."""
-    # OpenMP threads that sleep between operations take half as long again to train a small network, and those that spin
-    # for long are slower than one as soon as anything else runs: so they spin for some microseconds
+    # OpenMP threads that sleep between operations take 1.5 times as long to train a small network. Threads that spin
+    # for long are slower than a single one as soon as anything else runs. So they spin for some microseconds.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -1,4 +1,4 @@
-"""`ecgmtl compare`: train ways of learning side by side and report which is better."""
+"""`ecgmtl compare`: train several methods with the same seeds and report which is better."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,14 +25,15 @@ def compare(
             help="Folder for results and report. If it exists, its finished runs are kept.", show_default=False
         ),
     ],
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds per arm. The file of an arm may set fewer.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per arm. The file of an arm may set fewer.")] = 5,
     tune: Annotated[
-        int, typer.Option(min=0, help="Settings to try per arm, before its seeds are trained with the best.")
+        int,
+        typer.Option(min=0, help="Number of settings to try per arm before its seeds are trained with the best one."),
     ] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs in parallel. Each gets its share of the processor.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of runs in parallel, which share the CPU cores.")] = 1,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="ARM", help="Train only this arm. Repeatable. The report has all finished runs."),
+        typer.Option(metavar="ARM", help="Train only this arm. Repeatable. The report includes all finished runs."),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -45,13 +46,13 @@ def compare(
     ] = None,
     track: Annotated[bool, typer.Option(help="Log the runs to MLflow.")] = True,
 ) -> None:
-    """Train several ways of learning with the same seeds, and report which is better by how much.
+    """Train several methods, called arms, with the same seeds, and report which is better and by how much.
 
-    Exit codes: 0, every run succeeded. 3, some runs failed, and the report has the others.
+    Exit codes: 0, every run succeeded. 3, some runs failed and the report includes the others.
 
     Example: ecgmtl compare configs/compare --data data/ptbxl --out results --seeds 3 --only single --only uncertainty
     """
-    with spoken_errors(lambda: "stopped; the same command goes on where it was."):
+    with spoken_errors(lambda: "stopped; the same command continues from here."):
         from ecgmtl.comparison.arms import load_arms
         from ecgmtl.comparison.compare import Plan
         from ecgmtl.comparison.compare import compare as compare_arms

@@ -41,7 +41,7 @@ def prepare(
     labels: Annotated[
         str | None,
         typer.Option(
-            help="Label set that training uses unless told otherwise. PTB-XL has all, diagnostic, subdiagnostic, "
+            help="Label set that training uses by default. PTB-XL has all, diagnostic, subdiagnostic, "
             "superdiagnostic, form and rhythm."
         ),
     ] = None,
@@ -62,7 +62,7 @@ def prepare(
 ) -> None:
     """Read, check and preprocess every record, and write them as one array for training.
 
-    Records that cannot be used are left out and listed, and the exit status is then 3. An interrupted preparation
+    Records that cannot be used are left out and listed, and the exit code is then 3. An interrupted preparation
     continues with the same command.
     """
     others = [override for override in overrides or () if not override.startswith("preprocess.")]
@@ -106,7 +106,7 @@ def check(
 ) -> None:
     """List what is wrong with a folder of ECG files, or verify a prepared folder. Nothing is written.
 
-    The exit status is 3 if anything is wrong, for example if a file could not be read.
+    The exit code is 3 if anything is wrong, for example if a file could not be read.
     """
     with spoken_errors(), progress_bar("checking") as bar:
         from data_prep.check import check as check_folder

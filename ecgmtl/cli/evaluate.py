@@ -1,4 +1,4 @@
-"""`ecgmtl evaluate`: measure a checkpoint on a split of a prepared folder."""
+"""`ecgmtl evaluate`: evaluate a checkpoint on a split of a prepared folder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from ecgmtl.evaluation.report import Evaluation
 
 N_LABELS_SHOWN = 30
-"""Most labels that are listed on a terminal."""
+"""Largest number of labels that are listed on a terminal."""
 
 
 def evaluate(
     model: Checkpoint,
     data: StorePath,
-    split: Annotated[str, typer.Option(help="Split to measure on: train, validation or test.")] = "test",
+    split: Annotated[str, typer.Option(help="Split to evaluate on: train, validation or test.")] = "test",
     protocol: Annotated[
         str,
         typer.Option(
@@ -39,10 +39,13 @@ def evaluate(
     ] = None,
     stress: Annotated[
         bool,
-        typer.Option("--stress", help="Also measure how much AUROC filters, noise, and swapped or lost leads cost."),
+        typer.Option(
+            "--stress",
+            help="Also run a stress test: the loss of AUROC under filters, noise, and swapped or missing leads.",
+        ),
     ] = False,
 ) -> None:
-    """Measure a checkpoint on a split: metrics with 95 % intervals, tables and plots.
+    """Evaluate a checkpoint on a split: metrics with 95 % intervals, tables and plots.
 
     Example: ecgmtl evaluate runs/mine --data data/ptbxl --split test
     """

@@ -1,4 +1,4 @@
-"""`ecgmtl export`: write the classifier of a checkpoint for programs that know nothing of ecgmtl."""
+"""`ecgmtl export`: write the classifier of a checkpoint for programs that do not use ecgmtl."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -1,4 +1,4 @@
-"""`ecgmtl predict`: a row per ECG file, in a table or on screen. Nothing is imported that the model does not need."""
+"""`ecgmtl predict`: one row per ECG, in a table or on screen. Only what the model needs is imported."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ def predict(
     follow_links: FollowLinks = False,
     batch: Annotated[int, typer.Option(min=1, help="Records per batch. Larger is faster and takes more memory.")] = 64,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 3 also if files of unknown formats were found.")
+        bool, typer.Option("--strict", help="Also exit with 3 if there are files of unknown formats.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of unexpected errors.")] = False,
 ) -> None:
@@ -44,14 +44,16 @@ def predict(
     Example: ecgmtl predict runs/mine recordings/ --out predictions.csv
 
     No decision is made, and its columns are empty, if a lead is noise or spans more than 20 mV, if half of the leads
-    are too large, or if the reconstruction error exceeds 1 mV. The warnings begin with the reason. The last check needs
-    a decoder: checkpoints have one, exported models (.onnx, .pt2, MLflow) do not.
+    are too large, if the limb leads contradict each other, or if the reconstruction error exceeds 1 mV. The warnings
+    begin with the reason. The last check needs a decoder: checkpoints have one, exported models (.onnx, .pt2, MLflow)
+    do not.
 
-    Each record is a row. A WFDB record that joins segments is one row; its segments are rows of their own only if they
-    are named. Other files in a folder (formats without a reader, tables, notes) are counted and named.
+    The table has a row for each record. A WFDB record that joins segments is one record; its segments have rows of
+    their own only if PATHS names them. Other files in a folder (formats without a reader, tables, notes) are counted
+    and listed.
 
     Exit codes: 0, every record was predicted. 1, none was. 2, the command line was wrong. 3, some records failed and
-    the rest was predicted; with --strict also if files of unknown formats were found.
+    the others were predicted; with --strict also if there are files of unknown formats.
 
     Text that a spreadsheet would run as a formula is escaped in the table: a path as ./=cmd.csv, a message as
     '=cmd.csv. Control characters are written as escape sequences.
@@ -108,9 +110,9 @@ def predict_to(
                 show(result, out is None, debug)
             advance(ok + failed)
         if not ok + failed:
-            there = "\n".join(["", *summarize(others)])
+            other_files = "\n".join(["", *summarize(others)])
             raise PredictorError(
-                f"{', '.join(paths)}: no ECG file is there; files of {', '.join(READERS)} are read.{there}"
+                f"{', '.join(paths)}: no ECG file found; the formats are {', '.join(READERS)}.{other_files}"
             )
     without = f" ({undecided} without a decision)" if undecided else ""
     where = f"; {printable(str(out))}" if out else ""
@@ -126,7 +128,7 @@ def refuse_to_replace(out: Path | None, options: "ReadOptions") -> None:
     from ecgmtl.inference.predictor import PredictorError
 
     if out is not None and out.suffix == ".csv" and out.is_file() and names_leads(out, options):
-        raise PredictorError(f"{out} is an ECG, which the table would replace; name another file after --out.")
+        raise PredictorError(f"{out} is an ECG, which the table would replace; choose another --out.")
 
 
 def show(result: "Prediction | Failure", on_screen: bool, debug: bool) -> None:
@@ -144,9 +146,9 @@ def show(result: "Prediction | Failure", on_screen: bool, debug: bool) -> None:
 
 @contextmanager
 def prediction_bar(paths: list[str], out: Path | None) -> Iterator[Callable[[int], None]]:
-    """Draw a progress bar where predictions go into a table and stderr is a terminal; elsewhere do nothing.
+    """Show a progress bar if predictions go into a table and stderr is a terminal; otherwise do nothing.
 
-    The files are counted first, which takes a small part of the time that it takes to read them.
+    The files are counted first, which takes a small fraction of the time to read them.
     """
     if out is None or not sys.stderr.isatty():
         yield lambda _done: None

@@ -1,4 +1,4 @@
-"""What `ecgmtl train` prints while it runs: a bar with the time left, and a line per stage and per epoch."""
+"""Output of `ecgmtl train` while it runs: a bar with the time left, and a line per stage and epoch."""
 
 import math
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from ecgmtl.training.stage import EpochReport
 
 @contextmanager
 def stage_progress() -> Iterator[Progress]:
-    """Draw a bar for each stage on a terminal, and print a line for each stage and each epoch in any case."""
+    """Show a bar for each stage on a terminal, and print a line for each stage and epoch in any case."""
     with open_bar() as bar:
         run = RunProgress(bar)
-        yield Progress(run.begin, run.advance, lambda found: bar.say(epoch_line(found)), bar.say, run.work)
+        yield Progress(run.begin, run.advance, lambda report: bar.say(epoch_line(report)), bar.say, run.work)
 
 
 class RunProgress:
-    """What a bar says of a whole run: which stage of how many, and the time that is left for all of them."""
+    """Progress of a whole run on a bar: the number of the stage, and the time left for all stages."""
 
     def __init__(self, bar: Bar) -> None:
         self.bar, self.time = bar, RemainingTime()
@@ -35,8 +35,8 @@ class RunProgress:
         self.n_steps, self.done = n_steps, done
         self.time.begin([one.epochs for one in stages], index, self.epochs_done)
         left = self.time.seconds()
-        said = "" if math.isnan(left) else f"; time left for the run: {spell_time(left)}"
-        self.bar.say(f"stage {index + 1} of {len(stages)}: {stage.name}: {stage.summary}{said}")
+        remaining = "" if math.isnan(left) else f"; time left for the run: {spell_time(left)}"
+        self.bar.say(f"stage {index + 1} of {len(stages)}: {stage.name}: {stage.summary}{remaining}")
         self.bar.begin(self.label, done, n_steps)
 
     @property
@@ -49,24 +49,24 @@ class RunProgress:
         self.bar.update(self.done, self.n_steps, f"{self.label}; run: {spell_time(self.time.seconds())} left")
 
     def work(self, label: str, done: int, total: int) -> None:
-        """Draw a bar for what is done beside the stages."""
+        """Show a bar for work beside the stages."""
         if label != self.label:
             self.label = label
             self.bar.begin(label)
         self.bar.update(done, total)
 
 
-def epoch_line(found: EpochReport) -> str:
+def epoch_line(report: EpochReport) -> str:
     """Return stage and epoch, the median of each loss over the steps, and validation figures.
 
-    A few batches with a huge loss would move the mean, which then looks like divergence.
+    The median, because the mean over a few batches with a huge loss looks like divergence.
     """
     losses = [
         f"{names.task_of(name)} {np.nanmedian(values):.3f}"
-        for name, values in found.steps.items()
+        for name, values in report.steps.items()
         if name.startswith(names.LOSS) and not np.isnan(values).all()  # a task may be left out of some steps, or of all
     ]
     shown = {names.MACRO_AUROC: "AUROC {:.4f}", names.RMSE: "RMSE {:.4f} mV", names.SPEED: "{:.0f} records/s"}
-    figures = [text.format(found.figures[name]) for name, text in shown.items() if name in found.figures]
-    head = f"{found.stage:>10} {found.epoch + 1:3d}"
+    figures = [text.format(report.figures[name]) for name, text in shown.items() if name in report.figures]
+    head = f"{report.stage:>10} {report.epoch + 1:3d}"
     return f"{head}   train (median): {', '.join(losses)}   validation: {', '.join(figures)}"

@@ -1,4 +1,4 @@
-"""`ecgmtl reconstruct`: write a record whose missing leads a model reconstructed."""
+"""`ecgmtl reconstruct`: write a record whose missing leads are reconstructed by a model."""
 
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ def reconstruct(
             help="Checkpoint (.safetensors), or the folder of the run that wrote it. Exported models have no decoder."
         ),
     ],
-    file: Annotated[str, typer.Argument(help="One record: WFDB, .npz or .csv. It may lack any lead not in --from.")],
+    file: Annotated[str, typer.Argument(help="One record: WFDB, .npz or .csv. It needs only the leads of --from.")],
     start: Annotated[
         str,
         typer.Option(
@@ -64,7 +64,7 @@ def write_reconstructed(model: Path, file: str, leads: "LeadSet", out: Path, opt
         )
     header, paths = header_at(out), list(islice(find_records([file]), 2))
     if len(paths) != 1:
-        raise ReconstructError(f"{file}: should be one record; {'more than one' if paths else 'none'} is there.")
+        raise ReconstructError(f"{file}: should be one record; found {'more than one' if paths else 'none'}.")
     results = reconstruct(checkpoint.load(model), read_record(paths[0], options), leads)
     write_reconstruction(results, header, model)
     for warning in results.warnings:

@@ -1,4 +1,4 @@
-"""How long a run of several stages still takes."""
+"""Estimate of the time left for a run of several stages."""
 
 import math
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 
 class RemainingTime:
-    """Estimates the time to the end of a run from the epochs that it has trained so far.
+    """Estimate of the time to the end of a run, from the epochs that it has trained so far.
 
     An epoch of the current stage takes as long as this stage's epochs so far. One of a later stage takes as long as the
     mean over all epochs of the run.
@@ -43,7 +43,7 @@ class RemainingTime:
 
 
 def spell_time(seconds: float) -> str:
-    """Return a duration as one says it: `under a minute`, `12 min`, `1 h 20 min`."""
+    """Format a duration: `under a minute`, `12 min`, `1 h 20 min`."""
     minutes = round(seconds / 60)
     if minutes < 1:
         return "under a minute"

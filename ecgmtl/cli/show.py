@@ -1,4 +1,4 @@
-"""`ecgmtl show`: settings, label names, thresholds and sizes of a checkpoint or a config, as YAML."""
+"""`ecgmtl show`: a config with all defaults, or the settings, labels and sizes of a checkpoint, as YAML."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What every command has in common at the terminal: bars, errors without tracebacks, signals."""
+"""Terminal behavior of every command: progress bars, errors without tracebacks, and signals."""
 
 import errno
 import logging
@@ -14,14 +14,14 @@ from data_prep.errors import UserError
 from data_prep.safe_text import printable_lines
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-"""What the system says of a disk without room, or of a user's share of it."""
+"""Error numbers of a full disk, or of an exceeded quota."""
 
 
 @contextmanager
 def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Iterator[None]:
     """Show errors that the user can correct as sentences, with exit code 1.
 
-    After Ctrl-C, TERM or HUP say what is kept, with exit code 130 or 143. Any other error keeps its traceback.
+    After Ctrl-C, TERM or HUP, print how to continue and exit with 130 or 143. Any other error keeps its traceback.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     signal.signal(signal.SIGTERM, raise_terminated)
@@ -49,10 +49,10 @@ def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Itera
 
 
 def full_disk(error: OSError, on_interrupt: str) -> str:
-    """Say which file found the disk full, what is kept, and what to type."""
-    place = f"{error.filename}: " if error.filename else ""
+    """Return a message that names the file, what is kept, and the command to continue with."""
+    file = f"{error.filename}: " if error.filename else ""
     remedy = on_interrupt.removeprefix("stopped").strip("; ").rstrip(".") or "then type the same command again"
-    return f"{place}the disk is full. Files that were whole are kept. Free some room; {remedy}"
+    return f"{file}the disk is full. Files that were whole are kept. Free some room; {remedy}"
 
 
 def raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -60,7 +60,7 @@ def raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 class Bar:
-    """A progress bar with an estimate of the time left, on a terminal; elsewhere nothing is drawn."""
+    """Progress bar with an estimate of the time left. It is shown only on a terminal."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -71,7 +71,7 @@ class Bar:
         self.bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
     def begin(self, label: str, done: int = 0, total: int | None = None) -> None:
-        """Replace what is drawn by a new bar."""
+        """Replace the current bar by a new one."""
         for task in self.bars.task_ids:
             self.bars.remove_task(task)
         self.bars.add_task(label, completed=done, total=total)
@@ -93,7 +93,7 @@ def open_bar() -> Iterator[Bar]:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Draw a bar for one piece of work. Call it with done and total."""
+    """Show a bar for one piece of work, and yield a function to call with done and total."""
     with open_bar() as bar:
         bar.begin(label)
         yield bar.update

@@ -132,13 +132,13 @@ def test_an_interrupted_run_resumes_bit_for_bit(folder, trained, how, code, epoc
     ]  # fmt: skip
 
 
-def test_an_earlier_stage_is_taken_from_its_checkpoint(folder, trained):
+def test_an_earlier_stage_is_loaded_from_its_checkpoint(folder, trained):
     told = ecgmtl(folder, "train", "--data", "store", "--out", "runs/again", "--stage", "joint", "--no-track", *SMALL)
     assert "stage pretrain: taken from runs/whole/stages/0-pretrain/model.safetensors" in told
     assert "stage joint: taken from" in told
 
 
-def test_a_forest_is_grown_beside_a_network_that_is_trained_already(folder, trained):
+def test_a_forest_is_added_to_a_trained_network(folder, trained):
     told = ecgmtl(
         folder, "train", "--data", "store", "--out", "runs/forest", "--no-track", *SMALL, "--set", "forest={n_trees: 5}"
     )
@@ -153,7 +153,7 @@ def test_a_forest_is_grown_beside_a_network_that_is_trained_already(folder, trai
     assert "0 failed" in predicted
 
 
-def test_other_settings_train_anew(folder, trained):
+def test_other_settings_train_again(folder, trained):
     told = ecgmtl(
         folder, "train", "--data", "store", "--out", "runs/seed1", "--stage", "pretrain", "--no-track", *SMALL,
         "--set", "seed=1",
@@ -167,7 +167,7 @@ def test_evaluate_measures_the_test_split(folder, trained):
     assert (folder / "report/reconstruction.png").stat().st_size > 10_000
 
 
-def test_predict_goes_on_after_a_bad_file(folder, trained):
+def test_predict_continues_after_a_bad_file(folder, trained):
     bad = folder / "bad.hea"
     bad.write_text("bad 12 100 1000\nbad.dat 16 1000/mV 16 0 0 0 0 I\n")
     good = sorted((folder / "records/records100/00000").glob("0000[1-5]_lr.hea"))
@@ -187,7 +187,7 @@ def test_an_exported_classifier_predicts_the_same(folder, trained):
     np.testing.assert_allclose(*([[row[key] for key in labels] for row in rows] for rows in (a, b)), atol=1e-5)
 
 
-def test_a_record_is_filled_in_and_read_again(folder, trained):
+def test_a_record_is_reconstructed_and_predicted(folder, trained):
     file = folder / "records/records100/00000/00001_lr"
     told = ecgmtl(folder, "reconstruct", trained.parent, file, "--from", "I,II,V2", "--out", "filled")
     assert "filled.hea: I, II, V2 measured; III, aVR, aVL, aVF derived; V1, V3, V4, V5, V6 reconstructed" in told
@@ -249,7 +249,7 @@ def test_a_tracked_run_is_found_in_mlflow(folder, trained, migrated):
         (["data", "prepare", "records", "store2", "--labels", "superdiagnostik"], 1, "superdiagnostic"),
         (["evaluate", "nothing.safetensors", "--data", "store"], 1, "nothing.safetensors"),
         (["predict", "nothing.onnx", "x.hea"], 1, "nothing.onnx"),
-        (["predict", "runs/whole/model.safetensors", "empty"], 1, "no ECG file is there"),
+        (["predict", "runs/whole/model.safetensors", "empty"], 1, "no ECG file found"),
         (["predict", "runs/whole/model.safetensors", "x.hea", "--out", "p.xls"], 1, ".csv, .parquet, .jsonl"),
         (["predict", "runs/whole/model.safetensors", "x.csv", "--unit", "kV"], 2, "kV"),
         (["export", "runs/whole/model.safetensors", "--to", "tflite", "--out", "c"], 1, "onnx, pt2, mlflow"),
@@ -261,7 +261,7 @@ def test_a_tracked_run_is_found_in_mlflow(folder, trained, migrated):
         (["frobnicate"], 2, "frobnicate"),
     ],
 )
-def test_a_bad_call_is_answered_by_a_sentence(folder, trained, arguments, code, said):
+def test_a_wrong_command_line_is_answered_by_a_sentence(folder, trained, arguments, code, said):
     (folder / "empty").mkdir(exist_ok=True)
     told = ecgmtl(folder, *arguments, code=code)
     assert said in told

@@ -13,7 +13,7 @@ class Clock:
         return self.seconds
 
 
-def test_later_stages_are_expected_to_go_on_at_the_mean_speed_so_far():
+def test_later_stages_are_expected_to_have_the_mean_speed_so_far():
     clock = Clock()
     left = RemainingTime(clock)
     left.begin([4, 8, 2], 0, 0)
@@ -30,7 +30,7 @@ def test_later_stages_are_expected_to_go_on_at_the_mean_speed_so_far():
     assert left.seconds() == pytest.approx(6 * 9 + 2 * 5)
 
 
-def test_epochs_of_before_an_interruption_tell_no_speed():
+def test_epochs_before_an_interruption_do_not_count_for_the_speed():
     clock = Clock()
     left = RemainingTime(clock)
     left.begin([4, 8], 1, 6)
@@ -44,5 +44,5 @@ def test_epochs_of_before_an_interruption_tell_no_speed():
     ("seconds", "said"),
     [(29, "under a minute"), (31, "1 min"), (3569, "59 min"), (3571, "1 h 0 min"), (4800, "1 h 20 min")],
 )
-def test_a_time_is_spelled_as_one_says_it(seconds, said):
+def test_a_time_is_formatted_in_words(seconds, said):
     assert spell_time(seconds) == said

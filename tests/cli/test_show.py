@@ -15,20 +15,20 @@ def path(tmp_path):
     return tmp_path / "model.safetensors"
 
 
-def test_the_defaults_are_shown_as_a_config_that_can_be_used(tmp_path):
+def test_the_defaults_are_shown_as_a_valid_config(tmp_path):
     shown = tmp_path / "shown.yaml"
     shown.write_text(describe("defaults"))
     assert load_config(shown) == Config()
 
 
-def test_a_config_is_shown_whole_with_what_is_set(tmp_path):
+def test_a_config_is_shown_with_all_settings(tmp_path):
     (tmp_path / "c.yml").write_text("name: mine\nencoder: {kind: transformer}\n")
     tree = yaml.safe_load(describe(str(tmp_path / "c.yml"), ("seed=5",)))
     assert parse_config(tree, "shown") == load_config(tmp_path / "c.yml", ("seed=5",))
     assert (tree["name"], tree["seed"], tree["encoder"]["kind"]) == ("mine", 5, "transformer")
 
 
-def test_a_checkpoint_tells_labels_sizes_and_settings(path):
+def test_a_checkpoint_is_described_by_labels_sizes_and_settings(path):
     stored = checkpoint.load(path)
     tree = yaml.safe_load(describe(str(path)))
     assert tuple(tree["labels"]) == LABELS
@@ -60,7 +60,7 @@ def test_a_run_is_shown_as_its_model(path):
         ("nothing", ConfigError),
     ],
 )
-def test_what_cannot_be_shown_is_named(tmp_path, name, error):
+def test_a_source_that_cannot_be_shown_is_named(tmp_path, name, error):
     (tmp_path / "folder").mkdir()
     with pytest.raises(error, match=name):
         describe(str(tmp_path / name))
