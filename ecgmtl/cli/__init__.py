@@ -14,6 +14,7 @@ from ecgmtl.cli import compare, data, evaluate, export, predict, reconstruct, sh
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
+    rich_markup_mode="markdown",
     help="Multi-task learning on 12-lead ECGs: one network reconstructs the waveform and classifies the disease.",
     epilog="First steps: `ecgmtl train` trains a demonstration on synthetic ECGs in minutes. "
     "`ecgmtl predict RUN FILES` then predicts with the run's model. "

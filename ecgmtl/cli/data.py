@@ -10,7 +10,9 @@ from data_prep.safe_text import printable, printable_lines
 from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, read_options
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
-data_app = typer.Typer(no_args_is_help=True, help="Check ECG files, and prepare them for training.")
+data_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", help="Check ECG files, and prepare them for training."
+)
 
 ConfigPath = Annotated[
     Path | None,

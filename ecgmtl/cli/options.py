@@ -35,7 +35,7 @@ Unit = Annotated[
     str | None,
     typer.Option(
         help="Unit of the values: mV, uV or V. It replaces the unit that files state. "
-        "`none` is for records whose voltage scale is lost."
+        "Pass `none` if the voltage scale is lost."
     ),
 ]
 Leads = Annotated[

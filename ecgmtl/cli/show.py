@@ -14,8 +14,8 @@ def show(
         str,
         typer.Argument(
             metavar="MODEL|CONFIG|configs|defaults",
-            help="Checkpoint, folder of a run, or config (a YAML file or a shipped name). `configs` lists the shipped "
-            "configs, `defaults` prints the built-in one.",
+            help="Checkpoint, folder of a run, or config (a YAML file or a shipped name). Pass `configs` to list the "
+            "shipped configs, or `defaults` to print the built-in one.",
         ),
     ],
     overrides: Overrides = None,
