@@ -68,25 +68,25 @@ def augment(
         batch = batch._replace(signals=batch.signals * sample_factors((size, 1, 1), settings.amplitude, generator))
     if settings.mixup:
         batch = blend(batch, settings.mixup, pairing)
-    seen = batch.signals
+    inputs = batch.signals
     if settings.arm_swap:
         swapped = torch.rand(size, 1, 1, generator=generator, device=device) < settings.arm_swap
-        seen = torch.where(swapped, swap_arms(seen, index_tensor(ARMS_SWAPPED, device)), seen)
+        inputs = torch.where(swapped, swap_arms(inputs, index_tensor(ARMS_SWAPPED, device)), inputs)
     for probability, axes in ((settings.voltage_loss, ALL), (settings.lead_voltage_loss, EACH_LEAD)):
         if probability:
             lost = torch.rand(size, 1, 1, generator=generator, device=device) < probability
-            seen = torch.where(lost, lose_voltage(seen, axes, generator), seen)
+            inputs = torch.where(lost, lose_voltage(inputs, axes, generator), inputs)
     if settings.noise:
-        seen = seen + settings.noise * torch.randn(seen.shape, generator=generator, device=device)
+        inputs = inputs + settings.noise * torch.randn(inputs.shape, generator=generator, device=device)
     if settings.wander:
-        seen = seen + settings.wander * sample_wander(tuple(seen.shape), fs, generator)
+        inputs = inputs + settings.wander * sample_wander(tuple(inputs.shape), fs, generator)
     if settings.lead_dropout:
-        kept = torch.rand(*seen.shape[:2], 1, generator=generator, device=device) >= settings.lead_dropout
-        seen = seen * kept
+        kept = torch.rand(*inputs.shape[:2], 1, generator=generator, device=device) >= settings.lead_dropout
+        inputs = inputs * kept
     if settings.leads_missing:
         missing = torch.rand(size, N_BASIS, 1, generator=generator, device=device) < settings.leads_missing
-        batch = batch._replace(mask=missing.expand(-1, -1, seen.shape[2]))
-    return batch._replace(input=seen)
+        batch = batch._replace(mask=missing.expand(-1, -1, inputs.shape[2]))
+    return batch._replace(input=inputs)
 
 
 def lose_voltage(

@@ -1,6 +1,6 @@
 """A residual network that first reads each lead by itself, all of them with the same filters.
 
-The shape of waves is learnt from twelve leads at once. How leads relate is learnt only after that.
+The shape of waves is learned from twelve leads at once. How leads relate is learned only after that.
 """
 
 from typing import Literal

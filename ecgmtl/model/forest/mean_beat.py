@@ -27,9 +27,9 @@ def mean_beat(
     # 1 where a sample has this offset from a beat, the latest first: signals times it are summed over the beats
     about = F.pad(beats, (after, before)).unfold(1, beats.shape[-1], 1)[:, 1:].transpose(1, 2)
     counts = (visible @ about).clamp(min=1)
-    shown = signals * visible
-    mean = shown @ about / counts
-    variance = (shown.square() @ about / counts - mean.square()).clamp(min=0)
+    counted = signals * visible
+    mean = counted @ about / counts
+    variance = (counted.square() @ about / counts - mean.square()).clamp(min=0)
     return mean.flip(-1), variance.flip(-1)
 
 

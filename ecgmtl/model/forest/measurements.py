@@ -1,6 +1,6 @@
 """ECG measurements: the rhythm, and times and voltages of the waves in each lead of the mean beat.
 
-Nothing is learnt here. From few records, a network learns little of what a caliper shows at once.
+Nothing is learned here. From few records, a network learns little of what a caliper shows at once.
 """
 
 import torch

@@ -29,7 +29,7 @@ class CrossStitchSettings(SharingOptions):
 
 
 class Stitch(nn.Module):
-    r"""Input of one encoder, :math:`\tilde x_A = \alpha_{AA} x_A + \alpha_{AB} x_B`, learnt for each feature.
+    r"""Input of one encoder, :math:`\tilde x_A = \alpha_{AA} x_A + \alpha_{AB} x_B`, learned for each feature.
 
     The factors are vectors, so that the optimizer does not decay them as it does matrices.
     """
