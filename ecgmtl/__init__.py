@@ -6,7 +6,7 @@ Predict from Python with the model of a run, or with any other model that `ecgmt
 >>> model = ecgmtl.load("runs/mine")
 >>> model.metadata.label_names
 ('CD', 'HYP', 'MI', 'NORM', 'STTC')
->>> for result in ecgmtl.predict(model, ["recordings"]):
+>>> for result in ecgmtl.predict(model, "recordings"):
 ...     print(result.path.name, list(result.calibrated))
 r0.hea ['CD', 'HYP', 'MI', 'NORM', 'STTC']
 r1.hea ['CD', 'HYP', 'MI', 'NORM', 'STTC']

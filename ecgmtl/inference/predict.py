@@ -72,7 +72,7 @@ class Failure:
 
 def predict(
     predictor: Predictor,
-    paths: Iterable[str | Path],
+    paths: str | Path | Iterable[str | Path],
     options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
     batch_size: int = 64,
     leave_out: Path | None = None,
@@ -82,7 +82,7 @@ def predict(
     Memory holds one batch at a time. `options` tell what files do not state, such as the sampling rate. `leave_out` is
     the file that results are written to.
     """
-    files = find_files(paths, options, leave_out)
+    files = find_files([paths] if isinstance(paths, str | Path) else paths, options, leave_out)
     while batch := list(islice(files, batch_size)):
         read = [(path, prepare(predictor, path, options)) for path in batch if isinstance(path, Path)]
         yield from (other for other in batch if isinstance(other, OtherFile))

@@ -143,6 +143,12 @@ def test_a_prediction_has_the_warnings_of_its_record(model, tmp_path):
     assert sound.warnings == ()
 
 
+def test_one_path_may_be_given_without_a_list(predictor, records):
+    for path in (records / "r0.hea", str(records / "r0.hea")):
+        (result,) = predict(predictor, path)
+        assert isinstance(result, Prediction)
+
+
 def test_records_are_read_lazily(model, records):
     def paths():
         yield records / "r0.hea"
