@@ -1,0 +1,147 @@
+"""DICOM waveforms (PS3.3 C.10.9, A.34): 12-lead and general ECGs, read by pydicom.
+
+Each multiplex group holds channels of one sampling rate. The original group with the most leads is read, and the
+longest of those; averaged beats are derived groups. Values are sample times sensitivity times its correction factor,
+plus the baseline, in the units of the sensitivity.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from data_prep.leads import standard_lead
+from data_prep.readers.columns import are_calibrated, find_columns, shared_unit, to_millivolts
+from data_prep.readers.files import regular_size, require_sane_size
+from data_prep.readers.options import ReadOptions
+from data_prep.record import Record, RecordError
+
+SUFFIXES: tuple[str, ...] = (".dcm",)
+LEAD_SCHEMES = frozenset({"MDC", "SCPECG"})
+"""Coding schemes of ISO/IEEE 11073-10101 and EN 1064, in which the last number of a code is the lead."""
+LEAD_CODES = {
+    **dict(enumerate(("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"), start=1)),
+    **dict(enumerate(("III", "aVR", "aVL", "aVF"), start=61)),
+}
+"""CID 3001 of PS3.16."""
+
+
+def read(path: Path, options: ReadOptions) -> Record:
+    """Return the ECG of a DICOM file.
+
+    Raises:
+        RecordError: the file holds no waveform, a lead is coded as one and named as another, or a lead's sensitivity,
+            unit or sampling rate is missing or contradictory.
+    """
+    import pydicom  # a quarter of a second, which only its files need to take
+
+    regular_size(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on values that we do not use, and patients' names among them
+        try:
+            file = pydicom.dcmread(path, force=False)
+        except pydicom.errors.InvalidDicomError as error:
+            raise RecordError(f"{path.name} is no DICOM file: its first 132 bytes should end in DICM.") from error
+        groups = [_Group(path.name, group) for group in file.get("WaveformSequence") or ()]
+        if not groups:
+            raise RecordError(f"{path.name} is a DICOM file without a waveform; only ECG waveforms are read.")
+        index, best = max(enumerate(groups), key=lambda item: item[1].rank)
+        return best.read(file, index, _left_out(groups, best), options)
+
+
+def _left_out(groups: Sequence["_Group"], best: "_Group") -> tuple[str, ...]:
+    """Return a warning if there are other groups that hold leads as recorded."""
+    n_others = sum(group is not best and group.is_original and bool(group.n_leads) for group in groups)
+    if not n_others:
+        return ()
+    return (f"{n_others + 1} recordings are in the file; the one with the most leads, then the longest, is read.",)
+
+
+class _Group:
+    """A multiplex group: channels that were sampled at the same times."""
+
+    def __init__(self, name: str, group: Any) -> None:
+        self.name, self.group = name, group
+        self.channels = list(group.get("ChannelDefinitionSequence") or ())
+        self.leads = [lead_name(name, number, channel) for number, channel in enumerate(self.channels, start=1)]
+        self.n_leads = len({lead for lead in map(standard_lead, self.leads) if lead is not None})
+        self.is_original = str(group.get("WaveformOriginality", "ORIGINAL")).upper() != "DERIVED"
+        self.n_samples = int(group.get("NumberOfWaveformSamples") or 0)
+
+    @property
+    def rank(self) -> tuple[bool, int, int]:
+        return self.is_original, self.n_leads, self.n_samples
+
+    def read(self, file: Any, index: int, left_out: tuple[str, ...], options: ReadOptions) -> Record:
+        name = self.name
+        require_sane_size(name, self.n_samples, len(self.channels))
+        units = [_unit_of(channel) for channel in self.channels]
+        columns, remarks = find_columns(name, self.leads, units, options)
+        fs = float(self.group.get("SamplingFrequency") or 0)
+        if not 0 < fs < float("inf"):
+            raise RecordError(f"{name}: the sampling frequency should be a number of hertz above 0; found {fs:g}.")
+        values = self._values(file, index, options.samples_to_read(self.n_samples, fs))
+        signal = to_millivolts(values, columns)
+        return Record(
+            Path(name).stem,
+            signal,
+            fs,
+            tuple(column.lead for column in columns),
+            (*remarks, *left_out),
+            are_calibrated(columns),
+            self.n_samples / fs if len(signal) < self.n_samples else None,
+            shared_unit(columns),
+        )
+
+    def _values(self, file: Any, index: int, n_read: int) -> Float64[np.ndarray, "time channel"]:
+        """Return the first samples in the units of their channels; those that the file marks as padding are nan."""
+        from pydicom.waveforms.numpy_handler import multiplex_array
+
+        raw = multiplex_array(file, index, as_raw=True)
+        if raw.shape != (self.n_samples, len(self.channels)):
+            expected = f"{self.n_samples} samples of {len(self.channels)} channels"
+            raise RecordError(f"{self.name}: {expected} are promised; found {raw.shape[0]} of {raw.shape[1]}.")
+        raw = raw[:n_read]
+        padding = self.group.get("WaveformPaddingValue")
+        values = raw.astype(np.float64)
+        if padding is not None:
+            number = padding if isinstance(padding, int) else np.frombuffer(padding, raw.dtype)[0]
+            values[raw == number] = np.nan
+        return values * [self._factor(number) for number in range(len(self.channels))] + [
+            float(channel.get("ChannelBaseline") or 0) for channel in self.channels
+        ]
+
+    def _factor(self, index: int) -> float:
+        """Return the size of a step of a channel, in its units."""
+        channel = self.channels[index]
+        sensitivity = channel.get("ChannelSensitivity")
+        if sensitivity is None:
+            raise RecordError(f"{self.name} states no sensitivity of channel {index + 1}, so its voltages are unknown.")
+        return float(sensitivity) * float(channel.get("ChannelSensitivityCorrectionFactor") or 1)
+
+
+def lead_name(name: str, number: int, channel: Any) -> str:
+    """Return the name of a channel's lead: the coded one where the code is known, or else the one in words.
+
+    Raises:
+        RecordError: the code is that of one lead, and the meaning beside it that of another.
+    """
+    source = (channel.get("ChannelSourceSequence") or [{}])[0]
+    words = str(source.get("CodeMeaning") or channel.get("ChannelLabel") or "").partition("(")[0].strip()
+    coded = None
+    if str(source.get("CodingSchemeDesignator", "")).strip() in LEAD_SCHEMES:
+        last = str(source.get("CodeValue", "")).replace("-", ":").rpartition(":")[2]
+        coded = LEAD_CODES.get(int(last)) if last.isascii() and last.isdecimal() else None
+    spoken = standard_lead(words)
+    if coded is not None and spoken is not None and coded != spoken:
+        raise RecordError(f"{name}: channel {number} is coded as lead {coded} and named {spoken}; correct the file.")
+    return coded or words
+
+
+def _unit_of(channel: Any) -> str | None:
+    """Return the unit of a channel's sensitivity as the file spells it; None where it states none."""
+    units = channel.get("ChannelSensitivityUnitsSequence")
+    return str(units[0].get("CodeValue", "")) if units else None
