@@ -1,1 +1,1 @@
-"""Arms side by side from the same seeds: what is run, what each run leaves behind, what the report says of them."""
+"""Comparison of arms that are trained with the same seeds: running them, storing their results, reporting on them."""

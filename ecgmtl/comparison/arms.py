@@ -1,10 +1,10 @@
-"""Arms of a comparison: one YAML file an arm, which says what differs from a base config.
+"""Arms of a comparison: one YAML file per arm, which states what differs from a base config.
 
     about: Uncertainty weighting (Kendall et al., 2018).
     base: _base.yaml
     set: {stages.0.weighting: {kind: uncertainty}}
 
-A file whose name begins with an underscore is no arm.
+Files whose names begin with an underscore are not arms.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,20 +23,22 @@ RATES = {"stages.*.optimizer.lr": (5e-4, 5e-3)}
 
 
 class ArmFile(Settings):
+    """The content of an arm's file."""
+
     about: str
-    """What the arm does, for readers of the report."""
+    """Description of the arm in the report."""
     base: str = "_base.yaml"
-    """The config that it starts from, a path from where the arm's file is."""
+    """Config that the arm starts from, as a path relative to the arm's file."""
     set: dict[str, Any] = Field(default_factory=dict)
-    """What is other there, by dotted key."""
+    """Settings that differ from the base, by dotted key."""
     group: str = ""
-    """Arms of a group are drawn together."""
+    """Group of arms that are plotted together."""
     control: bool = False
-    """Whether the arm is no method but the control of one."""
+    """Whether the arm is the control of a method."""
     seeds: PositiveInt | None = None
-    """At most so many."""
+    """Maximum number of seeds."""
     search: dict[str, tuple[PositiveFloat, PositiveFloat]] = Field(default_factory=lambda: dict(RATES))
-    """What tuning draws, by dotted key, log-uniformly between two numbers; * stands for every stage."""
+    """Ranges that tuning samples log-uniformly, by dotted key. An asterisk stands for every stage."""
 
     @field_validator("search")
     @classmethod
@@ -48,60 +50,65 @@ class ArmFile(Settings):
 
 
 class Arm(NamedTuple):
+    """One way of training, with the config that its file and the base give."""
+
     name: str
-    said: ArmFile
+    file: ArmFile
     config: Config
     base: Config
     """Config that the arm starts from, with the changes of the command line."""
     folder: Path
     """Folder of the arm's file."""
 
-    def seeds(self, asked: int) -> range:
-        return range(min(asked, self.said.seeds or asked))
+    def seeds(self, requested: int) -> range:
+        """Return the seeds to run, which the arm's file may limit."""
+        return range(min(requested, self.file.seeds or requested))
 
-    def draws(self, n: int) -> list[dict[str, float]]:
-        """So many settings to try, the same whenever asked; none where the arm's file has nothing to search."""
-        if not self.said.search:
+    def sample_settings(self, n: int) -> list[dict[str, float]]:
+        """Return `n` settings to try, the same in every call, or none if the arm's file has nothing to search."""
+        if not self.file.search:
             return []
-        space = {key: loguniform(low, high) for key, (low, high) in self.said.search.items()}
-        return [{k: float(v) for k, v in drawn.items()} for drawn in ParameterSampler(space, n, random_state=0)]
+        space = {key: loguniform(low, high) for key, (low, high) in self.file.search.items()}
+        return [{k: float(v) for k, v in sample.items()} for sample in ParameterSampler(space, n, random_state=0)]
 
     def with_settings(self, settings: dict[str, Any], source: str) -> Config:
-        """The arm's config with some settings changed; a key may have * for every stage."""
+        """Return the arm's config with some settings changed. An asterisk in a key stands for every stage."""
         return changed(self.config, expand(settings, len(self.config.stages)), source)
 
 
 def load_arms(folder: Path, only: Sequence[str] = (), overrides: Iterable[str] = ()) -> list[Arm]:
-    """The arms of a folder, those named in `only` where any is.
+    """Load the arms of a folder, or only those named in `only`.
 
-    The overrides of the command line change the base that they start from; what an arm's file sets stays.
+    Overrides from the command line change the base config. Settings in an arm's file take precedence.
 
     Raises:
-        ConfigError: no such folder or arm, or an arm's file makes no config.
+        ConfigError: the folder or an arm does not exist, or an arm's file gives no valid config.
     """
     folder = find_arms(folder)
-    found = {path.stem: path for path in sorted(folder.glob("*.yaml")) if not path.name.startswith("_")}
-    missing = sorted(set(only) - set(found))
-    if missing or not found:
+    paths = {path.stem: path for path in sorted(folder.glob("*.yaml")) if not path.name.startswith("_")}
+    missing = sorted(set(only) - set(paths))
+    if missing or not paths:
         what = f"no arm {', '.join(missing)}" if missing else "no arm, which is a .yaml file"
-        raise ConfigError(f"{folder}: {what}; there is {', '.join(found) or 'none'}.")
-    return [load_arm(path, tuple(overrides)) for name, path in found.items() if name in only or not only]
+        raise ConfigError(f"{folder}: {what}; there is {', '.join(paths) or 'none'}.")
+    return [load_arm(path, tuple(overrides)) for name, path in paths.items() if name in only or not only]
 
 
 def load_arm(path: Path, overrides: tuple[str, ...] = ()) -> Arm:
+    """Load one arm from its file."""
     tree = read_yaml(path)
     try:
-        said = ArmFile.model_validate(tree)
+        file = ArmFile.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {explain(found, tree)}" for found in error.errors())) from None
-    base = load_config(path.parent / said.base, overrides)
-    config = changed(base, said.set | {"name": path.stem}, str(path))
+        raise ConfigError("\n".join(f"{path}: {explain(mistake, tree)}" for mistake in error.errors())) from None
+    base = load_config(path.parent / file.base, overrides)
+    config = changed(base, file.set | {"name": path.stem}, str(path))
     if not config.learns_to_classify(config.stages[-1].name):
-        raise ConfigError(f"{path}: no stage learns classification, by which arms are compared.")
-    return Arm(path.stem, said, config, base, path.parent)
+        raise ConfigError(f"{path}: no stage learns classification, on which arms are compared.")
+    return Arm(path.stem, file, config, base, path.parent)
 
 
 def changed(config: Config, settings: dict[str, Any], source: str) -> Config:
+    """Return the config with some settings changed, naming `source` in errors."""
     tree = config.model_dump(mode="json")
     for key, value in settings.items():
         try:
@@ -112,5 +119,6 @@ def changed(config: Config, settings: dict[str, Any], source: str) -> Config:
 
 
 def expand(settings: dict[str, Any], n_stages: int) -> dict[str, Any]:
-    keys = {key: [key.replace("*", str(place)) for place in range(n_stages)] for key in settings}
-    return {place: settings[key] for key, places in keys.items() for place in dict.fromkeys(places)}
+    """Replace the asterisk in keys by the index of every stage."""
+    keys = {key: [key.replace("*", str(stage)) for stage in range(n_stages)] for key in settings}
+    return {expanded: settings[key] for key, names in keys.items() for expanded in dict.fromkeys(names)}

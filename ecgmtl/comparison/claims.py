@@ -1,4 +1,4 @@
-"""Verdicts on the claims of a folder of arms, by one rule for all.
+"""Verdicts on the claims about a folder of arms, by one rule for all of them.
 
 The rule was fixed before any comparison was run.
 """
@@ -18,12 +18,12 @@ from ecgmtl.comparison.text import DASH, Section
 
 Verdict = Literal["holds", "does not", "cannot tell"]
 RULE = (
-    "Each claim was given a figure, and a bound that the figure has to exceed, before the runs. It holds where the "
-    "whole 95 % interval lies above the bound, and does not where the whole interval lies below; else the data cannot "
-    "tell. A change (its bound has a ±) does not hold where the whole interval lies within the bound; else it holds "
-    "where the interval excludes 0, and else cannot be told. A claim with several figures holds where all of them bear "
-    "it out, and does not where one speaks against it. Intervals of final scores are over patients and seeds, the "
-    "others over seeds; they are not corrected for the number of claims."
+    "Each claim has a measured effect and a bound, both fixed before the runs. It holds if the whole 95 % interval is "
+    "above the bound, and does not if the whole interval lies below. Otherwise the data cannot tell. A claim that "
+    "something changes (its bound has a ±) does not hold if the whole interval lies within the bound. Otherwise it "
+    "holds if the interval excludes 0. A claim with several rows holds if all of them hold, and does not if one does "
+    "not. Intervals of final scores are over patients and seeds, all others over seeds. They are not corrected for the "
+    "number of claims."
 )
 
 
@@ -51,6 +51,7 @@ def claim_rows(comparison: Comparison, resampled: Resampled) -> list[ClaimRow]:
 
 
 def row_of(claim: Claim, effect: Effect) -> ClaimRow:
+    """Return a claim with its effect and verdict."""
     return ClaimRow(
         claim=claim.title,
         measured=claim.measured,
@@ -87,13 +88,14 @@ def joint(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def claims_section(rows: Sequence[ClaimRow]) -> Section:
+    """Return the section on claims: the rule, a row per claim, and joint verdicts."""
     cells = [
         {
             "claim": row.claim,
             "measured by": row.measured,
             "arms": f"{row.arm}, {row.against}",
             "seeds": str(row.n_seeds),
-            "found": effect_text(row),
+            "result": effect_text(row),
             "bound": f"{'±' if row.is_change else ''}{row.bound:g} {row.unit}",
             "verdict": row.verdict,
         }
@@ -107,6 +109,7 @@ def claims_section(rows: Sequence[ClaimRow]) -> Section:
 
 
 def effect_text(row: ClaimRow) -> str:
+    """Return an effect with its interval and unit as text."""
     value, low, high = row.effect
     if not math.isfinite(value):
         return DASH

@@ -1,4 +1,4 @@
-"""`ecgmtl compare`: every arm from every seed, each run once and kept; then one report on all of them."""
+"""`ecgmtl compare`: train every arm with every seed, keep each result, and write one report on all of them."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from data_prep.store.open import Store
 from ecgmtl.comparison.arms import Arm
 from ecgmtl.comparison.claims_file import CLAIMS, read_claims
 from ecgmtl.comparison.queue import run_all
-from ecgmtl.comparison.report import PICTURES, REPORT, TABLES, write_report
+from ecgmtl.comparison.report import PLOTS, REPORT, TABLES, write_report
 from ecgmtl.comparison.results import KEPT_CLAIMS, Tried, read_result, result_path
 from ecgmtl.comparison.run import TUNING, Job
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, Truth, is_same, read_truth, write_truth
@@ -25,32 +25,34 @@ FACTS = "comparison.json"
 
 
 class Plan(NamedTuple):
-    """What is compared, on what, and where it goes."""
+    """Arms to compare, the data, and the output folder."""
 
     arms: Sequence[Arm]
     data: Path
     out: Path
     seeds: int
     tune: int = 0
-    """Settings that are tried for each arm before its seeds are run."""
+    """Number of settings to try for each arm before its seeds are run."""
     jobs: int = 1
-    """Runs at a time, each with its share of the processor."""
+    """Number of parallel runs. Each gets its share of the processor."""
     track: bool = True
 
 
 class Outcome(NamedTuple):
+    """The report and the runs that failed."""
+
     report: Path
     failed: dict[str, str]
-    """Runs that could not be finished, with the reason."""
+    """Reason of failure by the name of the run."""
 
 
 def compare(plan: Plan, say: Callable[[str], None]) -> Outcome:
-    """Run what is not done yet, and write the report on all that is.
+    """Run what has no result yet, and write the report on all results.
 
     Raises:
-        ConfigError: the data were prepared otherwise, or a run's folder cannot be used.
-        FolderInUseError: another process compares there.
-        ComparisonError: arms, or what is in the folder already, are of other records or labels.
+        ConfigError: the data were prepared with other settings, or a run's folder cannot be used.
+        FolderInUseError: another process uses the output folder.
+        ComparisonError: the arms or the results in the folder have other records or labels.
     """
     refuse_other_data(plan.arms)
     refuse_other_base(plan)
@@ -63,7 +65,7 @@ def compare(plan: Plan, say: Callable[[str], None]) -> Outcome:
 
 
 def compare_in(plan: Plan, store: Store, say: Callable[[str], None]) -> Outcome:
-    """Compare in a folder that is locked."""
+    """Run the comparison in a locked folder."""
     tracker = open_tracker(EXPERIMENT, enabled=plan.track)
     params = {"arms": " ".join(arm.name for arm in plan.arms), "seeds": plan.seeds, "tune": plan.tune}
     with tracker.run(f"compare-{plan.out.name}", tags={}, params=params, resume=known_run(plan.out)) as run_id:
@@ -77,22 +79,26 @@ def compare_in(plan: Plan, store: Store, say: Callable[[str], None]) -> Outcome:
 
 
 def tune_and_run(plan: Plan, store: Store, run_id: str | None, say: Callable[[str], None]) -> dict[str, str]:
+    """Tune the arms, run their seeds, and return the failed runs with their reasons."""
+
     def job(arm: Arm, seed: int, settings: dict[str, Any], path: Path, tried: tuple[Tried, ...] = ()) -> Job:
         config = arm.with_settings({**settings, "seed": seed}, arm.name)
         identity = sha256(f"{config.model_dump_json()} {store.sha256}".encode())
         threads = max(1, (os.cpu_count() or 1) // plan.jobs)
-        return Job(arm.name, seed, arm.said, config, plan.data, plan.out, path, identity, threads, run_id, tried)
+        return Job(arm.name, seed, arm.file, config, plan.data, plan.out, path, identity, threads, run_id, tried)
 
     trials = [
-        job(arm, 0, drawn, plan.out / TUNING / f"{arm.name}.{place}.json")
+        job(arm, 0, settings, plan.out / TUNING / f"{arm.name}.{trial}.json")
         for arm in plan.arms
-        for place, drawn in enumerate(arm.draws(plan.tune))
+        for trial, settings in enumerate(arm.sample_settings(plan.tune))
     ]
     failed = run_all(trials, plan.jobs, say)
     chosen = {arm.name: tuning_of(arm, plan) for arm in plan.arms}
     runs = [
         job(arm, seed, best_of(chosen[arm.name]), result_path(plan.out, arm.name, seed), chosen[arm.name])
-        for seed in range(plan.seeds)  # a seed of every arm before the next one: what is there at any time is balanced
+        for seed in range(
+            plan.seeds
+        )  # one seed of every arm before the next seed, so that an interrupted comparison is balanced
         for arm in plan.arms
         if seed in arm.seeds(plan.seeds)
     ]
@@ -100,20 +106,22 @@ def tune_and_run(plan: Plan, store: Store, run_id: str | None, say: Callable[[st
 
 
 def tuning_of(arm: Arm, plan: Plan) -> tuple[Tried, ...]:
-    """What tuning found for each of the settings that could be trained."""
-    found = []
-    for place, drawn in enumerate(arm.draws(plan.tune)):
-        path = plan.out / TUNING / f"{arm.name}.{place}.json"
+    """Return the score of each setting that could be trained."""
+    trials = []
+    for trial, settings in enumerate(arm.sample_settings(plan.tune)):
+        path = plan.out / TUNING / f"{arm.name}.{trial}.json"
         if path.is_file():
-            found.append(Tried(settings=drawn, score=read_result(path).macro_auroc))
-    return tuple(found)
+            trials.append(Tried(settings=settings, score=read_result(path).macro_auroc))
+    return tuple(trials)
 
 
-def best_of(tried: tuple[Tried, ...]) -> dict[str, Any]:
-    return max(tried, key=lambda one: one.score).settings if tried else {}
+def best_of(trials: tuple[Tried, ...]) -> dict[str, Any]:
+    """Return the settings with the highest score, or none if nothing was tried."""
+    return max(trials, key=lambda trial: trial.score).settings if trials else {}
 
 
 def refuse_other_data(arms: Sequence[Arm]) -> None:
+    """Raise ComparisonError if arms differ in their labels, preprocessing or validation fold."""
     first = arms[0]
     for arm in arms:
         for key in ("labels", "preprocess", "validation_fold"):
@@ -125,22 +133,23 @@ def refuse_other_data(arms: Sequence[Arm]) -> None:
 
 
 def bases(arms: Sequence[Arm]) -> dict[str, str]:
-    """What identifies each config that arms start from, by its file, with what the command line changed of it."""
-    return {arm.said.base: sha256(arm.base.model_dump_json().encode()) for arm in arms}
+    """Return the digest of each base config, overrides included, by the name of its file."""
+    return {arm.file.base: sha256(arm.base.model_dump_json().encode()) for arm in arms}
 
 
 def refuse_other_base(plan: Plan) -> None:
+    """Raise ComparisonError if the folder has results of arms that started from another base config."""
     before = facts_of(plan.out).get("bases", {})
     for name, digest in bases(plan.arms).items():
         if before.get(name, digest) != digest:
             raise ComparisonError(
-                f"{plan.out} holds arms that started from {name} as it was then, or with another --set; with this one "
-                f"they are no comparison. Say the same --set, or choose another --out."
+                f"{plan.out} holds arms that started from another {name} or --set, which cannot be compared with "
+                f"these. Use the same --set, or choose another --out."
             )
 
 
 def keep_truth(plan: Plan, truth: Truth) -> None:
-    """Write it into a new folder; in one that is gone on with, look whether it is the same."""
+    """Write the truth into a new folder. In an existing one, raise ComparisonError if it differs."""
     if not (plan.out / TRUTH).is_file():
         try:
             write_truth(plan.out, truth)
@@ -153,7 +162,7 @@ def keep_truth(plan: Plan, truth: Truth) -> None:
 
 
 def keep_claims(plan: Plan) -> None:
-    """Copy the claims of the folder of arms, where it has any, so that the report needs no other folder."""
+    """Copy the claims of the folder of arms, if it has any, so that the report needs no other folder."""
     path = plan.arms[0].folder / CLAIMS
     if path.is_file():
         read_claims(path)
@@ -161,26 +170,28 @@ def keep_claims(plan: Plan) -> None:
 
 
 def truth_of(store: Store, config: Config) -> Truth:
+    """Return labels and patients of the validation records."""
     labels = config.labels or store.default_labels
     validation = load_split(store, "validation", labels)
     return Truth(validation.labels.numpy() > 0, validation.patients, validation.label_names)
 
 
 def known_run(out: Path) -> str | None:
-    """MLflow's run of a comparison that was begun before, and logged."""
-    found: str | None = facts_of(out).get("mlflow_run")
-    return found
+    """Return the MLflow run of an earlier call for the same folder, if it was logged."""
+    run: str | None = facts_of(out).get("mlflow_run")
+    return run
 
 
 def facts_of(out: Path) -> dict[str, Any]:
-    """What an earlier call noted of the comparison."""
+    """Return the facts that an earlier call stored about the comparison."""
     path = out / FACTS
     facts: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     return facts
 
 
 def log_report(tracker: Tracker, out: Path) -> None:
+    """Log the report, its plots and its tables to MLflow."""
     for name in REPORT:
         tracker.log_artifact(out / name, "report")
-    for name in (PICTURES, TABLES):
+    for name in (PLOTS, TABLES):
         tracker.log_artifact(out / name, f"report/{name}")

@@ -1,4 +1,4 @@
-"""How the arms learnt: area under the curve, losses on the way, the end of training, time to a threshold."""
+"""Learning curves of the arms: area under the curve, losses on the way, the end of training, time to a threshold."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from ecgmtl.comparison.results import Clock, Comparison, RunResult, budget, course, pretraining
 from ecgmtl.comparison.statistics import UNKNOWN, Interval, late_spread, learning_area, mean_interval, ratio_interval
 from ecgmtl.comparison.survival import (
-    Ended,
+    EventTimes,
     kaplan_meier,
     median_time,
     restricted_mean,
@@ -26,22 +26,22 @@ QUARTERS = (0.25, 0.5, 0.75, 1.0)
 
 
 class CourseRow(NamedTuple):
-    """How an arm's main task learnt over the budget, or, without pretraining, from its first step on."""
+    """Learning curve of an arm's main task over the budget, with or without pretraining counted."""
 
     arm: str
     counts_pretraining: bool
     area: Interval
-    """Under the curve of macro-AUROC: 0 is chance throughout, 1 the reference's final score throughout."""
+    """Area under the curve of macro AUROC. 0 is chance throughout, 1 the reference's final score throughout."""
     area_difference: Interval
     loss_at_25: Interval
-    """Ratio of validation losses to the reference's, at 25 % of the budget."""
+    """Ratio of the validation loss to the reference's, at 25 % of the budget."""
     loss_at_50: Interval
     loss_at_75: Interval
     loss_at_100: Interval
 
 
 class LateRow(NamedTuple):
-    """The end of an arm's training: how restless, how over-fitted; each also as paired difference to the reference."""
+    """The end of an arm's training: its spread and overfitting, each also as paired difference to the reference."""
 
     arm: str
     spread: Interval
@@ -49,12 +49,12 @@ class LateRow(NamedTuple):
     loss: Interval
     train_loss: Interval
     gap: Interval
-    """Validation less training loss of the main task."""
+    """Validation loss minus training loss of the main task."""
     gap_difference: Interval
 
 
 class ThresholdRow(NamedTuple):
-    """When an arm's runs reached a threshold to stay; times in shares of the budget."""
+    """Time until an arm's runs reach a threshold and hold it, as a share of the budget."""
 
     arm: str
     share: float
@@ -63,19 +63,19 @@ class ThresholdRow(NamedTuple):
     n_reached: int
     median: float
     mean: float
-    """Restricted to the budget."""
+    """Mean time, restricted to the budget."""
     ratio: Interval
-    """Of restricted means to the reference's; paired bootstrap over seeds."""
+    """Ratio of restricted means to the reference's, with a paired bootstrap over seeds."""
     ratio_t: Interval
     """The same with a t interval."""
     without_pretraining: Interval
-    """As `ratio_t`, pretraining for free; unknown where there is none."""
+    """`ratio_t` without counting pretraining. Unknown if there is none."""
     wall_clock: Interval
-    """As `ratio_t`, in seconds."""
+    """`ratio_t` in seconds."""
 
 
 def course_rows(comparison: Comparison) -> list[CourseRow]:
-    """A row an arm, and a second one, without pretraining, for arms that have it."""
+    """Return one row per arm, and a second one without pretraining for arms that have it."""
     rows = []
     for arm in comparison.arms:
         rows.append(course_row(comparison, arm, counts_pretraining=True))
@@ -85,6 +85,7 @@ def course_rows(comparison: Comparison) -> list[CourseRow]:
 
 
 def course_row(comparison: Comparison, arm: str, *, counts_pretraining: bool) -> CourseRow:
+    """Return area and losses of one arm."""
     whole = budget(comparison)
     height = reference_final(comparison) - 0.5
 
@@ -94,55 +95,62 @@ def course_row(comparison: Comparison, arm: str, *, counts_pretraining: bool) ->
 
     def loss_at(share: float) -> Interval:
         loss = partial(loss_after, share * whole, counts_pretraining=counts_pretraining)
-        return ratio_interval(*both(comparison, arm, loss)) if arm != comparison.reference else UNKNOWN
+        return ratio_interval(*paired_figures(comparison, arm, loss)) if arm != comparison.reference else UNKNOWN
 
-    areas, others = both(comparison, arm, area)
+    areas, others = paired_figures(comparison, arm, area)
     difference = mean_interval(areas - others) if arm != comparison.reference else UNKNOWN
     return CourseRow(arm, counts_pretraining, mean_interval(areas), difference, *(loss_at(share) for share in QUARTERS))
 
 
 def loss_after(records: float, run: RunResult, *, counts_pretraining: bool = True) -> float:
-    """Of the main task on the validation records, after this many training records; nan before and beyond the run."""
+    """Return the main validation loss after this many training records, or nan before and beyond the run."""
     curve = course(run, amortized=not counts_pretraining)
     return float(np.interp(records, curve.times, curve.losses, left=np.nan, right=np.nan))
 
 
 def late_rows(comparison: Comparison) -> list[LateRow]:
+    """Return one row per arm."""
     return [late_row(comparison, arm) for arm in comparison.arms]
 
 
 def late_row(comparison: Comparison, arm: str) -> LateRow:
+    """Return spread, losses and their gap at the end of an arm's runs."""
+
     def spread(run: RunResult) -> float:
         curve = course(run)
         return late_spread(curve.times, curve.scores)
 
-    def less(figure: Callable[[RunResult], float]) -> Interval:
-        mine, others = both(comparison, arm, figure)
+    def difference(figure: Callable[[RunResult], float]) -> Interval:
+        mine, others = paired_figures(comparison, arm, figure)
         return mean_interval(mine - others) if arm != comparison.reference else UNKNOWN
 
     def mean(figure: Callable[[RunResult], float]) -> Interval:
         return mean_interval(np.array([figure(run) for run in comparison.arms[arm].values()]))
 
-    return LateRow(arm, mean(spread), less(spread), mean(final_loss), mean(final_train_loss), mean(gap), less(gap))
+    return LateRow(
+        arm, mean(spread), difference(spread), mean(final_loss), mean(final_train_loss), mean(gap), difference(gap)
+    )
 
 
 def final_loss(run: RunResult) -> float:
+    """Return the main validation loss at the last evaluation."""
     return float(course(run).losses[-1])
 
 
 def final_train_loss(run: RunResult) -> float:
+    """Return the main training loss of the last epoch."""
     return float(course(run).train_losses[-1])
 
 
 def gap(run: RunResult) -> float:
-    """Validation less training loss of the main task at the end."""
+    """Return validation loss minus training loss of the main task at the end."""
     return final_loss(run) - final_train_loss(run)
 
 
-def both(
+def paired_figures(
     comparison: Comparison, arm: str, figure: Callable[[RunResult], float], reference: str | None = None
 ) -> tuple[Float64[np.ndarray, " seed"], Float64[np.ndarray, " seed"]]:
-    """A figure of the arm's runs and of the reference's with the same seeds."""
+    """Return a figure of the arm's runs and of the reference's runs with the same seeds."""
     reference = reference or comparison.reference
     seeds = comparison.paired(arm, reference)
     mine, others = ([figure(comparison.arms[name][seed]) for seed in seeds] for name in (arm, reference))
@@ -150,16 +158,19 @@ def both(
 
 
 def reference_final(comparison: Comparison) -> float:
+    """Return the reference's final macro AUROC, as the mean over seeds."""
     return float(np.mean([run.macro_auroc for run in comparison.arms[comparison.reference].values()]))
 
 
 def threshold_rows(comparison: Comparison) -> list[ThresholdRow]:
+    """Return one row per threshold and arm."""
     return [threshold_row(comparison, arm, share) for share in SHARES for arm in comparison.arms]
 
 
 def threshold_row(comparison: Comparison, arm: str, share: float) -> ThresholdRow:
+    """Return the times until one arm reaches one threshold."""
     whole, seeds = budget(comparison), list(comparison.arms[arm])
-    times, reached = ended(comparison, arm, seeds, share)
+    times, reached = event_times(comparison, arm, seeds, share)
     median = median_time(kaplan_meier(times, reached))
     return ThresholdRow(
         arm=arm,
@@ -177,7 +188,7 @@ def threshold_row(comparison: Comparison, arm: str, share: float) -> ThresholdRo
 
 
 def time_ratio(
-    ratio: Callable[[Ended, Ended, float], Interval],
+    ratio: Callable[[EventTimes, EventTimes, float], Interval],
     comparison: Comparison,
     arm: str,
     share: float,
@@ -185,15 +196,15 @@ def time_ratio(
     *,
     amortized: bool = False,
 ) -> Interval:
-    """Of the arm's restricted mean to the reference's; unknown of the reference itself."""
+    """Return the ratio of the arm's restricted mean to the reference's. It is unknown for the reference itself."""
     seeds = comparison.paired(arm)
     if arm == comparison.reference or not seeds or (amortized and not pretraining(comparison.about(arm))):
         return UNKNOWN
-    mine = ended(comparison, arm, seeds, share, clock, amortized=amortized)
-    return ratio(mine, ended(comparison, comparison.reference, seeds, share, clock), budget(comparison, clock))
+    mine = event_times(comparison, arm, seeds, share, clock, amortized=amortized)
+    return ratio(mine, event_times(comparison, comparison.reference, seeds, share, clock), budget(comparison, clock))
 
 
-def ended(
+def event_times(
     comparison: Comparison,
     arm: str,
     seeds: list[int],
@@ -201,8 +212,8 @@ def ended(
     clock: Clock = "samples_seen",
     *,
     amortized: bool = False,
-) -> Ended:
-    """When each run reached this share of the reference's final score to stay, or ended without."""
+) -> EventTimes:
+    """Return when each run reached and held this share of the reference's final score, or ended without."""
     threshold = share * reference_final(comparison)
     curves = [course(comparison.arms[arm][seed], clock, amortized=amortized) for seed in seeds]
     times, reached = zip(*(time_to_threshold(c.times, c.scores, threshold) for c in curves), strict=True)

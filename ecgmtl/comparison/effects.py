@@ -1,4 +1,4 @@
-"""Effects that claims are about, each a number with its interval. Positive is the direction that is claimed."""
+"""Effects that claims are about, each a number with its interval. Positive is the claimed direction."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ecgmtl.comparison.claims_file import Claim, EffectName
-from ecgmtl.comparison.course import both, gap, late_row, loss_after, time_ratio
+from ecgmtl.comparison.course import gap, late_row, loss_after, paired_figures, time_ratio
 from ecgmtl.comparison.results import Comparison, RunResult, budget
-from ecgmtl.comparison.statistics import UNKNOWN, Interval, hierarchical_draws, mean_interval, ratio_interval
+from ecgmtl.comparison.statistics import UNKNOWN, Interval, hierarchical_samples, mean_interval, ratio_interval
 from ecgmtl.comparison.survival import restricted_mean_ratio_t
-from ecgmtl.comparison.tables import Resampled, pace, paired_draws
+from ecgmtl.comparison.tables import Resampled, pace, paired_samples
 from ecgmtl.metrics.bootstrap import interval
 from ecgmtl.tasks import MAIN
 
@@ -20,11 +20,15 @@ NOISE = f"noise_scale.{MAIN}"
 
 
 class Evidence(NamedTuple):
+    """A comparison with its resampled final scores."""
+
     comparison: Comparison
     resampled: Resampled
 
 
 class Effect(NamedTuple):
+    """A measured effect with its interval, and the number of seeds behind it."""
+
     span: Interval
     n_seeds: int
 
@@ -36,14 +40,14 @@ NOTHING = Effect(UNKNOWN, 0)
 def lower_loss(evidence: Evidence, claim: Claim) -> Effect:
     """Compute how far the main validation loss lies below the reference's after part of the budget, in percent."""
     loss = partial(loss_after, claim.percent / 100 * budget(evidence.comparison))
-    mine, others = both(evidence.comparison, claim.arm, loss, claim.reference)
+    mine, others = paired_figures(evidence.comparison, claim.arm, loss, claim.reference)
     return Effect(below(ratio_interval(mine, others)), len(mine))
 
 
 def saved(evidence: Evidence, claim: Claim) -> Effect:
     """Compute how many percent fewer training records than the reference an arm needs to reach a share of its score.
 
-    There is no interval where all seeds agree to the evaluation, which says nothing of what lies between evaluations.
+    There is no interval if all seeds agree, because the resolution of evaluations then hides their differences.
     """
     ratio = time_ratio(restricted_mean_ratio_t, evidence.comparison, claim.arm, claim.share, amortized=claim.amortized)
     if not ratio.has_width:
@@ -66,7 +70,7 @@ def calmer(evidence: Evidence, claim: Claim) -> Effect:
 
 def narrower(evidence: Evidence, claim: Claim) -> Effect:
     """Compute how much less the validation loss exceeds the training loss at the end, in nats."""
-    mine, others = both(evidence.comparison, claim.arm, gap, claim.reference)
+    mine, others = paired_figures(evidence.comparison, claim.arm, gap, claim.reference)
     return Effect(scaled(mean_interval(mine - others), -1), len(mine))
 
 
@@ -79,7 +83,7 @@ def less_noise(evidence: Evidence, claim: Claim) -> Effect:
     def scale(run: RunResult) -> float:
         return run.diagnostics.get(NOISE, np.nan)
 
-    mine, others = both(evidence.comparison, claim.arm, scale)
+    mine, others = paired_figures(evidence.comparison, claim.arm, scale)
     return Effect(below(ratio_interval(mine, others)), int(np.isfinite(mine - others).sum()))
 
 
@@ -118,7 +122,7 @@ def gained_over_tuned(evidence: Evidence, claim: Claim) -> Effect:
     pairs = [(seed, tuned(seed)) for seed in seeds]
     values = np.array([runs[arm][seed].macro_auroc - runs[best][seed].macro_auroc for seed, best in pairs])
     by_patients = np.stack([evidence.resampled[arm][seed] - evidence.resampled[best][seed] for seed, best in pairs])
-    low, high = interval(hierarchical_draws(values, by_patients))
+    low, high = interval(hierarchical_samples(values, by_patients))
     return Effect(scaled(Interval(float(values.mean()), float(low), float(high)), 100), len(values))
 
 
@@ -128,13 +132,13 @@ def least_gained(evidence: Evidence, pairs: Sequence[tuple[str, str]]) -> Effect
     Its upper end allows for their number (Bonferroni). Its lower end need not, because all gains lie above a bound
     where all of their own intervals do (intersection-union test: Berger, 1982).
     """
-    gains = [paired_draws(evidence.comparison, evidence.resampled, *pair) for pair in pairs]
+    gains = [paired_samples(evidence.comparison, evidence.resampled, *pair) for pair in pairs]
     if not gains or not all(len(values) for values, _ in gains):
         return NOTHING
     least = Interval(
         min(float(values.mean()) for values, _ in gains),
-        min(float(interval(draws)[0]) for _, draws in gains),
-        min(float(interval(draws, 1 - 0.05 / len(pairs))[1]) for _, draws in gains),
+        min(float(interval(samples)[0]) for _, samples in gains),
+        min(float(interval(samples, 1 - 0.05 / len(pairs))[1]) for _, samples in gains),
     )
     return Effect(scaled(least, 100), min(len(values) for values, _ in gains))
 
@@ -152,6 +156,7 @@ def below(ratio: Interval) -> Interval:
 
 
 def scaled(span: Interval, factor: float) -> Interval:
+    """Multiply an interval by a factor, which may be negative."""
     value, *ends = (factor * end for end in span)
     return Interval(value, min(ends), max(ends))
 

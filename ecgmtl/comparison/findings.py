@@ -1,4 +1,4 @@
-"""Findings of a comparison: all figures, the few sentences that sum them up, and the sections of the report."""
+"""Findings of a comparison: all figures, the sentences that sum them up, and the sections of the report."""
 
 from collections.abc import Callable, Sequence
 from math import inf, isfinite
@@ -37,33 +37,33 @@ from ecgmtl.comparison.text import (
 )
 
 NAMED = {
-    "reconstruction": "Of the kept models; means over seeds.",
-    "diagnostics": "Of the gradients, where they were asked for; means over each run and over seeds. They explain "
-    "little by themselves: gradients in conflict do not make a bad arm, nor agreement a good one.",
-    "weights": "Of the tasks' losses; means over each run and over seeds.",
+    "reconstruction": "Reconstruction of masked samples by the final models; means over seeds.",
+    "diagnostics": "Gradient diagnostics of arms that record them; means over each run and over seeds. They explain "
+    "little by themselves: an arm with gradient conflict need not be worse, and one without need not be better.",
+    "weights": "Weights of the tasks' losses; means over each run and over seeds.",
 }
-"""What is said of figures that runs call by name."""
+"""Text above each table of named figures."""
 MAX_LISTED = 6
 METHODS = (
-    "Intervals of final scores and their differences, and their p-values: patients are drawn again with replacement, "
-    "each with all records, the same draws for all runs; seeds contribute the t distribution of their mean. Drawing "
-    "the seeds again in place of that covers too little: 68 % with 3 seeds, 85 % with 5, where 95 % is claimed.",
-    "p, Holm: corrected so that among all arms of the table one false finding is no likelier than 5 %.",
-    "p, sign flips: exact, assumes nothing but symmetry, and cannot be below 0.25 with 3 seeds, 0.125 with 4, 0.0625 "
-    "with 5. It is a check on the other, which assumes that differences between seeds are about normal.",
-    "Intervals named t, and all over seeds: the t distribution with one degree of freedom less than there are seeds. "
-    "Of 3 seeds they are 2.2 times as wide as of many, and honest. The paired bootstrap over seeds is too narrow for "
-    "few seeds: with 3 it is little more than the range of what was seen, and holds the truth in about 2 of 3 cases.",
-    "Times to a threshold are read off the curve between evaluations, as if it rose there in straight lines.",
-    "Seconds are those of the machine that the runs had, with whatever else it did; the pace, of an arm's fastest "
-    "epoch, suffers least.",
-    "Arms that reconstruct see masked records, and the reference sees whole ones. An arm that is masked, and whose "
-    "encoder learns classification alone, shows what the masks alone do.",
-    "Bands of curves are the t intervals of the mean at each moment, not for the curve as a whole.",
-    "Where an arm keeps the best of its epochs or was tuned, that was chosen on the same validation records and "
-    "flatters it; for figures of a model that was not chosen on them, take the test split.",
-    "An arm with a single seed has an interval over patients alone, and no verdict.",
-    "Arms that were given more than the budget are looked at up to it, except for their final score.",
+    "Intervals and p-values of final scores and their differences: patients are resampled with replacement, with all "
+    "of their records and in the same way for all runs. Seeds contribute the t distribution of their mean. Resampling "
+    "the seeds instead would cover too little: 68 % with 3 seeds and 85 % with 5, at a nominal 95 %.",
+    "p, Holm: corrected so that the probability of any false finding among all arms of the table is at most 5 %.",
+    "p, sign flips: exact, assumes only symmetry, and cannot be below 0.25 with 3 seeds, 0.125 with 4 and 0.0625 with "
+    "5. It is a check on the other p-value, which assumes that differences between seeds are nearly normal.",
+    "Intervals over seeds, and those named t: the t distribution with n - 1 degrees of freedom for n seeds. With 3 "
+    "seeds they are 2.2 times as wide as with many, and keep their coverage. The paired bootstrap over seeds is too "
+    "narrow for few seeds: with 3 it is little more than the range of the values, and covers about 2 of 3 cases.",
+    "Times to a threshold are interpolated linearly between evaluations.",
+    "Seconds include the effect of other work on the same machine. The pace, from an arm's fastest epoch, is "
+    "affected least.",
+    "Arms that reconstruct see masked records, and the reference sees unmasked ones. An arm with masked records whose "
+    "encoder learns only classification shows the effect of masking alone.",
+    "Bands of curves are pointwise t intervals of the mean, not bands for the whole curve.",
+    "If an arm keeps its best epoch or was tuned, that choice was made on the same validation records, and its score "
+    "is optimistic. Use the test split for an unbiased score.",
+    "An arm with a single seed has an interval over patients only, and no verdict.",
+    "Arms that were trained for longer than the budget are compared up to it, except for their final score.",
 )
 
 
@@ -77,10 +77,11 @@ class Figures(NamedTuple):
     tuning: list[TuningRow]
     claims: list[ClaimRow]
     named: dict[str, pd.DataFrame]
-    """Means over seeds of what runs call by name: reconstruction, diagnostics, weights."""
+    """Means over seeds of figures with free names: reconstruction, diagnostics, weights."""
 
 
 def measure(comparison: Comparison, n_resamples: int) -> Figures:
+    """Compute all figures of a comparison."""
     named: dict[str, Callable[[RunResult], dict[str, float]]] = {
         "reconstruction": lambda run: run.reconstruction,
         "diagnostics": lambda run: run.diagnostics,
@@ -121,21 +122,21 @@ def sections(comparison: Comparison, figures: Figures) -> list[Section]:
 
 
 def opening(comparison: Comparison, figures: Figures) -> Section:
+    """Return the first section: what was compared, and the main findings."""
     truth = comparison.truth
     n_runs = sum(len(runs) for runs in comparison.arms.values())
     fewest, most = (f([len(runs) for runs in comparison.arms.values()]) for f in (min, max))
     seeds = ("1 seed" if most == 1 else f"{most} seeds") if fewest == most else f"{fewest} to {most} seeds"
     words = (
-        f"{len(comparison.arms)} ways of training (arms), {seeds} each, {n_runs} runs. All are judged by the "
+        f"{len(comparison.arms)} ways of training (arms), {seeds} each, {n_runs} runs. All are scored by the "
         f"macro AUROC of classification on the same {len(truth.patients)} validation records of "
         f"{len(set(truth.patients.tolist()))} patients, {len(truth.label_names)} labels, and compared with the arm "
-        f"{comparison.reference}, which learns nothing else.",
-        "Runs with the same seed begin with the same encoder and, where labels are learnt from the first stage on and "
-        "no patients are kept back, see the same records in the same order, so that differences are paired; after "
-        "pretraining, the order is another. Brackets hold 95 % intervals: where one contains 0 (for ratios: 1), the "
-        "data do not tell which arm is better.",
+        f"{comparison.reference}, which learns classification alone.",
+        "Runs with the same seed start from the same encoder, so differences are paired. They also see the same "
+        "records in the same order, except after pretraining and in arms that hold out patients. Brackets hold 95 % "
+        "intervals: if one contains 0 (or 1 for a ratio), the data do not show which arm is better.",
     )
-    return Section("What was found", words, notes=tuple(findings(comparison, figures)))
+    return Section("Findings", words, notes=tuple(findings(comparison, figures)))
 
 
 def findings(comparison: Comparison, figures: Figures) -> list[str]:
@@ -143,31 +144,34 @@ def findings(comparison: Comparison, figures: Figures) -> list[str]:
     others = [row for row in figures.arms if row.arm != comparison.reference]
     rows = sorted(others, key=lambda row: -row.difference.value if isfinite(row.difference.value) else inf)
     if not rows:
-        return [f"There is only {comparison.reference}; nothing can be compared yet."]
-    sure = [f"{row.arm} {signed(row.difference)}" for row in rows if row.p_holm < LEVEL]
-    counted = f"{len(sure)} of {counted_arms(len(rows))} differ" if sure else "no arm differs"
+        return [f"There is only {comparison.reference}; there is nothing to compare yet."]
+    significant = [f"{row.arm} {signed(row.difference)}" for row in rows if row.p_holm < LEVEL]
+    counted = f"{len(significant)} of {counted_arms(len(rows))} differ" if significant else "no arm differs"
     n_tests = sum(isfinite(row.p_holm) for row in rows)
     controls = [f"{row.arm} {signed(row.difference)}" for row in rows if comparison.about(row.arm).is_control]
     return [
         f"Final macro AUROC: {counted} from {comparison.reference} ({reference_final(comparison):.4f}) after "
-        f"correction for {n_tests} {'test' if n_tests == 1 else 'tests'}{listed(sure)}.",
-        *([f"Controls, for what has other causes than the method{listed(controls)}."] if controls else []),
+        f"correction for {n_tests} {'test' if n_tests == 1 else 'tests'}{listed(significant)}.",
+        *([f"Control arms, whose differences have other causes than a method{listed(controls)}."] if controls else []),
         time_finding(comparison.reference, figures.thresholds),
         loss_finding(comparison.reference, figures.courses),
     ]
 
 
 def time_finding(reference: str, thresholds: Sequence[ThresholdRow]) -> str:
+    """Say which arms reach the middle threshold with clearly less or more training."""
     share = SHARES[1]
     ratios = [(row.arm, row.ratio_t) for row in thresholds if row.share == share]
     faster, slower = sort_out(ratios)
     return (
-        f"Training until {percent(share)} of the final score of {reference}, as a ratio, pretraining counted: "
+        f"Training until {percent(share)} of the final score of {reference}, as a ratio to {reference}, with "
+        f"pretraining counted: "
         f"{both_directions('less', faster, 'more', slower)}."
     )
 
 
 def loss_finding(reference: str, courses: Sequence[CourseRow]) -> str:
+    """Say which arms have a clearly lower or higher validation loss after half of the budget."""
     lower, higher = sort_out([(row.arm, row.loss_at_50) for row in courses if row.counts_pretraining])
     return (
         f"Validation loss after half of the budget, as a ratio to {reference}: "
@@ -176,7 +180,7 @@ def loss_finding(reference: str, courses: Sequence[CourseRow]) -> str:
 
 
 def both_directions(below: str, lower: Sequence[str], above: str, higher: Sequence[str]) -> str:
-    """Say which arms lie on either side of the reference, leaving out a side without arms."""
+    """Name the arms on either side of the reference, leaving out a side without arms."""
     sides = [
         f"{side} in {counted_arms(len(arms))}{listed(arms)}" for side, arms in ((below, lower), (above, higher)) if arms
     ]
@@ -184,6 +188,7 @@ def both_directions(below: str, lower: Sequence[str], above: str, higher: Sequen
 
 
 def counted_arms(n_arms: int) -> str:
+    """Return the number of arms with its noun."""
     return "1 arm" if n_arms == 1 else f"{n_arms} arms"
 
 
@@ -196,5 +201,6 @@ def sort_out(ratios: Sequence[tuple[str, Interval]]) -> tuple[list[str], list[st
 
 
 def listed(items: Sequence[str]) -> str:
+    """Return a colon and the first items of a list, or nothing for an empty list."""
     more = f" and {len(items) - MAX_LISTED} more" if len(items) > MAX_LISTED else ""
     return ": " + ", ".join(items[:MAX_LISTED]) + more if items else ""

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: curves, differences, times to a threshold, areas. The reference is black throughout."""
+"""Plots of a comparison: curves, differences, times to a threshold, areas. The reference is black throughout."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from ecgmtl.comparison.course import SHARES, CourseRow, ended, reference_final
+from ecgmtl.comparison.course import SHARES, CourseRow, event_times, reference_final
 from ecgmtl.comparison.results import Clock, Comparison, RunResult, budget, course
 from ecgmtl.comparison.statistics import Interval, mean_interval
 from ecgmtl.comparison.survival import kaplan_meier
@@ -22,23 +22,23 @@ CLOCKS: dict[Clock, str] = {
     "seconds": "seconds of training",
 }
 N_GRID = 80
-"""Times at which curves are averaged over seeds."""
+"""Number of times at which curves are averaged over seeds."""
 
 
 def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """Arms that are drawn together, by title, at most six beside the reference."""
-    found: dict[str, list[str]] = {}
+    """Return the arms that are plotted together with their title, at most six beside the reference."""
+    members: dict[str, list[str]] = {}
     for arm in comparison.others:
-        found.setdefault(comparison.about(arm).group, []).append(arm)
+        members.setdefault(comparison.about(arm).group, []).append(arm)
     size = len(PALETTE)
-    parts = [(name, arms[i : i + size]) for name, arms in found.items() for i in range(0, len(arms), size)]
+    parts = [(name, arms[i : i + size]) for name, arms in members.items() for i in range(0, len(arms), size)]
     return parts or [("", [])]
 
 
 def rows_of_panels(
     comparison: Comparison, n_columns: int, height: float
 ) -> tuple[Figure, list[tuple[list[Axes], list[str]]]]:
-    """A row of panels a group of arms, named at its left; each with the arms to draw there."""
+    """Return a figure with a row of panels per group of arms, and each row with the arms to plot there."""
     parts = groups(comparison)
     figure = new_figure(12, 0.4 + height * len(parts))
     panels = figure.subplots(len(parts), n_columns, squeeze=False, sharex="col")
@@ -50,8 +50,8 @@ def rows_of_panels(
     return figure, [(list(row), arms) for (_, arms), row in zip(parts, panels, strict=True)]
 
 
-def learning_curves(comparison: Comparison, clock: Clock) -> Figure:
-    """Macro-AUROC and loss of the validation records, and the paired difference in AUROC; mean and 95 % t interval."""
+def plot_learning_curves(comparison: Comparison, clock: Clock) -> Figure:
+    """Plot validation macro AUROC, loss, and the paired difference in AUROC, as means with 95 % t intervals."""
     figure, rows = rows_of_panels(comparison, 3, 2.9)
     end = budget(comparison, clock)
     grid = np.linspace(0, end, N_GRID + 1)[1:]
@@ -59,19 +59,19 @@ def learning_curves(comparison: Comparison, clock: Clock) -> Figure:
         for arm, color in zip([comparison.reference, *arms], [BLACK, *PALETTE], strict=False):
             runs = comparison.arms[arm]
             scores = {seed: on_grid(run, clock, grid, "scores") for seed, run in runs.items()}
-            draw_band(panels[0], grid, list(scores.values()), color, arm)
-            draw_band(panels[1], grid, [on_grid(run, clock, grid, "losses") for run in runs.values()], color, arm)
+            plot_band(panels[0], grid, list(scores.values()), color, arm)
+            plot_band(panels[1], grid, [on_grid(run, clock, grid, "losses") for run in runs.values()], color, arm)
             base = {
                 seed: on_grid(comparison.arms[comparison.reference][seed], clock, grid, "scores")
                 for seed in comparison.paired(arm)
             }
-            draw_band(panels[2], grid, [scores[seed] - base[seed] for seed in base], color, arm)
+            plot_band(panels[2], grid, [scores[seed] - base[seed] for seed in base], color, arm)
         legend_beside(panels[-1])
         zoom(panels[0], comparison)
         for panel in panels:
             panel.xaxis.set_major_formatter(EngFormatter(sep=""))
             panel.set_xlim(0, end)
-    titles = ("macro AUROC", "loss", f"macro AUROC less that of {comparison.reference}")
+    titles = ("macro AUROC", "loss", f"macro AUROC minus {comparison.reference}")
     for panel, title in zip(rows[0][0], titles, strict=True):
         panel.set_title(title, fontsize=10)
     figure.supxlabel(CLOCKS[clock], fontsize=10)
@@ -81,19 +81,19 @@ def learning_curves(comparison: Comparison, clock: Clock) -> Figure:
 def on_grid(
     run: RunResult, clock: Clock, grid: Float64[np.ndarray, " time"], name: str
 ) -> Float64[np.ndarray, " time"]:
-    """A run's curve at given times; nan before its first and after its last evaluation."""
+    """Return a run's curve at given times, with nan before its first and after its last evaluation."""
     curve = course(run, clock)
     return np.interp(grid, curve.times, getattr(curve, name), left=np.nan, right=np.nan)
 
 
-def draw_band(
+def plot_band(
     panel: Axes,
     grid: Float64[np.ndarray, " time"],
     curves: Sequence[Float64[np.ndarray, " time"]],
     color: str,
     label: str,
 ) -> None:
-    """Mean over seeds as a line, its 95 % t interval as a band; where a run has nothing, there is no line."""
+    """Plot the mean over seeds as a line and its 95 % t interval as a band, except where a run has no value."""
     if not curves:
         return
     stack = np.stack(curves)
@@ -104,11 +104,12 @@ def draw_band(
 
 
 def legend_beside(panel: Axes) -> None:
+    """Add a legend to the right of a panel."""
     panel.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
 
 
 def zoom(panel: Axes, comparison: Comparison) -> None:
-    """Leave out what lies near chance: arms differ where the reference ends, not where it starts."""
+    """Limit the vertical axis to scores near the reference's final score, where arms differ."""
     finals = [run.macro_auroc for runs in comparison.arms.values() for run in runs.values()]
     best = reference_final(comparison)
     if best <= 0.5:
@@ -116,68 +117,68 @@ def zoom(panel: Axes, comparison: Comparison) -> None:
     panel.set_ylim(0.5 + 0.55 * (best - 0.5), max(finals) + 0.1 * (best - 0.5))
 
 
-def threshold_curves(comparison: Comparison) -> Figure:
-    """Share of runs that have reached each threshold to stay, one minus Kaplan-Meier."""
+def plot_thresholds(comparison: Comparison) -> Figure:
+    """Plot the fraction of runs that have reached and held each threshold, one minus Kaplan-Meier."""
     figure, rows = rows_of_panels(comparison, len(SHARES), 2.3)
     end = budget(comparison)
     for panels, arms in rows:
         for panel, share in zip(panels, SHARES, strict=True):
-            for place, arm in enumerate([comparison.reference, *arms]):
-                color = [BLACK, *PALETTE][place]
-                times, reached = ended(comparison, arm, list(comparison.arms[arm]), share)
+            for line, arm in enumerate([comparison.reference, *arms]):
+                color = [BLACK, *PALETTE][line]
+                times, reached = event_times(comparison, arm, list(comparison.arms[arm]), share)
                 curve = kaplan_meier(times, reached)
                 x = np.concatenate([[0.0], curve.times, [end]])
-                y = 1 - np.concatenate([[1.0], curve.share, curve.share[-1:]]) + 0.012 * place  # lines side by side
+                y = 1 - np.concatenate([[1.0], curve.share, curve.share[-1:]]) + 0.012 * line  # lines side by side
                 panel.step(x, y, where="post", color=color, label=arm)
             panel.set(xlim=(0, end), ylim=(-0.03, 1.1))
             panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         legend_beside(panels[-1])
     for panel, share in zip(rows[0][0], SHARES, strict=True):
         threshold = share * reference_final(comparison)
-        panel.set_title(f"share of runs at macro AUROC ≥ {threshold:.3f}", fontsize=10)
+        panel.set_title(f"fraction of runs at macro AUROC ≥ {threshold:.3f}", fontsize=10)
     figure.supxlabel(CLOCKS["samples_seen"], fontsize=10)
     return figure
 
 
-def forest(comparison: Comparison, rows: Sequence[ArmRow]) -> Figure:
-    """Difference of each arm's final score to the reference, with its interval; hollow: to the longer one."""
-    shown = [row for row in rows if row.arm != comparison.reference]
-    figure, panel = lines_for([row.arm for row in shown])
-    for place, row in enumerate(shown):
-        sure = row.p_holm < 0.05
-        draw_interval(panel, place - 0.13, row.difference, COLORS[0] if sure else BLACK, marker="o")
-        draw_interval(panel, place + 0.2, row.equal_compute, GRAY, marker="o", face="white")
+def plot_differences(comparison: Comparison, rows: Sequence[ArmRow]) -> Figure:
+    """Plot each arm's difference in final score to the reference, and as hollow markers to the longer one."""
+    rows = [row for row in rows if row.arm != comparison.reference]
+    figure, panel = lines_for([row.arm for row in rows])
+    for line, row in enumerate(rows):
+        is_significant = row.p_holm < 0.05
+        plot_interval(panel, line - 0.13, row.difference, COLORS[0] if is_significant else BLACK, marker="o")
+        plot_interval(panel, line + 0.2, row.equal_compute, GRAY, marker="o", face="white")
         text = f"{row.difference.value:+.4f}   p {row.p_holm:.2g}" if np.isfinite(row.p_holm) else ""
-        panel.text(1.01, place, text, transform=panel.get_yaxis_transform(), va="center", fontsize=8)
+        panel.text(1.01, line, text, transform=panel.get_yaxis_transform(), va="center", fontsize=8)
     panel.plot([], [], "o-", color=BLACK, label=f"to {comparison.reference}")
     panel.plot([], [], "o-", color=COLORS[0], label="the same, p < 0.05 after Holm")
-    if any(np.isfinite(row.equal_compute.value) for row in shown):
+    if any(np.isfinite(row.equal_compute.value) for row in rows):
         panel.plot([], [], "o-", color=GRAY, markerfacecolor="white", label=f"to {comparison.equal_compute}")
     panel.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
-    panel.set_xlabel("difference in macro AUROC: to the right the arm is better", fontsize=9)
+    panel.set_xlabel("difference in macro AUROC (positive: the arm is better)", fontsize=9)
     return figure
 
 
-def area_bars(comparison: Comparison, rows: Sequence[CourseRow]) -> Figure:
-    """Difference of the area under each arm's learning curve to the reference's, with its interval over seeds."""
-    shown = [row for row in rows if row.arm != comparison.reference]
-    names = [row.arm if row.counts_pretraining else f"{row.arm}, pretraining not counted" for row in shown]
+def plot_areas(comparison: Comparison, rows: Sequence[CourseRow]) -> Figure:
+    """Plot each arm's difference in the area under the learning curve to the reference, with intervals over seeds."""
+    rows = [row for row in rows if row.arm != comparison.reference]
+    names = [row.arm if row.counts_pretraining else f"{row.arm}, pretraining not counted" for row in rows]
     figure, panel = lines_for(names)
-    for place, row in enumerate(shown):
+    for line, row in enumerate(rows):
         color = PALETTE[0] if row.counts_pretraining else COLORS[5]
-        panel.barh(place, row.area_difference.value, color=color, height=0.6, alpha=0.6)
-        draw_interval(panel, place, row.area_difference, BLACK)
+        panel.barh(line, row.area_difference.value, color=color, height=0.6, alpha=0.6)
+        plot_interval(panel, line, row.area_difference, BLACK)
         text = f"{row.area.value:.3f}"
-        panel.text(1.01, place, text, transform=panel.get_yaxis_transform(), va="center", fontsize=8)
+        panel.text(1.01, line, text, transform=panel.get_yaxis_transform(), va="center", fontsize=8)
     panel.set_xlabel(
-        "difference in normalized area under the learning curve: to the right the arm learns earlier", fontsize=9
+        "difference in normalized area under the learning curve (positive: the arm learns earlier)", fontsize=9
     )
     return figure
 
 
 def lines_for(names: Sequence[str]) -> tuple[Figure, Axes]:
-    """An empty panel with a line a name, from above, and a mark at no difference."""
-    figure = new_figure(9, 1.2 + 0.32 * max(len(names), 1))
+    """Return an empty panel with one line per name, from top to bottom, and a vertical line at zero."""
+    figure = new_figure(11, 1.2 + 0.32 * max(len(names), 1))
     panel = figure.subplots()
     panel.set_yticks(range(len(names)), names, fontsize=9)
     panel.set_ylim(len(names) - 0.4, -0.6)
@@ -187,6 +188,7 @@ def lines_for(names: Sequence[str]) -> tuple[Figure, Axes]:
     return figure, panel
 
 
-def draw_interval(panel: Axes, height: float, span: Interval, color: str, marker: str = "", face: str = "") -> None:
+def plot_interval(panel: Axes, height: float, span: Interval, color: str, marker: str = "", face: str = "") -> None:
+    """Plot a value as a marker and its interval as a line."""
     panel.plot([span.low, span.high], [height, height], color=color, linewidth=1.4)
     panel.plot([span.value], [height], marker, color=color, markerfacecolor=face or color, markersize=5)

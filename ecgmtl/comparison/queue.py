@@ -1,4 +1,4 @@
-"""Runs of a comparison, one after the other or several at a time; one that fails does not stop the others."""
+"""Queue of the runs of a comparison, in sequence or in parallel. A failed run does not stop the others."""
 
 import multiprocessing
 import os
@@ -15,39 +15,40 @@ from ecgmtl.config.run import ConfigError
 from ecgmtl.training.stage import TrainingError
 
 Failure = TrainingError | CheckpointError | ConfigError
-"""Of one run; whatever else goes wrong is our bug, and ends them all."""
+"""Expected error of one run. Any other error is a bug and stops the comparison."""
 FAILURES = get_args(Failure)
 
 
-def run_all(jobs: Sequence[Job], at_a_time: int, say: Callable[[str], None]) -> dict[str, str]:
-    """Run the jobs that have no result yet; what fails is told, and the rest goes on."""
+def run_all(jobs: Sequence[Job], n_parallel: int, say: Callable[[str], None]) -> dict[str, str]:
+    """Run the jobs that have no result yet, report failures, and return their reasons by job name."""
     todo = [job for job in jobs if not job.is_done()]
     if len(todo) < len(jobs):
-        say(f"{len(jobs) - len(todo)} of {len(jobs)} runs are done already")
+        say(f"{len(jobs) - len(todo)} of {len(jobs)} runs are already finished")
     failed: dict[str, str] = {}
     started = time.perf_counter()
-    for number, (job, outcome) in enumerate(outcomes(todo, at_a_time), 1):
+    for number, (job, outcome) in enumerate(outcomes(todo, n_parallel), 1):
         left = (time.perf_counter() - started) / number * (len(todo) - number) / 60
         head = f"{number}/{len(todo)} {job.name}: "
         if isinstance(outcome, RunResult):
             seconds = outcome.curve[-1].seconds
-            say(f"{head}macro-AUROC {outcome.macro_auroc:.4f}, {seconds:.0f} s of training; {left:.0f} min left")
+            say(f"{head}macro AUROC {outcome.macro_auroc:.4f}, {seconds:.0f} s of training; {left:.0f} min left")
         else:
             failed[job.name] = str(outcome)
             say(f"{head}failed: {outcome}")
     return failed
 
 
-def outcomes(jobs: Sequence[Job], at_a_time: int) -> Iterator[tuple[Job, RunResult | Failure]]:
-    if at_a_time == 1:
+def outcomes(jobs: Sequence[Job], n_parallel: int) -> Iterator[tuple[Job, RunResult | Failure]]:
+    """Yield each job with its result or its error, in the order in which they finish."""
+    if n_parallel == 1:
         for job in jobs:
             try:
                 yield job, run_job(job)
             except FAILURES as error:
                 yield job, error
         return
-    # processes are begun anew, for torch's threads do not outlive a fork
-    pool = ProcessPoolExecutor(at_a_time, multiprocessing.get_context("spawn"), end_with_parent)
+    # spawn new processes, because torch's threads do not survive a fork
+    pool = ProcessPoolExecutor(n_parallel, multiprocessing.get_context("spawn"), end_with_parent)
     try:
         running: dict[Future[RunResult], Job] = {pool.submit(run_job, job): job for job in jobs}
         for future in as_completed(running):
@@ -57,14 +58,14 @@ def outcomes(jobs: Sequence[Job], at_a_time: int) -> Iterator[tuple[Job, RunResu
                 yield running[future], error
     except BaseException:
         for process in multiprocessing.active_children():
-            process.terminate()  # else a run would be waited for; it goes on from its last epoch another time
+            process.terminate()  # otherwise the pool waits for the run, which can resume from its last epoch
         raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def end_with_parent() -> None:
-    """Let a process end when the one that began it was killed: the next call would begin the same run beside it."""
+    """End this process when its parent is killed, because the next call would start the same run beside it."""
     parent = multiprocessing.parent_process()
 
     def wait() -> None:

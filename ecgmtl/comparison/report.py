@@ -1,4 +1,4 @@
-"""The report on a comparison: Markdown with pictures, one HTML page with everything in it, tables for programs."""
+"""Report on a comparison: Markdown with plots, one self-contained HTML page, and tables as CSV."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from data_prep.files import write_text, write_whole
 from ecgmtl.comparison.findings import Figures, measure, sections
-from ecgmtl.comparison.plots import area_bars, forest, learning_curves, threshold_curves
+from ecgmtl.comparison.plots import plot_areas, plot_differences, plot_learning_curves, plot_thresholds
 from ecgmtl.comparison.results import Comparison, read_comparison
 from ecgmtl.comparison.tables import flat
 from ecgmtl.comparison.text import Section
@@ -19,19 +19,19 @@ from ecgmtl.evaluation.text import markdown
 
 DPI = 100
 REPORT = ("report.md", "report.html")
-PICTURES = "pictures"
+PLOTS = "pictures"
 TABLES = "tables"
 TABLED = ("arms", "courses", "late", "thresholds", "tuning", "claims")
 CAPTIONS = {
     "forest": "Final macro AUROC: paired difference to the reference, with 95 % interval over seeds and patients. "
     "Numbers at the right: difference and p-value after Holm.",
     "curves": "Validation macro AUROC, validation loss, and paired difference in macro AUROC, against training records "
-    "seen: mean over seeds and 95 % band. Black is the reference.",
-    "curves_seconds": "The same against seconds of training.",
+    "seen: mean over seeds and 95 % band. The first line of each legend is the reference.",
+    "curves_seconds": "The same curves against seconds of training.",
     "areas": "Area under the learning curve: paired difference to the reference, with 95 % interval over seeds. "
     "Numbers at the right: the area itself.",
-    "thresholds": "Share of runs that have reached a threshold to stay (one minus Kaplan-Meier). Lines are drawn a "
-    "little apart.",
+    "thresholds": "Fraction of runs that have reached and held a threshold (one minus Kaplan-Meier). Lines are shifted "
+    "slightly to keep them apart.",
 }
 STYLE = """
 *, ::before, ::after { box-sizing: border-box }
@@ -39,6 +39,7 @@ STYLE = """
   --strong: #888; --row: #f4f8fb }
 @media (prefers-color-scheme: dark) {
   :root { --text: #ddd; --page: #16181c; --soft: #aaa; --line: #3a3d44; --strong: #777; --row: #22262d }
+  .plot img { filter: invert(.9) hue-rotate(180deg) }
 }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page); max-width: 1100px;
   margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word }
@@ -51,12 +52,14 @@ th { border-bottom: 2px solid var(--strong); vertical-align: bottom; white-space
 td { border-bottom: 1px solid var(--line) } tr:hover td { background: var(--row) }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--page) }
 .words th, .words td { text-align: left; white-space: normal }
-figure { margin: 1.5rem 0 } figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px }
+.words th:nth-last-child(-n+2), .words td:nth-last-child(-n+2) { min-width: 5rem }
+figure { margin: 1.5rem 0 } .plot { overflow-x: auto } .plot img { display: block; width: 100%; height: auto }
 figcaption { font-size: 14px; color: var(--soft) }
 @media (max-width: 600px) {
   body { margin: 1rem auto; padding: 0 .75rem } h1 { font-size: 1.5rem } h2 { font-size: 1.2rem }
   th:first-child, td:first-child { white-space: normal; max-width: 8rem }
-  .words th, .words td { min-width: 6rem }
+  .words th, .words td { min-width: 3.5rem }
+  .plot img { width: auto; max-width: none; height: auto; zoom: .75 }
 }
 """
 
@@ -64,73 +67,77 @@ figcaption { font-size: 14px; color: var(--soft) }
 def write_report(
     folder: Path, out: Path | None = None, title: str = "Comparison of ways of training", n_resamples: int = 2000
 ) -> Path:
-    """Write report.md, report.html, pictures and tables of all results in a folder; beside them unless `out` is given.
+    """Write report.md, report.html, plots and tables on all results of a folder, and return the path of the page.
 
-    Gives the page.
+    The report goes into the same folder unless `out` is given.
 
     Raises:
-        ComparisonError: the folder holds nothing that can be compared.
+        ComparisonError: the folder has no results to compare.
         OSError: the report cannot be written.
     """
     out = out or folder
     comparison = read_comparison(folder)
     figures = measure(comparison, n_resamples)
     parts = sections(comparison, figures)
-    pictures = {name: as_png(figure) for name, figure in draw(comparison, figures).items()}
-    for sub in (PICTURES, TABLES):
+    plots = {name: as_png(figure) for name, figure in plot(comparison, figures).items()}
+    for sub in (PLOTS, TABLES):
         (out / sub).mkdir(parents=True, exist_ok=True)
-    for name, picture in pictures.items():
-        write_picture(out / PICTURES / f"{name}.png", picture)
+    for name, image in plots.items():
+        write_image(out / PLOTS / f"{name}.png", image)
     for name, table in tables(figures).items():
         write_text(out / TABLES / f"{name}.csv", table)
     text, page = (out / name for name in REPORT)
     write_text(text, as_markdown(title, parts))
-    write_text(page, as_html(title, parts, pictures))
+    write_text(page, as_html(title, parts, plots))
     return page
 
 
-def draw(comparison: Comparison, figures: Figures) -> dict[str, Figure]:
+def plot(comparison: Comparison, figures: Figures) -> dict[str, Figure]:
+    """Return all plots by name."""
     return {
-        "forest": forest(comparison, figures.arms),
-        "curves": learning_curves(comparison, "samples_seen"),
-        "curves_seconds": learning_curves(comparison, "seconds"),
-        "areas": area_bars(comparison, figures.courses),
-        "thresholds": threshold_curves(comparison),
+        "forest": plot_differences(comparison, figures.arms),
+        "curves": plot_learning_curves(comparison, "samples_seen"),
+        "curves_seconds": plot_learning_curves(comparison, "seconds"),
+        "areas": plot_areas(comparison, figures.courses),
+        "thresholds": plot_thresholds(comparison),
     }
 
 
 def tables(figures: Figures) -> dict[str, str]:
-    """All figures at full precision, as CSV by name."""
+    """Return all figures as CSV by name, with six significant digits."""
     rows = {name: flat(getattr(figures, name)) for name in TABLED}
     frames = {name: frame for name, frame in (rows | figures.named).items() if len(frame)}
     return {name: frame.to_csv(index=False, float_format="%.6g", lineterminator="\n") for name, frame in frames.items()}
 
 
 def as_png(figure: Figure) -> bytes:
+    """Return a figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
 
 
-def write_picture(path: Path, picture: bytes) -> None:
-    write_whole(path, lambda beside: beside.write_bytes(picture))
+def write_image(path: Path, image: bytes) -> None:
+    """Write an image atomically."""
+    write_whole(path, lambda beside: beside.write_bytes(image))
 
 
 def as_markdown(title: str, parts: Sequence[Section]) -> str:
+    """Return the report as Markdown."""
     lines = [f"# {escaped(title)}"]
     for part in parts:
         lines += [f"## {escaped(part.title)}", *map(without_tags, part.words)]
         if part.table is not None:
             rows = [[str(cell) for cell in row] for row in part.table.itertuples(index=False)]
             lines.append(markdown(tuple(part.table.columns), rows))
-        lines += [f"![{name}]({PICTURES}/{name}.png)\n\n{CAPTIONS[name]}" for name in part.pictures]
+        lines += [f"![{name}]({PLOTS}/{name}.png)\n\n{CAPTIONS[name]}" for name in part.plots]
         lines += ["\n".join(f"- {without_tags(note)}" for note in part.notes)] if part.notes else []
     return "\n\n".join(lines) + "\n"
 
 
-def as_html(title: str, parts: Sequence[Section], pictures: dict[str, bytes]) -> str:
-    """One page that needs nothing beside it: pictures are part of it."""
-    body = "\n".join(section_html(part, pictures) for part in parts)
+def as_html(title: str, parts: Sequence[Section], plots: dict[str, bytes]) -> str:
+    """Return the report as one self-contained HTML page, with the plots embedded."""
+    body = "\n".join(section_html(part, plots) for part in parts)
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
@@ -138,15 +145,16 @@ def as_html(title: str, parts: Sequence[Section], pictures: dict[str, bytes]) ->
     )
 
 
-def section_html(part: Section, pictures: dict[str, bytes]) -> str:
+def section_html(part: Section, plots: dict[str, bytes]) -> str:
+    """Return one section as HTML."""
     lines = [f"<h2>{escape(part.title)}</h2>", *(f"<p>{escape(words)}</p>" for words in part.words)]
     if part.table is not None:
-        kind = "table words" if {"what it does", "claim"} & set(part.table.columns) else "table"
+        kind = "table words" if {"description", "claim"} & set(part.table.columns) else "table"
         lines.append(f'<div class="{kind}">{part.table.to_html(index=False, border=0, escape=True)}</div>')
-    for name in part.pictures:
-        data, caption = base64.b64encode(pictures[name]).decode(), escape(CAPTIONS[name])
+    for name in part.plots:
+        data, caption = base64.b64encode(plots[name]).decode(), escape(CAPTIONS[name])
         image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
-        lines.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
+        lines.append(f'<figure><div class="plot">{image}</div><figcaption>{caption}</figcaption></figure>')
     if part.notes:
         lines.append("<ul>" + "".join(f"<li>{escape(note)}</li>" for note in part.notes) + "</ul>")
     return "\n".join(lines)

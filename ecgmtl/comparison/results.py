@@ -30,26 +30,26 @@ Clock = Literal["step", "samples_seen", "encoder_passes", "seconds"]
 
 
 class Figures(Settings):
-    """What was measured; an undefined figure is nan."""
+    """Measured figures. An undefined figure is nan."""
 
     model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
 
 
 class Point(Figures):
-    """A run at one evaluation; all counts are from the run's very beginning, pretraining included."""
+    """A run at one evaluation. All counts start with the run and include pretraining."""
 
     step: int
     samples_seen: int
     encoder_passes: float
-    """Passes of one batch through the encoder, forward and back."""
+    """Number of passes of one batch through the encoder, forward and backward."""
     seconds: float
-    """Of training, without evaluations."""
+    """Training time without evaluations."""
     macro_auroc: float | None
-    """On the validation records; None while the main task is not learnt."""
+    """Macro AUROC on the validation records. None while the main task is not learnt."""
     loss: float | None
-    """Of the main task on the validation records."""
+    """Loss of the main task on the validation records."""
     train_loss: float | None
-    """Of the main task, unweighted, since the evaluation before."""
+    """Unweighted training loss of the main task since the previous evaluation."""
 
 
 class Tried(Figures):
@@ -57,10 +57,11 @@ class Tried(Figures):
 
     settings: dict[str, Any]
     score: float
-    """Validation macro-AUROC."""
+    """Validation macro AUROC."""
 
 
 def five_digits(probability: float) -> float:
+    """Round a probability to five significant digits."""
     return float(f"{probability:.5g}")
 
 
@@ -70,12 +71,12 @@ class RunResult(Figures):
     arm: Name
     seed: int
     about: str
-    """What the arm does, for readers of the report."""
+    """Description of the arm in the report."""
     group: str = ""
-    """Arms of a group are drawn together."""
+    """Group of arms that are plotted together."""
     is_control: bool = False
     identity: str = ""
-    """Of the settings and data that it came from: the same run gives the same."""
+    """Digest of the run's settings and data."""
     curve: tuple[Point, ...]
     macro_auroc: float
     """Of the model that was kept."""
@@ -118,7 +119,7 @@ class RunResult(Figures):
 
 
 class Course(NamedTuple):
-    """A run's curves against one clock; nan before the main task is learnt."""
+    """Curves of a run against one clock, with nan before the main task is learnt."""
 
     times: Float64[np.ndarray, " evaluation"]
     scores: Float64[np.ndarray, " evaluation"]
@@ -128,6 +129,8 @@ class Course(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
+    """All runs of a comparison, with its truth and claims."""
+
     truth: Truth
     arms: dict[str, dict[int, RunResult]]
     """Runs by arm and seed, with the reference first and controls last."""
@@ -159,20 +162,21 @@ class Comparison:
 
 
 def result_path(folder: Path, arm: str, seed: int) -> Path:
+    """Return the path of a run's result in a comparison folder."""
     return folder / RESULTS / f"{arm}.{seed}.json"
 
 
 def write_result(path: Path, result: RunResult) -> None:
-    """The whole file or none; folders are made."""
+    """Write a result atomically, and create its folder if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, result.model_dump_json())
 
 
 def read_result(path: Path) -> RunResult:
-    """One run.
+    """Read the result of one run.
 
     Raises:
-        ComparisonError: the file does not hold one.
+        ComparisonError: the file holds no result.
     """
     try:
         return RunResult.model_validate_json(path.read_bytes())
@@ -181,6 +185,7 @@ def read_result(path: Path) -> RunResult:
 
 
 def reason(error: OSError | ValidationError) -> str:
+    """Return why a file could not be read or parsed."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     first = error.errors(include_url=False)[0]
@@ -189,10 +194,11 @@ def reason(error: OSError | ValidationError) -> str:
 
 
 def read_comparison(folder: Path) -> Comparison:
-    """All runs of a folder, of arms that are finished for some seed.
+    """Read all finished runs of a folder.
 
     Raises:
-        ComparisonError: no truth, no run of the reference arm, a damaged file, or probabilities of other records.
+        ComparisonError: the folder has no truth or no run of the reference arm, a file is damaged, or probabilities
+            have other records than the truth.
     """
     truth, claims = read_truth(folder), read_claims(folder / KEPT_CLAIMS)
     runs = []
@@ -228,9 +234,9 @@ def table_order(claims: ClaimsFile, run: RunResult) -> tuple[Any, ...]:
 
 
 def course(run: RunResult, clock: Clock = "samples_seen", *, amortized: bool = False) -> Course:
-    """The run's curves; `amortized` from the end of pretraining on, as if that came for free.
+    """Return the run's curves, which start at the end of pretraining if `amortized`.
 
-    Once learnt, the main task is as it was last seen, as where the decoder alone catches up.
+    Stages that do not learn the main task, such as one that trains only the decoder, repeat its last figures.
     """
     start = pretraining(run)
     points = run.curve[start:] if amortized else run.curve
@@ -243,11 +249,11 @@ def course(run: RunResult, clock: Clock = "samples_seen", *, amortized: bool = F
 
 
 def pretraining(run: RunResult) -> int:
-    """Evaluations before the main task's first; 0 where it is learnt from the start, or never."""
-    learnt = [place for place, point in enumerate(run.curve) if point.macro_auroc is not None]
+    """Return the number of evaluations before the main task's first, or 0 if it is never learnt."""
+    learnt = [index for index, point in enumerate(run.curve) if point.macro_auroc is not None]
     return learnt[0] if learnt else 0
 
 
 def budget(comparison: Comparison, clock: Clock = "samples_seen") -> float:
-    """What the reference arm was trained for: all curves and times are looked at up to there."""
+    """Return how long the reference arm was trained. All curves and times are compared up to there."""
     return float(np.mean([getattr(run.curve[-1], clock) for run in comparison.arms[comparison.reference].values()]))

@@ -1,4 +1,4 @@
-"""One run of a comparison: an arm trained from a seed, and what the report needs to know of it."""
+"""One run of a comparison: an arm trained with one seed, and the result that the report needs."""
 
 import math
 from dataclasses import asdict
@@ -31,35 +31,38 @@ from ecgmtl.training.record import Progress
 from ecgmtl.training.schedule import Schedule
 
 TUNING = "tuning"
-"""Where results of settings that were tried lie."""
+"""Folder of the results of tuning."""
 SILENT = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None, lambda *_: None)
 
 
 class Job(NamedTuple):
+    """An arm to train with one seed, and where its result goes."""
+
     arm: str
     seed: int
-    said: ArmFile
+    file: ArmFile
     config: Config
     data: Path
     out: Path
     result: Path
     identity: str
-    """Of settings and data: a result of others is not taken for this one."""
+    """Digest of settings and data, which tells this result from those of others."""
     threads: int
-    around: str | None
-    """MLflow's run of the whole comparison."""
+    parent_run: str | None
+    """MLflow run of the whole comparison."""
     tried: tuple[Tried, ...]
 
     @property
     def name(self) -> str:
+        """Name of the job in messages."""
         number = self.result.stem.rpartition(".")[2]
         return f"{self.arm} {'trial' if self.result.parent.name == TUNING else 'seed'} {number}"
 
     def is_done(self) -> bool:
-        """Whether the result is there.
+        """Return whether the result exists.
 
         Raises:
-            ComparisonError: it is of other settings or data.
+            ComparisonError: the result has other settings or data.
         """
         if not self.result.is_file():
             return False
@@ -70,21 +73,21 @@ class Job(NamedTuple):
         return True
 
     def folder(self) -> RunFolder:
-        """The run's own; one that was begun with the same settings is gone on with."""
+        """Create the run's folder, or reopen the one of an interrupted run with the same settings."""
         path = self.out / "runs" / f"{self.result.parent.name}-{self.result.stem}"
         if not (path / "run.json").is_file():
             return RunFolder.create(path, self.config, self.data)
         folder = RunFolder.reopen(path)
         if folder.config != self.config:
-            raise ComparisonError(f"{path} was begun with other settings; delete it, or choose another --out.")
+            raise ComparisonError(f"{path} was started with other settings; delete it, or choose another --out.")
         return folder
 
 
 def run_job(job: Job) -> RunResult:
-    """Train, judge on the validation split, keep the result.
+    """Train, evaluate on the validation split, and write the result.
 
     Raises:
-        TrainingError: a loss was not finite.
+        TrainingError: a loss is not finite.
     """
     torch.set_num_threads(job.threads)
     with locked(job.folder().path, PARTIALS):
@@ -92,8 +95,8 @@ def run_job(job: Job) -> RunResult:
 
 
 def run_in(job: Job) -> RunResult:
-    """Run in a folder that is locked."""
-    tracker = open_tracker(EXPERIMENT, enabled=job.around is not None, parent=job.around)
+    """Run in a locked folder."""
+    tracker = open_tracker(EXPERIMENT, enabled=job.parent_run is not None, parent=job.parent_run)
     store = open_for(job.data, job.config.preprocess, job.config.validation_fold)
     schedule = Schedule.prepare(store, job.folder(), tracker, SILENT)
     with schedule.record.open(job.config.stages):
@@ -107,13 +110,14 @@ def run_in(job: Job) -> RunResult:
 
 
 def judge(job: Job, model: MultiTaskModel, validation: Split, history: list[dict[str, Any]]) -> RunResult:
+    """Evaluate the model on the validation split."""
     probabilities = expit(infer_logits(model, validation))
     return RunResult(
         arm=job.arm,
         seed=job.seed,
-        about=job.said.about,
-        group=job.said.group,
-        is_control=job.said.control,
+        about=job.file.about,
+        group=job.file.group,
+        is_control=job.file.control,
         identity=job.identity,
         curve=points(history, job.config),
         macro_auroc=macro_auroc(probabilities, validation.labels.cpu().numpy()),
@@ -127,13 +131,17 @@ def judge(job: Job, model: MultiTaskModel, validation: Split, history: list[dict
 
 
 def stress(model: MultiTaskModel, split: Split, config: Config) -> dict[str, float]:
-    """Macro AUROC under each perturbation; without those of one lead after the other, which would take the longest."""
+    """Return macro AUROC under each perturbation, except those of single leads, which would take the longest."""
     rank = Ranker(model, split, PROTOCOLS["whole"], config.preprocess, n_bootstrap=0, seed=0, advance=lambda _: None)
-    return {name: rank(name, one.change)[0] for name, one in PERTURBATIONS.items() if not one.family}
+    return {
+        name: rank(name, perturbation.change)[0]
+        for name, perturbation in PERTURBATIONS.items()
+        if not perturbation.family
+    }
 
 
 def reconstruction(model: MultiTaskModel, split: Split, config: Config) -> dict[str, float]:
-    """Of the default's hidden samples, for all arms alike; nothing where none was learnt."""
+    """Return the reconstruction error with the default masking, or nothing for arms that never reconstruct."""
     if not any(stage.reconstructs for stage in config.lineage(config.stages[-1].name)):
         return {}
     figures = asdict(report_reconstruction(model, split, MaskingSettings()).overall)
@@ -141,28 +149,28 @@ def reconstruction(model: MultiTaskModel, split: Split, config: Config) -> dict[
 
 
 def means(history: list[dict[str, Any]], prefix: str) -> dict[str, float]:
-    """Over the epochs that have a figure, of those whose name begins so; nan where none has a number."""
-    found: dict[str, list[float]] = {}
+    """Return means over epochs of figures whose names start with the prefix, or nan if no value is finite."""
+    finite: dict[str, list[float]] = {}
     for line in history:
         for name in (name for name in line if name.startswith(prefix)):
-            found.setdefault(name.removeprefix(prefix), []).extend([line[name]] if math.isfinite(line[name]) else [])
-    return {name: fmean(values) if values else math.nan for name, values in found.items()}
+            finite.setdefault(name.removeprefix(prefix), []).extend([line[name]] if math.isfinite(line[name]) else [])
+    return {name: fmean(values) if values else math.nan for name, values in finite.items()}
 
 
 def points(history: list[dict[str, Any]], config: Config) -> tuple[Point, ...]:
-    """The run's curve, an epoch a point, in the order of the stages."""
+    """Return the run's curve with one point per epoch, in the order of the stages."""
     stages = {stage.name: stage for stage in config.stages}
-    places = list(stages)
+    order = list(stages)
     step = records = 0
     passes = seconds = 0.0
-    found = []
-    # a stage that is trained anew, as with other code, is written behind a later one that had begun before
-    for line in sorted(history, key=lambda line: (places.index(line["stage"]), line["epoch"])):
+    curve = []
+    # a stage that is trained again, for example with changed code, is appended after later stages
+    for line in sorted(history, key=lambda line: (order.index(line["stage"]), line["epoch"])):
         step += line["steps"]
         records += line["records"]
         seconds += line["seconds"]
         passes += line["steps"] * encoder_passes(stages[line["stage"]], config)
-        found.append(
+        curve.append(
             Point(
                 step=step,
                 samples_seen=records,
@@ -173,16 +181,17 @@ def points(history: list[dict[str, Any]], config: Config) -> tuple[Point, ...]:
                 train_loss=line.get(names.train(names.loss(MAIN))),
             )
         )
-    return tuple(found)
+    return tuple(curve)
 
 
 def encoder_passes(stage: Stage, config: Config) -> float:
-    """What a step costs in passes of its records through the encoder; going backwards is two thirds of one.
+    """Return the cost of a step in passes through the encoder, of which a third is forward and two thirds backward.
 
-    Gradient rules go backwards once a task, nothing does through an encoder that does not learn; two encoders cost
-    twice, where tasks of both are learnt or they are stitched together, and so do two views of each record. A weighting
-    that looks at the losses again goes forwards twice. A teacher is gone through forwards, and is counted as large as
-    its student.
+    - Gradient rules need a backward pass per task. A frozen encoder needs none.
+    - Two encoders cost twice as much if tasks of both are learnt or if they are stitched together.
+    - Two views of each record cost twice as much.
+    - A weighting that evaluates the losses again needs a second forward pass.
+    - A teacher needs a forward pass, and is counted as being as large as its student.
     """
     backwards = 0 if "encoder" not in stage.trains else len(stage.losses) if stage.gradients.looks_at_encoder else 1
     encoders = config.sharing.n_encoders({task.trunk for task in stage.tasks})

@@ -1,4 +1,4 @@
-"""Time to a threshold as survival data: a run that never gets there is censored, not left out and not late."""
+"""Time to a threshold as survival data. A run that never reaches the threshold is censored, not left out."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ from jaxtyping import Bool, Float, Float64
 
 from ecgmtl.comparison.statistics import ROUNDING, UNKNOWN, Interval, mean_interval, seed_resamples
 
-Ended = tuple[Float[np.ndarray, " run"], Bool[np.ndarray, " run"]]
-"""When each run got there, or ended without (False: censored)."""
+EventTimes = tuple[Float[np.ndarray, " run"], Bool[np.ndarray, " run"]]
+"""Time at which each run reached the threshold, or ended without reaching it (False: censored)."""
 
 
 class Survival(NamedTuple):
-    """Kaplan-Meier: the share of runs that have not got there, from each time on."""
+    """Kaplan-Meier estimate: the fraction of runs that have not reached the threshold, from each time on."""
 
     times: Float64[np.ndarray, " time"]
     share: Float64[np.ndarray, " time"]
@@ -21,45 +21,45 @@ class Survival(NamedTuple):
 def time_to_threshold(
     times: Float[np.ndarray, " evaluation"], scores: Float[np.ndarray, " evaluation"], threshold: float, hold: int = 2
 ) -> tuple[float, bool]:
-    """When the score first reached the threshold to stay there for `hold` evaluations; else the last time, and False.
+    """Return when the score first reached the threshold and held it for `hold` evaluations, or the last time and False.
 
-    Between the evaluation before and the first of these it is taken to have risen in a straight line. A score that is
-    nan is below. Whether the last evaluation alone would have held is not known: it does not count.
+    The time is interpolated linearly from the evaluation before. A score that is nan counts as below. The last
+    evaluation alone does not count, because it is not known whether the score would have been held.
     """
     above = np.append(scores >= threshold, np.zeros(hold - 1, bool))
     first = np.flatnonzero(np.lib.stride_tricks.sliding_window_view(above, hold).all(axis=1))
     if not len(first):
         return float(times[-1]), False
-    place = int(first[0])
-    if place == 0 or np.isnan(scores[place - 1]):
-        return float(times[place]), True
-    rise = (threshold - scores[place - 1]) / (scores[place] - scores[place - 1])
-    return float(times[place - 1] + rise * (times[place] - times[place - 1])), True
+    index = int(first[0])
+    if index == 0 or np.isnan(scores[index - 1]):
+        return float(times[index]), True
+    rise = (threshold - scores[index - 1]) / (scores[index] - scores[index - 1])
+    return float(times[index - 1] + rise * (times[index] - times[index - 1])), True
 
 
 def weighted_survival(
     times: Float[np.ndarray, " run"], reached: Bool[np.ndarray, " run"], weights: Float[np.ndarray, "resample run"]
 ) -> tuple[Float64[np.ndarray, " time"], Float64[np.ndarray, "resample time"]]:
-    r"""Distinct times, and after each :math:`S = \prod (1 - d / n)` where a run counts as often as its weight.
+    r"""Return the distinct times, and :math:`S = \prod (1 - d / n)` after each, with runs counted by their weights.
 
-    Of :math:`n` runs under way, :math:`d` get there at that time; those censored then are still under way (Kaplan and
-    Meier, 1958).
+    Of :math:`n` runs at risk, :math:`d` reach the threshold at that time. Runs censored at that time are still at risk
+    (Kaplan and Meier, 1958).
     """
-    distinct, place = np.unique(times, return_inverse=True)
-    ends_at = np.eye(len(distinct))[place]
-    under_way = (weights @ ends_at)[:, ::-1].cumsum(axis=1)[:, ::-1]
-    lost = (weights * reached) @ ends_at / np.where(under_way > 0, under_way, 1)
-    return distinct.astype(np.float64), (1 - lost).cumprod(axis=1)
+    distinct, index = np.unique(times, return_inverse=True)
+    ends_at = np.eye(len(distinct))[index]
+    at_risk = (weights @ ends_at)[:, ::-1].cumsum(axis=1)[:, ::-1]
+    events = (weights * reached) @ ends_at / np.where(at_risk > 0, at_risk, 1)
+    return distinct.astype(np.float64), (1 - events).cumprod(axis=1)
 
 
 def kaplan_meier(times: Float[np.ndarray, " run"], reached: Bool[np.ndarray, " run"]) -> Survival:
-    """`times` at which runs got there, or ended without (not `reached`: censored)."""
+    """Return the Kaplan-Meier estimate of runs that reached the threshold at `times`, or were censored there."""
     distinct, share = weighted_survival(times, reached, np.ones((1, len(times))))
     return Survival(distinct, share[0])
 
 
 def median_time(curve: Survival) -> float:
-    """When half of the runs have got there; nan if they never have."""
+    """Return the time at which half of the runs have reached the threshold, or nan if that never happens."""
     half = np.flatnonzero(curve.share <= 0.5 + ROUNDING)
     return float(curve.times[half[0]]) if len(half) else float("nan")
 
@@ -70,9 +70,9 @@ def restricted_means(
     budget: float,
     weights: Float[np.ndarray, "resample run"],
 ) -> Float64[np.ndarray, " resample"]:
-    r"""Mean time to get there, counting at most the budget: :math:`\int_0^B S(t) dt`, a value a row of weights.
+    r"""Return the mean time restricted to the budget, :math:`\int_0^B S(t) dt`, for each row of weights.
 
-    Where all runs were censored before the budget, S stays as it was.
+    If all runs are censored before the budget, S keeps its last value.
     """
     distinct, share = weighted_survival(times, reached, weights)
     edges = np.clip(np.concatenate([[0.0], distinct, [np.inf]]), 0, budget)
@@ -81,15 +81,15 @@ def restricted_means(
 
 
 def restricted_mean(times: Float[np.ndarray, " run"], reached: Bool[np.ndarray, " run"], budget: float) -> float:
-    """The restricted mean of the runs as they are."""
+    """Return the restricted mean with equal weights."""
     return float(restricted_means(times, reached, budget, np.ones((1, len(times))))[0])
 
 
-def restricted_mean_ratio(arm: Ended, reference: Ended, budget: float) -> Interval:
-    """Ratio of restricted means with its 95 % paired percentile bootstrap over seeds; nan where no run got there.
+def restricted_mean_ratio(arm: EventTimes, reference: EventTimes, budget: float) -> Interval:
+    """Return the ratio of restricted means with its 95 % paired percentile bootstrap over seeds.
 
-    Both have the same seeds in the same order. Below 1 the arm is the faster one. Of few seeds the interval is too
-    narrow, as a percentile bootstrap is: see `restricted_mean_ratio_t`.
+    It is nan if no run reached the threshold. Both arms have the same seeds in the same order. Below 1 the arm is
+    faster. With few seeds a percentile bootstrap is too narrow: see `restricted_mean_ratio_t`.
     """
     if not (arm[1].any() or reference[1].any()):
         return UNKNOWN
@@ -99,10 +99,11 @@ def restricted_mean_ratio(arm: Ended, reference: Ended, budget: float) -> Interv
     return Interval(whole_ratio(arm, reference, budget), float(low), float(high))
 
 
-def restricted_mean_ratio_t(arm: Ended, reference: Ended, budget: float) -> Interval:
-    r"""The same ratio with the t interval of its logarithm, from the jackknife over seeds.
+def restricted_mean_ratio_t(arm: EventTimes, reference: EventTimes, budget: float) -> Interval:
+    r"""Return the same ratio with the t interval of its logarithm, from the jackknife over seeds.
 
-    Pseudo-values :math:`n \ell - (n - 1) \ell_{-i}` of the logarithm :math:`\ell` of the ratio (Tukey, 1958).
+    The interval is that of the pseudo-values :math:`n \ell - (n - 1) \ell_{-i}`, where :math:`\ell` is the logarithm
+    of the ratio (Tukey, 1958).
     """
     n = len(arm[0])
     value = whole_ratio(arm, reference, budget) if arm[1].any() or reference[1].any() else np.nan
@@ -110,15 +111,17 @@ def restricted_mean_ratio_t(arm: Ended, reference: Ended, budget: float) -> Inte
         return Interval(value, np.nan, np.nan)
     without = np.log(ratios(arm, reference, budget, 1 - np.eye(n)))
     pseudo = mean_interval(n * np.log(value) - (n - 1) * without)
-    reach = np.exp(pseudo.high - pseudo.value)
-    return Interval(value, float(value / reach), float(value * reach))
+    factor = np.exp(pseudo.high - pseudo.value)
+    return Interval(value, float(value / factor), float(value * factor))
 
 
 def ratios(
-    arm: Ended, reference: Ended, budget: float, weights: Float[np.ndarray, "resample run"]
+    arm: EventTimes, reference: EventTimes, budget: float, weights: Float[np.ndarray, "resample run"]
 ) -> Float64[np.ndarray, " resample"]:
+    """Return the ratio of restricted means for each row of weights."""
     return restricted_means(*arm, budget, weights) / restricted_means(*reference, budget, weights)
 
 
-def whole_ratio(arm: Ended, reference: Ended, budget: float) -> float:
+def whole_ratio(arm: EventTimes, reference: EventTimes, budget: float) -> float:
+    """Return the ratio of restricted means with equal weights."""
     return float(ratios(arm, reference, budget, np.ones((1, len(arm[0]))))[0])

@@ -1,4 +1,4 @@
-"""The figures of a comparison: a row an arm, as numbers. What they mean is said in text."""
+"""Tables of a comparison as numbers, with one row per arm. `text.py` formats and explains them."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from ecgmtl.comparison.statistics import (
     Interval,
     best_of,
     bootstrap_p,
-    hierarchical_draws,
+    hierarchical_samples,
     holm,
     mean_interval,
     seed_bootstrap,
@@ -23,43 +23,43 @@ from ecgmtl.metrics.bootstrap import bootstrap, interval
 from ecgmtl.metrics.ranking import mean_defined
 
 TRIED = (1, 2, 4, 8, 16)
-"""Sizes of a tuning budget for which its expected best is given."""
+"""Sizes of a tuning budget for which the expected best score is given."""
 
 Resampled = dict[str, dict[int, Float64[np.ndarray, " resample"]]]
-"""Macro-AUROC by arm and seed over patients drawn again, the same draws for every run."""
+"""Macro AUROC by arm and seed over resampled patients, with the same resamples for every run."""
 
 
 class ArmRow(NamedTuple):
-    """Final macro-AUROC of an arm, and its paired differences to the main task alone."""
+    """Final macro AUROC of an arm, and its paired differences to the reference."""
 
     arm: str
     n_seeds: int
     final: Interval
-    """Interval over seeds and patients, as that of the differences."""
+    """Final score with its interval over seeds and patients, like that of the differences."""
     difference: Interval
-    """To the reference at equal steps."""
+    """Difference to the reference at equal steps."""
     p: float
     p_holm: float
     p_sign_flip: float
-    """Exact, over seeds alone."""
+    """Exact p-value over seeds alone."""
     over_seeds_t: Interval
-    """The same difference with the interval over seeds alone: for these patients, not for others."""
+    """The same difference with the interval over seeds alone, which holds for these patients only."""
     over_seeds_bootstrap: Interval
     equal_compute: Interval
-    """Difference to the reference that had the compute of an auxiliary task too."""
+    """Difference to the reference that is trained with the compute of an auxiliary task."""
     equal_compute_p_holm: float
     steps: float
-    """Steps, passes and seconds are in those of the reference."""
+    """Ratio of steps to the reference's. Passes and seconds are ratios too."""
     passes: float
     seconds: float
     pace: float
-    """Seconds a record in the fastest epoch, in those of the reference."""
+    """Ratio of the seconds per record to the reference's, in the fastest epoch of each."""
     run_seconds: float
-    """Of one run, without validation."""
+    """Seconds of one run, without validation."""
 
 
 class TuningRow(NamedTuple):
-    """What an arm's tuning tried, as validation macro-AUROC."""
+    """Validation macro AUROC of the settings that an arm's tuning tried."""
 
     arm: str
     n_tried: int
@@ -69,16 +69,17 @@ class TuningRow(NamedTuple):
 
 
 def resample_runs(comparison: Comparison, n_resamples: int = 2000) -> Resampled:
+    """Compute macro AUROC of every run over resampled patients."""
     truth = comparison.truth
 
-    def draws(run: RunResult) -> Float64[np.ndarray, " resample"]:
+    def resample(run: RunResult) -> Float64[np.ndarray, " resample"]:
         return mean_defined(bootstrap(run.scores, truth.labels, truth.patients, n_resamples).auroc)
 
-    return {arm: {seed: draws(run) for seed, run in runs.items()} for arm, runs in comparison.arms.items()}
+    return {arm: {seed: resample(run) for seed, run in runs.items()} for arm, runs in comparison.arms.items()}
 
 
 def arm_rows(comparison: Comparison, resampled: Resampled) -> list[ArmRow]:
-    """A row an arm; p-values are adjusted over all arms but the reference."""
+    """Return one row per arm, with p-values adjusted over all arms but the reference."""
     rows = [arm_row(comparison, resampled, arm) for arm in comparison.arms]
     equal_steps = holm(np.array([row.p for row in rows]))
     equal_compute = holm(np.array([row.equal_compute_p_holm for row in rows]))
@@ -87,11 +88,11 @@ def arm_rows(comparison: Comparison, resampled: Resampled) -> list[ArmRow]:
 
 
 def arm_row(comparison: Comparison, resampled: Resampled, arm: str) -> ArmRow:
-    """The row before adjustment: `p_holm` is nan, `equal_compute_p_holm` the plain p-value."""
+    """Return a row before adjustment, in which `p_holm` is nan and `equal_compute_p_holm` is unadjusted."""
     runs, base = comparison.arms[arm], comparison.arms[comparison.reference]
     final = np.array([run.macro_auroc for run in runs.values()])
-    differences, draws = paired_draws(comparison, resampled, arm, comparison.reference)
-    longer, longer_draws = paired_draws(comparison, resampled, arm, comparison.equal_compute)
+    differences, samples = paired_samples(comparison, resampled, arm, comparison.reference)
+    longer, longer_samples = paired_samples(comparison, resampled, arm, comparison.equal_compute)
 
     def cost(clock: Clock) -> float:
         mine, others = ([getattr(run.curve[-1], clock) for run in those.values()] for those in (runs, base))
@@ -100,15 +101,15 @@ def arm_row(comparison: Comparison, resampled: Resampled, arm: str) -> ArmRow:
     return ArmRow(
         arm=arm,
         n_seeds=len(runs),
-        final=spanned(final, hierarchical_draws(final, np.stack(list(resampled[arm].values())))),
-        difference=spanned(differences, draws),
-        p=bootstrap_p(draws) if len(differences) > 1 else np.nan,
+        final=with_interval(final, hierarchical_samples(final, np.stack(list(resampled[arm].values())))),
+        difference=with_interval(differences, samples),
+        p=bootstrap_p(samples) if len(differences) > 1 else np.nan,
         p_holm=np.nan,
         p_sign_flip=sign_flip_p(differences) if len(differences) else np.nan,
         over_seeds_t=mean_interval(differences),
         over_seeds_bootstrap=seed_bootstrap(differences) if len(differences) > 1 else UNKNOWN,
-        equal_compute=spanned(longer, longer_draws),
-        equal_compute_p_holm=bootstrap_p(longer_draws) if len(longer) > 1 else np.nan,
+        equal_compute=with_interval(longer, longer_samples),
+        equal_compute_p_holm=bootstrap_p(longer_samples) if len(longer) > 1 else np.nan,
         steps=cost("step"),
         passes=cost("encoder_passes"),
         seconds=cost("seconds"),
@@ -118,7 +119,7 @@ def arm_row(comparison: Comparison, resampled: Resampled, arm: str) -> ArmRow:
 
 
 def pace(comparison: Comparison, arm: str) -> float:
-    """Seconds a record in the fastest epoch of all runs: what else the machine did is no one's fault."""
+    """Return the seconds per record in the fastest epoch of all runs, which other load affects least."""
 
     def fastest(run: RunResult) -> float:
         seconds, records = ([0.0, *(getattr(p, clock) for p in run.curve)] for clock in ("seconds", "samples_seen"))
@@ -127,33 +128,35 @@ def pace(comparison: Comparison, arm: str) -> float:
     return min(fastest(run) for run in comparison.arms[arm].values())
 
 
-def paired_draws(
+def paired_samples(
     comparison: Comparison, resampled: Resampled, arm: str, reference: str | None
-) -> tuple[Float64[np.ndarray, " seed"], Float64[np.ndarray, " draw"]]:
-    """Paired differences of final scores, and draws of their mean; both empty where nothing can be paired."""
+) -> tuple[Float64[np.ndarray, " seed"], Float64[np.ndarray, " sample"]]:
+    """Return paired differences of final scores and samples of their mean, both empty if no seed is shared."""
     seeds = comparison.paired(arm, reference) if reference and arm not in (reference, comparison.reference) else []
     if not reference or not seeds:
         return np.empty(0), np.empty(0)
     mine, other = comparison.arms[arm], comparison.arms[reference]
     values = np.array([mine[seed].macro_auroc - other[seed].macro_auroc for seed in seeds])
     by_patients = np.stack([resampled[arm][seed] - resampled[reference][seed] for seed in seeds])
-    return values, hierarchical_draws(values, by_patients)
+    return values, hierarchical_samples(values, by_patients)
 
 
-def spanned(values: Float64[np.ndarray, " seed"], draws: Float64[np.ndarray, " resample"]) -> Interval:
+def with_interval(values: Float64[np.ndarray, " seed"], samples: Float64[np.ndarray, " resample"]) -> Interval:
+    """Return the mean of the values with the interval of the samples."""
     if not len(values):
         return UNKNOWN
-    low, high = interval(draws)
+    low, high = interval(samples)
     return Interval(float(values.mean()), float(low), float(high))
 
 
 def tuning_rows(comparison: Comparison) -> list[TuningRow]:
-    """A row an arm that was tuned."""
+    """Return one row per tuned arm."""
     tried = {arm: max((run.tuning for run in runs.values()), key=len) for arm, runs in comparison.arms.items()}
-    return [tuning_row(arm, np.array([one.score for one in those])) for arm, those in tried.items() if those]
+    return [tuning_row(arm, np.array([trial.score for trial in trials])) for arm, trials in tried.items() if trials]
 
 
 def tuning_row(arm: str, scores: Float64[np.ndarray, " trial"]) -> TuningRow:
+    """Return mean, spread and expected best of an arm's trials."""
     expected = best_of(scores).tolist()
     spread = float(scores.std(ddof=1)) if len(scores) > 1 else np.nan
     best = {k: expected[k - 1] for k in TRIED if k <= len(expected)}
@@ -161,17 +164,18 @@ def tuning_row(arm: str, scores: Float64[np.ndarray, " trial"]) -> TuningRow:
 
 
 def named_figures(comparison: Comparison, figures: Callable[[RunResult], dict[str, float]]) -> pd.DataFrame:
-    """Means over seeds of what the runs call by name, a row an arm, a column a name; nan where an arm lacks it."""
+    """Return means over seeds of named figures, with a row per arm and a column per name, nan if an arm lacks it."""
     rows = {arm: pd.DataFrame([figures(run) for run in runs.values()]).mean() for arm, runs in comparison.arms.items()}
     return pd.DataFrame({arm: row for arm, row in rows.items() if len(row)}).T.rename_axis("arm").reset_index()
 
 
 def flat(rows: Iterable[Any]) -> pd.DataFrame:
-    """Named tuples as rows for programs: an interval takes three columns, its ends called …_low and …_high."""
+    """Return named tuples as rows. An interval takes three columns, with its ends named …_low and …_high."""
     return pd.DataFrame([flat_row(row) for row in rows])
 
 
 def flat_row(row: Any) -> dict[str, Any]:
+    """Return one named tuple as cells by column name."""
     cells: dict[str, Any] = {}
     for name, value in row._asdict().items():
         if isinstance(value, Interval):

@@ -1,4 +1,4 @@
-"""The tables of the report on a comparison, each with the words that it needs; all cells are finished text."""
+"""Sections of the report on a comparison. All table cells are formatted text."""
 
 import math
 from collections.abc import Sequence
@@ -13,41 +13,45 @@ from ecgmtl.comparison.tables import TRIED, ArmRow, TuningRow
 from ecgmtl.evaluation.text import number
 
 LEVEL = 0.05
-"""Of the corrected p-value below which a verdict is given."""
+"""Corrected p-value below which an arm is called better or worse."""
 DASH = "–"
 
 
 @dataclass(frozen=True)
 class Section:
+    """A part of the report: text, table, plots, notes."""
+
     title: str
     words: tuple[str, ...] = ()
     table: pd.DataFrame | None = None
-    pictures: tuple[str, ...] = ()
-    """File names without ending."""
+    plots: tuple[str, ...] = ()
+    """File names of the plots, without extension."""
     notes: tuple[str, ...] = ()
-    """What stands below table and pictures, as a list."""
+    """List items below the table and the plots."""
 
 
 def arms_section(comparison: Comparison) -> Section:
+    """Return the section that describes the arms."""
     rows = [
         {
             "arm": arm,
             "group": comparison.about(arm).group or DASH,
             "seeds": str(len(runs)),
-            "what it does": comparison.about(arm).about + (" (control)" if comparison.about(arm).is_control else ""),
+            "description": comparison.about(arm).about + (" (control)" if comparison.about(arm).is_control else ""),
         }
         for arm, runs in comparison.arms.items()
     ]
-    return Section("The arms", table=pd.DataFrame(rows))
+    return Section("Arms", table=pd.DataFrame(rows))
 
 
-LESS = (
-    "Arms that cost more by Cost, as two encoders or a gradient a task do, had more compute than it, and their "
-    "difference to it flatters them."
+MORE_COMPUTE = (
+    "Arms that cost more than that (see Cost), such as those with two encoders or a gradient per task, had more "
+    "compute than it, and their difference to it is optimistic."
 )
 
 
 def final_section(comparison: Comparison, arms: Sequence[ArmRow]) -> Section:
+    """Return the section on final scores and their differences to the reference."""
     reference, longer = comparison.reference, comparison.equal_compute
     longer = longer if longer in comparison.arms else None
     rows = []
@@ -56,26 +60,30 @@ def final_section(comparison: Comparison, arms: Sequence[ArmRow]) -> Section:
             "arm": row.arm,
             "seeds": str(row.n_seeds),
             "macro AUROC": plain(row.final),
-            f"less {reference}": signed(row.difference),
+            f"minus {reference}": signed(row.difference),
             "p, Holm": number(row.p_holm, 3),
             "verdict": verdict(row, reference),
-            "the same over seeds alone": signed(row.over_seeds_t),
+            "over seeds alone": signed(row.over_seeds_t),
             "p, sign flips": number(row.p_sign_flip, 3),
         }
         if longer:
-            cells[f"less {longer}"] = signed(row.equal_compute)
-            cells["p, Holm, of that"] = number(row.equal_compute_p_holm, 3)
+            cells[f"minus {longer}"] = signed(row.equal_compute)
+            cells["its p, Holm"] = number(row.equal_compute_p_holm, 3)
         rows.append(cells)
     words = (
-        "Of the model that each run kept. Intervals say what to expect of other patients and other seeds; "
-        "those over seeds alone, of other seeds on these very patients. What each arm had of steps and seconds is "
-        "told under Cost.",
-        *([f"{longer} has half as many steps again: what a fixed weight costs. {LESS}"] if longer else []),
+        "Macro AUROC of the final model of each run. Intervals cover other patients and other seeds. Those over seeds "
+        "alone cover other seeds on the same patients. Cost lists the steps and seconds of each arm.",
+        *(
+            [f"{longer} has half as many steps again, which is the cost of a fixed weight. {MORE_COMPUTE}"]
+            if longer
+            else []
+        ),
     )
     return Section("Final score", words, pd.DataFrame(rows), ("forest",))
 
 
 def verdict(row: ArmRow, reference: str) -> str:
+    """Return whether an arm is better or worse than the reference."""
     if row.arm == reference:
         return "reference"
     if not row.p_holm < LEVEL:
@@ -84,11 +92,12 @@ def verdict(row: ArmRow, reference: str) -> str:
 
 
 def course_section(reference: str, courses: Sequence[CourseRow]) -> Section:
+    """Return the section on learning curves."""
     rows = [
         {
             "arm": row.arm if row.counts_pretraining else f"{row.arm}, pretraining not counted",
             "area": plain(row.area, 3),
-            f"less {reference}": signed(row.area_difference, 3),
+            f"minus {reference}": signed(row.area_difference, 3),
             "loss at 25 %": plain(row.loss_at_25, 3),
             "at 50 %": plain(row.loss_at_50, 3),
             "at 75 %": plain(row.loss_at_75, 3),
@@ -97,21 +106,22 @@ def course_section(reference: str, courses: Sequence[CourseRow]) -> Section:
         for row in courses
     ]
     words = (
-        "The area under the curve of macro AUROC says how early an arm learns: 0 is chance throughout, 1 the final "
-        f"score of {reference} throughout. Losses are those of classification on the validation records, as ratios to "
-        f"{reference} after as many training records (the budget is what {reference} was trained for); 0.80 is a loss "
-        "20 % lower. Intervals are over seeds. Pretraining counts as training in which nothing is known yet; the rows "
-        "without it show what it gives to those who have it already.",
+        "The area under the curve of macro AUROC measures how early an arm learns: 0 is chance throughout, 1 the final "
+        f"score of {reference} throughout. Losses are classification losses on the validation records, as ratios to "
+        f"{reference} after as many training records. A ratio of 0.80 is a loss 20 % lower. The budget is the training "
+        f"of {reference}. Intervals are over seeds. Pretraining counts as training at chance. Rows without it show the "
+        "gain for users who already have a pretrained model.",
     )
     return Section("Convergence", words, pd.DataFrame(rows), ("curves", "curves_seconds", "areas"))
 
 
 def threshold_section(reference: str, thresholds: Sequence[ThresholdRow]) -> Section:
+    """Return the section on times to thresholds."""
     rows = [
         {
             "arm": row.arm,
             "threshold": f"{row.threshold:.3f} ({percent(row.share)})",
-            "runs there": f"{row.n_reached} of {row.n_seeds}",
+            "runs that reach it": f"{row.n_reached} of {row.n_seeds}",
             "median": percent(row.median),
             "mean": percent(row.mean),
             "ratio": number(row.ratio.value, 2),
@@ -123,37 +133,40 @@ def threshold_section(reference: str, thresholds: Sequence[ThresholdRow]) -> Sec
         for row in thresholds
     ]
     words = (
-        f"When macro AUROC first reaches a share of the final score of {reference} and holds it for two evaluations; "
-        "median (Kaplan-Meier) and mean (restricted to the budget) in per cent of the budget. A run that never gets "
-        f"there counts as censored at its end. The ratio is that of the means to {reference}: 0.75 is a quarter less "
-        "training. An interval of no width means that the seeds agree to the evaluation, no more.",
+        "Time at which macro AUROC first reaches a percentage of the final score of "
+        f"{reference} and holds it for two evaluations. Median (Kaplan-Meier) and mean (restricted to the budget) are "
+        "in percent of the budget. A run that never reaches the threshold is censored at its end. The ratio of the "
+        f"means is to {reference}: 0.75 is a quarter less training. An interval without width only means that the "
+        "seeds agree at the resolution of the evaluations.",
     )
     return Section("Time to a threshold", words, pd.DataFrame(rows), ("thresholds",))
 
 
 def late_section(reference: str, late: Sequence[LateRow]) -> Section:
+    """Return the section on spread and overfitting at the end of training."""
     rows = [
         {
             "arm": row.arm,
             "spread": plain(row.spread),
-            f"spread less {reference}": signed(row.spread_difference),
+            f"spread minus {reference}": signed(row.spread_difference),
             "validation loss": plain(row.loss, 3),
             "training loss": plain(row.train_loss, 3),
             "gap": plain(row.gap, 3),
-            f"gap less {reference}": signed(row.gap_difference, 3),
+            f"gap minus {reference}": signed(row.gap_difference, 3),
         }
         for row in late
     ]
     words = (
-        "How restless and how over-fitted the runs end. Spread: standard deviation of macro AUROC about a straight "
-        "line over the last quarter of the run. Gap: validation less training loss of classification at the last "
-        "evaluation; the wider, the more was learnt by heart. The training loss is that of augmented records, and a "
-        "mean over the last epoch. Intervals are over seeds.",
+        "Stability and overfitting at the end of the runs. Spread: standard deviation of macro AUROC about a straight "
+        "line over the last quarter of the run. Gap: validation minus training loss of classification at the last "
+        "evaluation. A wider gap means more overfitting. The training loss is the mean over augmented records in the "
+        "last epoch. Intervals are over seeds.",
     )
     return Section("The end of training", words, pd.DataFrame(rows))
 
 
 def tuning_section(tuning: Sequence[TuningRow]) -> Section:
+    """Return the section on tuning."""
     rows = [
         {
             "arm": row.arm,
@@ -165,41 +178,45 @@ def tuning_section(tuning: Sequence[TuningRow]) -> Section:
         for row in tuning
     ]
     words = (
-        "Macro AUROC of the settings that tuning tried, and what the best of k would be on average. Where the standard "
-        "deviation is larger than the differences between arms, the tuning decides, not the method.",
+        "Macro AUROC of the settings that tuning tried, and the expected best of k settings. If the standard deviation "
+        "is larger than the differences between arms, tuning matters more than the method.",
     )
     return Section("Tuning", words, pd.DataFrame(rows))
 
 
 def cost_section(reference: str, arms: Sequence[ArmRow]) -> Section:
+    """Return the section on cost."""
     rows = [
         {
             "arm": row.arm,
-            "seconds a run": number(row.run_seconds, 0),
+            "seconds per run": number(row.run_seconds, 0),
             "seconds": number(row.seconds, 2),
             "pace": number(row.pace, 2),
             "steps": number(row.steps, 2),
-            "passes of the encoder": number(row.passes, 2),
+            "encoder passes": number(row.passes, 2),
         }
         for row in arms
     ]
     words = (
-        f"Training without validation, in units of {reference} but for the first column; means over seeds. Pace: "
-        "seconds a record in the fastest epoch of all, which tells an arm's cost where the machine had other work too.",
+        f"Cost of training without validation, as means over seeds. Columns after the first are ratios to {reference}. "
+        "Pace: seconds per record in the fastest epoch, which other load on the machine affects least.",
     )
     return Section("Cost", words, pd.DataFrame(rows))
 
 
 def named_section(title: str, words: str, figures: pd.DataFrame) -> Section:
+    """Return a section on figures with free names."""
     cells = figures.set_index("arm").map(lambda value: number(value, 4)).reset_index()
     return Section(title, (words,), cells.rename(columns=lambda name: str(name).replace("_", " ")))
 
 
 def plain(span: Interval, places: int = 4) -> str:
+    """Return a value with its interval as text."""
     return number(span.value, places) + (f" {ends(span, places)}" if math.isfinite(span.low) else "")
 
 
 def signed(span: Interval, places: int = 4) -> str:
+    """Return a difference with its sign and interval as text."""
     if not math.isfinite(span.value):
         return DASH
     limits = f" [{span.low:+.{places}f}, {span.high:+.{places}f}]" if math.isfinite(span.low) else ""
@@ -207,8 +224,10 @@ def signed(span: Interval, places: int = 4) -> str:
 
 
 def ends(span: Interval, places: int) -> str:
+    """Return an interval as text."""
     return f"[{span.low:.{places}f}, {span.high:.{places}f}]" if math.isfinite(span.low) else DASH
 
 
 def percent(share: float) -> str:
+    """Return a share in percent as text."""
     return f"{100 * share:.0f} %" if math.isfinite(share) else DASH

@@ -1,4 +1,4 @@
-"""The truth of a comparison: labels and patients of the validation records, by which all its runs are judged."""
+"""Truth of a comparison: labels and patients of the validation records, on which all runs are evaluated."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -13,16 +13,19 @@ TRUTH = "truth.npz"
 
 
 class ComparisonError(UserError):
-    """Results that cannot be compared; the message says which file, and what would do."""
+    """Results that cannot be compared. The message names the file and a remedy."""
 
 
 class Truth(NamedTuple):
+    """Labels and patients of the validation records."""
+
     labels: Bool[np.ndarray, "record label"]
     patients: Int64[np.ndarray, " record"]
     label_names: tuple[str, ...]
 
 
 def write_truth(folder: Path, truth: Truth) -> None:
+    """Write the truth into a folder, which is created if necessary."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {"labels": truth.labels, "patients": truth.patients, "label_names": np.array(truth.label_names)}
 
@@ -34,22 +37,23 @@ def write_truth(folder: Path, truth: Truth) -> None:
 
 
 def read_truth(folder: Path) -> Truth:
-    """Labels and patients of the records that the runs were judged on.
+    """Read the truth of a folder.
 
     Raises:
-        ComparisonError: the folder has none, or a damaged one.
+        ComparisonError: the folder has no truth, or it is damaged.
     """
     path = folder / TRUTH
     if not path.is_file():
-        raise ComparisonError(f"{folder} holds no comparison: there is no {TRUTH}. `ecgmtl compare` makes one.")
+        raise ComparisonError(f"{folder} holds no comparison: there is no {TRUTH}. `ecgmtl compare` creates one.")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             names = tuple(str(name) for name in stored["label_names"])
             return Truth(stored["labels"], stored["patients"], names)
     except Exception as error:  # NumPy and zipfile raise errors of many kinds for damaged files
-        raise ComparisonError(f"{path}: damaged ({error}); delete it, and `ecgmtl compare` writes it anew.") from error
+        raise ComparisonError(f"{path}: damaged ({error}); delete it, and `ecgmtl compare` writes it again.") from error
 
 
 def is_same(truth: Truth, other: Truth) -> bool:
+    """Return whether two truths are equal."""
     arrays = ((truth.labels, other.labels), (truth.patients, other.patients))
     return truth.label_names == other.label_names and all(np.array_equal(*pair) for pair in arrays)

@@ -40,14 +40,14 @@ def write(folder, name, text):
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("[!_]*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_arm_makes_a_config_and_keeps_its_last_epoch(path):
     arm = load_arm(path)
-    assert arm.said.about.endswith(".")
-    assert arm.said.group
+    assert arm.file.about.endswith(".")
+    assert arm.file.group
     assert arm.config.name == path.stem
     assert {stage.keep for stage in arm.config.stages} == {"last"}
     arm.config.build_model(n_labels=5)
 
 
-def test_shipped_arms_take_the_same_steps_but_for_the_longer_reference():
+def test_shipped_arms_take_the_same_number_of_steps_except_the_longer_reference():
     for arm in load_arms(SHIPPED):
         learnt = sum(stage.epochs for stage in arm.config.stages if stage.classifies)
         assert learnt == (30 if arm.name == "single-long" else 20), arm.name
@@ -56,7 +56,7 @@ def test_shipped_arms_take_the_same_steps_but_for_the_longer_reference():
 
 def test_shipped_arms_can_be_tuned():
     for arm in load_arms(SHIPPED):
-        for drawn in arm.draws(2):
+        for drawn in arm.sample_settings(2):
             stages = arm.with_settings(drawn, arm.name).stages
             assert {stage.optimizer.lr for stage in stages} == {drawn["stages.*.optimizer.lr"]}
             own = [float(value) for key, value in drawn.items() if "weighting" in key]
@@ -69,14 +69,14 @@ def settings_of(weighting):
     return [*tree.values(), *tree.get("weights", {}).values()]
 
 
-def test_the_mean_weight_of_the_shipped_decay_is_that_of_its_control():
+def test_the_control_of_the_shipped_decay_has_its_mean_weight():
     decay, control = (load_arm(SHIPPED / f"{name}.yaml").config.stages[0] for name in ("decay", "decay-mean"))
     progress = (np.arange(2000) + 0.5) / 2000
     weights = np.maximum(decay.weighting.start * (1 - progress), decay.weighting.floor)
     assert weights.mean() == pytest.approx(control.weighting.weights["reconstruction"], abs=0.005)
 
 
-def test_an_arm_is_its_base_with_what_it_sets(folder):
+def test_an_arm_is_its_base_config_with_changed_settings(folder):
     write(folder, "weighed", "about: a\nset: {stages.0.weighting: {kind: fixed, weights: {reconstruction: 0.3}}}")
     base, arm = load_arm(folder / "plain.yaml"), load_arm(folder / "weighed.yaml")
     assert arm.name == arm.config.name == "weighed"
@@ -92,14 +92,14 @@ def test_an_arm_may_start_from_another_base(folder):
     assert load_arm(write(folder, "b", "about: a\nbase: _other.yaml")).config.stages[0].epochs == 9
 
 
-def test_overrides_change_the_base_and_what_an_arm_sets_stays(folder):
+def test_overrides_change_the_base_but_not_the_settings_of_an_arm(folder):
     write(folder, "long", "about: a\nset: {stages.0.epochs: 7}")
     arms = {arm.name: arm.config for arm in load_arms(folder, overrides=["stages.0.epochs=3", "label_share=0.1"])}
     assert {name: config.stages[0].epochs for name, config in arms.items()} == {"long": 7, "plain": 3, "two": 1}
     assert {config.label_share for config in arms.values()} == {0.1}
 
 
-def test_tuning_is_on_top_of_what_an_arm_sets(folder):
+def test_tuned_settings_take_precedence_over_the_arms_file(folder):
     arm = load_arm(write(folder, "a", "about: a\nset: {stages.0.optimizer.lr: 0.1}"))
     assert arm.with_settings({"stages.*.optimizer.lr": 0.2, "seed": 4}, "a").stages[0].optimizer.lr == 0.2
     assert arm.with_settings({"seed": 4}, "a").seed == 4
@@ -111,17 +111,17 @@ def test_a_star_stands_for_every_stage(folder):
     assert [stage.optimizer.lr for stage in config.stages] == [0.25, 0.25]
 
 
-def test_draws_are_the_same_each_time_and_more_of_them_begin_alike(folder):
+def test_sampled_settings_are_reproducible_and_larger_samples_extend_smaller_ones(folder):
     arm = load_arm(folder / "plain.yaml")
-    assert arm.draws(3) == arm.draws(3)
-    assert arm.draws(5)[:3] == arm.draws(3)
-    assert len({tuple(drawn.values()) for drawn in arm.draws(5)}) == 5
+    assert arm.sample_settings(3) == arm.sample_settings(3)
+    assert arm.sample_settings(5)[:3] == arm.sample_settings(3)
+    assert len({tuple(drawn.values()) for drawn in arm.sample_settings(5)}) == 5
 
 
-def test_draws_are_spread_evenly_over_the_orders_of_magnitude(folder):
+def test_sampled_settings_are_log_uniform(folder):
     search = "{stages.*.optimizer.lr: [1.0e-4, 1.0e-2], stages.0.optimizer.clip: [1, 2]}"
     arm = load_arm(write(folder, "a", f"about: a\nsearch: {search}"))
-    drawn = arm.draws(400)
+    drawn = arm.sample_settings(400)
     rates = np.log10([one["stages.*.optimizer.lr"] for one in drawn])
     assert -4 <= rates.min() < -3.9
     assert -2.1 < rates.max() <= -2
@@ -130,7 +130,7 @@ def test_draws_are_spread_evenly_over_the_orders_of_magnitude(folder):
 
 
 def test_an_arm_with_nothing_to_search_is_not_tuned(folder):
-    assert load_arm(write(folder, "a", "about: a\nsearch: {}")).draws(4) == []
+    assert load_arm(write(folder, "a", "about: a\nsearch: {}")).sample_settings(4) == []
 
 
 def test_an_arm_may_ask_for_fewer_seeds(folder):
@@ -144,12 +144,12 @@ def test_only_the_named_arms_are_loaded(folder):
     assert [arm.name for arm in load_arms(folder, ["two"])] == ["two"]
 
 
-def test_an_unknown_arm_is_named_beside_those_there_are(folder):
+def test_an_unknown_arm_is_refused_with_the_names_of_all_arms(folder):
     with pytest.raises(ConfigError, match=r"no arm plane, to; there is plain, two\.$"):
         load_arms(folder, ["to", "plane", "plain"])
 
 
-def test_a_folder_that_is_none_or_has_no_arm_is_refused(tmp_path):
+def test_a_missing_folder_or_one_without_arms_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="nowhere: no such folder"):
         load_arms(tmp_path / "nowhere")
     (tmp_path / "_base.yaml").write_text(BASE)
@@ -173,12 +173,12 @@ def test_a_folder_that_is_none_or_has_no_arm_is_refused(tmp_path):
         ("about: [", "a.yaml: cannot be read as YAML"),
     ],
 )
-def test_a_bad_arm_is_named_with_its_key(folder, text, said):
+def test_an_error_in_an_arm_names_its_file_and_key(folder, text, said):
     with pytest.raises(ConfigError, match=said):
         load_arm(write(folder, "a", text))
 
 
-def test_an_unknown_key_to_tune_is_named(folder):
+def test_an_unknown_key_in_search_is_named(folder):
     arm = load_arm(write(folder, "a", "about: a\nsearch: {stages.*.optimizer.rate: [1, 2]}"))
     with pytest.raises(ConfigError, match=r"a: stages\.0\.optimizer\.rate: there is no such setting"):
-        arm.with_settings(arm.draws(1)[0], "a")
+        arm.with_settings(arm.sample_settings(1)[0], "a")

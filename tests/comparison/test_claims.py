@@ -77,13 +77,13 @@ def test_a_verdict_follows_the_rule(ends, n_seeds, bound, is_change, expected):
     assert judge(effect, bound, is_change=is_change) == expected
 
 
-def test_a_claim_with_several_figures_needs_them_all():
+def test_a_claim_with_several_figures_holds_only_if_all_do():
     assert joint(["holds", "holds"]) == "holds"
     assert joint(["holds", "cannot tell"]) == "cannot tell"
     assert joint(["cannot tell", "does not", "holds"]) == "does not"
 
 
-def test_a_large_known_effect_bears_the_claims_out(simulate):
+def test_claims_hold_with_a_large_known_effect(simulate):
     told = verdicts(simulate({ADVISED: (0.1, 2.5, 0)}))
     assert {verdict for claim, verdict in told.items() if claim.startswith(LOSS)} == {"holds"}
     for claim in (
@@ -94,14 +94,14 @@ def test_a_large_known_effect_bears_the_claims_out(simulate):
         assert told[claim] == "holds"
 
 
-def test_a_harmful_arm_speaks_against_them(simulate):
+def test_claims_do_not_hold_with_a_harmful_arm(simulate):
     told = verdicts(simulate({ADVISED: (-0.1, 0.6, 0)}, n_seeds=5))
     assert {verdict for claim, verdict in told.items() if claim.startswith(LOSS)} == {"does not"}
     for claim in ("It saves 20 to 30 % of training", "It adds 1 to 2 points to the final score"):
         assert told[claim] == "does not"
 
 
-def test_the_loss_is_as_much_lower_as_it_was_made(simulate):
+def test_a_simulated_reduction_of_the_loss_is_recovered(simulate):
     # a quarter on, place 5 of 20: 0.62 - 0.25 (1 - exp(-5/4)) = 0.4416 and 0.62 - 0.35 (1 - exp(-2.5 5/4)) = 0.2854
     rows = claim_rows(*evidence(simulate({ADVISED: (0.1, 2.5, 0)}, n_seeds=5)))
     row = next(row for row in rows if row.claim == LOSS)
@@ -110,7 +110,7 @@ def test_the_loss_is_as_much_lower_as_it_was_made(simulate):
     assert row.n_seeds == 5
 
 
-def test_time_goes_by_the_fastest_epoch_whatever_else_the_machine_did(simulate):
+def test_saved_time_uses_the_fastest_epoch(simulate):
     # half of the records, 0.05 · 2 seconds a step to 0.05: as long, but for one run that had to wait
     known = evidence(simulate({ADVISED: (0.0, 2.0, 0)}, n_seeds=5))
     runs = known.comparison.arms[ADVISED]
@@ -122,13 +122,13 @@ def test_time_goes_by_the_fastest_epoch_whatever_else_the_machine_did(simulate):
     assert 100 - time.low == pytest.approx(2 * (100 - records.low))
 
 
-def test_pretraining_is_counted_but_in_the_claim_on_fine_tuning(simulate):
+def test_pretraining_counts_except_in_the_claim_on_fine_tuning(simulate):
     # twice as fast after 5 of 20 evaluations: a time t becomes t / 2, had for free what was learnt before
     rows = {row.claim: row for row in claim_rows(*evidence(simulate({"pretrain": (0.0, 2.0, 5)}, n_seeds=5)))}
     assert rows["Fine-tuning after pretraining converges 20 % faster"].effect.value == pytest.approx(50, abs=10)
 
 
-def test_a_lower_noise_scale_is_told_in_per_cent(simulate):
+def test_a_lower_noise_scale_is_given_in_percent(simulate):
     scales = {"single": (100.0, 120.0, 90.0), ADVISED: (52.0, 60.0, 43.0)}
     noise = {arm: [{"noise_scale.classification": value} for value in values] for arm, values in scales.items()}
     known = evidence(simulate({ADVISED: (0.0, 1.0, 0)}), "diagnostics", **noise)
@@ -140,13 +140,13 @@ def test_a_lower_noise_scale_is_told_in_per_cent(simulate):
 SWEPT = {f"lambda-{weight}": (0.0, 1.0, 0) for weight in (0.1, 0.3, 3)}
 
 
-def test_a_better_weight_speaks_against_the_advised_one(simulate):
+def test_the_advised_weight_is_refuted_by_a_better_one(simulate):
     told = verdicts(simulate(SWEPT | {"lambda-3": (0.25, 1.0, 0)}, n_seeds=5))
     assert told["Weight 0.3 is right for classification"] == "does not"
     assert told["Weights from 0.1 to 0.5 generally work"] == "cannot tell"
 
 
-def test_weights_that_all_gain_work(simulate):
+def test_a_range_of_weights_works_if_all_of_them_gain(simulate):
     gaining = dict.fromkeys(SWEPT, (0.2, 1.0, 0))
     told = verdicts(simulate(gaining, n_seeds=5))
     assert told["Weights from 0.1 to 0.5 generally work"] == "holds"
@@ -172,12 +172,12 @@ def test_a_weight_is_tuned_on_the_other_seeds(simulate):
 
 
 @pytest.mark.parametrize(("effect", "expected"), [(0.1, "holds"), (-0.1, "does not")])
-def test_a_learnt_weight_is_held_against_the_tuned_one(effect, expected, simulate):
+def test_a_learnt_weight_is_compared_with_the_tuned_one(effect, expected, simulate):
     told = verdicts(simulate(SWEPT | {"gradnorm": (effect, 1.0, 0)}))
     assert told["GradNorm beats a tuned fixed weight"] == expected
 
 
-def test_a_factor_that_changes_nothing_is_told_from_one_that_does(simulate):
+def test_a_factor_with_an_effect_differs_from_one_without(simulate):
     arms = {"factor-adam-1": (0.0, 1.0, 0), "factor-sgd-1": (0.0, 1.0, 0), "factor-sgd-0.08": (-0.12, 1.0, 0)}
     folder = simulate(arms)
     for seed in range(3):
@@ -188,7 +188,7 @@ def test_a_factor_that_changes_nothing_is_told_from_one_that_does(simulate):
     assert told["A constant factor on the loss changes the result with SGD"] == "holds"
 
 
-def test_of_one_seed_nothing_can_be_told(simulate):
+def test_one_seed_gives_no_verdict(simulate):
     assert set(verdicts(simulate({ADVISED: (0.1, 2.5, 0)}, n_seeds=1)).values()) == {"cannot tell"}
 
 
@@ -213,12 +213,12 @@ def test_the_report_has_every_claim_with_its_verdict(simulate):
     assert f"- {LOSS}: holds." in text
 
 
-def test_arms_that_claims_speak_of_are_shipped():
+def test_all_arms_in_the_shipped_claims_exist():
     shipped = {path.stem for path in SHIPPED.parent.glob("*.yaml")}
     assert {claim.arm for claim in SHIPPED_CLAIMS} | {claim.reference for claim in SHIPPED_CLAIMS} <= shipped
 
 
-def test_a_folder_brings_its_own_reference_and_claims(simulate):
+def test_a_folder_can_define_its_own_reference_and_claims(simulate):
     folder = simulate({"uncertainty": (0.1, 2.5, 0), "gradnorm": (0.0, 1.0, 0)})
     (folder / KEPT_CLAIMS).write_text(
         "reference: gradnorm\nclaims: [{title: Better, measured: final score, effect: gained, unit: points, bound: 1, "
@@ -227,7 +227,7 @@ def test_a_folder_brings_its_own_reference_and_claims(simulate):
     assert verdicts(folder) == {"Better": "holds"}
     comparison = read_comparison(folder)
     final = final_section(comparison, arm_rows(comparison, resample_runs(comparison, 50)))
-    assert "less gradnorm" in final.table.columns
+    assert "minus gradnorm" in final.table.columns
     assert dict(zip(final.table["arm"], final.table["verdict"], strict=True))["gradnorm"] == "reference"
 
 

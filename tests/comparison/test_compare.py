@@ -116,7 +116,7 @@ def without_seconds(path):
     return tree | {"curve": [{**point, "seconds": 0} for point in tree["curve"]]}
 
 
-def test_every_arm_is_run_from_every_seed_and_reported(done):
+def test_every_arm_is_trained_with_every_seed_and_reported(done):
     arms = read_comparison(done).arms
     assert {arm: list(runs) for arm, runs in arms.items()} == {arm: [0, 1] for arm in ARMS}
     text = (done / "report.md").read_text()
@@ -124,7 +124,7 @@ def test_every_arm_is_run_from_every_seed_and_reported(done):
     assert all(f"| {arm} " in text for arm in ARMS)
 
 
-def test_a_result_speaks_of_the_model_that_was_kept(done):
+def test_a_result_describes_the_final_model(done):
     truth = read_truth(done)
     for runs in read_comparison(done).arms.values():
         for run in runs.values():
@@ -133,7 +133,7 @@ def test_a_result_speaks_of_the_model_that_was_kept(done):
             assert macro_auroc(run.scores, truth.labels) == pytest.approx(run.macro_auroc, abs=0.02)  # five digits
 
 
-def test_a_curve_counts_all_that_was_trained_on(done):
+def test_a_curve_counts_all_training_records(done):
     comparison = read_comparison(done)
     for arm in ARMS:
         curve = comparison.arms[arm][0].curve
@@ -144,7 +144,7 @@ def test_a_curve_counts_all_that_was_trained_on(done):
     assert comparison.arms["joint"][0].curve[-1].encoder_passes == pytest.approx(10)
 
 
-def test_figures_are_of_what_an_arm_learns(done):
+def test_an_arm_has_figures_of_the_tasks_it_learns(done):
     runs = {arm: runs[0] for arm, runs in read_comparison(done).arms.items()}
     assert runs["single"].reconstruction == {}
     assert 0 < runs["joint"].reconstruction["rmse_mv"] < 10
@@ -154,14 +154,14 @@ def test_figures_are_of_what_an_arm_learns(done):
     assert {"cosine.reconstruction", "conflict_rate.reconstruction"} <= set(runs["joint"].diagnostics)
 
 
-def test_called_again_it_runs_nothing_and_writes_the_same(place, again):
+def test_a_second_call_trains_nothing_and_writes_the_same_report(place, again):
     before, said = contents(again), []
     compare(plan(place, again), said.append)
     assert said == ["6 of 6 runs are done already"]
     assert contents(again) == before
 
 
-def test_only_what_is_missing_is_run(place, done, again):
+def test_only_missing_results_are_computed(place, done, again):
     result_path(again, "joint", 1).unlink()
     said = []
     compare(plan(place, again), said.append)
@@ -170,7 +170,7 @@ def test_only_what_is_missing_is_run(place, done, again):
     assert contents(again)[Path("results/joint.1.json")] == contents(done)[Path("results/joint.1.json")]
 
 
-def test_another_seed_is_added(place, again):
+def test_a_further_seed_is_added(place, again):
     before = contents(again)
     compare(plan(place, again, only=["single"], seeds=3), quiet)
     assert list(read_comparison(again).arms["single"]) == [0, 1, 2]
@@ -178,7 +178,7 @@ def test_another_seed_is_added(place, again):
     assert all(after[name] == content for name, content in before.items() if name.parts[0] in ("results", "runs"))
 
 
-def test_a_run_that_was_cut_off_between_epochs_ends_the_same(place, done, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes_to_the_same_result(place, done, tmp_path, monkeypatch):
     def cut(folder, line):
         add(folder, line)
         if folder.path.name == "results-joint.0" and len(folder.read_history()) == 2:
@@ -207,11 +207,11 @@ def test_other_settings_are_refused_by_name(place, arms, again):
     assert contents(again) == before
 
 
-def test_a_run_that_was_begun_with_other_settings_is_refused_by_name(place, arms, again):
+def test_a_started_run_with_other_settings_is_refused_by_name(place, arms, again):
     (arms / "joint.yaml").write_text(OTHERS)
     for path in (again / "results").iterdir():
         path.unlink()
-    with pytest.raises(ComparisonError, match=r"runs/results-joint\.0 was begun with other settings; delete it"):
+    with pytest.raises(ComparisonError, match=r"runs/results-joint\.0 was started with other settings; delete it"):
         compare(plan(place, again, arms=arms), quiet)
 
 
@@ -237,7 +237,7 @@ def test_a_folder_that_cannot_be_written_is_named(place, tmp_path):
         compare(plan(place, tmp_path / "file"), quiet)
 
 
-def test_a_failing_arm_is_told_and_the_others_are_finished(place, tmp_path):
+def test_a_failed_arm_is_reported_and_the_others_finish(place, tmp_path):
     said = []
     outcome = compare(plan(place, tmp_path / "x", only=["single", "wild"], seeds=1), said.append)
     assert list(outcome.failed) == ["wild seed 0"]
@@ -271,11 +271,11 @@ def test_a_comparison_whose_reference_failed_says_so(place, tmp_path):
         compare(plan(place, tmp_path / "x", only=["wild"], seeds=1), quiet)
 
 
-def test_tuning_tries_settings_and_takes_the_best(place, tmp_path):
+def test_tuning_tries_settings_and_uses_the_best(place, tmp_path):
     out, arm = tmp_path / "tuned", load_arm(place / "arms/single.yaml")
     assert not compare(plan(place, out, ["single"], seeds=1, tune=2), quiet).failed
     run = read_result(result_path(out, "single", 0))
-    assert [one.settings for one in run.tuning] == arm.draws(2)
+    assert [one.settings for one in run.tuning] == arm.sample_settings(2)
     trials = [read_result(out / f"tuning/single.{number}.json") for number in range(2)]
     assert [one.score for one in run.tuning] == [trial.macro_auroc for trial in trials]
     best = max(run.tuning, key=lambda one: one.score)
@@ -285,13 +285,13 @@ def test_tuning_tries_settings_and_takes_the_best(place, tmp_path):
     assert "| single |     2 |" in (out / "report.md").read_text()
 
 
-def test_failed_trials_are_told_apart_from_runs(place, arms, tmp_path):
+def test_failed_trials_are_distinguished_from_failed_runs(place, arms, tmp_path):
     (arms / "wilder.yaml").write_text(FILES["wild"] + "\nsearch: {stages.*.optimizer.lr: [1.0e+29, 1.0e+30]}")
     outcome = compare(plan(place, tmp_path / "x", ["single", "wilder"], seeds=1, tune=1, arms=arms), quiet)
     assert list(outcome.failed) == ["wilder trial 0", "wilder seed 0"]
 
 
-def test_pretraining_is_done_once_a_seed_and_counts_for_each_arm(place, arms, again):
+def test_pretraining_is_shared_per_seed_and_counts_for_each_arm(place, arms, again):
     (arms / "longer.yaml").write_text(
         FILES["staged"].replace(
             "[classification], batch_size: 16, epochs: 1", "[classification], batch_size: 16, epochs: 2"
@@ -304,7 +304,7 @@ def test_pretraining_is_done_once_a_seed_and_counts_for_each_arm(place, arms, ag
 
 
 @pytest.mark.slow
-def test_mlflow_has_one_parent_and_the_runs_in_it(place, done, tmp_path, monkeypatch):
+def test_mlflow_has_one_parent_run_with_nested_runs(place, done, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     out = tmp_path / "tracked"
     compare(plan(place, out, ["single"], seeds=1, track=True), quiet)
@@ -332,7 +332,7 @@ def schedule(place, arm, seed, path):
     return Schedule.prepare(store, RunFolder.create(path, config, place / "store"), NoTracker(), SILENT)
 
 
-def test_a_seed_begins_every_arm_with_the_same_weights_and_records(place, tmp_path):
+def test_arms_with_the_same_seed_start_with_the_same_weights_and_records(place, tmp_path):
     weights, orders = [], []
     for number, (arm, seed) in enumerate([("single", 1), ("joint", 1), ("joint", 2)]):
         run = schedule(place, arm, seed, tmp_path / str(number))
@@ -356,7 +356,7 @@ def wait_for(what, seconds=120):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
-def test_a_killed_comparison_leaves_no_process_and_goes_on(place, done, tmp_path, how, code):
+def test_a_killed_comparison_leaves_no_process_and_can_resume(place, done, tmp_path, how, code):
     out, words = tmp_path / "x", ["--seeds", "2", "--only", "single", "--only", "joint", "--jobs", "2", "--no-track"]
     command = [sys.executable, "-m", "ecgmtl", "compare", "arms", "--data", "store", "--out", str(out), *words]
     process = subprocess.Popen(command, cwd=place, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -372,7 +372,7 @@ def test_a_killed_comparison_leaves_no_process_and_goes_on(place, done, tmp_path
 
 
 @pytest.mark.slow
-def test_two_at_a_time_give_the_same_results(place, done, tmp_path):
+def test_two_parallel_runs_give_the_same_results(place, done, tmp_path):
     compare(plan(place, tmp_path / "x", only=["single", "joint"], jobs=2), quiet)
     for arm in ("single", "joint"):
         for seed in range(2):
@@ -394,13 +394,13 @@ def ecgmtl(place):
     signal.signal(signal.SIGTERM, handler)
 
 
-def test_the_command_goes_on_and_names_the_report(ecgmtl, place, again):
+def test_the_command_resumes_and_names_the_report(ecgmtl, place, again):
     code, said = ecgmtl(place / "arms", "--data", place / "store", "--out", again, "--seeds", 2, "--no-track",
                         "--only", "single", "--only", "joint", "--only", "staged")  # fmt: skip
     assert (code, said) == (0, f"6 of 6 runs are done already\nreport: {again}/report.html\n")
 
 
-def test_the_command_ends_with_code_3_where_an_arm_failed(ecgmtl, place, again):
+def test_the_command_exits_with_code_3_if_an_arm_failed(ecgmtl, place, again):
     code, said = ecgmtl(place / "arms", "--data", place / "store", "--out", again, "--seeds", 1, "--no-track",
                         "--only", "single", "--only", "wild")  # fmt: skip
     assert code == 3
@@ -419,7 +419,7 @@ def test_the_command_ends_with_code_3_where_an_arm_failed(ecgmtl, place, again):
         (["arms", "--data", "store", "--set", "sed=1"], "sed: there is no such setting"),
     ],
 )
-def test_a_bad_call_is_answered_by_a_sentence(ecgmtl, place, arguments, said):
+def test_a_wrong_call_gives_an_error_message(ecgmtl, place, arguments, said):
     code, told = ecgmtl(*arguments, "--out", "bad", "--no-track")
     assert code == 1
     assert said in told
@@ -427,10 +427,10 @@ def test_a_bad_call_is_answered_by_a_sentence(ecgmtl, place, arguments, said):
     assert not (place / "bad").exists()
 
 
-def test_a_result_of_another_identity_is_not_taken(place, done):
+def test_a_result_with_another_identity_is_refused(place, done):
     arm = load_arm(place / "arms/single.yaml")
     path = result_path(done, "single", 0)
     rest = (place / "store", done, path, "another", 1, None, ())
     with pytest.raises(ComparisonError, match="other settings or data"):
-        Job("single", 0, arm.said, arm.config, *rest).is_done()
+        Job("single", 0, arm.file, arm.config, *rest).is_done()
     assert (done / TRUTH).is_file()

@@ -51,7 +51,7 @@ def test_probabilities_are_kept_to_five_digits():
     assert type(run).model_validate(given).probabilities == ((0.00012346,), (0.00012346,))
 
 
-def test_a_run_without_a_curve_or_with_an_arm_that_is_a_path_is_refused():
+def test_a_run_without_a_curve_or_with_a_path_as_arm_is_refused():
     run = make_run("single", 0)
     for wrong in ({"curve": ()}, {"arm": "../single"}, {"speed": 1}):
         with pytest.raises(ValidationError):
@@ -160,7 +160,7 @@ def test_a_run_that_never_learns_the_main_task_has_no_pretraining():
     assert pretraining(make_run("single", 0).model_copy(update={"curve": (point, point)})) == 0
 
 
-def test_the_budget_is_what_the_reference_was_trained_for(folder):
+def test_the_budget_is_the_training_of_the_reference(folder):
     comparison = read_comparison(folder)
     assert budget(comparison) == 32 * STEPS * N_POINTS
     assert budget(comparison, "step") == STEPS * N_POINTS

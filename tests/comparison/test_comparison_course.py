@@ -6,7 +6,7 @@ import pytest
 from ecgmtl.comparison.course import (
     course_row,
     course_rows,
-    ended,
+    event_times,
     late_rows,
     reference_final,
     threshold_row,
@@ -69,7 +69,7 @@ def test_losses_are_compared_after_as_many_records(comparison):
     assert np.isnan(course_row(comparison, "pretrain", counts_pretraining=True).loss_at_25).all()
 
 
-def test_a_longer_run_is_looked_at_up_to_the_budget(comparison):
+def test_a_longer_run_is_compared_up_to_the_budget(comparison):
     mine, others = (
         [run.curve[N_POINTS - 1].loss for run in comparison.arms[arm].values()] for arm in ("single-long", "single")
     )
@@ -77,7 +77,7 @@ def test_a_longer_run_is_looked_at_up_to_the_budget(comparison):
     assert found == pytest.approx(ratio_interval(np.array(mine), np.array(others)))
 
 
-def test_epochs_of_the_decoder_alone_leave_the_main_task_where_it_was(comparison):
+def test_epochs_of_the_decoder_alone_repeat_the_last_figures_of_the_main_task(comparison):
     run = comparison.arms["uncertainty"][0]
     *_, last = run.curve
     blind = last.model_copy(
@@ -96,7 +96,7 @@ def test_a_reference_at_chance_gives_no_areas(comparison):
     assert np.isnan(course_row(flat, "fixed_1", counts_pretraining=True).area).all()
 
 
-def test_the_gap_is_validation_less_training_loss_at_the_end(comparison):
+def test_the_gap_is_validation_minus_training_loss_at_the_end(comparison):
     row = next(row for row in late_rows(comparison) if row.arm == "fixed_0.1")
     ends = [run.curve[-1] for run in comparison.arms["fixed_0.1"].values()]
     gaps = np.array([point.loss - point.train_loss for point in ends])
@@ -106,24 +106,24 @@ def test_the_gap_is_validation_less_training_loss_at_the_end(comparison):
     assert row.gap_difference == pytest.approx(mean_interval(differences))
 
 
-def test_the_late_spread_is_about_what_was_put_in(comparison):
+def test_the_late_spread_recovers_the_simulated_one(comparison):
     for row in late_rows(comparison):
         assert row.spread.value == pytest.approx(0.006, rel=0.5)
 
 
-def test_a_losing_curve_leaves_its_end_unknown(comparison):
+def test_a_curve_without_a_loss_has_an_undefined_gap(comparison):
     row = next(row for row in late_rows(with_points(comparison, "fixed_1", loss=None)) if row.arm == "fixed_1")
     assert np.isnan(row.gap).all()
     assert np.isfinite(row.train_loss.value)
 
 
-def test_every_arm_has_a_row_a_threshold(comparison):
+def test_every_arm_has_a_row_per_threshold(comparison):
     rows = threshold_rows(comparison)
     assert len(rows) == 3 * len(ARMS)
     assert {row.threshold for row in rows} == {share * reference_final(comparison) for share in (0.9, 0.95, 0.98)}
 
 
-def test_an_arm_that_never_gets_there_is_censored_at_the_budget(comparison):
+def test_an_arm_that_never_reaches_the_threshold_is_censored_at_the_budget(comparison):
     row = threshold_row(comparison, "fixed_10", 0.98)
     assert (row.n_reached, row.n_seeds, row.mean) == (0, 3, pytest.approx(1))
     assert np.isnan(row.median)
@@ -145,9 +145,9 @@ def test_a_ratio_in_seconds_counts_what_a_step_costs(comparison):
     assert row.wall_clock.value == pytest.approx(1.3 * row.ratio.value, rel=0.02)
 
 
-def test_times_are_in_the_clock_that_is_asked_for(comparison):
-    records, reached = ended(comparison, "single", [0, 1, 2], 0.9)
-    steps, _ = ended(comparison, "single", [0, 1, 2], 0.9, "step")
+def test_times_use_the_requested_clock(comparison):
+    records, reached = event_times(comparison, "single", [0, 1, 2], 0.9)
+    steps, _ = event_times(comparison, "single", [0, 1, 2], 0.9, "step")
     assert reached.all()
     np.testing.assert_allclose(records, 32 * steps)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ecgmtl.comparison.findings import findings, listed, measure, sort_out
+from ecgmtl.comparison.findings import both_directions, findings, listed, measure, sort_out
 from ecgmtl.comparison.plots import groups
 from ecgmtl.comparison.report import CAPTIONS, as_html, as_markdown, write_report
 from ecgmtl.comparison.results import read_comparison, result_path, write_result
@@ -51,7 +51,7 @@ def rows_of(text, section):
     return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[2:]}
 
 
-def test_verdicts_tell_known_effects(folder):
+def test_verdicts_match_known_effects(folder):
     rows = rows_of((folder / "report.md").read_text(), "Final score")
     assert list(rows) == list(read_comparison(folder).arms)
     assert rows["single"]["verdict"] == "reference"
@@ -60,18 +60,18 @@ def test_verdicts_tell_known_effects(folder):
     assert rows["shuffled"]["verdict"] == "cannot tell"
 
 
-def test_what_was_found_is_said_in_sentences(folder, figures):
+def test_findings_are_whole_sentences(folder, figures):
     final, controls, time, loss = findings(read_comparison(folder), figures)
     assert re.match(r"Final macro AUROC: \d of 7 arms differ from single .* pretrain \+0\.0", final)
     assert "fixed_10 -0." in final
-    assert controls.startswith("Controls, for what has other causes than the method: shuffled -0.0")
+    assert controls.startswith("Control arms, whose differences have other causes than a method: shuffled -0.0")
     less, more = time.split("; more")
     assert "fixed_1 0." in less
     assert "fixed_10" in more
     assert "fixed_10" in loss.split("higher")[1]
 
 
-def test_every_picture_is_in_the_page_and_beside_the_text(folder):
+def test_the_page_embeds_every_plot_and_the_markdown_links_it(folder):
     page, text = ((folder / name).read_text() for name in ("report.html", "report.md"))
     shown = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
     written = {path.read_bytes() for path in (folder / "pictures").iterdir()}
@@ -80,36 +80,60 @@ def test_every_picture_is_in_the_page_and_beside_the_text(folder):
     assert set(re.findall(r"\]\(pictures/(\w+)\.png\)", text)) == set(CAPTIONS)
 
 
-def test_the_page_needs_nothing_but_itself(folder):
+def test_the_page_is_self_contained(folder):
     page = (folder / "report.html").read_text()
     assert not re.search(r"https?://|<script|<link|@import|url\(", page)
     assert len(re.findall(r"\ssrc=", page)) == len(CAPTIONS)
     assert " href=" not in page
 
 
-def test_the_page_says_what_the_text_says(folder):
+def test_the_page_has_a_dark_mode_for_text_and_plots(folder):
+    page = (folder / "report.html").read_text()
+    dark = page.split("@media (prefers-color-scheme: dark) {")[1].split("\n}")[0]
+    assert "--page: #16181c" in dark
+    assert ".plot img { filter: invert(.9) hue-rotate(180deg) }" in dark
+    assert page.count('<div class="plot"><img ') == len(CAPTIONS)
+
+
+def test_wide_tables_and_plots_scroll_by_themselves_on_a_phone(folder):
+    page = (folder / "report.html").read_text()
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+    assert page.count("<table") == len(re.findall(r'<div class="table(?: words)?"><table', page))
+    assert ".table { overflow-x: auto }" in page
+    assert ".plot { overflow-x: auto }" in page
+
+
+def test_a_direction_without_arms_is_not_mentioned():
+    assert both_directions("less", [], "more", []) == "no arm differs clearly"
+    assert both_directions("less", ["a 0.50"], "more", []) == "less in 1 arm: a 0.50"
+    assert both_directions("less", ["a 0.50", "b 0.60"], "more", ["c 2.00"]) == (
+        "less in 2 arms: a 0.50, b 0.60; more in 1 arm: c 2.00"
+    )
+
+
+def test_the_page_and_the_markdown_agree(folder):
     page, text = ((folder / name).read_text() for name in ("report.html", "report.md"))
     titles = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert re.findall(r"<h2>(.*)</h2>", page) == titles
-    assert titles[0] == "What was found"
+    assert titles[0] == "Findings"
     for cells in rows_of(text, "Final score").values():
         assert all(f"<td>{cell}</td>" in page for cell in cells.values())
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_tables_for_programs_are_the_figures(folder, figures, name):
+def test_csv_tables_hold_the_figures(folder, figures, name):
     expected = flat(getattr(figures, name))
     found = pd.read_csv(folder / "tables" / f"{name}.csv")
     pd.testing.assert_frame_equal(found, expected, rtol=1e-5, atol=1e-9, check_dtype=False)
 
 
 @pytest.mark.parametrize("name", ["reconstruction", "diagnostics", "weights"])
-def test_so_are_those_that_runs_name(folder, figures, name):
+def test_csv_tables_hold_the_named_figures(folder, figures, name):
     found = pd.read_csv(folder / "tables" / f"{name}.csv")
     pd.testing.assert_frame_equal(found, figures.named[name], rtol=1e-5, check_dtype=False)
 
 
-def test_figures_in_the_text_are_those_of_the_tables(folder):
+def test_figures_in_the_markdown_are_those_of_the_csv_tables(folder):
     rows = rows_of((folder / "report.md").read_text(), "Final score")
     for _, row in pd.read_csv(folder / "tables/arms.csv").iterrows():
         ends = f"[{row['final_low']:.4f}, {row['final_high']:.4f}]"
@@ -117,13 +141,13 @@ def test_figures_in_the_text_are_those_of_the_tables(folder):
 
 
 @pytest.mark.parametrize("name", sorted(CAPTIONS))
-def test_pictures_are_drawn_in_colors(folder, name):
+def test_plots_have_colors(folder, name):
     image = matplotlib.image.imread(io.BytesIO((folder / "pictures" / f"{name}.png").read_bytes()))
     assert image.shape[1] >= 800
     assert (image[::3, ::3, :3].max(axis=2) - image[::3, ::3, :3].min(axis=2) > 0.3).any()
 
 
-def test_a_group_is_drawn_in_parts_of_six(folder):
+def test_a_large_group_is_plotted_in_parts_of_six(folder):
     comparison = read_comparison(folder)
     run = comparison.arms["fixed_1"][0]
     more = {f"fixed_{k}": {0: run.model_copy(update={"arm": f"fixed_{k}"})} for k in range(1, 9)}
@@ -131,17 +155,17 @@ def test_a_group_is_drawn_in_parts_of_six(folder):
     assert [(name, len(arms)) for name, arms in parts] == [("fixed weight", 6), ("fixed weight", 2)]
 
 
-def test_the_reference_alone_is_reported_and_elsewhere(tmp_path):
+def test_a_report_on_the_reference_alone_can_go_to_another_folder(tmp_path):
     write_comparison(tmp_path / "a", ["single"], 2)
     page = write_report(tmp_path / "a", tmp_path / "b/c", title="A <title>", n_resamples=50)
     text = page.with_name("report.md").read_text()
     assert "<title>A &lt;title&gt;</title>" in page.read_text()
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"truth.npz", "results"}
-    assert "There is only single; nothing can be compared yet." in text
+    assert "There is only single; there is nothing to compare yet." in text
     assert "## Reconstruction" not in text
 
 
-def test_single_seeds_of_arms_without_anything_but_a_score_are_reported(tmp_path):
+def test_arms_with_one_seed_and_only_a_score_are_reported(tmp_path):
     nothing = {"reconstruction": {}, "diagnostics": {}, "mean_weights": {}, "tuning": (), "group": ""}
     text = small(tmp_path, ["single", "fixed_1"], 1, **nothing)
     assert rows_of(text, "Final score")["fixed_1"]["verdict"] == "cannot tell"
@@ -156,10 +180,10 @@ def test_a_reference_at_chance_is_reported(tmp_path):
     assert rows_of(text, "Convergence")["fixed_1"]["area"] == "–"
 
 
-def test_an_arm_that_has_no_seed_in_common_with_the_reference_is_reported(tmp_path):
+def test_an_arm_without_a_seed_in_common_with_the_reference_is_reported(tmp_path):
     write_result(result_path(tmp_path, "fixed_1", 7), make_run("fixed_1", 7))
     rows = rows_of(small(tmp_path, ["single"], 2), "Final score")
-    assert rows["fixed_1"]["less single"] == "–"
+    assert rows["fixed_1"]["minus single"] == "–"
 
 
 def test_names_cannot_break_the_page_or_a_table():
@@ -178,7 +202,7 @@ def test_undefined_figures_are_dashes():
     assert signed(Interval(0.5, -0.25, 1.25), 2) == "+0.50 [-0.25, +1.25]"
 
 
-def test_only_intervals_that_leave_out_one_are_sorted_out():
+def test_only_intervals_that_exclude_one_count_as_different():
     spans = {"a": (0.5, 0.4, 0.6), "b": (0.9, 0.8, 1.1), "c": (0.4, 0.3, 0.5), "d": (2.0, 1.5, 3.0), "e": (np.nan,) * 3}
     spans["f"] = (0.5, 0.5 - 1e-16, 0.5 + 1e-16)  # seeds that agree
     faster, slower = sort_out([(arm, Interval(*span)) for arm, span in spans.items()])
@@ -186,10 +210,10 @@ def test_only_intervals_that_leave_out_one_are_sorted_out():
     assert slower == ["d 2.00 [1.50, 3.00]"]
 
 
-def test_long_lists_are_cut():
+def test_long_lists_are_shortened():
     assert listed([]) == ""
     assert listed(list("abcdefgh")) == ": a, b, c, d, e, f and 2 more"
 
 
-def test_the_simulated_arms_are_all_there(folder):
-    assert set(rows_of((folder / "report.md").read_text(), "The arms")) == set(ARMS)
+def test_the_report_lists_all_arms(folder):
+    assert set(rows_of((folder / "report.md").read_text(), "Arms")) == set(ARMS)

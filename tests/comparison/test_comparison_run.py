@@ -30,17 +30,17 @@ def test_shipped_arms_of_one_architecture_begin_with_the_same_weights():
         ("alternating", 1), ("multi-level", 1), ("famo", 4 / 3),
     ],
 )  # fmt: skip
-def test_a_step_costs_passes_through_the_encoder(arm, passes):
+def test_the_cost_of_a_step_is_counted_in_encoder_passes(arm, passes):
     config = load_arm(SHIPPED / f"{arm}.yaml").config
     assert encoder_passes(config.stages[0], config) == pytest.approx(passes)
 
 
-def test_a_frozen_encoder_is_not_gone_back_through():
+def test_a_frozen_encoder_needs_no_backward_pass():
     config = load_arm(SHIPPED / "probe.yaml").config
     assert [encoder_passes(stage, config) for stage in config.stages] == pytest.approx([1, 1 / 3, 1])
 
 
-def test_teachers_and_second_views_are_gone_through_too():
+def test_teachers_and_second_views_cost_encoder_passes():
     config = load_arm(SHIPPED.parent / "pretraining/all-both-student.yaml").config
     both_views, its_teacher, labels, student = 2, 2 / 3, 1, 1 + 1 / 3
     assert [encoder_passes(stage, config) for stage in config.stages] == pytest.approx(
@@ -48,7 +48,7 @@ def test_teachers_and_second_views_are_gone_through_too():
     )
 
 
-def test_a_curve_is_in_the_order_of_the_stages_however_it_was_written():
+def test_a_curve_follows_the_order_of_the_stages():
     config = load_arm(SHIPPED / "pretrain.yaml").config
     spent = {"steps": 10, "records": 640, "seconds": 2.0}
     lines = [

@@ -29,7 +29,7 @@ def rows(comparison, resampled):
     return {row.arm: row for row in arm_rows(comparison, resampled)}
 
 
-def test_all_runs_are_drawn_on_the_same_patients(comparison, resampled):
+def test_all_runs_use_the_same_resamples_of_patients(comparison, resampled):
     truth, run = comparison.truth, comparison.arms["fixed_1"][2]
     expected = bootstrap(run.scores, truth.labels, truth.patients, 500).auroc.mean(axis=1)
     np.testing.assert_allclose(resampled["fixed_1"][2], expected)
@@ -71,7 +71,7 @@ def test_equal_compute_is_compared_with_the_longer_reference(comparison, rows):
     assert np.isnan(rows["single"].equal_compute).all()
 
 
-def test_without_the_longer_reference_nothing_is_said_of_equal_compute(tmp_path):
+def test_equal_compute_is_left_out_without_the_longer_reference(tmp_path):
     write_comparison(tmp_path, ["single", "fixed_1"], n_seeds=2)
     comparison = read_comparison(tmp_path)
     for row in arm_rows(comparison, resample_runs(comparison, 50)):
@@ -79,7 +79,7 @@ def test_without_the_longer_reference_nothing_is_said_of_equal_compute(tmp_path)
         assert np.isnan(row.equal_compute_p_holm)
 
 
-def test_costs_are_in_those_of_the_reference(rows):
+def test_costs_are_ratios_to_the_reference(rows):
     assert (rows["single-long"].steps, rows["single-long"].passes) == (2, 2)
     assert rows["fixed_1"].seconds == pytest.approx(1.3)
     assert rows["single"].run_seconds == pytest.approx(0.05 * 50 * 20)
@@ -94,7 +94,7 @@ def test_a_single_seed_gives_no_verdict(tmp_path):
     assert verdict(row, "single") == "cannot tell"
 
 
-def test_tuning_rows_hold_what_was_tried(comparison):
+def test_tuning_rows_hold_the_trials(comparison):
     row = next(row for row in tuning_rows(comparison) if row.arm == "fixed_1")
     # 0.88, 0.87, 0.86, 0.85
     assert (row.n_tried, row.mean, row.spread) == (4, pytest.approx(0.865), pytest.approx(0.0129099, rel=1e-4))
@@ -127,7 +127,7 @@ def test_an_undefined_figure_of_one_seed_is_left_out_of_the_mean():
     assert table["conflict_rate"].item() == pytest.approx(0.45)
 
 
-def test_flat_rows_spell_intervals_and_dicts(comparison, rows):
+def test_flat_rows_have_a_column_per_end_of_an_interval_and_item_of_a_dict(comparison, rows):
     frame = flat(rows.values())
     row = frame.set_index("arm").loc["fixed_1"]
     assert Interval(row["final"], row["final_low"], row["final_high"]) == rows["fixed_1"].final

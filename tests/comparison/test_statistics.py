@@ -6,10 +6,10 @@ from scipy import stats
 
 from ecgmtl.comparison.statistics import (
     MAX_RESAMPLES,
-    T_DRAWS,
+    T_SAMPLES,
     best_of,
     bootstrap_p,
-    hierarchical_draws,
+    hierarchical_samples,
     holm,
     late_spread,
     learning_area,
@@ -49,7 +49,7 @@ def test_a_ratio_is_a_geometric_mean_and_turns_over_with_its_arms():
     assert ratio_interval(b, a) == pytest.approx((1 / 2, 1 / high, 1 / low), rel=1e-4)
 
 
-def test_a_ratio_to_nothing_is_left_out():
+def test_a_ratio_to_zero_is_left_out():
     assert ratio_interval(np.array([2.0, 1.0, 0.0]), np.array([1.0, 0.0, 1.0])).value == 2
     assert np.isnan(ratio_interval(np.array([0.0]), np.array([1.0]))).all()
 
@@ -72,7 +72,7 @@ def test_a_curve_is_at_chance_while_the_task_is_not_learnt():
     assert learning_area(np.array([1.0, 2.0, 3.0]), scores, 3.0) == pytest.approx((2 * 0.5 + 0.7) / 3)
 
 
-def test_p_values_are_corrected_as_holm_has_it():
+def test_p_values_are_corrected_by_holms_method():
     # sorted 0.01, 0.03, 0.04 times 3, 2, 1 gives 0.03, 0.06, 0.04; the last may not be below the one before
     found = holm(np.array([0.04, 0.01, np.nan, 0.03]))
     np.testing.assert_allclose(found, [0.06, 0.03, np.nan, 0.06])
@@ -109,7 +109,7 @@ def test_sign_flips_agree_with_scipy(rng, n):
     assert sign_flip_p(differences) == pytest.approx(expected.pvalue)
 
 
-def test_drawn_sign_flips_are_near_all_of_them(rng):
+def test_sampled_sign_flips_approximate_all_of_them(rng):
     differences = rng.normal(0.3, 1, 15)
     expected = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=10**5)
     assert sign_flip_p(differences) == pytest.approx(expected.pvalue, abs=0.02)
@@ -135,7 +135,7 @@ def cover(rng, patients, n_seeds=3, n_experiments=400):
         values = rng.normal(0, 1, n_seeds) + rng.normal(0, patients)
         resampled = values[:, None] + rng.normal(0, patients, 200)
         for name, (low, high) in {
-            "t": interval(hierarchical_draws(values, resampled)),
+            "t": interval(hierarchical_samples(values, resampled)),
             "seeds drawn again": seed_bootstrap(values)[1:],
         }.items():
             held[name] += low <= 0 <= high
@@ -144,22 +144,22 @@ def cover(rng, patients, n_seeds=3, n_experiments=400):
 
 @pytest.mark.parametrize("patients", [0, 1, 2])
 @pytest.mark.parametrize("n_seeds", [3, 5])
-def test_intervals_over_seeds_and_patients_hold_the_truth_as_often_as_they_say(rng, patients, n_seeds):
+def test_intervals_over_seeds_and_patients_have_their_nominal_coverage(rng, patients, n_seeds):
     assert 0.93 <= cover(rng, patients, n_seeds)["t"] <= 0.995  # standard error 0.011
 
 
-def test_the_bootstrap_over_three_seeds_holds_it_too_rarely(rng):
+def test_the_bootstrap_over_three_seeds_covers_too_little(rng):
     assert cover(rng, patients=0)["seeds drawn again"] == pytest.approx(0.75, abs=0.06)
 
 
-def test_seeds_that_agree_leave_the_patients_part_alone():
+def test_seeds_that_agree_contribute_no_spread():
     resampled = np.array([[1.0, 2.0], [3.0, 4.0]])
-    found = hierarchical_draws(np.array([0.5, 0.5]), resampled)
-    np.testing.assert_array_equal(found, np.repeat([2.0, 3.0], T_DRAWS))
-    np.testing.assert_array_equal(np.unique(hierarchical_draws(np.array([0.5]), resampled[:1])), [1.0, 2.0])
+    found = hierarchical_samples(np.array([0.5, 0.5]), resampled)
+    np.testing.assert_array_equal(found, np.repeat([2.0, 3.0], T_SAMPLES))
+    np.testing.assert_array_equal(np.unique(hierarchical_samples(np.array([0.5]), resampled[:1])), [1.0, 2.0])
 
 
-def test_a_p_value_counts_draws_on_the_other_side():
+def test_a_p_value_counts_samples_on_the_other_side():
     # one of four draws is not above 0: 2 (1 + 1) / (4 + 1)
     assert bootstrap_p(np.array([1.0, 2.0, 3.0, -1.0, np.nan])) == pytest.approx(0.8)
     assert bootstrap_p(np.ones(99)) == pytest.approx(2 / 100)
@@ -167,8 +167,8 @@ def test_a_p_value_counts_draws_on_the_other_side():
 
 
 def test_p_values_can_be_small_enough_for_fifty_arms(rng):
-    draws = hierarchical_draws(np.array([0.5, 0.5001, 0.4999]), rng.normal(0.5, 0.001, (3, 2000)))
-    assert 50 * bootstrap_p(draws) < 0.05
+    samples = hierarchical_samples(np.array([0.5, 0.5001, 0.4999]), rng.normal(0.5, 0.001, (3, 2000)))
+    assert 50 * bootstrap_p(samples) < 0.05
 
 
 def test_the_best_of_k_is_the_mean_over_all_choices_of_k():
@@ -185,5 +185,5 @@ def test_the_late_spread_is_that_about_a_line(rng):
     assert late_spread(times, times / 50) == pytest.approx(0, abs=1e-12)
 
 
-def test_the_late_spread_of_few_evaluations_is_not_known():
+def test_the_late_spread_of_few_evaluations_is_undefined():
     assert np.isnan(late_spread(np.arange(1.0, 9), np.arange(8.0)))  # 6, 7 and 8

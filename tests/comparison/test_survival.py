@@ -36,7 +36,7 @@ def test_a_threshold_is_reached_where_it_is_held_for_two_evaluations(scores, fou
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(1, 4))
-def test_a_threshold_is_held_for_as_many_evaluations_as_asked(above, hold):
+def test_a_threshold_must_be_held_for_the_given_number_of_evaluations(above, hold):
     times = np.arange(1.0, len(above) + 1)
     starts = [place for place in range(len(above) - hold + 1) if all(above[place : place + hold])]
     expected = (float(times[starts[0]]), True) if starts else (float(times[-1]), False)
@@ -51,7 +51,7 @@ def test_kaplan_meier_by_hand():
     np.testing.assert_allclose(curve.share, [3 / 4, 3 / 4, 3 / 8, 3 / 8])
 
 
-def test_a_run_that_ends_when_another_gets_there_was_still_under_way():
+def test_a_run_censored_at_an_event_time_is_still_at_risk():
     np.testing.assert_allclose(kaplan_meier(np.array([2.0, 2.0]), np.array([True, False])).share, [1 / 2])
 
 
@@ -64,7 +64,7 @@ def test_kaplan_meier_agrees_with_scipy(seed):
     np.testing.assert_allclose(curve.share, expected.evaluate(curve.times))
 
 
-def test_the_median_is_when_half_have_got_there():
+def test_the_median_is_the_time_at_which_half_have_reached_the_threshold():
     assert median_time(kaplan_meier(TIMES, REACHED)) == 3
     assert median_time(kaplan_meier(np.array([1.0, 5.0]), YES)) == 1
     assert np.isnan(median_time(kaplan_meier(TIMES, np.zeros(4, bool))))
@@ -83,16 +83,16 @@ def test_the_restricted_mean_is_the_area_under_kaplan_meier(budget, mean):
     assert restricted_mean(TIMES, REACHED, budget) == pytest.approx(mean)
 
 
-def test_runs_that_never_get_there_take_the_whole_budget():
+def test_runs_that_never_reach_the_threshold_take_the_whole_budget():
     assert restricted_mean(np.array([10.0, 10.0]), ~YES, 10) == 10
     assert restricted_mean(np.array([4.0, 6.0]), ~YES, 10) == 10  # they ended early, but nobody got there
 
 
-def test_where_all_get_there_it_is_the_mean_of_the_times_within_the_budget():
+def test_if_all_runs_reach_the_threshold_it_is_the_mean_time_within_the_budget():
     assert restricted_mean(np.array([1.0, 4.0, 9.0]), np.ones(3, bool), 6) == pytest.approx((1 + 4 + 6) / 3)
 
 
-def test_a_weight_counts_a_run_as_often():
+def test_a_weight_of_two_counts_a_run_twice():
     weights = np.array([[2.0, 0.0, 1.0, 1.0]])
     again = np.array([0, 0, 2, 3])
     expected = restricted_mean(TIMES[again], REACHED[again], 5)
@@ -124,7 +124,7 @@ def test_an_arm_that_is_censored_is_slower_by_the_budget_at_least():
     assert found == pytest.approx((4, 4, 4))
 
 
-def test_where_no_run_gets_there_nothing_is_known():
+def test_the_ratio_is_undefined_if_no_run_reaches_the_threshold():
     never = (np.array([8.0, 8.0]), ~YES)
     assert np.isnan(restricted_mean_ratio(never, never, 8)).all()
     assert np.isnan(restricted_mean_ratio_t(never, never, 8)).all()
