@@ -52,7 +52,7 @@ def find_columns(
         else:
             others.append(index + 1)
     return tuple(columns), tuple(
-        f"column {number} is in no known unit of voltage and is left out." for number in others
+        f"column {number} is not in a known unit of voltage and is left out." for number in others
     )
 
 

@@ -1,4 +1,4 @@
-"""Files among ECGs that are none, or that no reader reads: told apart by name and content, counted by kind."""
+"""Files in a folder of ECGs that are not read: their kinds, by name and content, and a summary of them."""
 
 import os
 import re
@@ -16,18 +16,18 @@ from data_prep.readers.options import ReadOptions
 from data_prep.safe_text import printable
 
 KNOWN_TABLES = frozenset({"ptbxl_database.csv", "scp_statements.csv", "labels.csv", "records.csv"})
-"""Tables about records by names of their own."""
+"""Names of tables about records."""
 ECG_SUFFIXES = frozenset({".xml", ".edf", ".bdf", ".scp", ".npy", ".h5", ".hdf5"})
-"""Formats of ECGs that have no reader, which are no part of a WFDB record beside them."""
+"""Suffixes of ECG formats that have no reader. Such files do not belong to a WFDB record beside them."""
 TEXT_SUFFIXES = frozenset({"", ".md", ".rst", ".html", ".css", ".js", ".py", ".sh", ".ipynb", ".log", ".docx"})
 SETTINGS_SUFFIXES = frozenset({".yaml", ".yml", ".toml", ".cfg", ".ini", ".json", ".jsonl", ".db", ".lock"})
 MODEL_SUFFIXES = frozenset({".safetensors", ".onnx", ".pt2"})
 NO_ECG_SUFFIXES = TEXT_SUFFIXES | SETTINGS_SUFFIXES | MODEL_SUFFIXES
-"""Of files that hold no ECG. A file of any unknown suffix may hold one."""
+"""Suffixes of files that hold no ECG. A file with an unknown suffix may hold one."""
 PREDICTIONS = ["path", "status", "message"]
 """First columns of a table of predictions."""
 HEAD = 2**14
-"""Bytes of a table that are looked at."""
+"""Number of bytes of a table that are inspected."""
 NAMES_SHOWN = 5
 _STATES_FACTS = re.compile(r"fs|unit|rate|hz", re.IGNORECASE)
 
@@ -46,7 +46,7 @@ class OtherFile(NamedTuple):
 
 
 def kind_of(path: Path, has_reader: bool, options: ReadOptions) -> Kind | None:
-    """Return what a file is that was found among ECGs; None for one that is to be read as an ECG."""
+    """Return the kind of a file in a folder of ECGs, or None if it is to be read as an ECG."""
     if path.name in KNOWN_TABLES:
         return Kind.TABLE
     if has_reader:
@@ -61,7 +61,7 @@ def kind_of(path: Path, has_reader: bool, options: ReadOptions) -> Kind | None:
 
 
 def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:
-    """Return why a file of a kind that is read cannot be an ECG, by its first lines; None where it may be one."""
+    """Return why a file that has a reader cannot be an ECG, by its first lines, or None if it may be one."""
     suffix = path.suffix.lower()
     if suffix == ".csv":
         return _reason(_head(path), options)
@@ -88,12 +88,12 @@ def _reason(lines: Sequence[str], options: ReadOptions) -> str | None:
 
 
 def names_leads(path: Path, options: ReadOptions) -> bool:
-    """Whether a table's header names a lead."""
+    """Return whether a table's header names a lead."""
     return any(standard_lead(options.lead_of(cell)) for cell in _split(_header(_head(path))))
 
 
 def _may_be_leads(lines: Sequence[str]) -> bool:
-    """Whether the columns may be leads without usual names: all numbers, and half of the columns fall below 0."""
+    """Return whether columns may be leads without usual names: all are numbers, and half of them fall below 0."""
     header = _header(lines)
     rows = [[_number(cell) for cell in _split(line)] for line in lines if line and not line.startswith("#")]
     if not header or all(number is not None for number in rows[0]):
@@ -106,7 +106,7 @@ def _may_be_leads(lines: Sequence[str]) -> bool:
 
 
 def _head(path: Path) -> list[str]:
-    """Return the first lines of a regular file; none where it cannot be read."""
+    """Return the first lines of a regular file, or none if it cannot be read."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return []
@@ -119,8 +119,8 @@ def _head(path: Path) -> list[str]:
 
 
 def _header(lines: Iterable[str]) -> str:
-    named = (line for line in lines if line.strip() and not line.startswith(("#", "sep=")))
-    return next(named, "")
+    candidates = (line for line in lines if line.strip() and not line.startswith(("#", "sep=")))
+    return next(candidates, "")
 
 
 def _below(lines: Sequence[str]) -> Sequence[str]:
@@ -151,9 +151,9 @@ def _holds_evaluation(path: Path) -> bool:
 
 
 def others_in(folder: Path, names: Sequence[str], read: frozenset[str], sample_suffixes: tuple[str, ...]) -> list[str]:
-    """Return those of a folder's files that have no reader and are no part of a WFDB record in the same folder.
+    """Return the files of a folder that have no reader and do not belong to a WFDB record in the same folder.
 
-    `read` are the suffixes that have a reader, `sample_suffixes` those that need a header.
+    `read` holds the suffixes that have a reader, `sample_suffixes` those that need a header.
     """
     headers = [name for name in names if name.lower().endswith(".hea")]
     records = {name[:-4] for name in headers}
@@ -186,5 +186,5 @@ def summarize(others: Sequence[OtherFile]) -> list[str]:
 
 
 def is_same_file(path: Path, other: Path | None) -> bool:
-    """Whether both paths lead to one file, which need not be there yet."""
+    """Return whether both paths lead to one file, which need not exist yet."""
     return other is not None and path.name == other.name and os.path.realpath(path) == os.path.realpath(other)

@@ -1,12 +1,12 @@
-"""Tables of text: a column a lead, a row a sample, the leads' names in the first row.
+"""Tables of text: a column for each lead, a row for each sample, the names of the leads in the first row.
 
     # fs=500 unit=mV
     I,II,III,aVR,aVL,aVF,V1,V2,V3,V4,V5,V6
     -0.115,-0.05,0.065,...
 
-Commas, semicolons, tabs, bars or spaces separate. A decimal comma is read where commas do not separate. A second row
-may hold the units. `fs` and `unit` may come from ReadOptions instead; neither is ever guessed. A first column of times
-is checked against `fs` and left out.
+Cells are separated by commas, semicolons, tabs, bars or spaces. A decimal comma is read where commas do not separate
+cells. A second row may hold the units. `fs` and `unit` may come from ReadOptions instead; neither is guessed. A first
+column of times is checked against `fs` and left out.
 """
 
 import math
@@ -31,11 +31,11 @@ from data_prep.units import parse_unit
 SUFFIXES: tuple[str, ...] = (".csv",)
 MAX_COLUMNS = 1000
 _ROWS = 2**16
-"""Rows that are converted at a time."""
+"""Number of rows that are converted at a time."""
 
 
 def read(path: Path, options: ReadOptions) -> Record:
-    """Return the record in a table of text, read no further than it is used."""
+    """Return the record in a table of text, which is read only as far as it is used."""
     if regular_size(path) > 20 * MAX_VALUES:
         raise RecordError(f"{path.name} is too long for one record; cut it first.")
     with open_text(path) as text:
@@ -51,7 +51,7 @@ def _read(path: Path, lines: Lines, options: ReadOptions) -> Record:
     fs = find_rate(name, lines.comments, options)
     first = list(islice(lines, _ROWS))
     if not first:
-        raise RecordError(f"{name}: no table of numbers, for no row follows the names.")
+        raise RecordError(f"{name}: not a table of numbers, since no row follows the names.")
     table = Table(name, names, separator, find_decimal(name, first, separator))
     limit = None if options.seconds is None else max(WHOLE, math.ceil(options.seconds * fs))
     signal, times = _read_rows(table, first, lines, n_times, columns, limit)
@@ -67,10 +67,10 @@ def _read(path: Path, lines: Lines, options: ReadOptions) -> Record:
 
 
 def _read_names(name: str, lines: Lines, options: ReadOptions) -> tuple[list[str], str]:
-    """Return the columns' names and what separates them; rows of numbers are left where they are."""
+    """Return the names of the columns and their separator. Rows of numbers are not consumed."""
     first = lines.peek()
     if first is None:
-        raise RecordError(f"{name} is empty; its first row must name the leads, as I,II,III,aVR,...")
+        raise RecordError(f"{name} is empty; its first row must name the leads, for example I,II,III,aVR,...")
     separator = lines.separator or find_separator(first)
     names = split_row(first, separator)
     if len(names) > MAX_COLUMNS:
@@ -83,7 +83,7 @@ def _read_names(name: str, lines: Lines, options: ReadOptions) -> tuple[list[str
         if len(commented) == len(names) and any(map(standard_lead, commented)):
             return commented, separator
     if options.column_names is None:
-        raise RecordError(f"{name} names no leads; its first row must, as I,II,III,aVR,...")
+        raise RecordError(f"{name} names no leads; its first row must, for example I,II,III,aVR,...")
     return list(options.column_names), separator
 
 

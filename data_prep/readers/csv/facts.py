@@ -1,4 +1,4 @@
-"""What the comments of a table of text state: `fs=500 unit=mV`, `Sampling rate: 500 Hz`, `Units: µV`."""
+"""Facts in the comments of a table of text: `fs=500 unit=mV`, `Sampling rate: 500 Hz`, `Units: µV`."""
 
 import re
 from collections.abc import Iterable
@@ -16,14 +16,14 @@ _UNIT = re.compile(r"(?<!time[\s_])\bunits?\s*[=:]\s*[\"']?(?P<value>[^\s,;\"']+
 
 
 def find_rate(name: str, comments: Iterable[str], options: ReadOptions) -> float:
-    """Return the sampling rate that the comments state, or else the options."""
+    """Return the sampling rate that the comments or else the options state."""
     stated = [
         f"{match['value']} {match['unit'] or ''}".strip() for comment in comments for match in _RATE.finditer(comment)
     ]
     rates = dict.fromkeys(map(parse_rate, stated))
     if None in rates:
         raise RecordError(
-            f"{name} states a sampling rate that is no number of hertz above 0; write it as fs=500 or fs=500 Hz."
+            f"{name} states a sampling rate that is not a number of hertz above 0; write it as fs=500 or fs=500 Hz."
         )
     if len(rates) > 1:
         several = " and ".join(f"{rate:g} Hz" for rate in rates)
@@ -35,7 +35,7 @@ def find_rate(name: str, comments: Iterable[str], options: ReadOptions) -> float
 
 
 def find_unit(name: str, comments: Iterable[str], options: ReadOptions) -> str | None:
-    """Return the unit that the comments state, as they spell it."""
+    """Return the unit that the comments state, in their spelling."""
     stated = {parse_unit(text): text for comment in comments for text in _UNIT.findall(comment)}
     if len(stated) > 1 and options.unit is None:
         units = " and ".join(unit or "an unknown one" for unit in stated)

@@ -9,9 +9,9 @@ from typing import TextIO
 from data_prep.record import RecordError
 
 MAX_LINE = 2**16
-"""Characters; a row of 12 leads has about 100."""
+"""Largest number of characters of a line. A row of 12 leads has about 100."""
 MAX_EMPTY = 10_000
-"""Comments and blank lines that are passed over."""
+"""Largest number of comments and blank lines in a row that are skipped."""
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
@@ -22,7 +22,7 @@ _MARKS = {
 
 
 def open_text(path: Path) -> TextIO:
-    """Open a text file in the encoding that its mark states; without one it is UTF-8, or else Latin-1."""
+    """Open a text file in the encoding that its byte order mark states; without one, as UTF-8 or else Latin-1."""
     with path.open("rb") as file:
         start = file.read(MAX_LINE)
     return path.open(encoding=_encoding(path.name, start), errors="replace", newline="")
@@ -33,7 +33,7 @@ def _encoding(name: str, start: bytes) -> str:
         if start.startswith(mark):
             return encoding
     if b"\0" in start:
-        raise RecordError(f"{name} holds zero bytes, as no text does; save it as UTF-8.")
+        raise RecordError(f"{name} holds zero bytes, so it is not text; save it as UTF-8.")
     try:
         codecs.getincrementaldecoder("utf-8")().decode(start)
     except UnicodeDecodeError:
@@ -47,7 +47,7 @@ _DECLARED = re.compile(r"\"?sep=(.)\"?\s*", re.IGNORECASE)
 class Lines:
     """The lines of a table, one by one, without comments and blank lines.
 
-    `comments` are those before the first line, and `separator` is what a spreadsheet's line `sep=;` there declares.
+    `comments` holds the comments before the first line, `separator` what a spreadsheet's line `sep=;` there declares.
     """
 
     def __init__(self, name: str, text: TextIO) -> None:
@@ -57,7 +57,7 @@ class Lines:
         self._ahead: str | None = self._next()
 
     def peek(self) -> str | None:
-        """Return the next line and leave it there; None at the end."""
+        """Return the next line without consuming it; None at the end."""
         return self._ahead
 
     def __iter__(self) -> Iterator[str]:
@@ -71,7 +71,7 @@ class Lines:
         return line
 
     def count_rest(self, path: Path) -> int:
-        """Return how many lines are left in the file, blank ones included, without decoding them."""
+        """Count the remaining lines of the file, including blank ones, without decoding them."""
         total, end = 0, b"\n"
         with path.open("rb") as file:
             while block := file.read(2**22):

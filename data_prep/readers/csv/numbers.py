@@ -1,4 +1,4 @@
-"""The numbers of a table of text: how its rows are separated, and which decimal mark they have."""
+"""Numbers in a table of text: the separator of the cells, the decimal mark, and the parsing of rows."""
 
 import io
 import re
@@ -14,14 +14,14 @@ from data_prep.record import RecordError
 
 SPACE = " "
 _NOT_THOUSANDS = re.compile(r"(?<![\d,])0,\d|(?<!\d),\d|,\d{1,2}(?!\d)|,\d{4}")
-"""A comma before which, or after which, digits stand as they do at no separator of thousands."""
+"""A comma that cannot separate thousands, by the digits before or after it."""
 
 
 def find_separator(line: str) -> str:
-    """Return what separates the cells of a first row."""
-    found = next((mark for mark in "\t;|," if mark in line), None)
-    if found is not None:
-        return found
+    """Return the separator of the cells of a first row."""
+    separator = next((mark for mark in "\t;|," if mark in line), None)
+    if separator is not None:
+        return separator
     return SPACE if SPACE in line.strip() and standard_lead(line) is None else ","
 
 
@@ -41,19 +41,19 @@ def is_number(cell: str) -> bool:
 
 
 def find_decimal(name: str, rows: Sequence[str], separator: str) -> Literal[".", ","]:
-    """Return the decimal mark of these rows; a comma is one only if it neither separates cells nor thousands."""
+    """Return the decimal mark of these rows: a comma only if it separates neither cells nor thousands."""
     if separator == "," or not any("," in row for row in rows):
         return "."
     if any("." in row for row in rows):
-        raise RecordError(f"{name} has numbers with points and numbers with commas; write decimal points alone.")
+        raise RecordError(f"{name} has numbers with points and numbers with commas; write only decimal points.")
     if not any(_NOT_THOUSANDS.search(row) for row in rows):
-        raise RecordError(f"{name}: its commas may be decimal or of thousands; write decimal points.")
+        raise RecordError(f"{name}: its commas may be decimal commas or separate thousands; write decimal points.")
     return ","
 
 
 @dataclass(frozen=True)
 class Table:
-    """How the rows of a table are read."""
+    """Format of a table's rows, and the parser of them."""
 
     name: str
     columns: Sequence[str]
@@ -64,7 +64,7 @@ class Table:
         """Return the numbers of rows, which follow `n_before` others.
 
         Raises:
-            RecordError: a row has more or fewer cells than there are columns, or a cell is no number.
+            RecordError: a row has more or fewer cells than there are columns, or a cell is not a number.
         """
         import pandas as pd
 
@@ -82,7 +82,7 @@ class Table:
         except (ValueError, OverflowError) as error:  # pandas's parser errors are ValueErrors
             raise RecordError(self._not_a_number(rows, n_before)) from error
         if table.shape != (len(rows), len(self.columns)):
-            raise RecordError(f"{self.name}: no table of numbers (a quotation mark is not closed).")
+            raise RecordError(f"{self.name}: not a table of numbers (a quotation mark is not closed).")
         if any(dtype.kind not in "iuf" for dtype in table.dtypes):  # True and False would become 1 and 0
             raise RecordError(self._not_a_number(rows, n_before))
         return table.to_numpy(np.float64)
@@ -96,7 +96,7 @@ class Table:
                 continue
             if number > 1:
                 raise RecordError(
-                    f"{self.name}: no table of numbers (row {number} has {n_cells} cells for {n_columns} names)."
+                    f"{self.name}: not a table of numbers (row {number} has {n_cells} cells for {n_columns} names)."
                 )
             remedy = ""
             if self.separator == "," and n_cells > n_columns:
@@ -113,7 +113,7 @@ class Table:
                 plain = cell if self.decimal == "." else cell.replace(",", ".", 1)
                 if plain and (not is_number(plain) or "," in plain):  # the cell itself may name a patient
                     return (
-                        f"{self.name}: row {number}, {describe_lead(column, index)} is no number; "
+                        f"{self.name}: row {number}, {describe_lead(column, index)} is not a number; "
                         f"every cell must be a number with a decimal {mark}."
                     )
-        return f"{self.name}: no table of numbers."
+        return f"{self.name}: not a table of numbers."

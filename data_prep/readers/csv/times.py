@@ -1,4 +1,4 @@
-"""A first column of times, which is checked against the sampling rate and left out."""
+"""Check of a first column of times against the sampling rate."""
 
 import math
 import re
@@ -16,12 +16,12 @@ _A_SECOND = {"s": 1, "sec": 1, "seconds": 1, "ms": 1e3, "us": 1e6}
 
 
 def is_time(column: str) -> bool:
-    """Return whether a column of this name holds times or the numbers of samples."""
+    """Return whether a column of this name holds times or sample numbers."""
     return _TIMES.fullmatch(column) is not None
 
 
 def check_times(name: str, column: str, times: Float64[np.ndarray, " time"], fs: float) -> None:
-    """Raise RecordError unless the times in a column of this name go on as the sampling rate says."""
+    """Raise RecordError unless the times in a column of this name increase as the sampling rate says."""
     match = _TIMES.fullmatch(column)
     if match is None or len(times) < 2:
         return
@@ -32,7 +32,7 @@ def check_times(name: str, column: str, times: Float64[np.ndarray, " time"], fs:
 
 
 def _steps(name: str, unit: str, fs: float) -> tuple[float, ...]:
-    """Return by how much a column of this name may go on from sample to sample."""
+    """Return the steps from sample to sample that a column of this name may have."""
     if a_second := _A_SECOND.get(unit or name):
         return (a_second / fs,)
     times = 1 / fs, 1e3 / fs, 1e6 / fs

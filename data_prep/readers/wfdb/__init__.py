@@ -1,7 +1,7 @@
 """WFDB records (.hea with .dat or .mat): PhysioNet's format, and PTB-XL's.
 
-Headers and samples are read here, in about a twentieth of the time that the `wfdb` package takes, and no further than
-they are used. `wfdb` itself compares neither lengths nor checksums.
+Headers and samples are read here in about a twentieth of the time that the `wfdb` package takes, and only as far as
+they are used. The package compares neither lengths nor checksums.
 """
 
 import os
@@ -19,7 +19,7 @@ from data_prep.readers.wfdb.segment import name_leads, read_header, read_segment
 from data_prep.record import Record, RecordError
 
 FIRST_LINE = 512
-"""Bytes that hold the first line of a header, which says whether it joins others."""
+"""Number of bytes that hold the first line of a header, which says whether it joins segments."""
 SUFFIXES: tuple[str, ...] = (".hea", ".dat", ".mat")
 
 
@@ -31,14 +31,14 @@ def read(path: Path, options: ReadOptions) -> Record:
     if header.segments:
         return _join(path, header, options)
     if header.is_layout:
-        raise RecordError(f"{path.name} only lists the signals of a joined record; give the header that joins it.")
+        raise RecordError(f"{path.name} only lists the signals of a joined record; pass the header that joins it.")
     n_frames, per_frame = count_frames(path, header, options.follow_links), header.signals[0].per_frame
     n_samples = options.samples_to_read(n_frames * per_frame, header.fs * per_frame)
     return read_segment(path, header, options, n_frames, -(-n_samples // per_frame))
 
 
 def joined_by(path: str | Path) -> tuple[str, ...]:
-    """Return the file names of the headers that the one at `path` joins; none if it joins none or cannot be read."""
+    """Return the file names of the headers that the header at `path` joins; none if it cannot be read."""
     try:
         with open(path, "rb") as stream:  # noqa: PTH123, half the time
             first_line = stream.read(FIRST_LINE).lstrip().split(b"\n", 1)[0]
@@ -51,7 +51,7 @@ def joined_by(path: str | Path) -> tuple[str, ...]:
 
 
 def _join(path: Path, header: Header, options: ReadOptions) -> Record:
-    """Return the record that a header joins from segments. Samples are NaN where nothing was recorded."""
+    """Return the record that a header joins from segments, with NaN where nothing was recorded."""
     total = sum(segment.n_samples for segment in header.segments)
     n_frames = options.samples_to_read(total, header.fs)
     pieces = _read_pieces(path, header, options, n_frames)
@@ -65,7 +65,7 @@ def _join(path: Path, header: Header, options: ReadOptions) -> Record:
         if piece.fs != fs or not set(piece.leads) <= set(leads) or len(set(piece.leads)) < len(piece.leads):
             raise RecordError(
                 f"{path.name}: segment {piece.name} has leads {describe_leads(piece.leads)} at {piece.fs:g} Hz, the "
-                f"record {describe_leads(leads)} at {fs:g} Hz; give the segments by themselves."
+                f"record {describe_leads(leads)} at {fs:g} Hz; pass the segments one by one."
             )
         rows = [leads.index(lead) for lead in piece.leads]
         signal[rows, first * per_frame : first * per_frame + len(piece.signal)] = piece.signal.T
@@ -82,7 +82,7 @@ def _join(path: Path, header: Header, options: ReadOptions) -> Record:
 
 
 def _layout(path: Path, header: Header, options: ReadOptions) -> tuple[str, ...]:
-    """Return the leads that a record's segments may have, or nothing where all must have the same."""
+    """Return the leads that a record's segments may have, or nothing if all segments must have the same leads."""
     if header.segments[0].n_samples:
         return ()
     layout_path = _segment_path(path, 1, header.segments[0])
@@ -94,7 +94,7 @@ def _layout(path: Path, header: Header, options: ReadOptions) -> tuple[str, ...]
 
 
 def _segment_path(path: Path, number: int, segment: Segment) -> Path:
-    """Return the header of a segment of the record at `path`; its name is quoted only if such a file is there."""
+    """Return the header of a segment of the record at `path`. Its name is quoted only if such a file is there."""
     header_path = path.with_name(f"{segment.name}.hea")
     if not os.path.lexists(header_path):
         raise RecordError(f"{path.name}: the header of its segment {number} is not there; put it beside this one.")

@@ -14,16 +14,16 @@ Decode = Callable[[bytes], Integer[np.ndarray, " sample"]]
 
 @dataclass(frozen=True)
 class Format:
-    """How samples lie in a file."""
+    """Storage of samples in a file."""
 
     invalid: int
     """Value of a missing sample."""
     bits: float
-    """Size of a sample. An upper bound of its resolution where it is compressed."""
+    """Bits of a sample, or the largest resolution of a compressed one."""
     decode: Decode | None = None
-    """Give the samples, as many as the bytes hold, padding among them. None where FLAC compresses them."""
+    """Function from bytes to samples, including padding. None where FLAC compresses them."""
     block: int = 1
-    """Bytes that are decoded together; a file may end with padding to a whole block."""
+    """Number of bytes that are decoded together. A file may end with padding to a whole block."""
 
 
 def _as(dtype: str) -> Decode:
@@ -31,7 +31,7 @@ def _as(dtype: str) -> Decode:
 
 
 def _in_blocks(content: bytes, size: int) -> bytes:
-    """Fill up the last block with zeros."""
+    """Pad the last block with zeros."""
     return content + bytes(-len(content) % size)
 
 
@@ -72,7 +72,7 @@ def _signed(values: Integer[np.ndarray, "block n"], bits: int) -> Integer[np.nda
 DIFFERENCES = 8
 """Format that stores the difference of each sample from the one before it."""
 FORMATS = {
-    DIFFERENCES: Format(-(2**31), 8, _as("i1")),  # a value that no sample takes: the format has no mark
+    DIFFERENCES: Format(-(2**31), 8, _as("i1")),  # no sample has this value: the format marks none as missing
     16: Format(-(2**15), 16, _as("<i2")),
     24: Format(-(2**23), 24, _decode_24),
     32: Format(-(2**31), 32, _as("<i4")),

@@ -1,4 +1,4 @@
-"""A WFDB header's text, read strictly: what does not parse to the last character is an error, never a default.
+"""Strict parser of WFDB headers: what does not parse to the last character is an error, never a default.
 
 The format: https://wfdb.io/spec/header-files.html
 """
@@ -15,7 +15,7 @@ from data_prep.record import RecordError
 from data_prep.units import parse_unit
 
 NO_FILE = "~"
-"""Name in place of a file or a segment that has no samples."""
+"""Name that stands for a file or segment without samples."""
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 _RECORD = (
     r"(?P<name>{name})(?:/(?P<segments>\d{{1,9}}))?\s+(?P<n_signals>\d{{1,9}})"
@@ -53,12 +53,12 @@ class Signal(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """One line of a record that is joined of others."""
+    """One line of a record that joins others."""
 
     name: str
     """Name of the record that is joined, or NO_FILE where nothing was recorded."""
     n_samples: int
-    """In frames; 0 for the layout, which lists the signals of all segments."""
+    """Length in frames; 0 for the layout, which lists the signals of all segments."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +67,18 @@ class Header:
 
     fs: float
     n_samples: int | None
-    """In frames, as many a second as `fs`."""
+    """Length in frames, at `fs` frames a second."""
     signals: tuple[Signal, ...] = ()
     segments: tuple[Segment, ...] = ()
 
     @property
     def is_layout(self) -> bool:
-        """Whether this only describes the signals of a joined record."""
+        """Whether the header only describes the signals of a joined record."""
         return any(signal.file == NO_FILE for signal in self.signals)
 
 
 def parse_header(source: str, content: bytes) -> Header:
-    """Parse the header in `content`; `source` is the file's name, for the error messages and as the record's name."""
+    """Parse the header in `content`. `source` is the file's name, for error messages and as the record's name."""
     lines = [line for raw in _decode(content).splitlines() if (line := raw.strip()) and not line.startswith("#")]
     if not lines:
         raise RecordError(f"{source} is empty: a WFDB header names the record, its sampling rate and its leads.")
@@ -88,8 +88,8 @@ def parse_header(source: str, content: bytes) -> Header:
     if record is None:
         hint = f"; {_SPACES}" if len(lines[0].split()) > 4 else ""
         raise RecordError(
-            f"{source}: its first line is not that of a WFDB header, as 'name 12 500 5000' is: the record's name, the "
-            f"number of signals, hertz, samples{hint}."
+            f"{source}: its first line is not that of a WFDB header, such as 'name 12 500 5000': the record's name, "
+            f"the number of signals, hertz, samples{hint}."
         )
     fs, n_samples = _parse_fs(source, record["fs"]), int(record["n_samples"] or 0) or None
     if record["segments"] is not None:
@@ -105,7 +105,7 @@ def parse_header(source: str, content: bytes) -> Header:
 
 @lru_cache(maxsize=8)
 def _patterns(spaced: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return the first line and a signal's line of a header; a name with spaces is known as that of the header."""
+    """Return the patterns of a header's first line and of a signal's. `spaced` is its own name if that has spaces."""
     name, file = r"[^\s/]+", r"\S+"
     if spaced:
         name, file = rf"{re.escape(spaced)}|{name}", rf"{re.escape(spaced)}\S*|{file}"
@@ -145,7 +145,7 @@ def _parse_fs(source: str, text: str | None) -> float:
     if text is None:
         raise RecordError(f"{source} states no sampling rate; it is the third word of the first line, in hertz.")
     if not _NUMBER.fullmatch(text):
-        raise RecordError(f"{source} states a sampling rate that is no number of hertz above 0; write it as 500.")
+        raise RecordError(f"{source} states a sampling rate that is not a number of hertz above 0; write it as 500.")
     if not 0 < float(text) < float("inf"):
         raise RecordError(f"{source} states a sampling rate of {float(text):g}; it must be a number of hertz above 0.")
     return float(text)
@@ -156,8 +156,8 @@ def _parse_signal(source: str, pattern: re.Pattern[str], line: str, number: int)
     if match is None:
         hint = "" if _FORMAT.fullmatch("".join(line.split()[1:2])) else f"; {_SPACES}"
         raise RecordError(
-            f"{source}: line {number} of its signals is none of a WFDB header, as 'file.dat 16 1000/mV 16 0 0 0 0 V1' "
-            f"is{hint}."
+            f"{source}: line {number} of its signals is not that of a WFDB header, such as "
+            f"'file.dat 16 1000/mV 16 0 0 0 0 V1'{hint}."
         )
     file, kind, per_frame, skew, offset, gain, baseline, unit, zero, initial, checksum, lead = match.groups()
     lead = lead or f"signal {number}"
@@ -166,11 +166,11 @@ def _parse_signal(source: str, pattern: re.Pattern[str], line: str, number: int)
         raise RecordError(f"{source}: the samples of {label} must lie in a file beside the header, not elsewhere.")
     if int(kind) not in FORMATS and file != NO_FILE:
         known = ", ".join(map(str, FORMATS))
-        raise RecordError(f"{source}: {label} is stored in format {kind}; the known ones are {known}.")
+        raise RecordError(f"{source}: {label} is stored in format {kind}; the supported formats are {known}.")
     if skew and int(skew):
         raise RecordError(f"{source}: {label} is skewed by {skew} samples, which is not supported; align it first.")
     if gain is not None and not _NUMBER.fullmatch(gain):
-        raise RecordError(f"{source}: the gain of {label} is no number; write it as 1000/mV.")
+        raise RecordError(f"{source}: the gain of {label} is not a number; write it as 1000/mV.")
     return Signal(
         lead,
         file,

@@ -1,4 +1,4 @@
-"""The samples of a WFDB record, as whole numbers, and whether they are those that its header was written for."""
+"""Samples of a WFDB record as whole numbers, and their verification against its header."""
 
 import math
 import os
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 NO_CHECKSUM = "no checksum in the header: damage to the samples would go unnoticed."
 UNVERIFIED = "the checksums in its header were not compared, because only the beginning of the recording was read."
 FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
-"""How accents are written in a file's name: composed with their letters, or after them."""
+"""Unicode forms of a file's name: accents composed with their letters, or after them."""
 A_BLOCK = 2**16
-"""Frames of a compressed file that are decoded at a time."""
+"""Number of frames of a compressed file that are decoded at a time."""
 
 
 def count_frames(path: Path, header: Header, follow_links: bool) -> int:
@@ -71,7 +71,7 @@ def _by_file(header: Header) -> dict[str, list[tuple[int, Signal]]]:
 
 
 def find_samples(path: Path, name: str) -> Path:
-    """Return the file of this name beside the header at `path`; accents may be composed or not, as on a Mac."""
+    """Return the file of this name beside the header at `path`, with its accents composed or decomposed."""
     samples = path.parent / name
     if not name.isascii() and not samples.exists():
         others = (path.parent / unicodedata.normalize(form, name) for form in FORMS)
@@ -80,15 +80,15 @@ def find_samples(path: Path, name: str) -> Path:
 
 
 def _numbers(signals: list[tuple[int, Signal]]) -> str:
-    """Return `signal 3`, or `signals 1 to 12`, counted as the header lists them."""
+    """Return `signal 3` or `signals 1 to 12`, in the numbering of the header."""
     first, last = signals[0][0] + 1, signals[-1][0] + 1
     return f"signal {first}" if first == last else f"signals {first} to {last}"
 
 
 def _missing(path: Path, samples: Path, numbers: str) -> str:
-    """Return the message if `samples` is not there, with a file that could be meant.
+    """Return the message for a missing file of samples, with a file that could be meant.
 
-    The name is not quoted: a record that was renamed to hide a patient's name may still have it there.
+    The name is not quoted: a record that was renamed to remove a patient's name may still have it in its header.
     """
     reason = f"{path.name}: the file that it names for the samples of {numbers} is not there"
     others = (path.with_suffix(suffix) for suffix in dict.fromkeys((samples.suffix, ".dat", ".mat")))
@@ -104,11 +104,13 @@ def _check_size(samples: Path, path: Path, sizes: tuple[int, int, int], n_frames
         return
     with samples.open("rb") as stream:
         refuse_pointer(samples.name, stream.read(64))
-    found = f"{samples.name} holds {size} bytes, the header {path.name} promises {promised}"
+    sizes_differ = f"{samples.name} holds {size} bytes, the header {path.name} promises {promised}"
     content = f"({n_frames} samples of {n_leads} leads)"
     if size < promised:
-        raise RecordError(f"{found} {content}: the file is cut off, or the header claims too much; copy both again.")
-    raise RecordError(f"{found} {content}: the file is too long; copy both again.")
+        raise RecordError(
+            f"{sizes_differ} {content}: the file is cut off, or the header claims too much; copy both again."
+        )
+    raise RecordError(f"{sizes_differ} {content}: the file is too long; copy both again.")
 
 
 def _count_compressed(path: Path, samples: Path, signals: list[Signal], n_frames: int | None) -> int:
@@ -125,14 +127,14 @@ def _count_compressed(path: Path, samples: Path, signals: list[Signal], n_frames
 
 @contextmanager
 def _open_compressed(samples: Path, signals: list[Signal]) -> "Iterator[soundfile.SoundFile]":
-    """Open a FLAC file with these signals as its channels; whatever is wrong with it is a RecordError."""
+    """Open a FLAC file with these signals as its channels. Raise RecordError for whatever is wrong with it."""
     import soundfile
 
     most = FORMATS[signals[0].format].bits
     try:
         with samples.open("rb") as stream, soundfile.SoundFile(stream) as flac:
-            found = {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}.get(flac.subtype, math.inf)
-            if flac.format != "FLAC" or found > most or flac.channels != len(signals):
+            bits = {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}.get(flac.subtype, math.inf)
+            if flac.format != "FLAC" or bits > most or flac.channels != len(signals):
                 raise RecordError(
                     f"{samples.name} holds {flac.channels} channels of {flac.format} {flac.subtype}; format "
                     f"{signals[0].format} with {len(signals)} leads is FLAC of at most {most} bits."
@@ -143,7 +145,7 @@ def _open_compressed(samples: Path, signals: list[Signal]) -> "Iterator[soundfil
 
 
 def read_samples(path: Path, header: Header, n_frames: int) -> Integer[np.ndarray, "time signal"]:
-    """Return the first `n_frames` of all signals; `count_frames` has checked the files."""
+    """Return the first `n_frames` of all signals. The files must have passed `count_frames`."""
     rates = {signal.per_frame for signal in header.signals}
     if len(rates) > 1:
         raise RecordError(f"{path.name}: its signals have different sampling rates; write them at one rate.")
@@ -192,8 +194,8 @@ def _read_compressed(samples: Path, signals: list[Signal], n_samples: int) -> In
 def verify_samples(name: str, digital: Integer[np.ndarray, "time signal"], header: Header, whole: bool) -> str | None:
     """Compare first samples and checksums with the header's.
 
-    Checksums cover the whole recording and are compared only where `digital` is the whole of it. Return a warning where
-    they are not, or where the header has none.
+    Checksums cover the whole recording and are compared only where `digital` is all of it. Return a warning where they
+    are not compared, or where the header has none.
 
     Raises:
         RecordError: they differ.

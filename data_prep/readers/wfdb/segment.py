@@ -1,4 +1,4 @@
-"""One WFDB record that is not joined of others: its signals in millivolts, from its header and its samples."""
+"""Reader of one WFDB record that joins no others: its signals in millivolts, from its header and its samples."""
 
 from collections import Counter
 from dataclasses import replace
@@ -18,11 +18,11 @@ from data_prep.units import UNIT_NAMES, UNITS
 
 MAX_HEADER = 2**20
 MAX_OFFSET = 1e4
-"""Millivolts between a lead's digital zero and 0 V beyond which a header is not believed."""
+"""Largest distance in millivolts between a lead's digital zero and 0 V. Beyond it a header is refused."""
 
 
 def read_header(path: Path, missing: str = "there is no such header") -> Header:
-    """Return the header at `path`; `missing` is the reason that is given if none is there."""
+    """Return the header at `path`. `missing` is the reason to report if there is none."""
     content = read_bytes(path, MAX_HEADER, missing)
     refuse_pointer(path.name, content)
     return parse_header(path.name, content)
@@ -54,7 +54,7 @@ def read_segment(path: Path, header: Header, options: ReadOptions, n_frames: int
 
 
 def name_leads(name: str, header: Header, options: ReadOptions) -> Header:
-    """Return the header with its leads under the names that the user gave them."""
+    """Return the header with the user's names of its leads."""
     for number, signal in enumerate(header.signals, 1):
         if signal.unit in UNITS:
             label = describe_lead(signal.lead, number, "signal")
@@ -76,7 +76,7 @@ def voltages(name: str, header: Header, options: ReadOptions) -> tuple[list[int]
                 "pass --unit to say which one is meant."
             )
         else:
-            warnings.append(f"signal {index + 1} is in no unit of voltage and is left out.")
+            warnings.append(f"signal {index + 1} is not in a unit of voltage and is left out.")
     if not kept:
         raise RecordError(f"{name} holds no voltage: none of its {len(header.signals)} signals is in {UNIT_NAMES}.")
     return kept, tuple(warnings)
@@ -92,12 +92,12 @@ def _gain_per_mv(name: str, signal: Signal, number: int, options: ReadOptions) -
         hint = "0 means uncalibrated in WFDB; write the real one" if signal.gain == 0 else "write the real one"
         raise RecordError(f"{name}: the gain of {label} is {signal.gain:g} per {unit}; {hint}.")
     if abs(signal.baseline) / gain > MAX_OFFSET:
-        raise RecordError(f"{name}: the baseline of {label}, {signal.baseline}, is beyond any ECG's.")
+        raise RecordError(f"{name}: the baseline of {label}, {signal.baseline}, is beyond that of any ECG.")
     return gain
 
 
 def _odd_ones_out(signals: list[Signal], per_mv: list[float]) -> tuple[str, ...]:
-    """Return a warning if most leads agree on gain and baseline and few do not, as in a damaged header."""
+    """Return a warning if a minority of leads differ in gain or baseline, as in a damaged header."""
     scales = [(gain, signal.baseline) for gain, signal in zip(per_mv, signals, strict=True)]
     if len(set(scales)) == 1:
         return ()
@@ -109,7 +109,7 @@ def _odd_ones_out(signals: list[Signal], per_mv: list[float]) -> tuple[str, ...]
 
 
 def _millivolts(digital: np.ndarray, signals: list[Signal], per_mv: list[float]) -> np.ndarray:
-    """Return float32 laid out lead by lead in memory, because every step after this goes along time."""
+    """Return millivolts in float32, stored lead by lead in memory, because every later step runs along time."""
     signal = np.empty(digital.shape[::-1], np.float32)
     baseline = np.array([signal.baseline for signal in signals], np.float64)[:, None]
     if baseline.any():

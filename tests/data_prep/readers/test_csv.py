@@ -65,14 +65,14 @@ def test_a_column_of_times_is_left_out(tmp_path, name, times):
         ("# fs=100 unit=mV\n", "is empty"),
         ("# unit=mV\nI,II\n1,2\n", "states no sampling rate; put '# fs=500' on its first line or pass --fs"),
         ("# fs=100\nI,II\n1,2\n", "states no unit; put '# unit=mV' on its first line or pass --unit"),
-        ("# fs=abc unit=mV\nI,II\n1,2\n", "a sampling rate that is no number of hertz"),
-        ("# fs=0 unit=mV\nI,II\n1,2\n", "a sampling rate that is no number of hertz above 0"),
+        ("# fs=abc unit=mV\nI,II\n1,2\n", "a sampling rate that is not a number of hertz"),
+        ("# fs=0 unit=mV\nI,II\n1,2\n", "a sampling rate that is not a number of hertz above 0"),
         ("# fs=100 unit=mmHg\nI,II\n1,2\n", "lead I has a stated unit that is not one of"),
         ("# fs=100 unit=mV\n1,2\n3,4\n", "names no leads"),
-        (HEAD, "no table of numbers"),
+        (HEAD, "not a table of numbers"),
         (HEAD + "1,2\n", "2 columns of numbers for 3 names"),
         (HEAD + "1,2,3,4\n", "4 columns of numbers for 3 names"),
-        (HEAD + "1,2,3\n1,2,3,4\n", "no table of numbers"),
+        (HEAD + "1,2,3\n1,2,3,4\n", "not a table of numbers"),
         (HEAD + "1,2,x\n", "every cell must be a number"),
         ("# fs=100 unit=mV\ntime,I\n0,1\n0.004,1\n", "its times step by 0.004, which does not fit"),
         ("# fs=500 unit=mV\ntime_ms,I\n0,1\n1,1\n", "its times step by 1, which does not fit the sampling rate of 500"),
@@ -128,7 +128,7 @@ def test_a_unit_in_latin_1_and_units_of_single_columns_are_read(tmp_path):
     write(path, "# fs=100\ntime,I (mV),II [V],Pulse\ns,mV,V,1/min\n0,1,2,60\n0.01,1,2,60\n")
     record = read_record(path)
     assert record.signal.tolist() == [[1, 2000]] * 2
-    assert record.warnings == ("column 3 is in no known unit of voltage and is left out.",)
+    assert record.warnings == ("column 3 is not in a known unit of voltage and is left out.",)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ def test_a_unit_in_latin_1_and_units_of_single_columns_are_read(tmp_path):
         (HEAD + "0,1,0,2,0,3\n", "6 columns of numbers for 3 names. If its commas are decimal, separate"),
         ("# fs=100 unit=mV\nLead I Lead II\n1 2\n", "2 columns of numbers for 4 names. If its names hold spaces"),
         ("# fs=100 unit=mV\nI;II\n0,5;0.5\n", "numbers with points and numbers with commas"),
-        ("# fs=100 unit=uV\nI;II\n1,234;-2,345\n", "its commas may be decimal or of thousands"),
-        ("# fs=1,000 unit=mV\nI\n1\n", "a sampling rate that is no number of hertz"),
+        ("# fs=100 unit=uV\nI;II\n1,234;-2,345\n", "its commas may be decimal commas or separate thousands"),
+        ("# fs=1,000 unit=mV\nI\n1\n", "a sampling rate that is not a number of hertz"),
         ("# fs=100 unit=mV\n# fs=200\nI\n1\n", "states the sampling rates 100 Hz and 200 Hz"),
         ("# fs=100 unit=mV\n# unit=uV\nI\n1\n", "states the units mV and uV"),
         ("# fs=100 unit=mV\nI,II\nuV,uV\n1,2\n", "states mV, but uV below the names"),
@@ -146,8 +146,8 @@ def test_a_unit_in_latin_1_and_units_of_single_columns_are_read(tmp_path):
         ("# fs=100 unit=mV\nI [uV],II\n1,2\n", "lead I is in uV by its name, but the file states mV"),
         ("# fs=100 unit=mV\nname,age\nMaier,60\n", "none of its 2 columns has the name of a lead"),
         (HEAD + "1,2,3\n1,2\n", "row 2 has 2 cells for 3 names"),
-        (HEAD + "1,2,True\n", "row 1, lead III is no number"),
-        (HEAD + '1,2,"3\n1,2,3\n', "no table of numbers"),
+        (HEAD + "1,2,True\n", "row 1, lead III is not a number"),
+        (HEAD + '1,2,"3\n1,2,3\n', "not a table of numbers"),
         (HEAD + "1,2," + "3" * 70_000 + "\n", "a line of more than 65536 characters"),
         ("#" * 70_000 + "\n" + HEAD + "1,2,3\n", "a line of more than 65536 characters"),
         ("#\n" * 10_001, "more than 10000 lines of comments or blanks"),

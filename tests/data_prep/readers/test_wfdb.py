@@ -222,7 +222,7 @@ def test_signals_that_are_no_voltages_are_left_out_and_said_so(tmp_path):
     )
     record = read_record(header)
     assert record.leads == STANDARD_LEADS
-    assert record.warnings == ("signal 13 is in no unit of voltage and is left out.",)
+    assert record.warnings == ("signal 13 is not in a unit of voltage and is left out.",)
 
 
 @pytest.mark.real

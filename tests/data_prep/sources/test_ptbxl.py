@@ -105,7 +105,7 @@ def test_a_cell_that_is_no_dictionary_is_named(folder, text):
         ("3,3.0,", "2,3.0,", "Lines 3 and 4 have the same ecg_id"),
         ("3,3.0,", "3,2.0,", "Lines 3 and 4: one patient has records in test and validation"),
         ("3,3.0,", "3,,", "line 4: patient_id is missing or no whole number"),
-        ("3,3.0,", "3,Ann,", "line 4: patient_id is no number"),
+        ("3,3.0,", "3,Ann,", "line 4: patient_id is not a number"),
         (",10,records100", ",11,records100", "line 4: strat_fold is unknown; folds are 1 to 10"),
         ("records100/00000/00003_lr", "../00003_lr", "does not name a file inside the folder"),
         ("records100/00000/00003_lr", "records100/00000/00001_lr", "Lines 2 and 4 have the same record"),
@@ -123,7 +123,7 @@ def test_all_columns_that_cannot_be_read_are_told_at_once(folder):
     edit(folder / "ptbxl_database.csv", ",9,records100", ",,records100")
     with pytest.raises(SourceError) as caught:
         read_ptbxl(folder, 100)
-    for line in ("line 4: patient_id is no number", "line 4: age is no", "line 3: strat_fold is missing"):
+    for line in ("line 4: patient_id is not a number", "line 4: age is no", "line 3: strat_fold is missing"):
         assert line in str(caught.value)
 
 
