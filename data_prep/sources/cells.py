@@ -1,4 +1,4 @@
-"""What people write into the cells of their tables: yes and no, nothing, numbers, a sex."""
+"""Values that people write into the cells of tables: yes and no, nothing, numbers, a sex."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ MALE = frozenset({"0", "0.0", "m", "male", "man", "männlich", "homme"})
 FEMALE = frozenset({"1", "1.0", "f", "female", "woman", "w", "weiblich", "femme"})
 NO_SEX = MISSING | {"u", "o", "x", "d", "other"}
 SHOWN = 5
-"""Lines, names or messages of a kind that a text lists before it counts the rest."""
+"""Number of lines, names or messages of a kind that are listed before the rest are counted."""
 
 
 def words(cells: pd.Series) -> pd.Series:
@@ -25,24 +25,24 @@ def is_missing(cells: pd.Series) -> pd.Series:
 
 
 def numbers(cells: pd.Series) -> pd.Series:
-    """Return the cells as numbers, with a decimal comma if need be; NaN where a cell is none."""
+    """Return the cells as numbers, with a decimal point or comma, and NaN where a cell is not a number."""
     return pd.to_numeric(cells.str.strip().str.replace(",", ".", regex=False), errors="coerce").astype(float)
 
 
 def ages(cells: pd.Series) -> pd.Series:
-    """Return ages in years, which may say so as `63Y` or `63 years`; NaN where a cell is none."""
+    """Return ages in years, as `63`, `63Y` or `63 years`, and NaN where a cell is not an age."""
     return numbers(cells.str.replace(re.compile(r"\s*(y|yrs?|years?)\s*$", re.IGNORECASE), "", regex=True))
 
 
 def sexes(cells: pd.Series) -> pd.Series:
-    """Return 0 for male and 1 for female, as PTB-XL has it; NaN where a cell is neither."""
-    found = words(cells)
-    return pd.Series(float("nan"), cells.index).mask(found.isin(MALE), 0.0).mask(found.isin(FEMALE), 1.0)
+    """Return 0 for male and 1 for female, as PTB-XL has it, and NaN where a cell is neither."""
+    plain = words(cells)
+    return pd.Series(float("nan"), cells.index).mask(plain.isin(MALE), 0.0).mask(plain.isin(FEMALE), 1.0)
 
 
 def lines(index: Iterable[int]) -> str:
-    """Return `line 3`, `lines 3 and 7`, or the first of many with the number of the rest."""
-    found = list(index)
-    shown = [str(line) for line in found[:SHOWN]]
-    last = f"{len(found) - SHOWN:,} more" if len(found) > SHOWN else shown.pop()
+    """Return `line 3`, `lines 3 and 7`, or the first of many lines with the number of the rest."""
+    line_numbers = list(index)
+    shown = [str(line) for line in line_numbers[:SHOWN]]
+    last = f"{len(line_numbers) - SHOWN:,} more" if len(line_numbers) > SHOWN else shown.pop()
     return f"lines {', '.join(shown)} and {last}" if shown else f"line {last}"

@@ -1,4 +1,4 @@
-"""What each column of a labels.csv is taken for: by its name, else by what its cells hold."""
+"""Meaning of each column of a labels.csv, by its name or else by its cells."""
 
 import re
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ ROLES = {
     "age": ("age", "ageyears", "ageinyears", "patientage"),
     "sex": ("sex", "gender", "patientsex", "geschlecht"),
 }  # fmt: skip
-"""Names of columns by what they hold, as `plain_name` spells them."""
+"""Names of columns by their role, as `plain_name` spells them."""
 UNSURE_PATIENT = ("patient", "subject")
-"""Names that may also tell patients from controls."""
+"""Names of columns that may also distinguish patients from controls."""
 SPLIT_FLAGS = frozenset(
     {"train", "training", "istrain", "val", "valid", "validation", "isvalidation", "test", "istest"}
 )
@@ -33,22 +33,22 @@ NEVER_LABELS = frozenset({
     "bmi", "id", "ecgid", "studyid", "index", "unnamed0", "heartrate", "hr", "fs", "unit", "leads", "male", "female",
     "ismale", "isfemale", "man", "woman",
 })  # fmt: skip
-"""Columns that are no diagnosis even where they hold 0 and 1."""
+"""Names of columns that are not a diagnosis even if they hold 0 and 1."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table by what they are taken for."""
+    """The columns of a table by their meaning."""
 
     roles: dict[str, str]
-    """By role, the column's name."""
+    """Names of columns by role."""
     labels: tuple[str, ...]
     left_out: dict[str, str]
-    """By column, the reason."""
+    """Reasons by the names of columns that are not used."""
     problems: tuple[Finding, ...]
 
     def describe(self) -> str:
-        """Return a sentence that names every column and what it is taken for."""
+        """Return a sentence that names every column and its meaning."""
         parts = [f"{role.removesuffix('_id')} is {name!r}" for role, name in self.roles.items()]
         parts.append(f"labels are {', '.join(self.labels)}" if self.labels else "no column is a label")
         if self.left_out:
@@ -57,7 +57,7 @@ class Columns:
 
 
 def understand(path: Path, table: pd.DataFrame) -> Columns:
-    """Return what each column is taken for; a column that cannot be understood is a problem and never a label."""
+    """Return the meaning of each column. A column that cannot be understood is a problem and never a label."""
     roles: dict[str, str] = {}
     labels, left_out, problems = [], {}, []
     for role, candidates in candidates_by_role(table).items():
@@ -75,7 +75,7 @@ def understand(path: Path, table: pd.DataFrame) -> Columns:
             text = "may be a split or a label: write one column 'split' of train, validation, test, or rename the label"
             problems.append(unclear(path, name, f"{name} {text}"))
         elif plain_name(name) in NEVER_LABELS:
-            left_out[name] = "no diagnosis by its name"
+            left_out[name] = "not a diagnosis by its name"
         elif holds_labels(cells):
             labels.append(name)
             problems += label_problems(path, name, cells)
@@ -90,8 +90,8 @@ def plain_name(name: str) -> str:
 
 
 def candidates_by_role(table: pd.DataFrame) -> dict[str, list[str]]:
-    found = {role: [name for name in table.columns if plain_name(name) in names] for role, names in ROLES.items()}
-    return {role: names for role, names in found.items() if names}
+    candidates = {role: [name for name in table.columns if plain_name(name) in names] for role, names in ROLES.items()}
+    return {role: names for role, names in candidates.items() if names}
 
 
 def unclear(path: Path, name: str, message: str) -> Finding:
@@ -109,7 +109,7 @@ def patient_or_label(path: Path, name: str, cells: pd.Series) -> Iterator[Findin
 
 
 def holds_labels(cells: pd.Series) -> bool:
-    """Whether at least half of what the cells say is yes or no."""
+    """Return whether at least half of the cells that are not empty are yes or no."""
     said = words(cells[~is_missing(cells)])
     return bool(len(said)) and 2 * int(said.isin(YES | NO).sum()) >= len(said)
 
@@ -123,7 +123,7 @@ def contents(cells: pd.Series) -> str:
 
 def label_problems(path: Path, name: str, cells: pd.Series) -> Iterator[Finding]:
     if not name or SEPARATOR in name:
-        message = f"{path}: {name!r} cannot name a label: a name is not empty and has no '{SEPARATOR}'."
+        message = f"{path}: {name!r} cannot name a label: a name must not be empty or contain '{SEPARATOR}'."
         yield Finding("unusable label name", name, message)
     missing = is_missing(cells)
     wrong = cells.index[~missing & ~words(cells).isin(YES | NO)]
@@ -131,13 +131,13 @@ def label_problems(path: Path, name: str, cells: pd.Series) -> Iterator[Finding]
         yield Finding(
             "unreadable labels",
             name,
-            f"{path}, {lines(wrong)}: {name} is neither yes nor no; a label is 1 or 0, true or false, yes or no. Mend "
-            f"these cells, or remove the column if it is no label.",
+            f"{path}, {lines(wrong)}: {name} is neither yes nor no; a label is 1 or 0, true or false, yes or no. "
+            f"Correct these cells, or remove the column if it is not a label.",
         )
     if missing.any():
         yield Finding(
             "empty label cells",
             name,
-            f"{path}, {lines(cells.index[missing])}: {name} is empty, and an unknown label is not taken for 0. Write 0 "
-            f"where the record is known not to have it; else leave out these records or this column.",
+            f"{path}, {lines(cells.index[missing])}: {name} is empty, and an unknown label is not 0. Write 0 "
+            f"where the record is known not to have it; otherwise leave out these records or this column.",
         )

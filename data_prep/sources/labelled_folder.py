@@ -1,5 +1,5 @@
-"""Any folder of records with a labels.csv: a column that names the record, optionally its patient, split or fold, age
-and sex; every other column of yes and no is a label."""
+"""Any folder of records with a labels.csv. One column names the record, others may hold its patient, split or fold, age
+and sex. Every other column of yes and no is a label."""
 
 import hashlib
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ SPLIT_OF_WORD = {
 
 
 def read_labelled_folder(folder: Path) -> Source:
-    """Return the records that labels.csv lists, split by patient: as it says, else 80/10/10 by a hash.
+    """Return the records that labels.csv lists, split by patient: as the table says, or else 80/10/10 by a hash.
 
     Raises:
         SourceError: the table cannot be read, or no column names the record.
@@ -41,7 +41,7 @@ def read_labelled_folder(folder: Path) -> Source:
     path = folder / TABLE
     table, notes = read_table(path)
     if table.empty:
-        raise SourceError(f"{path}: no record is listed.")
+        raise SourceError(f"{path}: it lists no record.")
     columns = understand(path, table)
     require_record(path, table, columns)
     cells = {role: table[name].str.strip() for role, name in columns.roles.items()}
@@ -88,11 +88,12 @@ def require_record(path: Path, table: pd.DataFrame, columns: Columns) -> None:
         return
     if not is_header(list(table.columns)):
         raise SourceError(
-            f"{path}: its first line is no line of column names; put one above it, as record,patient_id,AF."
+            f"{path}: its first line does not name the columns; put such a line above it, "
+            "for example record,patient_id,AF."
         )
     message = (
-        f"{path}: no column record; none of the {len(table.columns)} cells of its first line is so called. Name the "
-        f"column of file names so."
+        f"{path}: no column record; none of the {len(table.columns)} cells of its first line has this name. Give it "
+        f"to the column of file names."
     )
     raise SourceError("\n".join([message, *listed(columns.problems)]))
 
@@ -108,23 +109,23 @@ def without_suffix(record: str) -> str:
 
 
 def find_file(folder: Path, record: str) -> str:
-    """The record's file, relative to the folder; a WFDB header where there is none, for its absence to be reported."""
+    """Return the record's file, relative to the folder, or the name of a WFDB header if there is none."""
     if Path(record).suffix.lower() in READERS:
         return record
-    there = (record + suffix for suffix in READERS if (folder / (record + suffix)).is_file())
-    return next(there, record + ".hea")
+    candidates = (record + suffix for suffix in READERS if (folder / (record + suffix)).is_file())
+    return next(candidates, record + ".hea")
 
 
 def decisions(columns: Columns, cells: dict[str, pd.Series]) -> Iterator[str]:
-    """Yield what was decided on the user's behalf, a sentence each."""
+    """Yield what was decided on the user's behalf, one sentence each."""
     if "patient_id" not in cells:
         yield f"{TABLE} has no column patient_id: each record counts as a patient of its own."
     if "sex" in cells:
-        yield f"{TABLE}: {columns.roles['sex']!r} is kept as 0 for male and 1 for female, as PTB-XL has it."
+        yield f"{TABLE}: {columns.roles['sex']!r} is stored as 0 for male and 1 for female, as in PTB-XL."
 
 
 def splits(cells: dict[str, pd.Series], patient_id: pd.Series, fold: pd.Series) -> pd.Series:
-    """Return the split that the table names, that of the fold, or one by the patient's hash; empty where it is none."""
+    """Return the split that the table names, that of the fold, or one by the patient's hash; empty if it is unknown."""
     if "split" in cells:
         return words(cells["split"]).map(SPLIT_OF_WORD).fillna("")
     if "fold" in cells:
@@ -133,13 +134,13 @@ def splits(cells: dict[str, pd.Series], patient_id: pd.Series, fold: pd.Series) 
 
 
 def split_of(patient: str) -> str:
-    """Always the same for the same patient, wherever and in whatever company: 80 % train, 10 % each of the others."""
+    """Return the split of a patient, which depends on nothing else: 80 % train, 10 % each of the others."""
     fold = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8]) % 10 + 1
     return SPLIT_OF_FOLD[fold]
 
 
 def label_cells(table: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
-    """Return the labels of each record in one cell; cells that are neither yes nor no are problems of their own."""
+    """Return the labels of each record in one cell. Cells that are neither yes nor no are reported elsewhere."""
     has = pd.DataFrame({name: words(table[name]).isin(YES) for name in names}, table.index).to_numpy()
     return [SEPARATOR.join(name for name, yes in zip(names, row, strict=True) if yes) for row in has]
 
@@ -147,27 +148,29 @@ def label_cells(table: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
 def cell_problems(
     path: Path, columns: Columns, cells: dict[str, pd.Series], records: pd.DataFrame
 ) -> Iterator[Finding]:
-    """Yield a finding a column with cells that cannot be read; it names the lines and quotes no cell."""
+    """Yield a finding for each column with unreadable cells. It names the lines and quotes no cell."""
 
-    def found(role: str, kind: str, wrong: pd.Series, text: str) -> Iterator[Finding]:
+    def unreadable(role: str, kind: str, wrong: pd.Series, text: str) -> Iterator[Finding]:
         if wrong.any():
             where = lines(wrong.index[wrong])
             yield Finding(kind, where, f"{path}, {where}: {columns.roles[role]} {text}.")
 
     if "patient_id" in cells:
-        yield from found("patient_id", "no patient", is_missing(cells["patient_id"]), "is empty")
+        yield from unreadable("patient_id", "no patient", is_missing(cells["patient_id"]), "is empty")
     if "split" in cells:
         text = "is none of train, validation (val), test"
-        yield from found("split", "unknown split", records["split"] == "", text)
+        yield from unreadable("split", "unknown split", records["split"] == "", text)
     if "fold" in cells:
         fold, by_fold = records["fold"], "split" not in cells
         wrong = (fold % 1 != 0) & (by_fold | ~is_missing(cells["fold"]))  # true of NaN too
         wrong |= by_fold & ~fold.isin(list(SPLIT_OF_FOLD))
-        yield from found("fold", "unknown fold", wrong, "is no whole number; folds are 1 to 10")
+        yield from unreadable("fold", "unknown fold", wrong, "is not a whole number; folds are 1 to 10")
     if "age" in cells:
         wrong = records["age"].isna() & ~is_missing(cells["age"])
-        yield from found("age", "unreadable age", wrong, "is no number of years; leave it empty where it is unknown")
+        yield from unreadable(
+            "age", "unreadable age", wrong, "is not a number of years; leave it empty where it is unknown"
+        )
     if "sex" in cells:
         wrong = records["sex"].isna() & ~words(cells["sex"]).isin(NO_SEX)
         text = "is none of M, F, 0 (male), 1 (female); leave it empty where it is unknown"
-        yield from found("sex", "unreadable sex", wrong, text)
+        yield from unreadable("sex", "unreadable sex", wrong, text)

@@ -1,7 +1,7 @@
 """PTB-XL's tables: scp_codes become labels, strat_fold becomes a split.
 
 The label sets are those of the benchmark (Strodthoff et al. 2021, doi:10.1109/JBHI.2020.3022989), aggregated by the
-table scp_statements.csv that comes with the records. A statement of likelihood 0 is present, only not graded.
+table scp_statements.csv that comes with the records. A statement of likelihood 0 is present, but was not graded.
 """
 
 import ast
@@ -32,9 +32,10 @@ FILENAME_COLUMN = {100: "filename_lr", 500: "filename_hr"}
 
 
 def read_ptbxl(folder: Path, fs: int) -> Source:
-    """PTB-XL as published, with the files that serve best for a sampling rate of `fs` hertz.
+    """Read PTB-XL as published, with the files that suit a sampling rate of `fs` hertz best.
 
-    Raises SourceError where a table or column is missing, or the records could only be had by upsampling.
+    Raises:
+        SourceError: a table or column is missing, or the records would have to be upsampled.
     """
     database = read_database(folder)
     rows = list(database.index)
@@ -57,7 +58,7 @@ def read_ptbxl(folder: Path, fs: int) -> Source:
     label_sets = aggregate(statements)
     problems += unknown_codes(rows, codes, label_sets["all"])
     for label_set, label_of in label_sets.items():
-        records[label_set] = [cell(found, label_of) for found in codes]
+        records[label_set] = [cell(statements_of, label_of) for statements_of in codes]
     return Source(
         folder,
         PTBXL,
@@ -74,23 +75,27 @@ def read_ptbxl(folder: Path, fs: int) -> Source:
 
 
 def read_database(folder: Path) -> pd.DataFrame:
-    """ptbxl_database.csv with whole numbers where they belong, by its lines; SourceError names all that are none."""
+    """Return ptbxl_database.csv, indexed by its lines, with numbers in the columns of numbers.
+
+    Raises:
+        SourceError: the table cannot be read, or cells are not numbers; the message names all such lines.
+    """
     path = folder / DATABASE
     table, _ = read_table(path)
     whole = ("ecg_id", "patient_id", "strat_fold")
     require_columns(path, table, (*whole, "age", "sex", "scp_codes", *FILENAME_COLUMN.values()))
     if table.empty:
-        raise SourceError(f"{path}: no record is listed.")
+        raise SourceError(f"{path}: it lists no record.")
     problems = []
     for column in (*whole, "age", "sex"):
         cells = table[column]
         table[column] = numbers(cells)
         wrong = table[column].isna() & ~is_missing(cells)
         if wrong.any():
-            problems.append(f"{path}, {lines(wrong.index[wrong])}: {column} is no number.")
+            problems.append(f"{path}, {lines(wrong.index[wrong])}: {column} is not a number.")
         elif column in whole and (table[column] % 1 != 0).any():  # true of NaN too
             broken = table.index[table[column] % 1 != 0]
-            problems.append(f"{path}, {lines(broken)}: {column} is missing or no whole number.")
+            problems.append(f"{path}, {lines(broken)}: {column} is missing or not a whole number.")
     unknown = table.index[~table["strat_fold"].isin(list(SPLIT_OF_FOLD)) & table["strat_fold"].notna()]
     if len(unknown):
         problems.append(f"{path}, {lines(unknown)}: strat_fold is unknown; folds are 1 to 10.")
@@ -100,7 +105,7 @@ def read_database(folder: Path) -> pd.DataFrame:
 
 
 def read_statements(folder: Path) -> pd.DataFrame:
-    """scp_statements.csv, a row a code; its first column has no name."""
+    """Return scp_statements.csv, indexed by code. Its first column has no name."""
     path = folder / STATEMENTS
     if not path.is_file():
         raise SourceError(f"{folder}: no {STATEMENTS}, without which {DATABASE} cannot be turned into labels.")
@@ -111,7 +116,7 @@ def read_statements(folder: Path) -> pd.DataFrame:
 
 
 def aggregate(statements: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """Return a dictionary for each label set: the label that each statement stands for."""
+    """Return the label that each statement stands for, by label set."""
 
     def flagged(column: str) -> pd.DataFrame:
         return statements[pd.to_numeric(statements[column], errors="coerce") == 1]
@@ -131,7 +136,7 @@ def aggregate(statements: pd.DataFrame) -> dict[str, dict[str, str]]:
 
 
 def read_codes(database: pd.DataFrame, rows: Sequence[int]) -> tuple[list[tuple[str, ...]], list[Finding]]:
-    """Return the statements of each record, and a finding for each cell that is no dictionary, by its line."""
+    """Return the statements of each record, and a finding for each cell that is not a dictionary, by its line."""
     codes: list[tuple[str, ...]] = []
     problems = []
     for line, text in zip(rows, database["scp_codes"], strict=True):
@@ -139,18 +144,18 @@ def read_codes(database: pd.DataFrame, rows: Sequence[int]) -> tuple[list[tuple[
             codes.append(tuple(ast.literal_eval(text).keys()))
         except (ValueError, SyntaxError, AttributeError, TypeError, MemoryError, RecursionError):
             codes.append(())
-            message = f"{DATABASE}, line {line}: scp_codes is not a dictionary as {{'NORM': 100.0}}."
+            message = f"{DATABASE}, line {line}: scp_codes is not a dictionary such as {{'NORM': 100.0}}."
             problems.append(Finding("unreadable labels", f"line {line}", message))
     return codes, problems
 
 
 def unknown_codes(rows: Sequence[int], codes: list[tuple[str, ...]], known: Mapping[str, str]) -> list[Finding]:
-    """Return a finding for each statement that the table of statements lacks; none is quoted."""
+    """Return a finding for each statement that the table of statements lacks. No statement is quoted."""
     return [
         Finding(
             "label without statement",
             f"line {line}",
-            f"{DATABASE}, line {line}: {STATEMENTS} has no such statement as number {number} in scp_codes.",
+            f"{DATABASE}, line {line}: {STATEMENTS} lacks statement number {number} of scp_codes.",
         )
         for line, statements in zip(rows, codes, strict=True)
         for number, code in enumerate(statements, 1)
@@ -163,18 +168,18 @@ def cell(codes: tuple[str, ...], label_of: Mapping[str, str]) -> str:
 
 
 def choose_files(folder: Path, database: pd.DataFrame, fs: int) -> tuple[list[str], tuple[str, ...]]:
-    """Return the files of the requested rate or a higher one; upsampling would invent what was not recorded."""
+    """Return the files of the requested rate or of a higher one. Upsampling would invent what was not recorded."""
     present = [rate for rate, column in FILENAME_COLUMN.items() if folder_of(folder, database[column]).is_dir()]
     if not present:
         raise SourceError(f"{folder}: neither records100 nor records500 is there, only the tables.")
     usable = [rate for rate in present if rate >= fs]
     if not usable:
         raise SourceError(
-            f"{folder}: only the {max(present)} Hz records are there, and {fs} Hz would have to be made up from them; "
+            f"{folder}: only the {max(present)} Hz records are there, which would have to be upsampled to {fs} Hz; "
             f"ask for {max(present)} Hz or less."
         )
     rate = fs if fs in usable else max(usable)
-    note = () if rate == fs else (f"The {rate} Hz records were resampled to {fs} Hz.",)
+    note = () if rate == fs else (f"The {rate} Hz records are resampled to {fs} Hz.",)
     return list(database[FILENAME_COLUMN[rate]]), note
 
 
@@ -190,5 +195,5 @@ def lines_of_files(folder: Path, database: pd.DataFrame, rows: Sequence[int]) ->
 
 
 def folder_of(folder: Path, filenames: pd.Series) -> Path:
-    """`records100` of `records100/00000/00001_lr`."""
+    """Return the top folder of the files: `records100` of `records100/00000/00001_lr`."""
     return folder.joinpath(*PurePosixPath(filenames.iloc[0]).parts[:1])

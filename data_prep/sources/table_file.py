@@ -1,4 +1,4 @@
-"""Reading a table of text as spreadsheets write it: its encoding, its separator, its empty rows and columns."""
+"""Reader of tables of text as spreadsheets write them: encoding, separator, empty rows and columns."""
 
 import codecs
 import csv
@@ -16,13 +16,13 @@ UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return the table and a note on how it was read where that is not plain.
+    """Return the table, and a note on how it was read if it is not plain UTF-8.
 
-    Every cell is the text that stands in the file, so that no code is taken for a number or a missing value. The index
-    is the line of the file.
+    Every cell is the text of the file, so that no code is read as a number or a missing value. The index is the line in
+    the file.
 
     Raises:
-        SourceError: the file is no table of text, a row has another number of cells, or a column is there twice.
+        SourceError: the file is not a table of text, rows differ in their number of cells, or two columns share a name.
     """
     text, notes = decode(path)
     rows = read_rows(path, text)
@@ -36,9 +36,9 @@ def read_table(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     kept = [column for column, name in enumerate(header) if name or (table[column].str.strip() != "").any()]
     names = [header[column] for column in kept]
     first = {name: column for column, name in zip(reversed(kept), reversed(names), strict=True)}
-    twice = [(first[name], column) for column, name in zip(kept, names, strict=True) if first[name] != column]
-    if twice:
-        which = ", ".join(f"{one + 1} and {other + 1}" for one, other in twice[:SHOWN])
+    duplicates = [(first[name], column) for column, name in zip(kept, names, strict=True) if first[name] != column]
+    if duplicates:
+        which = ", ".join(f"{one + 1} and {other + 1}" for one, other in duplicates[:SHOWN])
         raise SourceError(f"{path}: columns {which} have the same name; keep or rename one.")
     return table[kept].set_axis(names, axis=1), notes
 
@@ -59,12 +59,12 @@ def decode(path: Path) -> tuple[str, tuple[str, ...]]:
     except UnicodeDecodeError as error:
         raise SourceError(f"{path}: neither UTF-8 nor Latin-1; save it as CSV in UTF-8.") from error
     return text, (
-        f"{path.name} is not UTF-8; it was read as Latin-1 (Windows-1252). Look at the names for wrong letters.",
+        f"{path.name} is not UTF-8; it was read as Latin-1 (Windows-1252). Check the names for wrong letters.",
     )
 
 
 def read_rows(path: Path, text: str) -> dict[int, list[str]]:
-    """Return the rows that hold anything, by their lines; the first one decides on the separator."""
+    """Return the rows that are not empty, by their lines. The first row determines the separator."""
     stream = io.StringIO(text, newline="")
     first = next((line for line in stream if line.strip()), "")
     declared = first.strip().lower().removeprefix("sep=") if first.lower().startswith("sep=") else ""
@@ -85,15 +85,15 @@ def read_rows(path: Path, text: str) -> dict[int, list[str]]:
 
 
 def require_even(path: Path, header: Sequence[str], rows: dict[int, list[str]]) -> None:
-    """Raise SourceError unless each row has as many cells as the header, but for empty ones at its end."""
+    """Raise SourceError unless each row has as many cells as the header, apart from empty ones at its end."""
     uneven = [line for line, row in rows.items() if len(row) < len(header) or any(row[len(header) :])]
     if uneven:
         raise SourceError(
-            f"{path}, {lines(uneven)}: another number of cells than the {len(header)} columns of the first line. "
+            f"{path}, {lines(uneven)}: a different number of cells than the {len(header)} columns of the first line. "
             f"Write a separator for each cell, and quote text that holds separators."
         )
 
 
 def is_header(names: Sequence[str]) -> bool:
-    """Whether these may be names of columns, for a row of data has cells of 0, 1, yes or no and must not be quoted."""
+    """Return whether these may be names of columns and so be quoted: a row of data has cells of 0, 1, yes or no."""
     return not any(name.casefold() in YES | NO for name in names)

@@ -1,4 +1,4 @@
-"""What a folder of records offers: which files, whose they are, what they are labelled with."""
+"""Contents of a folder of records by its tables: files, patients, splits and labels, and what is wrong with them."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,11 +14,11 @@ from data_prep.sources.cells import SHOWN, lines
 SPLITS = ("train", "validation", "test")
 SPLIT_OF_FOLD = {**dict.fromkeys(range(1, 9), "train"), 9: "validation", 10: "test"}
 SEPARATOR = ";"
-"""Between the labels of one record in its table cell."""
+"""Separator of the labels of one record in a table cell."""
 
 
 class SourceError(UserError):
-    """A folder that cannot be prepared; the message says what its tables lack or contradict."""
+    """A folder that cannot be prepared. The message says what its tables lack or contradict."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,18 @@ class Finding:
 
     kind: str
     name: str
-    """The record, row or patient that it is about."""
+    """The record, line or patient that the finding is about."""
     message: str
 
 
 @dataclass(frozen=True)
 class Source:
-    """A folder of records and its tables, as read; `problems` are what must be put right before it is prepared."""
+    """A folder of records and its tables, as read. Its `problems` must be corrected before it is prepared."""
 
     folder: Path
     kind: str
     records: pd.DataFrame
-    """A row a record: ecg_id, patient_id, name, fold, split, age, sex, and a column a label set."""
+    """One row for each record: ecg_id, patient_id, name, fold, split, age, sex, and a column for each label set."""
     files: tuple[str, ...]
     """Each record's file, relative to the folder."""
     lines: Mapping[str, int]
@@ -46,21 +46,21 @@ class Source:
     label_sets: Mapping[str, tuple[str, ...]]
     default_labels: str
     tables: tuple[Path, ...]
-    """The files that all this was read from."""
+    """Files of the tables."""
     problems: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
-    """What was decided on the user's behalf, a sentence each."""
+    """What was decided on the user's behalf, one sentence each."""
     remarks: tuple[Finding, ...] = ()
-    """What is wrong, but does no harm to the preparation."""
+    """What is wrong, but does not prevent the preparation."""
 
     def require_sound(self) -> None:
         """Raise SourceError with all problems, after the notes, if there is one."""
         if self.problems:
-            text = [*self.notes, f"{self.folder}: its tables must be mended first.", *listed(self.problems)]
+            text = [*self.notes, f"{self.folder}: correct its tables first.", *listed(self.problems)]
             raise SourceError("\n".join(text))
 
     def sha256(self) -> str:
-        """Return what identifies the tables and the choice of files, wherever the folder lies."""
+        """Return a digest of the tables and the choice of files, which does not depend on where the folder is."""
         digest = hashlib.sha256("\n".join(self.files).encode())
         for table in self.tables:
             digest.update(hashlib.sha256(table.read_bytes()).digest())
@@ -71,38 +71,38 @@ def require_columns(path: Path, table: pd.DataFrame, needed: Iterable[str]) -> N
     missing = [name for name in needed if name not in table.columns]
     if missing:
         raise SourceError(
-            f"{path}: no column {', '.join(missing)}; none of the {len(table.columns)} cells of its first line is so "
-            f"called."
+            f"{path}: no column {', '.join(missing)}; none of the {len(table.columns)} cells of its first line "
+            f"has this name."
         )
 
 
 def table_problems(records: pd.DataFrame, rows: Sequence[int]) -> Iterator[Finding]:
-    """Yield records that are listed twice or lie outside the folder, and patients in two splits, by table line."""
+    """Yield records that are listed twice or outside the folder, and patients in two splits, by line of the table."""
     for column in ("ecg_id", "name"):
-        for _, found in by_line(records[column], rows):
-            if len(found) > 1:
+        for _, repeated in by_line(records[column], rows):
+            if len(repeated) > 1:
                 what = "ecg_id" if column == "ecg_id" else "record"
-                yield Finding("listed twice", lines(found), f"{lines(found).capitalize()} have the same {what}.")
+                yield Finding("listed twice", lines(repeated), f"{lines(repeated).capitalize()} have the same {what}.")
     outside = [line for line, name in zip(rows, records["name"], strict=True) if not lies_inside(name)]
     if outside:
         message = f"{lines(outside).capitalize()}: the record does not name a file inside the folder."
         yield Finding("outside the folder", lines(outside), message)
-    for found, splits in patients_in_several(records, rows, "split"):
+    for own, splits in patients_in_several(records, rows, "split"):
         message = (
-            f"{lines(found).capitalize()}: one patient has records in {splits}; a patient belongs to one split only."
+            f"{lines(own).capitalize()}: one patient has records in {splits}; a patient must belong to one split only."
         )
-        yield Finding("patient in two splits", lines(found), message)
+        yield Finding("patient in two splits", lines(own), message)
 
 
 def fold_remarks(records: pd.DataFrame, rows: Sequence[int]) -> Iterator[Finding]:
-    """Yield patients in two folds of one split, who do harm as soon as one of these folds is validated on."""
-    apart = {found for found, _ in patients_in_several(records, rows, "split")}
-    for found, folds in patients_in_several(records, rows, "fold"):
-        if found not in apart:
+    """Yield patients in two folds of one split, who leak if one of these folds becomes the validation fold."""
+    apart = {own for own, _ in patients_in_several(records, rows, "split")}
+    for own, folds in patients_in_several(records, rows, "fold"):
+        if own not in apart:
             yield Finding(
                 "patient in two folds",
-                lines(found),
-                f"{lines(found).capitalize()}: one patient has records in folds {folds}; `validation_fold` "
+                lines(own),
+                f"{lines(own).capitalize()}: one patient has records in folds {folds}; `validation_fold` "
                 f"cannot be one of these. Give each patient one fold.",
             )
 
@@ -110,7 +110,7 @@ def fold_remarks(records: pd.DataFrame, rows: Sequence[int]) -> Iterator[Finding
 def patients_in_several(
     records: pd.DataFrame, rows: Sequence[int], column: str
 ) -> Iterator[tuple[tuple[int, ...], str]]:
-    """Yield the lines of each patient whose records differ in a column, and what they have there."""
+    """Yield the lines of each patient whose records differ in a column, and their values."""
     stated = records[column].where(records[column].astype(str) != "")
     several = stated.groupby(records["patient_id"]).transform("nunique") > 1
     for _, own in stated[several].groupby(records["patient_id"][several], sort=False):
@@ -126,7 +126,7 @@ def by_line(values: pd.Series, rows: Sequence[int]) -> Iterator[tuple[Any, tuple
 
 
 def class_remarks(source: Source, labels: str) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
-    """Return a finding for each split of training in which no label has both classes, and notes on single labels."""
+    """Return a finding for each split in which no label has both classes, and notes on single labels."""
     findings, notes = [], []
     parts = {split: source.records.loc[source.records["split"] == split, labels] for split in ("train", "validation")}
     if not all(map(len, parts.values())):
@@ -135,34 +135,32 @@ def class_remarks(source: Source, labels: str) -> tuple[tuple[Finding, ...], tup
         held = cells.str.split(SEPARATOR).explode().value_counts()
         counts = {label: int(held.get(label, 0)) for label in source.label_sets[labels]}
         single = [f"{label} {count:,}" for label, count in counts.items() if count in (0, len(cells))]
-        told = f"of {len(cells):,} {split} records, so many have the label: {', '.join(single)}"
+        counted = f"of {len(cells):,} {split} records, so many have the label: {', '.join(single)}"
         if len(single) == len(counts):
-            text = (
-                f"No label has records with it and records without it ({told}), so that no classifier can be trained."
-            )
+            text = f"No label has records with it and records without it ({counted}), so no classifier can be trained."
             findings.append(Finding("one class only", split, text))
         elif single:
-            notes.append(f"Not every label has records with it and records without it ({told}).")
+            notes.append(f"Not every label has records with it and records without it ({counted}).")
     return tuple(findings), tuple(notes)
 
 
 def listed(findings: Sequence[Finding]) -> list[str]:
-    """Return lines that tell the findings by their kind: how many, the first names, and what was found."""
+    """Return lines that list the findings by kind: their number, the first names, and what is wrong."""
     of_kind: dict[str, list[Finding]] = {}
     for finding in findings:
         of_kind.setdefault(finding.kind, []).append(finding)
-    width = max((len(str(len(found))) for found in of_kind.values()), default=0)
+    width = max((len(str(len(group))) for group in of_kind.values()), default=0)
     text = []
-    for kind, found in sorted(of_kind.items(), key=lambda item: -len(item[1])):
-        names = ", ".join(finding.name for finding in found[:SHOWN])
-        more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
-        text.append(f"  {len(found):>{width}} {kind}: {names}{more}")
-        told = found if len(found) <= SHOWN else found[:1]
-        text += [f"  {'':{width}}   {line}" for finding in told for line in finding.message.splitlines()]
+    for kind, group in sorted(of_kind.items(), key=lambda item: -len(item[1])):
+        names = ", ".join(finding.name for finding in group[:SHOWN])
+        more = f" and {len(group) - SHOWN:,} more" if len(group) > SHOWN else ""
+        text.append(f"  {len(group):>{width}} {kind}: {names}{more}")
+        quoted = group if len(group) <= SHOWN else group[:1]
+        text += [f"  {'':{width}}   {line}" for finding in quoted for line in finding.message.splitlines()]
     return text
 
 
 def lies_inside(name: str) -> bool:
-    """Return whether a table's entry can only mean a file inside the folder."""
+    """Return whether a name in a table can only mean a file inside the folder."""
     parts = name.split("/")
     return parts[0] != "" and ".." not in parts

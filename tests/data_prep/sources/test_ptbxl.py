@@ -87,7 +87,7 @@ def test_a_folder_of_tables_alone_is_refused(tmp_path, rng):
 
 def test_a_code_without_statement_is_named_with_its_record(folder):
     edit(folder / "ptbxl_database.csv", "'ABQRS'", "'XYZ'")
-    with pytest.raises(SourceError, match=r"line 4: scp_statements\.csv has no such statement as number 1"):
+    with pytest.raises(SourceError, match=r"line 4: scp_statements\.csv lacks statement number 1"):
         read_ptbxl(folder, 100).require_sound()
 
 
@@ -104,7 +104,7 @@ def test_a_cell_that_is_no_dictionary_is_named(folder, text):
         ("strat_fold", "fold", "no column strat_fold; none of the 8 cells"),
         ("3,3.0,", "2,3.0,", "Lines 3 and 4 have the same ecg_id"),
         ("3,3.0,", "3,2.0,", "Lines 3 and 4: one patient has records in test and validation"),
-        ("3,3.0,", "3,,", "line 4: patient_id is missing or no whole number"),
+        ("3,3.0,", "3,,", "line 4: patient_id is missing or not a whole number"),
         ("3,3.0,", "3,Ann,", "line 4: patient_id is not a number"),
         (",10,records100", ",11,records100", "line 4: strat_fold is unknown; folds are 1 to 10"),
         ("records100/00000/00003_lr", "../00003_lr", "does not name a file inside the folder"),
