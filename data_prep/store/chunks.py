@@ -1,4 +1,4 @@
-"""A chunk of records on its way from files into rows of signals.npy: the part of preparing that workers do."""
+"""Preparation of a chunk of records, from files to rows of signals.npy. Workers run it in parallel."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ MICROVOLTS_A_MILLIVOLT = 1000
 
 @dataclass(frozen=True)
 class Job:
-    """Where the records of a chunk come from, what is done to them, and where they go."""
+    """Input, preprocessing and output of the chunks of a preparation."""
 
     folder: Path
     preprocess: Preprocess
@@ -30,26 +30,26 @@ class Job:
 
 @dataclass(frozen=True)
 class Chunk:
-    """What came of the rows `first` to `first + n_records - 1`."""
+    """Result of preparing the rows `first` to `first + n_records - 1`."""
 
     first: int
     n_records: int
     crc32: int
-    """Of the rows' bytes, failed ones being zero."""
+    """Checksum of the rows' bytes. Rows of failed records are zero."""
     failures: tuple[tuple[int, str], ...]
     """(row, reason) of each record that could not be prepared."""
     warnings: tuple[tuple[int, str], ...]
-    """(row, what was remarked) of each record that could, but not as it stands."""
+    """(row, warnings) of each record that was prepared with warnings."""
     losses: tuple[tuple[int, str], ...]
-    """(row, of what) of each record that lost its voltage."""
+    """(row, `record` or `lead`) of each record that lost its voltage scale."""
 
     def is_intact(self, job: Job) -> bool:
-        """Whether the rows on disk are the ones that were written."""
+        """Return whether the rows on disk are the ones that were written."""
         return job.signals.crc32(self.first, self.n_records) == self.crc32
 
 
 def prepare_chunk(job: Job, first: int, files: Sequence[str]) -> Chunk:
-    """Write the records' rows; OSError only where they cannot be written."""
+    """Write the rows of records. An OSError means that they cannot be written."""
     rows = np.zeros((len(files), len(STANDARD_LEADS), job.preprocess.n_samples), np.int16)
     failures, warnings, losses = [], [], []
     for index, file in enumerate(files):
@@ -69,7 +69,7 @@ def prepare_chunk(job: Job, first: int, files: Sequence[str]) -> Chunk:
 
 
 def to_microvolts(name: str, signal: Float32[np.ndarray, "lead time"]) -> Int16[np.ndarray, "lead time"]:
-    """Return the signal in whole microvolts; raise RecordError rather than let a value wrap around."""
+    """Return the signal in whole microvolts. Raise RecordError if a value does not fit into 16 bits."""
     microvolts = np.rint(signal * MICROVOLTS_A_MILLIVOLT)
     most = np.abs(microvolts).max()
     if not most <= np.iinfo(np.int16).max:  # not a number fails too

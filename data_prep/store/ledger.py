@@ -1,4 +1,4 @@
-"""What is already done of a preparation, a line a chunk, so that it can go on after it was interrupted."""
+"""Ledger of the finished chunks of a preparation, one line each, so that an interrupted one can resume."""
 
 import dataclasses
 import json
@@ -14,13 +14,13 @@ from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk, Job
 from data_prep.store.manifest import PROGRESS, READ, StoreError, is_count, is_object, is_source, is_text
 
 REMARKS = ("failures", "warnings", "losses")
-"""Fields of a chunk with a (row, text) for each record remarked on."""
+"""Fields of a chunk that hold (row, text) pairs."""
 MOST_RECORDS = 2**31
 
 
 @contextmanager
 def claimed(out: Path) -> Iterator[None]:
-    """Make the folder if need be, and hold it for this process alone.
+    """Create the folder if necessary, and lock it for this process.
 
     Raises:
         FolderInUseError: another process is preparing it.
@@ -30,7 +30,7 @@ def claimed(out: Path) -> Iterator[None]:
         yield
 
 
-def begin(out: Path, wanted: Mapping[str, Any]) -> None:
+def start(out: Path, wanted: Mapping[str, Any]) -> None:
     write_text(out / PROGRESS, json.dumps(wanted) + "\n")
 
 
@@ -40,27 +40,29 @@ def note(out: Path, chunk: Chunk) -> None:
 
 
 def resume(out: Path, wanted: Mapping[str, Any]) -> list[Chunk]:
-    """Return the chunks that an earlier run noted; raise StoreError if that run had other settings."""
+    """Return the chunks that an earlier run noted. Raise StoreError if that run had other settings."""
     try:
         header, *lines = (out / PROGRESS).read_text(encoding="utf-8", errors="replace").split("\n")
         before = read_line(header)
     except ValueError as error:
-        raise StoreError(f"{out / PROGRESS}: not readable; delete {out} and begin again.") from error
+        raise StoreError(f"{out / PROGRESS}: not readable; delete {out} and start again.") from error
     if not is_wanted(before):
-        raise StoreError(f"{out / PROGRESS}: its first line is not what was prepared; delete {out} and begin again.")
+        raise StoreError(
+            f"{out / PROGRESS}: its first line does not say what was prepared; delete {out} and start again."
+        )
     require_same(out, before, wanted)
     return list(read_chunks(lines))
 
 
 def is_wanted(before: Any) -> bool:
-    """Whether it says what was to be prepared."""
+    """Return whether the first line of a ledger says what was to be prepared."""
     if not isinstance(before, dict) or not is_source(before.get("source")):
         return False
     return is_object(before.get("preprocess")) and is_object(before.get(READ, {}))
 
 
 def read_chunks(lines: Sequence[str]) -> Iterator[Chunk]:
-    """The chunks of all whole lines; one that was being written when the run ended, or is damaged, is none."""
+    """Yield the chunks of all complete lines. A line that is damaged or was cut off is skipped."""
     for line in lines:
         with suppress(ValueError):
             noted = read_line(line)
@@ -76,7 +78,7 @@ def read_line(line: str) -> Any:
 
 
 def is_chunk(noted: Any) -> bool:
-    """Whether it names rows of one chunk and remarks on them; one of an earlier version lacks a key."""
+    """Return whether a line is a chunk with its rows and remarks. A chunk of an earlier version lacks a key."""
     if not isinstance(noted, dict) or not all(is_count(noted.get(key)) for key in ("first", "n_records", "crc32")):
         return False
     rows = range(noted["first"], noted["first"] + noted["n_records"])
@@ -99,15 +101,15 @@ def read_chunk(noted: Mapping[str, Any]) -> Chunk:
     return Chunk(noted["first"], noted["n_records"], noted["crc32"], **remarks)
 
 
-def still_good(job: Job, chunks: list[Chunk]) -> list[Chunk]:
-    """Those that need not be done again: without failures, which may be mended by now, and as written."""
+def reusable(job: Job, chunks: list[Chunk]) -> list[Chunk]:
+    """Return the chunks that need not be prepared again: those that are intact and had no failures."""
     return [chunk for chunk in chunks if not chunk.failures and chunk.is_intact(job)]
 
 
-def require_same(out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def require_same(out: Path, existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raise StoreError naming the settings in which two preparations differ."""
-    unstated = dataclasses.asdict(ReadOptions())  # of a folder that was begun before options were written down
-    before = {**found["preprocess"], **as_options({**unstated, **found.get("read", {})})}
+    unstated = dataclasses.asdict(ReadOptions())  # in folders from before options were written down
+    before = {**existing["preprocess"], **as_options({**unstated, **existing.get("read", {})})}
     now = {**wanted["preprocess"], **as_options(wanted["read"])}
     differences = [
         f"{name} {before.get(name)}, this asks for {now.get(name)}"
@@ -118,8 +120,8 @@ def require_same(out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any])
         raise StoreError(
             f"{out} was made with other settings ({'; '.join(differences)}); choose another folder or delete it."
         )
-    if found["source"]["sha256"] != wanted["source"]["sha256"]:
-        source = f"other records or tables ({found['source']['name']})"
+    if existing["source"]["sha256"] != wanted["source"]["sha256"]:
+        source = f"other records or tables ({existing['source']['name']})"
         raise StoreError(f"{out} was made from {source}; choose another folder or delete it.")
 
 

@@ -1,4 +1,4 @@
-"""The files of a prepared folder: what they are called, and the manifest that says what the others are."""
+"""Names of the files of a prepared folder, and the manifest that describes them."""
 
 import csv
 import hashlib
@@ -12,7 +12,7 @@ from data_prep.errors import UserError
 from data_prep.files import write_text
 
 FORMAT = 2
-"""Version of the layout; a reader refuses any other. Since 2 records.csv says which records lost their voltage."""
+"""Version of the layout. Others are refused. Since 2, records.csv says which records lost their voltage scale."""
 
 SIGNALS = "signals.npy"
 RECORDS = "records.csv"
@@ -20,28 +20,28 @@ MANIFEST = "manifest.json"
 FAILURES = "failures.csv"
 PROGRESS = "progress.jsonl"
 LOST_VOLTAGE = "lost_voltage"
-"""Column of records.csv: empty, or what lost its voltage by itself, `record` or `lead`."""
+"""Column of records.csv: `record` or `lead` for what lost its voltage scale, or empty."""
 KEYS = ("ecg_id", "patient_id", "fold")
 TEXTS = ("name", "split", "warnings", LOST_VOLTAGE)
-"""Columns of records.csv that every prepared folder has. One of text for each label set stands beside them."""
+"""Columns of text in records.csv. There is one more for each label set."""
 READ = "read"
-"""Entry of a manifest: the options that records were read with. Folders that were prepared before it lack it."""
+"""Entry of a manifest: the options that records were read with. Older folders lack it."""
 KINDS = ("int", "float", "str")
 CHECKSUM = "checksum"
-"""Entry of a manifest: the SHA-256 of all others. Folders that were prepared before it was introduced lack it."""
+"""Entry of a manifest: the SHA-256 of all others. Older folders lack it."""
 
 
 class StoreError(UserError):
-    """A prepared folder that cannot be made or used; the message says which, what was found, and what would do."""
+    """A prepared folder that cannot be written or used. The message says which, what was found, and what would do."""
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Read the manifest of a prepared folder; raise StoreError if this version cannot."""
+    """Read the manifest of a prepared folder. Raise StoreError if this version cannot."""
     if not (path / MANIFEST).is_file():
         todo = "`ecgmtl data prepare SRC OUT` makes one"
         if (path / PROGRESS).is_file():
-            todo = "its preparation was not finished; run `ecgmtl data prepare` again to go on"
-        raise StoreError(f"{path} is no prepared folder, it has no {MANIFEST}: {todo}.")
+            todo = "its preparation was not finished; run `ecgmtl data prepare` again to continue"
+        raise StoreError(f"{path} is not a prepared folder: it has no {MANIFEST}; {todo}.")
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         version = int(manifest["format"])
@@ -57,14 +57,16 @@ def read_manifest(path: Path) -> dict[str, Any]:
             found = type(manifest[key]).__name__
             raise StoreError(f"{path / MANIFEST}: {key} should be {kind}; found a {found}; prepare the folder again.")
     if CHECKSUM in manifest and manifest[CHECKSUM] != checksum_of(manifest):
-        raise StoreError(f"{path / MANIFEST}: not as it was written, its checksum differs; prepare the folder again.")
+        raise StoreError(
+            f"{path / MANIFEST}: it has changed since it was written: its checksum differs; prepare the folder again."
+        )
     texts = (*TEXTS, *manifest["label_sets"])
     for column in (*KEYS, *texts):
         kind = manifest["columns"].get(column)
         if kind is None or (column in texts and kind != "str"):
             raise StoreError(f"{path / MANIFEST}: columns has no {column} of its kind; prepare the folder again.")
     if manifest["labels"] not in manifest["label_sets"]:
-        raise StoreError(f"{path / MANIFEST}: labels is none of its label_sets; prepare the folder again.")
+        raise StoreError(f"{path / MANIFEST}: labels is not one of its label_sets; prepare the folder again.")
     return manifest
 
 
@@ -116,7 +118,7 @@ ENTRIES: dict[str, tuple[Callable[[object], bool], str]] = {
     "source": (is_source, "an object with a name and a sha256"),
     "sha256": (is_checksums, f"an object with the checksums of {SIGNALS} and {RECORDS}"),
 }
-"""What a manifest is nothing without: the test that the value must pass, and what it should be, in words."""
+"""Entries that a manifest must have: the test that the value must pass, and what it should be, in words."""
 
 
 def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
@@ -125,13 +127,13 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def checksum_of(manifest: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of all entries but the checksum itself, whatever their order and spacing."""
+    """Return the SHA-256 of all entries except the checksum, independent of their order and spacing."""
     others = {key: value for key, value in manifest.items() if key != CHECKSUM}
     return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
 
 
 def write_failures(path: Path, failures: Sequence[tuple[str, str]]) -> None:
-    """failures.csv, a line a record that was left out; no file where there is none."""
+    """Write failures.csv with a line for each record that was left out, or no file if there is none."""
     if not failures:
         (path / FAILURES).unlink(missing_ok=True)
         return

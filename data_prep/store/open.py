@@ -1,4 +1,4 @@
-"""A prepared folder, opened: its signals, records and labels."""
+"""An open prepared folder: its signals, records and labels."""
 
 import hashlib
 import json
@@ -21,29 +21,29 @@ from data_prep.store.manifest import LOST_VOLTAGE, MANIFEST, RECORDS, SIGNALS, S
 from data_prep.store.verified import require_intact
 
 AT_A_TIME = 256
-"""Records that are filtered together, so that their floats take little memory."""
-WHOLE = (np.iinfo(np.int16).min, np.iinfo(np.int16).max)
+"""Number of records that are filtered together, so that their floats take little memory."""
+INT16 = (np.iinfo(np.int16).min, np.iinfo(np.int16).max)
 
 
 @dataclass(frozen=True)
 class Store:
-    """A prepared folder, opened: nothing of the signals is read before it is asked for."""
+    """An open prepared folder. Signals are read from disk only when they are used."""
 
     path: Path
     signals: Int16[np.ndarray, "record lead time"]
     """Memory-mapped, in microvolts, leads in standard order."""
     records: pd.DataFrame
-    """A row a record: ecg_id, patient_id, name, fold, split, age, sex, a column a label set, warnings, lost_voltage."""
+    """One row for each record: ecg_id, patient_id, name, fold, split, age, sex, label sets, warnings, lost_voltage."""
     manifest: Mapping[str, Any]
-    """Of what is read: where a band was asked for afterwards, it stands here as if the signals had been stored so."""
+    """Manifest of the signals as read. A band that is applied on reading is listed as if it had been stored."""
     band: tuple[float, float] | None = None
-    """What the stored signals have yet to go through, in hertz."""
+    """Band in hertz through which the stored signals are filtered on reading."""
 
     def through(self, band: Sequence[float] | None) -> "Store":
-        """Return the same records, filtered as read. An unfiltered folder serves every band, a filtered one its own.
+        """Return the same records, filtered on reading. A folder that was filtered in preparation stays as it is.
 
-        Signals differ by their rounding to microvolts from those that `data prepare` filters; by more only where a
-        record was cut off at 32.767 mV, for here the filter comes after it.
+        The signals differ from those that `data prepare` filters by their rounding to microvolts. They differ by more
+        only where a record was cut off at 32.767 mV, since the filter here follows the cut.
         """
         if band is None or self.preprocess.band is not None:
             return self
@@ -55,16 +55,16 @@ class Store:
         """Return the signals of some records, in microvolts."""
         if self.band is None:
             return np.ascontiguousarray(self.signals[rows])
-        found = np.empty((len(rows), *self.signals.shape[1:]), np.int16)
+        signals = np.empty((len(rows), *self.signals.shape[1:]), np.int16)
         for start in range(0, len(rows), AT_A_TIME):
             part = slice(start, start + AT_A_TIME)
-            found[part] = np.rint(self._filtered(rows[part], *self.band)).clip(*WHOLE)
-        return found
+            signals[part] = np.rint(self._filtered(rows[part], *self.band)).clip(*INT16)
+        return signals
 
     def _filtered(
         self, rows: Int64[np.ndarray, " row"], low: float, high: float
     ) -> Float32[np.ndarray, "row lead time"]:
-        """In microvolts; of a record that was filled up what was recorded, and of one without voltage brought to it."""
+        """Return filtered signals in microvolts. Padding stays 0, and a lost voltage scale is made typical again."""
         stored = self.signals[rows].astype(np.float32)
         filtered = np.zeros_like(stored)
         lost = self.records[LOST_VOLTAGE].to_numpy()[rows]
@@ -84,44 +84,45 @@ class Store:
 
     @property
     def default_labels(self) -> str:
-        """The label set to use where none is named."""
+        """Label set to use if none is named."""
         return self.manifest["labels"]
 
     @cached_property
     def preprocess(self) -> Preprocess:
-        """What made the signals; the same must be done to a record before it is compared with them."""
+        """Preprocessing of the signals, which a record must go through before it is compared with them."""
         return read_preprocess(self.path, self.manifest["preprocess"])
 
     @property
     def sha256(self) -> str:
-        """Identifies signals, records and labels: the same for the same data prepared twice, anywhere."""
+        """Digest of signals, records and labels, which is the same for the same data prepared anywhere."""
         data = {key: self.manifest[key] for key in ("sha256", "label_sets")}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     def label_names(self, label_set: str) -> tuple[str, ...]:
-        """The labels of a set, in the order of the columns of `labels`."""
+        """Return the labels of a set, in the order of the columns of `labels`."""
         if label_set not in self.manifest["label_sets"]:
             raise StoreError(f"{self.path}: no label set '{label_set}'; there are {', '.join(self.label_sets)}.")
         return tuple(self.manifest["label_sets"][label_set])
 
     def labels(self, label_set: str) -> UInt8[np.ndarray, "record label"]:
-        """1 where a record has a label, else 0; the row of a record without any label of the set is all zero."""
+        """Return 1 where a record has a label of the set, and 0 elsewhere."""
         names = self.label_names(label_set)
         cells = self.records[label_set].reset_index(drop=True)
-        found = cells[cells != ""].str.split(SEPARATOR).explode()
-        columns = pd.Index(names).get_indexer(pd.Index(found))
+        held = cells[cells != ""].str.split(SEPARATOR).explode()
+        columns = pd.Index(names).get_indexer(pd.Index(held))
         if (columns < 0).any():
-            row = found.index[columns < 0][0] + 1
-            raise StoreError(f"{self.path / RECORDS}: row {row} has a label that is none of '{label_set}'.")
+            row = held.index[columns < 0][0] + 1
+            raise StoreError(f"{self.path / RECORDS}: row {row} has a label that '{label_set}' lacks.")
         labels = np.zeros((len(cells), len(names)), np.uint8)
-        labels[found.index, columns] = 1
+        labels[held.index, columns] = 1
         return labels
 
 
 def open_store(path: Path, *, anew: bool = False) -> Store:
     """Open a prepared folder after comparing its files with their checksums; with `anew` also those compared before.
 
-    Raises StoreError for a folder that is none, was written by a newer version, or is not what its manifest promises.
+    Raises:
+        StoreError: the folder is not a prepared one, is of another version, or is not what its manifest promises.
     """
     manifest = read_manifest(path)
     signals = map_signals(path / SIGNALS, tuple(manifest["signals"]["shape"]))
@@ -139,14 +140,15 @@ def open_store(path: Path, *, anew: bool = False) -> Store:
 
 
 def check_store(path: Path) -> str:
-    """Compare every file of a prepared folder with its checksum, and every label with its set; say that all is right.
+    """Compare every file of a prepared folder with its checksum, and every label with its set. Return a summary.
 
-    Raises StoreError for the first thing that is not.
+    Raises:
+        StoreError: a file has changed, or a label is unknown.
     """
     store = open_store(path, anew=True)
     for label_set in store.label_sets:
         store.labels(label_set)
-    return f"{path}: a prepared folder of {len(store.records):,} records; all of it is as it was written."
+    return f"{path}: a prepared folder of {len(store.records):,} records; nothing has changed since it was written."
 
 
 def map_signals(path: Path, shape: tuple[int, ...]) -> Int16[np.ndarray, "record lead time"]:
@@ -167,12 +169,12 @@ def map_signals(path: Path, shape: tuple[int, ...]) -> Int16[np.ndarray, "record
 
 
 def read_records(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """The table with the types that it was written with; an empty cell is NaN in a column of floats, else ''."""
+    """Read the table with the types that it was written with. An empty cell is NaN in a column of floats, else ''."""
     numbers = {name: [""] for name, kind in columns.items() if kind == "float"}
     try:
         records = pd.read_csv(path, dtype=dict(columns), keep_default_na=False, na_values=numbers)
     except Exception as error:  # pandas raises errors of many kinds for cells of another type, and quotes them
-        raise StoreError(f"{path}: not readable as the table that was written; prepare the folder again.") from error
+        raise StoreError(f"{path}: not readable as a table of records; prepare the folder again.") from error
     if list(records.columns) != list(columns):
         raise StoreError(f"{path}: has other columns than {MANIFEST} says; prepare the folder again.")
     return records

@@ -1,4 +1,4 @@
-"""From a folder of records to a prepared one: in parallel, and where an interrupted run left off."""
+"""Preparation of a folder of records, in parallel, which resumes where an interrupted run stopped."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ from data_prep.store.open import open_store
 from data_prep.store.signals_file import SAMPLE, open_signals_file
 
 Progress = Callable[[int, int], None]
-"""Called with the records done and the records in all."""
+"""Callback that takes the number of finished records and of all records."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,17 @@ class PrepareReport:
     """Result of a preparation."""
 
     n_records: int
-    """In the prepared folder."""
+    """Number of records in the prepared folder."""
     failures: tuple[tuple[str, str], ...]
     """(name, reason) of each record that was left out."""
     n_warned: int = 0
-    """Records that are in, with a remark in the column `warnings` of records.csv."""
+    """Number of records with a text in the column `warnings` of records.csv."""
     n_resumed: int = 0
-    """Records that an earlier, interrupted run had done."""
+    """Number of records that an earlier, interrupted run had prepared."""
     reused: bool = False
-    """Whether all was done before and nothing had to be."""
+    """Whether the folder was already prepared and nothing was done."""
     notes: tuple[str, ...] = ()
-    """What was decided on the user's behalf, a sentence each."""
+    """What was decided on the user's behalf, one sentence each."""
 
 
 def prepare(
@@ -69,63 +69,65 @@ def prepare(
     progress: Progress | None = None,
     options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
 ) -> PrepareReport:
-    """Make `out` a prepared folder of the records in `source`; `labels` names its default label set.
+    """Prepare the records of `source` in the folder `out`. `labels` names its default label set.
 
-    `options` say what the files do not, as for a prediction; they stand in the manifest.
+    `options` state what the files do not, as for a prediction. They are kept in the manifest. A record that cannot be
+    prepared is left out and reported. After an interruption, the next call with the same settings resumes.
 
-    A record that cannot be prepared is left out and reported. Interrupted, the next call with the same settings goes
-    on. Raises SourceError or StoreError, before any work is done wherever that can be known.
+    Raises:
+        SourceError: the records or their tables cannot be used.
+        StoreError: `out` cannot be written, or holds something else.
     """
-    found = read_source(source, preprocess.fs)
-    found.require_sound()
-    labels = labels or found.default_labels
-    if labels not in found.label_sets:
-        raise StoreError(f"{source}: no label set '{labels}'; there are {', '.join(found.label_sets)}.")
-    found = remarked(found, labels, not_read(found, out, options))
-    wanted = {"preprocess": plain(preprocess), "read": stated(options), "source": identity(found)}
-    with explaining(out, found, preprocess), ledger.claimed(out):
+    records = read_source(source, preprocess.fs)
+    records.require_sound()
+    labels = labels or records.default_labels
+    if labels not in records.label_sets:
+        raise StoreError(f"{source}: no label set '{labels}'; there are {', '.join(records.label_sets)}.")
+    records = remarked(records, labels, not_read(records, out, options))
+    wanted = {"preprocess": plain(preprocess), "read": stated(options), "source": identity(records)}
+    with explaining(out, records, preprocess), ledger.claimed(out):
         if (out / MANIFEST).is_file():
-            return reuse(out, wanted, labels, found.notes)
-        job, done = start(found, out, preprocess, options, wanted)
-        chunks = [*done, *convert(found, job, done, workers, progress)]
-        report = report_on(found, chunks, n_records(done))
+            return reuse(out, wanted, labels, records.notes)
+        job, done = start(records, out, preprocess, options, wanted)
+        chunks = [*done, *convert(records, job, done, workers, progress)]
+        report = report_on(records, chunks, n_records(done))
         if not report.n_records:
             discard(out)
             name, reason = report.failures[0]
-            raise StoreError(f"{source}: not one of {len(found.files)} records could be prepared. {name}: {reason}")
-        finish(found, job, chunks, {**wanted, "labels": labels})
+            raise StoreError(f"{source}: not one of {len(records.files)} records could be prepared. {name}: {reason}")
+        finish(records, job, chunks, {**wanted, "labels": labels})
     return report
 
 
 def not_read(source: Source, out: Path, options: ReadOptions) -> list[str]:
-    """Return a line for each kind of file in the source folder that no reader reads, tables in use left aside."""
+    """Return a line for each kind of file in the source folder that is not read, except tables in use."""
     others = [file for file in find_files([source.folder], options) if isinstance(file, OtherFile)]
     return summarize([other for other in others if other.path not in source.tables and out not in other.path.parents])
 
 
 def remarked(source: Source, labels: str, more: Sequence[str]) -> Source:
-    """Return the source with its remarks, those on the labels that are to be trained on, and `more` as its notes."""
+    """Return the source with its remarks, those on the default labels, and `more` added to its notes."""
     findings, notes = class_remarks(source, labels)
     remarks = listed([*source.remarks, *findings])
     return dataclasses.replace(source, notes=(*source.notes, *notes, *remarks, *more))
 
 
-def identity(found: Source) -> dict[str, str]:
-    return {"kind": found.kind, "name": found.folder.resolve().name, "sha256": found.sha256()}
+def identity(source: Source) -> dict[str, str]:
+    return {"kind": source.kind, "name": source.folder.resolve().name, "sha256": source.sha256()}
 
 
 def plain(settings: Preprocess | ReadOptions) -> dict[str, Any]:
-    """Return the settings as JSON will give them back."""
+    """Return the settings as JSON restores them."""
     return json.loads(json.dumps(dataclasses.asdict(settings)))
 
 
 def stated(options: ReadOptions) -> dict[str, Any]:
-    """Return what the options say of the files; how much of a file is read follows from the preprocessing."""
+    """Return the options that describe the files. How much of a file is read follows from the preprocessing."""
     return {name: value for name, value in plain(options).items() if name != "seconds"}
 
 
 def reuse(out: Path, wanted: Mapping[str, Any], labels: str, notes: tuple[str, ...]) -> PrepareReport:
-    """Report on a folder that was already prepared with the same settings, maybe with another default label set."""
+    """Report on a folder that is already prepared with the same settings, and set its default label set."""
     store = open_store(out)
     ledger.require_same(out, store.manifest, wanted)
     if store.default_labels != labels:
@@ -133,62 +135,64 @@ def reuse(out: Path, wanted: Mapping[str, Any], labels: str, notes: tuple[str, .
     (out / PROGRESS).unlink(missing_ok=True)
     failures = read_failures(out)
     if failures:
-        notes += (f"{len(failures)} records were left out then; delete {out} for another try.",)
+        notes += (f"{len(failures)} records were left out; delete {out} to try again.",)
     n_warned = int((store.records["warnings"] != "").sum())
     return PrepareReport(len(store.records), failures, n_warned, len(store.records), reused=True, notes=notes)
 
 
 @contextmanager
-def explaining(out: Path, found: Source, preprocess: Preprocess) -> Iterator[None]:
+def explaining(out: Path, source: Source, preprocess: Preprocess) -> Iterator[None]:
     """Turn the system's error for a full disk or a killed worker into a StoreError."""
     try:
         yield
     except OSError as error:
-        megabytes = len(found.files) * len(STANDARD_LEADS) * preprocess.n_samples * SAMPLE.itemsize / 1e6
+        megabytes = len(source.files) * len(STANDARD_LEADS) * preprocess.n_samples * SAMPLE.itemsize / 1e6
         raise StoreError(
             f"{out}: cannot be written ({error.strerror}); it takes {megabytes:.1f} MB. Make room, or choose another "
-            "place. What is prepared already is kept, and the same command goes on there."
+            "folder. What is prepared already is kept, and the same command continues from there."
         ) from error
     except BrokenProcessPool as error:
         raise StoreError(
-            f"{out}: a worker was killed, perhaps for lack of memory. What is done is kept: run it again to go on, "
-            f"with fewer workers if need be."
+            f"{out}: a worker was killed, perhaps for lack of memory. What is done is kept: run it again to "
+            f"continue, with fewer workers if necessary."
         ) from error
 
 
 def start(
-    found: Source, out: Path, preprocess: Preprocess, options: ReadOptions, wanted: Mapping[str, Any]
+    source: Source, out: Path, preprocess: Preprocess, options: ReadOptions, wanted: Mapping[str, Any]
 ) -> tuple[Job, list[Chunk]]:
-    """The room for the signals, taken on disk at once, and the chunks in it that an earlier run finished."""
+    """Allocate the signals on disk, and return the job and the chunks that an earlier run finished."""
     others = sorted(path.name for path in out.iterdir() if not is_partial(path) and path.name != LOCK)
     if others and PROGRESS not in others:
         raise StoreError(f"{out} holds other files ({', '.join(others[:3])}); choose a new or an empty folder.")
     chunks = ledger.resume(out, wanted) if others else []
-    ledger.begin(out, wanted)
+    ledger.start(out, wanted)
     try:
-        signals = open_signals_file(out / SIGNALS, len(found.files), (len(STANDARD_LEADS), preprocess.n_samples))
+        signals = open_signals_file(out / SIGNALS, len(source.files), (len(STANDARD_LEADS), preprocess.n_samples))
     except OSError:
         (out / PROGRESS).unlink()
         raise
-    job = Job(found.folder, preprocess, signals, options)
-    done = ledger.still_good(job, chunks)
+    job = Job(source.folder, preprocess, signals, options)
+    done = ledger.reusable(job, chunks)
     for chunk in done:
         ledger.note(out, chunk)
     return job, done
 
 
-def convert(found: Source, job: Job, done: Sequence[Chunk], workers: int, progress: Progress | None) -> Iterator[Chunk]:
-    """Do the chunks that are not done, and note each."""
+def convert(
+    source: Source, job: Job, done: Sequence[Chunk], workers: int, progress: Progress | None
+) -> Iterator[Chunk]:
+    """Prepare the unfinished chunks, note each in the ledger, and yield it."""
     finished = {chunk.first for chunk in done}
-    firsts = [first for first in range(0, len(found.files), RECORDS_A_CHUNK) if first not in finished]
-    pieces = [(job, first, found.files[first : first + RECORDS_A_CHUNK]) for first in firsts]
+    firsts = [first for first in range(0, len(source.files), RECORDS_A_CHUNK) if first not in finished]
+    pieces = [(job, first, source.files[first : first + RECORDS_A_CHUNK]) for first in firsts]
     n_done = n_records(done)
     with closing(in_parallel(prepare_chunk, pieces, workers)) as results:
         for chunk in results:
             ledger.note(job.signals.path.parent, chunk)
             n_done += chunk.n_records
             if progress:
-                progress(n_done, len(found.files))
+                progress(n_done, len(source.files))
             yield chunk
 
 
@@ -196,27 +200,27 @@ def n_records(chunks: Sequence[Chunk]) -> int:
     return sum(chunk.n_records for chunk in chunks)
 
 
-def report_on(found: Source, chunks: list[Chunk], n_resumed: int) -> PrepareReport:
-    names = found.records["name"]
+def report_on(source: Source, chunks: list[Chunk], n_resumed: int) -> PrepareReport:
+    names = source.records["name"]
     failed = sorted(failure for chunk in chunks for failure in chunk.failures)
     failures = tuple((str(names[row]), reason) for row, reason in failed)
     n_warned = sum(len(chunk.warnings) for chunk in chunks)
-    return PrepareReport(len(found.files) - len(failures), failures, n_warned, n_resumed, notes=found.notes)
+    return PrepareReport(len(source.files) - len(failures), failures, n_warned, n_resumed, notes=source.notes)
 
 
-def finish(found: Source, job: Job, chunks: list[Chunk], entries: Mapping[str, Any]) -> None:
-    """Close the gaps that failures left, then write the tables, and the manifest last."""
+def finish(source: Source, job: Job, chunks: list[Chunk], entries: Mapping[str, Any]) -> None:
+    """Remove the rows of failures, then write the tables, and the manifest last."""
     out = job.signals.path.parent
     failures = dict(failure for chunk in chunks for failure in chunk.failures)
-    kept = [row for row in found.records.index if row not in failures]
-    job.signals.close(kept, len(found.files))
+    kept = [row for row in source.records.index if row not in failures]
+    job.signals.close(kept, len(source.files))
     warnings = dict(warning for chunk in chunks for warning in chunk.warnings)
     losses = dict(loss for chunk in chunks for loss in chunk.losses)
     remarks = {"warnings": warnings, LOST_VOLTAGE: losses}
-    texts = {column: [by_row.get(row, "") for row in found.records.index] for column, by_row in remarks.items()}
-    records = found.records.assign(**texts).loc[kept]
+    texts = {column: [by_row.get(row, "") for row in source.records.index] for column, by_row in remarks.items()}
+    records = source.records.assign(**texts).loc[kept]
     write_text(out / RECORDS, records.to_csv(index=False))
-    write_failures(out, [(found.records["name"][row], failures[row]) for row in sorted(failures)])
+    write_failures(out, [(source.records["name"][row], failures[row]) for row in sorted(failures)])
     manifest = {
         "format": FORMAT,
         "version": version("ecgmtl"),
@@ -224,7 +228,7 @@ def finish(found: Source, job: Job, chunks: list[Chunk], entries: Mapping[str, A
         "n_records": len(kept),
         "n_failures": len(failures),
         "signals": {"shape": [len(kept), *job.signals.row_shape], "unit": "µV", "leads": STANDARD_LEADS},
-        "label_sets": dict(found.label_sets),
+        "label_sets": dict(source.label_sets),
         "columns": {name: column_kind(records[name]) for name in records.columns},
         "sha256": {name: file_sha256(out / name) for name in (SIGNALS, RECORDS)},
     }

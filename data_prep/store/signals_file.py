@@ -1,4 +1,4 @@
-"""signals.npy while it is being made: rows of int16 microvolts, written in any order."""
+"""Writer of signals.npy: rows of int16 microvolts, in any order."""
 
 import io
 import os
@@ -17,7 +17,7 @@ SAMPLE = np.dtype(np.int16)
 class SignalsFile:
     """An .npy file of `n_records` rows that already has its full size.
 
-    It is written to with plain writes: through a memory map, a full disk ends the process with a bus error.
+    Plain writes are used: through a memory map, a full disk would end the process with a bus error.
     """
 
     path: Path
@@ -29,7 +29,7 @@ class SignalsFile:
         return self.row_shape[0] * self.row_shape[1] * SAMPLE.itemsize
 
     def write(self, first: int, rows: Int16[np.ndarray, "record lead time"]) -> int:
-        """Put the rows in their place, `first` being the number of the first; gives their CRC-32."""
+        """Write rows from number `first` on, and return their CRC-32."""
         with self.path.open("r+b") as file:
             file.seek(self.header_bytes + first * self.row_bytes)
             file.write(rows.data)
@@ -41,7 +41,7 @@ class SignalsFile:
             return zlib.crc32(file.read(n_rows * self.row_bytes))
 
     def close(self, kept: Sequence[int], n_records: int) -> None:
-        """Move the rows to keep to the front, cut the file behind them, and see it on disk."""
+        """Move the kept rows to the front, cut the file after them, and flush it to disk."""
         with self.path.open("r+b") as file:
             for new, old in enumerate(kept if len(kept) < n_records else ()):
                 if new == old:
@@ -50,14 +50,14 @@ class SignalsFile:
                 row = file.read(self.row_bytes)
                 file.seek(self.header_bytes + new * self.row_bytes)
                 file.write(row)
-            write_header(file, (len(kept), *self.row_shape))  # NumPy leaves room in it for any number of rows
+            write_header(file, (len(kept), *self.row_shape))  # NumPy reserves space for any number of rows
             file.truncate(self.header_bytes + len(kept) * self.row_bytes)
             file.flush()
             os.fsync(file.fileno())
 
 
 def open_signals_file(path: Path, n_records: int, row_shape: tuple[int, int]) -> SignalsFile:
-    """A file of that many rows, those kept that are already in it; OSError, and no file, if the disk has no room."""
+    """Open a file of that many rows and keep its existing rows. On a full disk raise OSError and leave no file."""
     path.touch()
     with path.open("r+b") as file:
         header_bytes = write_header(file, (n_records, *row_shape))
@@ -65,7 +65,7 @@ def open_signals_file(path: Path, n_records: int, row_shape: tuple[int, int]) ->
         size = header_bytes + n_records * signals.row_bytes
         try:
             file.truncate(size)
-            if hasattr(os, "posix_fallocate"):  # so that a full disk is found out now
+            if hasattr(os, "posix_fallocate"):  # so that a full disk is noticed now
                 os.posix_fallocate(file.fileno(), 0, size)
         except OSError:
             path.unlink()

@@ -1,4 +1,4 @@
-"""Whether the files of a prepared folder are as they were written, hashed again only after they may have changed."""
+"""Verification of a prepared folder's files by their checksums, repeated only after they may have changed."""
 
 import json
 import time
@@ -10,21 +10,21 @@ from data_prep.files import write_text
 from data_prep.store.manifest import StoreError, file_sha256
 
 VERIFIED = "verified.json"
-"""Checksums that were found right, with the state of the file at that time. Deleting it costs one more hashing."""
+"""File of verified checksums, with the state of each file at that time. It may be deleted."""
 WORTH_NOTING = 4_000_000
-"""Bytes; hashing a smaller file takes less time than noting that it was hashed."""
+"""Size in bytes from which noting a verification is worth its time."""
 SETTLED_NS = 100_000_000
-"""Nanoseconds after its last write from which on a file is noted: a clock that ticks coarsely gives a write within the
-same tick the same time."""
+"""Nanoseconds after its last write before which a file is not noted: a coarse clock gives writes within the same tick
+the same time."""
 
 
 def require_intact(folder: Path, expected: Mapping[str, str], *, anew: bool = False) -> None:
-    """Raise StoreError if a file is not the one whose SHA-256 was written down.
+    """Raise StoreError if the SHA-256 of a file is not the expected one.
 
     A file is not hashed again while its size, inode and times are those of the last hashing. Every write is noticed,
-    also one after which the time of modification was set back, since the time of the inode's change (ctime) cannot be
-    set. Bits that a disk loses by itself change no time: with `anew` all is hashed, whatever was noted. A folder that
-    cannot be written to is hashed each time.
+    even if the time of modification was reset, since the time of the inode's change (ctime) cannot be set. Bits that a
+    disk loses by itself change no time: with `anew` everything is hashed. A folder that cannot be written to is hashed
+    each time.
     """
     noted = {} if anew else read_notes(folder)
     notes = {}
@@ -42,29 +42,31 @@ def require_intact(folder: Path, expected: Mapping[str, str], *, anew: bool = Fa
 
 
 def state_of(path: Path) -> tuple[int, int, int, int]:
-    """Return what changes with a file: size, inode, time of modification and time of the inode's change."""
+    """Return the size, inode, time of modification and time of the inode's change of a file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         raise unreadable(path, error) from error
-    return found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
+    return status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 
 def read_notes(folder: Path) -> dict[str, object]:
     try:
         notes = json.loads((folder / VERIFIED).read_bytes())
-    except (OSError, ValueError, RecursionError):  # nothing is noted, or nothing that can be relied on
+    except (OSError, ValueError, RecursionError):  # there are no notes, or damaged ones
         return {}
     return notes if isinstance(notes, dict) else {}
 
 
 def require_sha256(path: Path, expected: str) -> None:
     try:
-        found = file_sha256(path)
+        actual = file_sha256(path)
     except OSError as error:
         raise unreadable(path, error) from error
-    if found != expected:
-        raise StoreError(f"{path}: not as it was written, its checksum differs; prepare the folder again.")
+    if actual != expected:
+        raise StoreError(
+            f"{path}: it has changed since it was written: its checksum differs; prepare the folder again."
+        )
 
 
 def unreadable(path: Path, error: OSError) -> StoreError:

@@ -17,7 +17,7 @@ def test_the_row_of_the_first_unknown_label_is_named(tmp_path):
     records = pd.DataFrame({"rhythm": ["SR", "", "AFIB;FLUT", "PACE"]})
     manifest = {"label_sets": {"rhythm": ["AFIB", "SR"]}, "labels": "rhythm", "preprocess": {"fs": 100}}
     store = Store(tmp_path, np.zeros((4, 12, 5), np.int16), records, manifest)
-    with pytest.raises(StoreError, match="row 3 has a label that is none of 'rhythm'"):
+    with pytest.raises(StoreError, match="row 3 has a label that 'rhythm' lacks"):
         store.labels("rhythm")
 
 

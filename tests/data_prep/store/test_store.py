@@ -86,7 +86,7 @@ def test_an_unknown_label_set_is_refused_with_those_there_are(path):
 
 
 def test_a_folder_without_manifest_is_no_store(tmp_path):
-    with pytest.raises(StoreError, match=r"is no prepared folder, it has no manifest.json: `ecgmtl data prepare"):
+    with pytest.raises(StoreError, match=r"is not a prepared folder: it has no manifest.json; `ecgmtl data prepare"):
         open_store(tmp_path)
 
 
@@ -142,7 +142,7 @@ def test_one_flipped_bit_is_found(path, bit):
     content = bytearray((path / "signals.npy").read_bytes())
     content[bit] ^= 1
     (path / "signals.npy").write_bytes(content)
-    with pytest.raises(StoreError, match=r"signals.npy: not as it was written"):
+    with pytest.raises(StoreError, match=r"signals.npy: it has changed since it was written"):
         open_store(path)
 
 
@@ -173,7 +173,7 @@ def changed(path, **entries):
         ({"n_records": True}, "n_records should be a whole number"),
         ({"n_records": 5}, "4 rows, where 5 were written"),
         ({"label_sets": {"form": 1}}, "label_sets should be an object of lists"),
-        ({"labels": "fusion"}, "labels is none of its label_sets"),
+        ({"labels": "fusion"}, "labels is not one of its label_sets"),
         ({"preprocess": []}, "preprocess should be an object"),
         ({"preprocess": {"fs": 5}}, "preprocess.fs: 5 must be"),
         ({"preprocess": {"fs": 500}}, "holds .*, where 4 records of 12 leads and 5000 samples were written"),
@@ -191,7 +191,7 @@ def test_a_manifest_with_a_value_of_another_kind_is_refused(path, entries, said)
 
 def test_a_changed_manifest_is_refused_and_one_without_a_checksum_is_read(path):
     edit(path / "manifest.json", '"NDT"', '"NDU"')
-    with pytest.raises(StoreError, match=r"manifest.json: not as it was written"):
+    with pytest.raises(StoreError, match=r"manifest.json: it has changed since it was written"):
         open_store(path)
     edit(path / "manifest.json", '"NDU"', '"NDT"')
     manifest = json.loads((path / "manifest.json").read_text())
@@ -202,7 +202,7 @@ def test_a_changed_manifest_is_refused_and_one_without_a_checksum_is_read(path):
 
 def test_a_changed_table_is_refused(path):
     edit(path / "records.csv", "train", "test")
-    with pytest.raises(StoreError, match=r"records.csv: not as it was written"):
+    with pytest.raises(StoreError, match=r"records.csv: it has changed since it was written"):
         open_store(path)
 
 
@@ -221,20 +221,20 @@ def test_settings_of_another_version_are_refused(path):
 def test_a_label_that_the_set_does_not_know_is_refused(path):
     store = open_store(path)
     odd = dataclasses.replace(store, records=store.records.assign(form="XYZ"))
-    with pytest.raises(StoreError, match="row 1 has a label that is none of 'form'"):
+    with pytest.raises(StoreError, match="row 1 has a label that 'form' lacks"):
         odd.labels("form")
 
 
 def test_a_store_is_checked_whole_whatever_was_verified_before(path):
-    assert check_store(path) == f"{path}: a prepared folder of 4 records; all of it is as it was written."
+    assert check_store(path) == f"{path}: a prepared folder of 4 records; nothing has changed since it was written."
     edit(path / "records.csv", "train", "test")
-    with pytest.raises(StoreError, match=r"records.csv: not as it was written"):
+    with pytest.raises(StoreError, match=r"records.csv: it has changed since it was written"):
         check_store(path)
 
 
 def test_the_command_checks_a_prepared_folder(path):
     sound = CliRunner().invoke(data_app, ["check", str(path)])
-    assert (sound.exit_code, "4 records; all of it is as it was written" in sound.output) == (0, True)
+    assert (sound.exit_code, "4 records; nothing has changed since it was written" in sound.output) == (0, True)
     edit(path / "manifest.json", '"records.csv"', '"records.txt"')
     damaged = CliRunner().invoke(data_app, ["check", str(path)])
     assert (damaged.exit_code, "manifest.json: sha256 should be" in damaged.output) == (1, True)

@@ -63,7 +63,7 @@ def test_a_bit_flipped_after_the_hashing_is_found_though_the_time_is_set_back(fo
     flip(folder / NAME)
     os.utime(folder / NAME, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (folder / NAME).stat().st_mtime_ns == before.st_mtime_ns
-    with pytest.raises(StoreError, match=r"signals\.npy: not as it was written, its checksum differs"):
+    with pytest.raises(StoreError, match=r"signals\.npy: it has changed since it was written: its checksum differs"):
         require_intact(folder, expected)
 
 
