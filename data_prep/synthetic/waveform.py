@@ -1,9 +1,9 @@
-"""One artificial 12-lead ECG: a heart vector of Gaussian waves, seen from the body surface through Dower's matrix.
+"""One artificial 12-lead ECG: a heart vector of Gaussian waves, projected onto the leads by Dower's matrix.
 
 Each wave is a bump in time with a direction in Frank's coordinates: x to the left, y downwards, z to the back, in mV
 (McSharry et al., IEEE TBME 2003, for the sum of Gaussians; Dower et al., J Electrocardiol 1980, for the matrix). A
-statement changes waves as it does in patients: an infarct turns the first forces away from it, a bundle branch block
-adds late ones.
+statement changes waves as it does in patients: an infarct turns the first forces away from it, and a bundle branch
+block adds late ones.
 """
 
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class Wave:
     width: float
     vector: Vector
     with_rate: bool = False
-    """Whether its center moves with the square root of the beat's length, as the T wave's does (Bazett)."""
+    """Whether the center moves with the square root of the beat's length, as that of the T wave does (Bazett)."""
 
 
 NORMAL = {
@@ -105,18 +105,18 @@ CHANGES: dict[str, dict[str, Wave]] = {
     },
     "1AVB": {"P": Wave(-0.275, 0.022, (0.05, 0.10, -0.01))},
 }
-"""By PTB-XL's statement: the waves of a full-blown case, in place of the normal ones."""
+"""Waves of a severe case that replace the normal ones, by PTB-XL's statement."""
 
 ECTOPIC = {
     "Q": Wave(-0.03, 0.030, (-0.30, 0.75, -0.60)),
     "R": Wave(0.03, 0.034, (-0.55, 1.10, -0.85)),
     "T": Wave(0.28, 0.060, (0.45, -0.60, 0.50)),
 }
-"""A ventricular beat: wide, no P wave, T opposite to the QRS."""
+"""Waves of a ventricular beat: wide, without a P wave, T opposite to the QRS."""
 
 
 def waves_of(statements: list[str], severity: float) -> dict[str, Wave]:
-    """A beat with these statements drawn into it, from faint (0) to full-blown (1)."""
+    """Return the waves of a beat with these statements, from slight (0) to severe (1)."""
     waves = dict(NORMAL)
     for statement in statements:
         for name, full in CHANGES.get(statement, {}).items():
@@ -137,7 +137,7 @@ def between(start: Wave, end: Wave, part: float) -> Wave:
 def synthesize(
     statements: list[str], fs: int, seconds: float, rng: np.random.Generator
 ) -> Int16[np.ndarray, "time 12"]:
-    """An ECG that shows the given PTB-XL statements, in µV; leads in PTB-XL's order.
+    """Return an ECG with the given PTB-XL statements, in µV, with the leads in PTB-XL's order.
 
     The stored integers keep III = II - I exactly, and Goldberger's identities to the rounding of 1 µV.
     """
@@ -149,7 +149,7 @@ def synthesize(
 
 
 def beats(statements: list[str], time: np.ndarray, seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """The heart vector over time, in mV: (time, 3)."""
+    """Return the heart vector over time, in mV: (time, 3)."""
     peaks, lengths, ectopic = rhythm(statements, seconds, rng)
     usual = personal(waves_of(statements, severity=rng.uniform(0.45, 1.0)), rng)
     vector = np.zeros((len(time), 3))
@@ -159,15 +159,15 @@ def beats(statements: list[str], time: np.ndarray, seconds: float, rng: np.rando
             continue
         for wave in waves.values():
             stretch = np.sqrt(lengths[chosen]) if wave.with_rate else 1.0
-            centres = peaks[chosen] + wave.at * stretch
+            centers = peaks[chosen] + wave.at * stretch
             strength = rng.normal(1.0, 0.03, chosen.sum())
-            bumps = np.exp(-0.5 * ((time[:, None] - centres) / wave.width) ** 2) @ strength
+            bumps = np.exp(-0.5 * ((time[:, None] - centers) / wave.width) ** 2) @ strength
             vector += bumps[:, None] * np.array(wave.vector)
     return vector
 
 
 def personal(waves: dict[str, Wave], rng: np.random.Generator) -> dict[str, Wave]:
-    """The same waves in one patient: a size, an electrical axis, and small differences of each wave."""
+    """Return the same waves in one patient, with a size, an electrical axis, and small differences of each wave."""
     size, tilt = rng.lognormal(0.0, 0.18), rng.normal(0.0, 0.22)
     turn = np.array([[np.cos(tilt), -np.sin(tilt), 0.0], [np.sin(tilt), np.cos(tilt), 0.0], [0.0, 0.0, 1.0]])
 
@@ -179,7 +179,7 @@ def personal(waves: dict[str, Wave], rng: np.random.Generator) -> dict[str, Wave
 
 
 def rhythm(statements: list[str], seconds: float, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Times of the R peaks, lengths of the beats before them, in seconds, and which are ventricular."""
+    """Sample the times of the R peaks, the lengths of the beats before them in seconds, and which are ventricular."""
     rate = next((rng.uniform(*RATES[s]) for s in statements if s in RATES), rng.uniform(60, 95))
     n_beats = int(2 * seconds * rate / 60) + 4
     scatter = 0.22 if "AFIB" in statements else rng.uniform(0.01, 0.04)
@@ -189,19 +189,19 @@ def rhythm(statements: list[str], seconds: float, rng: np.random.Generator) -> t
         lengths *= 1 + rng.uniform(0.0, 0.05) * np.sin(breath)
     ectopic = np.zeros(n_beats, bool)
     if "PVC" in statements:
-        places = np.arange(rng.integers(2, 5), n_beats - 1, rng.integers(3, 7))
-        ectopic[places] = True
-        lengths[places + 1] += lengths[places] * 0.38  # the pause makes up for the early beat
-        lengths[places] *= 0.62
+        indices = np.arange(rng.integers(2, 5), n_beats - 1, rng.integers(3, 7))
+        ectopic[indices] = True
+        lengths[indices + 1] += lengths[indices] * 0.38  # the pause compensates for the early beat
+        lengths[indices] *= 0.62
     return np.cumsum(lengths) - rng.uniform(0.2, 1.2), lengths, ectopic
 
 
 RATES = {"SBRAD": (38.0, 55.0), "STACH": (102.0, 140.0), "AFIB": (65.0, 130.0)}
-"""Beats a minute, where a statement of the rhythm sets them."""
+"""Range of beats a minute, by statement of rhythm."""
 
 
 def fibrillation(statements: list[str], time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The atria's waves of five to eight a second, in place of P: (time, 3) mV."""
+    """Return the waves of the atria, five to eight a second, in place of P: (time, 3) mV."""
     if "AFIB" not in statements:
         return np.zeros((len(time), 3))
     phase = (
@@ -212,7 +212,7 @@ def fibrillation(statements: list[str], time: np.ndarray, rng: np.random.Generat
 
 
 def noise(time: np.ndarray, fs: int, rng: np.random.Generator) -> Float[np.ndarray, "time 8"]:
-    """Wandering baseline, muscle, and mains where the sampling rate can carry them; in mV."""
+    """Sample baseline wander, muscle noise, and mains hum where the sampling rate allows it, in mV."""
     slow = rng.uniform(0.05, 0.5, (3, 1))
     wander = np.sin(2 * np.pi * slow * time + rng.uniform(0, 2 * np.pi, (3, 1))).T @ rng.normal(0, 0.03, (3, 8))
     level = rng.uniform(0.003, 0.02)
@@ -223,7 +223,7 @@ def noise(time: np.ndarray, fs: int, rng: np.random.Generator) -> Float[np.ndarr
 
 
 def all_leads(basis: np.ndarray) -> Int16[np.ndarray, "time 12"]:
-    """I, II, III, aVR, aVL, aVF, V1 to V6 from I, II, V1 to V6, in whole µV."""
+    """Return I, II, III, aVR, aVL, aVF, V1 to V6 from I, II, V1 to V6, in whole µV."""
     one, two = basis[:, 0], basis[:, 1]
     limbs = [one, two, two - one, -(one + two) // 2, one - two // 2, two - one // 2]
     leads = np.column_stack([*limbs, basis[:, 2:]])

@@ -40,13 +40,13 @@ def options(*path):
     return {parameter.name: (parameter.opts, parameter.help) for parameter in command.params}
 
 
-def test_all_commands_that_read_files_say_the_same_of_them():
+def test_all_commands_that_read_files_share_their_options():
     commands = (("predict",), ("reconstruct",), ("data", "prepare"), ("data", "check"))
     for name in ("fs", "unit", "leads", "follow_links"):
         assert len({str(options(*command)[name]) for command in commands}) == 1
 
 
-def test_what_files_do_not_state_is_told_to_data_check_and_prepare(folder, tmp_path):
+def test_check_and_prepare_take_options_that_files_do_not_state(folder, tmp_path):
     assert "pass --fs" in " ".join(ecgmtl("data", "check", folder, *STATED[2:], code=3).split())
     ecgmtl("data", "check", folder, *STATED)
     ecgmtl("data", "prepare", folder, tmp_path / "store", *STATED, "--set", "preprocess.fs=125")
@@ -67,7 +67,7 @@ def test_check_exits_with_3_where_a_file_cannot_be_read_or_is_missing(folder):
     assert "Kim" not in told
 
 
-def test_a_prepared_table_is_told_as_it_was_checked(folder, tmp_path):
+def test_check_and_prepare_describe_a_table_alike(folder, tmp_path):
     (folder / "labels.csv").write_text("record,Sex,A\x1bF,MI\na,F,1,0\n")
     for command, *more in (["check"], ["prepare", tmp_path / "store"]):
         told = ecgmtl("data", command, folder, *more, *STATED)
@@ -85,7 +85,7 @@ def test_a_prepared_table_is_told_as_it_was_checked(folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"), [(["--set", "seed=1"], "preprocess"), (["--fs", "0"], "fs: 0"), (["--leads", ""], "leads")]
 )
-def test_options_that_cannot_be_meant_are_refused(folder, tmp_path, arguments, said):
+def test_impossible_options_are_refused(folder, tmp_path, arguments, said):
     assert said in ecgmtl("data", "prepare", folder, tmp_path / "store", *arguments, code=2)
     assert not (tmp_path / "store").exists()
 

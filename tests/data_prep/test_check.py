@@ -57,14 +57,14 @@ def changed(name):
 @pytest.mark.parametrize(
     "kind", ["not a number", "missing samples", "dead lead", "odd unit", "lead identity violated", "too short", "short"]
 )
-def test_an_odd_record_is_found_by_what_is_odd(folder, rng, kind):
+def test_an_odd_record_is_reported_by_what_is_odd(folder, rng, kind):
     write_record(record(folder, 2), changed(kind)(ecg(rng)), gain=1 if kind == "odd unit" else 1000)
     report = check(folder)
     assert report.counts == {kind: 1}
     assert report.findings[0].name == "records100/00000/00002_lr.hea"
 
 
-def test_missing_leads_are_told_from_those_that_can_be_derived(folder, rng):
+def test_missing_leads_are_distinguished_from_those_that_can_be_derived(folder, rng):
     leads = ["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"]
     signal = ecg(rng)
     write_record(record(folder, 1), signal[:, [0, 1, 6, 7, 8, 9, 10, 11]], leads=leads)
@@ -74,14 +74,14 @@ def test_missing_leads_are_told_from_those_that_can_be_derived(folder, rng):
     assert "no lead V1, V2, V3, V4, V5, V6" in report.render()
 
 
-def test_what_would_be_left_out_is_found(folder, rng):
+def test_records_that_would_be_left_out_are_reported(folder, rng):
     write_record(record(folder, 1), ecg(rng), leads=[*LEADS[:11], "ECG V1"])
     write_record(record(folder, 2), ecg(rng), fs=40)
     found = kinds(folder)
     assert (found["lead twice"], found["odd sampling rate"]) == (1, 1)
 
 
-def test_files_that_cannot_be_read_are_told_from_those_that_are_not_there(folder):
+def test_unreadable_files_are_distinguished_from_missing_ones(folder):
     record(folder, 1).with_suffix(".hea").unlink()
     record(folder, 2).with_suffix(".dat").write_bytes(b"cut")
     assert kinds(folder) == {"missing file": 1, "unreadable": 1}
@@ -100,7 +100,7 @@ def test_a_missing_file_is_named_by_its_line_because_the_cell_may_hold_a_patient
     assert check(tmp_path).counts == {"missing file": 3}
 
 
-def test_the_same_samples_twice_are_found(folder):
+def test_records_with_the_same_samples_are_reported(folder):
     for suffix in (".hea", ".dat"):
         shutil.copy(record(folder, 1).with_suffix(suffix), record(folder, 3).with_suffix(suffix))
     edit(record(folder, 3).with_suffix(".hea"), "00001_lr", "00003_lr")
@@ -109,12 +109,12 @@ def test_the_same_samples_twice_are_found(folder):
     assert finding.message.endswith("00003_lr.hea holds the same samples as records100/00000/00001_lr.hea.")
 
 
-def test_a_record_at_another_rate_is_found(folder, rng):
+def test_a_record_at_another_rate_is_reported(folder, rng):
     write_record(record(folder, 4), ecg(rng, 5000), 500)
     assert kinds(folder) == {"other sampling rate": 1}
 
 
-def test_a_record_that_lost_its_voltage_is_found(folder, rng):
+def test_a_record_that_lost_its_voltage_scale_is_reported(folder, rng):
     signal = ecg(rng)
     write_record(record(folder, 1), signal / signal.std(axis=0))
     (finding,) = check(folder).findings
@@ -166,7 +166,7 @@ def test_a_labelled_folder_is_checked_with_its_table(tmp_path, rng):
 
 
 @pytest.mark.parametrize(("third", "counts"), [("1", {}), ("0", {"one class only": 1})])
-def test_one_class_only_and_what_columns_are_taken_for_are_told(tmp_path, rng, third, counts):
+def test_labels_of_one_class_and_the_meaning_of_columns_are_reported(tmp_path, rng, third, counts):
     rows = [("a", "train", "1"), ("b", "train", "0"), ("c", "validation", third), ("d", "validation", "0")]
     for name, *_ in rows:
         write_record(tmp_path / name, ecg(rng))
@@ -183,7 +183,7 @@ def test_one_class_only_and_what_columns_are_taken_for_are_told(tmp_path, rng, t
     assert all(note in notes for note in report.notes)
 
 
-def test_files_are_checked_with_what_they_do_not_state(tmp_path, rng):
+def test_files_are_checked_with_the_read_options(tmp_path, rng):
     np.savetxt(tmp_path / "a.csv", 1000 * ecg(rng, 2500), "%d", ",")
     assert kinds(tmp_path) == {"unreadable": 1}
     options = ReadOptions(fs=250.0, unit="uV", leads=tuple(LEADS))
@@ -207,7 +207,7 @@ def test_progress_reaches_all_files(folder):
 
 
 @pytest.mark.parametrize(("name", "message"), [("absent", "no such folder"), ("empty", "there is no ECG in it")])
-def test_where_there_is_nothing_there_is_nothing_to_check(tmp_path, name, message):
+def test_a_folder_without_ecgs_cannot_be_checked(tmp_path, name, message):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match=message):
         check(tmp_path / name)

@@ -35,7 +35,7 @@ def test_a_lead_is_given_or_follows_or_is_reconstructed(text, derived, reconstru
     assert sorted((*leads.given, *leads.derived, *leads.reconstructed)) == sorted(STANDARD_LEADS)
 
 
-def test_limb_leads_that_contradict_each_other_are_told():
+def test_limb_leads_that_contradict_each_other_are_warned_of():
     swapped = beats()
     swapped[:, 2] *= -1
     (warning,) = take_leads(make_record(swapped), LeadSet.parse("I,II,III,V2"), 100).warnings

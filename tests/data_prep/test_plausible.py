@@ -25,7 +25,7 @@ def test_gaps_are_counted_and_their_lead_is_named():
     assert "lead V3 are not numbers, nor are some of 1 other leads." in refusal(make_record(signal, 500))
 
 
-def test_gaps_behind_the_part_that_is_used_do_no_harm():
+def test_gaps_after_the_used_part_are_ignored():
     signal = beats(3000)
     signal[2000:] = np.nan
     assert np.isfinite(Preprocess()(make_record(signal)).signal).all()
@@ -47,7 +47,7 @@ def test_an_ecg_ten_or_a_hundred_times_too_small_is_refused_without_a_unit_that_
         assert "--unit" not in reason
 
 
-def test_an_ecg_of_low_voltage_is_an_ecg():
+def test_an_ecg_of_low_voltage_is_accepted():
     small = synthesize(["NORM", "SR"], 100, 10.0, np.random.default_rng(0)) / np.float32(1000)
     small *= np.float32(0.85) / np.ptp(small, axis=0).max()
     assert Preprocess()(make_record(small)).warnings == ()
@@ -59,11 +59,11 @@ def test_one_wild_lead_alone_is_noticed():
     assert "lead V3 spans" in refusal(make_record(signal))
 
 
-def test_twelve_flat_leads_are_no_ecg():
+def test_twelve_flat_leads_are_refused():
     assert refusal(make_record(beats() * 0 + 1)) == "00001_lr: every lead is flat; there is no ECG in it."
 
 
-def test_an_electrode_that_came_off_is_a_warning_and_its_values_can_be_stored():
+def test_an_electrode_that_came_off_is_warned_of_and_its_values_are_clipped():
     signal = beats()
     signal[500:520, 8] = 60
     prepared = Preprocess()(make_record(signal))
@@ -72,7 +72,7 @@ def test_an_electrode_that_came_off_is_a_warning_and_its_values_can_be_stored():
     assert prepared.signal.max() == np.float32(32.767)
 
 
-def test_what_is_odd_about_size_forbids_a_decision():
+def test_an_odd_size_forbids_a_decision():
     off, large = beats(), 10 * synthetic()
     off[500:520, 8] = 60
     for signal, reason in ((off, "lead V3 spans 60"), (large, "half of the leads deviate by more than 0.8 mV")):

@@ -81,7 +81,7 @@ def test_a_column_of_times_is_left_out(tmp_path, name, times):
         ("# fs=500 unit=mV\ntime,I\n0,1\n1,1\n", "its times step by 1, which does not fit"),
     ],
 )
-def test_a_csv_table_that_lacks_something_says_what(tmp_path, text, reason):
+def test_the_error_for_a_csv_table_says_what_it_lacks(tmp_path, text, reason):
     assert reason in refusal(write(tmp_path / "a.csv", text))
 
 
@@ -155,7 +155,7 @@ def test_a_unit_in_latin_1_and_units_of_single_columns_are_read(tmp_path):
         (HEAD + "1,2,3\0\n", "holds zero bytes"),
     ],
 )
-def test_a_csv_table_that_cannot_be_understood_says_why(tmp_path, text, reason):
+def test_the_error_for_a_csv_table_says_why_it_cannot_be_read(tmp_path, text, reason):
     assert reason in refusal(write(tmp_path / "a.csv", text))
 
 
@@ -164,7 +164,7 @@ def test_no_cell_is_quoted_in_a_refusal(tmp_path):
         assert "Maier" not in refusal(write(tmp_path / "a.csv", text))
 
 
-def test_the_beginning_of_a_long_table_is_what_the_whole_begins_with(tmp_path, monkeypatch):
+def test_the_beginning_of_a_long_table_equals_that_of_the_whole_table(tmp_path, monkeypatch):
     monkeypatch.setattr("data_prep.readers.csv._ROWS", 999)
     path, text = tmp_path / "a.csv", HEAD + "".join(f"{row},2,3\n" for row in range(2400)) + "7,8,9"
     for encoding, end in (("utf-8", "\n"), ("utf-16", "")):

@@ -52,7 +52,7 @@ def test_an_npz_archive_is_read_as_it_was_saved(tmp_path):
         ({"leads": [f"I{n}" for n in range(12)]}, "none of its 12 columns has the name of a lead"),
     ],
 )
-def test_an_npz_archive_that_lacks_something_says_what(tmp_path, arrays, reason):
+def test_the_error_for_an_npz_archive_says_what_it_lacks(tmp_path, arrays, reason):
     assert reason in refusal(save(tmp_path / "a.npz", **arrays))
 
 
@@ -66,7 +66,7 @@ def test_the_sampling_rate_of_an_npz_archive_may_be_text(tmp_path, fs):
     assert read_record(save(tmp_path / "a.npz", fs=fs)).fs == 100
 
 
-def test_leads_and_units_of_an_npz_archive_may_be_bytes_and_a_unit_may_be_a_column_s(tmp_path):
+def test_leads_and_units_of_an_npz_archive_may_be_bytes_and_each_column_may_have_a_unit(tmp_path):
     assert read_record(save(tmp_path / "a.npz", leads=np.array(STANDARD_LEADS, "S3"))).leads == STANDARD_LEADS
     big_endian = np.array(STANDARD_LEADS).astype(">U3")
     assert read_record(save(tmp_path / "b.npz", leads=big_endian, unit=b"millivolt")).leads == STANDARD_LEADS
@@ -80,7 +80,9 @@ def test_leads_and_units_of_an_npz_archive_may_be_bytes_and_a_unit_may_be_a_colu
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("dtype", ["<f4", ">f8", "<f2", "<i2", ">i4", "<u8"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_the_beginning_of_a_long_archive_is_what_the_whole_begins_with(tmp_path, monkeypatch, compressed, dtype, order):
+def test_the_beginning_of_a_long_archive_equals_that_of_the_whole_archive(
+    tmp_path, monkeypatch, compressed, dtype, order
+):
     whole = (np.arange(36_000).reshape(3000, 12) % 2000).astype(dtype, order=order)
     write, path = np.savez_compressed if compressed else np.savez, tmp_path / "a.npz"
     write(path, signal=whole, fs=100, leads=STANDARD_LEADS, unit="uV")
@@ -131,7 +133,7 @@ def test_a_flipped_bit_in_an_npz_archive_is_noticed(tmp_path):
     assert "a.npz is not a readable .npz archive: it is damaged" in refusal(path)
 
 
-def test_little_of_what_a_small_archive_unpacks_to_is_held(tmp_path):
+def test_a_small_archive_that_unpacks_to_a_large_one_takes_little_memory(tmp_path):
     """20 KB that unpack to 19 MB, of which 48 KB are used."""
     path, shape = tmp_path / "a.npz", (400_000, 12)
     save(path, signal=None)

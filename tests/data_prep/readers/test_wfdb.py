@@ -27,7 +27,7 @@ def test_a_wfdb_record_is_read_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize("when", ["", " 11:39:16", " 11:39:16.5 05/02/2020", " 05-Feb-2020 11:39:16", " 5-2-2020"])
-def test_when_a_record_was_made_does_not_matter(tmp_path, when):
+def test_the_date_of_a_record_does_not_matter(tmp_path, when):
     path = write_wfdb(tmp_path)
     edit(path, " 12 100 1000", f" 12 100 1000{when}")
     assert np.allclose(read_record(path).signal, beats(), atol=6e-4)
@@ -43,7 +43,7 @@ def test_every_unit_of_voltage_becomes_millivolts(tmp_path, unit, scale):
     assert np.allclose(record.signal, beats() * scale, rtol=1e-6, atol=6e-4 * scale)
 
 
-def test_the_unit_that_a_user_states_wins_over_the_header(tmp_path):
+def test_the_user_s_unit_replaces_that_of_the_header(tmp_path):
     record = read_record(write_wfdb(tmp_path, gain="1(0)"), ReadOptions(unit="uV"))
     assert np.allclose(record.signal, beats(), atol=6e-4)
 
@@ -134,7 +134,7 @@ def test_accents_in_a_file_name_may_be_composed_or_not(tmp_path):
     assert np.allclose(read_record(header).signal, beats(), atol=6e-4)
 
 
-def test_samples_under_another_name_than_the_header_s_are_pointed_out(tmp_path):
+def test_the_error_names_samples_that_lie_under_another_name_than_the_header_says(tmp_path):
     header = write_wfdb(tmp_path, name="original")
     for suffix in (".dat", ".hea"):
         header.with_suffix(suffix).rename(tmp_path / f"renamed{suffix}")
@@ -142,7 +142,7 @@ def test_samples_under_another_name_than_the_header_s_are_pointed_out(tmp_path):
         read_record(tmp_path / "renamed.hea")
 
 
-def test_names_with_spaces_are_refused_where_they_are_not_the_header_s(tmp_path):
+def test_names_with_spaces_are_refused_unless_they_are_the_header_s_own(tmp_path):
     header = write_wfdb(tmp_path, name="patient 7")
     renamed = header.rename(tmp_path / "other.hea")
     with pytest.raises(RecordError):
@@ -213,7 +213,7 @@ def test_a_header_without_a_length_takes_the_file_s(tmp_path):
     assert np.allclose(read_record(header).signal, beats(), atol=6e-4)
 
 
-def test_signals_that_are_no_voltages_are_left_out_and_said_so(tmp_path):
+def test_signals_that_are_not_voltages_are_left_out_with_a_warning(tmp_path):
     header = write_wfdb(tmp_path, np.hstack([beats(), beats()[:, :1]]), leads=(*STANDARD_LEADS, "PLETH"))
     header.write_text(
         "\n".join(

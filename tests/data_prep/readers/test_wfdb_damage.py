@@ -54,7 +54,7 @@ def two_files(header):
 
 
 @pytest.mark.parametrize("arrange", [lambda header: header, two_files], ids=["one file", "two files"])
-def test_no_damaged_header_is_read_wrong_in_silence(tmp_path, rng, arrange):
+def test_no_damaged_header_is_read_without_an_error_or_a_warning(tmp_path, rng, arrange):
     header = arrange(write_wfdb(tmp_path))
     content, truth = header.read_bytes(), PREPROCESS(read_record(header))
     accepted = 0
@@ -198,7 +198,7 @@ def test_segments_behind_links_are_followed_when_the_user_says_so(annexed):
 
 
 @pytest.mark.parametrize("suffix", [".hea", ".dat"])
-def test_contents_that_git_annex_has_not_fetched_are_named(annexed, suffix):
+def test_the_error_names_contents_that_git_annex_has_not_fetched(annexed, suffix):
     path = annexed.with_suffix(suffix)
     path.resolve().unlink()
     assert f"00001_lr{suffix}: its content is not here yet; run 'git annex get 00001_lr{suffix}'" in refusal(annexed)

@@ -108,7 +108,7 @@ def lengthen(path, n_bytes):
         samples.truncate(n_bytes)
 
 
-def test_the_beginning_of_a_long_recording_is_read_and_said_so(tmp_path):
+def test_only_the_beginning_of_a_long_recording_is_read_with_a_warning(tmp_path):
     header = edit(write_wfdb(tmp_path), " 12 100 1000", f" 12 100 {WHOLE + 1}")
     lengthen(header.with_suffix(".dat"), (WHOLE + 1) * 24)
     record = read_record(header, ReadOptions(seconds=10))
@@ -119,7 +119,7 @@ def test_the_beginning_of_a_long_recording_is_read_and_said_so(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "bits"), [(8, 8), (16, 16), (212, 12), (24, 24)])
-def test_a_long_recording_costs_what_its_beginning_costs(tmp_path, kind, bits):
+def test_reading_a_long_recording_takes_the_memory_of_its_beginning(tmp_path, kind, bits):
     header, n_samples = tmp_path / "x.hea", 2 * WHOLE
     (tmp_path / "x.dat").touch()
     lengthen(tmp_path / "x.dat", n_samples * 12 * bits // 8)

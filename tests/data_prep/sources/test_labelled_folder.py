@@ -53,7 +53,7 @@ def test_given_folds_are_split_as_ptbxls(tmp_path):
     assert list(records["split"]) == ["train", "validation", "test"]
 
 
-def test_without_patients_each_record_is_one_and_the_user_is_told(tmp_path):
+def test_without_patients_each_record_counts_as_one_with_a_note(tmp_path):
     source = labelled(tmp_path, "record,split,AF\na,test,0\nb,train,1\n")
     assert list(source.records["patient_id"]) == ["a", "b"]
     assert "no column patient_id" in source.notes[1]
@@ -99,12 +99,12 @@ def test_other_formats_are_found_by_their_suffix(tmp_path):
         ('record,AF\n"a,1\n', "line 2: not readable as CSV"),
     ],
 )
-def test_a_table_that_cannot_be_meant_is_refused(tmp_path, text, message):
+def test_a_table_with_impossible_content_is_refused(tmp_path, text, message):
     with pytest.raises(SourceError, match=message):
         labelled(tmp_path, text).require_sound()
 
 
-def test_all_problems_are_told_at_once_and_no_cell_that_may_be_a_name(tmp_path):
+def test_all_problems_are_listed_at_once_without_quoting_cells(tmp_path):
     text = "record,Patient_ID,Sex,Age,fold,test,AF,MI,device\n"
     text += "Ann,Bob,Zoe,Eve,Kim,1,Joe,,Max\nAnn,,F,63Y,11,0,1,1,Max\n../Ida,Bob,F,,1,0,0,0,Max\n"
     with pytest.raises(SourceError) as caught:
@@ -176,7 +176,7 @@ def test_a_table_is_read_as_spreadsheets_write_it(tmp_path, encoding, separator)
     assert any("Latin-1" in note for note in source.notes) == (encoding == "latin-1")
 
 
-def test_no_diagnosis_is_made_of_other_columns(tmp_path):
+def test_other_columns_do_not_become_labels(tmp_path):
     text = "record,male,height,device,site,note,AF\na,0,162,AT-1,0,,1\nb,1,171,AT-2,1,,0\n"
     source = labelled(tmp_path, text)
     source.require_sound()
@@ -185,7 +185,7 @@ def test_no_diagnosis_is_made_of_other_columns(tmp_path):
         assert name in source.notes[0].partition("left out")[2]
 
 
-def test_a_patient_in_two_folds_of_training_is_remarked(tmp_path):
+def test_a_patient_in_two_training_folds_is_reported(tmp_path):
     source = labelled(tmp_path, "record,patient_id,fold,AF\na,1,1,0\nb,1,2,1\nc,2,3,1\nd,2,3,0\n")
     source.require_sound()
     assert [(found.kind, found.name) for found in source.remarks] == [("patient in two folds", "lines 2 and 3")]

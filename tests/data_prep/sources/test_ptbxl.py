@@ -69,7 +69,7 @@ def test_the_sample_agrees_with_the_benchmarks_own_aggregation(shared_data):
         ((100,), 50, "records100", 1),
     ],
 )
-def test_the_rate_asked_for_is_read_or_a_higher_one(tmp_path, rng, rates, fs, chosen, notes):
+def test_records_of_the_requested_or_a_higher_rate_are_read(tmp_path, rng, rates, fs, chosen, notes):
     source = read_ptbxl(write_ptbxl(tmp_path, [{"SR": 0.0}], rng, rates=rates), fs)
     assert source.files[0].startswith(chosen)
     assert len(source.notes) == notes
@@ -92,7 +92,7 @@ def test_a_code_without_statement_is_named_with_its_record(folder):
 
 
 @pytest.mark.parametrize("text", ["{'ABQRS': 0.0", "['ABQRS']", "__import__('os').getcwd()", ""])
-def test_a_cell_that_is_no_dictionary_is_named(folder, text):
+def test_the_error_names_the_line_of_a_cell_that_is_not_a_dictionary(folder, text):
     edit(folder / "ptbxl_database.csv", "{'ABQRS': 0.0}", text)
     with pytest.raises(SourceError, match="line 4: scp_codes is"):
         read_ptbxl(folder, 100).require_sound()
@@ -118,7 +118,7 @@ def test_contradictions_in_the_table_are_refused(folder, old, new, message):
         read_ptbxl(folder, 100).require_sound()
 
 
-def test_all_columns_that_cannot_be_read_are_told_at_once(folder):
+def test_all_unreadable_columns_are_listed_at_once(folder):
     edit(folder / "ptbxl_database.csv", "3,3.0,300.0,", "3,Ann,Bob,")
     edit(folder / "ptbxl_database.csv", ",9,records100", ",,records100")
     with pytest.raises(SourceError) as caught:
@@ -127,13 +127,13 @@ def test_all_columns_that_cannot_be_read_are_told_at_once(folder):
         assert line in str(caught.value)
 
 
-def test_a_patient_in_two_folds_of_training_is_remarked(tmp_path, rng):
+def test_a_patient_in_two_training_folds_is_reported(tmp_path, rng):
     source = read_ptbxl(write_ptbxl(tmp_path, [{"SR": 0.0}] * 3, rng, patients=[7, 7, 8], folds=[1, 2, 2]), 100)
     source.require_sound()
     assert [(found.kind, found.name) for found in source.remarks] == [("patient in two folds", "lines 2 and 3")]
 
 
-def test_missing_statements_are_said_to_be_missing(folder):
+def test_the_error_names_a_missing_table_of_statements(folder):
     (folder / "scp_statements.csv").unlink()
     with pytest.raises(SourceError, match=r"no scp_statements\.csv"):
         read_ptbxl(folder, 100)

@@ -82,7 +82,7 @@ def test_the_manifest_says_what_the_store_was_made_from(folder, tmp_path):
     assert manifest["labels"] == "form"
 
 
-def test_workers_make_the_very_same_store(chunky, tmp_path, monkeypatch):
+def test_workers_write_an_identical_store(chunky, tmp_path, monkeypatch):
     prepare(chunky, tmp_path / "one", Preprocess())
     monkeypatch.setattr(parallel, "SECONDS_WORTH_WORKERS", 0.0)
     prepare(chunky, tmp_path / "two", Preprocess(), workers=2)
@@ -95,7 +95,7 @@ def test_progress_counts_records_up_to_all(chunky, tmp_path):
     assert calls == [(64, 131), (128, 131), (131, 131)]
 
 
-def test_a_killed_run_goes_on_where_it_was(chunky, tmp_path):
+def test_a_killed_run_resumes_where_it_stopped(chunky, tmp_path):
     prepare(chunky, tmp_path / "whole", Preprocess())
     with pytest.raises(KilledError):
         prepare(chunky, tmp_path / "store", Preprocess(), progress=kill)
@@ -106,7 +106,7 @@ def test_a_killed_run_goes_on_where_it_was(chunky, tmp_path):
     assert content(tmp_path / "store") == content(tmp_path / "whole")
 
 
-def test_a_chunk_damaged_since_is_done_again(chunky, tmp_path):
+def test_a_damaged_chunk_is_prepared_again(chunky, tmp_path):
     prepare(chunky, tmp_path / "whole", Preprocess())
     with pytest.raises(KilledError):
         prepare(chunky, tmp_path / "store", Preprocess(), progress=kill)
@@ -131,7 +131,7 @@ prepare(Path(sys.argv[1]), Path(sys.argv[2]), Preprocess(), progress=wait)
 """
 
 
-def test_kill_minus_nine_leaves_a_folder_to_go_on_with(chunky, tmp_path):
+def test_a_run_resumes_after_kill_minus_nine(chunky, tmp_path):
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, chunky, tmp_path / "store"], stdout=subprocess.PIPE)
     with process:
         process.stdout.readline()
@@ -140,7 +140,7 @@ def test_kill_minus_nine_leaves_a_folder_to_go_on_with(chunky, tmp_path):
     open_store(tmp_path / "store")
 
 
-def test_a_run_killed_after_the_last_record_goes_on_too(folder, tmp_path):
+def test_a_run_killed_after_the_last_record_resumes(folder, tmp_path):
     (folder / "records100/00000/00002_lr.dat").unlink()
     prepare(folder, tmp_path / "whole", Preprocess())
     with pytest.raises(KilledError):
@@ -151,7 +151,7 @@ def test_a_run_killed_after_the_last_record_goes_on_too(folder, tmp_path):
     assert content(tmp_path / "store") == content(tmp_path / "whole")
 
 
-def test_a_finished_store_is_used_again_at_once(chunky, tmp_path):
+def test_a_finished_store_is_reused(chunky, tmp_path):
     prepare(chunky, tmp_path / "store", Preprocess())
     before, began = content(tmp_path / "store"), time.perf_counter()
     report = prepare(chunky, tmp_path / "store", Preprocess(), progress=kill)
@@ -206,7 +206,7 @@ def test_records_that_cannot_be_read_are_named_and_left_out(folder, tmp_path, rn
     assert prepare(folder, tmp_path / "store", RAW).failures == report.failures
 
 
-def test_a_failure_mended_before_the_next_try_is_no_failure(folder, tmp_path):
+def test_a_failed_record_is_tried_again_on_resuming(folder, tmp_path):
     lost = folder / "records100/00000/00001_lr.dat"
     samples = lost.read_bytes()
     lost.unlink()
@@ -216,7 +216,7 @@ def test_a_failure_mended_before_the_next_try_is_no_failure(folder, tmp_path):
     assert prepare(folder, tmp_path / "store", Preprocess()).failures == ()
 
 
-def test_no_record_at_all_is_an_error_and_leaves_nothing(folder, tmp_path):
+def test_a_preparation_without_a_usable_record_fails_and_leaves_nothing(folder, tmp_path):
     for path in folder.glob("records100/*/*.dat"):
         path.unlink()
     with pytest.raises(StoreError, match=r"not one of 4 records could be prepared.*00001_lr"):
@@ -224,7 +224,7 @@ def test_no_record_at_all_is_an_error_and_leaves_nothing(folder, tmp_path):
     assert content(tmp_path / "store") == {}
 
 
-def test_remarks_on_a_record_stand_in_its_row(folder, tmp_path, rng):
+def test_warnings_on_a_record_are_kept_in_its_row(folder, tmp_path, rng):
     write_record(folder / "records100/00000/00002_lr", ecg(rng, 500))
     report = prepare(folder, tmp_path / "store", Preprocess())
     assert report.n_warned == 4  # each of these records is noise, and says so
@@ -232,7 +232,7 @@ def test_remarks_on_a_record_stand_in_its_row(folder, tmp_path, rng):
     assert ["lasts 5 s" in text for text in warnings] == [False, True, False, False]
 
 
-def test_upsampling_is_remarked(tmp_path, rng):
+def test_upsampling_is_warned_of(tmp_path, rng):
     write_record(tmp_path / "records/a", ecg(rng, 1000), 100)
     (tmp_path / "records/labels.csv").write_text("record,patient_id,AF\na,1,1\n")
     prepare(tmp_path / "records", tmp_path / "store", Preprocess(fs=200))
@@ -269,7 +269,7 @@ def bare(tmp_path, rng):
 STATED = ReadOptions(fs=250.0, unit="uV", leads=tuple(LEADS))
 
 
-def test_what_files_do_not_state_is_given_and_kept_in_the_manifest(bare, tmp_path):
+def test_options_that_files_do_not_state_are_kept_in_the_manifest(bare, tmp_path):
     prepare(bare, tmp_path / "store", Preprocess(fs=250, baseline="keep"), options=STATED)
     expected = np.loadtxt(bare / "a.csv", delimiter=",").T
     assert np.abs(open_store(tmp_path / "store").signals[0] - expected).max() < 1
@@ -278,7 +278,7 @@ def test_what_files_do_not_state_is_given_and_kept_in_the_manifest(bare, tmp_pat
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_a_preparation_goes_on_with_the_read_options_it_began_with(bare, tmp_path, finished):
+def test_a_preparation_resumes_only_with_the_read_options_it_began_with(bare, tmp_path, finished):
     if finished:
         prepare(bare, tmp_path / "store", Preprocess(), options=STATED)
     else:
@@ -301,7 +301,7 @@ def test_a_folder_prepared_before_read_options_were_kept_had_none(folder, tmp_pa
         prepare(folder, tmp_path / "store", Preprocess(), options=ReadOptions(unit="uV"))
 
 
-def test_what_a_killed_run_left_half_written_is_in_nobody_s_way(folder, tmp_path):
+def test_partial_files_of_a_killed_run_do_not_prevent_the_next(folder, tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store/.progress.jsonl.1.partial").write_text("{")
     assert prepare(folder, tmp_path / "store", Preprocess()).n_records
@@ -326,7 +326,7 @@ def test_a_place_that_cannot_be_written_is_named(folder, tmp_path):
         prepare(folder, tmp_path / "file/store", Preprocess())
 
 
-def test_a_full_disk_is_found_out_before_any_work(folder, tmp_path):
+def test_a_full_disk_is_detected_before_any_work(folder, tmp_path):
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
@@ -338,7 +338,7 @@ def test_a_full_disk_is_found_out_before_any_work(folder, tmp_path):
     assert content(tmp_path / "store") == {}
 
 
-def test_sources_that_are_none_are_refused(folder, tmp_path):
+def test_folders_that_are_not_sources_are_refused(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     for source, message in [
@@ -352,12 +352,12 @@ def test_sources_that_are_none_are_refused(folder, tmp_path):
     assert not (tmp_path / "store").exists()
 
 
-def test_an_unknown_label_set_is_refused_with_those_there_are(folder, tmp_path):
+def test_the_error_for_an_unknown_label_set_lists_the_known_ones(folder, tmp_path):
     with pytest.raises(StoreError, match="no label set 'super'; there are all, diagnostic, subdiagnostic"):
         prepare(folder, tmp_path / "store", Preprocess(), "super")
 
 
 @pytest.mark.parametrize("value", [32.768, -40.0, np.nan, np.inf])
-def test_what_16_bits_cannot_hold_is_no_microvolt(value):
+def test_values_that_16_bits_cannot_hold_are_refused(value):
     with pytest.raises(RecordError, match="r1: it reaches"):
         to_microvolts("r1", np.full((12, 4), value, np.float32))

@@ -12,7 +12,7 @@ def rows(rng, n_records):
     return rng.integers(-(2**15), 2**15, (n_records, 2, 5), dtype=np.int16)
 
 
-def test_rows_land_where_numpy_finds_them(tmp_path, rng):
+def test_numpy_reads_the_rows_that_were_written(tmp_path, rng):
     expected = rows(rng, 7)
     signals = open_signals_file(tmp_path / "signals.npy", 7, (2, 5))
     assert signals.write(3, expected[3:]) == zlib.crc32(expected[3:].tobytes()) == signals.crc32(3, 4)
@@ -48,7 +48,7 @@ def test_a_file_cut_by_closing_can_be_opened_in_full_size_again(tmp_path, rng):
     assert np.load(tmp_path / "signals.npy").shape == (4, 2, 5)
 
 
-def test_no_room_leaves_no_file(tmp_path, file_size_limit):
+def test_a_full_disk_leaves_no_file(tmp_path, file_size_limit):
     with file_size_limit(1000), pytest.raises(OSError, match="large"):
         open_signals_file(tmp_path / "signals.npy", 100, (12, 1000))
     assert list(tmp_path.iterdir()) == []

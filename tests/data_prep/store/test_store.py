@@ -49,13 +49,13 @@ def test_a_record_without_a_label_of_the_set_is_a_row_of_zeros(path):
     assert store.labels("superdiagnostic").tolist() == [[0, 1, 0], [1, 0, 1], [0, 0, 0], [0, 0, 0]]
 
 
-def test_a_label_set_that_nobody_has_is_all_zero(path):
+def test_a_label_set_without_any_record_is_all_zero(path):
     store = open_store(path)
     bare = dataclasses.replace(store, records=store.records.assign(form=""))
     assert bare.labels("form").tolist() == [[0, 0]] * 4
 
 
-def test_records_keep_their_types_on_the_way(path):
+def test_records_keep_the_types_of_their_columns(path):
     records = open_store(path).records
     assert list(records["patient_id"]) == [1, 2, 3, 4]
     assert records["patient_id"].dtype == np.int64
@@ -67,7 +67,7 @@ def test_the_settings_come_back_as_they_were(path):
     assert open_store(path).preprocess == Preprocess(band=(0.5, 40.0))
 
 
-def test_signals_are_not_read_before_they_are_asked_for(path):
+def test_signals_are_not_read_before_they_are_used(path):
     store = open_store(path)
     assert isinstance(store.signals, np.memmap)
     assert not store.signals.flags.writeable
@@ -80,12 +80,12 @@ def test_the_same_data_have_the_same_sha256_anywhere(path, source, tmp_path):
     assert open_store(path).sha256 != open_store(tmp_path / "third").sha256
 
 
-def test_an_unknown_label_set_is_refused_with_those_there_are(path):
+def test_the_error_for_an_unknown_label_set_lists_the_known_ones(path):
     with pytest.raises(StoreError, match="no label set 'sex'; there are all, diagnostic, subdiagnostic, superdia"):
         open_store(path).labels("sex")
 
 
-def test_a_folder_without_manifest_is_no_store(tmp_path):
+def test_a_folder_without_a_manifest_is_not_a_store(tmp_path):
     with pytest.raises(StoreError, match=r"is not a prepared folder: it has no manifest.json; `ecgmtl data prepare"):
         open_store(tmp_path)
 
@@ -124,7 +124,7 @@ def test_other_signals_are_refused(path, other):
         open_store(path)
 
 
-def test_signals_with_something_behind_them_are_refused(path):
+def test_signals_with_trailing_bytes_are_refused(path):
     with (path / "signals.npy").open("ab") as file:
         file.write(b"more")
     with pytest.raises(StoreError, match="4 bytes too long"):
@@ -138,7 +138,7 @@ def test_a_pickle_is_not_run(path):
 
 
 @pytest.mark.parametrize("bit", [5000, 50_000, 95_000])
-def test_one_flipped_bit_is_found(path, bit):
+def test_one_flipped_bit_is_detected(path, bit):
     content = bytearray((path / "signals.npy").read_bytes())
     content[bit] ^= 1
     (path / "signals.npy").write_bytes(content)
@@ -218,14 +218,14 @@ def test_settings_of_another_version_are_refused(path):
         open_store(path)
 
 
-def test_a_label_that_the_set_does_not_know_is_refused(path):
+def test_a_label_that_the_set_lacks_is_refused(path):
     store = open_store(path)
     odd = dataclasses.replace(store, records=store.records.assign(form="XYZ"))
     with pytest.raises(StoreError, match="row 1 has a label that 'form' lacks"):
         odd.labels("form")
 
 
-def test_a_store_is_checked_whole_whatever_was_verified_before(path):
+def test_a_check_hashes_every_file_of_a_store_again(path):
     assert check_store(path) == f"{path}: a prepared folder of 4 records; nothing has changed since it was written."
     edit(path / "records.csv", "train", "test")
     with pytest.raises(StoreError, match=r"records.csv: it has changed since it was written"):

@@ -57,7 +57,7 @@ def test_a_file_that_nobody_wrote_to_is_hashed_once(folder, expected, hashed):
     assert hashed == [NAME, NAME]
 
 
-def test_a_bit_flipped_after_the_hashing_is_found_though_the_time_is_set_back(folder, expected):
+def test_a_bit_flipped_after_hashing_is_detected_even_if_the_time_is_reset(folder, expected):
     require_intact(folder, expected)
     before = (folder / NAME).stat()
     flip(folder / NAME)
@@ -75,7 +75,7 @@ def test_another_file_put_in_place_is_hashed(folder, expected, hashed, content):
     assert hashed == [NAME, NAME]
 
 
-def test_what_was_noted_of_another_checksum_does_not_count(folder, expected):
+def test_a_note_of_another_checksum_does_not_count(folder, expected):
     require_intact(folder, expected)
     with pytest.raises(StoreError, match=NAME):
         require_intact(folder, {NAME: "0" * 64})
@@ -95,7 +95,7 @@ def test_a_folder_that_cannot_be_written_to_is_hashed_each_time(folder, expected
 
 
 @pytest.mark.parametrize("notes", [b"", b"\xff", b"3", b"[" * 100_000, json.dumps({NAME: 3}).encode()])
-def test_damaged_notes_are_not_relied_on(folder, expected, hashed, notes):
+def test_damaged_notes_are_ignored(folder, expected, hashed, notes):
     (folder / VERIFIED).write_bytes(notes)
     require_intact(folder, expected)
     require_intact(folder, expected)

@@ -11,7 +11,7 @@ from data_prep.readers import read_record
 from data_prep.sources.tables import SourceError
 from data_prep.store.open import open_store
 from data_prep.store.prepare import prepare
-from data_prep.synthetic.folder import STATEMENTS, draw_statements, write_ptbxl
+from data_prep.synthetic.folder import STATEMENTS, sample_statements, write_ptbxl
 from data_prep.synthetic.waveform import NORMAL, synthesize, waves_of
 
 FS = 500
@@ -79,8 +79,8 @@ def test_the_folder_prepares_like_ptbxl(folder, tmp_path):
 
 
 def test_superclasses_are_about_as_frequent_as_in_ptbxl():
-    drawn = [draw_statements(np.random.default_rng(i)) for i in range(2000)]
-    classes = pd.Series([{STATEMENTS[code][4] for code in codes} for codes in drawn])
+    sampled = [sample_statements(np.random.default_rng(i)) for i in range(2000)]
+    classes = pd.Series([{STATEMENTS[code][4] for code in codes} for codes in sampled])
     # of 21,799: NORM 9514, MI 5469, STTC 5235, CD 4898, HYP 2649
     for name, share in {"NORM": 0.436, "MI": 0.251, "STTC": 0.240, "CD": 0.225, "HYP": 0.122}.items():
         assert classes.map(lambda found, name=name: name in found).mean() == pytest.approx(share, abs=0.05)
@@ -102,14 +102,14 @@ def test_fibrillation_is_irregular_and_has_no_p_wave():
 
 
 @pytest.mark.parametrize(("statement", "lead"), [("IMI", 2), ("IMI", 5), ("ASMI", 7), ("ALMI", 4)])
-def test_an_infarct_raises_st_and_digs_a_q_in_its_leads(statement, lead):
+def test_an_infarct_raises_st_and_adds_a_q_wave_in_its_leads(statement, lead):
     infarct, normal = (beat(ecgs(s, "SR"), lead) for s in (statement, "NORM"))
     st, q = slice(int(0.48 * FS), int(0.52 * FS)), slice(int(0.36 * FS), int(0.40 * FS))
     assert infarct[st].mean() > normal[st].mean() + 0.05
     assert infarct[q].min() < normal[q].min() - 0.1
 
 
-def test_ischaemia_lowers_st_and_turns_t_over():
+def test_ischemia_lowers_st_and_inverts_t():
     ischaemic, normal = (beat(ecgs(s, "SR"), 10) for s in ("ISC_", "NORM"))
     assert ischaemic[int(0.50 * FS) : int(0.54 * FS)].mean() < -0.05
     late = slice(int(0.62 * FS), int(0.75 * FS))
@@ -143,7 +143,7 @@ def test_hypertrophy_raises_the_voltage():
     assert voltage("LVH") > 1.3 * voltage("NORM")
 
 
-def test_no_patient_lies_in_two_splits(folder, tmp_path):
+def test_no_patient_is_in_two_splits(folder, tmp_path):
     prepare(folder, tmp_path / "store", Preprocess(), "superdiagnostic")
     records = open_store(tmp_path / "store").records
     splits = records.groupby("patient_id")["split"].nunique()
@@ -158,7 +158,7 @@ def test_an_inferior_infarct_raises_st_in_ii_iii_and_avf(lead):
     assert infarct[st].mean() > normal[st].mean() + 0.05
 
 
-def test_the_same_seed_draws_the_same_and_another_does_not(folder, tmp_path):
+def test_the_same_seed_gives_the_same_records_and_another_does_not(folder, tmp_path):
     for name, seed in (("again", 0), ("other", 1)):
         write_ptbxl(tmp_path / name, 6, seed=seed)
     record = "records100/00000/00004_lr.dat"
@@ -190,7 +190,7 @@ def test_records_of_500_hz_are_written_and_of_300_refused(tmp_path):
     seed=st.integers(0, 2**32),
 )
 @settings(max_examples=40, deadline=None)
-def test_whatever_is_drawn_is_a_plausible_ecg(codes, seconds, seed):
+def test_every_synthetic_ecg_is_plausible(codes, seconds, seed):
     signal = synthesize(codes, 100, seconds, np.random.default_rng(seed)).astype(int)
     assert signal.shape == (round(100 * seconds), 12)
     assert np.array_equal(signal[:, 2], signal[:, 1] - signal[:, 0])
