@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from data_prep.readers import csv, dicom, npz, wfdb
+from data_prep.readers import csv, dicom, edf, npz, wfdb
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.other_files import OtherFile, is_same_file, kind_of, others_in, reason_not_ecg, summarize
 from data_prep.record import Record, RecordError
@@ -32,7 +32,7 @@ class Format(Protocol):
         """Return the record at `path`; raise RecordError if it is damaged or is not an ECG."""
 
 
-FORMATS: tuple[Format, ...] = (wfdb, npz, csv, dicom)
+FORMATS: tuple[Format, ...] = (wfdb, npz, csv, dicom, edf)
 READERS: dict[str, Callable[[Path, ReadOptions], Record]] = {
     suffix: module.read for module in FORMATS for suffix in module.SUFFIXES
 }

@@ -31,6 +31,7 @@ from ecgmtl.inference.torch_predictors import metadata_of
 from ecgmtl.training.folder import RunFolder
 from tests.comparisons import write_comparison
 from tests.dicom_files import channels, group, write_dicom
+from tests.edf_files import write_edf
 from tests.fuzz.mutants import change, damage, damage_json, damage_yaml
 from tests.models import untrained
 from tests.wfdb_files import beats, write_wfdb
@@ -59,6 +60,7 @@ def ecgs(tmp_path):
     write_wfdb(tmp_path, signal, fs=250.0, name="a")
     np.savez(tmp_path / "a.npz", signal=signal, fs=250.0, unit="mV", leads=np.array(LEADS))
     write_dicom(tmp_path / "a.dcm", group((signal * 400).astype(np.int16), channels(), 250.0))
+    write_edf(tmp_path / "a.edf", (signal * 1000).astype(np.int32), rates=(250,))
     np.savetxt(tmp_path / "a.csv", signal, "%.3f", ",", header="# fs=250 unit=mV\n" + ",".join(LEADS), comments="")
     return tmp_path
 
@@ -66,7 +68,7 @@ def ecgs(tmp_path):
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 
-@pytest.mark.parametrize("name", ["a.npz", "a.csv", "a.hea", "a.dat", "a.dcm"])
+@pytest.mark.parametrize("name", ["a.npz", "a.csv", "a.hea", "a.dat", "a.dcm", "a.edf"])
 def test_damaged_ecgs(name, ecgs, n_mutants, chance):
     path = ecgs / name
     content = path.read_bytes()

@@ -205,7 +205,7 @@ def mixed(tmp_path):
         write(tmp_path / name, text)
     write(tmp_path / "ecg.csv", "# fs=100 unit=mV\nI,II\n0.1,0.2\n")
     write(tmp_path / "columns.txt", "I,II\n0.1,0.2\n")
-    for name in ("aecg.xml", "good.edf", "ecg.npy", "alone.dat"):
+    for name in ("aecg.xml", "good.scp", "ecg.npy", "alone.dat"):
         (tmp_path / name).write_bytes(b"ECG")
     for name in ("README.md", "notes.txt", "good.atr", "LICENSE", ".predictions.csv.7.partial"):
         write(tmp_path / name, "I repeated the second.\n")
@@ -223,7 +223,7 @@ def test_every_file_of_a_folder_is_accounted_for(mixed):
         for kind in Kind
     }
     assert by_kind == {
-        Kind.NO_READER: {"aecg.xml", "good.edf", "ecg.npy", "alone.dat", "columns.txt"},
+        Kind.NO_READER: {"aecg.xml", "good.scp", "ecg.npy", "alone.dat", "columns.txt"},
         Kind.TABLE: {*METADATA, "probabilities.npz"},
         Kind.OTHER: {"README.md", "notes.txt", "LICENSE"},  # good.atr belongs to good.hea
     }
@@ -232,8 +232,8 @@ def test_every_file_of_a_folder_is_accounted_for(mixed):
 def test_files_that_are_not_read_are_counted_and_named_by_kind(mixed):
     others = [other for other in find_files([mixed]) if isinstance(other, OtherFile)]
     assert summarize(others) == [
-        "not read: 5 without a reader (1 .xml, 1 .dat, 1 .txt, 1 .npy, 1 .edf): "
-        "aecg.xml, alone.dat, columns.txt, ecg.npy, good.edf",
+        "not read: 5 without a reader (1 .xml, 1 .dat, 1 .txt, 1 .npy, 1 .scp): "
+        "aecg.xml, alone.dat, columns.txt, ecg.npy, good.scp",
         "not read: 6 tables about records: "
         "labels.csv, metadata.csv, numbers.csv, patients.csv, predictions.csv and 1 more",
         "not read: 3 other files (1 no ending, 1 .md, 1 .txt): LICENSE, README.md, notes.txt",

@@ -1,0 +1,49 @@
+"""EDF, EDF+ and BDF (www.edfplus.info), read by pyEDFlib. Signals that are no leads are left out."""
+
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.leads import standard_lead
+from data_prep.readers.columns import are_calibrated, find_columns, shared_unit, to_millivolts
+from data_prep.readers.files import regular_size, require_sane_size
+from data_prep.readers.options import ReadOptions
+from data_prep.record import Record, RecordError
+
+SUFFIXES: tuple[str, ...] = (".edf", ".bdf")
+
+
+def read(path: Path, options: ReadOptions) -> Record:
+    """Return the leads of a file, in millivolts.
+
+    Raises:
+        RecordError: no signal is a lead, the unit of a lead is unknown, or leads have different sampling rates.
+        OSError: pyEDFlib takes the file for damaged, cut short, or of a form that it does not read (EDF+D).
+    """
+    import pyedflib  # a tenth of a second, which only its files need to take
+
+    name = path.name
+    regular_size(path)
+    with pyedflib.EdfReader(str(path), pyedflib.DO_NOT_READ_ANNOTATIONS, pyedflib.CHECK_FILE_SIZE) as file:
+        labels, units = file.getSignalLabels(), [file.getPhysicalDimension(i) for i in range(file.signals_in_file)]
+        kept = [i for i, label in enumerate(labels) if standard_lead(options.lead_of(label)) is not None]
+        index = kept or list(range(len(labels)))  # without a lead, `find_columns` says what would do
+        columns, remarks = find_columns(name, [labels[i] for i in index], [units[i] or None for i in index], options)
+        rates = {float(file.getSampleFrequency(i)) for i in index}
+        if len(rates) > 1:
+            found = ", ".join(f"{rate:g}" for rate in sorted(rates))
+            raise RecordError(f"{name}: its leads should have one sampling rate; found {found} Hz.")
+        fs, n_samples = rates.pop(), int(file.getNSamples()[index[0]])
+        require_sane_size(name, n_samples, len(index))
+        n_read = options.samples_to_read(n_samples, fs)
+        values = np.column_stack([file.readSignal(i, 0, n_read) for i in index])
+    return Record(
+        path.stem,
+        to_millivolts(values, columns),
+        fs,
+        tuple(column.lead for column in columns),
+        remarks,
+        are_calibrated(columns),
+        n_samples / fs if n_read < n_samples else None,
+        shared_unit(columns),
+    )
