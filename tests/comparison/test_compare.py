@@ -157,7 +157,7 @@ def test_an_arm_has_figures_of_the_tasks_it_learns(done):
 def test_a_second_call_trains_nothing_and_writes_the_same_report(place, again):
     before, said = contents(again), []
     compare(plan(place, again), said.append)
-    assert said == ["6 of 6 runs are done already"]
+    assert said == ["6 of 6 runs are already finished"]
     assert contents(again) == before
 
 
@@ -165,8 +165,8 @@ def test_only_missing_results_are_computed(place, done, again):
     result_path(again, "joint", 1).unlink()
     said = []
     compare(plan(place, again), said.append)
-    assert said[0] == "5 of 6 runs are done already"
-    assert said[1].startswith("1/1 joint seed 1: macro-AUROC 0.")
+    assert said[0] == "5 of 6 runs are already finished"
+    assert said[1].startswith("1/1 joint seed 1: macro AUROC 0.")
     assert contents(again)[Path("results/joint.1.json")] == contents(done)[Path("results/joint.1.json")]
 
 
@@ -261,7 +261,7 @@ def test_an_arm_without_its_teacher_does_not_stop_the_others(place, arms, tmp_pa
 def test_arms_of_another_base_are_refused(place, arms, again):
     compare(plan(place, again, ["single"], arms=arms), quiet)
     for words in (["label_share=0.5"], ["stages.0.epochs=3"]):
-        with pytest.raises(ComparisonError, match=r"arms that started from _base.yaml as it was then"):
+        with pytest.raises(ComparisonError, match=r"arms that started from another _base.yaml"):
             compare(plan(place, again)._replace(arms=load_arms(arms, ["joint"], words)), quiet)
     compare(plan(place, again)._replace(arms=load_arms(arms, ["joint"], ["label_share=1.00"])), quiet)
 
@@ -397,7 +397,7 @@ def ecgmtl(place):
 def test_the_command_resumes_and_names_the_report(ecgmtl, place, again):
     code, said = ecgmtl(place / "arms", "--data", place / "store", "--out", again, "--seeds", 2, "--no-track",
                         "--only", "single", "--only", "joint", "--only", "staged")  # fmt: skip
-    assert (code, said) == (0, f"6 of 6 runs are done already\nreport: {again}/report.html\n")
+    assert (code, said) == (0, f"6 of 6 runs are already finished\nreport: {again}/report.html\n")
 
 
 def test_the_command_exits_with_code_3_if_an_arm_failed(ecgmtl, place, again):
