@@ -17,14 +17,18 @@ def read(path: Path, options: ReadOptions) -> Record:
     """Return the leads of a file, in millivolts.
 
     Raises:
-        RecordError: no signal is a lead, the unit of a lead is unknown, or leads have different sampling rates.
-        OSError: pyEDFlib takes the file for damaged, cut short, or of a form that it does not read (EDF+D).
+        RecordError: the file is damaged, cut short or discontinuous (EDF+D), no signal is a lead, the unit of a lead is
+            unknown, or leads have different sampling rates.
     """
     import pyedflib  # a tenth of a second, which only its files need to take
 
     name = path.name
     regular_size(path)
-    with pyedflib.EdfReader(str(path), pyedflib.DO_NOT_READ_ANNOTATIONS, pyedflib.CHECK_FILE_SIZE) as file:
+    try:
+        opened = pyedflib.EdfReader(str(path), pyedflib.DO_NOT_READ_ANNOTATIONS, pyedflib.CHECK_FILE_SIZE)
+    except OSError as error:  # its sentences are fixed, and quote nothing of the file
+        raise RecordError(f"{name} is no sound EDF or BDF file: {str(error).removeprefix(f'{path}: ')}") from error
+    with opened as file:
         labels, units = file.getSignalLabels(), [file.getPhysicalDimension(i) for i in range(file.signals_in_file)]
         kept = [i for i, label in enumerate(labels) if standard_lead(options.lead_of(label)) is not None]
         index = kept or list(range(len(labels)))  # without a lead, `find_columns` says what would do
