@@ -22,7 +22,8 @@ class Outbox:
     """Queue that makes calls in order. After a failure it keeps them and tries again later.
 
     The first failure gives a warning, and none is raised. Calls whose error `is_hopeless` are dropped, because another
-    attempt would not help.
+    attempt would not help. MLflow's own asynchronous logging (3.17, `AsyncLoggingQueue`) would not do: it notes the
+    error of a batch that failed and never sends that batch again, so that a server's restart leaves gaps in the curves.
     """
 
     def __init__(self, service: str, is_hopeless: Callable[[Exception], bool]) -> None:
