@@ -91,7 +91,7 @@ def step_of(config: Config, place: int, split: Split) -> Work:
     counts = {name: labels.shape[1] for name, labels in split.auxiliary_labels.items()}
     stage = config.stages[place]
     learner = Learner(config.build_model(split.labels.shape[1], counts), stage, config, split)
-    batch = next(Batches(split, stage, (0, place)).draw(0))
+    batch = next(Batches(split, stage, (0, place)).of_epoch(0))
     learner.step(batch, Moment(0, 0, 0.5))
     return count(lambda: learner.step(batch, Moment(1, 0, 0.5)))
 

@@ -56,7 +56,7 @@ def main() -> None:
     config, device = parse_config({"encoder": {"kind": given.encoder}}, "--encoder"), pick_device()
     stage = config.stages[1].model_copy(update={"weighting": FixedSettings()})
     split = random_split(device)
-    batches = list(Batches(split, stage, (0, 0)).draw(0))
+    batches = list(Batches(split, stage, (0, 0)).of_epoch(0))
     rows = [row for row in build_rows(config, stage, split) if not given.only or is_among(row, given.only)]
     in_bf16 = computes_in_bf16(device)
     print(f"{device}, {given.threads} thread(s), {'bf16' if in_bf16 else 'fp32'}, {given.rounds} rounds", flush=True)

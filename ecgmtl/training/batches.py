@@ -1,4 +1,4 @@
-"""The batches of an epoch: order, crops, augmentation and masks, all drawn on the device."""
+"""Batches of an epoch: order, crops, augmentation and masks, all sampled on the device."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,50 +16,52 @@ from ecgmtl.data.masking import sample_mask
 from ecgmtl.data.split import Split
 
 
-class Dice(NamedTuple):
-    """A generator for each thing that is drawn: stages that differ in one of them still meet in the others."""
+class Generators(NamedTuple):
+    """A random generator for each purpose. Stages that differ in one of them still have the others in common."""
 
     order: torch.Generator
-    """Of records, and of the places where they are cut."""
+    """For the order of records and the positions of their crops."""
     pairs: torch.Generator
+    """For the pairs of records that are blended."""
     disturbances: torch.Generator
+    """For noise and other augmentation of a single record."""
     masks: torch.Generator
 
 
 @dataclass(frozen=True)
 class Batches:
-    """What a stage learns from. Randomness depends on (seed, place of the stage, epoch) alone, so no state is kept."""
+    """Batches of a stage. Randomness depends on (seed, index of the stage, epoch) alone, so no state is kept."""
 
     split: Split
     stage: Stage
     seed: tuple[int, int]
-    """The run's, and which stage of it this is."""
+    """Seed of the run, and index of the stage."""
 
     @property
     def n_batches(self) -> int:
-        """An epoch's; as many where few records are labelled, so that steps mean the same."""
+        """Number of batches in an epoch. It does not depend on how many records are labeled."""
         # a last batch of a few records would make noisy steps and starve BatchNorm, so it is left to the next epoch
         return max(1, len(self.split) // self.stage.batch_size)
 
     @property
     def n_records(self) -> int:
-        """Seen in an epoch."""
+        """Number of records in an epoch."""
         return self.n_batches * min(self.stage.batch_size, len(self.split))
 
-    def seed_epoch(self, epoch: int) -> Dice:
-        """Dropout draws from torch's own generator."""
+    def seed_epoch(self, epoch: int) -> Generators:
+        """Seed torch's own generator, which dropout uses, and return the generators of the epoch."""
         first, *seeds = (int(seed) for seed in np.random.SeedSequence([*self.seed, epoch]).generate_state(5))
         torch.manual_seed(first)
-        return Dice._make(torch.Generator(self.split.device).manual_seed(seed) for seed in seeds)
+        return Generators._make(torch.Generator(self.split.device).manual_seed(seed) for seed in seeds)
 
-    def draw(self, epoch: int) -> Iterator[Batch]:
-        dice = self.seed_epoch(epoch)
-        for place, index in enumerate(self.order(dice.order)):
-            progress = (epoch + place / self.n_batches) / self.stage.epochs
-            yield self.batch(index, progress, dice)
+    def of_epoch(self, epoch: int) -> Iterator[Batch]:
+        generators = self.seed_epoch(epoch)
+        for number, index in enumerate(self.order(generators.order)):
+            progress = (epoch + number / self.n_batches) / self.stage.epochs
+            yield self.batch(index, progress, generators)
 
     def order(self, generator: torch.Generator) -> list[Int64[Tensor, " batch"]]:
-        """Which records each batch has: a stage that learns labels sees the labelled ones alone, over and over."""
+        """Return the records of each batch. A stage that learns labels uses the labeled records alone, repeatedly."""
         device = self.split.device
         usable = torch.arange(len(self.split), device=device)
         if self.stage.learns_labels:
@@ -68,13 +70,14 @@ class Batches:
         order = [usable[torch.randperm(len(usable), generator=generator, device=device)] for _ in range(rounds)]
         return list(torch.cat(order)[: self.n_records].split(self.stage.batch_size))
 
-    def batch(self, index: Int64[Tensor, " batch"], progress: float, dice: Dice) -> Batch:
+    def batch(self, index: Int64[Tensor, " batch"], progress: float, generators: Generators) -> Batch:
         stage, split = self.stage, self.split
         index = index.repeat_interleave(stage.n_views)
-        places = sample_positions(len(index), split.n_samples, split.fs, stage.augment, dice.order)
-        batch = augment(split.batch(index, places), split.fs, stage.augment, dice.pairs, dice.disturbances)
+        positions = sample_positions(len(index), split.n_samples, split.fs, stage.augment, generators.order)
+        crops = split.batch(index, positions)
+        batch = augment(crops, split.fs, stage.augment, generators.pairs, generators.disturbances)
         if not stage.masks:
             return batch
         masking = stage.masking.at(progress)
-        mask = sample_mask((len(index), places.shape[1]), split.fs, masking, dice.masks)
+        mask = sample_mask((len(index), positions.shape[1]), split.fs, masking, generators.masks)
         return batch._replace(mask=mask, scored=masking.scores(mask))

@@ -1,4 +1,4 @@
-"""Plot of a training: losses, their weights and validation figures over all epochs of all stages."""
+"""Plot of a run: losses, task weights and validation scores over all epochs of all stages."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from ecgmtl.evaluation.pictures import COLORS, new_figure
 from ecgmtl.tracking import names
 
 Line = Mapping[str, str | float]
-"""An epoch of a run's history: stage, epoch, and figures by name, such as `validation/macro_auroc`."""
+"""Epoch of a run's history: stage, epoch, and figures by name, such as `validation/macro_auroc`."""
 
 PANELS = {
     "loss": (names.train(names.LOSS), names.validation(names.LOSS)),
@@ -19,7 +19,7 @@ PANELS = {
     "macro AUROC": (names.validation(names.MACRO_AUROC),),
     "RMSE of masked samples, mV": (names.validation(names.RMSE),),
 }
-"""Beginnings of the names of each panel's figures, by the panel's title."""
+"""Prefixes of the names of each panel's figures, by the title of the panel."""
 
 
 def training_curves(history: Sequence[Line]) -> Figure:
@@ -50,8 +50,8 @@ def plot_panel(panel: Axes, history: Sequence[Line], series: Sequence[str]) -> N
         values = column(history, name)
         marker = "o" if np.isfinite(values).sum() == 1 else ""
         epochs = np.arange(1, len(history) + 1)
-        again, color = divmod(tasks.index(task), len(COLORS))
-        width = 1.5 + 1.5 * again  # as many tasks have colors of their own, the next ones thicker lines
+        cycle, color = divmod(tasks.index(task), len(COLORS))
+        width = 1.5 + 1.5 * cycle  # where tasks outnumber colors, colors repeat with thicker lines
         panel.plot(epochs, values, dashes, color=COLORS[color], label=label, marker=marker, linewidth=width)
     if len(series) > 1:
         panel.legend(fontsize=8)
@@ -63,7 +63,7 @@ def column(history: Sequence[Line], name: str) -> Float64[np.ndarray, " epoch"]:
 
 
 def stages(history: Sequence[Line]) -> list[tuple[float, float, str]]:
-    """Return where each stage begins and ends, and its name."""
+    """Return the first and last position of each stage on the axis, and its name."""
     stage_names = [str(line["stage"]) for line in history]
     starts = [i for i, name in enumerate(stage_names) if i == 0 or name != stage_names[i - 1]]
     ends = [*starts[1:], len(stage_names)]

@@ -1,4 +1,4 @@
-"""The models that finished stages left: what tells them apart, where they lie, and which of them a stage builds on."""
+"""Models of finished stages: their keys, their files, and those that another stage builds on."""
 
 import json
 from dataclasses import dataclass
@@ -14,45 +14,45 @@ from ecgmtl.training.folder import finished_stage
 
 @dataclass(frozen=True)
 class StageResults:
-    """Those of a config's stages."""
+    """Results of the stages of a config."""
 
     config: Config
     label_set: str
     data_sha256: str
     folder: Path
-    """The run's; models may also lie in the folders beside it."""
+    """Folder of the run. Models in the folders beside it are used too."""
 
     def key(self, stage: str) -> str:
-        """Identifies the result of a stage: the same settings, data and code give the same key.
+        """Return the key of a stage's result. The same settings, data and code give the same key.
 
-        The forest is grown after all of them.
+        The forest is left out, because it is grown after all stages.
         """
         tree = self.config.model_dump(mode="json", exclude={"stages", "name", "forest"})
         stages = self.config.stages[: self.config.place_of(stage) + 1]
         tree["stages"] = [stage.model_dump(mode="json") for stage in stages]
-        tree["heads"] = list(self.config.trunks)  # those of later stages count too, for they change random weights
+        tree["heads"] = list(self.config.trunks)  # those of later stages change the random weights
         known = {stage.name for stage in stages}
         files = [model_file(Path(teacher)) for stage in stages for teacher in stage.teachers if teacher not in known]
         tree["teachers"] = [checkpoint.describe(path).weights_sha256 for path in files]
         return sha256(json.dumps([tree, self.label_set, self.data_sha256, code_digest()], sort_keys=True).encode())
 
     def find(self, stage: str) -> Path | None:
-        """The model of a stage; None where it is not finished."""
+        """Return the model of a stage, or None where it is not finished."""
         return finished_stage(self.key(stage), self.folder)
 
     def file_of(self, stage: str) -> Path:
-        """The model of a stage that is finished.
+        """Return the model of a finished stage.
 
         Raises:
-            CheckpointError: it has been taken away.
+            CheckpointError: the file no longer exists.
         """
         finished = self.find(stage)
         if finished is None:
-            raise CheckpointError(f"{self.folder}: the model of stage {stage} is gone; resume the run.")
+            raise CheckpointError(f"{self.folder}: the model of stage {stage} is missing. Resume the run.")
         return finished
 
     def with_files(self, stage: Stage) -> Stage:
-        """The stage with its teachers as files, those that are earlier stages too."""
+        """Return the stage with files as its teachers, also where they are earlier stages."""
         names = {earlier.name for earlier in self.config.stages}
         files = [self.file_of(name) if name in names else model_file(Path(name)) for name in stage.teachers]
         return stage.model_copy(update={"teachers": tuple(map(str, files))})

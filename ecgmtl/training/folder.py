@@ -1,12 +1,12 @@
-"""The folder of one training run, and the finished stages that lie in any of them.
+"""Folder of a training run, and the finished stages in all such folders.
 
 runs/quick-20261121-101500/
-    config.yaml            the whole config
+    config.yaml            whole config
     run.json               data, and the ids of the run in MLflow
-    history.jsonl          one line an epoch
-    stages/0-pretrain/     model.safetensors once finished; state.pt while under way
-    validation/            the report on the validation split
-    model.safetensors      the result
+    history.jsonl          one line for each epoch
+    stages/0-pretrain/     model.safetensors once finished, state.pt before
+    validation/            report on the validation split
+    model.safetensors      final model
 """
 
 import json
@@ -27,24 +27,26 @@ from ecgmtl.checkpoint import MODEL, CheckpointError
 from ecgmtl.config.run import Config, ConfigError, load_config
 
 PARTIALS = "**/.*.partial"
-TRAIN_AGAIN = "put back a copy of it, or train again with another --out, which takes over the finished stages"
-WITHOUT_CURVES = "delete the file to go on without the curves of earlier epochs"
+TRAIN_AGAIN = "restore a copy of it, or train again with another --out, which reuses the finished stages"
+WITHOUT_CURVES = "delete the file to continue without the curves of earlier epochs"
 
 
 @dataclass(frozen=True)
 class RunFolder:
+    """Folder of a run."""
+
     path: Path
 
     @classmethod
     def create(cls, path: Path | None, config: Config, data: Path) -> "RunFolder":
-        """A new folder; runs/<name>-<time> where no path is given.
+        """Create a folder, by default `runs/<name>-<time>`.
 
         Raises:
-            ConfigError: the folder holds a run already, or cannot be written.
+            ConfigError: the folder contains a run, or cannot be written.
         """
         path = path or cls.default_path(config)
         if (path / "run.json").exists():
-            raise ConfigError(f"{path} holds a run already; go on with it by --resume {path}, or choose another --out.")
+            raise ConfigError(f"{path}: contains a run. Resume it with --resume {path}, or choose another --out.")
         folder = cls(named(path))
         try:
             (path / "stages").mkdir(parents=True, exist_ok=True)
@@ -60,7 +62,7 @@ class RunFolder:
         return Path("runs") / f"{config.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
     def remove_unless_begun(self) -> None:
-        """Remove what `create` wrote if no epoch was finished, so that the corrected command can begin here."""
+        """Remove what `create` wrote unless an epoch was finished, so that a corrected command can use the folder."""
         stages = self.path / "stages"
         if any(path.is_file() for path in stages.rglob("*")):
             return
@@ -73,7 +75,7 @@ class RunFolder:
     @classmethod
     def reopen(cls, path: Path) -> "RunFolder":
         if not (path / "run.json").is_file():
-            raise ConfigError(f"--resume {path}: holds no run; a run's folder has a run.json.")
+            raise ConfigError(f"--resume {path}: contains no run. The folder of a run has a run.json.")
         return cls(named(path))
 
     @property
@@ -82,10 +84,10 @@ class RunFolder:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What run.json holds.
+        """Contents of run.json.
 
         Raises:
-            ConfigError: it is damaged.
+            ConfigError: the file is damaged.
         """
         path = self.path / "run.json"
         try:
@@ -93,7 +95,7 @@ class RunFolder:
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{path}: not readable ({error}); {TRAIN_AGAIN}.") from error
         if not are_facts(facts):
-            raise ConfigError(f"{path}: should name the `data` and the `tracked` runs; {TRAIN_AGAIN}.")
+            raise ConfigError(f"{path}: should contain `data` and the `tracked` runs; {TRAIN_AGAIN}.")
         return cast("dict[str, Any]", facts)
 
     @property
@@ -104,8 +106,8 @@ class RunFolder:
     def history(self) -> Path:
         return self.path / "history.jsonl"
 
-    def stage(self, place: int, name: str) -> Path:
-        path = self.path / "stages" / f"{place}-{name}"
+    def stage(self, index: int, name: str) -> Path:
+        path = self.path / "stages" / f"{index}-{name}"
         path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -113,9 +115,9 @@ class RunFolder:
         write_text(self.path / "run.json", json.dumps(facts, indent=2))
 
     def tracked(self, name: str) -> str | None:
-        """The id under which MLflow knows this run or a stage of it."""
-        found: str | None = self.facts["tracked"].get(name)
-        return found
+        """Return MLflow's id of this run or of one of its stages."""
+        run_id: str | None = self.facts["tracked"].get(name)
+        return run_id
 
     def note_tracked(self, name: str, run_id: str | None) -> None:
         facts = self.facts
@@ -123,21 +125,21 @@ class RunFolder:
         self.write_facts(facts)
 
     def computes_as(self, now: dict[str, Any]) -> dict[str, Any]:
-        """Return how the run computed when it began; the first call notes `now`."""
+        """Return the threads, precision and device of the run's first start. The first call stores `now`."""
         facts = self.facts
         if "computes" not in facts:
             self.write_facts({**facts, "computes": now})
         return {**now, **facts.get("computes", {})}
 
     def keep_tracked_if(self, of: str) -> None:
-        """Forget MLflow's ids where they are not of these data and this code: curves go on with their own alone."""
+        """Forget MLflow's ids unless they belong to these data and this code, whose curves alone are continued."""
         facts = self.facts
         if facts.get("of", of) != of:
             facts["tracked"] = {}
         self.write_facts({**facts, "of": of})
 
     def read_history(self) -> list[dict[str, Any]]:
-        """The epochs that were written, one dictionary each.
+        """Return the epochs that were written, a dictionary each.
 
         Raises:
             ConfigError: a line is damaged.
@@ -160,13 +162,13 @@ class RunFolder:
         return cast("dict[str, Any]", epoch)
 
     def rewind(self, stage: str, epoch: int) -> None:
-        """Forget what was written of a stage from this epoch on: its state was not kept, so it is done again."""
+        """Remove a stage's lines from this epoch on. Its state was not kept, so these epochs are trained again."""
         kept = [line for line in self.read_history() if line["stage"] != stage or line["epoch"] < epoch]
         text = "".join(json.dumps(line) + "\n" for line in kept)
         write_text(self.history, text)
 
     def adopt_history(self, stage: str, model: Path) -> None:
-        """Take over what was written of a stage where its model was trained."""
+        """Copy the lines of a stage from the run that trained its model."""
         source = RunFolder(model.parents[2])
         if source.path == self.path:
             return
@@ -188,26 +190,26 @@ def are_facts(value: object) -> bool:
 
 
 def is_epoch(value: object) -> bool:
-    """Whether it has a stage, the number of an epoch, and else figures only."""
+    """Return whether a line has a stage, the number of an epoch, and otherwise figures only."""
     if not isinstance(value, dict) or not isinstance(value.get("stage"), str) or type(value.get("epoch")) is not int:
         return False
     return all(isinstance(figure, int | float) for name, figure in value.items() if name != "stage")
 
 
 def named(path: Path) -> Path:
-    """The same folder by its name: of `.` nothing tells what it is called, or what lies beside it."""
+    """Return the folder under its own name. From `.` neither the name nor the folders beside it can be read."""
     return path if path.name not in ("", "..") else path.resolve()
 
 
 def finished_stage(key: str, beside: Path) -> Path | None:
-    """The model of a finished stage with this key, in any run folder that lies beside the given one."""
+    """Return the model of a finished stage with this key, from any run folder beside this one, or None."""
     for path in stage_models(beside):
         try:
             if checkpoint.describe(path).provenance.get("stage_key") == key:
                 checkpoint.read(path)
                 return path
         except CheckpointError:
-            continue  # a damaged or older model is simply not taken; its own run will say so when it is used
+            continue  # a damaged or older model is skipped; its own run reports it when it is used
     return None
 
 

@@ -152,7 +152,7 @@ class StageTraining:
         first_step = self.epoch * self.n_batches
         steps: list[Step] = []
         probes: dict[int, dict[str, Tensor]] = {}
-        for number, batch in enumerate(self.batches.draw(self.epoch), first_step):
+        for number, batch in enumerate(self.batches.of_epoch(self.epoch), first_step):
             moment = Moment(number, self.epoch, number / self.n_steps)
             steps.append(self.learner.step(batch, moment))
             self.watch(batch, moment, steps[-1], probes)

@@ -33,7 +33,7 @@ def test_a_missing_lead_is_masked_over_the_whole_crop_in_its_record_alone():
 
 def test_missing_leads_are_masked_in_a_stage_without_masking():
     run = training(STAGE)
-    (batch, *_) = run.batches.draw(0)
+    (batch, *_) = run.batches.of_epoch(0)
     assert batch.scored is None
     assert batch.mask.shape == (16, 8, 70)
     assert 0 < batch.mask.float().mean() < 1

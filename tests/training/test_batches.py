@@ -11,7 +11,7 @@ DISTIL = STAGE.model_copy(update={"name": "distil", "losses": ("distillation",),
 
 
 def draw(stage=STAGE, epoch=0, train=None, seed=(0, 0)):
-    return list(Batches(train or split(), stage, seed).draw(epoch))
+    return list(Batches(train or split(), stage, seed).of_epoch(epoch))
 
 
 def test_an_epoch_has_whole_batches_of_records_that_do_not_repeat():

@@ -51,7 +51,7 @@ def test_the_teacher_is_the_running_mean_of_the_encoder(tmp_path):
 
 def test_a_teacher_sees_the_whole_and_learns_nothing(tmp_path):
     run = training(PRETEXT)
-    learner, batch = run.learner, next(run.batches.draw(0))
+    learner, batch = run.learner, next(run.batches.of_epoch(0))
     target = learner.taught(batch).teacher_features
     assert not target.requires_grad
     unmasked = learner.taught(batch._replace(mask=None)).teacher_features
@@ -74,7 +74,7 @@ def test_a_resumed_teacher_teaches_the_same(tmp_path):
     run.run_epoch()
     run.epoch += 1
     resumed.load_state_dict(deepcopy(run.state_dict()))
-    batch = next(run.batches.draw(1))
+    batch = next(run.batches.of_epoch(1))
     assert torch.equal(run.learner.taught(batch).teacher_features, resumed.learner.taught(batch).teacher_features)
     went_on, went_on_too = run.run_epoch(), resumed.run_epoch()
     assert all(np.array_equal(values, went_on_too.steps[name]) for name, values in went_on.steps.items())
@@ -96,7 +96,7 @@ def test_a_student_learns_what_its_teachers_say(tmp_path):
     teachers = [train_teacher(tmp_path / f"{seed}.safetensors", seed) for seed in (0, 1)]
     stage = DISTIL.model_copy(update={"teachers": tuple(str(path) for path, _ in teachers)})
     run = training(stage)
-    batch = next(run.batches.draw(0))
+    batch = next(run.batches.of_epoch(0))
     said = torch.stack([torch.sigmoid(model.classify(batch.signals)) for _, model in teachers]).mean(dim=0)
     torch.testing.assert_close(run.learner.taught(batch).soft_labels, said)
     run.run(lambda _: None, tmp_path / "state.pt")

@@ -47,7 +47,7 @@ def test_a_run_is_named_after_its_config_and_the_time(tmp_path, monkeypatch):
 
 
 def test_a_folder_with_a_run_is_not_written_over(folder):
-    with pytest.raises(ConfigError, match=r"holds a run already; go on with it by --resume"):
+    with pytest.raises(ConfigError, match=r"contains a run\. Resume it with --resume"):
         RunFolder.create(folder.path, Config(seed=4), folder.path)
     assert folder.config.seed == 3
 
@@ -59,7 +59,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_what_is_no_run_cannot_go_on(tmp_path):
-    with pytest.raises(ConfigError, match=r"--resume .*: holds no run; a run's folder has a run\.json"):
+    with pytest.raises(ConfigError, match=r"--resume .*: contains no run\. The folder of a run has a run\.json"):
         RunFolder.reopen(tmp_path)
 
 
@@ -147,7 +147,7 @@ def test_the_model_of_a_run_is_found_by_its_folder(folder, tmp_path):
         model_file(folder.path)
     stage = folder.stage(0, "pretrain") / MODEL
     stage.touch()
-    with pytest.raises(CheckpointError, match=rf"finished stages are models, too: {stage}$"):
+    with pytest.raises(CheckpointError, match=rf"finished stages have models, too: {stage}$"):
         model_file(folder.path)
     (folder.path / MODEL).touch()
     assert model_file(folder.path) == model_file(folder.path / MODEL) == folder.path / MODEL
@@ -158,7 +158,7 @@ def test_the_model_of_a_run_is_found_by_its_folder(folder, tmp_path):
 )
 def test_a_damaged_run_is_refused_by_name_with_what_to_do(folder, text):
     (folder.path / "run.json").write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(ConfigError, match=r"run\.json: .*; put back a copy of it, or train again with another --out"):
+    with pytest.raises(ConfigError, match=r"run\.json: .*; restore a copy of it, or train again with another --out"):
         _ = RunFolder.reopen(folder.path).data
 
 
@@ -169,5 +169,5 @@ def test_a_damaged_line_of_the_history_is_refused_with_what_to_do(folder, text):
     folder.append(line("joint", 0))
     with folder.history.open("ab") as file:
         file.write(text.encode(errors="surrogateescape") + b"\n")
-    with pytest.raises(ConfigError, match=r"history\.jsonl.*; delete the file to go on without the curves"):
+    with pytest.raises(ConfigError, match=r"history\.jsonl.*; delete the file to continue without the curves"):
         folder.read_history()

@@ -105,7 +105,7 @@ def test_a_teacher_that_was_taken_away_is_missed_by_name(few_prepared, tmp_path)
     )
     found.train_stages(found.config.stages[:1])
     found.results.file_of("one").unlink()
-    with pytest.raises(CheckpointError, match="the model of stage one is gone"):
+    with pytest.raises(CheckpointError, match="the model of stage one is missing"):
         found.weights_after("one")
 
 

@@ -167,12 +167,12 @@ def test_a_record_left_over_is_left_to_another_epoch():
     assert run.n_batches == 64 // 16
     whole = training(JOINT.model_copy(update={"batch_size": 100}))
     assert whole.n_batches == 1
-    assert len(next(whole.batches.draw(0)).labels) == 64
+    assert len(next(whole.batches.of_epoch(0)).labels) == 64
 
 
 def test_an_epoch_draws_other_batches_than_the_one_before_and_the_same_ones_again():
     run = training()
-    first, again, second = (next(run.batches.draw(epoch)) for epoch in (0, 0, 1))
+    first, again, second = (next(run.batches.of_epoch(epoch)) for epoch in (0, 0, 1))
     assert torch.equal(first.input, again.input)
     assert torch.equal(first.mask, again.mask)
     assert not torch.equal(first.mask, second.mask)
