@@ -148,7 +148,7 @@ def test_a_forest_is_added_to_a_trained_network(folder, trained):
     assert all(torch.equal(value, both.state_dict()[name]) for name, value in network.state_dict().items())
     assert both.forest.value.shape[:3] == (2, 5, 5)
     card = (folder / "runs/forest/model_card.md").read_text()
-    assert "a forest beside it" in card
+    assert "boosted trees beside it" in card
     predicted = ecgmtl(folder, "predict", "runs/forest/model.safetensors", "records", "--out", "forest.csv")
     assert "0 failed" in predicted
 
