@@ -34,7 +34,7 @@ Fs = Annotated[
 Unit = Annotated[
     str | None,
     typer.Option(
-        help="Unit of the values: mV, uV or V. It replaces the unit that files state. "
+        help="Unit of the values: mV, uV, nV or V. It replaces the unit that files state. "
         "Pass `none` if the voltage scale is lost."
     ),
 ]

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 def predict(
     model: Model,
-    paths: Annotated[list[str], typer.Argument(help="Files, folders or globs. WFDB, .npz and .csv files are read.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Files, folders or globs. WFDB, DICOM, EDF, BDF, .npz and .csv files are read.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(

@@ -21,7 +21,9 @@ def reconstruct(
             help="Checkpoint (.safetensors), or the folder of the run that wrote it. Exported models have no decoder."
         ),
     ],
-    file: Annotated[str, typer.Argument(help="One record: WFDB, .npz or .csv. It needs only the leads of --from.")],
+    file: Annotated[
+        str, typer.Argument(help="One record: WFDB, DICOM, EDF, BDF, .npz or .csv. It needs only the leads of --from.")
+    ],
     start: Annotated[
         str,
         typer.Option(

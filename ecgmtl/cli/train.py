@@ -42,7 +42,7 @@ def train(
     ] = None,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run. Default: runs/<name>-<time>.", show_default=False)
+        Path | None, typer.Option(help="Folder of the run. Default: runs/NAME-TIME.", show_default=False)
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Resume the interrupted run in this folder, with its own settings.")
