@@ -1,4 +1,4 @@
-"""From ECG files to clean arrays, with NumPy, SciPy and pandas. Nothing here imports torch.
+"""Reading and preprocessing of ECG files with NumPy, SciPy and pandas. Nothing here imports torch.
 
 The names below are imported when they are first used, so that `import data_prep` takes no time.
 """

@@ -54,7 +54,7 @@ class CheckReport:
     n_files: int
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
-    """What the columns of the tables are taken for, a sentence each."""
+    """Sentences that say how the columns of the tables are read."""
     others: tuple[OtherFile, ...] = ()
     """Files in the folder that are not read as ECGs."""
 

@@ -26,7 +26,7 @@ class Record:
     leads: tuple[str, ...]
     """Names of the leads as the file spells them, in the order of the columns."""
     warnings: tuple[str, ...] = ()
-    """What a user should know of this record although it could be read, one sentence each."""
+    """Sentences that a user should read, although the record could be read."""
     calibrated: bool = True
     """Whether the values are voltages. Otherwise the file or the user states that only their shape was kept."""
     total_seconds: float | None = None

@@ -49,9 +49,9 @@ class Source:
     """Files of the tables."""
     problems: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
-    """What was decided on the user's behalf, one sentence each."""
+    """Sentences about decisions that were made on the user's behalf."""
     remarks: tuple[Finding, ...] = ()
-    """What is wrong, but does not prevent the preparation."""
+    """Faults that do not prevent the preparation."""
 
     def require_sound(self) -> None:
         """Raise SourceError with all problems, after the notes, if there is one."""

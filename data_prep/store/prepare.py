@@ -57,7 +57,7 @@ class PrepareReport:
     reused: bool = False
     """Whether the folder was already prepared and nothing was done."""
     notes: tuple[str, ...] = ()
-    """What was decided on the user's behalf, one sentence each."""
+    """Sentences about decisions that were made on the user's behalf."""
 
 
 def prepare(

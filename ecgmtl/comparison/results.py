@@ -79,18 +79,18 @@ class RunResult(Figures):
     """Digest of the run's settings and data."""
     curve: tuple[Point, ...]
     macro_auroc: float
-    """Of the model that was kept."""
+    """Macro AUROC of the kept model."""
     stress: dict[str, float] = Field(default_factory=dict)
     """Macro AUROC of the kept model, by perturbation."""
     reconstruction: dict[str, float] = Field(default_factory=dict)
-    """Of the kept model, by name with unit."""
+    """Reconstruction figures of the kept model, by name with unit."""
     diagnostics: dict[str, float] = Field(default_factory=dict)
     """Means over the run."""
     mean_weights: dict[str, float] = Field(default_factory=dict)
-    """By task, over the run."""
+    """Mean weight of each task over the run."""
     tuning: tuple[Tried, ...] = ()
     probabilities: tuple[tuple[Annotated[float, AfterValidator(five_digits)], ...], ...]
-    """Of the kept model, a row a validation record, a column a label; kept to five digits."""
+    """Probabilities of the kept model to five digits: a row for each validation record, a column for each label."""
 
     @field_validator("curve")
     @classmethod

@@ -29,5 +29,5 @@ class Batch(NamedTuple):
 
     @property
     def encoder_input(self) -> Float[Tensor, "batch lead time"]:
-        """What the encoder reads before masking, in mV."""
+        """Input of the encoder before masking, in mV."""
         return self.signals if self.input is None else self.input

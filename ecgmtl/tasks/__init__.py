@@ -28,7 +28,7 @@ class TaskSettings(Settings):
 
 
 Prevalence = Mapping[str, Float[Tensor, " label"]]
-"""By classification task, the fraction of the labelled training records that have each label."""
+"""Fraction of the labeled training records that have each label, by classification task."""
 
 TASKS: dict[str, Callable[[TaskSettings, Prevalence], Task]] = {
     "reconstruction": lambda settings, _: Reconstruction(settings=settings.reconstruction),

@@ -1,1 +1,1 @@
-"""From a config to a finished run."""
+"""Training: a config becomes a finished run."""

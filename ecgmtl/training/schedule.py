@@ -1,4 +1,4 @@
-"""A whole run: its stages in order, each taken from an earlier run where it is finished; calibration; a report."""
+"""A whole run: its stages in order, of which finished ones are loaded, then calibration and a report."""
 
 import os
 import shlex
@@ -34,16 +34,16 @@ from ecgmtl.training.report import headline, report_run
 from ecgmtl.training.stage import StageTraining, TrainingError
 
 LABELLED = 1
-"""Sets the draw of labelled patients apart from other draws of a run."""
+"""Seed-sequence key for sampling the labeled patients."""
 
 
 WEIGHTS_KEPT = 11
-"""Times the size of the weights: two states (network, running mean, best epoch, two moments of Adam) and the model."""
+"""Multiple of the size of the weights: two states (network, EMA, best epoch, two moments of Adam) and the model."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The stages of a config in order, with the data that they learn from and the record of the run."""
+    """Stages of a config in order, with their data and the record of the run."""
 
     config: Config
     train: Split
@@ -103,7 +103,7 @@ class Schedule:
             require_both_classes(self.validation, "validation")
 
     def train_stages(self, stages: tuple[Stage, ...]) -> MultiTaskModel:
-        """The model that these stages make of an untrained one."""
+        """Train an untrained model through these stages and return it."""
         if self.config.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else products on a GPU are refused
         torch.use_deterministic_algorithms(self.config.deterministic)
@@ -117,7 +117,7 @@ class Schedule:
         return model
 
     def new_model(self) -> MultiTaskModel:
-        """An untrained model that knows the training split's scale and the share of each label."""
+        """Build an untrained model, with the training split's scale and the fraction of each label."""
         torch.manual_seed(self.config.seed)
         counts = {name: labels.shape[1] for name, labels in self.train.auxiliary_labels.items()}
         model = self.config.build_model(self.train.labels.shape[1], counts)
@@ -134,7 +134,7 @@ class Schedule:
         return StageResults(self.config, self.record.label_set, self.record.data_sha256, self.record.folder.path)
 
     def run_stage(self, model: MultiTaskModel, stages: tuple[Stage, ...], index: int, global_step: int) -> int:
-        """Bring the model through one stage; give the number of steps that all stages so far have."""
+        """Train the model through one stage, and return the number of steps of all stages so far."""
         stage = stages[index]
         finished = self.results.find(stage.name)
         if finished is not None:
@@ -160,7 +160,7 @@ class Schedule:
         return global_step + training.n_steps
 
     def go_on(self, training: StageTraining, state: Path) -> None:
-        """From where the stage was interrupted, unless that was with other settings, data or code."""
+        """Resume the stage where it was interrupted, unless the settings, data or code have changed."""
         kept = checkpoint.load_state(state)
         if kept.get("key") == training.key:
             training.load_state_dict(kept)
@@ -170,7 +170,7 @@ class Schedule:
             self.record.progress.say(f"stage {training.stage.name}: {aside} {told}")
 
     def take_stage(self, model: MultiTaskModel, stage: Stage, finished: Path) -> int:
-        """The weights of a finished stage; gives its number of steps."""
+        """Load the weights of a finished stage, and return its number of steps."""
         self.record.progress.say(f"stage {stage.name}: taken from {finished} (same settings, data and code)")
         weights, description = checkpoint.read(finished)
         model.load_state_dict(weights)
@@ -205,7 +205,7 @@ class Schedule:
 
 
 def compute_as_before(folder: RunFolder, config: Config, device: torch.device, say: Callable[[str], None]) -> Precision:
-    """Take the threads and the precision that the run began with, for others round sums differently."""
+    """Use the threads and the precision that the run began with, because others round sums differently."""
     now = {
         "threads": torch.get_num_threads(),
         "precision": resolve(config.precision, device),

@@ -1,4 +1,4 @@
-"""The training loop of one stage: epochs, steps, validation, early stopping, a state to go on from."""
+"""Training loop of one stage: epochs, steps, validation, early stopping, and a state to resume from."""
 
 import time
 from collections.abc import Callable
@@ -24,40 +24,40 @@ from ecgmtl.training.batches import Batches
 from ecgmtl.training.step import Learner, Step, freeze
 from ecgmtl.training.validation import validate
 
-CONTROLLERS = 2
-"""Sets the draw of the patients that judge a weighting apart from other draws of a run."""
+REWARD_PATIENTS = 2
+"""Seed-sequence key for sampling the patients that reward a weighting."""
 
 
 REMEDY = "Train again with a lower optimizer.lr."
 
 
 class TrainingError(UserError):
-    """A training that cannot go on; the message says where it was and what is kept."""
+    """A training that cannot continue. The message says where it stopped and what is kept."""
 
 
 class EpochReport(NamedTuple):
-    """What an epoch gave, for the history and the log."""
+    """Results of an epoch, for the history and the log."""
 
     stage: str
     epoch: int
     first_step: int
-    """Of the stage's steps, which one this epoch began with."""
+    """Index of the epoch's first step in the stage."""
     steps: dict[str, np.ndarray]
-    """By name, a value a step: losses, weights, learning rate, gradient norm; NaN where a task was left out."""
+    """A value for each step by name: losses, weights, learning rate, gradient norm. NaN where a task was left out."""
     figures: dict[str, float]
-    """On the validation split, and speed."""
+    """Figures on the validation split, and the speed."""
     seconds: float
-    """That its steps took, without the validation."""
+    """Duration of the steps, without the validation."""
     n_records: int
     probes: dict[int, dict[str, float]]
-    """By step, what was found of the tasks' gradients."""
+    """Diagnostics of the tasks' gradients, by step."""
 
     @property
     def last_step(self) -> int:
         return self.first_step + len(self.steps[names.LEARNING_RATE]) - 1
 
     def as_line(self) -> dict[str, Any]:
-        """For the history: the mean over the epoch's steps, and the figures."""
+        """Return the line of the history: means over the epoch's steps, and the figures."""
         known = {name: values[~np.isnan(values)] for name, values in self.steps.items()}
         means = {names.train(name): float(values.mean()) for name, values in known.items() if len(values)}
         figures = {names.validation(name): value for name, value in self.figures.items()}
@@ -73,7 +73,7 @@ Report = Callable[[EpochReport], None]
 
 @dataclass
 class StageTraining:
-    """One stage under way. All that changes from epoch to epoch is in `state_dict`, so a killed run goes on exactly."""
+    """Training of one stage. Its full mutable state is in `state_dict`, so a killed run resumes exactly."""
 
     model: MultiTaskModel
     stage: Stage
@@ -81,7 +81,7 @@ class StageTraining:
     train: Split
     validation: Split
     key: str = ""
-    """Of the stage's result: a state of another is not gone on with."""
+    """Key of the stage's result. A state with another key is not resumed."""
     epoch: int = 0
     best_score: float = -np.inf
     best_epoch: int = -1
@@ -107,7 +107,7 @@ class StageTraining:
                 )
 
     def keep_reward_patients(self) -> tuple[Split | None, Split]:
-        """Patients that only judge, where the weighting learns from a score, and those to train on.
+        """Return the patients that only reward a weighting that learns from a score, and those to train on.
 
         Raises:
             TrainingError: nobody with labels is left to train on.
@@ -115,7 +115,7 @@ class StageTraining:
         share = self.learner.weighting.reward_patients
         if not share:
             return None, self.train
-        drawn = self.train.sample_patients(share, (self.config.seed, CONTROLLERS), self.train.labelled)
+        drawn = self.train.sample_patients(share, (self.config.seed, REWARD_PATIENTS), self.train.labelled)
         if not self.train.labelled[~drawn].any():
             raise TrainingError(
                 f"stage '{self.stage.name}': of {self.train.labelled.sum()} labelled records none is left to learn "
@@ -129,7 +129,7 @@ class StageTraining:
 
     @property
     def n_steps(self) -> int:
-        """Of the whole stage."""
+        """Number of steps of the whole stage."""
         return self.n_batches * self.stage.epochs
 
     @property
@@ -137,7 +137,7 @@ class StageTraining:
         return self.stage.patience is not None and self.epoch - 1 - self.best_epoch >= self.stage.patience
 
     def run(self, report: Report, state_path: Path, advance: Callable[[], None] = lambda: None) -> dict[str, Tensor]:
-        """Train to the end, and give the weights that the stage keeps; `advance` is called after every step."""
+        """Train to the end and return the weights that the stage keeps. `advance` is called after every step."""
         self.advance = advance
         while self.epoch < self.stage.epochs and not self.patience_is_over:
             found = self.run_epoch()
@@ -212,7 +212,7 @@ class StageTraining:
         return f"The state after epoch {self.epoch} is kept." if self.epoch else "Nothing was learnt yet."
 
     def validate(self) -> dict[str, float]:
-        """Validation figures of the running mean of the weights; the best epoch's are remembered."""
+        """Return the validation figures of the EMA weights, and keep the weights of the best epoch."""
         mean = self.learner.average
         figures = validate(mean.model, self.stage, self.validation)
         score = self.score(figures)
@@ -222,7 +222,7 @@ class StageTraining:
         return figures
 
     def score(self, figures: dict[str, float]) -> float:
-        """By which the best epoch is chosen; higher is better.
+        """Return the score by which the best epoch is chosen. Higher is better.
 
         Raises:
             TrainingError: the figure is not a number.

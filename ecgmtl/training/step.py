@@ -1,4 +1,4 @@
-"""One update of the network: losses, their weights, the tasks' gradients made one, and the step of the optimizer."""
+"""One update of the network: losses, task weights, the combined gradient, and the step of the optimizer."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
 
 class Learner:
-    """Learns one batch after another by the rules of a stage. All that changes with the steps is in `state_dict`."""
+    """One stage's optimization loop body. Its full mutable state is in `state_dict`."""
 
     def __init__(self, model: MultiTaskModel, stage: Stage, config: Config, train: Split) -> None:
         freeze(model, stage)
@@ -63,7 +63,7 @@ class Learner:
         self.begun = False
 
     def active(self, moment: Moment) -> tuple[bool, ...]:
-        """Which tasks are learnt at this step."""
+        """Return whether each task is learned at this step."""
         return self.weighting.active(moment) or (True,) * len(self.stage.losses)
 
     def losses(
@@ -75,7 +75,10 @@ class Learner:
         return losses_of(self.tasks, active, LossInput(self.model, outputs, batch, progress))
 
     def begin(self, batch: Batch) -> None:
-        """Let the weighting start from the losses of the stage's first batch, in which nothing may be hidden yet."""
+        """Start the weighting from the losses of the stage's first batch.
+
+        A batch without masked samples has losses of 0, which the losses of an untrained network replace.
+        """
         everything = (True,) * len(self.stage.losses)
         with undisturbed(self.model), torch.no_grad():
             values = average_over_ranks(torch.stack(self.losses(batch, everything, 0.0)))
@@ -108,7 +111,7 @@ class Learner:
         return Step(torch.stack(shown), weights.clone(), extras, norm)
 
     def backward(self, losses: list[Tensor], values: Tensor, moment: Moment) -> Tensor:
-        """Fill in the gradients of all that learns; give the weights of the tasks."""
+        """Compute the gradients of all trained parameters, and return the weights of the tasks."""
         if self.weighting.norms_every and moment.step % self.weighting.norms_every == 0:
             self.weighting.observe(gradient_norms(losses, self.last_shared))
         weighted = self.weighting(values, moment)
@@ -121,13 +124,13 @@ class Learner:
         return weighted.weights
 
     def look_again(self, batch: Batch, active: tuple[bool, ...], moment: Moment, dice: Tensor) -> None:
-        """The losses of the same batch with the same dropout, after the step: some weightings learn from the fall."""
+        """Pass on the losses of the same batch and dropout after the step, as some weightings learn from the fall."""
         with undisturbed(self.model), torch.no_grad():
             set_random_state(self.device, dice)
             self.weighting.look_again(average_over_ranks(torch.stack(self.losses(batch, active, moment.progress))))
 
     def probe(self, batch: Batch, moment: Moment, weights: Tensor) -> dict[str, Tensor]:
-        """What the tasks' gradients on the two halves of a batch tell; nothing else changes."""
+        """Return diagnostics of the tasks' gradients on the two halves of a batch. Nothing else changes."""
         active = self.active(moment)
         if not all(active) or not self.last_shared:
             return {}
@@ -157,7 +160,7 @@ STATEFUL = ("model", "average", "optimizer", "weighting", "rule", "diagnostics")
 
 
 def freeze(model: MultiTaskModel, stage: Stage) -> None:
-    """Let the stage's parts learn and hold the others still; in eval mode BatchNorm keeps its statistics too."""
+    """Train the stage's parts and freeze the others, which in eval mode keep their BatchNorm statistics too."""
     for part in model.children():
         part.train(False).requires_grad_(False)
     for part in trained_parts(model, stage):
@@ -178,7 +181,7 @@ def learning(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
 
 
 def random_state(device: torch.device) -> Tensor:
-    """What dropout on this device draws from."""
+    """Random-generator state that dropout uses on `device`."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
@@ -191,7 +194,7 @@ def set_random_state(device: torch.device, state: Tensor) -> None:
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Whatever runs within leaves the statistics of BatchNorm, and torch's random state, as they were."""
+    """Restore BatchNorm statistics and torch's random state on exit."""
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     with torch.random.fork_rng():
         yield

@@ -1,4 +1,4 @@
-"""What a batch is to be learnt towards beside its labels: what other networks see in it."""
+"""Targets of a batch beside its labels: features and probabilities of other networks."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from ecgmtl.optimization.optimizer import WeightAverage
 
 
 class Teaching:
-    """The teachers of a stage: the running mean of the model itself for `latent`, trained models for `distillation`."""
+    """Teachers of a stage: the model's own EMA weights for `latent`, trained models for `distillation`."""
 
     def __init__(
         self, model: MultiTaskModel, average: WeightAverage[MultiTaskModel], stage: Stage, split: Split, config: Config
@@ -29,7 +29,7 @@ class Teaching:
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Batch:
-        """The batch with its teachers' features and probabilities, where they are to be learnt."""
+        """Return the batch with its teachers' features and probabilities, where a task learns them."""
         if self.mean_encoder is None and not self.teachers:
             return batch
         with autocast(self.precision, self.device):
@@ -41,20 +41,20 @@ class Teaching:
         return batch
 
     def soft_labels(self, batch: Batch) -> Tensor:
-        """The teachers' mean probabilities, of the student's own crops and blends (Beyer et al., CVPR 2022).
+        """Return the teachers' mean probabilities for the student's own crops and blends (Beyer et al., CVPR 2022).
 
-        What is hidden from the student, or spoilt for it, they see as it was (noisy student; Xie et al., CVPR 2020).
+        The teachers read the signals without the student's masks and noise (noisy student; Xie et al., CVPR 2020).
         """
         found = [torch.sigmoid(teacher.classify(batch.signals)) for teacher in self.teachers]
         return torch.stack(found).mean(dim=0)
 
 
 def load_teacher(path: Path, split: Split, preprocess: Preprocess) -> MultiTaskModel:
-    """A trained model on the split's device.
+    """Load a trained model to the split's device.
 
     Raises:
-        CheckpointError: it is no checkpoint, never learnt to classify, or did from other labels or signals prepared
-            in another way.
+        CheckpointError: the file is not a checkpoint, or the model does not classify, has other labels, or reads
+            signals that were prepared in another way.
     """
     stored = checkpoint.load(path)
     if not stored.classifies:

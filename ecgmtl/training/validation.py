@@ -1,4 +1,4 @@
-"""The few figures that are computed after every epoch. The full report is in `evaluation`."""
+"""Figures that are computed after every epoch. The full report is in `evaluation`."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, flo
 
 
 def see(model: MultiTaskModel, tasks: list[Task], batch: Batch) -> LossInput:
-    """Return what the tasks of one view score."""
+    """Return the input of the losses of one view's tasks."""
     heads = tuple(dict.fromkeys(task.reads for task in tasks))
     if any("mean_encoder" in task.needs for task in tasks):
         batch = batch._replace(teacher_features=model.features(batch.signals, "latent", model.encoder))
@@ -51,14 +51,14 @@ def see(model: MultiTaskModel, tasks: list[Task], batch: Batch) -> LossInput:
 
 @dataclass
 class Tally:
-    """Sums over a split of what one task is judged by."""
+    """Sums over a split, from which one task's figures are computed."""
 
     task: Task
     sums: dict[str, float] = field(default_factory=dict)
-    """By figure."""
+    """Sum of each figure."""
     count: float = 0.0
     answers: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    """Predictions and truth, a pair a batch, where a figure needs those of all records."""
+    """Predictions and truth, a pair for each batch, where a figure needs those of all records."""
 
     def add(self, given: LossInput) -> None:
         count = self.task.count(given)
