@@ -8,7 +8,7 @@ from jaxtyping import Float32, Shaped
 
 from data_prep.leads import describe_lead, split_unit, standard_lead
 from data_prep.readers.options import ReadOptions
-from data_prep.record import NO_UNIT, RecordError
+from data_prep.record import NO_UNIT, Record, RecordError
 from data_prep.units import UNIT_NAMES, UNITS, parse_unit
 
 
@@ -90,12 +90,23 @@ def to_millivolts(
         return (values[:, [column.index for column in columns]] * scale).astype(np.float32)
 
 
-def are_calibrated(columns: Sequence[Column]) -> bool:
-    """Return whether all values are voltages."""
-    return all(column.unit != NO_UNIT for column in columns)
-
-
-def shared_unit(columns: Sequence[Column]) -> str | None:
-    """Return the unit of all columns; None where they differ."""
+def to_record(
+    name: str,
+    signal: Float32[np.ndarray, "time kept"],
+    fs: float,
+    columns: Sequence[Column],
+    warnings: tuple[str, ...],
+    n_samples: int,
+) -> Record:
+    """Return the record of the kept columns, in millivolts. `signal` may be the beginning of `n_samples` samples."""
     units = {column.unit for column in columns}
-    return units.pop() if len(units) == 1 else None
+    return Record(
+        name,
+        signal,
+        fs,
+        tuple([column.lead for column in columns]),
+        warnings,
+        calibrated=NO_UNIT not in units,
+        total_seconds=n_samples / fs if len(signal) < n_samples else None,
+        unit=units.pop() if len(units) == 1 else None,
+    )

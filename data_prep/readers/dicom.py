@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from data_prep.leads import standard_lead
-from data_prep.readers.columns import are_calibrated, find_columns, shared_unit, to_millivolts
+from data_prep.readers.columns import find_columns, to_millivolts, to_record
 from data_prep.readers.files import regular_size, require_sane_size
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
@@ -85,16 +85,7 @@ class _Group:
             raise RecordError(f"{name}: the sampling frequency should be a number of hertz above 0; found {fs:g}.")
         values = self._values(file, index, options.samples_to_read(self.n_samples, fs))
         signal = to_millivolts(values, columns)
-        return Record(
-            Path(name).stem,
-            signal,
-            fs,
-            tuple(column.lead for column in columns),
-            (*remarks, *left_out),
-            are_calibrated(columns),
-            self.n_samples / fs if len(signal) < self.n_samples else None,
-            shared_unit(columns),
-        )
+        return to_record(Path(name).stem, signal, fs, columns, (*remarks, *left_out), self.n_samples)
 
     def _values(self, file: Any, index: int, n_read: int) -> Float64[np.ndarray, "time channel"]:
         """Return the first samples in the units of their channels; those that the file marks as padding are nan."""

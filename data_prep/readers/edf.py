@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.leads import standard_lead
-from data_prep.readers.columns import are_calibrated, find_columns, shared_unit, to_millivolts
+from data_prep.readers.columns import find_columns, to_millivolts, to_record
 from data_prep.readers.files import regular_size, require_sane_size
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
@@ -41,13 +41,4 @@ def read(path: Path, options: ReadOptions) -> Record:
         require_sane_size(name, n_samples, len(index))
         n_read = options.samples_to_read(n_samples, fs)
         values = np.column_stack([file.readSignal(i, 0, n_read) for i in index])
-    return Record(
-        path.stem,
-        to_millivolts(values, columns),
-        fs,
-        tuple(column.lead for column in columns),
-        remarks,
-        are_calibrated(columns),
-        n_samples / fs if n_read < n_samples else None,
-        shared_unit(columns),
-    )
+    return to_record(path.stem, to_millivolts(values, columns), fs, columns, remarks, n_samples)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.leads import split_unit
-from data_prep.readers.columns import are_calibrated, find_columns, shared_unit, to_millivolts
+from data_prep.readers.columns import find_columns, to_millivolts, to_record
 from data_prep.readers.files import regular_size
 from data_prep.readers.npy import Header, read_fact, read_header, read_rows, to_texts
 from data_prep.readers.options import ReadOptions
@@ -51,11 +51,9 @@ def _read(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Record:
         for rows in read_rows(_member(name, "signal"), stream, header, n_read):
             signal[first : first + len(rows)] = to_millivolts(rows, columns)
             first += len(rows)
-    names, calibrated = tuple([column.lead for column in columns]), are_calibrated(columns)
-    if n_read == n_samples:
-        return Record(path.stem, signal, fs, names, warnings, calibrated, unit=shared_unit(columns))
-    warnings = (*warnings, NO_CHECKSUM)
-    return Record(path.stem, signal, fs, names, warnings, calibrated, n_samples / fs, shared_unit(columns))
+    if n_read < n_samples:
+        warnings = (*warnings, NO_CHECKSUM)
+    return to_record(path.stem, signal, fs, columns, warnings, n_samples)
 
 
 def _member(name: str, key: str) -> str:

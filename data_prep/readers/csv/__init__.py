@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from data_prep.leads import split_unit, standard_lead
-from data_prep.readers.columns import Column, are_calibrated, find_columns, shared_unit, to_millivolts
+from data_prep.readers.columns import Column, find_columns, to_millivolts, to_record
 from data_prep.readers.csv.facts import find_rate, find_unit
 from data_prep.readers.csv.lines import Lines, open_text
 from data_prep.readers.csv.numbers import Table, find_decimal, find_separator, is_number, split_row
@@ -59,11 +59,7 @@ def _read(path: Path, lines: Lines, options: ReadOptions) -> Record:
         check_times(name, names[0], times, fs)
     n_read = len(signal)
     total = n_read + (lines.count_rest(path) if lines.peek() else 0)
-    leads, calibrated = tuple([column.lead for column in columns]), are_calibrated(columns)
-    if total == n_read:
-        return Record(path.stem, signal, fs, leads, warnings, calibrated, unit=shared_unit(columns))
-    beginning = signal[: options.samples_to_read(total, fs)]
-    return Record(path.stem, beginning, fs, leads, warnings, calibrated, total / fs, shared_unit(columns))
+    return to_record(path.stem, signal[: options.samples_to_read(total, fs)], fs, columns, warnings, total)
 
 
 def _read_names(name: str, lines: Lines, options: ReadOptions) -> tuple[list[str], str]:
