@@ -17,8 +17,8 @@ from data_prep.safe_text import printable
 
 KNOWN_TABLES = frozenset({"ptbxl_database.csv", "scp_statements.csv", "labels.csv", "records.csv"})
 """Names of tables about records."""
-ECG_SUFFIXES = frozenset({".xml", ".scp", ".npy", ".h5", ".hdf5"})
-"""Suffixes of ECG formats that have no reader. Such files do not belong to a WFDB record beside them."""
+ECG_SUFFIXES = frozenset({".xml", ".dcm", ".edf", ".bdf", ".scp", ".npy", ".h5", ".hdf5"})
+"""Suffixes of ECG formats, with a reader or without. Such files do not belong to a WFDB record beside them."""
 TEXT_SUFFIXES = frozenset({"", ".md", ".rst", ".html", ".css", ".js", ".py", ".sh", ".ipynb", ".log", ".docx"})
 SETTINGS_SUFFIXES = frozenset({".yaml", ".yml", ".toml", ".cfg", ".ini", ".json", ".jsonl", ".db", ".lock"})
 MODEL_SUFFIXES = frozenset({".safetensors", ".onnx", ".pt2"})
