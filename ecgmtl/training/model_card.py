@@ -187,9 +187,9 @@ def how_to_run(card: ModelCard) -> str:
         )
     return (
         f"```\necgmtl predict {card.file} PATH... --out predictions.csv\n```\n\n"
-        "PATH is a file, a folder or a pattern of WFDB, `.npz` or `.csv` records. The output has one row for each "
-        "record, with each label's probability and decision, the reconstruction error where the model learned to "
-        "reconstruct, and warnings."
+        "PATH is a file, a folder or a pattern of WFDB, DICOM, EDF, BDF, `.npz` or `.csv` records. The output has one "
+        "row for each record, with each label's probability and decision, the reconstruction error where the model "
+        "learned to reconstruct, and warnings."
     )
 
 
