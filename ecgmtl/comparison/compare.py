@@ -94,11 +94,10 @@ def tune_and_run(plan: Plan, store: Store, run_id: str | None, say: Callable[[st
     ]
     failed = run_all(trials, plan.jobs, say)
     chosen = {arm.name: tuning_of(arm, plan) for arm in plan.arms}
+    # one seed of every arm before the next seed, so that an interrupted comparison is balanced
     runs = [
         job(arm, seed, best_of(chosen[arm.name]), result_path(plan.out, arm.name, seed), chosen[arm.name])
-        for seed in range(
-            plan.seeds
-        )  # one seed of every arm before the next seed, so that an interrupted comparison is balanced
+        for seed in range(plan.seeds)
         for arm in plan.arms
         if seed in arm.seeds(plan.seeds)
     ]
