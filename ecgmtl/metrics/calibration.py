@@ -2,11 +2,11 @@
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Shaped
-from pydantic import FiniteFloat, model_validator
+from pydantic import FiniteFloat, NonNegativeInt, model_validator
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from ecgmtl.metrics.ranking import confusions
+from ecgmtl.metrics.ranking import auroc, confusions
 from ecgmtl.settings import Settings
 
 MIN_RECORDS = 5
@@ -15,12 +15,29 @@ SLOPES = (0.05, 50.0)
 """Bounds of a slope. A fit that ends at either bound shows no rising relation of logit and label, and is discarded."""
 
 
+class ThresholdFigures(Settings):
+    """Counts of one label's decisions, and its AUROC, on the records that its threshold was chosen on."""
+
+    n_positive: NonNegativeInt
+    """Number of records with the label."""
+    n_negative: NonNegativeInt
+    """Number of records without it."""
+    true_positives: NonNegativeInt
+    """Number of records with the label at or above the threshold."""
+    true_negatives: NonNegativeInt
+    """Number of records without the label below the threshold."""
+    auroc: FiniteFloat | None
+    """None where all records have the label, or none has."""
+
+
 class Calibration(Settings):
     """Calibration of each label: probability = sigmoid(slope · logit + intercept), predicted from the threshold on."""
 
     slope: tuple[FiniteFloat, ...]
     intercept: tuple[FiniteFloat, ...]
     thresholds: tuple[FiniteFloat, ...]
+    figures: tuple[ThresholdFigures, ...] = ()
+    """Figures of each threshold. Empty where nothing was fitted, and in models of earlier versions."""
 
     @model_validator(mode="after")
     def lengths_agree(self) -> "Calibration":
@@ -29,6 +46,8 @@ class Calibration(Settings):
             raise ValueError(
                 "slope, intercept and thresholds need a value a label; found {}, {} and {}".format(*lengths)
             )
+        if self.figures and len(self.figures) != lengths[0]:
+            raise ValueError(f"figures need one entry a label; found {len(self.figures)} for {lengths[0]} labels")
         return self
 
     @classmethod
@@ -58,7 +77,25 @@ def fit_calibration(
         lines.append(line)
         thresholds.append(best_threshold(expit(line[0] * column + line[1]), true) if enough else 0.5)
     slope, intercept = zip(*lines, strict=True)
-    return Calibration(slope=slope, intercept=intercept, thresholds=tuple(thresholds))
+    fitted = Calibration(slope=slope, intercept=intercept, thresholds=tuple(thresholds))
+    return fitted.model_copy(update={"figures": measure(fitted, logits, truth)})
+
+
+def measure(
+    calibration: Calibration, logits: Float64[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]
+) -> tuple[ThresholdFigures, ...]:
+    """Count each label's right decisions and compute its AUROC."""
+    predicted = calibration.predicted(calibration.probabilities(logits))
+    return tuple(
+        ThresholdFigures(
+            n_positive=int(true.sum()),
+            n_negative=int((~true).sum()),
+            true_positives=int((decided & true).sum()),
+            true_negatives=int((~decided & ~true).sum()),
+            auroc=None if np.isnan(area) else float(area),
+        )
+        for decided, true, area in zip(predicted.T, truth.T, auroc(logits, truth), strict=True)
+    )
 
 
 def fit_line(logits: Float64[np.ndarray, " record"], truth: Bool[np.ndarray, " record"]) -> tuple[float, float] | None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from scipy.special import expit, logit
-from sklearn.metrics import f1_score
+from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
 
 from ecgmtl.metrics.calibration import Calibration, best_threshold, fit_calibration, fit_line
 from ecgmtl.metrics.decisions import expected_calibration_error, reliability_bins
@@ -78,6 +78,22 @@ def test_the_threshold_has_the_best_f1_of_all(rng):
 def test_the_threshold_lies_half_way():
     # .6 and above holds both positives and nothing else: half-way between .6 and .2
     assert best_threshold(np.array([0.9, 0.6, 0.2, 0.1]), np.array([True, True, False, False])) == pytest.approx(0.4)
+
+
+def test_the_figures_of_a_threshold_are_those_of_scikit_learn(rng):
+    logits, labels = planted(rng, (0.5, 1.0), (0.1, 0.2), n_records=300)
+    found = fit_calibration(logits, labels)
+    predicted = found.predicted(found.probabilities(logits))
+    for label, figures in enumerate(found.figures):
+        counts = confusion_matrix(labels[:, label] > 0, predicted[:, label]).tolist()
+        (true_negatives, false_positives), (false_negatives, true_positives) = counts
+        assert (figures.true_positives, figures.n_positive) == (true_positives, true_positives + false_negatives)
+        assert (figures.true_negatives, figures.n_negative) == (true_negatives, true_negatives + false_positives)
+        assert figures.auroc == pytest.approx(roc_auc_score(labels[:, label] > 0, logits[:, label]))
+
+
+def test_a_label_that_all_records_have_has_no_auroc(rng):
+    assert fit_calibration(rng.normal(size=(20, 1)), np.ones((20, 1))).figures[0].auroc is None
 
 
 def test_identity_is_the_sigmoid_at_one_half():
