@@ -90,18 +90,19 @@ def find_records(paths: Iterable[Path | str]) -> Iterator[Path]:
 def find_files(
     paths: Iterable[Path | str],
     options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
-    leave_out: Path | None = None,
+    leave_out: Iterable[Path] = (),
 ) -> Iterator[Path | OtherFile]:
     """Yield the records as `find_records` does, and among them all other files of the folders that are searched.
 
-    `leave_out` is a file that is being written, and therefore not part of the input.
+    `leave_out` names files that are being written, and therefore not part of the input.
     """
     seen: set[Path | OtherFile] = set()
+    written = tuple(leave_out)
     for path in map(Path, paths):
         for match in _expand(path):
             for file in _walk(match, frozenset(), options) if match.is_dir() else (_header_of(match),):
                 name = file if isinstance(file, Path) else file.path
-                if file not in seen and not is_same_file(name, leave_out):
+                if file not in seen and not any(is_same_file(name, path) for path in written):
                     seen.add(file)
                     yield file
 

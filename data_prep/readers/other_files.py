@@ -185,6 +185,6 @@ def summarize(others: Sequence[OtherFile]) -> list[str]:
     return lines
 
 
-def is_same_file(path: Path, other: Path | None) -> bool:
+def is_same_file(path: Path, other: Path) -> bool:
     """Return whether both paths lead to one file, which need not exist yet."""
-    return other is not None and path.name == other.name and os.path.realpath(path) == os.path.realpath(other)
+    return path.name == other.name and os.path.realpath(path) == os.path.realpath(other)

@@ -1,17 +1,18 @@
 """Predictions for ECG files, which are read in batches. A file that fails does not stop the others."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from traceback import format_exception
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit
 
 from data_prep.preprocess import Prepared
 from data_prep.readers import OtherFile, ReadOptions, find_files, read_record
-from data_prep.record import RecordError
+from data_prep.record import Record, RecordError
 from ecgmtl.inference.predictor import Predictor
 
 NOT_FINITE = (
@@ -37,6 +38,15 @@ V3                120     22 %
 """
 
 
+class Signals(NamedTuple):
+    """Signals of one record."""
+
+    record: Record
+    """As read, up to the length of the model's input."""
+    prepared: Prepared
+    """As the model reads it."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """Prediction for one record."""
@@ -53,6 +63,8 @@ class Prediction:
     warnings: tuple[str, ...]
     undecided: str | None = None
     """Reason why no decision is made, or None."""
+    signals: Signals | None = field(default=None, repr=False, compare=False)
+    """None unless `predict` was told to keep them."""
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -75,34 +87,39 @@ def predict(
     paths: str | Path | Iterable[str | Path],
     options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
     batch_size: int = 64,
-    leave_out: Path | None = None,
+    leave_out: Iterable[Path] = (),
+    keep_signals: bool = False,
 ) -> Iterator[Prediction | Failure | OtherFile]:
     """Yield a result for each record, in the order of the files, and each other file in the folders among `paths`.
 
-    Memory holds one batch at a time. `options` tell what files do not state, such as the sampling rate. `leave_out` is
-    the file that results are written to.
+    Memory holds one batch at a time. `options` tell what files do not state, such as the sampling rate. `leave_out`
+    names files that results are written to. `keep_signals` adds to each prediction the signals that it was made from.
     """
     files = find_files([paths] if isinstance(paths, str | Path) else paths, options, leave_out)
     while batch := list(islice(files, batch_size)):
         read = [(path, prepare(predictor, path, options)) for path in batch if isinstance(path, Path)]
         yield from (other for other in batch if isinstance(other, OtherFile))
-        predictions = iter(classify_all(predictor, [(path, item) for path, item in read if isinstance(item, Prepared)]))
+        predictions = iter(classify_all(predictor, [(path, item) for path, item in read if isinstance(item, Signals)]))
         for _, item in read:
-            yield item if isinstance(item, Failure) else next(predictions)
+            result = item if isinstance(item, Failure) else next(predictions)
+            if keep_signals and isinstance(result, Prediction) and isinstance(item, Signals):
+                result = replace(result, signals=item)
+            yield result
 
 
-def prepare(predictor: Predictor, path: Path, options: ReadOptions) -> Prepared | Failure:
+def prepare(predictor: Predictor, path: Path, options: ReadOptions) -> Signals | Failure:
     """Read and preprocess one file. Any error is returned as the failure of this file."""
     preprocess = predictor.metadata.preprocess
     try:
-        return preprocess(read_record(path, replace(options, seconds=preprocess.seconds)))
+        record = read_record(path, replace(options, seconds=preprocess.seconds))
+        return Signals(record, preprocess(record))
     except (RecordError, OSError) as error:
         return Failure(path, str(error))
     except Exception as error:  # noqa: BLE001, one file must not stop the others
         return report_bug(path, error)
 
 
-def classify_all(predictor: Predictor, prepared: list[tuple[Path, Prepared]]) -> list[Prediction | Failure]:
+def classify_all(predictor: Predictor, prepared: list[tuple[Path, Signals]]) -> list[Prediction | Failure]:
     """Return a result for each record. If a batch raises, its records are run one by one so that only bad ones fail."""
     try:
         return list(classify(predictor, prepared))
@@ -118,19 +135,19 @@ def report_bug(path: Path, error: Exception) -> Failure:
     return Failure(path, reason, "".join(format_exception(error)))
 
 
-def classify(predictor: Predictor, prepared: list[tuple[Path, Prepared]]) -> Iterator[Prediction | Failure]:
+def classify(predictor: Predictor, prepared: list[tuple[Path, Signals]]) -> Iterator[Prediction | Failure]:
     """Yield a result for each record. It is a failure if the model's output for the record is not finite."""
     if not prepared:
         return
     metadata = predictor.metadata
-    signals = np.stack([item.signal for _, item in prepared])
+    signals = np.stack([item.prepared.signal for _, item in prepared])
     logits = predictor.logits(signals)
     errors = predictor.reconstruction_rmse(signals)
     calibrated = metadata.calibration.probabilities(logits)
     decisions = metadata.calibration.predicted(calibrated)
     uncalibrated = expit(logits.astype(np.float64))
     usable = np.isfinite(logits).all(axis=1) & (True if errors is None else np.isfinite(errors))
-    for i, (path, item) in enumerate(prepared):
+    for i, (path, (_, item)) in enumerate(prepared):
         if not usable[i]:
             yield Failure(path, f"{path.name}: {NOT_FINITE}")
             continue

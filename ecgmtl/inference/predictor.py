@@ -29,6 +29,14 @@ class Predictor(Protocol):
         """Compute the error of the reconstruction of masked samples, in mV. None without a decoder."""
 
 
+@runtime_checkable
+class Reconstructor(Protocol):
+    """A classifier with a decoder."""
+
+    def reconstruct_masked(self, signal: Float32[np.ndarray, "lead time"]) -> Float32[np.ndarray, "lead time"] | None:
+        """Reconstruct each sample of a signal in mV from the rest of it. None if no stage trained the decoder."""
+
+
 def load_predictor(model: str | Path) -> Predictor:
     """Load a checkpoint, the folder of a run, an exported .onnx or .pt2 file, an MLflow folder, or an MLflow URI.
 

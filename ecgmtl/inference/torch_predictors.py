@@ -12,18 +12,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import Checkpoint
-from ecgmtl.data.lead_algebra import BASIS_INDEX
+from ecgmtl.data.lead_algebra import BASIS_INDEX, N_BASIS
 from ecgmtl.data.masking import MASK_SEED, MaskingSettings, sample_mask
 from ecgmtl.inference.metadata import MetadataError, ModelMetadata
 from ecgmtl.tracking.store import default_store, import_mlflow
 
 EXTRA = "ecgmtl.json"
 """Name of the metadata in a torch program."""
+MOST_MASKS = 8
+"""Largest number of masks that cover a signal. Fewer mask more of it at a time."""
 
 
 def metadata_of(stored: Checkpoint) -> ModelMetadata:
@@ -76,11 +78,38 @@ class CheckpointPredictor:
         error = (model.reconstruct(batch, mask) - batch)[:, BASIS_INDEX].square() * mask
         return (error.sum(dim=(1, 2)) / mask.sum(dim=(1, 2))).sqrt().numpy()
 
+    @torch.inference_mode()
+    def reconstruct_masked(self, signal: Float32[np.ndarray, "lead time"]) -> Float32[np.ndarray, "lead time"] | None:
+        """Reconstruct each sample of a signal in mV from the rest of it. None if no stage trained the decoder.
+
+        Masks like those of training cover the signal in turn: blocks of time, or leads for a model that learned to
+        reconstruct whole leads alone.
+        """
+        if not self.stored.maskings:
+            return None
+        masks = cover(signal.shape[-1], self.metadata.preprocess.fs, self.stored.maskings[-1])
+        batch = torch.from_numpy(signal).expand(len(masks), -1, -1)
+        parts = self.stored.model.reconstruct(batch, masks)
+        basis = torch.where(masks, parts[:, BASIS_INDEX], 0).sum(dim=0)
+        return (self.stored.model.lead_algebra @ basis).numpy()
+
     def sample_mask(self, n_samples: int, masking: MaskingSettings) -> Tensor:
         """Sample the mask that all records share."""
         generator = torch.Generator().manual_seed(MASK_SEED)
         always = masking.model_copy(update={"share": 1.0})
         return sample_mask((1, n_samples), self.metadata.preprocess.fs, always, generator)
+
+
+def cover(n_samples: int, fs: float, masking: MaskingSettings) -> Bool[Tensor, "mask basis time"]:
+    """Return masks, each of about the trained fraction, of which exactly one covers each sample of each lead."""
+    if masking.time > 0:
+        parts = torch.arange(n_samples) // max(1, round(masking.block_seconds * fs))
+        lead_shift = torch.arange(N_BASIS) if masking.apart else torch.zeros(N_BASIS, dtype=torch.long)
+        index, share = parts[None, :] + lead_shift[:, None], masking.time
+    else:
+        index, share = torch.arange(N_BASIS)[:, None].expand(-1, n_samples), masking.leads
+    n_masks = min(max(round(1 / share), 2), MOST_MASKS)
+    return index[None] % n_masks == torch.arange(n_masks)[:, None, None]
 
 
 class GraphPredictor:

@@ -275,4 +275,4 @@ def test_the_output_is_no_input_and_samples_under_another_name_belong_to_their_h
     write(header, header.read_text().replace(f"{header.stem}.dat", "other.dat"))
     header.with_suffix(".dat").rename(tmp_path / "other.dat")
     out = write(tmp_path / "p.csv", "I,II\n0.1,0.2\n")
-    assert list(find_files([tmp_path, out], leave_out=tmp_path / "." / "p.csv")) == [header]
+    assert list(find_files([tmp_path, out], leave_out=[tmp_path / "." / "p.csv"])) == [header]
