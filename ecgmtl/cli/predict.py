@@ -16,7 +16,9 @@ from ecgmtl.cli.terminal import progress_bar, spoken_errors
 if TYPE_CHECKING:
     from data_prep.readers import ReadOptions
     from ecgmtl.inference.predict import Failure, Prediction
+    from ecgmtl.inference.predictor import Predictor
     from ecgmtl.inference.table import Write
+    from ecgmtl.report_page.page import Add
 
 
 def predict(
@@ -36,6 +38,18 @@ def predict(
     leads: Leads = None,
     follow_links: FollowLinks = False,
     batch: Annotated[int, typer.Option(min=1, help="Records per batch. Larger is faster and takes more memory.")] = 64,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="HTML page to write, ending in .html: each ECG on paper, with its prediction explained."),
+    ] = None,
+    report_details: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Number of records whose card in the report has the signal as read, the reconstruction and the "
+            "explanation, and of further records with warnings that have them, too.",
+        ),
+    ] = 100,
     strict: Annotated[
         bool, typer.Option("--strict", help="Also exit with 3 if there are files of unknown formats.")
     ] = False,
@@ -54,6 +68,9 @@ def predict(
     their own only if PATHS names them. Other files in a folder (formats without a reader, tables, notes) are counted
     and listed.
 
+    The report is one page that needs no network. Its first --report-details records, and as many further ones with
+    warnings, have all details, which take a fraction of a second each. The others have the signal that the model reads.
+
     Exit codes: 0, every record was predicted. 1, none was. 2, the command line was wrong. 3, some records failed and
     the others were predicted; with --strict also if there are files of unknown formats.
 
@@ -61,7 +78,8 @@ def predict(
     '=cmd.csv. Control characters are written as escape sequences.
     """
     with spoken_errors():
-        counts = predict_to(model, paths, out, read_options(fs, unit, leads, follow_links), batch, debug)
+        outputs = Outputs(out, report, report_details)
+        counts = predict_to(model, paths, outputs, read_options(fs, unit, leads, follow_links), batch, debug)
     raise typer.Exit(counts.exit_code(strict))
 
 
@@ -80,10 +98,23 @@ class Counts(NamedTuple):
         return 3 if self.failed or (strict and self.without_reader) else 0
 
 
+class Outputs(NamedTuple):
+    """Files to write. Where both are None, predictions are printed."""
+
+    table: Path | None
+    report: Path | None = None
+    n_detailed: int = 0
+    """Number of records with all details in the report, and of further records with warnings that have them."""
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        return tuple(path for path in (self.table, self.report) if path is not None)
+
+
 def predict_to(
-    model: str, paths: list[str], out: Path | None, options: "ReadOptions", batch_size: int, debug: bool = False
+    model: str, paths: list[str], outputs: Outputs, options: "ReadOptions", batch_size: int, debug: bool = False
 ) -> Counts:
-    """Predict for all files that `paths` name, and write a table, or print where `out` is None.
+    """Predict for all files that `paths` name, and write a table and a report, or print.
 
     Failures are rows of the table. They are also printed to stderr as they occur.
 
@@ -97,19 +128,26 @@ def predict_to(
     from ecgmtl.inference.table import row_of
 
     predictor = load_predictor(model)
-    refuse_to_replace(out, options)
+    refuse_to_replace(outputs.table, options)
     ok = failed = undecided = 0
     others: list[OtherFile] = []
-    with table(predictor.metadata.label_names, out) as write, prediction_bar(paths, out) as advance:
-        results = predict(predictor, paths, options, batch_size, out)
+    with (
+        table(predictor.metadata.label_names, outputs.table) as write,
+        report_page(outputs, predictor, model) as add,
+        prediction_bar(paths, outputs.written) as advance,
+    ):
+        keeps = outputs.report is not None
+        results = predict(predictor, paths, options, batch_size, outputs.written, keep_signals=keeps)
         while chunk := list(islice(results, batch_size)):
             others += [result for result in chunk if isinstance(result, OtherFile)]
             records = [result for result in chunk if not isinstance(result, OtherFile)]
             write([row_of(result) for result in records])
+            for result in chunk:
+                add(result)
             for result in records:
                 ok, failed = ok + isinstance(result, Prediction), failed + isinstance(result, Failure)
                 undecided += isinstance(result, Prediction) and result.undecided is not None
-                show(result, out is None, debug)
+                show(result, not outputs.written, debug)
             advance(ok + failed)
         if not ok + failed:
             other_files = "\n".join(["", *summarize(others)])
@@ -117,7 +155,7 @@ def predict_to(
                 f"{', '.join(paths)}: no ECG file found; the formats are {', '.join(READERS)}.{other_files}"
             )
     without = f" ({undecided} without a decision)" if undecided else ""
-    where = f"; {printable(str(out))}" if out else ""
+    where = "".join(f"; {printable(str(path))}" for path in outputs.written)
     typer.echo(f"{ok} records predicted{without}, {failed} failed{where}", err=True)
     for line in summarize(others):
         typer.echo(line, err=True)
@@ -147,19 +185,28 @@ def show(result: "Prediction | Failure", on_screen: bool, debug: bool) -> None:
 
 
 @contextmanager
-def prediction_bar(paths: list[str], out: Path | None) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar if predictions go into a table and stderr is a terminal; otherwise do nothing.
+def prediction_bar(paths: list[str], written: tuple[Path, ...]) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar if predictions go into files and stderr is a terminal; otherwise do nothing.
 
     The files are counted first, which takes a small fraction of the time to read them.
     """
-    if out is None or not sys.stderr.isatty():
+    if not written or not sys.stderr.isatty():
         yield lambda _done: None
         return
     from data_prep.readers import find_files
 
-    total = sum(isinstance(file, Path) for file in find_files(paths, leave_out=out))
+    total = sum(isinstance(file, Path) for file in find_files(paths, leave_out=written))
     with progress_bar("predicting") as bar:
         yield lambda done: bar(done, total)
+
+
+def report_page(outputs: Outputs, predictor: "Predictor", model: str) -> AbstractContextManager["Add"]:
+    """Open the report. Where there is none its results are dropped."""
+    if outputs.report is None:
+        return nullcontext(lambda _result: None)
+    from ecgmtl.report_page.page import open_report
+
+    return open_report(outputs.report, predictor, model, outputs.n_detailed)
 
 
 def table(label_names: tuple[str, ...], out: Path | None) -> AbstractContextManager["Write"]:

@@ -29,7 +29,7 @@ for command in ([], ["train"], ["predict"], ["compare"], ["data", "check"]):
 assert not {"numpy", "scipy"} & set(sys.modules)
 run("show", "configs")
 run("data", "check", "records")
-run("predict", "c.onnx", "records/a.csv", "--out", "p.csv")
+run("predict", "c.onnx", "records/a.csv", "--out", "p.csv", "--report", "r.html")
 print(open("p.csv").read(), end="")
 """
 
@@ -49,3 +49,4 @@ def test_commands_that_need_no_torch_work_without_it(exported, tmp_path, rng):
     done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("records/a.csv,ok,,")
+    assert "records/a.csv" in (tmp_path / "r.html").read_text()

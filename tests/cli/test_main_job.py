@@ -177,6 +177,13 @@ def test_predict_continues_after_a_bad_file(folder, trained):
     assert [row.split(",")[1] for row in rows[1:]] == ["ok", "ok", "failed", "ok", "ok", "ok"]
 
 
+def test_predict_writes_a_report_that_is_not_taken_for_an_input(folder, trained):
+    ecgmtl(folder, "predict", trained.parent, "records/records100/00000", "--report", "records/records100/report.html")
+    told = ecgmtl(folder, "predict", trained.parent, "records/records100", "--report", "records/records100/report.html")
+    assert "not read" not in told
+    assert (folder / "records/records100/report.html").read_text().count('class="card"') == 120
+
+
 def test_an_exported_classifier_predicts_the_same(folder, trained):
     ecgmtl(folder, "export", trained.parent, "--to", "onnx", "--out", "c.onnx", "--data", "store")
     files = sorted((folder / "records/records100/00000").glob("0001?_lr.hea"))

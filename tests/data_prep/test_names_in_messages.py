@@ -1,6 +1,7 @@
 """No message quotes content of a file that may be a patient's name or number."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from data_prep.preprocess import Preprocess
 from data_prep.sources import read_source
 from data_prep.sources.tables import SourceError
 from ecgmtl import checkpoint
-from ecgmtl.cli.predict import predict_to
+from ecgmtl.cli.predict import Outputs, predict_to
 from tests.folders import edit, write_ptbxl
 from tests.wfdb_files import beats, write_wfdb
 
@@ -121,13 +122,14 @@ def test_the_check_of_a_folder_quotes_no_name(planted):
     assert not is_quoted(report.render())
 
 
-def test_the_table_of_predictions_holds_no_name(planted, stored, tmp_path, capsys):
-    stored_at, out = tmp_path / "m.safetensors", tmp_path / "predictions.csv"
+def test_neither_the_table_nor_the_report_of_predictions_holds_a_name(planted, stored, tmp_path, capsys):
+    stored_at, out, report = (tmp_path / name for name in ("m.safetensors", "predictions.csv", "report.html"))
     checkpoint.save(stored_at, stored)
-    predict_to(str(stored_at), [str(planted[0])], out, ReadOptions(), 64)
+    predict_to(str(stored_at), [str(planted[0])], Outputs(out, report, 2), ReadOptions(), 64)
     with out.open() as file:
         assert len(list(csv.DictReader(file))) == len(planted[1])
     assert not is_quoted(out.read_text())
+    assert not is_quoted(re.sub(r'<script type="text/plain".*', "", report.read_text()))  # but for packed signals
     assert not is_quoted("".join(capsys.readouterr()))
 
 

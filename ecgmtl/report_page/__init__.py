@@ -1,0 +1,1 @@
+"""The report of predictions: one self-contained HTML page with a card for each record."""

@@ -1,0 +1,104 @@
+"""The card of one result: what the page shows of it, as JSON."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32
+from scipy.ndimage import uniform_filter1d
+
+from data_prep.safe_text import printable
+from ecgmtl.inference.occlusion import WINDOW, occlude
+from ecgmtl.inference.predict import Failure, Prediction, Signals
+from ecgmtl.inference.predictor import Predictor, Reconstructor
+from ecgmtl.report_page.drawing import as_prepared, as_read, pack
+
+MOST_EXPLAINED = 5
+"""Largest number of labels of a record whose explanation is shown: those nearest to their thresholds, or above."""
+BAND_SECONDS = 0.4
+"""Length of time over which the error of the reconstruction is averaged."""
+
+
+class Card(NamedTuple):
+    """One result for the page."""
+
+    summary: dict[str, Any]
+    """Row of the table, and the card's text."""
+    drawing: str | None
+    """Packed signal; None where there is none."""
+
+
+def card(result: Prediction | Failure, predictor: Predictor, detailed: bool = True) -> Card:
+    """Return the card of one result.
+
+    If it is `detailed`, it has the signal as read, the reconstruction where the model has a decoder, and the importance
+    of parts of the signal, which takes some 60 forward passes. Otherwise it has the signal that the model reads.
+    """
+    path = printable(str(result.path))
+    if isinstance(result, Failure):
+        return Card({"path": path, "status": "failed", "findings": [finding("failed", result.reason)]}, None)
+    summary = {
+        "path": path,
+        "status": "ok" if result.undecided is None else "undecided",
+        "findings": findings(result),
+        "probabilities": [round(value, 4) for value in result.calibrated.values()],
+        "decisions": [int(value) for value in result.decisions.values()],
+        "rmse": None if result.reconstruction_rmse is None else round(result.reconstruction_rmse, 3),
+    }
+    if result.signals is None:
+        return Card(summary, None)
+    record = result.signals.record
+    summary |= {"fs": record.fs, "seconds": round(record.seconds, 2)}
+    return Card(summary, draw(result, result.signals, predictor, detailed))
+
+
+def findings(result: Prediction) -> list[dict[str, str]]:
+    """Return what a reader should know first, the reason for no decision before the warnings."""
+    reasons = [] if result.undecided is None else [finding("undecided", f"No decision: {result.undecided}")]
+    return [*reasons, *(finding("warning", warning) for warning in result.warnings)]
+
+
+def finding(severity: str, sentence: str) -> dict[str, str]:
+    """Return a finding in the form of the page."""
+    return {"severity": severity, "sentence": printable(sentence)}
+
+
+def draw(result: Prediction, signals: Signals, predictor: Predictor, detailed: bool) -> str:
+    """Return the packed drawing of a prediction."""
+    fs = float(predictor.metadata.preprocess.fs)
+    if not detailed:
+        return pack(as_prepared(signals, fs), {})
+    details, layers = explain(result, signals, predictor), []
+    signal = signals.prepared.signal
+    reconstructed = predictor.reconstruct_masked(signal) if isinstance(predictor, Reconstructor) else None
+    if reconstructed is not None:
+        details["reconstruction"] = {"fs": fs}
+        drawn = reconstructed - np.median(signal, axis=1, keepdims=True)
+        layers = [drawn, local_error(reconstructed - signal, fs)]
+    return pack(as_read(signals, fs), details, layers)
+
+
+def local_error(error: Float32[np.ndarray, "lead time"], fs: float) -> Float[np.ndarray, "lead time"]:
+    """Compute the root mean square of an error over 0.4 s around each sample."""
+    mean = uniform_filter1d(np.square(error.astype(np.float64)), max(round(BAND_SECONDS * fs), 1), axis=1)
+    return np.sqrt(np.maximum(mean, 0))
+
+
+def explain(result: Prediction, signals: Signals, predictor: Predictor) -> dict[str, Any]:
+    """Return the importance of parts of the signal for the labels nearest to their thresholds, or above.
+
+    Values are falls of the calibrated logit, so that a probability without a part is sigmoid(logit - fall).
+    """
+    calibration = predictor.metadata.calibration
+    slope, probabilities = np.array(calibration.slope), np.array([*result.calibrated.values()])
+    order = np.argsort(np.array(calibration.thresholds) - probabilities, kind="stable")
+    labels = order[:MOST_EXPLAINED].tolist()
+    occlusion = occlude(predictor, signals.prepared.signal)
+    explained = [
+        {
+            "label": label,
+            "time": np.round(slope[label] * occlusion.time[:, label], 3).tolist(),
+            "leads": np.round(slope[label] * occlusion.leads[:, label], 3).tolist(),
+        }
+        for label in labels
+    ]
+    return {"explanation": {"step": occlusion.step, "window": WINDOW, "labels": explained}}
