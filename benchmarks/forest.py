@@ -36,7 +36,7 @@ def main() -> None:
         raise SystemExit(f"{given.config}: no forest in it")
 
     started = perf_counter()
-    measured = measure_kinds(train.select(train.labelled))
+    measured = measure_kinds(train.select(train.labeled))
     measuring = perf_counter() - started
     started = perf_counter()
     forest = grow_forest(config.forest, train, 0)

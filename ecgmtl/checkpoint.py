@@ -31,7 +31,7 @@ from ecgmtl.model.forest.measurements import measurement_names
 from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.settings import Settings
 
-VERSION: Literal[3] = 3
+VERSION: Literal[4] = 4
 KEY = "ecgmtl"
 """Key of the description in the metadata of a safetensors file."""
 MODEL = "model.safetensors"
@@ -47,7 +47,7 @@ class Description(Settings):
 
     model_config = ConfigDict(extra="ignore")
 
-    version: Literal[3] = VERSION
+    version: Literal[4] = VERSION
     config: dict[str, Any]
     label_set: str
     label_names: tuple[str, ...] = Field(min_length=1)

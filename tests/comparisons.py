@@ -14,7 +14,7 @@ ARMS = {
     "fixed_0.1": ("fixed weight", 0.02, 1.1, 0),
     "fixed_1": ("fixed weight", 0.03, 1.3, 0),
     "fixed_10": ("fixed weight", -0.08, 0.7, 0),
-    "uncertainty": ("learnt weights", 0.025, 1.2, 0),
+    "uncertainty": ("learned weights", 0.025, 1.2, 0),
     "pretrain": ("stages", 0.05, 1.6, 5),
     "shuffled": ("controls", -0.01, 0.95, 0),
 }
@@ -57,13 +57,13 @@ def make_point(place, n_points, speed, effect, pretraining, rng):
     counts = {"step": step, "samples_seen": 32 * step, "encoder_passes": step * 1.5, "seconds": 0.05 * step * speed}
     if place <= pretraining:
         return Point(**counts, macro_auroc=None, loss=None, train_loss=None)
-    learnt = 1 - np.exp(-speed * (place - pretraining) / 4)
+    learned = 1 - np.exp(-speed * (place - pretraining) / 4)
     noise = rng.normal(0, 0.006)
     return Point(
         **counts,
-        macro_auroc=float(0.5 + (0.36 + effect) * learnt + noise),
-        loss=float(0.62 - (0.25 + effect) * learnt - noise),
-        train_loss=float(0.6 - (0.28 + effect) * learnt),
+        macro_auroc=float(0.5 + (0.36 + effect) * learned + noise),
+        loss=float(0.62 - (0.25 + effect) * learned - noise),
+        train_loss=float(0.6 - (0.28 + effect) * learned),
     )
 
 

@@ -137,7 +137,7 @@ def test_settings_of_a_huge_model_are_rejected_before_it_is_built(path, stored, 
 
 def test_a_newer_version_is_rejected(path):
     with_description(path, version=checkpoint.VERSION + 1)
-    with pytest.raises(CheckpointError, match=r"newer ecgmtl \(checkpoint 4, this one reads 3\); update ecgmtl"):
+    with pytest.raises(CheckpointError, match=r"newer ecgmtl \(checkpoint 5, this one reads 4\); update ecgmtl"):
         checkpoint.load(path)
 
 
@@ -188,7 +188,7 @@ def test_safetensors_of_another_program_are_rejected(tmp_path):
 
 
 def test_an_older_version_says_train_again(path):
-    with_description(path, version=0)
+    with_description(path, version=checkpoint.VERSION - 1)
     with pytest.raises(CheckpointError, match=r"an older ecgmtl .* train it again"):
         checkpoint.load(path)
 

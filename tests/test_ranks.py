@@ -78,9 +78,9 @@ def three_weighted_steps(rank, n_ranks):
 def masked_loss(rank, n_ranks):
     """Of the reconstruction, and its gradient, where one rank hides more samples than the other."""
     model = Config(encoder=CnnSettings(widths=(8, 8))).build_model(2)
-    dice = torch.Generator().manual_seed(0)
-    signals, often = torch.randn(4, 12, 10, generator=dice), torch.tensor([0.9, 0.8, 0.2, 0.1])
-    mask = torch.rand(4, 8, 10, generator=dice) < often[:, None, None]
+    generator = torch.Generator().manual_seed(0)
+    signals, often = torch.randn(4, 12, 10, generator=generator), torch.tensor([0.9, 0.8, 0.2, 0.1])
+    mask = torch.rand(4, 8, 10, generator=generator) < often[:, None, None]
     drawn = torch.zeros(4, 8, 10, requires_grad=True)
     mine = torch.arange(4).chunk(n_ranks)[rank]
     batch = Batch(signals[mine], torch.zeros(len(mine), 2), mask=mask[mine], scored=mask[mine].float())

@@ -58,7 +58,7 @@ def split(n=64, seed=0, auxiliary=False):
         patients=np.arange(n),
         groups=labels.astype(np.float32),
         group_names=("tall", "fast"),
-        labelled=np.ones(n, dtype=bool),
+        labeled=np.ones(n, dtype=bool),
         fs=100.0,
         columns={
             "age": np.where(labels[:, 0], 70.0, np.where(rng.random(n) < 0.1, 300.0, 40.0)),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data_prep.sources.labelled_folder import TABLE, read_labelled_folder
+from data_prep.sources.labeled_folder import TABLE, read_labeled_folder
 from data_prep.sources.ptbxl import DATABASE, read_ptbxl
 from data_prep.sources.tables import Source, SourceError
 
@@ -22,7 +22,7 @@ def read_source(folder: Path, fs: int) -> Source:
     if (folder / DATABASE).is_file():
         return read_ptbxl(folder, fs)
     if (folder / TABLE).is_file():
-        return read_labelled_folder(folder)
+        return read_labeled_folder(folder)
     below = next((child for child in sorted(folder.iterdir()) if (child / DATABASE).is_file()), None)
     hint = f" Did you mean {below}?" if below else ""
     raise SourceError(f"{folder}: neither {DATABASE} (PTB-XL) nor {TABLE} (any other records) is there.{hint}")

@@ -54,9 +54,9 @@ def learning_curve(run: RunResult) -> Float64[np.ndarray, " epoch"]:
     Where the arm ends in a student, only the student's epochs count, because the teachers are not the arm's model. A
     student that learns from teachers alone is recognized by having no loss on the labels.
     """
-    learnt = [point for point in run.curve if point.macro_auroc is not None]
-    is_student = learnt[-1].train_loss is None
-    own = takewhile(lambda point: (point.train_loss is None) == is_student, reversed(learnt))
+    learned = [point for point in run.curve if point.macro_auroc is not None]
+    is_student = learned[-1].train_loss is None
+    own = takewhile(lambda point: (point.train_loss is None) == is_student, reversed(learned))
     return np.array([point.macro_auroc for point in own])[::-1]
 
 

@@ -45,7 +45,7 @@ class Point(Figures):
     seconds: float
     """Training time without evaluations."""
     macro_auroc: float | None
-    """Macro AUROC on the validation records. None while the main task is not learnt."""
+    """Macro AUROC on the validation records. None while the main task is not learned."""
     loss: float | None
     """Loss of the main task on the validation records."""
     train_loss: float | None
@@ -119,7 +119,7 @@ class RunResult(Figures):
 
 
 class Course(NamedTuple):
-    """Curves of a run against one clock, with nan before the main task is learnt."""
+    """Curves of a run against one clock, with nan before the main task is learned."""
 
     times: Float64[np.ndarray, " evaluation"]
     scores: Float64[np.ndarray, " evaluation"]
@@ -249,9 +249,9 @@ def course(run: RunResult, clock: Clock = "samples_seen", *, amortized: bool = F
 
 
 def pretraining(run: RunResult) -> int:
-    """Return the number of evaluations before the main task's first, or 0 if it is never learnt."""
-    learnt = [index for index, point in enumerate(run.curve) if point.macro_auroc is not None]
-    return learnt[0] if learnt else 0
+    """Return the number of evaluations before the main task's first, or 0 if it is never learned."""
+    learned = [index for index, point in enumerate(run.curve) if point.macro_auroc is not None]
+    return learned[0] if learned else 0
 
 
 def budget(comparison: Comparison, clock: Clock = "samples_seen") -> float:

@@ -188,7 +188,7 @@ def encoder_passes(stage: Stage, config: Config) -> float:
     """Return the cost of a step in passes through the encoder, of which a third is forward and two thirds backward.
 
     - Gradient rules need a backward pass per task. A frozen encoder needs none.
-    - Two encoders cost twice as much if tasks of both are learnt or if they are stitched together.
+    - Two encoders cost twice as much if tasks of both are learned or if they are stitched together.
     - Two views of each record cost twice as much.
     - A weighting that evaluates the losses again needs a second forward pass.
     - A teacher needs a forward pass, and is counted as being as large as its student.

@@ -58,7 +58,7 @@ def learning_area(
 ) -> float:
     r"""Compute the mean height of a learning curve, :math:`\frac{1}{B} \int_0^B m(t) dt`, by trapezoids.
 
-    At time 0, and while the score is nan because the task is not yet learnt, the curve is at chance. A curve that ends
+    At time 0, and while the score is nan because the task is not yet learned, the curve is at chance. A curve that ends
     before the budget is extended at its last height.
     """
     known = np.where(np.isnan(scores), chance, scores)

@@ -67,7 +67,7 @@ class Config(Settings):
     """Validation fold; the other folds outside the test split are trained on. When absent, the store's own split."""
     label_share: float = Field(1.0, gt=0, le=1)
     """Fraction of the training patients with labels. The other patients' signals are used for reconstruction only."""
-    unlabelled: Literal["keep", "drop"] = "keep"
+    unlabeled: Literal["keep", "drop"] = "keep"
     """Treatment of training records without a label of the set; kept ones count as negative for every label."""
     preprocess: Preprocess = Preprocess()
     encoder: EncoderSettings = CnnSettings()
@@ -140,8 +140,8 @@ class Config(Settings):
     def tasks_with_heads(self, auxiliary: Iterable[str]) -> tuple[Task, ...]:
         """Return the tasks that have a head, in its order: those of every model, then those that a stage learns."""
         always = (RECONSTRUCTION, MAIN, *(PREFIX + name for name in auxiliary))
-        learnt = (name for name in TASKS if name not in always and self.learns(name))
-        return tuple(task for task in map(build_task, (*always, *learnt)) if task.reads == task.name)
+        learned = (name for name in TASKS if name not in always and self.learns(name))
+        return tuple(task for task in map(build_task, (*always, *learned)) if task.reads == task.name)
 
     @property
     def trunks(self) -> dict[str, str]:
@@ -255,7 +255,7 @@ def explain(mistake: Any, tree: Any) -> str:
     if mistake["type"] == "union_tag_not_found":
         return f"{key}: should have a `kind`."
     if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{key}: there is no such setting; is it misspelt?"
+        return f"{key}: there is no such setting; is it misspelled?"
     message = mistake["msg"].removeprefix("Value error, ").removesuffix(".")
     if holds_groups(mistake["input"]):  # the message names the key
         return f"{message}." if not key or message.startswith(f"{key}.") else f"{key}: {message}."

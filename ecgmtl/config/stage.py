@@ -30,7 +30,7 @@ class Stage(TaskSettings):
     trains: tuple[str, ...] = Field(min_length=1)
     """Parts of the model that are trained; the others stay exactly as they are."""
     losses: tuple[str, ...]
-    """Tasks that are learnt."""
+    """Tasks that are learned."""
     epochs: PositiveInt
     batch_size: PositiveInt = 64
     weighting: WeightingSettings = FixedSettings()
@@ -150,7 +150,7 @@ class Stage(TaskSettings):
 
     @property
     def classifies(self) -> bool:
-        """True where the main task is learnt, from its labels or from teachers."""
+        """True where the main task is learned, from its labels or from teachers."""
         return MAIN in self.heads
 
     @property
@@ -170,7 +170,7 @@ class Stage(TaskSettings):
 
     @property
     def reconstructs(self) -> bool:
-        """True where reconstruction is learnt."""
+        """True where reconstruction is learned."""
         return RECONSTRUCTION in self.losses
 
     @property

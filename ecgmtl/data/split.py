@@ -36,7 +36,7 @@ class Split:
     groups: Float[np.ndarray, "record group"]
     """Diagnostic superclasses by which reconstruction is reported, or the labels where there are none."""
     group_names: tuple[str, ...]
-    labelled: Bool[np.ndarray, " record"]
+    labeled: Bool[np.ndarray, " record"]
     """True where a record's labels may be trained on."""
     fs: float
     columns: dict[str, np.ndarray] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class Split:
             names=names,
             patients=self.patients[kept],
             groups=self.groups[kept],
-            labelled=self.labelled[kept],
+            labeled=self.labeled[kept],
             columns={name: values[kept] for name, values in self.columns.items()},
             targets={name: values[rows] for name, values in self.targets.items()},
         )
@@ -134,7 +134,7 @@ def load_split(
         patients=np.unique(table["patient_id"].to_numpy(), return_inverse=True)[1].astype(np.int64),
         groups=truth(grouping),
         group_names=store.label_names(grouping),
-        labelled=np.ones(len(rows), dtype=bool),
+        labeled=np.ones(len(rows), dtype=bool),
         fs=float(store.manifest["preprocess"]["fs"]),
         columns={str(name): table[name].to_numpy() for name in table if name not in store.manifest["label_sets"]},
     )
@@ -186,8 +186,8 @@ def split_anew(store: Store, validation_fold: int) -> Store:
 
 
 def require_both_classes(split: Split, name: str) -> None:
-    """Raise StoreError if no label divides the labelled records into those with it and those without it."""
-    labels = split.labels[torch.from_numpy(split.labelled).to(split.device)].cpu().numpy()
+    """Raise StoreError if no label divides the labeled records into those with it and those without it."""
+    labels = split.labels[torch.from_numpy(split.labeled).to(split.device)].cpu().numpy()
     with_it = labels.sum(axis=0)
     if ((with_it > 0) & (with_it < len(labels))).any():
         return

@@ -150,10 +150,10 @@ def choose_records(checkpoint: Checkpoint, split: Split, protocol: Protocol) -> 
         raise EvaluationError(
             f"the model reads {', '.join(checkpoint.label_names)}; the data has {', '.join(split.label_names)}."
         )
-    if protocol.unlabelled == "drop":
+    if protocol.unlabeled == "drop":
         split = split.select(split.labels.sum(dim=1).cpu().numpy() > 0)
     if not len(split):
-        dropped = " with a label of the set; protocol 'whole' keeps the others" * (protocol.unlabelled == "drop")
+        dropped = " with a label of the set; protocol 'whole' keeps the others" * (protocol.unlabeled == "drop")
         raise EvaluationError(f"the split has no record{dropped}.")
     return split
 

@@ -34,7 +34,7 @@ class Protocol:
     """Time from the start of one window to the start of the next."""
     aggregate: Literal["max", "mean"] = "mean"
     """Aggregation of the probabilities of a record's windows."""
-    unlabelled: Literal["keep", "drop"] = "keep"
+    unlabeled: Literal["keep", "drop"] = "keep"
     """Treatment of records without a label of the set."""
 
     def windows(self, signals: Float[Tensor, "batch lead time"], fs: float) -> Float[Tensor, "batch window lead part"]:
@@ -84,7 +84,7 @@ PROTOCOLS = {
             window_seconds=2.5,
             stride_seconds=1.25,
             aggregate="max",
-            unlabelled="drop",
+            unlabeled="drop",
         ),
         Protocol(
             name="fm-bench",

@@ -48,15 +48,15 @@ def record_figures(
 
 
 def one_error(scores: Float[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]) -> float:
-    """Compute the fraction of labelled records whose highest score is not on a true label; nan without any.
+    """Compute the fraction of labeled records whose highest score is not on a true label; nan without any.
 
     scikit-learn has no one-error.
     """
-    labelled = truth.any(axis=1)
-    if not labelled.any():
+    labeled = truth.any(axis=1)
+    if not labeled.any():
         return float("nan")
-    top = scores[labelled].argmax(axis=1)
-    return float(1 - truth[labelled, top].mean())
+    top = scores[labeled].argmax(axis=1)
+    return float(1 - truth[labeled, top].mean())
 
 
 class Fmax(NamedTuple):
@@ -72,10 +72,10 @@ def fmax(probabilities: Float[np.ndarray, "record label"], truth: Bool[np.ndarra
     Precision is a mean over the records with a prediction, recall over those with a label: the sample-centric Fmax of
     CAFA, which the PTB-XL benchmark reports. It is nan if no record has a label. scikit-learn has no such metric.
     """
-    labelled = truth.any(axis=1)
-    if not labelled.any():
+    labeled = truth.any(axis=1)
+    if not labeled.any():
         return Fmax(float("nan"), float("nan"))
-    n_true = truth.sum(axis=1)[labelled]
+    n_true = truth.sum(axis=1)[labeled]
     values = np.zeros(len(FMAX_THRESHOLDS))
     for index, threshold in enumerate(FMAX_THRESHOLDS):
         predicted = probabilities >= threshold
@@ -83,7 +83,7 @@ def fmax(probabilities: Float[np.ndarray, "record label"], truth: Bool[np.ndarra
         answered = n_predicted > 0
         if both.any():
             precision = (both[answered] / n_predicted[answered]).mean()
-            recall = (both[labelled] / n_true).mean()
+            recall = (both[labeled] / n_true).mean()
             values[index] = 2 * precision * recall / (precision + recall)
     return Fmax(float(values.max()), float(FMAX_THRESHOLDS[values.argmax()]))
 

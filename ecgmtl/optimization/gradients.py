@@ -32,7 +32,7 @@ def combined_backward(
 
     main: index of the main task; step: index of the step in its stage.
     """
-    shared, others = learnt(shared), learnt(others)
+    shared, others = trainable(shared), trainable(others)
     factors = weights.detach().float()
     if isinstance(rule, Sum) or not shared:
         total = (torch.stack([loss.float() for loss in losses]) * factors).sum()
@@ -57,7 +57,7 @@ def task_gradients(
     Frozen parameters are left out of both. The row of a loss that does not depend on the shared parameters is zero.
     The graphs are freed.
     """
-    shared, own = learnt(shared), learnt(own)
+    shared, own = trainable(shared), trainable(own)
     each = each_gradient(losses, [*shared, *own])
     rows = as_rows([gradients[: len(shared)] for gradients in each], shared, losses[0].device)
     return rows, [gradients[len(shared) :] for gradients in each]
@@ -68,12 +68,12 @@ def gradient_norms(losses: Sequence[Float[Tensor, ""]], parameters: Sequence[nn.
 
     The graphs are kept for the step that follows.
     """
-    parameters = learnt(parameters)
+    parameters = trainable(parameters)
     rows = as_rows(each_gradient(losses, parameters, keep=True), parameters, losses[0].device)
     return average_over_ranks(rows).norm(dim=1)
 
 
-def learnt(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+def trainable(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
     """Return the parameters that are trained."""
     return [parameter for parameter in parameters if parameter.requires_grad]
 

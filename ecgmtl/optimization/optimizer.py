@@ -28,7 +28,7 @@ class OptimizerSettings(Settings):
     warmup: float = Field(0.05, ge=0, lt=1)
     """Fraction of the steps over which the learning rate rises from 0."""
     weight_decay: NonNegativeFloat = 0.02
-    """Weight decay of matrices only. Biases, normalization parameters and learnt task weights are excluded."""
+    """Weight decay of matrices only. Biases, normalization parameters and learned task weights are excluded."""
     layer_decay: float = Field(1.0, gt=0, le=1)
     """Ratio of a layer's learning rate to that of the layer above it, in the encoder; heads have the full rate."""
     dynamics_lr: PositiveFloat = 1e-3

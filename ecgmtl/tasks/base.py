@@ -41,7 +41,7 @@ class StageFacts(NamedTuple):
     mixup: bool
     has_teachers: bool
     shuffled: bool
-    """Whether reconstruction is learnt from another record's signal, as a control."""
+    """Whether reconstruction is learned from another record's signal, as a control."""
     algorithm: str
     """The optimizer's algorithm."""
     follows_shortest: bool

@@ -13,10 +13,10 @@ from ecgmtl.tasks import MAIN, PREFIX, Task
 
 
 def prevalence(split: Split) -> dict[str, Float[Tensor, " label"]]:
-    """Return the fraction of labelled records that have each label, by classification task."""
-    labelled = torch.from_numpy(split.labelled).to(split.device)
+    """Return the fraction of labeled records that have each label, by classification task."""
+    labeled = torch.from_numpy(split.labeled).to(split.device)
     further = {PREFIX + name: labels for name, labels in split.auxiliary_labels.items()}
-    return {task: labels[labelled].mean(dim=0) for task, labels in ({MAIN: split.labels} | further).items()}
+    return {task: labels[labeled].mean(dim=0) for task, labels in ({MAIN: split.labels} | further).items()}
 
 
 def with_targets(split: Split, tasks: Iterable[Task]) -> Split:

@@ -65,7 +65,7 @@ class Batches:
         device = self.split.device
         usable = torch.arange(len(self.split), device=device)
         if self.stage.learns_labels:
-            usable = usable[torch.from_numpy(self.split.labelled).to(device)]
+            usable = usable[torch.from_numpy(self.split.labeled).to(device)]
         rounds = -(-self.n_records // len(usable))
         order = [usable[torch.randperm(len(usable), generator=generator, device=device)] for _ in range(rounds)]
         return list(torch.cat(order)[: self.n_records].split(self.stage.batch_size))

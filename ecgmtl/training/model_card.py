@@ -52,7 +52,7 @@ class ModelCard:
     """Version of ecgmtl."""
     architecture: str
     """Architecture in words, such as `cnn encoder, 0.9 M parameters`."""
-    learnt: tuple[str, ...]
+    learned: tuple[str, ...]
     """Tasks in words, such as `to predict the label set superdiagnostic`."""
     file: str
     """File to pass to `ecgmtl predict`."""
@@ -123,7 +123,7 @@ LIMITS = """\
 def what_it_is(card: ModelCard) -> str:
     origin = f" and code `{card.code}`" if card.code else ""
     return (
-        f"A neural network that was trained {' and '.join(card.learnt)}: {card.architecture}. "
+        f"A neural network that was trained {' and '.join(card.learned)}: {card.architecture}. "
         f"Made by ecgmtl {card.version}{origin}."
     )
 

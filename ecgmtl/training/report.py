@@ -109,14 +109,14 @@ def describe(
     )
     parts = (name for name in summary if f"{name}_low" in summary or name.startswith("reconstruction_"))
     shown = [name for name in parts if not name.endswith("n_samples")]
-    n_labelled = int(train.labelled.sum())
+    n_labeled = int(train.labeled.sum())
     stages = (f"{s.name}: {', '.join(s.losses)}; {s.weighting.kind} weighting" for s in stored.stages_done)
     return ModelCard(
         name=folder.path.name,
         version=__version__,
         architecture=f"{config.encoder.kind}, {config.sharing.description}, "
         f"{n_parameters / 1e6:.1f} M parameters with all heads{trees}",
-        learnt=tasks_learnt(stored),
+        learned=tasks_learned(stored),
         file=MODEL,
         label_set=stored.label_set,
         labels=tuple(Label(name=n, threshold=t, slope=s, intercept=i) for n, t, s, i in values)
@@ -125,7 +125,7 @@ def describe(
         data=TrainingData(
             name=f"{folder.data.parent.name}/{folder.data.name}",
             sha256=stored.provenance["data_sha256"],
-            n_records={"train": len(train), "of these labeled": n_labelled, "validation": len(validation)},
+            n_records={"train": len(train), "of these labeled": n_labeled, "validation": len(validation)},
         ),
         stages=tuple(stages),
         figures=tuple(
@@ -140,10 +140,10 @@ def describe(
     )
 
 
-def tasks_learnt(stored: Checkpoint) -> tuple[str, ...]:
+def tasks_learned(stored: Checkpoint) -> tuple[str, ...]:
     """Return the model's tasks in words, for its card."""
     tasks = {
         f"to predict the label set `{stored.label_set}` from an ECG": stored.classifies,
         "to reconstruct masked parts of an ECG": any(stage.reconstructs for stage in stored.stages_done),
     }
-    return tuple(task for task, is_learnt in tasks.items() if is_learnt) or ("on signals alone",)
+    return tuple(task for task, is_learned in tasks.items() if is_learned) or ("on signals alone",)

@@ -33,7 +33,7 @@ from ecgmtl.training.record import Progress, RunRecord
 from ecgmtl.training.report import headline, report_run
 from ecgmtl.training.stage import StageTraining, TrainingError
 
-LABELLED = 1
+LABELED = 1
 """Seed-sequence key for sampling the labeled patients."""
 
 
@@ -58,10 +58,10 @@ class Schedule:
         labels = config.labels or store.default_labels
         train = load_split(store, "train", labels, config.auxiliary_labels, device)
         validation = load_split(store, "validation", labels, config.auxiliary_labels, device)
-        if config.unlabelled == "drop":
+        if config.unlabeled == "drop":
             train = train.select(train.labels.sum(dim=1).cpu().numpy() > 0)
         if config.label_share < 1:
-            train = replace(train, labelled=train.sample_patients(config.label_share, (config.seed, LABELLED)))
+            train = replace(train, labeled=train.sample_patients(config.label_share, (config.seed, LABELED)))
         precision = compute_as_before(folder, config, device, progress.say)
         n_records = {"train": len(train), "validation": len(validation)}
         record = RunRecord(config, labels, store.sha256, n_records, folder, tracker, progress)

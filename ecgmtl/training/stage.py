@@ -115,10 +115,10 @@ class StageTraining:
         share = self.learner.weighting.reward_patients
         if not share:
             return None, self.train
-        drawn = self.train.sample_patients(share, (self.config.seed, REWARD_PATIENTS), self.train.labelled)
-        if not self.train.labelled[~drawn].any():
+        drawn = self.train.sample_patients(share, (self.config.seed, REWARD_PATIENTS), self.train.labeled)
+        if not self.train.labeled[~drawn].any():
             raise TrainingError(
-                f"stage '{self.stage.name}': of {self.train.labelled.sum()} labelled records none is left to learn "
+                f"stage '{self.stage.name}': of {self.train.labeled.sum()} labeled records none is left to learn "
                 f"from beside those that judge the weights; give more records labels, or take another weighting."
             )
         return self.train.select(drawn), self.train.select(~drawn)
@@ -209,7 +209,7 @@ class StageTraining:
 
     @property
     def what_is_kept(self) -> str:
-        return f"The state after epoch {self.epoch} is kept." if self.epoch else "Nothing was learnt yet."
+        return f"The state after epoch {self.epoch} is kept." if self.epoch else "Nothing was learned yet."
 
     def validate(self) -> dict[str, float]:
         """Return the validation figures of the EMA weights, and keep the weights of the best epoch."""

@@ -1,6 +1,6 @@
 """One update of the network: losses, task weights, the combined gradient, and the step of the optimizer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from ecgmtl.data.split import Split
 from ecgmtl.device import autocast, average_over_ranks, compiled
 from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.optimization.diagnostics import GradientDiagnostics, half_gradients
-from ecgmtl.optimization.gradients import combined_backward, gradient_norms
+from ecgmtl.optimization.gradients import combined_backward, gradient_norms, trainable
 from ecgmtl.optimization.optimizer import WeightAverage, build_optimizer, layer_rates, set_lr
 from ecgmtl.optimization.weighting.base import Moment
 from ecgmtl.tasks import LossInput, build_task, losses_of
@@ -55,11 +55,11 @@ class Learner:
         layers = layer_rates(model, stage.optimizer)
         self.optimizer = build_optimizer(layers, self.weighting, stage.optimizer)
         self.average = WeightAverage(model, stage.optimizer.ema)
-        self.taught = Teaching(model, self.average, stage, train, config)
-        self.learnt = [p for p in model.parameters() if p.requires_grad]
-        self.shared = learning(model.encoder.shared(stage.heads))
-        self.others = [p for p in self.learnt if all(p is not s for s in self.shared)]
-        self.last_shared = learning(model.encoder.last_shared(stage.heads))
+        self.teaching = Teaching(model, self.average, stage, train, config)
+        self.trained = trainable(list(model.parameters()))
+        self.shared = trainable(model.encoder.shared(stage.heads))
+        self.others = [p for p in self.trained if all(p is not s for s in self.shared)]
+        self.last_shared = trainable(model.encoder.last_shared(stage.heads))
         self.begun = False
 
     def active(self, moment: Moment) -> tuple[bool, ...]:
@@ -80,28 +80,28 @@ class Learner:
         A batch without masked samples has losses of 0, which the losses of an untrained network replace.
         """
         everything = (True,) * len(self.stage.losses)
-        with undisturbed(self.model), torch.no_grad():
+        with restored_on_exit(self.model), torch.no_grad():
             values = average_over_ranks(torch.stack(self.losses(batch, everything, 0.0)))
             self.weighting.begin(torch.where(values == 0, self.untrained, values))
         self.begun = True
 
     def step(self, batch: Batch, moment: Moment) -> Step:
         """Update the weights once."""
-        batch = self.taught(batch)
+        batch = self.teaching(batch)
         if not self.begun:
             self.begin(batch)
         set_lr(self.optimizer, self.stage.optimizer.lr_at(moment.progress))
         self.optimizer.zero_grad()
         active = self.active(moment)
-        dice = random_state(self.device) if self.weighting.looks_again else None
+        dropout_state = random_state(self.device) if self.weighting.looks_again else None
         losses = self.losses(batch, active, moment.progress)
         values = torch.stack(losses).detach()
         weights = self.backward(losses, average_over_ranks(values), moment)
-        norm = nn.utils.clip_grad_norm_(self.learnt, self.stage.optimizer.clip or torch.inf)
+        norm = nn.utils.clip_grad_norm_(self.trained, self.stage.optimizer.clip or torch.inf)
         self.optimizer.step()
         self.average.update(self.model)
-        if dice is not None:
-            self.look_again(batch, active, moment, dice)
+        if dropout_state is not None:
+            self.look_again(batch, active, moment, dropout_state)
         return self.as_step(values, weights, norm, active)
 
     def as_step(self, values: Tensor, weights: Tensor, norm: Tensor, active: tuple[bool, ...]) -> Step:
@@ -123,10 +123,10 @@ class Learner:
             weighted.objective.backward()
         return weighted.weights
 
-    def look_again(self, batch: Batch, active: tuple[bool, ...], moment: Moment, dice: Tensor) -> None:
+    def look_again(self, batch: Batch, active: tuple[bool, ...], moment: Moment, dropout_state: Tensor) -> None:
         """Pass on the losses of the same batch and dropout after the step, as some weightings learn from the fall."""
-        with undisturbed(self.model), torch.no_grad():
-            set_random_state(self.device, dice)
+        with restored_on_exit(self.model), torch.no_grad():
+            set_random_state(self.device, dropout_state)
             self.weighting.look_again(average_over_ranks(torch.stack(self.losses(batch, active, moment.progress))))
 
     def probe(self, batch: Batch, moment: Moment, weights: Tensor) -> dict[str, Tensor]:
@@ -134,7 +134,7 @@ class Learner:
         active = self.active(moment)
         if not all(active) or not self.last_shared:
             return {}
-        batch = self.taught(batch)
+        batch = self.teaching(batch)
 
         def losses_on(half: Batch) -> list[Tensor]:
             return self.losses(half, active, moment.progress, self.model)
@@ -176,10 +176,6 @@ def trained_parts(model: MultiTaskModel, stage: Stage) -> Iterator[nn.Module]:
             yield head
 
 
-def learning(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-    return [parameter for parameter in parameters if parameter.requires_grad]
-
-
 def random_state(device: torch.device) -> Tensor:
     """Random-generator state that dropout uses on `device`."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
@@ -193,7 +189,7 @@ def set_random_state(device: torch.device, state: Tensor) -> None:
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
+def restored_on_exit(model: nn.Module) -> Iterator[None]:
     """Restore BatchNorm statistics and torch's random state on exit."""
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     with torch.random.fork_rng():

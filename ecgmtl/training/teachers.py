@@ -58,7 +58,7 @@ def load_teacher(path: Path, split: Split, preprocess: Preprocess) -> MultiTaskM
     """
     stored = checkpoint.load(path)
     if not stored.classifies:
-        raise CheckpointError(f"{path}: it never learnt to classify, so it has nothing to teach; take another teacher.")
+        raise CheckpointError(f"{path}: it was never trained to classify; take another teacher.")
     if stored.label_names != split.label_names:
         known, wanted = ", ".join(stored.label_names), ", ".join(split.label_names)
         raise CheckpointError(f"{path}: it reads {known}, but its student is to read {wanted}; take another teacher.")

@@ -49,8 +49,8 @@ def test_every_shipped_arm_makes_a_config_and_keeps_its_last_epoch(path):
 
 def test_shipped_arms_take_the_same_number_of_steps_except_the_longer_reference():
     for arm in load_arms(SHIPPED):
-        learnt = sum(stage.epochs for stage in arm.config.stages if stage.classifies)
-        assert learnt == (30 if arm.name == "single-long" else 20), arm.name
+        learned = sum(stage.epochs for stage in arm.config.stages if stage.classifies)
+        assert learned == (30 if arm.name == "single-long" else 20), arm.name
         assert {stage.batch_size for stage in arm.config.stages} == {64}
 
 

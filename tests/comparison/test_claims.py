@@ -123,7 +123,7 @@ def test_saved_time_uses_the_fastest_epoch(simulate):
 
 
 def test_pretraining_counts_except_in_the_claim_on_fine_tuning(simulate):
-    # twice as fast after 5 of 20 evaluations: a time t becomes t / 2, had for free what was learnt before
+    # twice as fast after 5 of 20 evaluations: a time t becomes t / 2, had for free what was learned before
     rows = {row.claim: row for row in claim_rows(*evidence(simulate({"pretrain": (0.0, 2.0, 5)}, n_seeds=5)))}
     assert rows["Fine-tuning after pretraining converges 20 % faster"].effect.value == pytest.approx(50, abs=10)
 
@@ -172,7 +172,7 @@ def test_a_weight_is_tuned_on_the_other_seeds(simulate):
 
 
 @pytest.mark.parametrize(("effect", "expected"), [(0.1, "holds"), (-0.1, "does not")])
-def test_a_learnt_weight_is_compared_with_the_tuned_one(effect, expected, simulate):
+def test_a_learned_weight_is_compared_with_the_tuned_one(effect, expected, simulate):
     told = verdicts(simulate(SWEPT | {"gradnorm": (effect, 1.0, 0)}))
     assert told["GradNorm beats a tuned fixed weight"] == expected
 

@@ -131,7 +131,7 @@ def test_seeds_are_in_order_and_paired_where_both_have_them(folder):
     assert comparison.others == ["fixed_1"]
 
 
-def test_a_course_has_the_whole_run_and_is_undefined_before_the_main_task_is_learnt():
+def test_a_course_has_the_whole_run_and_is_undefined_before_the_main_task_is_learned():
     run = make_run("pretrain", 0)
     found = course(run)
     np.testing.assert_array_equal(found.times, 32 * STEPS * np.arange(1, N_POINTS + 1))

@@ -1,4 +1,4 @@
-"""How the arms of a simulated comparison learnt, beside what was put into it."""
+"""How the arms of a simulated comparison learned, beside what was put into it."""
 
 import numpy as np
 import pytest
@@ -87,7 +87,7 @@ def test_epochs_of_the_decoder_alone_repeat_the_last_figures_of_the_main_task(co
     for name in ("scores", "losses", "train_losses"):
         assert [*getattr(before, name), getattr(before, name)[-1]] == list(getattr(after, name))
     pretrained = course(comparison.arms["pretrain"][0]).scores
-    assert np.isnan(pretrained[0])  # what has not been learnt yet is not known
+    assert np.isnan(pretrained[0])  # what has not been learned yet is not known
 
 
 def test_a_reference_at_chance_gives_no_areas(comparison):

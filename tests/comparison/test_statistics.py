@@ -66,7 +66,7 @@ def test_the_area_under_a_curve_is_its_mean_height_from_chance(budget, area):
     assert learning_area(np.array([1.0, 2.0]), np.array([0.7, 0.9]), budget) == pytest.approx(area)
 
 
-def test_a_curve_is_at_chance_while_the_task_is_not_learnt():
+def test_a_curve_is_at_chance_while_the_task_is_not_learned():
     scores = np.array([np.nan, np.nan, 0.9])
     # 0.5 for two units, then up to 0.9 in one
     assert learning_area(np.array([1.0, 2.0, 3.0]), scores, 3.0) == pytest.approx((2 * 0.5 + 0.7) / 3)

@@ -16,17 +16,17 @@ WHOLE = [*CONFIGS.glob("*.yaml"), CONFIGS / "compare/_base.yaml"]
 @pytest.mark.parametrize("path", sorted(WHOLE), ids=lambda path: path.name)
 def test_every_shipped_config_loads_and_says_what_it_spells(path):
     loaded = load_config(path).model_dump(mode="json")
-    spelt = yaml.safe_load(path.read_text())
-    assert same(spelt, loaded)
+    spelled = yaml.safe_load(path.read_text())
+    assert same(spelled, loaded)
 
 
-def same(spelt, loaded):
-    """Whether all that is spelt stands in what was loaded, whatever defaults stand there too."""
-    if isinstance(spelt, dict):
-        return spelt.keys() <= loaded.keys() and all(same(value, loaded[key]) for key, value in spelt.items())
-    if isinstance(spelt, list):
-        return len(spelt) == len(loaded) and all(map(same, spelt, loaded))
-    return spelt == loaded
+def same(spelled, loaded):
+    """Whether all that is spelled stands in what was loaded, whatever defaults stand there too."""
+    if isinstance(spelled, dict):
+        return spelled.keys() <= loaded.keys() and all(same(value, loaded[key]) for key, value in spelled.items())
+    if isinstance(spelled, list):
+        return len(spelled) == len(loaded) and all(map(same, spelled, loaded))
+    return spelled == loaded
 
 
 def test_the_quick_config_spells_the_defaults():
@@ -175,10 +175,10 @@ def test_mistakes_of_a_file_are_all_told_with_its_name(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load_config(path)
     assert sorted(str(caught.value).splitlines()) == [
-        f"{path}: encoder.widht: there is no such setting; is it misspelt?",
+        f"{path}: encoder.widht: there is no such setting; is it misspelled?",
         f"{path}: precision: Input should be 'auto', 'fp32' or 'bf16'; found 'fp8'.",
         f"{path}: preprocess.fs: 30 must be a whole number of hertz from 50 to 10000.",
-        f"{path}: sed: there is no such setting; is it misspelt?",
+        f"{path}: sed: there is no such setting; is it misspelled?",
     ]
 
 

@@ -165,16 +165,16 @@ def test_a_fold_that_shares_patients_with_others_is_rejected(tmp_path, rng):
 
 
 @pytest.mark.parametrize(
-    ("labels", "labelled", "sound"),
+    ("labels", "labeled", "sound"),
     [
         ([[1, 0], [1, 1], [1, 0]], [True, True, True], True),
         ([[1, 0], [1, 0], [1, 0]], [True, True, True], False),
         ([[1, 0], [1, 1], [1, 0]], [True, False, True], False),
     ],
 )
-def test_some_label_needs_both_classes_among_labelled_records(store, labels, labelled, sound):
+def test_some_label_needs_both_classes_among_labeled_records(store, labels, labeled, sound):
     split = load_split(store, "train", "superdiagnostic")
-    split = replace(split, labels=torch.tensor(labels, dtype=torch.float32), labelled=np.array(labelled))
+    split = replace(split, labels=torch.tensor(labels, dtype=torch.float32), labeled=np.array(labeled))
     expected = (
         nullcontext()
         if sound

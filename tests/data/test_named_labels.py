@@ -21,13 +21,13 @@ def test_the_row_of_the_first_unknown_label_is_named(tmp_path):
         store.labels("rhythm")
 
 
-def test_each_label_is_named_with_its_own_count_among_the_labelled_records():
+def test_each_label_is_named_with_its_own_count_among_the_labeled_records():
     records = split(4)
     labels = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    alike = replace(records, labels=labels, labelled=np.array([True, True, True, False]))
+    alike = replace(records, labels=labels, labeled=np.array([True, True, True, False]))
     with pytest.raises(StoreError, match=r"in the split 'train' \(3 records; with the label: tall 3, fast 0\)"):
         require_both_classes(alike, "train")
-    require_both_classes(replace(alike, labelled=np.ones(4, dtype=bool)), "train")
+    require_both_classes(replace(alike, labeled=np.ones(4, dtype=bool)), "train")
 
 
 def test_one_label_with_both_classes_is_enough():

@@ -159,7 +159,7 @@ def test_any_folder_of_records_can_be_checked(tmp_path, rng):
     assert report.counts == {"too short": 1}
 
 
-def test_a_labelled_folder_is_checked_with_its_table(tmp_path, rng):
+def test_a_labeled_folder_is_checked_with_its_table(tmp_path, rng):
     write_record(tmp_path / "a", ecg(rng))
     (tmp_path / "labels.csv").write_text("record,AF\na,1\nb,perhaps\n")
     assert kinds(tmp_path) == {"unreadable labels": 1, "missing file": 1}

@@ -24,9 +24,9 @@ def only(leads, signal=None):
     ("name", "lead"),
     [
         *[
-            (spelt.format(lead), lead)
+            (spelled.format(lead), lead)
             for lead in STANDARD_LEADS
-            for spelt in (
+            for spelled in (
                 "{}",
                 "Lead {}",
                 "MDC_ECG_LEAD_{}",
@@ -76,9 +76,9 @@ def test_leads_are_known_by_the_names_that_files_give_them(name, lead):
 
 def test_any_order_and_spelling_of_the_leads_gives_the_same_array(rng):
     truth = Preprocess()(make_record()).signal
-    for spelt in ("{}", "Lead {}", "MDC_ECG_LEAD_{}", "ecg {}") * 6:
+    for spelled in ("{}", "Lead {}", "MDC_ECG_LEAD_{}", "ecg {}") * 6:
         order = rng.permutation(12)
-        leads = [spelt.format(STANDARD_LEADS[index]).swapcase() for index in order]
+        leads = [spelled.format(STANDARD_LEADS[index]).swapcase() for index in order]
         assert np.array_equal(Preprocess()(make_record(beats()[:, order], leads=leads)).signal, truth)
 
 

@@ -43,7 +43,7 @@ def make_split(n_records=40, n_samples=1000, seed=0):
         patients=np.arange(n_records) // 2,
         groups=labels.numpy()[:, :2],
         group_names=LABELS[:2],
-        labelled=np.ones(n_records, dtype=bool),
+        labeled=np.ones(n_records, dtype=bool),
         fs=FS,
     )
 

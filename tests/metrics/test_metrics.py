@@ -117,7 +117,7 @@ def test_curves_have_the_area_of_their_figures(seed):
 
 def test_fmax_by_hand():
     # At .40 ≤ t < .50 (t = 0.4 itself): predicted {0,2}, {0,1}, {}, {1,2}; shared with the truth 2, 1, 0, 1.
-    # Precision over the three answered: (1 + 1/2 + 1/2)/3 = 2/3; recall over the three labelled: (1 + 1 + 1/2)/3 = 5/6.
+    # Precision over the three answered: (1 + 1/2 + 1/2)/3 = 2/3; recall over the three labeled: (1 + 1 + 1/2)/3 = 5/6.
     # F = 2 · (2/3)(5/6)/(3/2) = 20/27. At .2: {0,1,2}, {0,1}, {1}, {0,1,2}: precision (2/3+1/2+0+2/3)/4 = 11/24,
     # recall 1, F = 22/35 = 0.63. At .5: {0}, {0,1}, {}, {1,2}: 2/3 and (1/2+1+1/2)/3 = 2/3, F = 2/3.
     best = fmax(SCORES, TRUTH)

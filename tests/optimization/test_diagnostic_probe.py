@@ -39,14 +39,14 @@ def batch():
 
 
 def test_a_row_is_the_gradient_of_one_loss_on_one_half(model, batch):
-    learnt = [model.shared.weight, model.shared.bias]
-    found = half_gradients(model.losses, batch, 4, learnt, model)
+    learned = [model.shared.weight, model.shared.bias]
+    found = half_gradients(model.losses, batch, 4, learned, model)
     model.eval()
     for rows, half in zip(found, (slice(0, 4), slice(4, 8)), strict=True):
         for task in range(2):
             model.zero_grad()
             model.losses(Batch(batch.signals[half], batch.labels[half]))[task].backward()
-            torch.testing.assert_close(rows[task], torch.cat([p.grad.flatten() for p in learnt]))
+            torch.testing.assert_close(rows[task], torch.cat([p.grad.flatten() for p in learned]))
 
 
 def test_a_probe_leaves_no_trace(model, batch):

@@ -145,7 +145,7 @@ def test_autocast_leaves_the_statistics_exact():
     assert found == pytest.approx(after(diagnostics(), probes), rel=0, abs=0, nan_ok=True)
 
 
-def test_a_main_task_that_is_not_learnt_is_refused():
+def test_a_main_task_that_is_not_learned_is_refused():
     with pytest.raises(ValueError, match="main task is 'classification', but the tasks are reconstruction"):
         diagnostics(tasks=("reconstruction",))
     with pytest.raises(ValidationError, match="less than 1"):

@@ -24,7 +24,7 @@ def test_frames_cover_the_signal(settings, n_samples):
 
 
 @every_encoder
-def test_a_record_does_not_depend_on_its_neighbours(settings):
+def test_a_record_does_not_depend_on_its_neighbors(settings):
     encoder = settings().build(20).eval()
     signals = torch.randn(3, 20, 500)
     torch.testing.assert_close(encoder(signals)[1:2], encoder(signals[1:2]), atol=1e-5, rtol=1e-5)

@@ -156,7 +156,7 @@ def test_with_two_tasks_their_order_does_not_matter(settings, shape):
 
 
 @every_rule
-def test_a_rule_is_chosen_by_its_kind_and_refuses_a_misspelt_one(settings):
+def test_a_rule_is_chosen_by_its_kind_and_refuses_a_misspelled_one(settings):
     kind = settings().kind
     assert TypeAdapter(GradientRuleSettings).validate_python({"kind": kind}) == settings()
     with pytest.raises(ValidationError):

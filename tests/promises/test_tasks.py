@@ -118,7 +118,7 @@ def test_targets_are_encoded_as_ptb_xl_writes_them():
     assert np.isnan(axes[3:]).all()
 
 
-def test_tasks_on_columns_are_learnt_and_validated_beside_the_labels():
+def test_tasks_on_columns_are_learned_and_validated_beside_the_labels():
     stage = Stage(
         name="s",
         trains=("encoder", "classifier", *COLUMNS),

@@ -48,7 +48,7 @@ every_method_of_positive_losses = pytest.mark.parametrize(
 
 
 @every_method
-def test_weights_are_constants_and_zero_for_exactly_what_is_not_learnt(settings):
+def test_weights_are_constants_and_zero_for_exactly_what_is_not_learned(settings):
     weights = Stretch(settings.build(TASKS)).run(range(130))  # the stretch itself compares them with active()
     assert weights.isfinite().all()
     assert not weights.requires_grad
@@ -116,7 +116,7 @@ def test_a_negative_loss_is_refused(settings):
 
 
 @pytest.mark.parametrize("kind", [FixedSettings, GradNormSettings, DwaSettings, DecaySettings, AlternatingSettings])
-def test_one_task_alone_is_learnt_as_it_is(kind):
+def test_one_task_alone_is_learned_as_it_is(kind):
     weighting = kind().build(("classification",))
     assert weighting(torch.tensor([0.5]), START).weights.tolist() == [1.0]
 
@@ -138,11 +138,11 @@ def test_a_fixed_weight_of_zero_says_beforehand_that_the_task_is_left_out():
 
 
 def test_fixed_weights_that_are_all_zero_are_refused():
-    with pytest.raises(ValueError, match="the weights of classification are all 0, so nothing would be learnt"):
+    with pytest.raises(ValueError, match="the weights of classification are all 0, so nothing would be learned"):
         FixedSettings(weights={"classification": 0.0}).build(("classification",))
 
 
-def test_a_weight_for_a_task_that_is_not_learnt_is_refused():
+def test_a_weight_for_a_task_that_is_not_learned_is_refused():
     with pytest.raises(ValidationError, match="weights are given for classification"):
         Stage(
             name="s", trains=("decoder",), losses=("reconstruction",), epochs=1,

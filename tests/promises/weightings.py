@@ -28,16 +28,16 @@ class Stretch:
 
     def step(self, step):
         moment = Moment(step, step // self.epoch_steps, step / self.n_steps)
-        learnt = torch.tensor(self.weighting.active(moment) or (True, True, True))
+        learned = torch.tensor(self.weighting.active(moment) or (True, True, True))
         if self.weighting.norms_every and step % self.weighting.norms_every == 0:
             self.weighting.observe(self.losses(step + 1).sqrt())
-        weights, objective = self.weighting(torch.where(learnt, self.losses(step), 0.0), moment)
+        weights, objective = self.weighting(torch.where(learned, self.losses(step), 0.0), moment)
         self.optimizer.zero_grad()
         if objective is not None:
             objective.backward()
         self.optimizer.step()
         self.after(step)
-        assert torch.equal(weights > 0, learnt)
+        assert torch.equal(weights > 0, learned)
         return weights.clone()
 
     def after(self, step):

@@ -149,7 +149,7 @@ def test_a_loss_without_its_output_says_what_it_needs(model, task):
         cost(task, model, {}, batch_of(torch.zeros(1, 12, 4)))
 
 
-def test_a_task_that_is_not_learnt_now_is_a_constant_zero(model):
+def test_a_task_that_is_not_learned_now_is_a_constant_zero(model):
     logits = torch.zeros(1, 2, requires_grad=True)
     given = LossInput(model, {"classification": logits}, batch_of(torch.zeros(1, 12, 4)), 0.0)
     losses = losses_of([build_task("reconstruction"), build_task("classification")], (False, True), given)
@@ -203,7 +203,7 @@ def test_rare_labels_count_more_where_balance_is_asked_for():
     assert found.item() == pytest.approx((math.log(2) / 3 + math.log(4) * 5 / 3) / 2)
 
 
-def test_latent_prediction_is_compared_with_normalised_features_where_samples_are_hidden(model):
+def test_latent_prediction_is_compared_with_normalized_features_where_samples_are_hidden(model):
     target = torch.tensor([[[1.0, 5.0], [3.0, 5.5]]])  # two features, two frames; the first frame normalized: -1, 1
     scored = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]]).expand(1, 8, 4)  # the first frame's two samples
     batch = batch_of(torch.zeros(1, 12, 4), scored)._replace(teacher_features=target)

@@ -21,9 +21,9 @@ def test_an_epoch_has_whole_batches_of_records_that_do_not_repeat():
     assert len(index.unique()) == 64
 
 
-def test_a_stage_that_learns_labels_sees_labelled_records_alone_as_often_as_there_are_steps():
+def test_a_stage_that_learns_labels_sees_labeled_records_alone_as_often_as_there_are_steps():
     train = split(n=64)
-    train.labelled[10:] = False
+    train.labeled[10:] = False
     index = torch.cat(Batches(train, STAGE, (0, 0)).order(torch.Generator().manual_seed(0)))
     assert len(index) == 64
     assert set(index.tolist()) == set(range(10))
@@ -32,9 +32,9 @@ def test_a_stage_that_learns_labels_sees_labelled_records_alone_as_often_as_ther
 
 
 @pytest.mark.parametrize("stage", [PRETEXT, DISTIL], ids=lambda stage: stage.name)
-def test_without_labels_all_records_are_learnt_from(stage):
+def test_without_labels_all_records_are_learned_from(stage):
     train = split(n=64)
-    train.labelled[10:] = False
+    train.labeled[10:] = False
     index = torch.cat(Batches(train, stage, (0, 0)).order(torch.Generator().manual_seed(0)))
     assert len(index.unique()) == 64
 

@@ -109,18 +109,18 @@ def test_a_reward_is_how_well_patients_do_who_are_kept_out_of_training(monkeypat
     assert score != -validate(run.model, SHORT, run.validation)["loss.classification"]
 
 
-def test_batch_statistics_go_on_being_learnt_after_a_reward():
+def test_batch_statistics_go_on_being_learned_after_a_reward():
     run = training(stage_with(BanditSettings(every=1), epochs=1))
     run.run_epoch()
     assert all(module.training for module in run.model.encoder.modules())
 
 
-def two_records_a_patient(settings, labelled=None):
+def two_records_a_patient(settings, labeled=None):
     """Return a training in which a patient has two records, and some records have no labels."""
     stage = stage_with(settings)
     run = training(stage)
-    kept = np.ones(64, dtype=bool) if labelled is None else labelled
-    train = replace(run.train, patients=np.arange(64) // 2, labelled=kept)
+    kept = np.ones(64, dtype=bool) if labeled is None else labeled
+    train = replace(run.train, patients=np.arange(64) // 2, labeled=kept)
     return StageTraining(run.model, stage, run.config, train, run.validation)
 
 
@@ -133,16 +133,16 @@ def test_patients_who_give_the_reward_are_never_trained_on():
 
 
 def test_patients_who_give_the_reward_have_labels_and_leave_some_to_learn_from():
-    labelled = np.arange(64) < 8
-    run = two_records_a_patient(BanditSettings(patients=0.25), labelled)
+    labeled = np.arange(64) < 8
+    run = two_records_a_patient(BanditSettings(patients=0.25), labeled)
     assert set(run.reward_split.patients) < {0, 1, 2, 3}
     assert len(run.reward_split) == 2
-    with pytest.raises(TrainingError, match="of 2 labelled records none is left to learn from"):
+    with pytest.raises(TrainingError, match="of 2 labeled records none is left to learn from"):
         two_records_a_patient(BanditSettings(patients=0.25), np.arange(64) < 2)
 
 
 @pytest.mark.parametrize(
-    ("settings", "learnt"),
+    ("settings", "learned"),
     [
         (AlternatingSettings(), [[1, 0], [0, 1], [1, 0], [0, 1]]),
         (AlternatingSettings(by="epoch"), [[1, 0]] * 4),
@@ -150,14 +150,14 @@ def test_patients_who_give_the_reward_have_labels_and_leave_some_to_learn_from()
     ],
     ids=["alternating", "by epoch", "decay"],
 )
-def test_a_task_that_is_left_out_is_logged_as_nan_and_is_no_divergence(settings, learnt, tmp_path):
+def test_a_task_that_is_left_out_is_logged_as_nan_and_is_no_divergence(settings, learned, tmp_path):
     reports = []
     run = training(stage_with(settings))
     run.run(reports.append, tmp_path / "state.pt")
     steps = reports[0].steps
     losses, weights = (np.stack([steps[f"{kind}.{task}"] for task in SHORT.losses], 1) for kind in ("loss", "weight"))
-    np.testing.assert_array_equal(~np.isnan(losses), np.array(learnt, dtype=bool))
-    np.testing.assert_array_equal(weights > 0, np.array(learnt, dtype=bool))
+    np.testing.assert_array_equal(~np.isnan(losses), np.array(learned, dtype=bool))
+    np.testing.assert_array_equal(weights > 0, np.array(learned, dtype=bool))
     line = reports[0].as_line()
     for column, task in enumerate(SHORT.losses):
         known = losses[~np.isnan(losses[:, column]), column]

@@ -45,22 +45,22 @@ def test_the_teacher_is_the_running_mean_of_the_encoder(tmp_path):
     run.run_epoch()
     learner, name = run.learner, "encoder.trunk.stem.0.weight"
     mean = learner.average.mean[name]
-    assert torch.equal(learner.taught.mean_encoder.state_dict()[name.removeprefix("encoder.")], mean)
+    assert torch.equal(learner.teaching.mean_encoder.state_dict()[name.removeprefix("encoder.")], mean)
     assert not torch.equal(mean, run.model.state_dict()[name])
 
 
 def test_a_teacher_sees_the_whole_and_learns_nothing(tmp_path):
     run = training(PRETEXT)
     learner, batch = run.learner, next(run.batches.of_epoch(0))
-    target = learner.taught(batch).teacher_features
+    target = learner.teaching(batch).teacher_features
     assert not target.requires_grad
-    unmasked = learner.taught(batch._replace(mask=None)).teacher_features
+    unmasked = learner.teaching(batch._replace(mask=None)).teacher_features
     assert torch.equal(target, unmasked)
-    assert not any(p.requires_grad for p in learner.taught.mean_encoder.parameters())
-    assert not any(module.training for module in learner.taught.mean_encoder.modules())
+    assert not any(p.requires_grad for p in learner.teaching.mean_encoder.parameters())
+    assert not any(module.training for module in learner.teaching.mean_encoder.modules())
 
 
-def test_pretext_tasks_are_learnt(tmp_path):
+def test_pretext_tasks_are_learned(tmp_path):
     run = training(PRETEXT)
     before = validate(run.model, PRETEXT, run.validation)
     run.run(lambda _: None, tmp_path / "state.pt")
@@ -75,13 +75,13 @@ def test_a_resumed_teacher_teaches_the_same(tmp_path):
     run.epoch += 1
     resumed.load_state_dict(deepcopy(run.state_dict()))
     batch = next(run.batches.of_epoch(1))
-    assert torch.equal(run.learner.taught(batch).teacher_features, resumed.learner.taught(batch).teacher_features)
+    assert torch.equal(run.learner.teaching(batch).teacher_features, resumed.learner.teaching(batch).teacher_features)
     went_on, went_on_too = run.run_epoch(), resumed.run_epoch()
     assert all(np.array_equal(values, went_on_too.steps[name]) for name, values in went_on.steps.items())
-    assert torch.equal(run.learner.taught(batch).teacher_features, resumed.learner.taught(batch).teacher_features)
+    assert torch.equal(run.learner.teaching(batch).teacher_features, resumed.learner.teaching(batch).teacher_features)
 
 
-def test_every_task_can_be_learnt_beside_the_others():
+def test_every_task_can_be_learned_beside_the_others():
     parts = ("encoder", "decoder", "classifier", "predictor", "projector", "age", "sex", "heart_axis")
     stage = PRETEXT.model_copy(
         update={"trains": parts, "losses": tuple(t for t in TASKS if t not in ("consistency", "distillation"))}
@@ -98,7 +98,7 @@ def test_a_student_learns_what_its_teachers_say(tmp_path):
     run = training(stage)
     batch = next(run.batches.of_epoch(0))
     said = torch.stack([torch.sigmoid(model.classify(batch.signals)) for _, model in teachers]).mean(dim=0)
-    torch.testing.assert_close(run.learner.taught(batch).soft_labels, said)
+    torch.testing.assert_close(run.learner.teaching(batch).soft_labels, said)
     run.run(lambda _: None, tmp_path / "state.pt")
     run.model.eval()
     with torch.no_grad():
@@ -110,22 +110,22 @@ def test_a_student_learns_what_its_teachers_say(tmp_path):
 def test_without_labels_a_student_learns_what_its_teacher_says(tmp_path):
     path, teacher = train_teacher(tmp_path / "teacher.safetensors", 0)
     run = training(DISTIL.model_copy(update={"losses": ("distillation",), "teachers": (str(path),)}))
-    run.train.labelled[:] = False
+    run.train.labeled[:] = False
     run.train.labels[:] = torch.nan
     run.run(lambda _: None, tmp_path / "state.pt")
     run.model.load_state_dict(run.best)
-    said, learnt = (
+    said, learned = (
         macro_auroc(infer_logits(model, run.validation), run.validation.labels.numpy())
         for model in (teacher, run.model)
     )
-    assert run.best_score == pytest.approx(learnt)
-    assert learnt > said - 0.05 > 0.6
+    assert run.best_score == pytest.approx(learned)
+    assert learned > said - 0.05 > 0.6
 
 
 def test_a_teacher_that_knows_nothing_is_refused(tmp_path):
     run, path = training(PRETEXT), tmp_path / "blank.safetensors"
     save(path, Checkpoint(run.model.eval(), run.config, "test", ("tall", "fast"), Calibration.identity(2)))
-    with pytest.raises(CheckpointError, match="never learnt to classify, so it has nothing to teach"):
+    with pytest.raises(CheckpointError, match="never trained to classify; take another teacher"):
         training(DISTIL.model_copy(update={"teachers": (str(path),)}))
 
 
@@ -149,7 +149,7 @@ def train_teacher(path, seed, labels=("tall", "fast")):
     return path, model
 
 
-def test_rare_labels_are_rare_among_the_labelled_training_records():
+def test_rare_labels_are_rare_among_the_labeled_training_records():
     stage = DISTIL.model_copy(update={"losses": ("classification",), "teachers": ()})
     run = training(stage)
     expected = run.train.labels.mean(dim=0)
@@ -222,6 +222,6 @@ def test_a_first_batch_in_which_nothing_is_hidden_tells_no_weights():
     assert weights.max() < 2
 
 
-def test_one_record_at_a_time_is_learnt_without_looking_at_gradients():
+def test_one_record_at_a_time_is_learned_without_looking_at_gradients():
     run = training(JOINT.model_copy(update={"batch_size": 1, "diagnostics": DiagnosticsSettings(every=1)}))
     assert not any(run.run_epoch().probes.values())

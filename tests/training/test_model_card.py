@@ -15,7 +15,7 @@ from ecgmtl.training.model_card import (
 CARD = ModelCard(
     name="quick",
     version="0.1.0",
-    learnt=("to predict the label set `superdiagnostic` from an ECG", "to reconstruct masked parts of an ECG"),
+    learned=("to predict the label set `superdiagnostic` from an ECG", "to reconstruct masked parts of an ECG"),
     architecture="cnn encoder, 0.9 M parameters",
     file="model.safetensors",
     label_set="superdiagnostic",
@@ -57,7 +57,7 @@ def test_only_ptbxl_gets_its_license_and_artificial_ecgs_get_a_warning():
 
 
 def test_the_card_leaves_out_what_the_model_never_learned():
-    reconstructor = render_model_card(replace(CARD, labels=(), learnt=("to reconstruct masked parts of an ECG",)))
+    reconstructor = render_model_card(replace(CARD, labels=(), learned=("to reconstruct masked parts of an ECG",)))
     assert "was trained to reconstruct masked parts of an ECG:" in reconstructor
     assert "ecgmtl predict model.safetensors" not in reconstructor
     assert "threshold" not in reconstructor.split("## Input")[0].split("## Labels")[1].split("\n", 1)[1]

@@ -40,7 +40,7 @@ def schedule(store, path, tracker=None, **settings):
 
 
 @pytest.fixture(scope="module")
-def partly_labelled(few_prepared):
+def partly_labeled(few_prepared):
     """The prepared ECGs, of which the first three training records and a validation record have no label."""
     records = few_prepared.records.copy()
     label_set = few_prepared.default_labels
@@ -49,9 +49,9 @@ def partly_labelled(few_prepared):
     return replace(few_prepared, records=records)
 
 
-def test_records_without_a_label_are_left_out_of_training_alone_where_that_is_asked_for(partly_labelled, tmp_path):
+def test_records_without_a_label_are_left_out_of_training_alone_where_that_is_asked_for(partly_labeled, tmp_path):
     kept, dropped = (
-        schedule(partly_labelled, tmp_path / unlabelled, unlabelled=unlabelled) for unlabelled in ("keep", "drop")
+        schedule(partly_labeled, tmp_path / unlabeled, unlabeled=unlabeled) for unlabeled in ("keep", "drop")
     )
     bare = {name for name, labels in zip(kept.train.names, kept.train.labels, strict=True) if not labels.any()}
     assert len(bare) >= 3
@@ -68,13 +68,13 @@ def test_a_share_of_the_patients_keeps_its_labels_and_all_records_stay(few_prepa
     )
     train = half.train
     n_patients = len(np.unique(train.patients))
-    labelled, unlabelled = set(train.patients[train.labelled]), set(train.patients[~train.labelled])
-    assert (len(labelled), labelled & unlabelled) == (round(0.5 * n_patients), set())
-    assert whole.train.labelled.all()
+    labeled, unlabeled = set(train.patients[train.labeled]), set(train.patients[~train.labeled])
+    assert (len(labeled), labeled & unlabeled) == (round(0.5 * n_patients), set())
+    assert whole.train.labeled.all()
     assert train.names == whole.train.names
-    assert half.validation.labelled.all()
-    np.testing.assert_array_equal(train.labelled, again.train.labelled)
-    assert (train.labelled != other.train.labelled).any()
+    assert half.validation.labeled.all()
+    np.testing.assert_array_equal(train.labeled, again.train.labeled)
+    assert (train.labeled != other.train.labeled).any()
 
 
 def test_steps_of_the_parent_run_are_contiguous_over_stages_that_are_trained_and_taken(few_prepared, tmp_path):

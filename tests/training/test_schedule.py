@@ -90,13 +90,13 @@ def test_stages_teach_as_their_files_do(few_prepared, tmp_path):
     teachers = [{"name": "one", **LABELS}, {"name": "other", **LABELS, "start": "untrained"}]
     student = {"name": "student", **DISTIL, "start": "one"}
     named = schedule(few_prepared, tmp_path / "named", *teachers, {**student, "teachers": ["one", "other"]})
-    learnt = named.train_stages(named.config.stages).state_dict()
+    learned = named.train_stages(named.config.stages).state_dict()
     files = [str(named.results.file_of(name)) for name in ("one", "other")]
     run = RunFolder.create(tmp_path / "elsewhere/run", named.config, few_prepared.path)
     files[1] = str(Path(files[1]).rename(run.path / MODEL).parent)  # a run's folder is its model
     for given, equal in ((files, True), (files[:1], False)):
         again = schedule(few_prepared, tmp_path / f"{equal}", *teachers, {**student, "teachers": given})
-        assert same(again.train_stages(again.config.stages).state_dict(), learnt) == equal
+        assert same(again.train_stages(again.config.stages).state_dict(), learned) == equal
 
 
 def test_a_teacher_that_was_taken_away_is_missed_by_name(few_prepared, tmp_path):
@@ -115,7 +115,7 @@ def test_what_was_interrupted_goes_on_where_data_and_code_are_the_same_and_begin
 ):
     stage = {"name": "labels", **LABELS, "epochs": 2}
     whole = schedule(few_prepared, tmp_path / "whole/run", stage)
-    learnt = whole.train_stages(whole.config.stages).state_dict()
+    learned = whole.train_stages(whole.config.stages).state_dict()
     cut, said, begun = schedule(few_prepared, tmp_path / "cut/run", stage), [], []
     n_batches = len(cut.train) // 4
     steps = iter(range(n_batches + 1))
@@ -128,7 +128,7 @@ def test_what_was_interrupted_goes_on_where_data_and_code_are_the_same_and_begin
         with_record(cut, progress=SILENT._replace(advance=advance)).train_stages(cut.config.stages)
     progress = SILENT._replace(say=said.append, begin=lambda *told: begun.append(told))
     again = with_record(cut, progress=progress, **other)
-    assert same(again.train_stages(again.config.stages).state_dict(), learnt)
+    assert same(again.train_stages(again.config.stages).state_dict(), learned)
     assert [line["epoch"] for line in again.record.folder.read_history()] == [0, 1]
     assert ("begins anew" in " ".join(said)) == bool(other)
     assert begun == [(cut.config.stages, 0, 2 * n_batches, 0 if other else n_batches)]

@@ -49,7 +49,7 @@ def test_learning_happens(history):
     assert history[-1].figures["loss.reconstruction"] < history[0].figures["loss.reconstruction"]
 
 
-def test_learnt_uncertainties_follow_the_losses(history):
+def test_learned_uncertainties_follow_the_losses(history):
     last = history[-1].steps
     for task in JOINT.losses:
         half_inverse = 1 / (2 * last[f"loss.{task}"].mean())

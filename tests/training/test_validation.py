@@ -27,7 +27,7 @@ def split(n=20, n_samples=100):
         patients=np.arange(n),
         groups=np.zeros((n, 3), dtype=np.float32),
         group_names=("a", "b", "c"),
-        labelled=np.ones(n, dtype=bool),
+        labeled=np.ones(n, dtype=bool),
         fs=100.0,
     )
 

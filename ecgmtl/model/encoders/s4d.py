@@ -29,7 +29,7 @@ class S4dSettings(Settings):
     state: int = Field(16, ge=2, le=10_000, multiple_of=2)
     """Size of a feature's state; its numbers come in conjugate pairs."""
     init: Start = "lin"
-    """Initial frequencies of the state: evenly spaced (S4D-Lin), or denser towards 0 (S4D-Inv)."""
+    """Initial frequencies of the state: evenly spaced (S4D-Lin), or denser toward 0 (S4D-Inv)."""
     steps: tuple[PositiveFloat, PositiveFloat] = (0.001, 0.1)
     """Smallest and largest initial step a sample; a feature remembers about 1 / step samples."""
     dropout: float = Field(0.1, ge=0, lt=1)

@@ -1,4 +1,4 @@
-"""Training of the boosted trees, on the labelled records and on copies of them without voltages."""
+"""Training of the boosted trees, on the labeled records and on copies of them without voltages."""
 
 from collections.abc import Callable
 from itertools import count
@@ -20,15 +20,15 @@ def grow_forest(
     settings: ForestSettings, train: Split, seed: int, progress: Callable[[int, int], None] = lambda *_: None
 ) -> Forest:
     """Train boosted trees for the labels of the main task. `progress` is called with the steps done and all steps."""
-    labelled = train.select(train.labelled)
-    n_steps = -(-len(labelled) // BATCH) + len(KINDS) * labelled.labels.shape[1]
+    labeled = train.select(train.labeled)
+    n_steps = -(-len(labeled) // BATCH) + len(KINDS) * labeled.labels.shape[1]
     done = count(1)
 
     def advance() -> None:
         progress(next(done), n_steps)
 
-    measured = {kind: rows.cpu().numpy() for kind, rows in measure_kinds(labelled, advance).items()}
-    return grow(measured, labelled.labels.cpu().numpy() > 0, settings, seed, train.fs, advance).to(train.device)
+    measured = {kind: rows.cpu().numpy() for kind, rows in measure_kinds(labeled, advance).items()}
+    return grow(measured, labeled.labels.cpu().numpy() > 0, settings, seed, train.fs, advance).to(train.device)
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ class GradvacSettings(RuleSettings):
 
 
 class Gradvac(GramianRule):
-    r"""Rule that turns each gradient towards another one until their cosine reaches its running mean.
+    r"""Rule that turns each gradient toward another one until their cosine reaches its running mean.
 
     Where :math:`\phi = \cos(g_i, g_j)` is below its running mean :math:`\hat\phi`, the gradient gets
 

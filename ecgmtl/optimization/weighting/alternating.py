@@ -41,7 +41,7 @@ class Alternating(Weighting):
         self.register_buffer("weights", torch.eye(n_tasks), persistent=False)
 
     def turn(self, moment: Moment) -> int:
-        """Return the index of the task that is learnt at this step."""
+        """Return the index of the task that is learned at this step."""
         return self.order[(moment.step if self.by == "step" else moment.epoch) % len(self.order)]
 
     def active(self, moment: Moment) -> tuple[bool, ...]:

@@ -87,7 +87,7 @@ class Weighting(nn.Module, ABC):
         """Take the losses of a stage's first batch. Called once, before the first step."""
 
     def active(self, moment: Moment) -> tuple[bool, ...] | None:
-        """Return which tasks are learnt at this step; None for all. The other losses are not computed, but are 0."""
+        """Return which tasks are learned at this step; None for all. The other losses are not computed, but are 0."""
         return None
 
     @abstractmethod

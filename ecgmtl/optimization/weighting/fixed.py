@@ -20,7 +20,7 @@ class FixedSettings(MethodSettings):
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Fixed":
         weights = by_task(self.weights, tasks, default=1.0)
         if not any(weights):
-            raise ValueError(f"the weights of {', '.join(tasks)} are all 0, so nothing would be learnt")
+            raise ValueError(f"the weights of {', '.join(tasks)} are all 0, so nothing would be learned")
         return Fixed(weights)
 
 
@@ -32,10 +32,10 @@ class Fixed(Weighting):
     def __init__(self, weights: list[float]) -> None:
         super().__init__()
         self.register_buffer("weights", torch.tensor(weights))
-        self.learnt = None if all(weights) else tuple(weight > 0 for weight in weights)
+        self.learned = None if all(weights) else tuple(weight > 0 for weight in weights)
 
     def active(self, moment: Moment) -> tuple[bool, ...] | None:
-        return self.learnt
+        return self.learned
 
     def forward(self, losses: Float[Tensor, " task"], moment: Moment) -> Weighted:
         return Weighted(self.weights)

@@ -71,7 +71,7 @@ class GradNorm(Weighting):
     gradient, :math:`\mathrm{sign}(G_i - \bar G r_i^\alpha) \|\nabla_W L_i\|` for w, needs no second derivative of the
     network and cannot leak into it. A task whose loss falls too slowly gets a larger weight.
 
-    :math:`L_i(0)` is the theoretical loss that the paper's footnote allows, so that a task learnt in an earlier stage
+    :math:`L_i(0)` is the theoretical loss that the paper's footnote allows, so that a task learned in an earlier stage
     does not look slow: for squared errors the variance of a standardized signal, for labels their entropy, since
     classifiers start at the labels' prevalence. Losses and norms are running means.
     """

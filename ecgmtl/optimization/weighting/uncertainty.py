@@ -19,7 +19,7 @@ Regularizer = Literal["log", "liebel"]
 
 
 class UncertaintySettings(MethodSettings):
-    """Settings of learnt task uncertainties."""
+    """Settings of learned task uncertainties."""
 
     needs_positive: ClassVar[bool] = True
     kind: Literal["uncertainty"] = "uncertainty"
@@ -31,7 +31,7 @@ class UncertaintySettings(MethodSettings):
 
 
 class Uncertainty(Weighting):
-    r"""Weights :math:`k_i e^{-s_i}` with a learnt :math:`s_i = \log\sigma_i^2` a task.
+    r"""Weights :math:`k_i e^{-s_i}` with a learned :math:`s_i = \log\sigma_i^2` a task.
 
     s descends :math:`\sum_i k_i e^{-s_i} L_i + R(s_i)`, where k is 1/2 for a Gaussian likelihood and 1 for a Bernoulli
     one. Neither has a minimum for a negative loss, which is therefore refused.

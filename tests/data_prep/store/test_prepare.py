@@ -239,7 +239,7 @@ def test_upsampling_is_warned_of(tmp_path, rng):
     assert "upsampled to 200 Hz" in open_store(tmp_path / "store").records["warnings"][0]
 
 
-def test_a_labelled_folder_becomes_a_store(tmp_path, rng):
+def test_a_labeled_folder_becomes_a_store(tmp_path, rng):
     folder = tmp_path / "records"
     signals = [ecg(rng) for _ in range(3)]
     write_record(folder / "a", signals[0])
@@ -258,7 +258,7 @@ def test_a_labelled_folder_becomes_a_store(tmp_path, rng):
 
 @pytest.fixture
 def bare(tmp_path, rng):
-    """A labelled folder of tables that state neither rate, unit nor leads."""
+    """A labeled folder of tables that state neither rate, unit nor leads."""
     folder = tmp_path / "bare"
     folder.mkdir()
     np.savetxt(folder / "a.csv", 1000 * ecg(rng, 2500), "%d", ",")

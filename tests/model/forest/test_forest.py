@@ -147,12 +147,12 @@ def test_a_forest_that_was_grown_on_other_measurements_is_refused(forest, tmp_pa
         checkpoint.load(path)
 
 
-def test_training_uses_labelled_records_with_and_without_voltages():
+def test_training_uses_labeled_records_with_and_without_voltages():
     train = split(40)
-    train.labelled[10:] = False
-    labelled = train.select(train.labelled)
-    found = measure_kinds(labelled)
-    whole = labelled.batch(torch.arange(10)).signals
+    train.labeled[10:] = False
+    labeled = train.select(train.labeled)
+    found = measure_kinds(labeled)
+    whole = labeled.batch(torch.arange(10)).signals
     names = measurement_names(train.fs)
     torch.testing.assert_close(found["kept"], in_rows(measure(whole, None, train.fs)))
     size = found["lost"][:, :12]
@@ -164,7 +164,7 @@ def test_training_uses_labelled_records_with_and_without_voltages():
     again = grow_forest(SETTINGS, train, 0).state_dict()
     assert all(torch.equal(again[name], tensor) for name, tensor in grown.items())
     wanted = grow(
-        {kind: rows.numpy() for kind, rows in found.items()}, labelled.labels.numpy() > 0, SETTINGS, 0, train.fs
+        {kind: rows.numpy() for kind, rows in found.items()}, labeled.labels.numpy() > 0, SETTINGS, 0, train.fs
     )
     assert all(torch.equal(wanted.state_dict()[name], tensor) for name, tensor in grown.items())
 

@@ -7,7 +7,7 @@ from ecgmtl.optimization.weighting.alternating import AlternatingSettings
 PAIR = ("reconstruction", "classification")
 
 
-def learnt(settings, moments):
+def learned(settings, moments):
     weighting = settings.build(PAIR)
     rows = [weighting.active(moment) for moment in moments]
     weights = [weighting(torch.ones(2), moment).weights for moment in moments]
@@ -17,12 +17,12 @@ def learnt(settings, moments):
 
 def test_tasks_take_their_turns_by_the_step():
     settings = AlternatingSettings(turns={"classification": 3})
-    assert "".join(learnt(settings, [Moment(step, 0, 0.0) for step in range(9)])) == "rcccrcccr"
+    assert "".join(learned(settings, [Moment(step, 0, 0.0) for step in range(9)])) == "rcccrcccr"
 
 
 def test_tasks_take_their_turns_by_the_epoch():
     settings = AlternatingSettings(by="epoch", turns={"reconstruction": 2})
-    assert "".join(learnt(settings, [Moment(step, step // 2, 0.0) for step in range(10)])) == "rrrrccrrrr"
+    assert "".join(learned(settings, [Moment(step, step // 2, 0.0) for step in range(10)])) == "rrrrccrrrr"
 
 
 def test_turns_are_for_tasks_of_the_stage():

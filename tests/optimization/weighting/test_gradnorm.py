@@ -91,7 +91,7 @@ def test_a_task_that_falls_slowly_gains_weight():
     assert weighting.logits.grad[0] < 0 < weighting.logits.grad[1]
 
 
-def test_a_reconstruction_learnt_before_does_not_look_slow():
+def test_a_reconstruction_learned_before_does_not_look_slow():
     pretrained = torch.tensor([0.1, 0.6])
     weighting = GradNormSettings().build(PAIR)
     weighting.begin(pretrained)

@@ -57,9 +57,9 @@ def test_liebel_weights_grow_less_than_the_inverse_loss(task, loss, expected):
     weighting = UncertaintySettings(regularizer="liebel").build((task,))
     weighting.begin(torch.tensor([loss]))
     assert weighting(torch.tensor([loss]), START).weights.item() == pytest.approx(expected, rel=1e-4)
-    learnt = UncertaintySettings(regularizer="liebel").build((task,))
-    list(learn(learnt, [loss] * 800, lr=0.05))
-    assert learnt(torch.tensor([loss]), START).weights.item() == pytest.approx(expected, rel=1e-3)
+    learned = UncertaintySettings(regularizer="liebel").build((task,))
+    list(learn(learned, [loss] * 800, lr=0.05))
+    assert learned(torch.tensor([loss]), START).weights.item() == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_objective_is_the_formula():

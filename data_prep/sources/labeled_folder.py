@@ -32,7 +32,7 @@ SPLIT_OF_WORD = {
 }
 
 
-def read_labelled_folder(folder: Path) -> Source:
+def read_labeled_folder(folder: Path) -> Source:
     """Return the records that labels.csv lists, split by patient: as the table says, or else 80/10/10 by a hash.
 
     Raises:
@@ -69,7 +69,7 @@ def read_labelled_folder(folder: Path) -> Source:
     notes += tuple(f"No record fell into the split '{split}'." for split in empty)
     return Source(
         folder,
-        "labelled folder",
+        "labeled folder",
         records,
         files,
         dict(zip(files, table.index, strict=True)),

@@ -5,24 +5,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.sources.labelled_folder import read_labelled_folder, split_of
+from data_prep.sources.labeled_folder import read_labeled_folder, split_of
 from data_prep.sources.tables import SourceError
 
 
-def labelled(folder, text):
+def labeled(folder, text):
     (folder / "labels.csv").write_text(text)
-    return read_labelled_folder(folder)
+    return read_labeled_folder(folder)
 
 
 def test_every_other_column_is_a_label_in_the_tables_order(tmp_path):
-    source = labelled(tmp_path, "record,patient_id,VT,AF\na,1,0,1\nb,2,1,1\nc,3,0,0\n")
+    source = labeled(tmp_path, "record,patient_id,VT,AF\na,1,0,1\nb,2,1,1\nc,3,0,0\n")
     assert source.label_sets == {"labels": ("VT", "AF")}
     assert list(source.records["labels"]) == ["AF", "VT;AF", ""]
     assert source.files == ("a.hea", "b.hea", "c.hea")
 
 
 def test_patients_keep_their_leading_zeros(tmp_path):
-    assert list(labelled(tmp_path, "record,patient_id,AF\na,007,0\n").records["patient_id"]) == ["007"]
+    assert list(labeled(tmp_path, "record,patient_id,AF\na,007,0\n").records["patient_id"]) == ["007"]
 
 
 def test_a_split_depends_on_the_patient_alone():
@@ -38,23 +38,23 @@ def test_a_split_depends_on_the_patient_alone():
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), min_size=1, max_size=30))
 def test_no_patient_is_ever_in_two_splits(tmp_path_factory, rows):
     lines = [f"r{index},{patient},{int(label)}" for index, (patient, label) in enumerate(rows)]
-    source = labelled(tmp_path_factory.mktemp("folder"), "record,patient_id,AF\n" + "\n".join(lines))
+    source = labeled(tmp_path_factory.mktemp("folder"), "record,patient_id,AF\n" + "\n".join(lines))
     source.require_sound()
     assert source.records.groupby("patient_id")["split"].nunique().max() == 1
 
 
 def test_a_given_split_is_kept(tmp_path):
-    records = labelled(tmp_path, "record,split,AF\na,test,0\nb,train,1\n").records
+    records = labeled(tmp_path, "record,split,AF\na,test,0\nb,train,1\n").records
     assert list(records["split"]) == ["test", "train"]
 
 
 def test_given_folds_are_split_as_ptbxls(tmp_path):
-    records = labelled(tmp_path, "record,fold,AF\na,8,0\nb,9,1\nc,10,1\n").records
+    records = labeled(tmp_path, "record,fold,AF\na,8,0\nb,9,1\nc,10,1\n").records
     assert list(records["split"]) == ["train", "validation", "test"]
 
 
 def test_without_patients_each_record_counts_as_one_with_a_note(tmp_path):
-    source = labelled(tmp_path, "record,split,AF\na,test,0\nb,train,1\n")
+    source = labeled(tmp_path, "record,split,AF\na,test,0\nb,train,1\n")
     assert list(source.records["patient_id"]) == ["a", "b"]
     assert "no column patient_id" in source.notes[1]
     assert "'validation'" in source.notes[2]
@@ -62,7 +62,7 @@ def test_without_patients_each_record_counts_as_one_with_a_note(tmp_path):
 
 def test_other_formats_are_found_by_their_suffix(tmp_path):
     (tmp_path / "b.npz").touch()
-    source = labelled(tmp_path, "record,AF\na.hea,0\nb,1\nc.1.csv,1\n")
+    source = labeled(tmp_path, "record,AF\na.hea,0\nb,1\nc.1.csv,1\n")
     assert source.files == ("a.hea", "b.npz", "c.1.csv")
     assert list(source.records["name"]) == ["a", "b", "c.1"]
 
@@ -101,14 +101,14 @@ def test_other_formats_are_found_by_their_suffix(tmp_path):
 )
 def test_a_table_with_impossible_content_is_refused(tmp_path, text, message):
     with pytest.raises(SourceError, match=message):
-        labelled(tmp_path, text).require_sound()
+        labeled(tmp_path, text).require_sound()
 
 
 def test_all_problems_are_listed_at_once_without_quoting_cells(tmp_path):
     text = "record,Patient_ID,Sex,Age,fold,test,AF,MI,device\n"
     text += "Ann,Bob,Zoe,Eve,Kim,1,Joe,,Max\nAnn,,F,63Y,11,0,1,1,Max\n../Ida,Bob,F,,1,0,0,0,Max\n"
     with pytest.raises(SourceError) as caught:
-        labelled(tmp_path, text).require_sound()
+        labeled(tmp_path, text).require_sound()
     told = str(caught.value).replace(str(tmp_path), "")
     for line in (
         "patient is 'Patient_ID'; fold is 'fold'; age is 'Age'; sex is 'Sex'; labels are AF, MI; left out: device",
@@ -129,7 +129,7 @@ def test_all_problems_are_listed_at_once_without_quoting_cells(tmp_path):
 def test_a_line_of_data_is_not_quoted_as_column_names(tmp_path):
     for text in ("Ann,7,0\nBob,8,1\n", "Ann,Ann,yes\n", "Ann,0,0\n"):
         with pytest.raises(SourceError) as caught:
-            labelled(tmp_path, text)
+            labeled(tmp_path, text)
         assert "Ann" not in str(caught.value).replace(str(tmp_path), "")
 
 
@@ -149,12 +149,12 @@ PLAIN = f"{HEADER}\na,p0,0,63,train,1\nb,p1,1,,validation,0\nc,p2,1,59.5,test,1\
     ],
 )  # fmt: skip
 def test_columns_and_cells_are_understood_as_people_write_them(tmp_path, header, changes):
-    expected = labelled(tmp_path, PLAIN).records
+    expected = labeled(tmp_path, PLAIN).records
     rows = PLAIN.partition("\n")[2]
     for old, new in changes.items():
         assert old in rows
         rows = rows.replace(old, new)
-    found = labelled(tmp_path, f"{header}\n{rows}")
+    found = labeled(tmp_path, f"{header}\n{rows}")
     found.require_sound()
     assert found.label_sets == {"labels": ("AF",)}
     pd.testing.assert_frame_equal(found.records, expected)
@@ -166,7 +166,7 @@ def test_a_table_is_read_as_spreadsheets_write_it(tmp_path, encoding, separator)
     text = "record,age,St\u00f6rung,\na,63,1,\n,,,\nb,59,0,\n".replace(",", separator[-2:].strip() or separator)
     text = text.replace("=;", ";").replace("59", "59,5" if ";" in separator else "59.5")
     (tmp_path / "labels.csv").write_bytes((("sep=;\n" if "sep" in separator else "") + text).encode(encoding))
-    source = read_labelled_folder(tmp_path)
+    source = read_labeled_folder(tmp_path)
     source.require_sound()
     assert source.label_sets == {"labels": ("St\u00f6rung",)}
     assert source.records[["name", "age", "labels"]].to_numpy().tolist() == [
@@ -178,7 +178,7 @@ def test_a_table_is_read_as_spreadsheets_write_it(tmp_path, encoding, separator)
 
 def test_other_columns_do_not_become_labels(tmp_path):
     text = "record,male,height,device,site,note,AF\na,0,162,AT-1,0,,1\nb,1,171,AT-2,1,,0\n"
-    source = labelled(tmp_path, text)
+    source = labeled(tmp_path, text)
     source.require_sound()
     assert source.label_sets == {"labels": ("AF",)}
     for name in ("male", "height", "device", "site", "note (empty)"):
@@ -186,8 +186,8 @@ def test_other_columns_do_not_become_labels(tmp_path):
 
 
 def test_a_patient_in_two_training_folds_is_reported(tmp_path):
-    source = labelled(tmp_path, "record,patient_id,fold,AF\na,1,1,0\nb,1,2,1\nc,2,3,1\nd,2,3,0\n")
+    source = labeled(tmp_path, "record,patient_id,fold,AF\na,1,1,0\nb,1,2,1\nc,2,3,1\nd,2,3,0\n")
     source.require_sound()
     assert [(found.kind, found.name) for found in source.remarks] == [("patient in two folds", "lines 2 and 3")]
-    both = labelled(tmp_path, "record,patient_id,fold,AF\na,1,1,0\nb,1,9,1\n")
+    both = labeled(tmp_path, "record,patient_id,fold,AF\na,1,1,0\nb,1,9,1\n")
     assert ([found.kind for found in both.problems], both.remarks) == (["patient in two splits"], ())
