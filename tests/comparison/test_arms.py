@@ -105,7 +105,7 @@ def test_tuned_settings_take_precedence_over_the_arms_file(folder):
     assert arm.with_settings({"seed": 4}, "a").seed == 4
 
 
-def test_a_star_stands_for_every_stage(folder):
+def test_a_star_selects_every_stage(folder):
     assert expand({"stages.*.lr": 1, "seed": 2}, 2) == {"stages.0.lr": 1, "stages.1.lr": 1, "seed": 2}
     config = load_arm(folder / "two.yaml").with_settings({"stages.*.optimizer.lr": 0.25}, "two")
     assert [stage.optimizer.lr for stage in config.stages] == [0.25, 0.25]

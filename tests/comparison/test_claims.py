@@ -246,7 +246,7 @@ def test_without_the_file_there_are_no_claims_and_the_shipped_reference(simulate
         ("effect: gained, bond: 1", "claims.0.bond: there is no such setting"),
     ],
 )
-def test_a_mistake_in_a_claim_is_reported_with_its_key(changed, message, tmp_path):
+def test_an_error_in_a_claim_is_reported_with_its_key(changed, message, tmp_path):
     path = tmp_path / CLAIMS
     claim = "{title: t, measured: m, unit: u, arm: b, reference: a, " + changed + "}"
     path.write_text(f"reference: a\nclaims: [{claim}]\n")

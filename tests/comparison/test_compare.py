@@ -231,7 +231,7 @@ def test_arms_of_other_labels_or_records_are_refused(place, arms, tmp_path, key,
     assert not (tmp_path / "x").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_named(place, tmp_path):
+def test_an_unwritable_folder_is_named(place, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ComparisonError, match="file: cannot be written"):
         compare(plan(place, tmp_path / "file"), quiet)

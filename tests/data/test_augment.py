@@ -40,7 +40,7 @@ def test_amplitude_scales_the_voltage_alone(batch):
 
 
 @pytest.mark.parametrize(("setting", "axes"), [("voltage_loss", (1, 2)), ("lead_voltage_loss", 2)])
-def test_lost_voltage_leaves_all_records_at_one_level(batch, setting, axes):
+def test_lost_voltage_gives_all_records_the_same_scale(batch, setting, axes):
     settings = AugmentSettings.model_validate({setting: 0.5})
     levels = torch.arange(1.0, 13)[:, None] * torch.arange(1.0, 65)[:, None, None]
     signals = levels * batch.signals

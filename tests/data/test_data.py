@@ -114,7 +114,7 @@ def test_an_unfiltered_store_serves_a_config_that_filters(tmp_path, rng):
         open_for(tmp_path / name, settings).read(rows).astype(int)
         for settings, name in ((band, "plain"), (band, "filtered"), (Preprocess(), "plain"))
     )
-    np.testing.assert_allclose(found, expected, atol=1)  # rounded to microvolts before, and once more after
+    np.testing.assert_allclose(found, expected, atol=1)  # rounded to microvolts before and after filtering
     assert np.abs(found - plain).max() > 10
 
 

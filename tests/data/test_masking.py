@@ -48,7 +48,7 @@ def test_blocks_are_as_long_as_set():
     assert all(length % 40 == 0 for length in lengths if length > 0)
 
 
-def test_no_record_is_masked_with_share_zero():
+def test_no_record_is_masked_at_share_zero():
     assert not sample(share=0.0).any()
 
 
@@ -66,7 +66,7 @@ def test_no_visible_lead_contains_a_masked_one():
     for bits in range(256):
         mask = torch.tensor([bool(bits >> k & 1) for k in range(8)])[None, :, None]
         visible = algebra()[~extend_mask(mask)[0, :, 0]]
-        assert not visible[:, mask[0, :, 0]].any()  # not even a mixture of hidden leads
+        assert not visible[:, mask[0, :, 0]].any()  # nor a linear combination of masked leads
 
 
 def test_masking_lead_one_masks_the_leads_derived_from_it():
@@ -83,14 +83,14 @@ def test_a_block_covers_all_leads_and_a_masked_lead_all_time():
     assert torch.equal(leads.all(dim=2), leads.any(dim=2))
 
 
-def test_leads_apart_are_masked_independently_and_as_often():
+def test_independent_masking_masks_leads_separately_and_as_often():
     mask = sample(time=0.4, leads=0.0, apart=True)
     assert (mask.float().mean(dim=(0, 2)) - 0.4).abs().max() < 0.02
     together = torch.corrcoef(mask.transpose(0, 1).flatten(1).float())
     assert (together - torch.eye(8)).abs().max() < 0.05
 
 
-def test_blocks_start_anywhere():
+def test_masked_blocks_start_at_any_sample():
     edges = sample((500, 500), time=0.2, leads=0.0)[:, 0].int().diff(dim=1)
     assert len(set(((edges == 1).nonzero()[:, 1] % 40).tolist())) == 40
 
@@ -102,11 +102,11 @@ def test_as_many_records_are_masked_as_set():
 @pytest.mark.parametrize(
     ("settings", "masks"), [({}, True), ({"share": 0}, False), ({"time": 0}, True), ({"time": 0, "leads": 0}, False)]
 )
-def test_settings_know_whether_anything_is_masked(settings, masks):
+def test_masking_settings_report_whether_anything_is_masked(settings, masks):
     assert MaskingSettings(**settings).masks == masks == bool(sample(**settings).any())
 
 
-def test_a_curriculum_masks_linearly_more():
+def test_a_curriculum_raises_the_masked_fraction_linearly():
     masking = MaskingSettings(time=0.4, leads=0.2, grows_from=0.5, grows_until=0.5)
     assert [masking.at(p).time for p in (0.0, 0.25, 0.5, 1.0)] == pytest.approx([0.2, 0.3, 0.4, 0.4])
     assert [masking.at(p).leads for p in (0.0, 0.25, 0.5, 1.0)] == pytest.approx([0.1, 0.15, 0.2, 0.2])

@@ -57,7 +57,7 @@ def test_missing_leads_are_masked_in_a_stage_without_masking():
 
 
 @pytest.mark.parametrize("name", ["whole", "fm-bench", "helme"])
-def test_leads_that_are_missing_are_missing_in_every_window(name):
+def test_missing_leads_are_missing_in_every_window(name):
     protocol, model, signals = PROTOCOLS[name], untrained().model, torch.randn(2, 12, 1000)
     mask = torch.tensor([False] * 6 + [True] * 2)
     windows = protocol.windows(signals, 100.0)

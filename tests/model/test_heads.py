@@ -61,7 +61,7 @@ def test_the_classifier_reads_mean_and_maximum_over_time():
     assert classifier(pool(torch.tensor([[[1.0, 0.0, 5.0]]]))).item() == pytest.approx(2 * 2 + 10 * 5)
 
 
-def test_a_head_starts_at_the_prevalence():
+def test_a_classifier_starts_at_the_prevalence():
     classifier = Classifier(n_features=3, n_labels=5, dropout=0.0)
     prevalence = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5])
     classifier.start_at(prevalence)

@@ -14,7 +14,7 @@ def mask():
 
 
 def one_by_one(signals, mask):
-    """The same sample by sample, in the information form: C = (S^-1 + R^-1)^-1 and x = C R^-1 y."""
+    """Impute sample by sample, in the information form: C = (S^-1 + R^-1)^-1 and x = C R^-1 y."""
     likely, doubt = signals.copy(), np.zeros((len(signals), len(signals)))
     for _ in range(ROUNDS):
         scatter = PRIOR * np.eye(len(signals)) + likely @ likely.T + doubt
@@ -28,7 +28,7 @@ def one_by_one(signals, mask):
     return np.where(mask, likely, signals)
 
 
-def test_imputation_is_the_expectation_maximization_of_its_docstring(mask):
+def test_imputation_equals_expectation_maximization_record_by_record(mask):
     signals = torch.randn(3, 8, 200, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     signals[:, 3] = signals[:, 2] - 0.5 * signals[:, 4]
     expected = [one_by_one(record.numpy(), where.numpy()) for record, where in zip(signals, mask, strict=True)]

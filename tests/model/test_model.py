@@ -76,7 +76,7 @@ def test_masked_samples_never_reach_the_encoder(model, signals, mask):
     assert torch.equal(*seen)
 
 
-def test_outputs_are_of_the_requested_tasks_alone(model, signals):
+def test_only_the_requested_tasks_have_outputs(model, signals):
     output = model(signals, None, ("classification",))
     assert {name: logits.shape for name, logits in output.items()} == {"classification": (3, 5)}
     assert model(signals, None, ()) == {}
@@ -113,7 +113,9 @@ def test_standardized_units_convert_back_to_mv(model, signals):
 @every_encoder
 def test_masked_samples_change_no_output(encoder, sharing, signals, mask):
     model = build(encoder, sharing)
-    other = signals.masked_fill(extend_mask(mask), torch.nan)  # a single sample that slips through spoils all
+    other = signals.masked_fill(
+        extend_mask(mask), torch.nan
+    )  # one masked sample that is read would make everything NaN
     one, two = model(signals, mask, TASKS), model(other, mask, TASKS)
     assert torch.equal(one.pop("reconstruction").mean, two.pop("reconstruction").mean)
     assert one.keys() == {"classification", "classification_rhythm"}
@@ -169,7 +171,7 @@ def test_a_variance_is_predicted_for_each_sample(signals, mask):
 
 
 def decoded_leads(model, signals, mask):
-    """The output of the decoder, in mV, corrected by the other leads."""
+    """Return the output of the decoder in mV, corrected by the other leads."""
     row_mask = extend_mask(mask) if model.reconstructs_all else mask
     amid = torch.where(row_mask, model(signals, mask)["reconstruction"].mean, model.standardize.basis(signals))
     return model.standardize.to_mv(impute(amid, row_mask))
@@ -223,7 +225,7 @@ def test_a_derived_lead_is_scored_where_it_is_masked(mask):
 
 
 def gradients(model, signals, task, share):
-    """By name, of a loss on one task's output when this share of its gradient goes on into the encoder."""
+    """Return the gradients of one task's loss by name, when `share` of it flows into the encoder."""
     model.zero_grad()
     output = model(signals, None, (task,), {task: share})
     values = output[task].mean if task == "reconstruction" else output[task]
@@ -234,7 +236,7 @@ def gradients(model, signals, task, share):
 @every_sharing
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-def test_flow_scales_the_gradient_into_the_encoder_exactly(sharing, task, share, signals):
+def test_flow_scales_the_encoders_gradient_exactly(sharing, task, share, signals):
     model = build(sharing=sharing)
     whole, part = gradients(model, signals, task, 1.0), gradients(model, signals, task, share)
     heads = {name for name in whole if not name.startswith("encoder.")}
@@ -267,7 +269,7 @@ def test_flow_changes_no_output(model, signals):
 def test_classifier_only_gives_the_same_logits(encoder, sharing, signals):
     model = build(encoder, sharing)
     with torch.no_grad():
-        for parameter in model.parameters():  # so that equal starts hide no difference
+        for parameter in model.parameters():  # so that no difference is hidden by equal initial values
             parameter.add_(0.05 * torch.randn_like(parameter))
     assert torch.equal(ClassifierOnly(model)(signals), model.classify(signals))
     assert torch.equal(model.classify(signals), model(signals)["classification"])
@@ -282,7 +284,7 @@ def test_classifier_only_holds_no_unused_parameter(encoder, sharing, signals):
     used = gradients(model, signals, "classification", 1.0)
     assert sum(p.numel() for p in alone.parameters()) == sum(value.numel() for value in used.values())
     names = " ".join(alone.state_dict())
-    assert "unfold" not in names  # of the decoder
+    assert "unfold" not in names  # part of the decoder
     assert "rhythm" not in names
     assert "reconstruction" not in names or sharing.kind == "cross_stitch"  # whose classifier reads both encoders
 

@@ -23,7 +23,7 @@ ONES = torch.ones(2)
 
 
 class Net(nn.Module):
-    """Two tasks on one encoder; one reads its middle as well, round the top, as an auxiliary classifier does."""
+    """Two tasks on one encoder. By kind, the top layer has a skip connection, or the first head reads below it."""
 
     def __init__(self, kind="plain"):
         super().__init__()
@@ -78,7 +78,7 @@ def plain(net, weights=ONES):
 
 
 class RowSum(GramianRule):
-    """A sum that takes the way of the other rules, through each task's gradient."""
+    """A sum that is computed from the gradient of each task, as the other rules are."""
 
     def weights(self, gramian, main, step):
         return torch.ones_like(gramian[0])
@@ -92,17 +92,17 @@ every_kind = pytest.mark.parametrize("kind", ["plain", "skip", "intermediate", "
 @every_kind
 @pytest.mark.parametrize("rule", [Sum(), RowSum()], ids=["in one pass", "by tasks"])
 @pytest.mark.parametrize("is_compiled", [False, True], ids=["eager", "compiled"])
-def test_the_sum_rule_is_a_plain_backward_pass(kind, rule, is_compiled):
+def test_the_sum_rule_equals_a_plain_backward_pass(kind, rule, is_compiled):
     weights = torch.tensor([0.3, 2.0])
     net = network(kind)
     run = compiled(net, backend="aot_eager") if is_compiled else net
     found, expected = by_rule(net, rule, weights, run=run), plain(network(kind), weights)
     for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, msg=lambda said, name=name: f"{name}: {said}")
+        torch.testing.assert_close(found[name], gradient, msg=lambda message, name=name: f"{name}: {message}")
 
 
 @compiles
-def test_a_compiled_network_can_be_asked_for_tasks_after_a_plain_stage():
+def test_a_compiled_network_gives_task_gradients_after_a_stage_without_them():
     net = network()
     run = compiled(net, backend="aot_eager")
     by_rule(net, Sum(), run=run)
@@ -112,7 +112,7 @@ def test_a_compiled_network_can_be_asked_for_tasks_after_a_plain_stage():
 
 @compiles
 @pytest.mark.slow
-def test_a_network_in_machine_code_can_be_asked_for_tasks():
+def test_a_network_compiled_by_inductor_gives_task_gradients():
     net = network()
     run = torch.compile(net)
     by_rule(net, Sum(), run=run)
@@ -122,7 +122,7 @@ def test_a_network_in_machine_code_can_be_asked_for_tasks():
 
 
 @compiles
-def test_a_compiled_network_gives_gradnorm_its_norms_and_learns_as_without_it():
+def test_a_compiled_network_gives_gradnorm_the_same_norms_and_gradients():
     net = network()
     losses = losses_of(compiled(net, backend="aot_eager"), data())
     norms = gradient_norms(losses, [net.top.weight])
@@ -137,7 +137,7 @@ def test_a_compiled_network_gives_gradnorm_its_norms_and_learns_as_without_it():
         torch.testing.assert_close(net.get_parameter(name).grad, gradient)
 
 
-def test_each_row_is_a_tasks_gradient():
+def test_each_row_is_the_gradient_of_one_task():
     net = network()
     shared, own = net.parts()
     rows, own_gradients = task_gradients(losses_of(net, data()), shared, own)
@@ -148,7 +148,7 @@ def test_each_row_is_a_tasks_gradient():
         net.zero_grad()
 
 
-def test_rows_leave_frozen_parameters_out_and_are_zero_behind_a_detached_head():
+def test_rows_omit_frozen_parameters_and_are_zero_for_a_detached_head():
     frozen = network("frozen")
     rows, _ = task_gradients(losses_of(frozen, data()), *frozen.parts())
     assert rows.shape == (2, 8 * 8 + 8)
@@ -159,7 +159,7 @@ def test_rows_leave_frozen_parameters_out_and_are_zero_behind_a_detached_head():
 
 
 @every_rule
-def test_heads_follow_their_own_loss_by_its_weight_whatever_the_rule(settings):
+def test_heads_get_their_own_weighted_gradient_under_every_rule(settings):
     if settings is TorchjdSettings:
         pytest.importorskip("torchjd")
     weights = torch.tensor([0.3, 2.0])
@@ -171,7 +171,7 @@ def test_heads_follow_their_own_loss_by_its_weight_whatever_the_rule(settings):
 
 
 @every_rule
-def test_a_loss_that_is_a_constant_asks_nothing(settings):
+def test_a_constant_loss_has_no_effect(settings):
     if settings is TorchjdSettings:
         pytest.importorskip("torchjd")
     net = network()
@@ -184,12 +184,12 @@ def test_a_loss_that_is_a_constant_asks_nothing(settings):
     assert net.heads[1].weight.grad is None
 
 
-def test_a_detached_head_does_not_stop_the_encoder():
+def test_a_detached_head_does_not_stop_the_encoders_gradient():
     found, expected = by_rule(network("detached"), PcgradSettings().build(TASKS[:2])), plain(network("detached"))
     torch.testing.assert_close(found["top.weight"], expected["top.weight"])
 
 
-def test_the_rule_sees_weighted_gradients():
+def test_the_rule_combines_weighted_gradients():
     net, weights = network(), torch.tensor([5.0, 0.2])
     rows, _ = task_gradients(losses_of(net, data()), *net.parts())
     expected = ProtectMainSettings().build(TASKS[:2]).combine(weights[:, None] * rows, 1, 0)
@@ -199,7 +199,7 @@ def test_the_rule_sees_weighted_gradients():
 
 
 @every_kind
-def test_gradients_of_a_bf16_forward_pass_are_float32_and_near_those_of_a_float32_one(kind):
+def test_gradients_of_a_bf16_forward_pass_are_float32_and_close_to_exact(kind):
     net = network(kind)
     with torch.autocast("cpu", torch.bfloat16):
         outputs = net(data())
@@ -220,7 +220,7 @@ def test_a_penalty_is_added_after_the_rule():
     torch.testing.assert_close(net.top.weight.grad, before + 2 * net.top.weight.detach())
 
 
-def test_a_bad_loss_spoils_every_shared_gradient_so_that_the_step_can_be_skipped():
+def test_a_nan_loss_makes_every_shared_gradient_nan():
     net, rule = network(), GradvacSettings().build(TASKS[:2])
     by_rule(net, rule)
     before = copy.deepcopy(rule.state_dict())
@@ -231,7 +231,7 @@ def test_a_bad_loss_spoils_every_shared_gradient_so_that_the_step_can_be_skipped
 
 
 class HalfPrecision:
-    """A network trained in float16 with a scaled loss, as some accelerators want it."""
+    """A network trained in float16 with loss scaling, as some accelerators require."""
 
     def __init__(self, weighting, rule):
         self.net, self.weighting, self.rule = network(), weighting.build(TASKS[:2]), rule.build(TASKS[:2])
@@ -276,21 +276,21 @@ HALF += [(FixedSettings(), kind()) for kind in get_args(get_args(GradientRuleSet
 
 
 @pytest.mark.parametrize(("weighting", "rule"), HALF, ids=lambda settings: settings.kind)
-def test_a_step_that_overflows_in_half_precision_leaves_everything_as_it_was(weighting, rule):
+def test_an_overflowing_half_precision_step_changes_no_state(weighting, rule):
     if isinstance(rule, TorchjdSettings):
         pytest.importorskip("torchjd")
-    training, undisturbed = HalfPrecision(weighting, rule), HalfPrecision(weighting, rule)
-    for trained in (training, undisturbed):
+    training, reference = HalfPrecision(weighting, rule), HalfPrecision(weighting, rule)
+    for trained in (training, reference):
         trained.step(0, data())
         trained.step(1, data())
     before = training.state()
     training.step(2, data() * 1e6)  # beyond 65504, the largest float16
     assert training.scaler.get_scale() == 2.0**9
     assert same(training.state(), before)
-    torch.testing.assert_close(training.step(2, data()), undisturbed.step(2, data()))
+    torch.testing.assert_close(training.step(2, data()), reference.step(2, data()))
 
 
-def test_norms_are_those_of_each_losses_gradient_and_leave_the_graphs_for_the_step():
+def test_gradient_norms_are_per_loss_and_keep_the_graphs():
     net = network("intermediate")
     losses = losses_of(net, data())
     norms = gradient_norms(losses, [net.top.weight])

@@ -23,19 +23,19 @@ def one_layer(network):
         ({"schedule": "constant", "warmup": 0.2}, [(0.1, 0.5), (0.2, 1.0), (1.0, 1.0)]),
     ],
 )
-def test_the_rate_follows_its_schedule(settings, expected):
+def test_the_learning_rate_follows_its_schedule(settings, expected):
     optimizer = OptimizerSettings(lr=1.0, **settings)
     assert [optimizer.lr_at(p) for p, _ in expected] == pytest.approx([lr for _, lr in expected], abs=1e-9)
 
 
-def test_only_matrices_are_decayed():
+def test_weight_decay_applies_to_matrices_only():
     network = nn.Sequential(nn.Conv1d(2, 3, 3), nn.BatchNorm1d(3))
     optimizer = build_optimizer(one_layer(network), FixedSettings().build(("classification",)), OptimizerSettings())
     decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
     assert decayed == {id(network[0].weight)}
 
 
-def test_the_running_mean_equals_a_loop_by_hand():
+def test_ema_weights_equal_a_loop_by_hand():
     model = nn.Linear(1, 1, bias=False)
     average = WeightAverage(model, decay=0.3)
     mean = model.weight.item()
@@ -48,7 +48,7 @@ def test_the_running_mean_equals_a_loop_by_hand():
     assert average.mean["weight"].item() == pytest.approx(mean)
 
 
-def test_without_decay_the_mean_is_the_last_value():
+def test_ema_weights_without_decay_are_the_current_weights():
     model = nn.BatchNorm1d(2)
     average = WeightAverage(model, decay=0.0)
     model(torch.randn(8, 2))
@@ -56,12 +56,12 @@ def test_without_decay_the_mean_is_the_last_value():
     assert all(torch.equal(average.mean[name], value) for name, value in model.state_dict().items())
 
 
-def test_without_warm_up_the_rate_starts_at_its_highest():
+def test_the_learning_rate_starts_at_its_peak_without_warmup():
     assert OptimizerSettings(lr=1.0, warmup=0.0).lr_at(0.0) == 1.0
     assert OptimizerSettings(lr=1.0, warmup=0.0, schedule="constant").lr_at(0.0) == 1.0
 
 
-def test_a_step_without_a_gradient_shrinks_matrices_alone():
+def test_a_step_with_zero_gradients_shrinks_matrices_only():
     network = nn.Sequential(nn.Conv1d(2, 3, 3), nn.BatchNorm1d(3))
     weighting = UncertaintySettings().build(("classification",))
     weighting.log_var.data.fill_(2.0)
@@ -76,7 +76,7 @@ def test_a_step_without_a_gradient_shrinks_matrices_alone():
     assert weighting.log_var.item() == 2.0
 
 
-def test_frozen_parameters_are_not_the_optimizers():
+def test_frozen_parameters_are_not_in_the_optimizer():
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     network[0].requires_grad_(False)
     weighting = FixedSettings().build(("classification",))
@@ -86,14 +86,14 @@ def test_frozen_parameters_are_not_the_optimizers():
     }
 
 
-def test_the_weightings_rate_is_its_own():
+def test_the_weighting_has_its_own_learning_rate():
     weighting = UncertaintySettings().build(("classification",))
     optimizer = build_optimizer(one_layer(nn.Linear(2, 2)), weighting, OptimizerSettings())
     set_lr(optimizer, 0.123)
     assert [group["lr"] for group in optimizer.param_groups] == [0.123, 0.123, weighting.lr]
 
 
-def test_a_kept_mean_goes_on_as_it_was():
+def test_restored_ema_weights_continue_identically():
     model = nn.BatchNorm1d(2)
     first, second = WeightAverage(model, 0.9), WeightAverage(model, 0.9)
     for _ in range(3):
@@ -107,7 +107,7 @@ def test_a_kept_mean_goes_on_as_it_was():
     assert first.mean["num_batches_tracked"] == 4  # a count is copied, not averaged
 
 
-def test_layers_learn_the_slower_the_deeper_they_lie():
+def test_deeper_layers_have_lower_learning_rates():
     model = Config().build_model(5)
     weighting, settings = FixedSettings().build(("classification",)), OptimizerSettings(layer_decay=0.5)
     optimizer = build_optimizer(layer_rates(model, settings), weighting, settings)
@@ -126,7 +126,7 @@ def test_layers_learn_the_slower_the_deeper_they_lie():
 
 @pytest.mark.parametrize("sharing", [HardSettings(), CrossStitchSettings()], ids=lambda sharing: sharing.kind)
 @pytest.mark.parametrize(("lr", "expected"), [(4e-3, 0.25), (1e-3, 1.0), (5e-4, 1.0)])
-def test_time_scales_learn_slowly_and_are_not_decayed(sharing, lr, expected):
+def test_s4d_time_scales_have_a_low_learning_rate_and_no_weight_decay(sharing, lr, expected):
     model = Config(encoder=S4dSettings(stem=(4,), depth=1, state=2), sharing=sharing).build_model(5)
     weighting, settings = FixedSettings().build(("classification",)), OptimizerSettings(lr=lr, layer_decay=0.5)
     optimizer = build_optimizer(layer_rates(model, settings), weighting, settings)
@@ -140,7 +140,7 @@ def test_time_scales_learn_slowly_and_are_not_decayed(sharing, lr, expected):
     assert rates.keys() == set(names.values())
 
 
-def test_sgd_feels_a_factor_on_the_loss_as_one_on_its_rate():
+def test_for_sgd_a_factor_on_the_loss_equals_one_on_the_learning_rate():
     moved = []
     for factor, lr in ((0.1, 1.0), (1.0, 0.1)):
         weight = nn.Parameter(torch.ones(2, 2))

@@ -7,7 +7,7 @@ from ecgmtl.data.batch import Batch
 from ecgmtl.tasks import LossInput, build_task
 
 TARGET = torch.tensor([[[1.0, 5.0, 2.0, 0.0], [3.0, 5.5, 0.0, 9.0]]])
-"""Two features of four frames; normalized over its features a frame is (-1, 1), but for the third, (1, -1)."""
+"""Two features of four frames. Normalized over its features, a frame is (-1, 1), except the third: (1, -1)."""
 PREDICTED = torch.tensor([[[-1.0, 1.0, 1.0, 50.0], [3.0, 1.0, 3.0, 50.0]]])
 ERRORS = (2.0, 2.0, 8.0)
 """Mean squared differences of the first three frames: (0 + 4) / 2, (4 + 0) / 2, (0 + 16) / 2."""
@@ -19,28 +19,28 @@ def latent(scored, predicted=PREDICTED, target=TARGET):
     return build_task("latent").loss(LossInput(None, {"latent": predicted}, batch, 0.0)).item()
 
 
-def test_a_frame_counts_by_the_share_of_its_samples_and_leads_that_is_scored():
+def test_a_frame_is_weighted_by_its_fraction_of_scored_samples():
     scored = torch.zeros(1, 8, 8)  # two samples a frame
-    scored[:, :, :2] = 1.0  # the first frame wholly
-    scored[:, :, 3] = 1.0  # half of the time of the second
-    scored[:, :2, 4:6] = 1.0  # two leads of eight of the third
+    scored[:, :, :2] = 1.0  # the whole first frame
+    scored[:, :, 3] = 1.0  # half of the samples of the second
+    scored[:, :2, 4:6] = 1.0  # two of eight leads of the third
     expected = (1.0 * ERRORS[0] + 0.5 * ERRORS[1] + 0.25 * ERRORS[2]) / 1.75
     assert latent(scored) == pytest.approx(expected, rel=1e-4)
 
 
-def test_less_than_one_scored_frame_counts_no_more_than_its_share():
+def test_the_loss_of_less_than_one_scored_frame_is_scaled_by_its_fraction():
     scored = torch.zeros(1, 8, 8)
     scored[:, :2, 4:6] = 1.0
     assert latent(scored) == pytest.approx(0.25 * ERRORS[2], rel=1e-4)
     assert latent(torch.zeros(1, 8, 8)) == 0
 
 
-def test_a_single_frame_is_scored_like_any_other():
+def test_the_latent_loss_accepts_a_single_frame():
     one = latent(torch.ones(1, 8, 3), PREDICTED[..., :1], TARGET[..., :1])
     assert one == pytest.approx(ERRORS[0], rel=1e-4)
 
 
-def test_two_views_of_one_record_alone_leave_nothing_to_choose_between():
+def test_the_contrastive_loss_of_a_single_record_is_zero():
     batch = Batch(torch.zeros(2, 12, 4), torch.zeros(2, 2))
     given = LossInput(None, {"contrastive": torch.randn(2, 3)}, batch, 0.0)
     assert build_task("contrastive").loss(given).item() == 0

@@ -51,105 +51,105 @@ def cost(*arguments, **options):
     return loss(*arguments, **options).item()
 
 
-def test_a_sample_counts_in_the_reconstruction_as_it_is_scored(model):
+def test_the_reconstruction_loss_weights_samples_by_their_score(model):
     signals = torch.full((1, 12, 4), 0.5)  # 1 in standardized units
     scored = torch.zeros(1, 8, 4)
     scored[0, 0, :2], scored[0, 5, 3] = 1.0, 0.5
-    drawn = torch.ones(1, 8, 4)
-    drawn[0, 0, 0], drawn[0, 5, 3], drawn[0, 7, 0] = 3.0, 2.0, 99.0
+    reconstructed = torch.ones(1, 8, 4)
+    reconstructed[0, 0, 0], reconstructed[0, 5, 3], reconstructed[0, 7, 0] = 3.0, 2.0, 99.0
     # errors 2 and 0 counted once, 1 counted half, 98 not at all: (4 + 0 + 0.5) / 2.5
-    assert cost("reconstruction", model, decoded(drawn), batch_of(signals, scored)) == pytest.approx(4.5 / 2.5)
+    assert cost("reconstruction", model, decoded(reconstructed), batch_of(signals, scored)) == pytest.approx(4.5 / 2.5)
 
 
-def test_the_reconstruction_is_compared_with_the_signals_not_with_what_was_seen(model):
+def test_the_reconstruction_target_is_the_clean_signal_not_the_augmented_input(model):
     signals = torch.randn(1, 12, 4)
     batch = batch_of(signals, torch.ones(1, 8, 4))._replace(input=torch.randn(1, 12, 4))
     assert cost("reconstruction", model, decoded(model.standardize.basis(signals)), batch) == 0
 
 
-def test_huber_counts_large_errors_linearly(model):
-    drawn = torch.zeros(1, 8, 2)
-    drawn[0, 0, 0], drawn[0, 0, 1] = 0.5, 10.0
+def test_the_huber_loss_is_linear_in_large_errors(model):
+    reconstructed = torch.zeros(1, 8, 2)
+    reconstructed[0, 0, 0], reconstructed[0, 0, 1] = 0.5, 10.0
     batch = batch_of(torch.zeros(1, 12, 2), torch.ones(1, 8, 2))
-    # below delta 1 the square, 0.25; above it 2 (10 - 1/2) = 19; the other 14 samples are right
+    # below delta 1 the square, 0.25; above it 2 (10 - 1/2) = 19; the other 14 errors are 0
     found = cost(
         "reconstruction",
         model,
-        decoded(drawn),
+        decoded(reconstructed),
         batch,
         ReconstructionSettings(kind="huber"),
     )
     assert found == pytest.approx((0.25 + 19) / 16)
 
 
-def test_beta_nll_is_the_weighted_likelihood_of_its_variance(model):
-    drawn, log_var = torch.full((1, 8, 2), 2.0), torch.full((1, 8, 2), math.log(4.0))
+def test_beta_nll_is_the_likelihood_weighted_by_the_variance(model):
+    reconstructed, log_var = torch.full((1, 8, 2), 2.0), torch.full((1, 8, 2), math.log(4.0))
     batch = batch_of(torch.zeros(1, 12, 2), torch.ones(1, 8, 2))
     scoring = ReconstructionSettings(kind="beta_nll", beta=0.5, warmup=0.2)
     # sqrt(4) (log 4 + 2^2 / 4) / 2
-    found = cost("reconstruction", model, decoded(drawn, log_var), batch, scoring)
+    found = cost("reconstruction", model, decoded(reconstructed, log_var), batch, scoring)
     assert found == pytest.approx(2 * (math.log(4) + 1) / 2)
-    assert cost("reconstruction", model, decoded(drawn, log_var), batch, scoring, progress=0.1) == 4.0
+    assert cost("reconstruction", model, decoded(reconstructed, log_var), batch, scoring, progress=0.1) == 4.0
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
-def test_beta_weighs_samples_between_likelihood_and_squared_error(model, beta):
-    drawn = torch.full((1, 8, 1), 3.0, requires_grad=True)
+def test_beta_interpolates_between_likelihood_and_squared_error(model, beta):
+    reconstructed = torch.full((1, 8, 1), 3.0, requires_grad=True)
     log_var = torch.full((1, 8, 1), math.log(9.0))
     batch = batch_of(torch.zeros(1, 12, 1), torch.ones(1, 8, 1))
     settings = ReconstructionSettings(kind="beta_nll", beta=beta)
-    loss("reconstruction", model, decoded(drawn, log_var), batch, settings).backward()
-    # of the mean's gradient, error / variance is the likelihood's; the factor is variance^beta; a mean over 8 samples
-    torch.testing.assert_close(drawn.grad, torch.full((1, 8, 1), 3.0 / 9.0 * 9.0**beta / 8))
+    loss("reconstruction", model, decoded(reconstructed, log_var), batch, settings).backward()
+    # the likelihood's gradient, error / variance, is multiplied by variance^beta; the loss is a mean over 8 samples
+    torch.testing.assert_close(reconstructed.grad, torch.full((1, 8, 1), 3.0 / 9.0 * 9.0**beta / 8))
 
 
-def test_a_shuffled_target_is_another_records(model):
+def test_a_shuffled_target_is_the_signal_of_another_record(model):
     signals = torch.randn(3, 12, 4)
-    drawn = model.standardize.basis(signals).roll(1, dims=0)
+    reconstructed = model.standardize.basis(signals).roll(1, dims=0)
     batch = Batch(signals, torch.zeros(3, 2), scored=torch.ones(3, 8, 4))
     assert (
         cost(
             "reconstruction",
             model,
-            decoded(drawn),
+            decoded(reconstructed),
             batch,
             ReconstructionSettings(target="shuffled"),
         )
         == 0
     )
-    assert cost("reconstruction", model, decoded(drawn), batch) > 0
+    assert cost("reconstruction", model, decoded(reconstructed), batch) > 0
 
 
 def test_consistency_is_the_violation_of_the_identities_of_the_leads():
     model = build(leads=12)
     model.standardize.mean.fill_(0.1)
-    signals = model.lead_algebra @ torch.randn(1, 8, 5)  # mV, which the identities hold for
-    drawn = model.standardize(signals)
+    signals = model.lead_algebra @ torch.randn(1, 8, 5)  # in mV, so that the identities hold
+    reconstructed = model.standardize(signals)
     batch = batch_of(signals, torch.ones(1, 8, 5))
-    assert cost("consistency", model, decoded(drawn), batch) == pytest.approx(0, abs=1e-10)
-    drawn[:, 2] += 2.0  # lead III alone, by 2 units at each of 5 samples: 4 in one of 4 derived leads
-    assert cost("consistency", model, decoded(drawn), batch) == pytest.approx(1.0, rel=1e-4)
+    assert cost("consistency", model, decoded(reconstructed), batch) == pytest.approx(0, abs=1e-10)
+    reconstructed[:, 2] += 2.0  # lead III alone, by 2 units at each of 5 samples: 4 in one of 4 derived leads
+    assert cost("consistency", model, decoded(reconstructed), batch) == pytest.approx(1.0, rel=1e-4)
 
 
-def test_classification_is_the_mean_cross_entropy(model):
+def test_the_classification_loss_is_the_mean_cross_entropy(model):
     output = {"classification": torch.tensor([[math.log(3), 0.0]])}  # probabilities 3/4 and 1/2
     found = cost("classification", model, output, batch_of(torch.zeros(1, 12, 4)))
     assert found == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
 
 
-def test_a_further_classifier_reads_its_own_labels(model):
+def test_an_auxiliary_classifier_uses_its_own_labels(model):
     output = {"classification_rhythm": torch.tensor([[-math.log(3)]])}  # probability 1/4
     batch = batch_of(torch.zeros(1, 12, 4), rhythm=torch.tensor([[1.0]]))
     assert cost("classification_rhythm", model, output, batch) == pytest.approx(math.log(4))
 
 
 @pytest.mark.parametrize("task", [*TASKS, "classification_rhythm"])
-def test_a_loss_without_its_output_says_what_it_needs(model, task):
+def test_a_loss_without_its_output_is_refused_with_what_it_needs(model, task):
     with pytest.raises(ValueError, match="need"):
         cost(task, model, {}, batch_of(torch.zeros(1, 12, 4)))
 
 
-def test_a_task_that_is_not_learned_now_is_a_constant_zero(model):
+def test_the_loss_of_an_inactive_task_is_a_constant_zero(model):
     logits = torch.zeros(1, 2, requires_grad=True)
     given = LossInput(model, {"classification": logits}, batch_of(torch.zeros(1, 12, 4)), 0.0)
     losses = losses_of([build_task("reconstruction"), build_task("classification")], (False, True), given)
@@ -157,7 +157,7 @@ def test_a_task_that_is_not_learned_now_is_a_constant_zero(model):
     assert [loss.requires_grad for loss in losses] == [False, True]
 
 
-def test_likelihoods_go_by_the_kind_of_task():
+def test_the_likelihood_depends_on_the_kind_of_task():
     kinds = [
         build_task(task).likelihood
         for task in ("reconstruction", "consistency", "latent", "classification", "classification_all", "contrastive")
@@ -165,14 +165,14 @@ def test_likelihoods_go_by_the_kind_of_task():
     assert kinds == ["gaussian"] * 3 + ["bernoulli"] * 3
 
 
-def test_asymmetric_loss_without_its_powers_and_margin_is_cross_entropy():
+def test_asymmetric_loss_without_exponents_and_margin_is_cross_entropy():
     logits, labels = torch.tensor([[2.0, -1.0, 0.3]]), torch.tensor([[1.0, 0.0, 0.4]])
     plain = ClassificationSettings(kind="asymmetric", gamma_negative=0, margin=0)
     expected = F.binary_cross_entropy_with_logits(logits, labels)
     torch.testing.assert_close(classification(logits, labels, plain, None), expected)
 
 
-def test_asymmetric_loss_weighs_errors_by_their_size():
+def test_asymmetric_loss_weights_errors_by_their_size():
     logits = torch.tensor([[math.log(3), math.log(3), -math.log(99)]])  # probabilities 3/4, 3/4, 1/100
     settings = ClassificationSettings(kind="asymmetric", gamma_positive=1, gamma_negative=2, margin=0.05)
     # positive at 3/4: 1/4 log(4/3); negative at 3/4: p_m = 0.7, 0.7^2 log(1/0.3); negative below the margin: nothing
@@ -181,7 +181,7 @@ def test_asymmetric_loss_weighs_errors_by_their_size():
     assert found.item() == pytest.approx(expected)
 
 
-def test_asymmetric_loss_has_a_slope_wherever_a_logit_lies():
+def test_asymmetric_loss_has_a_finite_gradient_at_every_logit():
     logits = torch.tensor([[-60.0, -20.0, 0.0, 20.0, 60.0]], requires_grad=True)
     settings = ClassificationSettings(kind="asymmetric", gamma_positive=0.5, gamma_negative=0.5)
     for labels in (torch.zeros(1, 5), torch.ones(1, 5)):
@@ -189,13 +189,13 @@ def test_asymmetric_loss_has_a_slope_wherever_a_logit_lies():
         assert slope.isfinite().all()
 
 
-def test_smoothing_is_learning_softer_labels():
+def test_label_smoothing_equals_cross_entropy_with_soft_labels():
     logits, labels = torch.tensor([[1.0, -2.0]]), torch.tensor([[1.0, 0.0]])
     expected = F.binary_cross_entropy_with_logits(logits, torch.tensor([[0.95, 0.05]]))
     torch.testing.assert_close(classification(logits, labels, ClassificationSettings(smoothing=0.1), None), expected)
 
 
-def test_rare_labels_count_more_where_balance_is_asked_for():
+def test_balance_weights_rare_labels_more():
     logits, labels = torch.zeros(1, 2), torch.zeros(1, 2)
     logits = torch.tensor([[0.0, math.log(3)]])  # losses log 2 and log 4
     prevalence = torch.tensor([0.25, 0.01])  # to the power of -1/2: 2 and 10, on average 1: 1/3 and 5/3
@@ -203,7 +203,7 @@ def test_rare_labels_count_more_where_balance_is_asked_for():
     assert found.item() == pytest.approx((math.log(2) / 3 + math.log(4) * 5 / 3) / 2)
 
 
-def test_latent_prediction_is_compared_with_normalized_features_where_samples_are_hidden(model):
+def test_the_latent_loss_compares_normalized_features_of_masked_frames(model):
     target = torch.tensor([[[1.0, 5.0], [3.0, 5.5]]])  # two features, two frames; the first frame normalized: -1, 1
     scored = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]]).expand(1, 8, 4)  # the first frame's two samples
     batch = batch_of(torch.zeros(1, 12, 4), scored)._replace(teacher_features=target)
@@ -211,7 +211,7 @@ def test_latent_prediction_is_compared_with_normalized_features_where_samples_ar
     assert found == pytest.approx((0 + 4) / 2, rel=1e-4)  # the second frame does not count
 
 
-def test_views_of_one_record_should_be_alone_in_their_likeness(model):
+def test_the_contrastive_loss_is_low_when_only_views_of_one_record_are_similar(model):
     embedding = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 2.0], [0.0, 3.0]])  # two records, two views each
     found = cost("contrastive", model, {"contrastive": embedding}, batch_of(torch.zeros(1, 12, 4)))
     assert found == pytest.approx(math.log(1 + 2 * math.exp(-1 / 0.2)))  # cosine 1 to the partner, 0 to two others

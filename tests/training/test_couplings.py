@@ -1,4 +1,4 @@
-"""What stands between a weighting and the training loop: which hook is called when, with what, and what is logged."""
+"""Calls of a weighting by the training loop: their order, their arguments, and what is logged."""
 
 from dataclasses import replace
 from typing import get_args
@@ -33,20 +33,20 @@ def stage_with(weighting, **changes):
     return SHORT.model_copy(update={"weighting": weighting, **changes})
 
 
-def spy_on(monkeypatch, settings):
-    """Return a list that every call of a hook is added to: its name, its first argument, and what it returned."""
+def record_hooks(monkeypatch, settings):
+    """Record the calls of the hooks: name, first argument and result of each."""
     calls, kind = [], type(settings.build(SHORT.losses))
 
-    def watch(name, method):
-        def spy(weighting, *arguments):
+    def record(name, method):
+        def recorded(weighting, *arguments):
             result = method(weighting, *arguments)
             calls.append((name, arguments[0] if arguments else None, result))
             return result
 
-        monkeypatch.setattr(kind, name, spy)
+        monkeypatch.setattr(kind, name, recorded)
 
     for name in HOOKS:
-        watch(name, getattr(kind, name))
+        record(name, getattr(kind, name))
     return calls
 
 
@@ -66,8 +66,8 @@ def expected_hooks(weighting, n_batches):
 
 
 @every_method
-def test_two_epochs_call_every_hook_at_its_time(settings, monkeypatch, tmp_path):
-    calls, reports = spy_on(monkeypatch, settings), []
+def test_two_epochs_call_every_hook_in_order(settings, monkeypatch, tmp_path):
+    calls, reports = record_hooks(monkeypatch, settings), []
     run = training(stage_with(settings, batch_size=29))
     run.run(reports.append, tmp_path / "state.pt")
     weighting = run.learner.weighting
@@ -78,16 +78,16 @@ def test_two_epochs_call_every_hook_at_its_time(settings, monkeypatch, tmp_path)
     torch.testing.assert_close(arguments["begin"][0][first > 0], first[first > 0])
     assert all((norms > 0).all() for norms in arguments["observe"])
     logged = np.concatenate([np.stack([r.steps[f"weight.{task}"] for task in SHORT.losses], axis=1) for r in reports])
-    given = np.stack([result.weights.detach().numpy() for name, _, result in calls if name == "forward"])
-    np.testing.assert_array_equal(logged, given)
+    returned = np.stack([result.weights.detach().numpy() for name, _, result in calls if name == "forward"])
+    np.testing.assert_array_equal(logged, returned)
     for name, row in weighting.per_task().items():
         last = [reports[-1].steps[f"{name}.{task}"][-1] for task in SHORT.losses]
-        if settings.kind not in ("bandit", "uncertainty"):  # whose row changes with the reward, or the step, after it
+        if settings.kind not in ("bandit", "uncertainty"):  # their rows change after the step
             np.testing.assert_allclose(last, row.detach().numpy())
 
 
-def test_the_losses_are_looked_at_again_on_the_same_batch_with_the_same_dropout(monkeypatch, tmp_path):
-    calls = spy_on(monkeypatch, FamoSettings())
+def test_losses_after_the_step_use_the_same_batch_and_dropout(monkeypatch, tmp_path):
+    calls = record_hooks(monkeypatch, FamoSettings())
     encoder = CnnTransformerSettings(stem=(6, 8), width=8, depth=1, n_heads=2, dropout=0.5, drop_path=0.0)
     slow = OptimizerSettings(lr=1e-5, warmup=0.0)
     training(stage_with(FamoSettings(), optimizer=slow, epochs=1), encoder=encoder).run_epoch()
@@ -95,12 +95,12 @@ def test_the_losses_are_looked_at_again_on_the_same_batch_with_the_same_dropout(
     for one, other in zip(before, after, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=0)
         assert not torch.equal(one, other)
-    assert (before[0] / before[1] - 1).abs().max() > 2e-3  # another batch is farther off
+    assert (before[0] / before[1] - 1).abs().max() > 2e-3  # with another batch the difference would be larger
 
 
-def test_a_reward_is_how_well_patients_do_who_are_kept_out_of_training(monkeypatch):
+def test_a_reward_is_the_score_on_patients_held_out_of_training(monkeypatch):
     settings = BanditSettings(every=3, patients=0.2, arms=(0.5, 1.0))
-    calls = spy_on(monkeypatch, settings)
+    calls = record_hooks(monkeypatch, settings)
     run = training(stage_with(settings, epochs=1))
     assert run.n_batches == 51 // 16
     run.run_epoch()
@@ -109,7 +109,7 @@ def test_a_reward_is_how_well_patients_do_who_are_kept_out_of_training(monkeypat
     assert score != -validate(run.model, SHORT, run.validation)["loss.classification"]
 
 
-def test_batch_statistics_go_on_being_learned_after_a_reward():
+def test_batchnorm_stays_in_training_mode_after_a_reward():
     run = training(stage_with(BanditSettings(every=1), epochs=1))
     run.run_epoch()
     assert all(module.training for module in run.model.encoder.modules())
@@ -124,7 +124,7 @@ def two_records_a_patient(settings, labeled=None):
     return StageTraining(run.model, stage, run.config, train, run.validation)
 
 
-def test_patients_who_give_the_reward_are_never_trained_on():
+def test_reward_patients_are_never_trained_on():
     run = two_records_a_patient(BanditSettings(patients=0.25))
     kept_out, trained = set(run.reward_split.patients), set(run.batches.split.patients)
     assert (len(kept_out), len(run.reward_split)) == (8, 16)
@@ -132,7 +132,7 @@ def test_patients_who_give_the_reward_are_never_trained_on():
     assert two_records_a_patient(DecaySettings()).reward_split is None
 
 
-def test_patients_who_give_the_reward_have_labels_and_leave_some_to_learn_from():
+def test_reward_patients_are_labeled_and_leave_labeled_ones_to_train_on():
     labeled = np.arange(64) < 8
     run = two_records_a_patient(BanditSettings(patients=0.25), labeled)
     assert set(run.reward_split.patients) < {0, 1, 2, 3}
@@ -150,7 +150,7 @@ def test_patients_who_give_the_reward_have_labels_and_leave_some_to_learn_from()
     ],
     ids=["alternating", "by epoch", "decay"],
 )
-def test_a_task_that_is_left_out_is_logged_as_nan_and_is_no_divergence(settings, learned, tmp_path):
+def test_an_inactive_task_is_logged_as_nan_and_not_as_divergence(settings, learned, tmp_path):
     reports = []
     run = training(stage_with(settings))
     run.run(reports.append, tmp_path / "state.pt")
@@ -165,7 +165,7 @@ def test_a_task_that_is_left_out_is_logged_as_nan_and_is_no_divergence(settings,
     assert all(np.isfinite(value) for value in line.values() if isinstance(value, float))
 
 
-def test_a_head_whose_task_is_left_out_stays_as_it_is():
+def test_the_head_of_an_inactive_task_does_not_change():
     run = training(stage_with(DecaySettings(start=0.0), optimizer=OptimizerSettings(weight_decay=0.0)))
     before = {name: value.clone() for name, value in run.model.heads["reconstruction"].state_dict().items()}
     run.run_epoch()
@@ -173,7 +173,7 @@ def test_a_head_whose_task_is_left_out_stays_as_it_is():
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
-def test_an_epoch_says_where_its_steps_begin_how_many_records_it_saw_and_how_fast(tmp_path):
+def test_an_epoch_reports_its_first_step_its_records_and_its_speed(tmp_path):
     reports = []
     training(stage_with(DecaySettings(), batch_size=24)).run(reports.append, tmp_path / "state.pt")
     assert [report.first_step for report in reports] == [0, 2]

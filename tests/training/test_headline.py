@@ -1,7 +1,7 @@
 from ecgmtl.training.report import headline
 
 
-def test_the_last_line_of_a_run_has_its_scores_with_intervals():
+def test_the_headline_has_scores_with_intervals():
     summary = {
         "n_records": 267.0,
         "macro_auroc": 0.92,

@@ -44,11 +44,11 @@ CARD = ModelCard(
         "ecgmtl predict model.safetensors PATH...",
     ],
 )
-def test_the_card_says(text):
+def test_the_card_contains(text):
     assert text in render_model_card(CARD)
 
 
-def test_only_ptbxl_gets_its_license_and_artificial_ecgs_get_a_warning():
+def test_the_card_has_the_license_of_ptbxl_and_a_warning_on_synthetic_ecgs():
     other = render_model_card(replace(CARD, data=replace(CARD.data, name="our ward")))
     assert "CC BY" not in other
     assert "See the data's own license" in other
@@ -56,19 +56,19 @@ def test_only_ptbxl_gets_its_license_and_artificial_ecgs_get_a_warning():
     assert "means nothing" in artificial
 
 
-def test_the_card_leaves_out_what_the_model_never_learned():
+def test_the_card_omits_tasks_that_were_not_trained():
     reconstructor = render_model_card(replace(CARD, labels=(), learned=("to reconstruct masked parts of an ECG",)))
     assert "was trained to reconstruct masked parts of an ECG:" in reconstructor
     assert "ecgmtl predict model.safetensors" not in reconstructor
     assert "threshold" not in reconstructor.split("## Input")[0].split("## Labels")[1].split("\n", 1)[1]
 
 
-def test_a_label_cannot_break_its_table():
+def test_label_names_are_escaped_in_the_table():
     lines = [line for line in render_model_card(CARD).splitlines() if "A\\|B" in line]
     assert [line.replace("\\|", "").count("|") for line in lines] == [5]
 
 
-def test_without_scores_the_card_says_how_to_compute_them():
+def test_a_card_without_scores_names_the_command_that_computes_them():
     assert "`ecgmtl evaluate`" in render_model_card(replace(CARD, figures=()))
 
 
@@ -83,7 +83,7 @@ def test_without_scores_the_card_says_how_to_compute_them():
         "`ecgmtl predict MODEL_URI FILES`",
     ],
 )
-def test_the_description_for_mlflow_says(text):
+def test_the_description_for_mlflow_contains(text):
     assert text in render_description(CARD)
 
 

@@ -1,4 +1,4 @@
-"""What a run learns from, and where its steps lie in the tracker's parent run."""
+"""Records that a run is trained on, and the numbering of its steps in the tracker's parent run."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ STAGES = [
 
 
 class Recorder(NoTracker):
-    """A tracker that remembers at which steps of the parent run it was given what."""
+    """A tracker that records the steps of the parent run at which it was called."""
 
     def __init__(self):
         self.steps, self.validated = [], []
@@ -49,19 +49,21 @@ def partly_labeled(few_prepared):
     return replace(few_prepared, records=records)
 
 
-def test_records_without_a_label_are_left_out_of_training_alone_where_that_is_asked_for(partly_labeled, tmp_path):
+def test_dropping_unlabeled_records_affects_the_training_split_only(partly_labeled, tmp_path):
     kept, dropped = (
         schedule(partly_labeled, tmp_path / unlabeled, unlabeled=unlabeled) for unlabeled in ("keep", "drop")
     )
-    bare = {name for name, labels in zip(kept.train.names, kept.train.labels, strict=True) if not labels.any()}
-    assert len(bare) >= 3
-    assert set(kept.train.names) - set(dropped.train.names) == bare
-    assert len(dropped.train) == len(kept.train) - len(bare) == len(dropped.train.labels)
+    unlabeled_names = {
+        name for name, labels in zip(kept.train.names, kept.train.labels, strict=True) if not labels.any()
+    }
+    assert len(unlabeled_names) >= 3
+    assert set(kept.train.names) - set(dropped.train.names) == unlabeled_names
+    assert len(dropped.train) == len(kept.train) - len(unlabeled_names) == len(dropped.train.labels)
     assert dropped.train.labels.any(dim=1).all()
     assert dropped.validation.names == kept.validation.names
 
 
-def test_a_share_of_the_patients_keeps_its_labels_and_all_records_stay(few_prepared, tmp_path):
+def test_label_share_keeps_the_labels_of_that_fraction_of_patients_and_all_records(few_prepared, tmp_path):
     whole, half, again, other = (
         schedule(few_prepared, tmp_path / f"{number}", label_share=share, seed=seed)
         for number, (share, seed) in enumerate([(1.0, 0), (0.5, 0), (0.5, 0), (0.5, 1)])
@@ -77,7 +79,7 @@ def test_a_share_of_the_patients_keeps_its_labels_and_all_records_stay(few_prepa
     assert (train.labeled != other.train.labeled).any()
 
 
-def test_steps_of_the_parent_run_are_contiguous_over_stages_that_are_trained_and_taken(few_prepared, tmp_path):
+def test_steps_of_the_parent_run_are_contiguous_over_trained_and_loaded_stages(few_prepared, tmp_path):
     trained, resumed = Recorder(), Recorder()
     run = schedule(few_prepared, tmp_path / "runs/run", trained)
     n_train = len(run.train)
@@ -94,10 +96,10 @@ def test_steps_of_the_parent_run_are_contiguous_over_stages_that_are_trained_and
     assert resumed.steps == list(range(n_steps - 2 * per_epoch[2], n_steps))
 
 
-def test_the_tracker_is_told_what_the_run_learns_from_and_of_which_kind_it_is(few_prepared, tmp_path):
+def test_the_tracker_gets_the_data_tags_parameters_and_note_of_a_run(few_prepared, tmp_path):
     class Facts(Recorder):
-        def run(self, name, **told):
-            self.name, self.told = name, told
+        def run(self, name, **arguments):
+            self.name, self.arguments = name, arguments
             return super().run()
 
         def log_input(self, name, digest, source, n_records):
@@ -110,7 +112,7 @@ def test_the_tracker_is_told_what_the_run_learns_from_and_of_which_kind_it_is(fe
     counts = {"train": len(run.train), "validation": len(run.validation)}
     assert facts.data == (few_prepared.path.name, few_prepared.sha256, str(few_prepared.path), counts)
     assert counts["train"] > 2 * counts["validation"] > 0
-    tags = facts.told["tags"]
+    tags = facts.arguments["tags"]
     assert facts.name == "some"
     assert {name: tags[name] for name in ("seed", "encoder", "labels", "data_sha256", "stages")} == {
         "seed": "3",
@@ -119,8 +121,8 @@ def test_the_tracker_is_told_what_the_run_learns_from_and_of_which_kind_it_is(fe
         "data_sha256": few_prepared.sha256,
         "stages": "first second",
     }
-    assert facts.told["params"] == run.config.model_dump(mode="json")
-    note = facts.told["note"]
+    assert facts.arguments["params"] == run.config.model_dump(mode="json")
+    note = facts.arguments["note"]
     assert f"{counts['train']} training records" in note
     assert f"validated on {counts['validation']} records" in note
     assert "2. `second`: classification; fixed weighting, 1 epoch" in note

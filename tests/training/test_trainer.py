@@ -15,12 +15,12 @@ from ecgmtl.training.validation import validate
 from tests.trainings import JOINT, PROBE, training
 
 
-def test_frozen_parts_do_not_move(tmp_path):
+def test_frozen_parts_do_not_change(tmp_path):
     run = training(PROBE)
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     after = run.run(lambda _: None, tmp_path / "state.pt")
-    moved = {name.rsplit(".", 2)[0] for name, value in after.items() if not torch.equal(value, before[name])}
-    assert moved == {"heads.classification"}
+    changed = {name.rsplit(".", 2)[0] for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed == {"heads.classification"}
 
 
 def test_the_same_seed_gives_the_same_history(tmp_path):
@@ -28,14 +28,14 @@ def test_the_same_seed_gives_the_same_history(tmp_path):
     for seed in (0, 0, 1):
         history = []
         training(seed=seed).run(history.append, tmp_path / "state.pt")
-        histories.append(np.concatenate([found.steps["loss.classification"] for found in history]))
+        histories.append(np.concatenate([report.steps["loss.classification"] for report in history]))
     assert np.array_equal(histories[0], histories[1])
     assert not np.array_equal(histories[0], histories[2])
 
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory):
-    """Of 15 epochs on records that are easily told apart."""
+    """Reports of 15 epochs on records that are easy to classify."""
     plain = {"augment": AugmentSettings(), "optimizer": OptimizerSettings(ema=0.9)}
     history = []
     torch.set_num_threads(1)
@@ -44,19 +44,19 @@ def history(tmp_path_factory):
     return history
 
 
-def test_learning_happens(history):
+def test_training_improves_auroc_and_reconstruction_loss(history):
     assert history[-1].figures["macro_auroc"] > 0.95
     assert history[-1].figures["loss.reconstruction"] < history[0].figures["loss.reconstruction"]
 
 
-def test_learned_uncertainties_follow_the_losses(history):
+def test_learned_uncertainty_weights_follow_the_losses(history):
     last = history[-1].steps
     for task in JOINT.losses:
         half_inverse = 1 / (2 * last[f"loss.{task}"].mean())
         assert last[f"weight.{task}"].mean() == pytest.approx(half_inverse, rel=0.5)
 
 
-def test_a_loss_that_is_not_finite_names_its_place(tmp_path):
+def test_a_loss_that_is_not_finite_is_reported_with_stage_epoch_and_step(tmp_path):
     run = training()
     with torch.no_grad():
         run.model.heads["classification"].read.weight.fill_(float("nan"))
@@ -64,33 +64,33 @@ def test_a_loss_that_is_not_finite_names_its_place(tmp_path):
         run.run(lambda _: None, tmp_path / "state.pt")
 
 
-def test_an_output_that_is_not_finite_on_the_validation_records_is_called_divergence(tmp_path):
+def test_a_validation_loss_that_is_not_finite_is_reported_as_divergence(tmp_path):
     run = training(PROBE)
     run.learner.average.mean["heads.classification.read.weight"].fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"stage 'probe', epoch 1, step 4: training diverged: .*classification nan"):
         run.score(validate(run.learner.average.model, run.stage, run.validation))
 
 
-def test_a_step_logs_losses_weights_and_rate():
-    found = training().run_epoch()
+def test_a_step_logs_losses_weights_and_learning_rate():
+    report = training().run_epoch()
     names = {f"{kind}.{task}" for kind in ("loss", "weight", "log_var") for task in JOINT.losses}
-    assert set(found.steps) == names | {"gradient_norm", "lr"}
-    assert all(len(values) == 4 for values in found.steps.values())  # 64 records in batches of 16
-    weights = 0.5 * np.exp(-found.steps["log_var.reconstruction"])
-    np.testing.assert_allclose(found.steps["weight.reconstruction"][1:], weights[:-1], rtol=1e-4)
+    assert set(report.steps) == names | {"gradient_norm", "lr"}
+    assert all(len(values) == 4 for values in report.steps.values())  # 64 records in batches of 16
+    weights = 0.5 * np.exp(-report.steps["log_var.reconstruction"])
+    np.testing.assert_allclose(report.steps["weight.reconstruction"][1:], weights[:-1], rtol=1e-4)
 
 
-def test_a_run_cut_after_any_epoch_ends_at_the_very_same_weights(tmp_path):
+def test_a_run_interrupted_after_any_epoch_resumes_to_identical_weights(tmp_path):
     whole = training().run(lambda _: None, tmp_path / "whole.pt")
     for epoch in (1, 3):
 
-        def cut(found, epoch=epoch):
-            if found.epoch == epoch:
+        def interrupt(report, epoch=epoch):
+            if report.epoch == epoch:
                 raise KeyboardInterrupt
 
         path = tmp_path / f"{epoch}.pt"
         with contextlib.suppress(KeyboardInterrupt):
-            training().run(cut, path)
+            training().run(interrupt, path)
         second = training()
         second.load_state_dict(load_state(path))
         assert second.epoch == epoch
@@ -98,7 +98,7 @@ def test_a_run_cut_after_any_epoch_ends_at_the_very_same_weights(tmp_path):
         assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_the_best_epoch_is_kept_or_the_last(tmp_path):
+def test_keep_selects_the_best_or_the_last_epoch(tmp_path):
     kept = {}
     for keep in ("best", "last"):
         history = []
@@ -106,41 +106,41 @@ def test_the_best_epoch_is_kept_or_the_last(tmp_path):
         weights = run.run(history.append, tmp_path / "state.pt")
         run.model.load_state_dict(weights)
         kept[keep] = validate(run.model, run.stage, run.validation)["macro_auroc"]
-        scores = [found.figures["macro_auroc"] for found in history]
+        scores = [report.figures["macro_auroc"] for report in history]
     assert kept["best"] == max(scores)
     assert kept["last"] == scores[-1]
 
 
-def test_patience_counts_epochs_without_a_better_one(tmp_path):
-    still = OptimizerSettings(lr=1e-30)  # less than any weight can move by
-    stage = PROBE.model_copy(update={"epochs": 50, "patience": 3, "optimizer": still})
+def test_early_stopping_counts_epochs_without_improvement(tmp_path):
+    frozen = OptimizerSettings(lr=1e-30)  # too small to change any weight
+    stage = PROBE.model_copy(update={"epochs": 50, "patience": 3, "optimizer": frozen})
     history = []
     training(stage).run(history.append, tmp_path / "state.pt")
     assert len(history) == 1 + 3
 
 
-def test_a_stage_of_second_labels_alone_is_judged_by_their_loss(tmp_path):
+def test_a_stage_on_auxiliary_labels_alone_is_selected_by_their_loss(tmp_path):
     stage = Stage(name="s", trains=("encoder", "auxiliary_classifiers"), losses=("classification_second",), epochs=3)
     history = []
     run = training(stage, auxiliary=True)
     run.run(history.append, tmp_path / "state.pt")
-    losses = [found.figures["loss.classification_second"] for found in history]
+    losses = [report.figures["loss.classification_second"] for report in history]
     assert run.best_epoch == int(np.argmin(losses))
 
 
-def test_a_plain_autoencoder_is_judged_on_all_samples(tmp_path):
+def test_an_autoencoder_without_masks_is_validated_on_all_samples(tmp_path):
     masking = MaskingSettings(time=0, leads=0, visible=1.0)
     run = training(
         Stage(name="s", trains=("encoder", "decoder"), losses=("reconstruction",), epochs=3, masking=masking)
     )
     history = []
     run.run(history.append, tmp_path / "state.pt")
-    losses = [found.figures["loss.reconstruction"] for found in history]
+    losses = [report.figures["loss.reconstruction"] for report in history]
     assert 0 < min(losses) < losses[0]
     assert run.best_epoch == int(np.argmin(losses))
 
 
-def test_a_validation_split_without_positives_is_told(tmp_path):
+def test_a_validation_split_without_positives_is_refused(tmp_path):
     run = training()
     run.validation.labels.zero_()
     with pytest.raises(TrainingError, match=r"stage 'joint', epoch 1: classification cannot be judged on the 32 "):
@@ -148,11 +148,11 @@ def test_a_validation_split_without_positives_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("clip", [None, 0.01])
-def test_the_networks_gradient_alone_is_measured_and_clipped(clip):
+def test_only_the_networks_gradient_is_measured_and_clipped(clip):
     run = training(JOINT.model_copy(update={"batch_size": 64, "optimizer": OptimizerSettings(clip=clip)}))
     run.learner.begun = True
     run.learner.weighting.log_var.data.fill_(-2.0)  # far from its optimum, so that its own gradient is large
-    measured = run.run_epoch().steps["gradient_norm"].item()  # of the one step, whose gradients are still there
+    measured = run.run_epoch().steps["gradient_norm"].item()  # norm of the only step, whose gradients are still stored
     assert gradient_norm(run.model) == pytest.approx(clip or measured, rel=1e-3)
     assert measured > 0.01
     assert run.learner.weighting.log_var.grad.abs().min() > 0.1
@@ -162,7 +162,7 @@ def gradient_norm(model):
     return math.sqrt(sum(p.grad.double().square().sum().item() for p in model.parameters() if p.grad is not None))
 
 
-def test_a_record_left_over_is_left_to_another_epoch():
+def test_records_of_an_incomplete_batch_are_left_to_another_epoch():
     run = training()
     assert run.n_batches == 64 // 16
     whole = training(JOINT.model_copy(update={"batch_size": 100}))
@@ -170,7 +170,7 @@ def test_a_record_left_over_is_left_to_another_epoch():
     assert len(next(whole.batches.of_epoch(0)).labels) == 64
 
 
-def test_an_epoch_draws_other_batches_than_the_one_before_and_the_same_ones_again():
+def test_batches_differ_between_epochs_and_are_reproducible():
     run = training()
     first, again, second = (next(run.batches.of_epoch(epoch)) for epoch in (0, 0, 1))
     assert torch.equal(first.input, again.input)
@@ -179,7 +179,7 @@ def test_an_epoch_draws_other_batches_than_the_one_before_and_the_same_ones_agai
     assert not torch.equal(first.labels, second.labels)
 
 
-def test_validation_looks_at_the_mean_of_the_weights_and_leaves_the_weights_alone():
+def test_validation_uses_the_ema_weights_and_does_not_change_the_weights():
     run = training()
     run.run_epoch()
     before = {name: value.clone() for name, value in run.model.state_dict().items()}

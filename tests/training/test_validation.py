@@ -47,14 +47,14 @@ def model():
 
 
 def by_hand(model, records):
-    """All records in one batch, what the model makes of them, and how far the drawing is off in standardized units."""
+    """Return all records in one batch, the model's outputs, and the reconstruction error in standardized units."""
     whole = next(records.in_order(100))
     with torch.inference_mode():
         output = model.eval()(whole.signals)
         return whole, output, output["reconstruction"].mean - model.standardize.basis(whole.signals)
 
 
-def test_figures_equal_those_by_hand(model):
+def test_metrics_equal_those_computed_by_hand(model):
     records = split()
     found = validate(model, stage(AUTOENCODER), records)
     whole, output, error = by_hand(model, records)
@@ -66,20 +66,20 @@ def test_figures_equal_those_by_hand(model):
     assert found["macro_auroc"] == pytest.approx(expected)
 
 
-def test_variances_are_judged_by_the_errors_that_they_were_drawn_with():
+def test_predicted_variances_are_evaluated_with_their_own_errors():
     settings = DecoderSettings(log_var=True)
     model = Config(encoder=CnnSettings(widths=(8, 8)), decoder=settings).build_model(3)
     model.heads["reconstruction"].unfold_log_var.bias.data.fill_(-1.0)
     records = split()
     found = validate(model, stage(AUTOENCODER), records)
     _, output, error = by_hand(model, records)
-    said = torch.distributions.Normal(0.0, torch.exp(0.5 * output["reconstruction"].log_var))
-    assert found["reconstruction_nll"] == pytest.approx(-said.log_prob(error).mean().item(), rel=1e-5)
-    within = (said.cdf(error) - 0.5).abs() < 0.475
+    predicted = torch.distributions.Normal(0.0, torch.exp(0.5 * output["reconstruction"].log_var))
+    assert found["reconstruction_nll"] == pytest.approx(-predicted.log_prob(error).mean().item(), rel=1e-5)
+    within = (predicted.cdf(error) - 0.5).abs() < 0.475
     assert found["reconstruction_coverage_95"] == pytest.approx(within.float().mean().item(), abs=1e-3)
 
 
-def test_batches_count_by_their_records(model):
+def test_batches_are_weighted_by_their_number_of_records(model):
     records = split(BATCH + 5)
     first, rest = np.arange(BATCH + 5) < BATCH, np.arange(BATCH + 5) >= BATCH
     whole, one, two = (
@@ -89,23 +89,23 @@ def test_batches_count_by_their_records(model):
         assert whole[name] == pytest.approx((BATCH * one[name] + 5 * two[name]) / (BATCH + 5), rel=1e-5)
 
 
-def test_the_same_samples_are_hidden_after_every_epoch(model):
+def test_every_validation_masks_the_same_samples(model):
     assert validate(model, stage(), split()) == validate(model, stage(), split())
 
 
-def test_every_record_is_masked_however_few_are_in_training(model):
+def test_validation_masks_every_record_whatever_fraction_training_masks(model):
     records = split()
     assert validate(model, stage(MaskingSettings(share=0.1)), records) == validate(model, stage(), records)
 
 
 @pytest.mark.parametrize("masking", [AUTOENCODER, MaskingSettings(share=0, visible=1.0)])
-def test_a_stage_that_hides_nothing_is_judged_with_nothing_hidden(model, masking):
+def test_a_stage_without_masks_is_validated_without_masks(model, masking):
     records = split()
     found = validate(model, stage(masking), records)
     assert found == validate(model, stage(AUTOENCODER), records)
 
 
-def test_no_weight_or_statistic_moves(model):
+def test_validation_changes_no_weight_or_statistic(model):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     validate(model.train(), stage(), split())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

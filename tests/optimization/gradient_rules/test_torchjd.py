@@ -55,7 +55,7 @@ PAIRS = {
 @every_scale
 @every_shape
 @pytest.mark.parametrize("pair", PAIRS)
-def test_two_tasks_get_the_direction_of_torchjd(pair, shape, scale):
+def test_rules_of_two_tasks_agree_with_torchjd(pair, shape, scale):
     ours, theirs = PAIRS[pair]
     for seed in range(5):
         rows = jacobian(shape, seed=seed)
@@ -69,7 +69,7 @@ def test_two_tasks_get_the_direction_of_torchjd(pair, shape, scale):
 @every_scale
 @pytest.mark.parametrize("c", [0.2, 0.4, 0.9])
 @pytest.mark.filterwarnings("ignore:Solution may be inaccurate")  # 1e-14 is more than it can promise
-def test_conflict_aversion_is_that_of_torchjd(monkeypatch, c, n_tasks, shape, scale):
+def test_cagrad_agrees_with_torchjd(monkeypatch, c, n_tasks, shape, scale):
     cvxpy = pytest.importorskip("cvxpy")
     pytest.importorskip("clarabel")
     exact = {"tol_gap_abs": 1e-14, "tol_gap_rel": 1e-14, "tol_feas": 1e-14}  # it would stop at 1e-8 and be 1e-5 off
@@ -82,14 +82,14 @@ def test_conflict_aversion_is_that_of_torchjd(monkeypatch, c, n_tasks, shape, sc
 
 @every_scale
 @every_shape
-def test_the_bisector_of_three_tasks_is_that_of_torchjd(shape, scale):
+def test_the_bisector_of_three_tasks_agrees_with_torchjd(shape, scale):
     wide = jacobian(shape, 3).double()
     step = BisectorSettings().build(TASKS).combine(scale * wide.float(), 0, 0)
     assert_same_direction(step, jd.IMTLG()(wide / wide.norm()))
 
 
 @every_shape
-def test_no_three_tasks_have_a_shorter_combination_in_torchjd(shape):
+def test_torchjd_has_no_shorter_combination_of_three_tasks(shape):
     wide = jacobian(shape, 3).double()
     step = MgdaSettings().build(TASKS).combine(wide.float(), 0, 0)
     found = jd.MGDA(epsilon=1e-9, max_iters=2000)(wide)
@@ -97,7 +97,7 @@ def test_no_three_tasks_have_a_shorter_combination_in_torchjd(shape):
     torch.testing.assert_close(step.double(), found, atol=1e-3 * float(wide.norm()), rtol=0)
 
 
-def test_vaccination_remembers_as_torchjd_does():
+def test_gradvac_agrees_with_torchjd_over_several_steps():
     ours, theirs = GradvacSettings(beta=0.5).build(TASKS[:2]), jd.GradVac(beta=0.5, eps=0.0)
     for seed, shape in enumerate(("random", "parallel", "random", "conflicting", "random", "parallel", "conflicting")):
         rows = jacobian(shape, seed=seed)
@@ -106,7 +106,7 @@ def test_vaccination_remembers_as_torchjd_does():
 
 @every_scale
 @pytest.mark.parametrize("name", ["PCGrad", "IMTLG", "AlignedMTL", "ConFIG", "GradDrop", "PCD"])
-def test_the_adapter_gives_what_the_aggregator_gives(name, scale):
+def test_the_adapter_returns_the_aggregators_result(name, scale):
     rows = jacobian("conflicting")
     wide = rows.double() / rows.double().norm()
     step = TorchjdSettings(aggregator=name).build(TASKS[:2], seed=3).combine(scale * rows, 0, 7)
@@ -116,7 +116,7 @@ def test_the_adapter_gives_what_the_aggregator_gives(name, scale):
     assert_same_direction(step, expected)
 
 
-def test_the_adapter_hands_over_the_main_task_first():
+def test_the_adapter_passes_the_main_task_first():
     rows = jacobian("conflicting")
     step = TorchjdSettings(aggregator="PCD").build(TASKS[:2]).combine(rows, 1, 0)
     swapped = TorchjdSettings(aggregator="PCD").build(TASKS[:2]).combine(rows.flip(0), 0, 0)
@@ -125,7 +125,7 @@ def test_the_adapter_hands_over_the_main_task_first():
     assert step.norm().item() == pytest.approx(rows[1].norm().item(), rel=1e-4)
 
 
-def test_the_adapter_passes_options_on_and_lists_as_tensors():
+def test_the_adapter_passes_options_with_lists_as_tensors():
     rows = jacobian("random")
     settings = TorchjdSettings(aggregator="Constant", options={"weights": [2.0, -1.0]})
     rule = settings.build(TASKS[:2])
@@ -133,7 +133,7 @@ def test_the_adapter_passes_options_on_and_lists_as_tensors():
 
 
 @pytest.mark.parametrize("name", ["GradVac", "PCD", "ExcessMTL", "Random", "GradDrop"])
-def test_the_adapter_remembers_what_its_aggregator_does(name, tmp_path):
+def test_the_adapter_saves_the_state_of_its_aggregator(name, tmp_path):
     def run(rule, steps):
         return torch.stack([rule.combine(jacobian("conflicting", 3, seed=step), 0, step) for step in steps])
 
@@ -155,12 +155,12 @@ def test_the_adapter_remembers_what_its_aggregator_does(name, tmp_path):
         ("PCD", {"tau": 3.0}, r"must be in \[0, 1\]"),
     ],
 )
-def test_an_aggregator_that_will_not_do_is_refused_when_built(name, options, said):
+def test_an_unusable_aggregator_is_refused_when_it_is_built(name, options, said):
     with pytest.raises(ValueError, match=said):
         TorchjdSettings(aggregator=name, options=options).build(TASKS)
 
 
-def test_a_missing_package_is_named_with_the_line_to_type(monkeypatch):
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchjd.aggregation", None)
     with pytest.raises(ValueError, match="pip install torchjd"):
         build_aggregator("PCGrad", {})

@@ -15,16 +15,16 @@ def learned(settings, moments):
     return [PAIR[row.index(True)][0] for row in rows]
 
 
-def test_tasks_take_their_turns_by_the_step():
+def test_tasks_alternate_by_step():
     settings = AlternatingSettings(turns={"classification": 3})
     assert "".join(learned(settings, [Moment(step, 0, 0.0) for step in range(9)])) == "rcccrcccr"
 
 
-def test_tasks_take_their_turns_by_the_epoch():
+def test_tasks_alternate_by_epoch():
     settings = AlternatingSettings(by="epoch", turns={"reconstruction": 2})
     assert "".join(learned(settings, [Moment(step, step // 2, 0.0) for step in range(10)])) == "rrrrccrrrr"
 
 
-def test_turns_are_for_tasks_of_the_stage():
+def test_turns_of_tasks_outside_the_stage_are_refused():
     with pytest.raises(ValueError, match="turns are given for rhythm; the stage's losses are reconstruction, classif"):
         AlternatingSettings(turns={"rhythm": 2}).build(PAIR)

@@ -46,19 +46,19 @@ def errors_above(one, other):
     return difference.mean() / (difference.std(ddof=1) / math.sqrt(len(difference)))
 
 
-def test_thompson_beats_its_control_but_no_fixed_arm_where_the_reward_is_strong():
+def test_thompson_beats_its_control_but_no_fixed_arm_with_a_strong_reward():
     thompson, uniform, fixed = simulate(size=1.0)
     assert errors_above(thompson, uniform) > 4
     assert errors_above(fixed, thompson) > 4
 
 
-def test_thompson_cannot_be_told_from_its_control_where_the_reward_is_weak():
+def test_thompson_equals_its_control_with_a_weak_reward():
     thompson, uniform, fixed = simulate(size=0.05)
     assert abs(errors_above(thompson, uniform)) < 3
     assert errors_above(fixed, thompson) > 4
 
 
-def test_beliefs_follow_the_formula():
+def test_the_posterior_follows_the_formula():
     bandit = BanditSettings(forgetting=0.3).build(TASKS)
     first = bandit.arm
     bandit.reward(0.5)  # a start: no reward
@@ -88,7 +88,7 @@ def test_every_auxiliary_task_gets_the_weight_of_the_arm():
         assert bandit.active(START) == (None if arm else (False, True, False))
 
 
-def test_the_uniform_control_takes_all_arms_alike_and_learns_nothing_from_them():
+def test_the_uniform_control_samples_all_arms_equally_and_does_not_learn():
     bandit = BanditSettings(control="uniform").build(TASKS)
     taken = []
     for decision in range(1000):
@@ -98,7 +98,7 @@ def test_the_uniform_control_takes_all_arms_alike_and_learns_nothing_from_them()
     assert np.abs(np.bincount(taken, minlength=5) - 200).max() < 50
 
 
-def test_a_score_that_is_not_a_number_rewards_nobody():
+def test_a_nan_score_is_no_reward():
     bandit = BanditSettings().build(TASKS)
     bandit.reward(0.5)
     bandit.reward(math.nan)
@@ -106,6 +106,6 @@ def test_a_score_that_is_not_a_number_rewards_nobody():
     assert bandit.score == 0.5
 
 
-def test_the_controller_says_what_it_needs():
+def test_the_bandit_declares_its_reward_interval_and_patients():
     bandit = BanditSettings(every=7, patients=0.2).build(TASKS)
     assert (bandit.reward_every, bandit.reward_patients) == (7, 0.2)

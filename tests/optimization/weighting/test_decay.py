@@ -22,7 +22,7 @@ def at(progress):
         ({"shape": "step", "start": 0.8, "n_steps": 4}, [0.8, 0.6, 0.4, 0.2]),
     ],
 )
-def test_auxiliary_weights_fall_as_the_formula_says(settings, expected):
+def test_auxiliary_weights_follow_the_formula(settings, expected):
     decay = DecaySettings(**settings)
     assert [decay.weight(p) for p in (0.0, 0.25, 0.5, 1.0)] == pytest.approx(expected, abs=1e-6)
 
@@ -34,13 +34,13 @@ def test_decay_never_weakens_the_main_task():
         assert weighting(LOSSES, at(progress)).weights.tolist() == pytest.approx([auxiliary, 1.0, auxiliary])
 
 
-def test_auxiliary_tasks_are_left_out_when_their_weight_is_exactly_zero():
+def test_auxiliary_tasks_are_inactive_when_their_weight_is_exactly_zero():
     weighting = DecaySettings(start=0.5, shape="linear").build(TASKS)
     assert weighting.active(at(0.99)) is None
     assert weighting.active(at(1.0)) == (False, True, False)
 
 
-def test_the_documents_decay_weighs_a_quarter_on_average():
+def test_the_mean_weight_of_the_documented_decay_is_a_quarter():
     # max(0.5 (1 - e/E), 0.1) over E = 80 epochs: 65 of them fall from 0.5 by 1/160 to 0.1, 15 stay there
     decay = DecaySettings(shape="linear", start=0.5, floor=0.1)
     by_hand = sum(max(0.5 * (1 - epoch / 80), 0.1) for epoch in range(80)) / 80
@@ -49,7 +49,7 @@ def test_the_documents_decay_weighs_a_quarter_on_average():
 
 
 @pytest.mark.parametrize("shape", ["linear", "cosine", "exponential", "step"])
-def test_auxiliary_weights_never_rise_and_keep_above_the_floor(shape):
+def test_auxiliary_weights_never_rise_or_fall_below_the_floor(shape):
     decay = DecaySettings(shape=shape, start=0.7, floor=0.2, rate=0.3)
     weights = [decay.weight(step / 100) for step in range(101)]
     assert weights == sorted(weights, reverse=True)

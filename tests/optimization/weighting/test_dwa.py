@@ -16,7 +16,7 @@ def epoch(weighting, *losses):
     return rows[0].tolist()
 
 
-def test_the_third_epoch_weighs_by_how_much_the_second_left_of_the_first():
+def test_weights_of_the_third_epoch_follow_the_ratio_of_the_first_two_losses():
     weighting = DwaSettings().build(PAIR)
     assert epoch(weighting, [1.2, 0.4], [0.8, 0.8]) == [1.0, 1.0]  # means 1.0, 0.6
     assert epoch(weighting, [0.5, 0.6]) == [1.0, 1.0]

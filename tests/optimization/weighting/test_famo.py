@@ -14,7 +14,7 @@ def test_weights_add_up_to_one_and_make_equal_relative_steps():
     assert weights.tolist() == pytest.approx([0.2, 0.8])
 
 
-def test_the_task_that_fell_less_gains():
+def test_the_task_whose_loss_fell_less_gains_weight():
     weighting = FamoSettings().build(PAIR)
     weighting(torch.tensor([0.8, 0.2]), START)
     weighting.look_again(torch.tensor([0.4, 0.2]))

@@ -33,7 +33,7 @@ def norms_of(losses, weight):
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.12, 1.5])
-def test_the_gradient_is_that_of_the_paper_through_the_whole_network(alpha):
+def test_gradnorms_gradient_is_that_of_the_paper_through_the_whole_network(alpha):
     model, logits = Pair(), torch.tensor([0.4, -0.3], requires_grad=True)
     losses = model.losses()
     weights = 2 * torch.softmax(logits, dim=0)
@@ -51,7 +51,7 @@ def test_the_gradient_is_that_of_the_paper_through_the_whole_network(alpha):
     torch.testing.assert_close(weighting.logits.grad, logits.grad)
 
 
-def test_the_network_gets_the_same_gradient_whether_or_not_the_weights_learn():
+def test_the_weights_objective_does_not_change_the_networks_gradient():
     model = Pair()
     parameters = list(model.parameters())
     weighting = GradNormSettings().build(PAIR)
@@ -81,7 +81,7 @@ def test_with_alpha_zero_all_gradients_become_equally_long():
     assert (scaled / scaled.mean()).tolist() == pytest.approx([1.0, 1.0, 1.0], abs=0.1)
 
 
-def test_a_task_that_falls_slowly_gains_weight():
+def test_a_task_whose_loss_falls_slowly_gains_weight():
     weighting = GradNormSettings(alpha=1.5).build(PAIR)
     weighting.observe(torch.ones(2))
     # of reconstruction 0.9 are left, of classification 0.3 log 2: rates 1.5 and 0.5
@@ -91,7 +91,7 @@ def test_a_task_that_falls_slowly_gains_weight():
     assert weighting.logits.grad[0] < 0 < weighting.logits.grad[1]
 
 
-def test_a_reconstruction_learned_before_does_not_look_slow():
+def test_a_pretrained_reconstruction_does_not_count_as_slow():
     pretrained = torch.tensor([0.1, 0.6])
     weighting = GradNormSettings().build(PAIR)
     weighting.begin(pretrained)
@@ -100,20 +100,20 @@ def test_a_reconstruction_learned_before_does_not_look_slow():
     assert weighting.rate.tolist() == pytest.approx([0.1 / 0.48281, 0.86562 / 0.48281], rel=1e-4)
 
 
-def test_the_starting_losses_go_by_task():
+def test_starting_losses_are_configured_by_task():
     weighting = GradNormSettings(start={"classification": 0.4}).build(PAIR)
     assert weighting.start.tolist() == pytest.approx([1.0, 0.4])
     with pytest.raises(ValueError, match="starting losses are given for rhythm; the stage's losses are recon"):
         GradNormSettings(start={"rhythm": 0.4}).build(PAIR)
 
 
-def test_weights_change_only_where_norms_were_seen_and_stay_after_the_end():
+def test_weights_change_only_after_observed_norms_and_never_after_until():
     weights = Stretch(GradNormSettings(every=10, until=0.5).build(TASKS)).run(range(200))
     changed = [step for step in range(1, 200) if not torch.equal(weights[step], weights[step - 1])]
     assert changed == list(range(1, 100, 10))
 
 
-def test_a_task_without_a_gradient_does_no_harm():
+def test_a_task_without_a_gradient_keeps_the_objectives_gradient_finite():
     weighting = GradNormSettings().build(PAIR)
     weighting.observe(torch.zeros(2))
     weighting(torch.zeros(2), START).objective.backward()

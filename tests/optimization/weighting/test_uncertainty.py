@@ -21,7 +21,7 @@ def learn(weighting, losses, lr):
 
 
 @pytest.mark.parametrize("task", ["reconstruction", "classification"])
-def test_uncertainty_weighs_by_half_the_inverse_loss_at_its_optimum(task):
+def test_uncertainty_weights_are_half_the_inverse_losses_at_the_optimum(task):
     weighting = UncertaintySettings().build((task,))
     list(learn(weighting, [0.2] * 500, lr=0.05))
     assert weighting(torch.tensor([0.2]), START).weights.item() == pytest.approx(1 / (2 * 0.2), rel=1e-3)
@@ -71,7 +71,7 @@ def test_the_objective_is_the_formula():
 
 
 @pytest.mark.parametrize("regularizer", ["log", "liebel"])
-def test_uncertainty_survives_a_loss_of_nothing(regularizer):
+def test_uncertainty_weights_of_a_zero_loss_are_finite(regularizer):
     weighting = UncertaintySettings(regularizer=regularizer).build(TASKS)
     nothing = torch.full((3,), 1e-12)
     weighting.begin(nothing)
@@ -85,7 +85,7 @@ def test_uncertainty_refuses_to_start_from_a_negative_loss():
         UncertaintySettings().build(TASKS).begin(torch.tensor([-0.1, 0.2, 0.3]))
 
 
-def test_uncertainty_comes_back_from_its_limit():
+def test_uncertainty_recovers_from_its_limit():
     weighting = UncertaintySettings().build(("classification",))
     seen = list(learn(weighting, [0.0] * 40 + [0.2] * 80, lr=0.5))  # at the limit, the gradient must still pull back
     assert max(abs(log_var) for log_var in seen) < LIMIT + 0.6

@@ -18,12 +18,12 @@ def test_small_losses_saturate_the_softmax_unless_it_is_hot(temperature, expecte
     assert weighting(SMALL, START).weights.tolist() == pytest.approx(expected, abs=5e-4)
 
 
-def test_a_floor_keeps_every_task_and_the_sum():
+def test_a_floor_keeps_every_weight_above_it_and_their_sum():
     weights = UwSoSettings(temperature=1.0, floor=0.1).build(PAIR)(SMALL, START).weights
     assert weights.tolist() == pytest.approx([0.9, 0.1], abs=1e-5)
 
 
-def test_scaled_losses_start_equal_and_follow_what_is_left_of_them():
+def test_scaled_losses_start_equal_and_follow_their_remaining_fractions():
     weighting = UwSoSettings(temperature=1.0, smoothing=0.0, scaled=True).build(PAIR)
     weighting.begin(SMALL)
     assert weighting(SMALL, START).weights.tolist() == pytest.approx([0.5, 0.5])
@@ -32,7 +32,7 @@ def test_scaled_losses_start_equal_and_follow_what_is_left_of_them():
     assert halved.tolist() == pytest.approx([0.268941, 0.731059], abs=1e-5)
 
 
-def test_smoothing_lets_a_single_step_change_little():
+def test_smoothing_limits_the_change_of_a_single_step():
     weighting = UwSoSettings(smoothing=0.9).build(PAIR)
     for _ in range(50):
         before = weighting(SMALL, START).weights
