@@ -99,9 +99,9 @@ def table(reference: str, arms: Sequence[Row]) -> str:
         "what it does",
         "seeds",
         "last epoch",
-        f"less {reference}, points",
+        f"minus {reference}, points",
         "epoch chosen by other seeds",
-        f"less {reference}, points",
+        f"minus {reference}, points",
     )
     cells = [
         (

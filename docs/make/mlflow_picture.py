@@ -2,7 +2,7 @@
 
 ecgmtl train --config quick --out runs/first
 ecgmtl train --config quick --set stages.1.weighting.kind=dwa --out runs/second
-ecgmtl ui                                     # prints the address of the curves
+ecgmtl ui                                     # prints the addresses of the curves and of the table of runs
 pip install playwright && python docs/make/mlflow_picture.py ADDRESS_OF_THE_CURVES
 """
 

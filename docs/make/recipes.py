@@ -82,7 +82,7 @@ def gain(arm: str, comparison: Comparison) -> float:
 
 
 def table(reference: str, arms: Sequence[Row]) -> str:
-    header = ("arm", "what it changes", "runs", "macro AUROC", f"less {reference}, points", "95 % interval", "s a run")
+    header = ("arm", "what it changes", "runs", "macro AUROC", f"minus {reference}, points", "95 % interval", "s a run")
     cells = [
         (
             one.about.arm,

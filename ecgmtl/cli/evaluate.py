@@ -23,7 +23,7 @@ def evaluate(
         str,
         typer.Option(
             help="How records are cut into windows and which records count: whole, or the protocols of two papers, "
-            "helme and fm-bench. Figures of different protocols must not be compared."
+            "helme and fm-bench. Scores of different protocols must not be compared."
         ),
     ] = "whole",
     out: Annotated[
@@ -41,7 +41,7 @@ def evaluate(
         bool,
         typer.Option(
             "--stress",
-            help="Also run a stress test: the loss of AUROC under filters, noise, and swapped or missing leads.",
+            help="Also run a stress test: the drop in macro AUROC under filters, noise, and swapped or missing leads.",
         ),
     ] = False,
 ) -> None:

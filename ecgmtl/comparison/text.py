@@ -74,12 +74,17 @@ def final_section(comparison: Comparison, arms: Sequence[ArmRow]) -> Section:
         "Macro AUROC of the final model of each run. Intervals cover other patients and other seeds. Those over seeds "
         "alone cover other seeds on the same patients. Cost lists the steps and seconds of each arm.",
         *(
-            [f"{longer} has half as many steps again, which is the cost of a fixed weight. {MORE_COMPUTE}"]
+            [f"{longer} takes {number(steps_of(longer, arms), 2)} times the steps of {reference}. {MORE_COMPUTE}"]
             if longer
             else []
         ),
     )
     return Section("Final score", words, pd.DataFrame(rows), ("forest",))
+
+
+def steps_of(arm: str, arms: Sequence[ArmRow]) -> float:
+    """Return the number of steps of an arm as a ratio to the reference."""
+    return next((row.steps for row in arms if row.arm == arm), math.nan)
 
 
 def verdict(row: ArmRow, reference: str) -> str:

@@ -74,7 +74,7 @@ def gradient_norms(losses: Sequence[Float[Tensor, ""]], parameters: Sequence[nn.
 
 
 def trainable(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-    """Return the parameters that are trained."""
+    """Return the parameters that are not frozen."""
     return [parameter for parameter in parameters if parameter.requires_grad]
 
 

@@ -1,4 +1,7 @@
-"""Tasks. To add one, write a file beside these and list it here."""
+"""Tasks. To add one, write a file in this folder, import it here and list it in TASKS.
+
+If its targets lie in a column that prepared folders do not have yet, add the column in `data_prep/sources/` too.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 

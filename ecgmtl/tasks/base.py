@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ecgmtl.data.batch import Batch
 from ecgmtl.model.heads import ClassifierSettings, DecoderSettings
 from ecgmtl.model.network import MultiTaskModel
+from ecgmtl.tracking import names
 
 Likelihood = Literal["gaussian", "bernoulli"]
 Trunk = Literal["reconstruction", "classification"]
@@ -49,7 +50,7 @@ class StageFacts(NamedTuple):
 
 
 class LossInput(NamedTuple):
-    """Everything that a loss may depend on beside its settings."""
+    """Everything that a loss may depend on, apart from its settings."""
 
     model: MultiTaskModel
     outputs: Mapping[str, Any]
@@ -69,7 +70,7 @@ class Task(ABC):
     likelihood: ClassVar[Likelihood] = "gaussian"
     """Likelihood whose negative logarithm the loss is, up to scale. Uncertainty weighting depends on it."""
     needs: ClassVar[frozenset[Need]] = frozenset()
-    """Parts of a batch that the task needs beside signals and labels."""
+    """Parts of a batch that the task needs in addition to signals and labels."""
     view: ClassVar[View] = "whole"
     """View of a record on which the task is validated."""
     learns_labels: ClassVar[bool] = False
@@ -151,4 +152,4 @@ class Task(ABC):
         answers: tuple[np.ndarray, np.ndarray] | None,  # noqa: ARG002  (likewise)
     ) -> dict[str, float]:
         """Name the validation figures; `means` are of the loss and of what `measure` gave."""
-        return {f"loss.{self.name}" if name == "loss" else name: value for name, value in means.items()}
+        return {names.loss(self.name) if name == "loss" else name: value for name, value in means.items()}

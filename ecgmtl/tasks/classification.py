@@ -14,6 +14,7 @@ from ecgmtl.model.heads import RAREST
 from ecgmtl.model.network import MAIN
 from ecgmtl.settings import Settings
 from ecgmtl.tasks.base import Likelihood, LossInput, ModelFacts, Task, Trunk
+from ecgmtl.tracking import names
 
 PREFIX = f"{MAIN}_"
 """Prefix of the tasks that learn a further label set, whose name follows."""
@@ -86,7 +87,7 @@ class Classification(Task):
         return given.batch.labels if self.label_set is None else given.batch.auxiliary_labels.get(self.label_set)
 
     def untrained(self, batch_size: int) -> float:  # noqa: ARG002
-        """Return what the loss makes of the labels' shares, at which classifiers start: their entropy for bce."""
+        """Return the loss at the prevalence of each label, where classifiers start; for bce its entropy."""
         if self.prevalence is None:
             raise ValueError(f"the untrained loss of {self.name} needs the prevalence of its labels")
         return untrained_loss(self.prevalence, self.settings)
@@ -99,7 +100,7 @@ class Classification(Task):
 
     def figures(self, means: dict[str, float], answers: tuple[np.ndarray, np.ndarray] | None) -> dict[str, float]:
         figures = super().figures(means, answers)
-        return figures if answers is None else {**figures, "macro_auroc": macro_auroc(*answers)}
+        return figures if answers is None else {**figures, names.MACRO_AUROC: macro_auroc(*answers)}
 
 
 def untrained_loss(shares: Float[Tensor, " label"], settings: ClassificationSettings) -> float:

@@ -15,6 +15,7 @@ from ecgmtl.model.heads import Reconstructed
 from ecgmtl.model.network import RECONSTRUCTION
 from ecgmtl.settings import Settings
 from ecgmtl.tasks.base import LossInput, ModelFacts, Need, StageFacts, Task, View
+from ecgmtl.tracking import names
 
 NORMAL_95 = 1.96
 """Standard deviations around the mean that hold 95 % of a normal distribution."""
@@ -110,7 +111,7 @@ class Reconstruction(Task):
 
     def figures(self, means: dict[str, float], answers: tuple[np.ndarray, np.ndarray] | None) -> dict[str, float]:
         rest = {name: value for name, value in means.items() if name != "square_mv"}
-        return {**super().figures(rest, answers), "rmse_mv": means["square_mv"] ** 0.5}
+        return {**super().figures(rest, answers), names.RMSE: means["square_mv"] ** 0.5}
 
 
 def likelihood(error: Tensor, log_var: Tensor, scored: Tensor) -> dict[str, float]:

@@ -121,7 +121,7 @@ def wait_until_it_answers(address: str, process: subprocess.Popen[bytes], output
 
 
 def announce(address: str, experiment: str, say: Callable[[str], object]) -> None:
-    """Say the addresses of the experiment's curves and of the table of its runs."""
+    """Report the addresses of the experiment's curves and of the table of its runs."""
     query = urllib.parse.urlencode({"experiment_name": experiment})
     try:
         answer = json.loads(fetch(f"{address}/api/2.0/mlflow/experiments/get-by-name?{query}"))["experiment"]

@@ -22,15 +22,15 @@ class Generators(NamedTuple):
     order: torch.Generator
     """For the order of records and the positions of their crops."""
     pairs: torch.Generator
-    """For the pairs of records that are blended."""
-    disturbances: torch.Generator
+    """For the pairs of records of mixup."""
+    perturbations: torch.Generator
     """For noise and other augmentation of a single record."""
     masks: torch.Generator
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches of a stage. Randomness depends on (seed, index of the stage, epoch) alone, so no state is kept."""
+    """Batches of a stage. Randomness depends only on (seed, index of the stage, epoch), so no state is kept."""
 
     split: Split
     stage: Stage
@@ -75,7 +75,7 @@ class Batches:
         index = index.repeat_interleave(stage.n_views)
         positions = sample_positions(len(index), split.n_samples, split.fs, stage.augment, generators.order)
         crops = split.batch(index, positions)
-        batch = augment(crops, split.fs, stage.augment, generators.pairs, generators.disturbances)
+        batch = augment(crops, split.fs, stage.augment, generators.pairs, generators.perturbations)
         if not stage.masks:
             return batch
         masking = stage.masking.at(progress)

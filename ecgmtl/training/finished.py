@@ -20,7 +20,7 @@ class StageResults:
     label_set: str
     data_sha256: str
     folder: Path
-    """Folder of the run. Models in the folders beside it are used too."""
+    """Folder of the run. Models in neighboring folders are used too."""
 
     def key(self, stage: str) -> str:
         """Return the key of a stage's result. The same settings, data and code give the same key.

@@ -50,7 +50,7 @@ class Schedule:
     validation: Split
     record: RunRecord
     precision: Precision = "auto"
-    """Precision with which the run began."""
+    """Precision with which the run started."""
 
     @classmethod
     def prepare(cls, store: Store, folder: RunFolder, tracker: Tracker, progress: Progress) -> "Schedule":
@@ -112,8 +112,8 @@ class Schedule:
             step = self.run_stage(model, stages, index, step)
         if self.config.forest and self.config.learns_to_classify(stages[-1].name):
             self.record.progress.say(f"growing a forest for each of {len(self.train.label_names)} labels")
-            tell = partial(self.record.progress.work, "growing the forest")
-            model.forest = grow_forest(self.config.forest, self.train, self.config.seed, tell)
+            report_tree = partial(self.record.progress.work, "growing the forest")
+            model.forest = grow_forest(self.config.forest, self.train, self.config.seed, report_tree)
         return model
 
     def new_model(self) -> MultiTaskModel:
@@ -125,8 +125,8 @@ class Schedule:
         mean, std = lead_statistics(self.train)
         model.standardize.mean.copy_(mean)
         model.standardize.std.copy_(std)
-        for name, shares in prevalence(self.train).items():
-            cast("Classifier", model.heads[name]).start_at(shares)
+        for name, fractions in prevalence(self.train).items():
+            cast("Classifier", model.heads[name]).start_at(fractions)
         return model
 
     @property
@@ -138,7 +138,7 @@ class Schedule:
         stage = stages[index]
         finished = self.results.find(stage.name)
         if finished is not None:
-            return global_step + self.take_stage(model, stage, finished)
+            return global_step + self.load_stage(model, stage, finished)
         if stage.start:
             model.load_state_dict(self.weights_after(stage.start))
         key, with_files = self.results.key(stage.name), self.results.with_files(stage)
@@ -148,7 +148,7 @@ class Schedule:
         require_room(here, model)
         state = here / "state.pt"
         if state.is_file():
-            self.go_on(training, state)
+            self.resume(training, state)
         self.record.folder.rewind(stage.name, training.epoch)
         self.record.progress.begin(stages, index, training.n_steps, training.epoch * training.n_batches)
         with self.record.open_stage(stage, global_step) as report:
@@ -159,19 +159,19 @@ class Schedule:
         state.unlink()
         return global_step + training.n_steps
 
-    def go_on(self, training: StageTraining, state: Path) -> None:
+    def resume(self, training: StageTraining, state: Path) -> None:
         """Resume the stage where it was interrupted, unless the settings, data or code have changed."""
         kept = checkpoint.load_state(state)
         if kept.get("key") == training.key:
             training.load_state_dict(kept)
         else:
             aside = state.replace(state.with_name("state.other.pt"))
-            told = "is of other settings, data or code; the stage begins anew"
-            self.record.progress.say(f"stage {training.stage.name}: {aside} {told}")
+            message = "has other settings, data or code; the stage starts again"
+            self.record.progress.say(f"stage {training.stage.name}: {aside} {message}")
 
-    def take_stage(self, model: MultiTaskModel, stage: Stage, finished: Path) -> int:
+    def load_stage(self, model: MultiTaskModel, stage: Stage, finished: Path) -> int:
         """Load the weights of a finished stage, and return its number of steps."""
-        self.record.progress.say(f"stage {stage.name}: taken from {finished} (same settings, data and code)")
+        self.record.progress.say(f"stage {stage.name}: loaded from {finished} (same settings, data and code)")
         weights, description = checkpoint.read(finished)
         model.load_state_dict(weights)
         self.record.folder.adopt_history(stage.name, finished)
@@ -205,19 +205,19 @@ class Schedule:
 
 
 def compute_as_before(folder: RunFolder, config: Config, device: torch.device, say: Callable[[str], None]) -> Precision:
-    """Use the threads and the precision that the run began with, because others round sums differently."""
+    """Use the threads and the precision with which the run started, because others round sums differently."""
     now = {
         "threads": torch.get_num_threads(),
         "precision": resolve(config.precision, device),
         "device": device.type,
     }
-    began = folder.computes_as(now)
-    torch.set_num_threads(began["threads"])
-    if began["device"] != device.type:
-        say(f"the run began on {began['device']} and goes on on {device.type}: its weights will differ")
-    elif began != now:
-        say(f"goes on with {began['threads']} threads in {began['precision']}, as the run began")
-    return "bf16" if began["precision"] == "bf16" else "fp32"
+    start = folder.computes_as(now)
+    torch.set_num_threads(start["threads"])
+    if start["device"] != device.type:
+        say(f"the run started on {start['device']} and continues on {device.type}: its weights will differ")
+    elif start != now:
+        say(f"continues with {start['threads']} threads in {start['precision']}, with which the run started")
+    return "bf16" if start["precision"] == "bf16" else "fp32"
 
 
 def require_room(here: Path, model: MultiTaskModel) -> None:
@@ -227,7 +227,7 @@ def require_room(here: Path, model: MultiTaskModel) -> None:
     if free < needed:
         raise TrainingError(
             f"{here}: a stage needs {needed / 1e6:.1f} MB for its state and its model; {free / 1e6:.1f} MB are free on "
-            f"this disk. Free some room, or choose an --out on another disk."
+            f"this disk. Free some space, or choose an --out on another disk."
         )
 
 
@@ -240,11 +240,11 @@ def stages_until(config: Config, last: str | None, data: Path | None) -> tuple[S
     if last is None:
         return config.stages
     if last not in {stage.name for stage in config.stages}:
-        raise ConfigError(f"--stage {last}: {without_stage(config, last, data)}")
+        raise ConfigError(f"--stage {last}: {describe_stages(config, last, data)}")
     return config.stages[: config.place_of(last) + 1]
 
 
-def without_stage(config: Config, name: str, data: Path | None) -> str:
+def describe_stages(config: Config, name: str, data: Path | None) -> str:
     """Say which stages the config has, and what to type for a shipped config that has the stage."""
     stages = [f"  {stage.name:12}{stage.summary}" for stage in config.stages]
     options = f"--data {shlex.quote(str(data))} " if data else ""

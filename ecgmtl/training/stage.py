@@ -115,13 +115,13 @@ class StageTraining:
         share = self.learner.weighting.reward_patients
         if not share:
             return None, self.train
-        drawn = self.train.sample_patients(share, (self.config.seed, REWARD_PATIENTS), self.train.labeled)
-        if not self.train.labeled[~drawn].any():
+        held_out = self.train.sample_patients(share, (self.config.seed, REWARD_PATIENTS), self.train.labeled)
+        if not self.train.labeled[~held_out].any():
             raise TrainingError(
-                f"stage '{self.stage.name}': of {self.train.labeled.sum()} labeled records none is left to learn "
-                f"from beside those that judge the weights; give more records labels, or take another weighting."
+                f"stage '{self.stage.name}': of {self.train.labeled.sum()} labeled records none is left to train "
+                f"on beside those that reward the weighting; label more records, or use another weighting."
             )
-        return self.train.select(drawn), self.train.select(~drawn)
+        return self.train.select(held_out), self.train.select(~held_out)
 
     @property
     def n_batches(self) -> int:
@@ -140,9 +140,9 @@ class StageTraining:
         """Train to the end and return the weights that the stage keeps. `advance` is called after every step."""
         self.advance = advance
         while self.epoch < self.stage.epochs and not self.patience_is_over:
-            found = self.run_epoch()
+            finished = self.run_epoch()
             self.epoch += 1
-            report(found)
+            report(finished)
             checkpoint.save_state(state_path, self.state_dict())
         return self.best if self.stage.keep == "best" else dict(self.learner.average.mean)
 
@@ -155,7 +155,7 @@ class StageTraining:
         for number, batch in enumerate(self.batches.of_epoch(self.epoch), first_step):
             moment = Moment(number, self.epoch, number / self.n_steps)
             steps.append(self.learner.step(batch, moment))
-            self.watch(batch, moment, steps[-1], probes)
+            self.probe_and_reward(batch, moment, steps[-1], probes)
             self.advance()
         columns = self.collect(steps, first_step)
         self.learner.weighting.end_epoch()
@@ -163,10 +163,10 @@ class StageTraining:
         figures = self.validate()
         n_records = self.batches.n_records
         figures[names.SPEED] = n_records / seconds
-        numbers = {step: {name: float(value) for name, value in found.items()} for step, found in probes.items()}
+        numbers = {step: {name: float(value) for name, value in probe.items()} for step, probe in probes.items()}
         return EpochReport(self.stage.name, self.epoch, first_step, columns, figures, seconds, n_records, numbers)
 
-    def watch(self, batch: Batch, moment: Moment, step: Step, probes: dict[int, dict[str, Tensor]]) -> None:
+    def probe_and_reward(self, batch: Batch, moment: Moment, step: Step, probes: dict[int, dict[str, Tensor]]) -> None:
         """Probe the tasks' gradients after a step, and reward the weighting with the score of the main task."""
         every, weighting = self.stage.diagnostics.every, self.learner.weighting
         if every and moment.step % every == 0:
@@ -204,12 +204,12 @@ class StageTraining:
             values = ", ".join(f"{t} {v:.3g}" for t, v in zip(self.stage.losses, losses[row], strict=True))
             raise TrainingError(
                 f"stage '{self.stage.name}', epoch {self.epoch + 1}, step {first_step + row + 1}: training diverged: a "
-                f"loss or its gradient is not finite, or a loss is below zero ({values}). {self.what_is_kept} {REMEDY}"
+                f"loss or its gradient is not finite, or a loss is below zero ({values}). {self.kept_state} {REMEDY}"
             )
 
     @property
-    def what_is_kept(self) -> str:
-        return f"The state after epoch {self.epoch} is kept." if self.epoch else "Nothing was learned yet."
+    def kept_state(self) -> str:
+        return f"The state after epoch {self.epoch} is kept." if self.epoch else "No epoch was finished."
 
     def validate(self) -> dict[str, float]:
         """Return the validation figures of the EMA weights, and keep the weights of the best epoch."""
@@ -234,12 +234,12 @@ class StageTraining:
             raise TrainingError(
                 f"stage '{self.stage.name}', epoch {self.epoch + 1}, step {(self.epoch + 1) * self.n_batches}: "
                 f"training diverged: a loss on the validation records is not finite ({values}). "
-                f"{self.what_is_kept} {REMEDY}"
+                f"{self.kept_state} {REMEDY}"
             )
         score = figures[names.MACRO_AUROC] if self.stage.classifies else -figures[names.loss(task)]
         if np.isnan(score):
             raise TrainingError(
-                f"stage '{self.stage.name}', epoch {self.epoch + 1}: {task} cannot be judged on the "
+                f"stage '{self.stage.name}', epoch {self.epoch + 1}: {task} cannot be validated on the "
                 f"{len(self.validation)} validation records: no label has positives and negatives among them, or an "
                 f"output is not a number."
             )

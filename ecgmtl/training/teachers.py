@@ -1,4 +1,4 @@
-"""Targets of a batch beside its labels: features and probabilities of other networks."""
+"""Targets of a batch beside its labels: features and probabilities from teacher networks."""
 
 from pathlib import Path
 
@@ -45,8 +45,8 @@ class Teaching:
 
         The teachers read the signals without the student's masks and noise (noisy student; Xie et al., CVPR 2020).
         """
-        found = [torch.sigmoid(teacher.classify(batch.signals)) for teacher in self.teachers]
-        return torch.stack(found).mean(dim=0)
+        predictions = [torch.sigmoid(teacher.classify(batch.signals)) for teacher in self.teachers]
+        return torch.stack(predictions).mean(dim=0)
 
 
 def load_teacher(path: Path, split: Split, preprocess: Preprocess) -> MultiTaskModel:
@@ -58,14 +58,14 @@ def load_teacher(path: Path, split: Split, preprocess: Preprocess) -> MultiTaskM
     """
     stored = checkpoint.load(path)
     if not stored.classifies:
-        raise CheckpointError(f"{path}: it was never trained to classify; take another teacher.")
+        raise CheckpointError(f"{path}: it was never trained to classify; use another teacher.")
     if stored.label_names != split.label_names:
         known, wanted = ", ".join(stored.label_names), ", ".join(split.label_names)
-        raise CheckpointError(f"{path}: it reads {known}, but its student is to read {wanted}; take another teacher.")
+        raise CheckpointError(f"{path}: it predicts {known}, but its student learns {wanted}; use another teacher.")
     for setting in ("fs", "baseline", "band"):
         its, wanted = (getattr(prepared, setting) for prepared in (stored.config.preprocess, preprocess))
         if its != wanted:
             raise CheckpointError(
-                f"{path}: its preprocess.{setting} is {its}, but its student's is {wanted}; take another teacher."
+                f"{path}: its preprocess.{setting} is {its}, but its student's is {wanted}; use another teacher."
             )
     return stored.model.to(split.device).requires_grad_(False)

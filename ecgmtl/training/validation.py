@@ -21,8 +21,8 @@ BATCH = 256
 def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, float]:
     """Compute each task's mean plain loss and figures over a split, always in float32.
 
-    Tasks are compared with their own truth, however the stage learns them. The teacher of latent prediction is the
-    model itself.
+    Each task is compared with its own targets and plain loss, whatever loss the stage trains it on. The teacher of
+    latent prediction is the model itself.
     """
     model.eval()
     generator = torch.Generator(split.device).manual_seed(MASK_SEED)
@@ -31,18 +31,20 @@ def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, flo
     for tally in tallies.values():
         by_view[tally.task.view].append(tally)
     for batch in split.in_order(BATCH):
-        for view, seen in by_view.items():
-            given = see(model, [tally.task for tally in seen], VIEWS[view](stage, batch, split.fs, generator))
-            for tally in seen:
-                tally.add(given)
+        for view, tallied in by_view.items():
+            loss_input = run_model(
+                model, [tally.task for tally in tallied], VIEWS[view](stage, batch, split.fs, generator)
+            )
+            for tally in tallied:
+                tally.add(loss_input)
     figures: dict[str, float] = {}
     for tally in tallies.values():
         figures |= tally.figures()
     return figures
 
 
-def see(model: MultiTaskModel, tasks: list[Task], batch: Batch) -> LossInput:
-    """Return the input of the losses of one view's tasks."""
+def run_model(model: MultiTaskModel, tasks: list[Task], batch: Batch) -> LossInput:
+    """Return the model's outputs and the batch, from which the tasks of one view compute their losses."""
     heads = tuple(dict.fromkeys(task.reads for task in tasks))
     if any("mean_encoder" in task.needs for task in tasks):
         batch = batch._replace(teacher_features=model.features(batch.signals, "latent", model.encoder))

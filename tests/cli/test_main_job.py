@@ -134,15 +134,15 @@ def test_an_interrupted_run_resumes_bit_for_bit(folder, trained, how, code, epoc
 
 def test_an_earlier_stage_is_loaded_from_its_checkpoint(folder, trained):
     told = ecgmtl(folder, "train", "--data", "store", "--out", "runs/again", "--stage", "joint", "--no-track", *SMALL)
-    assert "stage pretrain: taken from runs/whole/stages/0-pretrain/model.safetensors" in told
-    assert "stage joint: taken from" in told
+    assert "stage pretrain: loaded from runs/whole/stages/0-pretrain/model.safetensors" in told
+    assert "stage joint: loaded from" in told
 
 
 def test_a_forest_is_added_to_a_trained_network(folder, trained):
     told = ecgmtl(
         folder, "train", "--data", "store", "--out", "runs/forest", "--no-track", *SMALL, "--set", "forest={n_trees: 5}"
     )
-    assert "stage decay: taken from" in told
+    assert "stage decay: loaded from" in told
     assert "growing a forest for each of 5 labels" in told
     network, both = (checkpoint.load(folder / run).model for run in (trained, "runs/forest/model.safetensors"))
     assert all(torch.equal(value, both.state_dict()[name]) for name, value in network.state_dict().items())
@@ -158,7 +158,7 @@ def test_other_settings_train_again(folder, trained):
         folder, "train", "--data", "store", "--out", "runs/seed1", "--stage", "pretrain", "--no-track", *SMALL,
         "--set", "seed=1",
     )  # fmt: skip
-    assert "taken from" not in told
+    assert "loaded from" not in told
 
 
 def test_evaluate_measures_the_test_split(folder, trained):

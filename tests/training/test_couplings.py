@@ -137,7 +137,7 @@ def test_reward_patients_are_labeled_and_leave_labeled_ones_to_train_on():
     run = two_records_a_patient(BanditSettings(patients=0.25), labeled)
     assert set(run.reward_split.patients) < {0, 1, 2, 3}
     assert len(run.reward_split) == 2
-    with pytest.raises(TrainingError, match="of 2 labeled records none is left to learn from"):
+    with pytest.raises(TrainingError, match="of 2 labeled records none is left to train on"):
         two_records_a_patient(BanditSettings(patients=0.25), np.arange(64) < 2)
 
 

@@ -125,13 +125,13 @@ def test_a_student_learns_from_its_teacher_without_labels(tmp_path):
 def test_a_teacher_without_a_trained_classifier_is_refused(tmp_path):
     run, path = training(PRETEXT), tmp_path / "blank.safetensors"
     save(path, Checkpoint(run.model.eval(), run.config, "test", ("tall", "fast"), Calibration.identity(2)))
-    with pytest.raises(CheckpointError, match="never trained to classify; take another teacher"):
+    with pytest.raises(CheckpointError, match="never trained to classify; use another teacher"):
         training(DISTIL.model_copy(update={"teachers": (str(path),)}))
 
 
 def test_a_teacher_with_other_labels_is_refused(tmp_path):
     path, _ = train_teacher(tmp_path / "other.safetensors", 0, ("tall", "slow"))
-    with pytest.raises(CheckpointError, match="it reads tall, slow, but its student is to read tall, fast"):
+    with pytest.raises(CheckpointError, match="it predicts tall, slow, but its student learns tall, fast"):
         training(DISTIL.model_copy(update={"teachers": (str(path),)}))
 
 

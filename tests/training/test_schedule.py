@@ -126,7 +126,7 @@ def test_an_interrupted_stage_resumes_with_the_same_data_and_restarts_with_other
     again = with_record(interrupted, progress=progress, **other)
     assert same(again.train_stages(again.config.stages).state_dict(), expected)
     assert [line["epoch"] for line in again.record.folder.read_history()] == [0, 1]
-    assert ("begins anew" in " ".join(messages)) == bool(other)
+    assert ("starts again" in " ".join(messages)) == bool(other)
     assert begun == [(interrupted.config.stages, 0, 2 * n_batches, 0 if other else n_batches)]
 
 
@@ -138,7 +138,7 @@ def test_a_resumed_run_keeps_its_threads_and_its_precision(few_prepared, tmp_pat
     messages = []
     again = Schedule.prepare(few_prepared, run.record.folder, NoTracker(), SILENT._replace(say=messages.append))
     assert (torch.get_num_threads(), again.precision) == (2, "bf16")
-    assert messages == ["goes on with 2 threads in bf16, as the run began"]
+    assert messages == ["continues with 2 threads in bf16, with which the run started"]
 
 
 def test_a_stage_without_enough_disk_space_is_refused_before_it_starts(few_prepared, tmp_path, monkeypatch):

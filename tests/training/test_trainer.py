@@ -143,7 +143,7 @@ def test_an_autoencoder_without_masks_is_validated_on_all_samples(tmp_path):
 def test_a_validation_split_without_positives_is_refused(tmp_path):
     run = training()
     run.validation.labels.zero_()
-    with pytest.raises(TrainingError, match=r"stage 'joint', epoch 1: classification cannot be judged on the 32 "):
+    with pytest.raises(TrainingError, match=r"stage 'joint', epoch 1: classification cannot be validated on the 32 "):
         run.run(lambda _: None, tmp_path / "state.pt")
 
 

@@ -47,7 +47,7 @@ class MethodSettings(Settings, ABC):
         if self.needs_positive and negative:
             raise ValueError(
                 f"stage '{stage.name}': {self.kind} weighting needs losses that are never negative, and that of "
-                f"{', '.join(negative)} can be; take fixed or decay weights"
+                f"{', '.join(negative)} can be; use fixed or decay weights"
             )
 
     @abstractmethod
@@ -64,12 +64,23 @@ class MethodSettings(Settings, ABC):
 class Weighting(nn.Module, ABC):
     """Weighting of the tasks of a stage, in the order of its `losses`.
 
-    The state that a resumed run needs lies in parameters, in buffers of fixed shape, or in the extra state, and random
-    samples depend on the step alone. So a fresh object with the state of a used one continues with the same weights.
+    The training loop calls the methods in this order:
+
+    1. once, when the stage is built: `expect`;
+    2. once, before the first step: `begin`, with the losses of the first batch;
+    3. at every step: `active`; `observe`, every `norms_every` steps; `forward`; after the optimizer's step
+       `look_again`, if `looks_again`; `per_task`; and `reward`, every `reward_every` steps;
+    4. after every epoch: `end_epoch`.
+
+    A stage that is resumed restores the state instead of calling `begin`. The state consists of parameters, buffers of
+    fixed shape, and the extra state. Random samples depend on the seed and the step only. A new object with the state
+    of a used one therefore continues with the same weights.
     """
 
     lr: float = 1e-2
-    """Learning rate of its own parameters. Adam moves one by about this a step; the network's rate is too slow."""
+    """Learning rate of its own parameters, each of which Adam changes by about this much per step.
+
+    The network's learning rate is too low for them."""
     weight_decay: float = 0.0
     norms_every: int = 0
     """Steps from one call of `observe` to the next; 0 for none."""
@@ -81,10 +92,10 @@ class Weighting(nn.Module, ABC):
     """Fraction of the training patients that is held out for `reward`."""
 
     def expect(self, untrained: Mapping[str, float]) -> None:
-        """Take the expected loss of an untrained network, by task. Called once, before all else."""
+        """Take the expected loss of an untrained network, by task."""
 
     def begin(self, losses: Float[Tensor, " task"]) -> None:
-        """Take the losses of a stage's first batch. Called once, before the first step."""
+        """Take the losses of a stage's first batch."""
 
     def active(self, moment: Moment) -> tuple[bool, ...] | None:
         """Return which tasks are learned at this step; None for all. The other losses are not computed, but are 0."""
@@ -104,17 +115,17 @@ class Weighting(nn.Module, ABC):
         """Take the main task's score on held-out patients; higher is better."""
 
     def per_task(self) -> dict[str, Float[Tensor, " task"]]:
-        """Return further values to log, by name, one a task."""
+        """Return further values to log, by name, with one value per task."""
         return {}
 
     def end_epoch(self) -> None:
-        """Finish an epoch. Called once after each."""
+        """Finish an epoch."""
 
 
 def by_task(
     values: Mapping[str, float], tasks: tuple[str, ...], default: float | Mapping[str, float], what: str = "weights"
 ) -> list[float]:
-    """Return a value a task, in the tasks' order.
+    """Return one value per task, in the order of the tasks.
 
     Raises:
         ValueError: there is a value for a task that the stage does not learn.
@@ -140,7 +151,7 @@ def where_main(main: str, tasks: tuple[str, ...]) -> list[bool]:
 def refuse_negative(losses: Float[Tensor, " task"], method: str, needs: str = "losses that are never negative") -> None:
     """Raise ValueError where a loss is negative.
 
-    On an accelerator the trainer checks the losses instead, to save a synchronization a step.
+    On an accelerator the trainer checks the losses instead, which saves a synchronization per step.
     """
     if losses.device.type == "cpu" and bool((losses < 0).any()):
         values = ", ".join(f"{loss:.4g}" for loss in losses.tolist())
@@ -148,7 +159,7 @@ def refuse_negative(losses: Float[Tensor, " task"], method: str, needs: str = "l
 
 
 class RunningMean(nn.Module):
-    r"""Running mean of a value a task: :math:`m_t = \beta m_{t-1} + (1-\beta) x_t`, divided by :math:`1-\beta^t`.
+    r"""Running mean of one value per task: :math:`m_t = \beta m_{t-1} + (1-\beta) x_t`, divided by :math:`1-\beta^t`.
 
     Values that are not finite, as after an overflow in half precision, are skipped: they would stay in the mean.
     """
