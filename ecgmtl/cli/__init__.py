@@ -9,15 +9,15 @@ from typing import Annotated
 import typer
 
 from ecgmtl import __version__
-from ecgmtl.cli import compare, data, evaluate, export, predict, reconstruct, show, train, ui
+from ecgmtl.cli import compare, data, evaluate, export, models, predict, reconstruct, show, train, ui
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode="markdown",
     help="Multi-task learning on 12-lead ECGs: one network reconstructs the waveform and classifies the disease.",
-    epilog="First steps: `ecgmtl train` trains a demonstration on synthetic ECGs in minutes. "
-    "`ecgmtl predict RUN FILES` then predicts with the run's model. "
+    epilog="First steps: `ecgmtl predict FILE` reads an ECG with the bundled model. `ecgmtl train` trains a "
+    "demonstration on synthetic ECGs in minutes, and `ecgmtl predict RUN FILE` predicts with the run's model. "
     "For your own records, begin with `ecgmtl data check FOLDER`.",
 )
 app.command()(train.train)
@@ -26,6 +26,7 @@ app.command()(reconstruct.reconstruct)
 app.command()(evaluate.evaluate)
 app.command()(export.export)
 app.command()(compare.compare)
+app.command()(models.models)
 app.command()(show.show)
 app.command()(ui.ui)
 app.add_typer(data.data_app, name="data")

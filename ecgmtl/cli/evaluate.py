@@ -53,9 +53,10 @@ def evaluate(
         from ecgmtl.checkpoint import model_file
         from ecgmtl.evaluation.evaluate import Further, evaluate_file
         from ecgmtl.evaluation.report import as_text
+        from ecgmtl.inference.models import find_model
 
         further = Further(None if leads is None else lead_set(leads), stress)
-        file = model_file(model)
+        file = model_file(Path(find_model(model)))
         with progress_bar("evaluating") as bar:
             evaluation, folder = evaluate_file(file, data, split, protocol, out, bar, further)
         log_to_run(evaluation, file, folder, Measured(data, split, protocol))

@@ -38,7 +38,7 @@ def export(
     """Export the classifier, without the decoder, to ONNX, a torch program or MLflow.
 
     The export is compared with the checkpoint and kept only if no probability differs by more than 1e-5. Sampling rate,
-    filters, label names, calibration and thresholds travel inside the file.
+    filters, label names, calibration, thresholds, score and model card travel inside the file.
 
     Example: ecgmtl export runs/mine --to onnx --out classifier.onnx
     """
@@ -47,13 +47,29 @@ def export(
 
         from ecgmtl import checkpoint
         from ecgmtl.inference.export import export as export_classifier
+        from ecgmtl.inference.models import find_model
 
-        stored = checkpoint.load(checkpoint.model_file(model))
-        report = export_classifier(stored, to, out, torch.from_numpy(records_to_compare(stored.config, data)))
+        file = checkpoint.model_file(Path(find_model(model)))
+        stored = checkpoint.load(file)
+        signals = torch.from_numpy(records_to_compare(stored.config, data))
+        report = export_classifier(stored, to, out, signals, *score_and_card(file))
     typer.echo(
         f"{report.path}: {report.size_bytes / 1e6:.2f} MB, "
         f"probabilities differ by at most {report.max_difference:.1e} on {report.n_records} records"
     )
+
+
+def score_and_card(model: Path) -> tuple[str, str]:
+    """Return the validation score and the model card from the folder of a run; empty texts beside any other file."""
+    from contextlib import suppress
+
+    from ecgmtl.inference.models import score_of
+
+    score = card = ""
+    with suppress(OSError, ValueError, LookupError, TypeError):  # a report may be deleted or edited
+        card = (model.parent / "model_card.md").read_text(encoding="utf-8")
+        score = score_of(model.parent)
+    return score, card
 
 
 def records_to_compare(config: "Config", data: Path | None) -> "Float32[np.ndarray, 'record 12 time']":

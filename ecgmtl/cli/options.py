@@ -9,14 +9,9 @@ if TYPE_CHECKING:
     from data_prep.lead_set import LeadSet
     from data_prep.readers import ReadOptions
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        help="Model to predict with: a checkpoint (.safetensors), the folder of a run, an exported .onnx or .pt2 file, "
-        "an MLflow model folder, or an MLflow URI (runs:/…, models:/…)."
-    ),
+Checkpoint = Annotated[
+    str, typer.Argument(help="Run (its folder, or its name in runs/), or the checkpoint (.safetensors) that it wrote.")
 ]
-Checkpoint = Annotated[Path, typer.Argument(help="Checkpoint (.safetensors), or the folder of the run that wrote it.")]
 StorePath = Annotated[
     Path, typer.Option("--data", help="Prepared folder, as written by `ecgmtl data prepare`.", show_default=False)
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from data_prep.safe_text import printable, printable_lines
-from ecgmtl.cli.options import FollowLinks, Fs, Leads, Model, Unit, read_options
+from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, read_options
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
 if TYPE_CHECKING:
@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 
 
 def predict(
-    model: Model,
-    paths: Annotated[
-        list[str], typer.Argument(help="Files, folders or globs. WFDB, DICOM, EDF, BDF, .npz and .csv files are read.")
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] PATH...",
+            help="ECG files, folders or globs; WFDB, DICOM, EDF, BDF, .npz and .csv files are read. A model may stand "
+            "before them: a run (its folder, or its name in runs/), a checkpoint (.safetensors), an exported .onnx or "
+            ".pt2 file, an MLflow model folder, or an MLflow URI (runs:/…, models:/…). Without one, the bundled model "
+            "is used. `ecgmtl models` lists the models.",
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -57,6 +63,8 @@ def predict(
 ) -> None:
     """Predict diagnoses for ECG files: probabilities, calibrated probabilities, decisions and warnings.
 
+    Example: ecgmtl predict my-ecg.xml
+
     Example: ecgmtl predict runs/mine recordings/ --out predictions.csv
 
     No decision is made, and its columns are empty, if a lead is noise or spans more than 20 mV, if half of the leads
@@ -78,6 +86,9 @@ def predict(
     '=cmd.csv. Control characters are written as escape sequences.
     """
     with spoken_errors():
+        from ecgmtl.inference.models import split_model
+
+        model, paths = split_model(arguments)
         outputs = Outputs(out, report, report_details)
         counts = predict_to(model, paths, outputs, read_options(fs, unit, leads, follow_links), batch, debug)
     raise typer.Exit(counts.exit_code(strict))
@@ -123,11 +134,14 @@ def predict_to(
     """
     from data_prep.readers import READERS, OtherFile, summarize
     from data_prep.readers.other_files import Kind
+    from ecgmtl.inference.models import BUNDLED, BUNDLED_FILE
     from ecgmtl.inference.predict import Failure, Prediction, predict
     from ecgmtl.inference.predictor import PredictorError, load_predictor
     from ecgmtl.inference.table import row_of
 
     predictor = load_predictor(model)
+    if model == str(BUNDLED_FILE):
+        typer.echo(f"model: {BUNDLED}, bundled with ecgmtl; {predictor.metadata.score}", err=True)
     refuse_to_replace(outputs.table, options)
     ok = failed = undecided = 0
     others: list[OtherFile] = []

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 def reconstruct(
     model: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="Checkpoint (.safetensors), or the folder of the run that wrote it. Exported models have no decoder."
+            help="Run (its folder, or its name in runs/), or the checkpoint (.safetensors) that it wrote. Exported "
+            "models have no decoder."
         ),
     ],
     file: Annotated[
@@ -45,7 +46,11 @@ def reconstruct(
     Example: ecgmtl reconstruct runs/mine record.hea --from I,II,V2 --out filled
     """
     with spoken_errors():
-        write_reconstructed(model, file, lead_set(start), out, read_options(fs, unit, leads, follow_links))
+        from ecgmtl.inference.models import find_model
+
+        write_reconstructed(
+            Path(find_model(model)), file, lead_set(start), out, read_options(fs, unit, leads, follow_links)
+        )
 
 
 def write_reconstructed(model: Path, file: str, leads: "LeadSet", out: Path, options: "ReadOptions") -> None:

@@ -1,12 +1,15 @@
 """`ecgmtl show`: a config with all defaults, or the settings, labels and sizes of a checkpoint, as YAML."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecgmtl.cli.options import Overrides
 from ecgmtl.cli.terminal import spoken_errors
+
+if TYPE_CHECKING:
+    from ecgmtl.metrics.calibration import Calibration
 
 
 def show(
@@ -14,13 +17,13 @@ def show(
         str,
         typer.Argument(
             metavar="MODEL|CONFIG|configs|defaults",
-            help="Checkpoint, folder of a run, or config (a YAML file or a shipped name). Pass `configs` to list the "
-            "shipped configs, or `defaults` to print the built-in one.",
+            help="Model (as for `ecgmtl predict`), or config (a YAML file or a shipped name). Pass `configs` to list "
+            "the shipped configs, or `defaults` to print the built-in one.",
         ),
     ],
     overrides: Overrides = None,
 ) -> None:
-    """Print a config with all defaults filled in, or describe a checkpoint.
+    """Print a config with all defaults filled in, or describe a model.
 
     Example: ecgmtl show configs
 
@@ -36,9 +39,13 @@ def describe(source: str, overrides: tuple[str, ...] = ()) -> str:
 
     if source == "configs":
         return describe_shipped()
+    from ecgmtl.inference.models import find_model, is_model
+
+    if is_model(source):
+        return describe_model(find_model(source))
     path = Path(source)
-    if source != "defaults" and is_model(path):
-        return describe_checkpoint(path)
+    if source != "defaults" and cannot_be_config(path):
+        return describe_model(source)
 
     import yaml
 
@@ -48,13 +55,51 @@ def describe(source: str, overrides: tuple[str, ...] = ()) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-def is_model(path: Path) -> bool:
-    """Return whether the path can only be a model: a config is a YAML file or the name of a shipped one."""
+def cannot_be_config(path: Path) -> bool:
+    """Return whether a path is no config, which is a YAML file or the name of a shipped one."""
     from ecgmtl.config.shipped import config_names
 
     if path.is_dir():
-        return (path / "run.json").is_file() or str(path) not in config_names()
+        return str(path) not in config_names()
     return path.suffix not in (".yaml", ".yml") and (path.is_file() or path.suffix != "")
+
+
+def describe_model(model: str) -> str:
+    """Return what a model holds: of a checkpoint or a run also the sizes and the config, of an export also the card."""
+    from ecgmtl.inference.models import MLFLOW, URIS
+
+    path = Path(model)
+    if model.startswith(URIS) or path.suffix in (".onnx", ".pt2") or (path / MLFLOW).is_file():
+        return describe_export(model)
+    return describe_checkpoint(path)
+
+
+def describe_export(model: str) -> str:
+    """Return the metadata of an exported model, followed by its model card."""
+    from dataclasses import asdict
+
+    import yaml
+
+    from ecgmtl.inference.predictor import load_predictor
+
+    metadata = load_predictor(model).metadata
+    tree = {
+        "label_set": metadata.label_set,
+        "labels": describe_labels(metadata.label_names, metadata.calibration),
+        "score": metadata.score,
+        "preprocess": asdict(metadata.preprocess),
+        "provenance": metadata.provenance,
+    }
+    return yaml.safe_dump(tree, sort_keys=False) + (f"\n{metadata.card}" if metadata.card else "")
+
+
+def describe_labels(names: tuple[str, ...], calibration: "Calibration") -> dict[str, dict[str, float]]:
+    """Return the decision threshold and the Platt scaling of each label."""
+    values = zip(names, calibration.thresholds, calibration.slope, calibration.intercept, strict=True)
+    return {
+        name: {"threshold": round(threshold, 4), "slope": round(slope, 4), "intercept": round(intercept, 4)}
+        for name, threshold, slope, intercept in values
+    }
 
 
 def describe_checkpoint(path: Path) -> str:
@@ -66,19 +111,9 @@ def describe_checkpoint(path: Path) -> str:
     path = checkpoint.model_file(path)
     stored = checkpoint.load(path)
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in stored.model.named_children()}
-    labels = {
-        name: {"threshold": round(threshold, 4), "slope": round(slope, 4), "intercept": round(intercept, 4)}
-        for name, threshold, slope, intercept in zip(
-            stored.label_names,
-            stored.calibration.thresholds,
-            stored.calibration.slope,
-            stored.calibration.intercept,
-            strict=True,
-        )
-    }
     tree = {
         "label_set": stored.label_set,
-        "labels": labels,
+        "labels": describe_labels(stored.label_names, stored.calibration),
         "parameters": {name: size for name, size in sizes.items() if size},
         "file_megabytes": round(path.stat().st_size / 1e6, 2),
         "provenance": stored.provenance,

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from data_prep.errors import UserError
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.extras import EXTRAS, import_extra
+from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.torch_predictors import EXTRA, metadata_of
 from ecgmtl.model.heads import pool
@@ -55,8 +56,17 @@ class ClassifierOnly(nn.Module):
         return read_labels(self.classifier, self.forest, pool(features), signals)
 
 
-def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "record lead time"]) -> ExportReport:
+def export(
+    stored: Checkpoint,
+    to: str,
+    out: Path,
+    signals: Float[Tensor, "record lead time"],
+    score: str = "",
+    card: str = "",
+) -> ExportReport:
     """Write the classifier to `out` and compare it with the checkpoint on `signals`, in mV.
+
+    The score, in words, and the model card travel in its metadata.
 
     Raises:
         ExportError: `to` is not a known format, the result differs from the checkpoint, or `out` cannot be written.
@@ -74,12 +84,13 @@ def export(stored: Checkpoint, to: str, out: Path, signals: Float[Tensor, "recor
         raise ExportError(f"{out}: is a file, and an MLflow model is a folder; choose another --out.")
     if not len(signals):
         raise ExportError(f"{out}: there is no record to compare the export on.")
+    metadata = metadata_of(stored).model_copy(update={"score": score, "card": card})
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
             beside = Path(folder) / f"classifier{suffix}"
             with quiet():
-                write(stored, beside)
+                write(stored, metadata, beside)
                 difference = compare(stored, beside, signals)
             shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
             beside.replace(out)
@@ -132,7 +143,7 @@ def example(stored: Checkpoint) -> Float[Tensor, "2 lead time"]:
     return 0.1 * torch.randn(2, 12, stored.config.preprocess.n_samples, generator=generator)
 
 
-def write_onnx(stored: Checkpoint, path: Path) -> None:
+def write_onnx(stored: Checkpoint, metadata: ModelMetadata, path: Path) -> None:
     """Write an ONNX file."""
     for package in EXTRAS:  # the exporter and the comparison need the others
         import_extra(package, "--to onnx")
@@ -151,7 +162,7 @@ def write_onnx(stored: Checkpoint, path: Path) -> None:
     if program is None:
         raise ExportError(f"{path.name}: the exporter of torch returned no program.")
     proto = program.model_proto
-    onnx.helper.set_model_props(proto, {"ecgmtl": metadata_of(stored).to_json()})
+    onnx.helper.set_model_props(proto, {"ecgmtl": metadata.to_json()})
     onnx.save(proto, path)
 
 
@@ -163,14 +174,14 @@ def export_program(stored: Checkpoint) -> torch.export.ExportedProgram:
     )
 
 
-def write_pt2(stored: Checkpoint, path: Path) -> None:
+def write_pt2(stored: Checkpoint, metadata: ModelMetadata, path: Path) -> None:
     """Write a torch program."""
     buffer = io.BytesIO()  # torch's own writer prints a C++ stack trace on a full disk
-    torch.export.save(export_program(stored), buffer, extra_files={EXTRA: metadata_of(stored).to_json()})
+    torch.export.save(export_program(stored), buffer, extra_files={EXTRA: metadata.to_json()})
     path.write_bytes(buffer.getvalue())
 
 
-def write_mlflow(stored: Checkpoint, path: Path) -> None:
+def write_mlflow(stored: Checkpoint, metadata: ModelMetadata, path: Path) -> None:
     """Write the folder of an MLflow model."""
     import mlflow
     from mlflow.models import ModelSignature
@@ -189,13 +200,13 @@ def write_mlflow(stored: Checkpoint, path: Path) -> None:
         str(path),
         signature=signature,
         input_example=example(stored).numpy(),
-        metadata={"ecgmtl": metadata_of(stored).to_json()},
+        metadata={"ecgmtl": metadata.to_json()},
         serialization_format="pt2",
         pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "mlflow", "numpy"],
     )
 
 
-WRITERS: dict[str, Callable[[Checkpoint, Path], None]] = {
+WRITERS: dict[str, Callable[[Checkpoint, ModelMetadata, Path], None]] = {
     "onnx": write_onnx,
     "pt2": write_pt2,
     "mlflow": write_mlflow,

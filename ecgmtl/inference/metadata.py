@@ -33,6 +33,10 @@ class ModelMetadata(Settings):
     lead_std: tuple[float, ...] = ()
     """Standard deviation of each lead, in mV. The exported graph divides by it itself."""
     provenance: dict[str, str] = Field(default_factory=dict)
+    score: str = ""
+    """Validation score with its interval, in words."""
+    card: str = ""
+    """Model card in Markdown: data, scores, intended use and limits."""
 
     @model_validator(mode="after")
     def labels_fit(self) -> "ModelMetadata":

@@ -8,6 +8,7 @@ from jaxtyping import Float32
 
 from data_prep.errors import UserError
 from ecgmtl.inference.metadata import ModelMetadata
+from ecgmtl.inference.models import BUNDLED, URIS, find_model
 
 
 class PredictorError(UserError):
@@ -37,16 +38,19 @@ class Reconstructor(Protocol):
         """Reconstruct each sample of a signal in mV from the rest of it. None if no stage trained the decoder."""
 
 
-def load_predictor(model: str | Path) -> Predictor:
-    """Load a checkpoint, the folder of a run, an exported .onnx or .pt2 file, an MLflow folder, or an MLflow URI.
+def load_predictor(model: str | Path = BUNDLED) -> Predictor:
+    """Load the bundled model, a run, a checkpoint, an exported .onnx or .pt2 file, an MLflow folder, or an MLflow URI.
+
+    A run is named by its folder, or by its name in `runs/`.
 
     Raises:
+        ModelNameError: a bare name belongs to no model.
         PredictorError: there is no such file, or its format is unknown.
         MissingExtraError: it is an .onnx file, and onnxruntime is not installed.
         CheckpointError, MetadataError: it is damaged, not from ecgmtl, or the model of an unfinished run.
     """
-    model = str(model)
-    if model.startswith(("runs:/", "models:/", "mlflow-artifacts:/")):
+    model = find_model(str(model))
+    if model.startswith(URIS):
         from ecgmtl.inference.torch_predictors import load_mlflow
 
         return load_mlflow(model)

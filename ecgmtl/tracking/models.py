@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ecgmtl.tracking.store import NOTE, TrackingError
+from ecgmtl.tracking.outbox import reason_of
+from ecgmtl.tracking.store import NOTE, TrackingError, default_store, import_mlflow
 
 ALIAS = "champion"
 """Alias of the version that was registered last. `models:/NAME@champion` is its URI."""
@@ -91,3 +92,21 @@ def link_version(client: Any, model_id: str, name: str, version: int | str) -> N
     versions = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
     versions.append({"name": name, "version": version})
     client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(versions)})
+
+
+def list_registered() -> Iterator[tuple[str, str]]:
+    """Yield the URI and a summary of each registered model: of its alias `champion`, or else of its newest version.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+    """
+    mlflow = import_mlflow()
+    try:
+        with default_store():
+            models = mlflow.MlflowClient().search_registered_models()
+    except Exception as error:  # MLflow raises many types of errors for stores that it cannot open
+        raise TrackingError(f"the models registered in MLflow cannot be listed: {reason_of(error)}.") from error
+    for model in models:
+        version = model.aliases.get(ALIAS) or max((int(latest.version) for latest in model.latest_versions), default=0)
+        uri = f"models:/{model.name}@{ALIAS}" if ALIAS in model.aliases else f"models:/{model.name}/{version}"
+        yield uri, f"version {version}"

@@ -54,8 +54,6 @@ class ModelCard:
     """Architecture in words, such as `cnn encoder, 0.9 M parameters`."""
     learned: tuple[str, ...]
     """Tasks in words, such as `to predict the label set superdiagnostic`."""
-    file: str
-    """File to pass to `ecgmtl predict`."""
     label_set: str
     labels: tuple[Label, ...]
     """Empty where the model never learned to classify."""
@@ -182,11 +180,12 @@ def training(card: ModelCard) -> str:
 def how_to_run(card: ModelCard) -> str:
     if not card.labels:
         return (
-            f"```\necgmtl reconstruct {card.file} FILE --from I,II,V2 --out FILE\n```\n\n"
-            "reconstructs the leads that a record lacks, if the model learned to."
+            "```\necgmtl reconstruct MODEL FILE --from I,II,V2 --out FILE\n```\n\n"
+            "reconstructs the leads that a record lacks, if the model learned to. MODEL is the run's folder or name."
         )
     return (
-        f"```\necgmtl predict {card.file} PATH... --out predictions.csv\n```\n\n"
+        "```\necgmtl predict MODEL PATH... --out predictions.csv\n```\n\n"
+        "MODEL is the run's folder or name, or an exported model. "
         "PATH is a file, a folder or a pattern of WFDB, DICOM, EDF, BDF, `.npz` or `.csv` records. The output has one "
         "row for each record, with each label's probability and decision, the reconstruction error where the model "
         "learned to reconstruct, and warnings."

@@ -45,7 +45,7 @@ def report_run(
     weights = checkpoint.describe(folder.path / MODEL).weights_sha256
     is_new = folder.tracked(LOGGED_WEIGHTS) != weights  # a finished run that is resumed has logged its model already
     if evaluation.classification is not None and tracker.active_run_id is not None and is_new:
-        log_classifier(stored, validation, tracker, card)
+        log_classifier(stored, validation, tracker, card, headline(summary))
         folder.note_tracked(LOGGED_WEIGHTS, weights)
     log_evaluation(tracker, summary, folder.path / "validation", "validation")
     return summary
@@ -68,13 +68,13 @@ def log_evaluation(tracker: Tracker, summary: dict[str, float], folder: Path, na
     tracker.log_artifact(folder, name)
 
 
-def log_classifier(stored: Checkpoint, split: Split, tracker: Tracker, card: ModelCard) -> None:
+def log_classifier(stored: Checkpoint, split: Split, tracker: Tracker, card: ModelCard, score: str) -> None:
     """Log the classifier as an MLflow model. It is compared with the checkpoint first, as any export."""
     signals = split.batch(torch.arange(min(N_COMPARED, len(split)), device=split.device)).signals.cpu()
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "classifier"
         try:
-            export.export(stored, "mlflow", model, signals)
+            export.export(stored, "mlflow", model, signals, score, render_model_card(card))
         except ExportError as error:
             log.warning("The model was not logged to MLflow: %s", error)
             return
@@ -117,7 +117,6 @@ def describe(
         architecture=f"{config.encoder.kind}, {config.sharing.description}, "
         f"{n_parameters / 1e6:.1f} M parameters with all heads{trees}",
         learned=tasks_learned(stored),
-        file=MODEL,
         label_set=stored.label_set,
         labels=tuple(Label(name=n, threshold=t, slope=s, intercept=i) for n, t, s, i in values)
         if stored.classifies

@@ -119,15 +119,23 @@ def test_exporting_prints_nothing(stored, signals, tmp_path, capfd, kind):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("kind", ["onnx", "pt2", pytest.param("mlflow", marks=pytest.mark.slow)])
+def test_the_score_and_the_card_travel_in_the_export(stored, signals, tmp_path, kind):
+    path = tmp_path / ("c" if kind == "mlflow" else f"c.{kind}")
+    export.export(stored, kind, path, signals, "macro AUROC 0.9", "# Ü card\n\nIntended use: none.")
+    metadata = load_predictor(path).metadata
+    assert (metadata.score, metadata.card) == ("macro AUROC 0.9", "# Ü card\n\nIntended use: none.")
+
+
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
 def test_an_export_with_a_changed_weight_is_not_kept(stored, signals, tmp_path, monkeypatch, kind):
     write = export.WRITERS[kind]
 
-    def write_another(other, path):
+    def write_another(other, metadata, path):
         changed = untrained()
         with torch.no_grad():
             next(changed.model.heads["classification"].parameters()).add_(0.01)
-        write(changed, path)
+        write(changed, metadata, path)
 
     monkeypatch.setitem(export.WRITERS, kind, write_another)
     (tmp_path / f"c.{kind}").write_text("the previous one")

@@ -17,7 +17,6 @@ CARD = ModelCard(
     version="0.1.0",
     learned=("to predict the label set `superdiagnostic` from an ECG", "to reconstruct masked parts of an ECG"),
     architecture="cnn encoder, 0.9 M parameters",
-    file="model.safetensors",
     label_set="superdiagnostic",
     labels=(Label(name="NORM", threshold=0.41, slope=1.2, intercept=-0.3), Label(name="A|B", threshold=0.5)),
     data=TrainingData(name="PTB-XL 1.0.3", sha256="ab" * 32, n_records={"train": 17418, "validation": 2183}),
@@ -41,7 +40,7 @@ CARD = ModelCard(
         "| macro AUROC | 0.925 | 0.918 to 0.931 |\n| RMSE (mV) | 0.050 | – |",
         "| NORM | 0.410 | 1.200 | -0.300 |",
         "2 leads (I, II) in millivolts, 10 s at 100 Hz",
-        "ecgmtl predict model.safetensors PATH...",
+        "ecgmtl predict MODEL PATH...",
     ],
 )
 def test_the_card_contains(text):
@@ -59,7 +58,7 @@ def test_the_card_has_the_license_of_ptbxl_and_a_warning_on_synthetic_ecgs():
 def test_the_card_omits_tasks_that_were_not_trained():
     reconstructor = render_model_card(replace(CARD, labels=(), learned=("to reconstruct masked parts of an ECG",)))
     assert "was trained to reconstruct masked parts of an ECG:" in reconstructor
-    assert "ecgmtl predict model.safetensors" not in reconstructor
+    assert "ecgmtl predict MODEL" not in reconstructor
     assert "threshold" not in reconstructor.split("## Input")[0].split("## Labels")[1].split("\n", 1)[1]
 
 
