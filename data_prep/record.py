@@ -1,11 +1,15 @@
 """One ECG, as read from disk."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32
 
 from data_prep.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NO_UNIT = "none"
 """Unit of values whose voltage scale is lost."""
@@ -44,3 +48,9 @@ class Record:
     def seconds(self) -> float:
         """Duration of the recording, of which `signal` may be the beginning."""
         return len(self.signal) / self.fs if self.total_seconds is None else self.total_seconds
+
+    def plot(self, start: float = 0.0, seconds: float = 10.0) -> "Figure":
+        """Plot some seconds on clinical paper, 25 mm/s and 10 mm/mV, with the standard leads that the file has."""
+        from data_prep.paper import plot_record  # matplotlib takes a second, which only plots need to take
+
+        return plot_record(self, start, seconds)

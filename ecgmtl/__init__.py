@@ -1,18 +1,30 @@
 """Multi-task learning on 12-lead ECGs: one network reconstructs the waveform and classifies the disease.
 
-Predict from Python with the model of a run, or with any other model that `ecgmtl predict` takes:
+Read an ECG of any format, look at it, and predict with the model of a run (`ecgmtl.load()` loads the bundled model):
 
 >>> import ecgmtl
+>>> record = ecgmtl.read("recordings/r0.hea")
+>>> record.fs, record.leads[:3], record.signal.shape
+(100.0, ('I', 'II', 'III'), (1000, 12))
+>>> figure = record.plot()
 >>> model = ecgmtl.load("runs/mine")
->>> model.metadata.label_names
+>>> model.label_names
 ('CD', 'HYP', 'MI', 'NORM', 'STTC')
->>> for result in ecgmtl.predict(model, "recordings"):
-...     print(result.path.name, list(result.calibrated))
-r0.hea ['CD', 'HYP', 'MI', 'NORM', 'STTC']
-r1.hea ['CD', 'HYP', 'MI', 'NORM', 'STTC']
+>>> table = model.predict(["recordings", record])
+>>> table[["path", "status"]]
+                path status
+0  recordings/r0.hea     ok
+1  recordings/r1.hea     ok
+2                 r0     ok
+>>> [column for column in table if column.startswith("calibrated_")]
+['calibrated_CD', 'calibrated_HYP', 'calibrated_MI', 'calibrated_NORM', 'calibrated_STTC']
 
-Results are yielded while files are read: a `Prediction` for each record, a `Failure` for each record that cannot be
-predicted, and an `OtherFile` for each other file in a folder. `Config` holds all settings of a run:
+A model with a decoder reconstructs leads that a record lacks, and marks them in their names:
+
+>>> model.reconstruct(record, from_leads="I,II,V2").leads[6:9]
+('V1 reconstructed', 'V2', 'V3 reconstructed')
+
+`Config` holds all settings of a run:
 
 >>> ecgmtl.Config(seed=1).seed
 1
@@ -25,16 +37,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ecgmtl.config.run import Config
-    from ecgmtl.inference.predict import predict
-    from ecgmtl.inference.predictor import load_predictor as load
+    from ecgmtl.inference.trained import load, read
 
 __version__ = "0.1.0"
-__all__ = ["Config", "__version__", "load", "predict"]
+__all__ = ["Config", "__version__", "load", "read"]
 
 LAZY = {
     "Config": ("ecgmtl.config.run", "Config"),
-    "load": ("ecgmtl.inference.predictor", "load_predictor"),
-    "predict": ("ecgmtl.inference.predict", "predict"),
+    "load": ("ecgmtl.inference.trained", "load"),
+    "read": ("ecgmtl.inference.trained", "read"),
 }
 """Module and name of each object that is imported when it is first used."""
 

@@ -21,7 +21,7 @@ def test_the_examples_of_the_package_run(stored, records, tmp_path, monkeypatch)
         shutil.copy(records / name, tmp_path / "recordings")
     monkeypatch.chdir(tmp_path)
     outcome = doctest.testmod(ecgmtl, verbose=False)
-    assert (outcome.failed, outcome.attempted) == (0, 5)
+    assert (outcome.failed, outcome.attempted) == (0, 11)
 
 
 def test_importing_the_package_imports_no_dependency():

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from data_prep.paper import plot_ecg
 from ecgmtl.evaluation.classification import ClassificationReport
-from ecgmtl.evaluation.paper import plot_ecg
 from ecgmtl.evaluation.reconstruction import ReconstructionReport
 from ecgmtl.evaluation.stress import StressReport
 from ecgmtl.metrics.decisions import Bins, expected_calibration_error

@@ -1,6 +1,6 @@
 """Predictions for ECG files, which are read in batches. A file that fails does not stop the others."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,8 @@ from data_prep.readers import OtherFile, ReadOptions, find_files, read_record
 from data_prep.record import Record, RecordError
 from ecgmtl.inference.predictor import Predictor
 
+BATCH = 64
+"""Number of records that are read and classified at once."""
 NOT_FINITE = (
     "the model's output for this record is not a finite number. The model is probably damaged, or its training "
     "diverged; take another copy of it, or train it again."
@@ -86,7 +88,7 @@ def predict(
     predictor: Predictor,
     paths: str | Path | Iterable[str | Path],
     options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
-    batch_size: int = 64,
+    batch_size: int = BATCH,
     leave_out: Iterable[Path] = (),
     keep_signals: bool = False,
 ) -> Iterator[Prediction | Failure | OtherFile]:
@@ -97,21 +99,45 @@ def predict(
     """
     files = find_files([paths] if isinstance(paths, str | Path) else paths, options, leave_out)
     while batch := list(islice(files, batch_size)):
-        read = [(path, prepare(predictor, path, options)) for path in batch if isinstance(path, Path)]
         yield from (other for other in batch if isinstance(other, OtherFile))
-        predictions = iter(classify_all(predictor, [(path, item) for path, item in read if isinstance(item, Signals)]))
-        for _, item in read:
-            result = item if isinstance(item, Failure) else next(predictions)
-            if keep_signals and isinstance(result, Prediction) and isinstance(item, Signals):
-                result = replace(result, signals=item)
-            yield result
+        ecgs = [path for path in batch if isinstance(path, Path)]
+        yield from predict_batch(predictor, ecgs, options, keep_signals)
 
 
-def prepare(predictor: Predictor, path: Path, options: ReadOptions) -> Signals | Failure:
-    """Read and preprocess one file. Any error is returned as the failure of this file."""
-    preprocess = predictor.metadata.preprocess
+def predict_records(
+    predictor: Predictor, records: Iterable[Record], batch_size: int = BATCH
+) -> Iterator[Prediction | Failure]:
+    """Yield a result for each record that was read already. The path of a result is the record's name."""
+    remaining = iter(records)
+    while batch := list(islice(remaining, batch_size)):
+        yield from predict_batch(predictor, batch)
+
+
+def predict_batch(
+    predictor: Predictor,
+    ecgs: Sequence[Path | Record],
+    options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
+    keep_signals: bool = False,
+) -> Iterator[Prediction | Failure]:
+    """Read, prepare and classify ECGs at once, and yield a result for each."""
+    items = [(path_of(ecg), prepare(predictor, ecg, options)) for ecg in ecgs]
+    predictions = iter(classify_all(predictor, [(path, item) for path, item in items if isinstance(item, Signals)]))
+    for _, item in items:
+        result = item if isinstance(item, Failure) else next(predictions)
+        if keep_signals and isinstance(result, Prediction) and isinstance(item, Signals):
+            result = replace(result, signals=item)
+        yield result
+
+
+def path_of(ecg: Path | Record) -> Path:
+    return Path(ecg.name) if isinstance(ecg, Record) else ecg
+
+
+def prepare(predictor: Predictor, ecg: Path | Record, options: ReadOptions) -> Signals | Failure:
+    """Read and preprocess one ECG. Any error is returned as the failure of this ECG."""
+    path, preprocess = path_of(ecg), predictor.metadata.preprocess
     try:
-        record = read_record(path, replace(options, seconds=preprocess.seconds))
+        record = ecg if isinstance(ecg, Record) else read_record(ecg, replace(options, seconds=preprocess.seconds))
         return Signals(record, preprocess(record))
     except (RecordError, OSError) as error:
         return Failure(path, str(error))

@@ -47,6 +47,15 @@ class Reconstruction:
     """Sampling rate of the file, in hertz."""
     warnings: tuple[str, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each lead, which says whether it is reconstructed."""
+        return tuple(lead + MARK * (lead in self.leads.reconstructed) for lead in STANDARD_LEADS)
+
+    def to_record(self, name: str) -> Record:
+        """Return the leads in mV as a record, under their marked names."""
+        return Record(name, (self.signal.T / 1000).astype(np.float32), self.fs, self.names, self.warnings)
+
 
 def reconstruct(stored: Checkpoint, record: Record, leads: LeadSet) -> Reconstruction:
     """Return all 12 leads from those given. Records longer than the model's window are reconstructed window by window.
@@ -154,11 +163,10 @@ def write_reconstruction(result: Reconstruction, header: Path, model: Path) -> N
         ReconstructError: the record exists already, or the folder cannot be written.
     """
     require_new(header)
-    name, reconstructed = header.stem, result.leads.reconstructed
-    names = [lead + MARK * (lead in reconstructed) for lead in STANDARD_LEADS]
+    name = header.stem
     try:
         with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=header.parent) as beside:
-            write_record(Path(beside) / name, result.signal.T, result.fs, names, comments(result, model))
+            write_record(Path(beside) / name, result.signal.T, result.fs, list(result.names), comments(result, model))
             for suffix in (".dat", ".hea"):
                 (Path(beside) / f"{name}{suffix}").replace(header.with_suffix(suffix))
     except OSError as error:

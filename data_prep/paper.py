@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from data_prep.leads import STANDARD_LEADS
+from data_prep.leads import STANDARD_LEADS, standard_lead
+from data_prep.record import Record, RecordError
 
 MM_PER_SECOND = 25.0
 MM_PER_MV = 10.0
@@ -62,6 +63,27 @@ def plot_ecg(
     if reconstruction is not None:
         add_legend(figure)
     return figure
+
+
+def plot_record(record: Record, start: float = 0.0, seconds: float = 10.0) -> Figure:
+    """Plot some seconds of a record, the median of each lead at zero. Leads that it lacks stay empty.
+
+    Raises:
+        RecordError: the record has no standard lead, or no sample in these seconds.
+    """
+    first, last = (round(second * record.fs) for second in (start, start + seconds))
+    part = record.signal[max(first, 0) : max(last, 0)]
+    columns = {standard_lead(name): index for index, name in reversed(list(enumerate(record.leads)))}
+    if not len(part) or not any(columns):
+        reason = "no sample in these seconds" if any(columns) else "no standard lead"
+        raise RecordError(f"{record.name}: there is {reason} to plot.")
+    signal = np.full((len(STANDARD_LEADS), len(part)), np.nan, np.float32)
+    for index, lead in enumerate(STANDARD_LEADS):
+        if lead in columns:
+            row = part[:, columns[lead]]
+            known = row[np.isfinite(row)]
+            signal[index] = row - (np.median(known) if len(known) else 0.0)
+    return plot_ecg(signal, record.fs, record.name)
 
 
 def new_sheet(width: float, height: float) -> tuple[Figure, Axes]:

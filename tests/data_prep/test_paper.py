@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from data_prep.leads import STANDARD_LEADS
-from ecgmtl.evaluation.paper import MM_PER_INCH, plot_ecg
+from data_prep.paper import MM_PER_INCH, plot_ecg
+from data_prep.record import Record, RecordError
 
 
 @pytest.fixture
@@ -83,3 +84,23 @@ def test_a_png_has_the_size_of_the_paper(signal, tmp_path):
     assert content.startswith(b"\x89PNG")
     pixels = struct.unpack(">II", content[16:24])
     assert pixels == pytest.approx(tuple(figure.get_size_inches() * 50), abs=1)
+
+
+def test_a_record_is_plotted_with_the_leads_that_it_has_around_their_medians(rng):
+    signal = rng.normal(0, 0.1, (3000, 3)).astype(np.float32) + 5.0
+    figure = Record("r", signal, 250.0, ("V5", "foo", "EKG II")).plot(start=1.0, seconds=10.0)
+    lines = {line.get_gid(): line.get_ydata() for line in figure.axes[0].lines if line.get_gid() in STANDARD_LEADS}
+    drawn = {lead for lead, values in lines.items() if np.isfinite(values).any()}
+    assert drawn == {"V5", "II"}
+    median = np.median(signal[250:2750, 2])
+    strip = lines["II"]  # the last line of this name is the rhythm strip
+    assert strip == pytest.approx(15.0 + 10.0 * (signal[250:2750, 2] - median), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("leads", "start", "message"), [(("foo",), 0.0, "no standard lead"), (("II",), 30.0, "no sample in these seconds")]
+)
+def test_a_record_with_nothing_to_plot_is_refused_by_name(rng, leads, start, message):
+    record = Record("r7", rng.normal(size=(1000, 1)).astype(np.float32), 100.0, leads)
+    with pytest.raises(RecordError, match=f"r7: there is {message}"):
+        record.plot(start)
