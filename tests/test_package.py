@@ -4,6 +4,7 @@ import doctest
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,9 @@ import ecgmtl
 from ecgmtl import checkpoint
 
 
-def test_the_examples_of_the_package_run(stored, records, tmp_path, monkeypatch):
+@pytest.fixture
+def folder(stored, records, tmp_path, monkeypatch):
+    """Working folder of the examples, with a run and two records."""
     run = tmp_path / "runs" / "mine"
     run.mkdir(parents=True)
     (run / "run.json").write_text("{}")
@@ -20,8 +23,19 @@ def test_the_examples_of_the_package_run(stored, records, tmp_path, monkeypatch)
     for name in ("r0.hea", "r0.dat", "r1.hea", "r1.dat"):
         shutil.copy(records / name, tmp_path / "recordings")
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_examples_of_the_package_run(folder):
     outcome = doctest.testmod(ecgmtl, verbose=False)
     assert (outcome.failed, outcome.attempted) == (0, 11)
+
+
+def test_the_examples_of_the_page_on_python_run(folder):
+    page = Path(__file__).parents[1] / "docs" / "python.md"
+    outcome = doctest.testfile(str(page), module_relative=False)
+    assert (outcome.failed, outcome.attempted) == (0, 12)
+    assert (folder / "r0.png").stat().st_size > 10_000
 
 
 def test_importing_the_package_imports_no_dependency():
