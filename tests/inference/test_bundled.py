@@ -1,0 +1,69 @@
+"""The classifier that ecgmtl brings: whether it fits the code, and whether its card is true."""
+
+import ast
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ecgmtl
+from data_prep.record import Record
+from data_prep.synthetic.folder import LEADS
+from data_prep.synthetic.waveform import synthesize
+from ecgmtl.config.run import load_config
+from ecgmtl.config.shipped import FOLDER
+from ecgmtl.inference.models import BUNDLED_FILE
+from ecgmtl.metrics.ranking import macro_auroc
+
+PAGE = Path(__file__).parents[2] / "docs" / "bundled-model.md"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ecgmtl.load()
+
+
+def test_the_model_still_fits_the_code(model):
+    """Values of the day when the model was made; if the preprocessing changes, it has to be trained again."""
+    ecgs = [synthesize([label, "SR"], 500, 10.0, np.random.default_rng(7)) for label in ("NORM", "IMI")]
+    records = [Record(f"{i}", (ecg / 1000).astype(np.float32), 500.0, LEADS) for i, ecg in enumerate(ecgs)]
+    table = model.predict(records)
+    found = table[[f"calibrated_{name}" for name in model.label_names]].to_numpy(float)
+    assert found == pytest.approx(np.array(EXPECTED), abs=2e-4)
+
+
+EXPECTED = [[0.02439, 0.02186, 0.01963, 0.90073, 0.01778], [0.06175, 0.01163, 0.98768, 0.00696, 0.06762]]
+
+
+def test_the_model_has_the_preprocessing_of_the_recipe(model):
+    recipe = load_config(FOLDER / "ptbxl.yaml").preprocess
+    assert asdict(model.predictor.metadata.preprocess) == asdict(recipe)
+
+
+def test_the_file_is_small_enough_for_a_package():
+    assert BUNDLED_FILE.stat().st_size < 5e6
+
+
+def test_the_card_names_license_use_and_limits(model):
+    for part in ("CC BY 4.0", "Wagner et al. 2020", "## Intended use", "## Limits", "Not a medical device"):
+        assert part in model.card
+
+
+@pytest.mark.real
+def test_the_card_tells_the_score_that_the_model_has(model, shared_data):
+    folder = shared_data / "ptbxl-larger"
+    table = pd.read_csv(folder / "ptbxl_database.csv").query("strat_fold == 9")
+    classes = pd.read_csv(folder / "scp_statements.csv", index_col=0).query("diagnostic == 1")["diagnostic_class"]
+    found_classes = [{classes.get(code) for code in ast.literal_eval(codes)} for codes in table["scp_codes"]]
+    truth = np.array([[name in found for name in model.label_names] for found in found_classes])
+    predictions = model.predict([folder / name for name in table["filename_lr"]])
+    probabilities = predictions[[f"p_{name}" for name in model.label_names]].to_numpy(float)
+    score = macro_auroc(probabilities, truth)
+    told = re.search(r"macro AUROC (\d\.\d+) \(.*, 479 records", model.predictor.metadata.score)
+    assert len(predictions) == 479
+    assert told is not None
+    assert score == pytest.approx(float(told[1]), abs=6e-5)
+    assert f"| macro AUROC | {told[1]} |" in PAGE.read_text()
