@@ -64,7 +64,7 @@ def test_shipped_arms_can_be_tuned():
 
 
 def settings_of(weighting):
-    """All numbers that it is set to."""
+    """Return all numbers among the values of a setting."""
     tree = weighting.model_dump()
     return [*tree.values(), *tree.get("weights", {}).values()]
 

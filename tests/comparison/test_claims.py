@@ -28,7 +28,7 @@ SHIPPED_CLAIMS = read_claims(SHIPPED).claims
 
 @pytest.fixture
 def simulate(tmp_path, monkeypatch):
-    """A comparison of the reference and arms with known effects: on the final score, and on the speed of learning."""
+    """Simulate a comparison of the reference and arms with known effects on final score and speed of learning."""
 
     def simulate(arms, n_seeds=3):
         for arm, (effect, speed, pretraining) in arms.items():
@@ -41,7 +41,7 @@ def simulate(tmp_path, monkeypatch):
 
 
 def evidence(folder, figure="", **values):
-    """What is known of a folder's runs, with one of their figures changed: by arm, a value a seed."""
+    """Return the evidence of a folder of runs, with one figure changed: by arm, one value per seed."""
     comparison = read_comparison(folder)
     for arm, runs in comparison.arms.items():
         for seed in runs if arm in values else ():
@@ -50,7 +50,7 @@ def evidence(folder, figure="", **values):
 
 
 def verdicts(folder):
-    """By claim; those with several figures have a verdict of their own for each."""
+    """Return the verdicts by claim. Claims with several figures have one verdict for each figure."""
     rows = claim_rows(*evidence(folder))
     return {row.claim if row.claim != LOSS else f"{LOSS}, {row.measured}": row.verdict for row in rows}
 
@@ -66,7 +66,7 @@ def verdicts(folder):
         ((1.1, 3.0), 1, 1.0, False, "cannot tell"),
         ((np.nan, np.nan), 3, 1.0, False, "cannot tell"),
         ((-0.9, 0.5), 3, 1.0, True, "does not"),
-        ((0.2, 0.5), 3, 1.0, True, "does not"),  # surely a change, and as surely too small to matter
+        ((0.2, 0.5), 3, 1.0, True, "does not"),  # a change that is significant and too small to matter
         ((0.0, 0.0), 3, 1.0, True, "does not"),  # the very same predictions
         ((-3.0, -0.2), 3, 1.0, True, "holds"),
         ((-0.5, 1.5), 3, 1.0, True, "cannot tell"),
@@ -102,7 +102,7 @@ def test_claims_do_not_hold_with_a_harmful_arm(simulate):
 
 
 def test_a_simulated_reduction_of_the_loss_is_recovered(simulate):
-    # a quarter on, place 5 of 20: 0.62 - 0.25 (1 - exp(-5/4)) = 0.4416 and 0.62 - 0.35 (1 - exp(-2.5 5/4)) = 0.2854
+    # after a quarter, at evaluation 5 of 20: 0.62 - 0.25 (1 - exp(-5/4)) = 0.4416 and 0.62 - 0.35 (1 - exp(-2.5 5/4)) = 0.2854
     rows = claim_rows(*evidence(simulate({ADVISED: (0.1, 2.5, 0)}, n_seeds=5)))
     row = next(row for row in rows if row.claim == LOSS)
     assert row.effect.value == pytest.approx(100 * (1 - 0.2854 / 0.4416), abs=1.5)
@@ -111,7 +111,7 @@ def test_a_simulated_reduction_of_the_loss_is_recovered(simulate):
 
 
 def test_saved_time_uses_the_fastest_epoch(simulate):
-    # half of the records, 0.05 · 2 seconds a step to 0.05: as long, but for one run that had to wait
+    # half of the records at 0.05 · 2 instead of 0.05 seconds a step: the same time, except for one delayed run
     known = evidence(simulate({ADVISED: (0.0, 2.0, 0)}, n_seeds=5))
     runs = known.comparison.arms[ADVISED]
     waited = [point.model_copy(update={"seconds": 9 * point.seconds}) for point in runs[0].curve]
@@ -123,7 +123,7 @@ def test_saved_time_uses_the_fastest_epoch(simulate):
 
 
 def test_pretraining_counts_except_in_the_claim_on_fine_tuning(simulate):
-    # twice as fast after 5 of 20 evaluations: a time t becomes t / 2, had for free what was learned before
+    # twice as fast after 5 of 20 evaluations: a time t becomes t / 2, and what was learned before is not counted
     rows = {row.claim: row for row in claim_rows(*evidence(simulate({"pretrain": (0.0, 2.0, 5)}, n_seeds=5)))}
     assert rows["Fine-tuning after pretraining converges 20 % faster"].effect.value == pytest.approx(50, abs=10)
 

@@ -64,7 +64,7 @@ set:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """The working folder, with arms and prepared data."""
+    """Working folder with arms and prepared data."""
     place = tmp_path_factory.mktemp("compare")
     write_ptbxl(place / "records", 100, seed=0)
     prepare(place / "records", place / "store", Preprocess(), "superdiagnostic")
@@ -73,7 +73,7 @@ def place(tmp_path_factory):
         (place / "arms" / f"{name}.yaml").write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        patch.setattr(os, "cpu_count", lambda: 1)  # with more threads sums differ in their last digits
+        patch.setattr(os, "cpu_count", lambda: 1)  # with more threads, sums differ in their last digits
         yield place
 
 
@@ -94,7 +94,7 @@ def quiet(_text):
 
 @pytest.fixture(scope="module")
 def done(place):
-    """A comparison that ran to its end in one go."""
+    """A comparison that ran without interruption."""
     outcome = compare(plan(place, place / "done"), quiet)
     assert outcome == (place / "done/report.html", {})
     return place / "done"
@@ -102,7 +102,7 @@ def done(place):
 
 @pytest.fixture
 def again(done, tmp_path):
-    """A copy of it, to be called again."""
+    """A copy of the finished comparison, on which `compare` is called again."""
     shutil.copytree(done, tmp_path / "done")
     return tmp_path / "done"
 
@@ -281,7 +281,7 @@ def test_tuning_tries_settings_and_uses_the_best(place, tmp_path):
     best = max(run.tuning, key=lambda one: one.score)
     used = load_config(out / "runs/results-single.0/config.yaml").stages[0].optimizer.lr
     assert used == best.settings["stages.*.optimizer.lr"]
-    assert run.macro_auroc == best.score  # the first seed is the trial's own
+    assert run.macro_auroc == best.score  # the first seed reuses the trial
     assert "| single |     2 |" in (out / "report.md").read_text()
 
 
@@ -310,7 +310,7 @@ def test_mlflow_has_one_parent_run_with_nested_runs(place, done, tmp_path, monke
     compare(plan(place, out, ["single"], seeds=1, track=True), quiet)
     facts = (out / "comparison.json").read_bytes()
     compare(plan(place, out, ["single"], seeds=1), quiet)
-    assert (out / "comparison.json").read_bytes() == facts  # a call that is not logged forgets nothing
+    assert (out / "comparison.json").read_bytes() == facts  # a call without logging keeps the facts of earlier calls
     compare(plan(place, out, ["single", "joint"], seeds=1, track=True), quiet)
     client = import_mlflow().MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("ecgmtl").experiment_id])
@@ -368,7 +368,7 @@ def test_a_killed_comparison_leaves_no_process_and_can_resume(place, done, tmp_p
     compare(plan(place, out, ["single", "joint"]), quiet)
     for arm in ("single", "joint"):
         found, whole = ([point.loss for point in read_result(result_path(at, arm, 0)).curve] for at in (out, done))
-        assert found == pytest.approx(whole, rel=1e-3)  # there it had more threads
+        assert found == pytest.approx(whole, rel=1e-3)  # the interrupted run had another number of threads
 
 
 @pytest.mark.slow
@@ -382,7 +382,7 @@ def test_two_parallel_runs_give_the_same_results(place, done, tmp_path):
 
 @pytest.fixture
 def ecgmtl(place):
-    """The command line, in this process; gives exit code and what was said."""
+    """Return a function that runs the command line in this process and returns exit code and output."""
     handler = signal.getsignal(signal.SIGTERM)
 
     def run(*arguments):

@@ -1,4 +1,4 @@
-"""What runs leave behind, and how it is read again."""
+"""Results of runs: writing and reading them."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""How the arms of a simulated comparison learned, beside what was put into it."""
+"""Learning curves of a simulated comparison, compared with the simulated effects."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def comparison(tmp_path_factory):
 
 
 def with_points(comparison, arm, **changes):
-    """The comparison with other figures at every point of an arm's curves."""
+    """Return the comparison with changed figures at every point of an arm's curves."""
     runs = {
         seed: run.model_copy(update={"curve": tuple(point.model_copy(update=changes) for point in run.curve)})
         for seed, run in comparison.arms[arm].items()
@@ -62,7 +62,7 @@ def test_areas_and_losses_differ_in_the_direction_of_the_effect(comparison):
 
 
 def test_losses_are_compared_after_as_many_records(comparison):
-    # half of 20 evaluations is the tenth; a quarter is the fifth, when pretraining had just come to its end
+    # half of 20 evaluations is the tenth; a quarter is the fifth, at which pretraining ends
     mine, others = ([run.curve[9].loss for run in comparison.arms[arm].values()] for arm in ("fixed_1", "single"))
     found = course_row(comparison, "fixed_1", counts_pretraining=True).loss_at_50
     assert found == pytest.approx(ratio_interval(np.array(mine), np.array(others)))
@@ -87,7 +87,7 @@ def test_epochs_of_the_decoder_alone_repeat_the_last_figures_of_the_main_task(co
     for name in ("scores", "losses", "train_losses"):
         assert [*getattr(before, name), getattr(before, name)[-1]] == list(getattr(after, name))
     pretrained = course(comparison.arms["pretrain"][0]).scores
-    assert np.isnan(pretrained[0])  # what has not been learned yet is not known
+    assert np.isnan(pretrained[0])  # undefined until the main task is learned
 
 
 def test_a_reference_at_chance_gives_no_areas(comparison):

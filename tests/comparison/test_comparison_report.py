@@ -36,7 +36,7 @@ def figures(folder):
 
 
 def small(folder, arms, n_seeds, **changes):
-    """A report on few arms, with changes to every run."""
+    """Write a report on few arms, with changes to every run."""
     write_comparison(folder, arms, n_seeds)
     for arm in arms:
         for seed in range(n_seeds):
@@ -45,7 +45,7 @@ def small(folder, arms, n_seeds, **changes):
 
 
 def rows_of(text, section):
-    """The table of a section, by its first column."""
+    """Return the table of a section, indexed by its first column."""
     part = text.split(f"## {section}\n")[1].split("\n## ")[0]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line[:1] == "|"]
     return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[2:]}

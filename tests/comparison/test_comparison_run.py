@@ -1,4 +1,4 @@
-"""What is counted of a run, and what the shipped arms have in common."""
+"""Costs that are counted for a run, and properties that all shipped arms share."""
 
 from pathlib import Path
 

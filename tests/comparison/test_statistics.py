@@ -59,7 +59,7 @@ def test_a_ratio_to_zero_is_left_out():
     [
         (2.0, 0.70),  # (0.5 + 0.7) / 2 and (0.7 + 0.9) / 2, over 2
         (1.5, (0.6 + 0.375) / 1.5),  # half of the second piece, from 0.7 to 0.8
-        (4.0, (0.6 + 0.8 + 2 * 0.9) / 4),  # goes on level
+        (4.0, (0.6 + 0.8 + 2 * 0.9) / 4),  # continues at the last value
     ],
 )
 def test_the_area_under_a_curve_is_its_mean_height_from_chance(budget, area):
@@ -91,7 +91,7 @@ def test_corrected_p_values_keep_their_order_and_are_never_smaller(p):
 @pytest.mark.parametrize(
     ("differences", "p"),
     [
-        ([1, 2, 3], 2 / 8),  # none but all plus and all minus have a mean of 2
+        ([1, 2, 3], 2 / 8),  # only all plus and all minus have a mean of 2
         ([1, 1, -1], 1),  # all flips have a mean of 1/3 or more
         ([3, 2, -1], 4 / 8),  # of ±3 ±2 ±1, the sums 6, 4, -4, -6 reach 4
         ([2, 2, 2, 2, 2], 2 / 32),
@@ -129,7 +129,7 @@ def test_the_bootstrap_over_seeds_is_that_of_all_means():
 
 
 def cover(rng, patients, n_seeds=3, n_experiments=400):
-    """How often intervals hold 0, the truth of a mean over seeds with a spread of 1, and over patients."""
+    """Return how often the intervals contain 0, the true mean, for seeds with a standard deviation of 1 and patients."""
     held = {"seeds drawn again": 0, "t": 0}
     for _ in range(n_experiments):
         values = rng.normal(0, 1, n_seeds) + rng.normal(0, patients)

@@ -15,7 +15,7 @@ from ecgmtl.comparison.survival import (
 )
 
 TIMES, REACHED = np.array([1.0, 2.0, 3.0, 4.0]), np.array([True, False, True, False])
-"""Four runs, of which two get there, one ends before the other does, one at last."""
+"""Four runs: two reach the threshold, one is censored between them, and one at the end."""
 YES = np.array([True, True])
 
 
@@ -23,7 +23,7 @@ YES = np.array([True, True])
     ("scores", "found"),
     [
         ([0.5, 0.8, 0.8, 0.9], (2.0, True)),
-        ([0.5, 0.8, 0.7, 0.9], (4.0, False)),  # neither the second nor the last is known to have held
+        ([0.5, 0.8, 0.7, 0.9], (4.0, False)),  # neither the second nor the last score is held for two evaluations
         ([0.5, 0.8, 0.7, 0.9, 0.9], (3.5, True)),  # between evaluations, along the line from 0.7 to 0.9
         ([0.9, 0.9, 0.9, 0.9], (1.0, True)),
         ([np.nan, np.nan, 0.8, 0.8], (3.0, True)),
@@ -40,12 +40,12 @@ def test_a_threshold_must_be_held_for_the_given_number_of_evaluations(above, hol
     times = np.arange(1.0, len(above) + 1)
     starts = [place for place in range(len(above) - hold + 1) if all(above[place : place + hold])]
     expected = (float(times[starts[0]]), True) if starts else (float(times[-1]), False)
-    scores = np.where(above, 1.0, np.nan)  # a rise from nowhere is at its end
+    scores = np.where(above, 1.0, np.nan)  # a rise from an undefined score is timed at its end
     assert time_to_threshold(times, scores, 0.5, hold) == expected
 
 
 def test_kaplan_meier_by_hand():
-    # a quarter gets there at 1, none at 2, one of the two left at 3, and the last one never
+    # a quarter reaches it at 1, none at 2, one of the remaining two at 3, and the last one never
     curve = kaplan_meier(TIMES, REACHED)
     np.testing.assert_allclose(curve.times, TIMES)
     np.testing.assert_allclose(curve.share, [3 / 4, 3 / 4, 3 / 8, 3 / 8])
@@ -73,7 +73,7 @@ def test_the_median_is_the_time_at_which_half_have_reached_the_threshold():
 @pytest.mark.parametrize(
     ("budget", "mean"),
     [
-        (5.0, 1 + 2 * 3 / 4 + 2 * 3 / 8),  # the share stays as it was when the last run ended
+        (5.0, 1 + 2 * 3 / 4 + 2 * 3 / 8),  # survival stays constant after the end of the last run
         (3.5, 1 + 2 * 3 / 4 + 3 / 16),
         (2.0, 1 + 3 / 4),
         (0.5, 0.5),
@@ -85,7 +85,7 @@ def test_the_restricted_mean_is_the_area_under_kaplan_meier(budget, mean):
 
 def test_runs_that_never_reach_the_threshold_take_the_whole_budget():
     assert restricted_mean(np.array([10.0, 10.0]), ~YES, 10) == 10
-    assert restricted_mean(np.array([4.0, 6.0]), ~YES, 10) == 10  # they ended early, but nobody got there
+    assert restricted_mean(np.array([4.0, 6.0]), ~YES, 10) == 10  # both ended early without reaching the threshold
 
 
 def test_if_all_runs_reach_the_threshold_it_is_the_mean_time_within_the_budget():

@@ -1,4 +1,4 @@
-"""Leads that are missing: in augmentation, in a training, and in evaluation over several windows."""
+"""Missing leads in augmentation, in training, and in evaluation over several windows."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Messages name the label, or the row of the label, that they are about."""
+"""Messages that name a label, or the row of a label."""
 
 from dataclasses import replace
 

@@ -83,7 +83,7 @@ def test_an_image_has_its_features_last_in_memory():
     assert image.shape == (2, 5, 1, 7)
     assert image.stride()[1] == 1
     again = as_image(image.squeeze(2))
-    assert again.data_ptr() == image.data_ptr()  # a stack of blocks copies nothing
+    assert again.data_ptr() == image.data_ptr()  # a stack of blocks makes no copy
 
 
 def test_the_position_encoding_is_a_depthwise_convolution():

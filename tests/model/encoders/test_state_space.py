@@ -13,7 +13,7 @@ def build(width=3, n_pairs=4, start="lin", dtype=torch.float64):
 
 
 def scan(space, signals):
-    """What the system gives frame by frame, its state held from one to the next, in complex float64."""
+    """Compute the output of the system frame by frame from its state, in complex float64."""
     step = space.log_step.exp().detach()[:, None]
     a = torch.complex(-space.log_damping.exp(), space.frequency).detach().view(-1, space.n_pairs)
     c = torch.complex(*space.readout.detach().unbind(dim=2))
@@ -26,7 +26,7 @@ def scan(space, signals):
             before = 2 * (state * c[:, direction]).sum(dim=-1).real
             state = kept * state + taken * signals[..., frame, None]
             now = 2 * (state * c[:, direction]).sum(dim=-1).real
-            found[..., frame] += before if direction else now  # the future does not hold the frame itself
+            found[..., frame] += before if direction else now  # the backward direction excludes the frame itself
     return found
 
 

@@ -24,7 +24,7 @@ def signals():
 
 @pytest.fixture(scope="module")
 def without(signals):
-    """The same records at one size of all leads."""
+    """Return the same records with all leads at the same scale."""
     return torch.from_numpy(to_typical(signals.numpy(), EACH_LEAD))
 
 
@@ -37,7 +37,7 @@ def measured(signals, without):
 
 @pytest.fixture(scope="module")
 def labels(measured):
-    """One that a measurement tells, one of chance, one that nobody has, one that all have."""
+    """Return four labels: one that depends on a measurement, a random one, one without and one with only positives."""
     size = measured["kept"][:, 3]
     told, chance = size > np.median(size), np.random.default_rng(0).random(300) < 0.2
     return np.stack([told, chance, np.zeros(300, bool), np.ones(300, bool)], axis=1)
@@ -81,7 +81,7 @@ def test_lost_voltage_is_recognized_by_equal_leads_or_the_typical_level(level, s
         assert (lost_voltage(measure(factor * at_level, None, FS)["rms"]) == lost).all()
     assert lost_voltage(measure(torch.nn.functional.pad(at_level, (0, 200)), None, FS)["rms"]).all()
     few = part.clone()
-    few[:, 3:] = 0.0  # three leads may be alike by chance
+    few[:, 3:] = 0.0  # three leads may have the same scale by chance
     for some in (few, 0 * without):
         assert not lost_voltage(measure(some, None, FS)["rms"]).any()
 
@@ -160,7 +160,9 @@ def test_training_uses_labeled_records_with_and_without_voltages():
     assert len(names) < found["lost"].shape[1] == found["kept"].shape[1]
     steps = []
     grown = grow_forest(SETTINGS, train, 0, lambda *step: steps.append(step)).state_dict()
-    assert steps == [(step, 5) for step in range(1, 6)]  # a batch to measure, two labels of two kinds
+    assert steps == [
+        (step, 5) for step in range(1, 6)
+    ]  # one batch of measurements, then two labels for each of two kinds
     again = grow_forest(SETTINGS, train, 0).state_dict()
     assert all(torch.equal(again[name], tensor) for name, tensor in grown.items())
     wanted = grow(

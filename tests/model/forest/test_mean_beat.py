@@ -13,7 +13,7 @@ BEFORE, AFTER = 36, 56
 
 @pytest.fixture
 def records():
-    """A narrow wave at each beat, of another height in each lead, and a broad one a quarter of a second later."""
+    """Return records with a narrow wave at each beat, its height different in each lead, and a broad one 0.25 s later."""
     time = torch.arange(400)
     narrow = torch.stack([torch.exp(-(((time - beat) / 2) ** 2)) for beat in BEATS]).sum(dim=0)
     broad = torch.stack([torch.exp(-(((time - beat - 25) / 9) ** 2)) for beat in BEATS]).sum(dim=0)
@@ -27,7 +27,7 @@ def beats_of(signals, visible=None):
 
 
 def by_hand(values, beats, counted):
-    """Row by row, beat by beat; 0 where nothing counts."""
+    """Compute the mean beat row by row and beat by beat; 0 where no sample counts."""
     total, count = np.zeros((2, len(values), BEFORE + AFTER))
     for beat in beats:
         for offset in range(-BEFORE, AFTER):
@@ -66,13 +66,13 @@ def test_masked_samples_do_not_count(records):
         records.numpy(), visible.numpy(), beats_of(records, visible), mean, strict=True
     ):
         np.testing.assert_allclose(found, by_hand(record, beats, seen), atol=1e-5)
-    assert not mean[:, 6 + 3].any()  # V4, hidden throughout
+    assert not mean[:, 6 + 3].any()  # V4, masked throughout
 
 
 def test_the_edge_of_a_mask_is_no_beat(records):
     mask = torch.zeros(2, 8, 400, dtype=torch.bool)
     mask[..., 100:130] = True
-    high = records + 30  # so that hiding leaves a step far steeper than any beat
+    high = records + 30  # so that masking creates a step far steeper than any beat
     visible = 1 - extend_mask(mask).float()
     assert beats_of(high * visible, visible) == beats_of(records)
 
@@ -96,5 +96,5 @@ def test_beats_of_real_records_are_those_of_gqrs(shared_data):
         wanted = find_peaks(signal, 100.0)
         (found,) = (np.array(beats) for beats in beats_of(torch.from_numpy(signal[None]).float()))
         assert np.abs(wanted[:, None] - found).min(axis=1).max() <= 3  # samples of 10 ms
-        inner = found[(found >= wanted[0] - 3) & (found <= wanted[-1] + 3)]  # gqrs learns from the first beats
+        inner = found[(found >= wanted[0] - 3) & (found <= wanted[-1] + 3)]  # gqrs adapts to the first beats
         assert len(inner) == len(wanted)

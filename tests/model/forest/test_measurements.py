@@ -10,11 +10,11 @@ from ecgmtl.model.forest.measurements import VOLTAGES, in_rows, measure
 
 FS = 500.0
 BEATS = (0.9, 1.7, 2.6, 3.4, 4.3)
-"""Seconds, of R in a record of 5."""
+"""Times of R in seconds, in a record of 5 s."""
 WAVES = {"p": (-0.16, 0.020, 0.1), "q": (-0.03, 0.006, -0.15), "r": (0.0, 0.010, 1.0), "s": (0.03, 0.007, -0.3)}
-"""Seconds from R, width in seconds, mV in a lead of factor 1."""
+"""Waves: seconds from R, width in seconds, and mV in a lead of factor 1."""
 FACTORS = torch.tensor([1.0, 1.5, -0.8, 0.2, 0.6, 1.2, 1.4, 1.1])
-"""Of the 8 independent leads."""
+"""Factors of the 8 independent leads."""
 
 
 def lead_of(time, fs=FS, t_wave=0.3):
@@ -41,14 +41,14 @@ def test_a_synthetic_record_measures_as_it_was_made(fs):
     assert value(found, "rr_rmssd") == pytest.approx(np.sqrt(np.mean(np.diff(gaps) ** 2)), **near)
     assert (value(found, "rr_min"), value(found, "rr_max")) == pytest.approx((gaps.min(), gaps.max()), **near)
     assert value(found, "beats_a_second") == pytest.approx(1.0)
-    assert value(found, "qrs") == pytest.approx(0.1, abs=0.04)  # where the waves of these widths are quiet
+    assert value(found, "qrs") == pytest.approx(0.1, abs=0.04)  # between the flat parts beside waves of these widths
     for lead, factor in (("I", 1.0), ("II", 1.5), ("V5", 1.4)):
         assert value(found, "r", lead) == pytest.approx(factor, rel=0.1)
         assert value(found, "s", lead) == pytest.approx(-0.3 * factor, rel=0.25)
         assert value(found, "t", lead) == pytest.approx(0.3 * factor, rel=0.1)
         assert value(found, "p", lead) == pytest.approx(0.1 * factor, rel=0.1)
         assert value(found, "p_time", lead) == pytest.approx(0.16 - value(found, "qrs_begins") - 0.02, abs=0.04)
-    assert value(found, "q", "V1") == pytest.approx(-0.8, rel=0.1)  # upside down
+    assert value(found, "q", "V1") == pytest.approx(-0.8, rel=0.1)  # inverted
     assert value(found, "axis") == pytest.approx(np.degrees(np.arctan2(1.0 * 0.7, 0.7)), abs=1)  # aVF is II - I/2 = 1
     assert value(found, "sokolow") == pytest.approx(1.4 + 0.8, rel=0.1)
 

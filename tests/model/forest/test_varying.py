@@ -1,4 +1,4 @@
-"""Where in a beat single beats differ from their mean."""
+"""Deviation of single beats from their mean, by part of the beat."""
 
 import pytest
 import torch
