@@ -1,5 +1,5 @@
 # make demo: the main job on synthetic ECGs.  make test: the tests.  make check: all that CI runs.
-# Each sets up what it needs by itself, in .venv, once; a changed pyproject.toml sets it up anew.
+# Each target installs what it needs into .venv once, and again after a change of pyproject.toml.
 PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

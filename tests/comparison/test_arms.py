@@ -56,10 +56,10 @@ def test_shipped_arms_take_the_same_number_of_steps_except_the_longer_reference(
 
 def test_shipped_arms_can_be_tuned():
     for arm in load_arms(SHIPPED):
-        for drawn in arm.sample_settings(2):
-            stages = arm.with_settings(drawn, arm.name).stages
-            assert {stage.optimizer.lr for stage in stages} == {drawn["stages.*.optimizer.lr"]}
-            own = [float(value) for key, value in drawn.items() if "weighting" in key]
+        for sampled in arm.sample_settings(2):
+            stages = arm.with_settings(sampled, arm.name).stages
+            assert {stage.optimizer.lr for stage in stages} == {sampled["stages.*.optimizer.lr"]}
+            own = [float(value) for key, value in sampled.items() if "weighting" in key]
             assert all(value in settings_of(stages[0].weighting) for value in own)
 
 
@@ -115,18 +115,18 @@ def test_sampled_settings_are_reproducible_and_larger_samples_extend_smaller_one
     arm = load_arm(folder / "plain.yaml")
     assert arm.sample_settings(3) == arm.sample_settings(3)
     assert arm.sample_settings(5)[:3] == arm.sample_settings(3)
-    assert len({tuple(drawn.values()) for drawn in arm.sample_settings(5)}) == 5
+    assert len({tuple(sampled.values()) for sampled in arm.sample_settings(5)}) == 5
 
 
 def test_sampled_settings_are_log_uniform(folder):
     search = "{stages.*.optimizer.lr: [1.0e-4, 1.0e-2], stages.0.optimizer.clip: [1, 2]}"
     arm = load_arm(write(folder, "a", f"about: a\nsearch: {search}"))
-    drawn = arm.sample_settings(400)
-    rates = np.log10([one["stages.*.optimizer.lr"] for one in drawn])
+    sampled = arm.sample_settings(400)
+    rates = np.log10([one["stages.*.optimizer.lr"] for one in sampled])
     assert -4 <= rates.min() < -3.9
     assert -2.1 < rates.max() <= -2
     assert np.mean(rates < -3) == pytest.approx(0.5, abs=0.08)
-    assert all(1 <= one["stages.0.optimizer.clip"] <= 2 for one in drawn)
+    assert all(1 <= one["stages.0.optimizer.clip"] <= 2 for one in sampled)
 
 
 def test_an_arm_with_nothing_to_search_is_not_tuned(folder):
@@ -158,7 +158,7 @@ def test_a_missing_folder_or_one_without_arms_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("group: a", "a.yaml: about: Field required"),
         ("about: a\nseed: 3", "a.yaml: seed: there is no such setting"),
@@ -173,8 +173,8 @@ def test_a_missing_folder_or_one_without_arms_is_refused(tmp_path):
         ("about: [", "a.yaml: cannot be read as YAML"),
     ],
 )
-def test_an_error_in_an_arm_names_its_file_and_key(folder, text, said):
-    with pytest.raises(ConfigError, match=said):
+def test_an_error_in_an_arm_names_its_file_and_key(folder, text, message):
+    with pytest.raises(ConfigError, match=message):
         load_arm(write(folder, "a", text))
 
 

@@ -84,25 +84,25 @@ def test_a_claim_with_several_figures_holds_only_if_all_do():
 
 
 def test_claims_hold_with_a_large_known_effect(simulate):
-    told = verdicts(simulate({ADVISED: (0.1, 2.5, 0)}))
-    assert {verdict for claim, verdict in told.items() if claim.startswith(LOSS)} == {"holds"}
+    results = verdicts(simulate({ADVISED: (0.1, 2.5, 0)}))
+    assert {verdict for claim, verdict in results.items() if claim.startswith(LOSS)} == {"holds"}
     for claim in (
         "It saves 20 to 30 % of training",
         "It adds 1 to 2 points to the final score",
         "It speeds up the early phase",
     ):
-        assert told[claim] == "holds"
+        assert results[claim] == "holds"
 
 
 def test_claims_do_not_hold_with_a_harmful_arm(simulate):
-    told = verdicts(simulate({ADVISED: (-0.1, 0.6, 0)}, n_seeds=5))
-    assert {verdict for claim, verdict in told.items() if claim.startswith(LOSS)} == {"does not"}
+    results = verdicts(simulate({ADVISED: (-0.1, 0.6, 0)}, n_seeds=5))
+    assert {verdict for claim, verdict in results.items() if claim.startswith(LOSS)} == {"does not"}
     for claim in ("It saves 20 to 30 % of training", "It adds 1 to 2 points to the final score"):
-        assert told[claim] == "does not"
+        assert results[claim] == "does not"
 
 
 def test_a_simulated_reduction_of_the_loss_is_recovered(simulate):
-    # after a quarter, at evaluation 5 of 20: 0.62 - 0.25 (1 - exp(-5/4)) = 0.4416 and 0.62 - 0.35 (1 - exp(-2.5 5/4)) = 0.2854
+    # after evaluation 5 of 20: 0.62 - 0.25 (1 - exp(-5/4)) = 0.4416 and 0.62 - 0.35 (1 - exp(-2.5 5/4)) = 0.2854
     rows = claim_rows(*evidence(simulate({ADVISED: (0.1, 2.5, 0)}, n_seeds=5)))
     row = next(row for row in rows if row.claim == LOSS)
     assert row.effect.value == pytest.approx(100 * (1 - 0.2854 / 0.4416), abs=1.5)
@@ -141,15 +141,15 @@ SWEPT = {f"lambda-{weight}": (0.0, 1.0, 0) for weight in (0.1, 0.3, 3)}
 
 
 def test_the_advised_weight_is_refuted_by_a_better_one(simulate):
-    told = verdicts(simulate(SWEPT | {"lambda-3": (0.25, 1.0, 0)}, n_seeds=5))
-    assert told["Weight 0.3 is right for classification"] == "does not"
-    assert told["Weights from 0.1 to 0.5 generally work"] == "cannot tell"
+    results = verdicts(simulate(SWEPT | {"lambda-3": (0.25, 1.0, 0)}, n_seeds=5))
+    assert results["Weight 0.3 is right for classification"] == "does not"
+    assert results["Weights from 0.1 to 0.5 generally work"] == "cannot tell"
 
 
 def test_a_range_of_weights_works_if_all_of_them_gain(simulate):
     gaining = dict.fromkeys(SWEPT, (0.2, 1.0, 0))
-    told = verdicts(simulate(gaining, n_seeds=5))
-    assert told["Weights from 0.1 to 0.5 generally work"] == "holds"
+    results = verdicts(simulate(gaining, n_seeds=5))
+    assert results["Weights from 0.1 to 0.5 generally work"] == "holds"
 
 
 def test_the_smallest_gain_allows_for_the_number_of_gains_at_its_upper_end(simulate):
@@ -173,8 +173,8 @@ def test_a_weight_is_tuned_on_the_other_seeds(simulate):
 
 @pytest.mark.parametrize(("effect", "expected"), [(0.1, "holds"), (-0.1, "does not")])
 def test_a_learned_weight_is_compared_with_the_tuned_one(effect, expected, simulate):
-    told = verdicts(simulate(SWEPT | {"gradnorm": (effect, 1.0, 0)}))
-    assert told["GradNorm beats a tuned fixed weight"] == expected
+    results = verdicts(simulate(SWEPT | {"gradnorm": (effect, 1.0, 0)}))
+    assert results["GradNorm beats a tuned fixed weight"] == expected
 
 
 def test_a_factor_with_an_effect_differs_from_one_without(simulate):
@@ -183,9 +183,9 @@ def test_a_factor_with_an_effect_differs_from_one_without(simulate):
     for seed in range(3):
         same = make_run("factor-adam-1", seed).model_copy(update={"arm": "factor-adam-0.08"})
         write_result(result_path(folder, "factor-adam-0.08", seed), same)
-    told = verdicts(folder)
-    assert told["A constant factor on the loss changes the result with Adam"] == "does not"
-    assert told["A constant factor on the loss changes the result with SGD"] == "holds"
+    results = verdicts(folder)
+    assert results["A constant factor on the loss changes the result with Adam"] == "does not"
+    assert results["A constant factor on the loss changes the result with SGD"] == "holds"
 
 
 def test_one_seed_gives_no_verdict(simulate):

@@ -155,18 +155,18 @@ def test_an_arm_has_figures_of_the_tasks_it_learns(done):
 
 
 def test_a_second_call_trains_nothing_and_writes_the_same_report(place, again):
-    before, said = contents(again), []
-    compare(plan(place, again), said.append)
-    assert said == ["6 of 6 runs are already finished"]
+    before, messages = contents(again), []
+    compare(plan(place, again), messages.append)
+    assert messages == ["6 of 6 runs are already finished"]
     assert contents(again) == before
 
 
 def test_only_missing_results_are_computed(place, done, again):
     result_path(again, "joint", 1).unlink()
-    said = []
-    compare(plan(place, again), said.append)
-    assert said[0] == "5 of 6 runs are already finished"
-    assert said[1].startswith("1/1 joint seed 1: macro AUROC 0.")
+    messages = []
+    compare(plan(place, again), messages.append)
+    assert messages[0] == "5 of 6 runs are already finished"
+    assert messages[1].startswith("1/1 joint seed 1: macro AUROC 0.")
     assert contents(again)[Path("results/joint.1.json")] == contents(done)[Path("results/joint.1.json")]
 
 
@@ -238,11 +238,11 @@ def test_an_unwritable_folder_is_named(place, tmp_path):
 
 
 def test_a_failed_arm_is_reported_and_the_others_finish(place, tmp_path):
-    said = []
-    outcome = compare(plan(place, tmp_path / "x", only=["single", "wild"], seeds=1), said.append)
+    messages = []
+    outcome = compare(plan(place, tmp_path / "x", only=["single", "wild"], seeds=1), messages.append)
     assert list(outcome.failed) == ["wild seed 0"]
     assert "training diverged: a loss or its gradient is not finite" in outcome.failed["wild seed 0"]
-    assert said[1].startswith("2/2 wild seed 0: failed: stage 'main', epoch 1")
+    assert messages[1].startswith("2/2 wild seed 0: failed: stage 'main', epoch 1")
     assert [path.name for path in (tmp_path / "x/results").iterdir()] == ["single.0.json"]
     assert outcome.report.is_file()
 
@@ -395,21 +395,21 @@ def ecgmtl(place):
 
 
 def test_the_command_resumes_and_names_the_report(ecgmtl, place, again):
-    code, said = ecgmtl(place / "arms", "--data", place / "store", "--out", again, "--seeds", 2, "--no-track",
+    code, messages = ecgmtl(place / "arms", "--data", place / "store", "--out", again, "--seeds", 2, "--no-track",
                         "--only", "single", "--only", "joint", "--only", "staged")  # fmt: skip
-    assert (code, said) == (0, f"6 of 6 runs are already finished\nreport: {again}/report.html\n")
+    assert (code, messages) == (0, f"6 of 6 runs are already finished\nreport: {again}/report.html\n")
 
 
 def test_the_command_exits_with_code_3_if_an_arm_failed(ecgmtl, place, again):
-    code, said = ecgmtl(place / "arms", "--data", place / "store", "--out", again, "--seeds", 1, "--no-track",
+    code, messages = ecgmtl(place / "arms", "--data", place / "store", "--out", again, "--seeds", 1, "--no-track",
                         "--only", "single", "--only", "wild")  # fmt: skip
     assert code == 3
-    assert "\nwild seed 0: stage 'main', epoch 1" in said
-    assert said.endswith(f"report: {again}/report.html\n")
+    assert "\nwild seed 0: stage 'main', epoch 1" in messages
+    assert messages.endswith(f"report: {again}/report.html\n")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "messages"),
     [
         (["nowhere", "--data", "store"], "nowhere: no such folder"),
         (["arms", "--data", "nowhere"], "nowhere"),
@@ -419,10 +419,10 @@ def test_the_command_exits_with_code_3_if_an_arm_failed(ecgmtl, place, again):
         (["arms", "--data", "store", "--set", "sed=1"], "sed: there is no such setting"),
     ],
 )
-def test_a_wrong_call_gives_an_error_message(ecgmtl, place, arguments, said):
+def test_a_wrong_call_gives_an_error_message(ecgmtl, place, arguments, messages):
     code, told = ecgmtl(*arguments, "--out", "bad", "--no-track")
     assert code == 1
-    assert said in told
+    assert messages in told
     assert told.count("\n") == 1
     assert not (place / "bad").exists()
 

@@ -117,10 +117,10 @@ def test_sampled_sign_flips_approximate_all_of_them(rng):
 
 def test_few_seeds_are_resampled_in_every_way_and_many_at_random():
     assert len({tuple(row) for row in seed_resamples(3)}) == 3**3
-    drawn = seed_resamples(7)
-    assert drawn.shape == (MAX_RESAMPLES, 7)
-    assert set(drawn.ravel()) == set(range(7))
-    np.testing.assert_array_equal(drawn, seed_resamples(7))
+    resamples = seed_resamples(7)
+    assert resamples.shape == (MAX_RESAMPLES, 7)
+    assert set(resamples.ravel()) == set(range(7))
+    np.testing.assert_array_equal(resamples, seed_resamples(7))
 
 
 def test_the_bootstrap_over_seeds_is_that_of_all_means():
@@ -129,17 +129,17 @@ def test_the_bootstrap_over_seeds_is_that_of_all_means():
 
 
 def cover(rng, patients, n_seeds=3, n_experiments=400):
-    """Return how often the intervals contain 0, the true mean, for seeds with a standard deviation of 1 and patients."""
-    held = {"seeds drawn again": 0, "t": 0}
+    """Return how often the intervals contain 0, the true mean, with a standard deviation of 1 over seeds."""
+    n_covered = {"resampled seeds": 0, "t": 0}
     for _ in range(n_experiments):
         values = rng.normal(0, 1, n_seeds) + rng.normal(0, patients)
         resampled = values[:, None] + rng.normal(0, patients, 200)
         for name, (low, high) in {
             "t": interval(hierarchical_samples(values, resampled)),
-            "seeds drawn again": seed_bootstrap(values)[1:],
+            "resampled seeds": seed_bootstrap(values)[1:],
         }.items():
-            held[name] += low <= 0 <= high
-    return {name: count / n_experiments for name, count in held.items()}
+            n_covered[name] += low <= 0 <= high
+    return {name: count / n_experiments for name, count in n_covered.items()}
 
 
 @pytest.mark.parametrize("patients", [0, 1, 2])
@@ -149,7 +149,7 @@ def test_intervals_over_seeds_and_patients_have_their_nominal_coverage(rng, pati
 
 
 def test_the_bootstrap_over_three_seeds_covers_too_little(rng):
-    assert cover(rng, patients=0)["seeds drawn again"] == pytest.approx(0.75, abs=0.06)
+    assert cover(rng, patients=0)["resampled seeds"] == pytest.approx(0.75, abs=0.06)
 
 
 def test_seeds_that_agree_contribute_no_spread():

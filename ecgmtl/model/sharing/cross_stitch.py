@@ -53,7 +53,7 @@ def unit(n_features: int, own: float) -> nn.ModuleDict:
 
 
 class Columns(nn.Module):
-    """Two encoders side by side, mixed below every layer but the lowest. Their outputs are not mixed yet."""
+    """Two encoders whose features are mixed after every layer but the last, which each task mixes for itself."""
 
     def __init__(self, encoder: Encoder, own: float) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Columns(nn.Module):
 
 
 class OneTask(nn.Module):
-    """Both encoders, which depend on one another throughout, with the last mixture of one task."""
+    """Both encoders, which depend on each other at every layer, with the last mixture of one task."""
 
     def __init__(self, columns: Columns, stitch: nn.Module) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class OneTask(nn.Module):
 
 
 class CrossStitchSharing(Sharing):
-    """Two encoders whose last features each task mixes for itself, so both run whatever the tasks are."""
+    """Two encoders that mix their features after every layer. Both always run, whatever the tasks are."""
 
     def __init__(self, encoder: Encoder, own: float, trunks: Trunks) -> None:
         super().__init__()

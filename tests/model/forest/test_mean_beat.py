@@ -13,7 +13,7 @@ BEFORE, AFTER = 36, 56
 
 @pytest.fixture
 def records():
-    """Return records with a narrow wave at each beat, its height different in each lead, and a broad one 0.25 s later."""
+    """Return records with a narrow wave per beat, of another height in each lead, and a broad one 0.25 s later."""
     time = torch.arange(400)
     narrow = torch.stack([torch.exp(-(((time - beat) / 2) ** 2)) for beat in BEATS]).sum(dim=0)
     broad = torch.stack([torch.exp(-(((time - beat - 25) / 9) ** 2)) for beat in BEATS]).sum(dim=0)
