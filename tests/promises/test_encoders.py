@@ -61,7 +61,7 @@ def test_every_sample_influences_the_features(settings):
 
 
 @every_encoder
-def test_longer_records_than_those_of_training_can_be_read(settings):
+def test_records_longer_than_those_of_training_are_accepted(settings):
     encoder = settings().build(20).train()
     encoder(torch.randn(4, 20, 250))
     features = encoder.eval()(torch.randn(1, 20, 5000))
@@ -69,7 +69,7 @@ def test_longer_records_than_those_of_training_can_be_read(settings):
     assert features.isfinite().all()
 
 
-def test_a_convolutional_frame_depends_on_its_receptive_field_alone():
+def test_a_convolutional_frame_depends_only_on_its_receptive_field():
     encoder = CnnSettings(n_blocks=2).build(20).eval()
     signals = torch.randn(1, 20, 2000)
     whole, part = encoder(signals), encoder(signals[..., 480:1520])
@@ -202,6 +202,6 @@ class OneShape(Encoder):
     ("n_in", "n_out", "message"),
     [(20, 4, "encoder OneShape cannot read 12 rows"), (12, 4, "cannot read 20 rows"), (20, 5, r"promise \(1, 4, 8\)")],
 )
-def test_an_encoder_that_reads_one_shape_alone_is_refused_by_name(n_in, n_out, message):
+def test_an_encoder_that_accepts_only_one_shape_is_refused_by_name(n_in, n_out, message):
     with pytest.raises(ValueError, match=message):
         require_both_shapes(OneShape(n_in, n_out), 20)

@@ -69,28 +69,28 @@ def test_a_step_is_finite_and_no_longer_than_a_few_gradients(settings, shape, n_
 @pytest.mark.parametrize("n_tasks", [2, 3])
 @pytest.mark.parametrize("shape", ["random", "unequal", "conflicting", "parallel"])
 @pytest.mark.parametrize("scale", [1e-5, 1e-2, 1e3])
-def test_the_unit_of_the_losses_does_not_turn_a_step(settings, shape, n_tasks, scale):
+def test_scaling_all_losses_does_not_change_the_direction_of_a_step(settings, shape, n_tasks, scale):
     rows = jacobian(shape, n_tasks)
     plain, scaled = (build(settings, n_tasks).combine(scale_by * rows, 0, 0) for scale_by in (1.0, scale))
     torch.testing.assert_close(scaled.double() / scale, plain.double(), rtol=1e-5, atol=1e-6 * float(plain.norm()))
 
 
 @pytest.mark.parametrize("beside", [-1, 0, 1])
-def test_a_gramian_taken_in_parts_is_that_of_the_whole(beside):
+def test_a_gramian_computed_in_blocks_equals_the_whole_one(beside):
     rows = jacobian("conflicting", n_parameters=2 * CHUNK + beside)
     step = build(PcgradSettings).combine(rows, 0, 0)
     torch.testing.assert_close(step, (factors(PcgradSettings(), rows) @ rows.double()).float(), rtol=0, atol=1e-6)
 
 
 @every_rule
-def test_a_task_alone_keeps_its_gradient(settings):
+def test_a_single_task_keeps_its_gradient(settings):
     rows = jacobian("random", 1)
     torch.testing.assert_close(build(settings, 1).combine(rows, 0, 0), rows[0])
 
 
 @every_rule
 @pytest.mark.parametrize("silent", [0, 1])
-def test_a_task_without_gradient_has_no_say(settings, silent):
+def test_a_task_without_gradient_has_no_influence(settings, silent):
     rows = jacobian("conflicting")
     rows[silent] = 0
     torch.testing.assert_close(build(settings).combine(rows, 0, 0), rows[1 - silent])
@@ -102,7 +102,7 @@ def test_without_any_gradient_there_is_no_step(settings):
 
 
 @every_rule
-def test_of_three_tasks_one_without_gradient_changes_nothing_for_the_others(settings):
+def test_a_third_task_without_gradient_does_not_change_the_step(settings):
     rows = jacobian("conflicting", 3)
     rows[2] = 0
     alone = build(settings).combine(rows[:2], 0, 0)
@@ -112,7 +112,7 @@ def test_of_three_tasks_one_without_gradient_changes_nothing_for_the_others(sett
 @every_rule
 @pytest.mark.parametrize("n_tasks", [2, 3])
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-def test_a_step_from_a_bad_gradient_is_bad_throughout_and_not_remembered(settings, n_tasks, bad):
+def test_a_nan_gradient_makes_the_whole_step_nan_and_changes_no_state(settings, n_tasks, bad):
     rule, untouched = build(settings, n_tasks), build(settings, n_tasks)
     rows = jacobian("random", n_tasks)
     for each_rule in (rule, untouched):
@@ -125,7 +125,7 @@ def test_a_step_from_a_bad_gradient_is_bad_throughout_and_not_remembered(setting
 
 
 @every_rule
-def test_a_kept_state_goes_on_with_the_same_steps(settings, tmp_path):
+def test_a_restored_rule_continues_with_the_same_steps(settings, tmp_path):
     def run(rule, steps):
         return torch.stack([rule.combine(jacobian("random", 3, seed=step), 1, step) for step in steps])
 
@@ -138,7 +138,7 @@ def test_a_kept_state_goes_on_with_the_same_steps(settings, tmp_path):
 
 
 @every_rule
-def test_chance_depends_on_the_step_and_leaves_the_generator_of_others_alone(settings):
+def test_randomness_depends_on_the_step_and_leaves_the_global_generator_unchanged(settings):
     rows = jacobian("conflicting", 3)
     before = torch.get_rng_state()
     first = build(settings, 3).combine(rows, 0, 5)
@@ -156,7 +156,7 @@ def test_with_two_tasks_their_order_does_not_matter(settings, shape):
 
 
 @every_rule
-def test_a_rule_is_chosen_by_its_kind_and_refuses_a_misspelled_one(settings):
+def test_a_rule_is_selected_by_its_kind_and_an_unknown_kind_is_refused(settings):
     kind = settings().kind
     assert TypeAdapter(GradientRuleSettings).validate_python({"kind": kind}) == settings()
     with pytest.raises(ValidationError):
@@ -187,7 +187,7 @@ def test_pcgrad_of_two_tasks_raises_the_loss_of_neither(seed, against):
     assert (rows @ step >= -1e-4 * rows.norm(dim=1) * step.norm()).all()
 
 
-def test_pcgrad_meets_three_tasks_in_an_order_that_its_seed_decides():
+def test_pcgrads_order_of_three_tasks_depends_on_its_seed():
     rows = jacobian("conflicting", 3)
     rows[2] -= 2 * rows[1]
     found = {tuple(factors(PcgradSettings(), rows, seed=seed).tolist()) for seed in range(10)}
@@ -203,14 +203,14 @@ def test_pcgrad_meets_three_tasks_in_an_order_that_its_seed_decides():
     main=st.integers(0, 1),
 )
 @settings(max_examples=40, deadline=None)
-def test_the_main_task_loses_nothing_where_it_is_protected(seed, weight, n_tasks, main):
+def test_protect_main_never_opposes_the_main_gradient(seed, weight, n_tasks, main):
     rows = jacobian("conflicting", n_tasks, seed=seed)
     rows[[i for i in range(n_tasks) if i != main]] *= weight
     step = build(ProtectMainSettings, n_tasks).combine(rows, main, 0)
     assert rows[main] @ step >= rows[main].square().sum() * (1 - 1e-5)
 
 
-def test_a_protected_main_task_is_alone_where_the_others_have_no_weight_and_nearly_so_a_little_above():
+def test_protect_main_tends_to_the_main_gradient_as_the_other_weights_tend_to_zero():
     rows = jacobian("conflicting")
     weights = [torch.tensor([[1.0], [weight]]) for weight in (0.0, 1e-6)]
     at_zero, above = (build(ProtectMainSettings).combine(weight * rows, 0, 0) for weight in weights)
@@ -219,14 +219,14 @@ def test_a_protected_main_task_is_alone_where_the_others_have_no_weight_and_near
 
 
 @pytest.mark.parametrize("kind", [MgdaSettings, BisectorSettings])
-def test_other_rules_jump_where_a_weight_falls_to_nothing(kind):
+def test_other_rules_are_discontinuous_where_a_weight_becomes_zero(kind):
     rows = jacobian("conflicting")
     steps = [build(kind).combine(torch.tensor([[1.0], [weight]]) * rows, 0, 0) for weight in (0.0, 1e-6)]
     assert torch.equal(steps[0], rows[0])
     assert steps[1].norm() < 1e-3 * steps[0].norm()  # which is why they do not go with a decay
 
 
-def test_protection_gives_the_value_of_its_formula():
+def test_protect_main_has_the_value_of_its_formula():
     # g_m = (2, 0), the others (-1, 1) and (-3, 0): 1 - (-2 - 6) / 4 = 3
     rows = torch.tensor([[-1.0, 1.0], [2.0, 0.0], [-3.0, 0.0]])
     assert factors(ProtectMainSettings(), rows, main=1).tolist() == [1.0, 3.0, 1.0]
@@ -236,18 +236,18 @@ def test_protection_gives_the_value_of_its_formula():
     ("weighted", "expected"),
     [(True, [1.0, math.sqrt(0.5), 0.0]), (False, [1.0, 1.0, 0.0])],  # cosines 1, 45 degrees, more than 90
 )
-def test_a_gate_lets_through_by_the_cosine(weighted, expected):
+def test_the_cosine_gate_scales_a_gradient_by_its_cosine(weighted, expected):
     rows = torch.tensor([[2.0, 0.0], [3.0, 3.0], [-1.0, 4.0]])
     assert factors(CosineGateSettings(weighted=weighted), rows).tolist() == pytest.approx(expected)
 
 
-def test_a_gate_counts_a_right_angle_wholly_or_not_at_all():
+def test_the_cosine_gate_at_a_right_angle_is_fully_open_or_closed():
     rows = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     assert factors(CosineGateSettings(weighted=False), rows).tolist() == [1.0, 1.0]
     assert factors(CosineGateSettings(), rows).tolist() == [1.0, 0.0]
 
 
-def test_the_shortest_combination_has_the_values_of_its_formula():
+def test_mgda_has_the_values_of_its_formula():
     # g1 = (1, 0), g2 = (0, 2): w1 = (4 - 0) / (1 + 4) = 0.8; the foot of the perpendicular onto the line
     assert factors(MgdaSettings(), torch.tensor([[1.0, 0.0], [0.0, 2.0]])).tolist() == pytest.approx([0.8, 0.2])
     # g2 beyond g1: the shorter one alone
@@ -256,7 +256,7 @@ def test_the_shortest_combination_has_the_values_of_its_formula():
 
 @given(seed=st.integers(0, 1000), n_tasks=st.integers(2, 3), shape=st.sampled_from(SHAPES))
 @settings(max_examples=40, deadline=None)
-def test_no_combination_is_shorter_than_the_shortest(seed, n_tasks, shape):
+def test_mgda_finds_the_shortest_combination(seed, n_tasks, shape):
     rows = jacobian(shape, n_tasks, seed=seed).double()
     weights = factors(MgdaSettings(), rows)
     assert weights.sum().item() == pytest.approx(1)
@@ -276,7 +276,7 @@ def value(gramian, weights, c):
 @pytest.mark.parametrize("c", [0.2, 0.4, 1.5])
 @pytest.mark.parametrize("n_tasks", [2, 3])
 @pytest.mark.parametrize("shape", ["random", "unequal", "conflicting", "parallel"])
-def test_conflict_aversion_finds_the_minimum_of_its_problem(shape, n_tasks, c):
+def test_cagrad_finds_the_minimum_of_its_problem(shape, n_tasks, c):
     rows = jacobian(shape, n_tasks).double()
     gramian = (rows @ rows.T).numpy()
     mixed = factors(CagradSettings(c=c), rows).numpy() - 1 / n_tasks
@@ -287,7 +287,7 @@ def test_conflict_aversion_finds_the_minimum_of_its_problem(shape, n_tasks, c):
 
 @pytest.mark.parametrize("c", [0.0, 0.4, 0.99, 1.5])
 @pytest.mark.parametrize("shape", ["random", "unequal", "conflicting", "parallel", "equal"])
-def test_the_closed_form_of_two_tasks_is_the_solution_for_many(shape, c):
+def test_the_closed_form_for_two_tasks_equals_the_general_solution(shape, c):
     rows = jacobian(shape).double()
     gramian = rows @ rows.T
     by_search = torch.from_numpy(of_many(gramian.numpy() / gramian.diagonal().min().item(), c))
@@ -296,7 +296,7 @@ def test_the_closed_form_of_two_tasks_is_the_solution_for_many(shape, c):
     torch.testing.assert_close(closed.norm(), searched.norm(), rtol=1e-6, atol=0)
 
 
-def test_conflict_aversion_is_the_mean_for_nothing_and_the_shortest_combination_for_much():
+def test_cagrad_is_the_mean_for_c_zero_and_tends_to_mgda_for_large_c():
     rows = jacobian("conflicting", 3)
     mean, much = (CagradSettings(c=c).build(TASKS).combine(rows, 0, 0) for c in (0.0, 1e6))
     torch.testing.assert_close(mean, rows.mean(dim=0))
@@ -304,14 +304,14 @@ def test_conflict_aversion_is_the_mean_for_nothing_and_the_shortest_combination_
     torch.testing.assert_close(direction(much), direction(shortest), atol=1e-4, rtol=0)
 
 
-def test_gradients_that_oppose_each_other_exactly_leave_a_wide_search_no_step():
+def test_cagrad_with_c_above_one_takes_no_step_for_opposite_gradients():
     assert factors(CagradSettings(c=1.5), jacobian("opposed")).tolist() == [0.0, 0.0]
     assert (factors(CagradSettings(c=0.4), jacobian("opposed")) > 0).all()
 
 
 @pytest.mark.parametrize("n_tasks", [2, 3])
 @pytest.mark.parametrize("shape", ["random", "unequal", "conflicting", "parallel"])
-def test_the_bisector_goes_equally_far_along_each_gradient(shape, n_tasks):
+def test_the_bisector_has_equal_projections_on_all_gradients(shape, n_tasks):
     rows = jacobian(shape, n_tasks).double()
     weights = factors(BisectorSettings(), rows)
     along = rows @ (weights @ rows) / rows.norm(dim=1)
@@ -331,7 +331,7 @@ def test_the_bisector_solves_the_bargaining_problem_of_two_tasks(scale):
     torch.testing.assert_close(direction(factors(BisectorSettings(), rows) @ rows), direction(nash @ rows))
 
 
-def test_a_vaccinated_gradient_comes_up_to_the_cosine_of_late():
+def test_gradvac_raises_the_cosine_to_its_running_mean():
     rule = GradvacSettings(beta=1.0).build(TASKS[:1] * 2)
     first = torch.tensor([[1.0, 0.0], [0.6, 0.8]], dtype=torch.float64)  # cosine 0.6, which is then the aim
     rule(first @ first.T, 0, 0)
@@ -343,12 +343,12 @@ def test_a_vaccinated_gradient_comes_up_to_the_cosine_of_late():
     assert (bent @ rows[1] / bent.norm()).item() == pytest.approx(0.6)
 
 
-def test_without_memory_vaccination_is_projection():
+def test_gradvac_with_beta_zero_equals_pcgrad():
     rows = jacobian("conflicting", 3)
     torch.testing.assert_close(factors(GradvacSettings(beta=0), rows), factors(PcgradSettings(), rows))
 
 
-def test_a_task_without_gradient_leaves_the_cosines_of_late_alone():
+def test_a_task_without_gradient_does_not_change_gradvacs_running_means():
     rule = build(GradvacSettings, 3)
     rule.combine(jacobian("parallel", 3), 0, 0)
     before = rule.target.clone()
@@ -360,7 +360,7 @@ def test_a_task_without_gradient_leaves_the_cosines_of_late_alone():
     assert rule.target[0, 1] < before[0, 1]
 
 
-def test_noise_is_as_long_as_what_it_replaces_and_tells_nothing_of_it():
+def test_noise_has_the_norm_of_the_gradient_it_replaces_and_no_correlation_with_it():
     rows = jacobian("unequal", n_parameters=20_000)
     added = [build(NoiseSettings).combine(rows, 0, step) - rows[0] for step in range(3)]
     for noise in added:

@@ -86,7 +86,7 @@ def test_last_shared_is_the_highest_weight_of_all_tasks(kind, encoder, tasks):
 @every_kind
 @every_encoder
 @pytest.mark.parametrize("task", TASKS)
-def test_for_task_holds_what_the_task_depends_on_alone(kind, encoder, task):
+def test_for_task_holds_only_what_the_task_depends_on(kind, encoder, task):
     sharing = kind.build(encoder, 20, TRUNKS)
     needed = [g is not None for g in gradients(sharing, (task,))[task]]
     expected = {id(p) for p, need in zip(sharing.parameters(), needed, strict=True) if need}
@@ -157,7 +157,7 @@ def test_two_encoders_start_with_equal_weights(kind, encoder):
         torch.testing.assert_close(features, one(signals))  # 0.9 of a feature and 0.1 of its like are the feature
 
 
-def test_a_stitch_mixes_each_feature_by_its_own_factors():
+def test_a_cross_stitch_unit_mixes_each_feature_by_its_own_factors():
     stitch = Stitch(2, 0.9, "classification")
     with torch.no_grad():
         stitch.own[1], stitch.other[1] = 0.5, -1.0
@@ -166,7 +166,7 @@ def test_a_stitch_mixes_each_feature_by_its_own_factors():
     torch.testing.assert_close(stitch(one, two), torch.tensor([[[9.1], [8.0]]]))
 
 
-def test_stitches_without_the_other_encoder_leave_two_encoders():
+def test_cross_stitch_without_mixing_equals_two_encoders():
     sharing = CrossStitchSettings(own=1.0).build(CNN, 20, TRUNKS).eval()
     torch.nn.init.normal_(sharing.columns.classification.stem[0].weight)
     signals = rows()

@@ -72,14 +72,14 @@ def test_a_loss_is_one_finite_number_with_a_gradient(name, given):
 
 
 @every_task
-def test_a_task_that_is_not_active_costs_nothing(name, given):
+def test_an_inactive_task_has_a_loss_of_zero(name, given):
     (loss,) = losses_of([build_task(name)], [False], given)
     assert loss.item() == 0
     assert not loss.requires_grad
 
 
 @every_task
-def test_a_stage_learns_each_task_alone(name):
+def test_a_stage_can_learn_each_task_by_itself(name):
     stage = stage_of(name)
     assert stage.selected_by in stage.losses
     assert stage.facts.tasks[-1].name == name
@@ -97,7 +97,7 @@ def test_an_untrained_loss_is_a_number_above_zero(name):
 
 
 @pytest.mark.parametrize("name", COLUMNS)
-def test_records_without_a_value_change_nothing_of_the_loss(name, given):
+def test_records_without_a_value_do_not_change_the_loss(name, given):
     task, target = build_task(name), given.batch.targets[name]
     present = torch.isfinite(target).all(dim=1)
     assert 0 < present.sum() < len(target)

@@ -55,7 +55,7 @@ def test_weights_are_constants_and_zero_for_exactly_what_is_not_learned(settings
 
 
 @every_method
-def test_a_fresh_object_goes_on_from_the_middle_of_an_epoch_with_the_same_weights(settings):
+def test_a_restored_weighting_continues_mid_epoch_with_the_same_weights(settings):
     straight = Stretch(settings.build(TASKS))
     straight.run(range(145))
     kept = io.BytesIO()
@@ -70,7 +70,7 @@ def test_a_fresh_object_goes_on_from_the_middle_of_an_epoch_with_the_same_weight
 
 
 @every_method
-def test_two_ranks_that_are_told_the_same_weigh_the_same(settings):
+def test_two_ranks_with_the_same_losses_have_the_same_weights(settings):
     one, other = Stretch(settings.build(TASKS)), Stretch(settings.build(TASKS))
     torch.manual_seed(1)
     found = one.run(range(60))
@@ -79,7 +79,7 @@ def test_two_ranks_that_are_told_the_same_weigh_the_same(settings):
 
 
 @every_method
-def test_losses_in_half_precision_are_weighed_in_single(settings):
+def test_half_precision_losses_are_weighted_in_single_precision(settings):
     weighting = settings.build(TASKS)
     halves = LOSSES.bfloat16()
     weighting.begin(halves)
@@ -92,7 +92,7 @@ def test_losses_in_half_precision_are_weighed_in_single(settings):
 
 
 @every_method
-def test_what_is_logged_is_a_number_a_task_from_the_first_step_on(settings):
+def test_logged_values_are_one_number_per_task_from_the_first_step(settings):
     for row in settings.build(TASKS).per_task().values():
         assert row.shape == (3,)
         assert row.isfinite().all()
@@ -100,7 +100,7 @@ def test_what_is_logged_is_a_number_a_task_from_the_first_step_on(settings):
 
 
 @every_method
-def test_an_overflow_leaves_nothing_in_the_state(settings):
+def test_an_overflow_does_not_change_the_state(settings):
     weighting = settings.build(TASKS)
     weighting.begin(LOSSES)
     Stretch(weighting).run(range(1, 5))
@@ -116,23 +116,23 @@ def test_a_negative_loss_is_refused(settings):
 
 
 @pytest.mark.parametrize("kind", [FixedSettings, GradNormSettings, DwaSettings, DecaySettings, AlternatingSettings])
-def test_one_task_alone_is_learned_as_it_is(kind):
+def test_a_single_task_has_a_weight_of_one(kind):
     weighting = kind().build(("classification",))
     assert weighting(torch.tensor([0.5]), START).weights.tolist() == [1.0]
 
 
 @every_method
-def test_what_a_weighting_learns_is_not_decayed(settings):
+def test_parameters_of_a_weighting_have_no_weight_decay(settings):
     assert settings.build(TASKS).weight_decay == 0
 
 
-def test_fixed_weights_go_by_the_name_of_the_task():
+def test_fixed_weights_are_set_by_task_name():
     weighting = FixedSettings(weights={"classification": 3.0}).build(TASKS)
     assert weighting(LOSSES, START).weights.tolist() == [1.0, 3.0, 1.0]
     assert weighting.active(START) is None
 
 
-def test_a_fixed_weight_of_zero_says_beforehand_that_the_task_is_left_out():
+def test_a_fixed_weight_of_zero_makes_the_task_inactive():
     weighting = FixedSettings(weights={"reconstruction": 0.0}).build(TASKS)
     assert weighting.active(START) == (False, True, True)
 
@@ -156,7 +156,7 @@ def test_the_main_task_is_one_of_the_stage(kind):
         kind().build(("reconstruction",))
 
 
-def test_a_running_mean_is_right_from_its_first_value():
+def test_a_running_mean_is_unbiased_from_its_first_value():
     mean = RunningMean(2, beta=0.9)
     assert mean(torch.tensor([2.0, 4.0])).tolist() == pytest.approx([2.0, 4.0])
     # (0.9 * 0.1 * 2 + 0.1 * 5) / (1 - 0.81) = 0.68 / 0.19
