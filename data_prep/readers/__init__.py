@@ -1,14 +1,27 @@
-"""Readers, one module for each format. To add one, write SUFFIXES and `read(path, options)`, and list it in FORMATS."""
+"""Readers, one module for each format. A file's content says which one reads it; its suffix counts only if that cannot.
+
+To add a format, write a module with the names of `Format` and put it into FORMATS: one import and one entry. Messages
+and folders follow from that. Two tests hold the rest: `tests/docs/test_formats.py` asks for a row in docs/own-data.md,
+and `tests/fuzz` for a small file in `tests/vendor_files.py`.
+"""
 
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from data_prep.readers import csv, dicom, edf, npz, wfdb
+from data_prep.readers import aecg, csv, dicom, edf, muse, npz, philips, scp, wfdb
+from data_prep.readers.files import read_head, regular_size
 from data_prep.readers.options import ReadOptions
-from data_prep.readers.other_files import OtherFile, is_same_file, kind_of, others_in, reason_not_ecg, summarize
+from data_prep.readers.other_files import (
+    OtherFile,
+    Parts,
+    is_same_file,
+    kind_of,
+    reason_not_ecg,
+    summarize,
+)
 from data_prep.record import Record, RecordError
 
 __all__ = [
@@ -18,53 +31,92 @@ __all__ = [
     "ReadOptions",
     "find_files",
     "find_records",
+    "format_names",
+    "is_ecg",
     "read_record",
     "summarize",
 ]
 
 
+@runtime_checkable
 class Format(Protocol):
     """A module that reads one file format."""
 
+    NAME: str
+    """Name of the format in messages and in the documentation."""
     SUFFIXES: tuple[str, ...]
+    """Suffixes that no other format has. A file with one is of this format, damaged or not."""
+
+    def recognizes(self, head: bytes) -> bool:
+        """Return whether a file whose first HEAD bytes are these is of the format. It must not raise."""
 
     def read(self, path: Path, options: ReadOptions) -> Record:
         """Return the record at `path`; raise RecordError if it is damaged or is not an ECG."""
 
 
-FORMATS: tuple[Format, ...] = (wfdb, npz, csv, dicom, edf)
+FORMATS: tuple[Format, ...] = (wfdb, dicom, edf, scp, aecg, muse, philips, npz, csv)
+"""The first that recognizes a file reads it."""
 READERS: dict[str, Callable[[Path, ReadOptions], Record]] = {
     suffix: module.read for module in FORMATS for suffix in module.SUFFIXES
 }
+"""Readers by suffix, for files that no format recognizes by their content."""
+GENERIC: tuple[Format, ...] = (npz, csv)
+"""Formats that hold tables or arrays of any kind, so that a sound file may be no ECG."""
 SAMPLE_SUFFIXES = (".dat", ".mat")
 """Suffixes of files that belong to a .hea beside them."""
+AMBIGUOUS_SUFFIXES = (*SAMPLE_SUFFIXES, ".txt")
+"""Suffixes that files of all kinds have. In a folder, such a file is read only if its content is recognized."""
+CERTAIN_SUFFIXES = frozenset(
+    suffix for module in FORMATS if module not in GENERIC for suffix in module.SUFFIXES
+).difference(AMBIGUOUS_SUFFIXES)
+"""Suffixes of which a file in a folder is read without a look at its content."""
 VERSION_CONTROL = ".git"
 """Folder that is not searched: git-annex keeps the contents of all files there, under other names."""
 
 
 def read_record(path: Path, options: ReadOptions = ReadOptions()) -> Record:  # noqa: B008, it is frozen
-    """Read one ECG file with the reader that its suffix names.
+    """Read one ECG file with the reader that recognizes its content, or else has its suffix.
 
     Raises:
         RecordError: anything is wrong with the file, whatever its reader or a library raised.
     """
-    reader = READERS.get(path.suffix.lower())
+    suffix = path.suffix.lower()
+    module = _format_of(path)
+    reader = READERS.get(suffix) if module is None else module.read
     if reader is None:
         raise RecordError(_no_reader(path))
     try:
         return reader(path, options)
     except RecordError as error:
-        if (reason := reason_not_ecg(path, options)) is not None:
+        if (reason := _reason_not_ecg(path, module, options)) is not None:
             raise RecordError(f"{path.name} is not an ECG: {reason}.") from error
         raise
-    except OSError as error:
-        raise RecordError(f"{path.name} cannot be read: {error.strerror or error}.") from error
     except MemoryError as error:
         raise RecordError(f"{path.name} cannot be read: it needs more memory than there is; cut it first.") from error
     except Exception as error:  # whatever a damaged file makes a library raise
+        if isinstance(error, OSError) and error.errno is not None and error.strerror:  # the system's own sentence
+            raise RecordError(f"{path.name} cannot be read: {error.strerror}.") from error
+        kind = f"{suffix} file" if module is None else f"sound {module.NAME} file"
         raise RecordError(
-            f"{path.name} cannot be read: it is damaged, or not a {path.suffix} file ({type(error).__name__})."
+            f"{path.name} cannot be read: it is damaged, or not a {kind} ({type(error).__name__})."
         ) from error
+
+
+def _format_of(path: Path) -> Format | None:
+    """Return the format that recognizes a file's content, or None. WFDB finds its headers by their names."""
+    if path.suffix.lower() == ".hea":
+        return wfdb
+    head = read_head(path)
+    return next((module for module in FORMATS if module.recognizes(head)), None) if head else None
+
+
+def is_ecg(path: Path) -> bool:
+    """Return whether a format recognizes a file by its content."""
+    return _format_of(path) is not None
+
+
+def _reason_not_ecg(path: Path, module: Format | None, options: ReadOptions) -> str | None:
+    return reason_not_ecg(path, options) if module is None or module in GENERIC else None
 
 
 def _no_reader(path: Path) -> str:
@@ -74,7 +126,13 @@ def _no_reader(path: Path) -> str:
         return f"{path}: nothing matches this pattern."
     if not path.exists():
         return f"{path}: there is no such file."
-    return f"{path.name}: no reader for '{path.suffix}' files; there is one for {', '.join(READERS)}."
+    regular_size(path)
+    return f"{path.name}: its content is of no format with a reader; there is one for {format_names()}."
+
+
+def format_names() -> str:
+    """Return the names of all formats, in one line."""
+    return ", ".join(module.NAME for module in FORMATS)
 
 
 def find_records(paths: Iterable[Path | str]) -> Iterator[Path]:
@@ -117,7 +175,8 @@ def _expand(path: Path) -> Iterator[Path]:
 def _header_of(path: Path) -> Path:
     """Return the .hea for WFDB's other files and for a record's bare name. Return any other path unchanged."""
     if path.suffix.lower() in SAMPLE_SUFFIXES:
-        return path.with_suffix(".hea")
+        header = path.with_suffix(".hea")
+        return path if not header.exists() and _format_of(path) is not None else header
     if not path.exists() and (header := Path(f"{path}.hea")).exists():
         return header
     return path
@@ -140,13 +199,25 @@ def _walk(folder: Path, above: frozenset[str], options: ReadOptions) -> Iterator
     files = [entry.name for entry in entries if not entry.is_dir()]
     headers = (entry.path for entry in entries if entry.name.lower().endswith(".hea") and entry.is_file())
     joined = {part for header in headers for part in wfdb.joined_by(header)}
-    without_reader = set(others_in(folder, files, frozenset(READERS), SAMPLE_SUFFIXES))
+    parts = Parts.of(folder, files, SAMPLE_SUFFIXES)
     for name in files:
-        path = folder / name
-        suffix = path.suffix.lower()
-        if name in without_reader or (suffix in READERS and suffix not in SAMPLE_SUFFIXES and name not in joined):
-            kind = kind_of(path, name not in without_reader, options)
-            yield path if kind is None else OtherFile(path, kind)
+        if name not in parts.files and name not in joined:
+            yield from _classified(folder / name, parts.records, options)
     for entry in entries:
         if entry.is_dir() and entry.name != VERSION_CONTROL:
             yield from _walk(folder / entry.name, above | {real}, options)
+
+
+def _classified(path: Path, records: frozenset[str], options: ReadOptions) -> Iterator[Path | OtherFile]:
+    """Yield a file of a folder as a record or as another file. Annotations of WFDB `records` are not yielded.
+
+    The content is looked at only where the suffix does not say what the file is.
+    """
+    suffix = path.suffix.lower()
+    module = None if suffix in CERTAIN_SUFFIXES else _format_of(path)
+    has_reader = module is not None or (suffix in READERS and suffix not in AMBIGUOUS_SUFFIXES)
+    if not has_reader and path.stem in records:
+        return
+    may_be_table = suffix not in CERTAIN_SUFFIXES and (module is None or module in GENERIC)
+    kind = kind_of(path, has_reader, may_be_table, options)
+    yield path if kind is None else OtherFile(path, kind)

@@ -19,6 +19,7 @@ from data_prep.readers.files import regular_size, require_sane_size
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
 
+NAME = "DICOM"
 SUFFIXES: tuple[str, ...] = (".dcm",)
 LEAD_SCHEMES = frozenset({"MDC", "SCPECG"})
 """Coding schemes of ISO/IEEE 11073-10101 and EN 1064, in which the last number of a code is the lead."""
@@ -27,6 +28,11 @@ LEAD_CODES = {
     **dict(enumerate(("III", "aVR", "aVL", "aVF"), start=61)),
 }
 """CID 3001 of PS3.16."""
+
+
+def recognizes(head: bytes) -> bool:
+    """Return whether a file that begins so is DICOM."""
+    return head[128:132] == b"DICM"
 
 
 def read(path: Path, options: ReadOptions) -> Record:

@@ -10,7 +10,14 @@ from data_prep.readers.files import regular_size, require_sane_size
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
 
+NAME = "EDF, BDF"
 SUFFIXES: tuple[str, ...] = (".edf", ".bdf")
+
+
+def recognizes(head: bytes) -> bool:
+    """Return whether a file that begins so is EDF or BDF: a version, and numbers where the header has its sizes."""
+    sizes = head[184:192].strip(), head[252:256].strip()
+    return head[:8] in (b"0       ", b"\xffBIOSEMI") and all(size.isdigit() for size in sizes)
 
 
 def read(path: Path, options: ReadOptions) -> Record:

@@ -8,6 +8,8 @@ from data_prep.record import RecordError
 
 MAX_VALUES = 2**29
 """Largest number of samples times leads of a record: a little more than 24 hours of 12 leads at 500 Hz."""
+HEAD = 2**14
+"""Number of bytes at the beginning of a file by which its format is recognized."""
 POINTERS = {
     b"/annex/objects/": "git annex get .",
     b"version https://git-lfs": "git lfs pull",
@@ -55,6 +57,17 @@ def refuse_outside_link(path: Path, beside: Path) -> None:
             f"{path.name} is a link out of the folder of {beside.name}; put the file itself there, link the folder, or "
             "pass --follow-links if you trust where it leads (as in git-annex and DataLad)."
         )
+
+
+def read_head(path: Path) -> bytes:
+    """Return the first HEAD bytes of a regular file, or none if it cannot be read."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return b""
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except (OSError, ValueError):
+        return b""
 
 
 def read_bytes(path: Path, at_most: int, missing: str = "there is no such file") -> bytes:

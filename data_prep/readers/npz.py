@@ -15,9 +15,15 @@ from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
 from data_prep.units import parse_rate
 
+NAME = "NumPy .npz"
 SUFFIXES: tuple[str, ...] = (".npz",)
 NO_CHECKSUM = "only its beginning was read, so the archive's checksum was not compared."
 _FORM = "np.savez(path, signal=<time x lead, mV>, fs=500, leads=['I', 'II', ...])"
+
+
+def recognizes(head: bytes) -> bool:
+    """Return whether a file that begins so is an archive whose first member is an array."""
+    return head[:4] == b"PK\x03\x04" and b".npy" in head[30 : 30 + int.from_bytes(head[26:28], "little")]
 
 
 def read(path: Path, options: ReadOptions) -> Record:

@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 from data_prep.files import is_partial
 from data_prep.leads import standard_lead
+from data_prep.readers.files import read_head
 from data_prep.readers.options import ReadOptions
 from data_prep.safe_text import printable
 
 KNOWN_TABLES = frozenset({"ptbxl_database.csv", "scp_statements.csv", "labels.csv", "records.csv"})
 """Names of tables about records."""
-ECG_SUFFIXES = frozenset({".xml", ".dcm", ".edf", ".bdf", ".scp", ".npy", ".h5", ".hdf5"})
-"""Suffixes of ECG formats, with a reader or without. Such files do not belong to a WFDB record beside them."""
 TEXT_SUFFIXES = frozenset({"", ".md", ".rst", ".html", ".css", ".js", ".py", ".sh", ".ipynb", ".log", ".docx"})
 SETTINGS_SUFFIXES = frozenset({".yaml", ".yml", ".toml", ".cfg", ".ini", ".json", ".jsonl", ".db", ".lock"})
 MODEL_SUFFIXES = frozenset({".safetensors", ".onnx", ".pt2"})
@@ -26,8 +25,6 @@ NO_ECG_SUFFIXES = TEXT_SUFFIXES | SETTINGS_SUFFIXES | MODEL_SUFFIXES
 """Suffixes of files that hold no ECG. A file with an unknown suffix may hold one."""
 PREDICTIONS = ["path", "status", "message"]
 """First columns of a table of predictions."""
-HEAD = 2**14
-"""Number of bytes of a table that are inspected."""
 NAMES_SHOWN = 5
 _STATES_FACTS = re.compile(r"fs|unit|rate|hz", re.IGNORECASE)
 
@@ -45,25 +42,30 @@ class OtherFile(NamedTuple):
     kind: Kind
 
 
-def kind_of(path: Path, has_reader: bool, options: ReadOptions) -> Kind | None:
-    """Return the kind of a file in a folder of ECGs, or None if it is to be read as an ECG."""
+def kind_of(path: Path, has_reader: bool, may_be_table: bool, options: ReadOptions) -> Kind | None:
+    """Return the kind of a file in a folder of ECGs, or None if it is to be read as an ECG.
+
+    `may_be_table` says that the format of a file with a reader is also that of tables about ECGs.
+    """
     if path.name in KNOWN_TABLES:
         return Kind.TABLE
     if has_reader:
-        return Kind.TABLE if reason_not_ecg(path, options) else None
+        return Kind.TABLE if may_be_table and reason_not_ecg(path, options) else None
     suffix = path.suffix.lower()
     if suffix == ".txt":
         cells = _split(_header(_head(path)))
         n_leads = sum(standard_lead(options.lead_of(cell)) is not None for cell in cells)
         is_numbers = len(cells) > 1 and all(_number(cell) is not None for cell in cells)
-        return Kind.NO_READER if n_leads > 1 or is_numbers else Kind.OTHER
+        if n_leads > 1 or (is_numbers and options.column_names):
+            return None
+        return Kind.NO_READER if is_numbers else Kind.OTHER
     return Kind.OTHER if suffix in NO_ECG_SUFFIXES or path.name.startswith(".") else Kind.NO_READER
 
 
 def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:
     """Return why a file that has a reader cannot be an ECG, by its first lines, or None if it may be one."""
     suffix = path.suffix.lower()
-    if suffix == ".csv":
+    if suffix in (".csv", ".tsv"):
         return _reason(_head(path), options)
     return "it holds predictions or an evaluation of ecgmtl" if suffix == ".npz" and _holds_evaluation(path) else None
 
@@ -107,13 +109,7 @@ def _may_be_leads(lines: Sequence[str]) -> bool:
 
 def _head(path: Path) -> list[str]:
     """Return the first lines of a regular file, or none if it cannot be read."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return []
-        with path.open("rb") as file:
-            content = file.read(HEAD)
-    except (OSError, ValueError):
-        return []
+    content = read_head(path)
     wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     return content.decode("utf-16" if wide else "utf-8-sig", errors="replace").splitlines()
 
@@ -150,24 +146,26 @@ def _holds_evaluation(path: Path) -> bool:
         return False
 
 
-def others_in(folder: Path, names: Sequence[str], read: frozenset[str], sample_suffixes: tuple[str, ...]) -> list[str]:
-    """Return the files of a folder that have no reader and do not belong to a WFDB record in the same folder.
+class Parts(NamedTuple):
+    """What belongs to the WFDB records of a folder."""
 
-    `read` holds the suffixes that have a reader, `sample_suffixes` those that need a header.
-    """
-    headers = [name for name in names if name.lower().endswith(".hea")]
-    records = {name[:-4] for name in headers}
-    alone = [
-        name
-        for name in names
-        if not is_partial(Path(name))
-        and ((suffix := Path(name).suffix.lower()) not in read or suffix in sample_suffixes)
-        and not (Path(name).stem in records and suffix not in ECG_SUFFIXES)
-    ]
-    if not headers or not any(name.lower().endswith(sample_suffixes) for name in alone):
-        return alone
-    named = {word for header in headers for line in _head(folder / header) for word in line.split()[:1]}
-    return [name for name in alone if name not in named]
+    records: frozenset[str]
+    """Names of the records. Other files of these names, as annotations, belong to them unless they are ECGs."""
+    files: frozenset[str]
+    """Names of samples' files, and of files that a killed process left."""
+
+    @classmethod
+    def of(cls, folder: Path, names: Sequence[str], sample_suffixes: tuple[str, ...]) -> "Parts":
+        """Return what belongs to the records among the files of a folder. `sample_suffixes` need a header."""
+        headers = [name for name in names if name.lower().endswith(".hea")]
+        records = frozenset(name[:-4] for name in headers)
+        partial = {name for name in names if is_partial(Path(name))}
+        samples = {name for name in names if name.lower().endswith(sample_suffixes)}
+        own = {name for name in samples if Path(name).stem in records}
+        if not headers or not samples - own:
+            return cls(records, frozenset(partial | own))
+        named = {word for header in headers for line in _head(folder / header) for word in line.split()[:1]}
+        return cls(records, frozenset(partial | own | named))
 
 
 def summarize(others: Sequence[OtherFile]) -> list[str]:

@@ -1,13 +1,14 @@
 """Any folder of records with a labels.csv. One column names the record, others may hold its patient, split or fold, age
 and sex. Every other column of yes and no is a label."""
 
+import glob
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
-from data_prep.readers import READERS
+from data_prep.readers import READERS, is_ecg
 from data_prep.sources.cells import NO_SEX, YES, ages, is_missing, lines, numbers, sexes, words
 from data_prep.sources.label_columns import Columns, understand
 from data_prep.sources.table_file import is_header, read_table
@@ -110,10 +111,14 @@ def without_suffix(record: str) -> str:
 
 def find_file(folder: Path, record: str) -> str:
     """Return the record's file, relative to the folder, or the name of a WFDB header if there is none."""
-    if Path(record).suffix.lower() in READERS:
+    if Path(record).suffix.lower() in READERS or (folder / record).is_file():
         return record
     candidates = (record + suffix for suffix in READERS if (folder / (record + suffix)).is_file())
-    return next(candidates, record + ".hea")
+    if (found := next(candidates, None)) is not None:
+        return found
+    beside = sorted((folder / record).parent.glob(f"{glob.escape(Path(record).name)}.*"))
+    recognized = (path.suffix for path in beside if path.stem == Path(record).name and is_ecg(path))
+    return record + next(recognized, ".hea")
 
 
 def decisions(columns: Columns, cells: dict[str, pd.Series]) -> Iterator[str]:

@@ -26,7 +26,7 @@ def predict(
         list[str],
         typer.Argument(
             metavar="[MODEL] PATH...",
-            help="ECG files, folders or globs; WFDB, DICOM, EDF, BDF, .npz and .csv files are read. A model may stand "
+            help="ECG files, folders or globs, in any format of docs/own-data.md. A model may stand "
             "before them: a run (its folder, or its name in runs/), a checkpoint (.safetensors), an exported .onnx or "
             ".pt2 file, an MLflow model folder, or an MLflow URI (runs:/…, models:/…). Without one, the bundled model "
             "is used. `ecgmtl models` lists the models.",
@@ -132,7 +132,7 @@ def predict_to(
     Raises:
         PredictorError: the model does not exist, or there is no ECG file.
     """
-    from data_prep.readers import READERS, OtherFile, summarize
+    from data_prep.readers import OtherFile, format_names, summarize
     from data_prep.readers.other_files import Kind
     from ecgmtl.inference.models import BUNDLED, BUNDLED_FILE
     from ecgmtl.inference.predict import Failure, Prediction, predict
@@ -166,7 +166,7 @@ def predict_to(
         if not ok + failed:
             other_files = "\n".join(["", *summarize(others)])
             raise PredictorError(
-                f"{', '.join(paths)}: no ECG file found; the formats are {', '.join(READERS)}.{other_files}"
+                f"{', '.join(paths)}: no ECG file found; the formats are {format_names()}.{other_files}"
             )
     without = f" ({undecided} without a decision)" if undecided else ""
     where = "".join(f"; {printable(str(path))}" for path in outputs.written)

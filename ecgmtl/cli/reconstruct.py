@@ -23,7 +23,7 @@ def reconstruct(
         ),
     ],
     file: Annotated[
-        str, typer.Argument(help="One record: WFDB, DICOM, EDF, BDF, .npz or .csv. It needs only the leads of --from.")
+        str, typer.Argument(help="One ECG, in any format of docs/own-data.md. It needs only the leads of --from.")
     ],
     start: Annotated[
         str,

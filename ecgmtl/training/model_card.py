@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from data_prep.readers import format_names
 from ecgmtl.evaluation.markdown import escaped
 
 LICENSES = {
@@ -186,9 +187,9 @@ def how_to_run(card: ModelCard) -> str:
     return (
         "```\necgmtl predict MODEL PATH... --out predictions.csv\n```\n\n"
         "MODEL is the run's folder or name, or an exported model. "
-        "PATH is a file, a folder or a pattern of WFDB, DICOM, EDF, BDF, `.npz` or `.csv` records. The output has one "
-        "row for each record, with each label's probability and decision, the reconstruction error where the model "
-        "learned to reconstruct, and warnings."
+        f"PATH is a file, a folder or a pattern of records: {format_names()}. The output has one row for each record, "
+        "with each label's probability and decision, the reconstruction error where the model learned to reconstruct, "
+        "and warnings."
     )
 
 

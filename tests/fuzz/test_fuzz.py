@@ -34,6 +34,7 @@ from tests.dicom_files import channels, group, write_dicom
 from tests.edf_files import write_edf
 from tests.fuzz.mutants import change, damage, damage_json, damage_yaml
 from tests.models import untrained
+from tests.vendor_files import FILES
 from tests.wfdb_files import beats, write_wfdb
 
 
@@ -62,13 +63,15 @@ def ecgs(tmp_path):
     write_dicom(tmp_path / "a.dcm", group((signal * 400).astype(np.int16), channels(), 250.0))
     write_edf(tmp_path / "a.edf", (signal * 1000).astype(np.int32), rates=(250,))
     np.savetxt(tmp_path / "a.csv", signal, "%.3f", ",", header="# fs=250 unit=mV\n" + ",".join(LEADS), comments="")
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content(signal))
     return tmp_path
 
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 
-@pytest.mark.parametrize("name", ["a.npz", "a.csv", "a.hea", "a.dat", "a.dcm", "a.edf"])
+@pytest.mark.parametrize("name", ["a.npz", "a.csv", "a.hea", "a.dat", "a.dcm", "a.edf", *FILES])
 def test_damaged_ecgs(name, ecgs, n_mutants, chance):
     path = ecgs / name
     content = path.read_bytes()

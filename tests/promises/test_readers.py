@@ -11,6 +11,7 @@ from data_prep.leads import STANDARD_LEADS
 from data_prep.readers import FORMATS, READERS, OtherFile, find_files, summarize
 from data_prep.readers.options import WHOLE
 from data_prep.readers.other_files import Kind
+from tests.vendor_files import muse, muse_waveform
 from tests.wfdb_files import beats, write_wfdb
 
 
@@ -36,7 +37,7 @@ def test_nonsense_is_refused_by_every_reader(tmp_path, suffix, content):
 def test_files_without_a_reader_say_which_there_are(tmp_path):
     path = write(tmp_path / "a1.docx", "")
     assert refusal(path).startswith(
-        "a1.docx: no reader for '.docx' files; there is one for .hea, .dat, .mat, .npz, .csv"
+        "a1.docx: its content is of no format with a reader; there is one for WFDB, DICOM, EDF, BDF, SCP-ECG, "
     )
     assert refusal(tmp_path / "a1.xyz").endswith("a1.xyz: there is no such file.")
     assert refusal(tmp_path / "*.xyz").endswith("*.xyz: nothing matches this pattern.")
@@ -205,8 +206,11 @@ def mixed(tmp_path):
         write(tmp_path / name, text)
     write(tmp_path / "ecg.csv", "# fs=100 unit=mV\nI,II\n0.1,0.2\n")
     write(tmp_path / "columns.txt", "I,II\n0.1,0.2\n")
-    for name in ("aecg.xml", "good.scp", "ecg.npy", "alone.dat"):
+    for name in ("aecg.xml", "ecg.h5", "alone.dat"):
         (tmp_path / name).write_bytes(b"ECG")
+    write(tmp_path / "good.xml", muse(muse_waveform(beats())))
+    write(tmp_path / "vendor's export", muse(muse_waveform(beats())))
+    write(tmp_path / "numbers.txt", "0.1 0.2\n0.1 0.2\n")
     for name in ("README.md", "notes.txt", "good.atr", "LICENSE", ".predictions.csv.7.partial"):
         write(tmp_path / name, "I repeated the second.\n")
     (tmp_path / ".git").mkdir()
@@ -217,13 +221,19 @@ def mixed(tmp_path):
 
 def test_every_file_of_a_folder_is_accounted_for(mixed):
     files = list(find_files([mixed]))
-    assert [path.name for path in files if not isinstance(path, OtherFile)] == ["ecg.csv", "good.hea"]
+    assert [path.name for path in files if not isinstance(path, OtherFile)] == [
+        "columns.txt",
+        "ecg.csv",
+        "good.hea",
+        "good.xml",
+        "vendor's export",
+    ]
     by_kind = {
         kind: {other.path.name for other in files if isinstance(other, OtherFile) and other.kind is kind}
         for kind in Kind
     }
     assert by_kind == {
-        Kind.NO_READER: {"aecg.xml", "good.scp", "ecg.npy", "alone.dat", "columns.txt"},
+        Kind.NO_READER: {"aecg.xml", "ecg.h5", "alone.dat", "numbers.txt"},
         Kind.TABLE: {*METADATA, "probabilities.npz"},
         Kind.OTHER: {"README.md", "notes.txt", "LICENSE"},  # good.atr belongs to good.hea
     }
@@ -232,8 +242,7 @@ def test_every_file_of_a_folder_is_accounted_for(mixed):
 def test_files_that_are_not_read_are_counted_and_named_by_kind(mixed):
     others = [other for other in find_files([mixed]) if isinstance(other, OtherFile)]
     assert summarize(others) == [
-        "not read: 5 without a reader (1 .xml, 1 .dat, 1 .txt, 1 .npy, 1 .scp): "
-        "aecg.xml, alone.dat, columns.txt, ecg.npy, good.scp",
+        "not read: 4 without a reader (1 .xml, 1 .dat, 1 .h5, 1 .txt): aecg.xml, alone.dat, ecg.h5, numbers.txt",
         "not read: 6 tables about records: "
         "labels.csv, metadata.csv, numbers.csv, patients.csv, predictions.csv and 1 more",
         "not read: 3 other files (1 no ending, 1 .md, 1 .txt): LICENSE, README.md, notes.txt",

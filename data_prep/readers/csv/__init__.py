@@ -20,7 +20,7 @@ from jaxtyping import Float32, Float64
 from data_prep.leads import split_unit, standard_lead
 from data_prep.readers.columns import Column, find_columns, to_millivolts, to_record
 from data_prep.readers.csv.facts import find_rate, find_unit
-from data_prep.readers.csv.lines import Lines, open_text
+from data_prep.readers.csv.lines import Lines, decode_head, open_text
 from data_prep.readers.csv.numbers import Table, find_decimal, find_separator, is_number, split_row
 from data_prep.readers.csv.times import check_times, is_time
 from data_prep.readers.files import MAX_VALUES, regular_size, require_sane_size
@@ -28,10 +28,24 @@ from data_prep.readers.options import WHOLE, ReadOptions
 from data_prep.record import Record, RecordError
 from data_prep.units import parse_unit
 
-SUFFIXES: tuple[str, ...] = (".csv",)
+NAME = "CSV, TSV"
+SUFFIXES: tuple[str, ...] = (".csv", ".tsv", ".txt")
 MAX_COLUMNS = 1000
 _ROWS = 2**16
 """Number of rows that are converted at a time."""
+
+
+def recognizes(head: bytes) -> bool:
+    """Return whether a file that begins so is a table with at least two leads in its first row and numbers below."""
+    lines = decode_head(head)
+    if len(lines) < 2:
+        return False
+    separator = find_separator(lines[0])
+    names = split_row(lines[0], separator)
+    if sum(standard_lead(name) is not None for name in names) < 2:
+        return False
+    rows = [split_row(line, separator) for line in lines[1:3]]
+    return any(len(row) == len(names) and all(not cell or is_number(cell) for cell in row) for row in rows)
 
 
 def read(path: Path, options: ReadOptions) -> Record:

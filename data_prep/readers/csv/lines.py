@@ -41,6 +41,16 @@ def _encoding(name: str, start: bytes) -> str:
     return "utf-8"
 
 
+def decode_head(head: bytes) -> list[str]:
+    """Return the first lines of a table, without comments and blank lines; none if it holds zero bytes."""
+    try:
+        text = head.decode(_encoding("", head), errors="replace")
+    except RecordError:
+        return []
+    lines = (line.strip() for line in text.splitlines()[:-1] or [text])
+    return [line for line in lines if line and not line.startswith("#") and not _DECLARED.fullmatch(line)]
+
+
 _DECLARED = re.compile(r"\"?sep=(.)\"?\s*", re.IGNORECASE)
 
 

@@ -20,7 +20,13 @@ from data_prep.record import Record, RecordError
 
 FIRST_LINE = 512
 """Number of bytes that hold the first line of a header, which says whether it joins segments."""
+NAME = "WFDB"
 SUFFIXES: tuple[str, ...] = (".hea", ".dat", ".mat")
+
+
+def recognizes(head: bytes) -> bool:  # noqa: ARG001, a format's function
+    """Return False: headers and samples find each other by their names, so the suffix decides."""
+    return False
 
 
 def read(path: Path, options: ReadOptions) -> Record:

@@ -84,7 +84,9 @@ def test_a_file_without_a_waveform_and_one_that_is_cut_are_refused(samples, tmp_
     assert refusal(write_dicom(tmp_path / "a.dcm")).startswith("a.dcm is a DICOM file without a waveform")
     path = write_dicom(tmp_path / "a.dcm", group(samples, channels()))
     path.write_bytes(path.read_bytes()[:-2000])
-    assert refusal(path).startswith("a.dcm")
+    message = refusal(path)
+    assert message.startswith("a.dcm cannot be read: it is damaged, or not a sound DICOM file (")
+    assert "position" not in message  # pydicom's own sentence, as every library's, may quote the file
     path.write_bytes(b"a" * 300)
     assert refusal(path) == "a.dcm is no DICOM file: its first 132 bytes should end in DICM."
 

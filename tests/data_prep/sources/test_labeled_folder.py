@@ -60,11 +60,13 @@ def test_without_patients_each_record_counts_as_one_with_a_note(tmp_path):
     assert "'validation'" in source.notes[2]
 
 
-def test_other_formats_are_found_by_their_suffix(tmp_path):
+def test_other_formats_are_found_by_their_suffix_or_their_content(tmp_path):
     (tmp_path / "b.npz").touch()
-    source = labeled(tmp_path, "record,AF\na.hea,0\nb,1\nc.1.csv,1\n")
-    assert source.files == ("a.hea", "b.npz", "c.1.csv")
-    assert list(source.records["name"]) == ["a", "b", "c.1"]
+    (tmp_path / "d.xml").write_text("<RestingECG/>")
+    (tmp_path / "d.txt.xml").write_text("<RestingECG/>")
+    source = labeled(tmp_path, "record,AF\na.hea,0\nb,1\nc.1.csv,1\nd,0\n")
+    assert source.files == ("a.hea", "b.npz", "c.1.csv", "d.xml")
+    assert list(source.records["name"]) == ["a", "b", "c.1", "d"]
 
 
 @pytest.mark.parametrize(

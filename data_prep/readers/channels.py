@@ -1,0 +1,112 @@
+"""Channels of a recorder's file, each with its lead, stored values and scale, made into a record."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Float64, Shaped
+
+from data_prep.leads import standard_lead
+from data_prep.readers.columns import find_columns, to_millivolts
+from data_prep.readers.columns import to_record as columns_to_record
+from data_prep.readers.files import require_sane_size
+from data_prep.readers.options import ReadOptions
+from data_prep.record import Record, RecordError
+
+FEWEST = 6
+"""Smallest number of leads whose equality says that they are no ECG."""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One channel of a file. Its voltage is `values` times `step` plus `zero`, in `unit`."""
+
+    lead: str
+    """Name of the lead as the file spells it."""
+    values: Shaped[np.ndarray, " time"]
+    """Values as stored. -32768 in 16 bits, which no amplifier gives, stands for a missing sample."""
+    unit: str | None
+    """Unit of `step` and `zero` as the file spells it; None where it states none."""
+    step: float = 1.0
+    zero: float = 0.0
+
+
+def to_record(
+    path: Path, channels: Sequence[Channel], fs: float | None, options: ReadOptions, warnings: tuple[str, ...] = ()
+) -> Record:
+    """Return the record of the channels that are leads. Other channels are left out.
+
+    Raises:
+        RecordError: there is no lead, a lead's unit or step is unknown, the sampling rate is missing or impossible, or
+            leads differ in length.
+    """
+    name = path.name
+    if not channels:
+        raise RecordError(f"{name} holds no waveform.")
+    leads = _leads(channels, options)
+    fs = _rate(name, fs, options)
+    kept = [i for i, lead in enumerate(leads) if standard_lead(options.lead_of(lead)) is not None]
+    kept = kept or list(range(len(channels)))  # without a lead, `find_columns` says what would do
+    columns, remarks = find_columns(name, [leads[i] for i in kept], [channels[i].unit for i in kept], options)
+    lengths = sorted({len(channels[i].values) for i in kept})
+    if len(lengths) > 1:
+        found = ", ".join(map(str, lengths))
+        raise RecordError(f"{name}: its leads should have one length; found {found} samples.")
+    if not lengths[0]:
+        raise RecordError(f"{name} holds no samples.")
+    require_sane_size(name, lengths[0], len(kept))
+    n_read = options.samples_to_read(lengths[0], fs)
+    values = np.column_stack([_voltages(name, channels[i], n_read) for i in kept])
+    signal = _without_pulse(to_millivolts(values, columns))
+    n_samples = lengths[0] - (n_read - len(signal))
+    return columns_to_record(path.stem, signal, fs, columns, (*remarks, *warnings), n_samples)
+
+
+def _without_pulse(signal: Float32[np.ndarray, "time lead"]) -> Float32[np.ndarray, "cut lead"]:
+    """Return the signal without the pulse of calibration that some recorders append: 0, then 1 mV, then 0 in all leads.
+
+    Leads of an ECG are not all equal, since aVR is half the negative sum of I and II. Uncut, a pulse makes 1 mV the
+    largest value of every lead, as if the record had been normalized.
+    """
+    same = (signal == signal[:, :1]).all(axis=1)
+    if len(same) < 2 or same.all() or signal.shape[1] < FEWEST:
+        return signal
+    begin = len(same) - int(np.argmin(same[::-1]))
+    zeros = np.flatnonzero(signal[begin:, 0] == 0)
+    if not len(zeros):
+        return signal
+    begin += int(zeros[0])  # a few samples before may be equal by chance
+    pulse = signal[begin:, 0]
+    return signal[:begin] if len(np.unique(pulse)) == 2 and pulse[-1] == 0 else signal
+
+
+def _leads(channels: Sequence[Channel], options: ReadOptions) -> list[str]:
+    """Return the leads' names: the file's own, or else the user's, where no channel is named as a lead."""
+    names = [channel.lead for channel in channels]
+    own = options.column_names
+    is_named = any(standard_lead(options.lead_of(name)) for name in names)
+    return list(own) if own is not None and len(own) == len(names) and not is_named else names
+
+
+def _rate(name: str, fs: float | None, options: ReadOptions) -> float:
+    fs = options.fs if fs is None else fs
+    if fs is None:
+        raise RecordError(f"{name} states no sampling rate; pass --fs.")
+    if not 0 < fs < math.inf:
+        raise RecordError(f"{name}: the sampling rate should be a number of hertz above 0; found {fs:g}.")
+    return fs
+
+
+def _voltages(name: str, channel: Channel, n_read: int) -> Float64[np.ndarray, " time"]:
+    """Return the first values in the channel's unit, with NaN for missing samples."""
+    if not (0 < channel.step < math.inf and math.isfinite(channel.zero)):
+        raise RecordError(
+            f"{name}: the voltage of a step should be a number above 0; found {channel.step:g}; the file is damaged."
+        )
+    stored = channel.values[:n_read]
+    values = stored.astype(np.float64)
+    if stored.dtype.kind == "i" and stored.dtype.itemsize == 2:
+        values[stored == np.iinfo(np.int16).min] = np.nan
+    return values * channel.step + channel.zero

@@ -1,0 +1,367 @@
+"""Files of vendors become the voltages that an independent writer put into them, in every variant of their formats."""
+
+import base64
+import struct
+import warnings
+
+import numpy as np
+import pytest
+
+from data_prep import ReadOptions, RecordError, read_record
+from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
+from tests import vendor_files as vendor
+from tests.wfdb_files import beats
+
+FS = 500
+OPTIONS = ReadOptions()
+
+
+@pytest.fixture
+def signal():
+    return beats(1500, FS)
+
+
+def refusal(path, options=OPTIONS):
+    with pytest.raises(RecordError) as caught:
+        read_record(path, options)
+    return str(caught.value)
+
+
+def write(path, content, encoding="utf-8"):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
+    return path
+
+
+def assert_reads(path, signal, step, leads=STANDARD_LEADS, fs=FS, options=OPTIONS):
+    """The file holds the leads, in their order, within half a step of so many microvolts."""
+    record = read_record(path, options)
+    assert [lead.upper() for lead in record.leads] == [lead.upper() for lead in leads]
+    assert record.fs == fs
+    expected = signal[:, [STANDARD_LEADS.index(lead) for lead in leads]]
+    np.testing.assert_allclose(record.signal, expected, atol=step / 1000 * 0.51)
+    return record
+
+
+# GE MUSE
+
+
+@pytest.mark.parametrize("unit", ["MICROVOLTS", "MILLIVOLTS", "uV"])
+@pytest.mark.parametrize("leads", [BASIS_LEADS, STANDARD_LEADS])
+def test_a_rhythm_of_muse(tmp_path, signal, unit, leads):
+    changes = {"LeadAmplitudeUnitsPerBit": 4.88, "LeadAmplitudeUnits": unit} if unit == "uV" else {"unit": unit}
+    text = vendor.muse(
+        vendor.muse_waveform(signal[:300], "Median"), vendor.muse_waveform(signal, leads=leads, **changes)
+    )
+    record = assert_reads(write(tmp_path / "a.xml", text), signal, 4.88, leads)
+    assert record.warnings == ()
+
+
+def test_of_several_rhythms_of_muse_the_one_with_the_most_leads_is_read(tmp_path, signal):
+    waveforms = (
+        vendor.muse_waveform(signal, leads=("II",)),
+        vendor.muse_waveform(signal),
+        vendor.muse_waveform(signal, "HighFreq", 1000),
+    )
+    record = assert_reads(write(tmp_path / "a.xml", vendor.muse(*waveforms)), signal, 4.88, BASIS_LEADS)
+    assert record.warnings == ("3 rhythms are in the file; the one with the most leads is read.",)
+
+
+@pytest.mark.parametrize(("base", "exponent", "fs"), [(250, 0, 250), (25, 1, 250), (5000, -1, 500)])
+def test_the_sampling_rate_of_muse(tmp_path, signal, base, exponent, fs):
+    text = vendor.muse(vendor.muse_waveform(signal, base=base, exponent=exponent))
+    assert read_record(write(tmp_path / "a.xml", text)).fs == fs
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"LeadSampleCountTotal": 1600}, "lead I promises 1600 samples; found 1500"),
+        ({"LeadAmplitudeUnits": None}, "states no unit for lead I; pass --unit."),
+        ({"LeadAmplitudeUnits": "COUNTS"}, "lead I has a stated unit that is not one of"),
+        ({"LeadAmplitudeUnitsPerBit": None}, "states no voltage of a step of lead I"),
+        ({"LeadAmplitudeUnitsPerBit": 0}, "the voltage of a step should be a number above 0; found 0"),
+        ({"WaveFormData": "A?A"}, "no Base64"),
+    ],
+)
+def test_what_is_missing_or_contradictory_in_muse_is_refused(tmp_path, signal, changes, message):
+    assert message in refusal(write(tmp_path / "a.xml", vendor.muse(vendor.muse_waveform(signal, **changes))))
+
+
+def test_a_wrong_checksum_of_muse_is_told(tmp_path, signal):
+    text = vendor.muse(vendor.muse_waveform(signal, LeadDataCRC32=7))
+    assert "lead I: the checksum does not fit" in read_record(write(tmp_path / "a.xml", text)).warnings[0]
+
+
+def test_a_median_beat_alone_is_no_ecg(tmp_path, signal):
+    text = vendor.muse(vendor.muse_waveform(signal, "Median"))
+    assert refusal(write(tmp_path / "a.xml", text)).endswith("holds no rhythm; a median beat is not read.")
+
+
+# XML
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "latin-1", "cp1252", "utf-8-sig"])
+@pytest.mark.parametrize("declared", ["utf-8", "utf-16", "iso-8859-1", "windows-1252", "nonsense"])
+def test_xml_is_read_in_the_encoding_that_it_has(tmp_path, signal, encoding, declared):
+    text = vendor.muse(vendor.muse_waveform(signal), encoding=declared, name="Müller\x02")
+    assert_reads(write(tmp_path / "a.xml", text, encoding), signal, 4.88, BASIS_LEADS)
+
+
+def test_xml_with_prefixes_and_other_cases_is_read(tmp_path, signal):
+    text = vendor.muse(vendor.muse_waveform(signal)).replace('<!DOCTYPE RestingECG SYSTEM "restecg.dtd">', "")
+    text = text.replace("</", "</ge:").replace("<", "<ge:").replace("<ge:/ge:", "</ge:").replace("<ge:?", "<?")
+    text = text.replace("<ge:RestingECG>", '<ge:RESTINGECG xmlns:ge="urn:x">').replace(
+        "/ge:RestingECG", "/ge:RESTINGECG"
+    )
+    assert_reads(write(tmp_path / "a.xml", text), signal, 4.88, BASIS_LEADS)
+
+
+@pytest.mark.parametrize(
+    ("declaration", "use"),
+    [
+        ('<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">', "&b;"),
+        ('<!ENTITY a SYSTEM "file:///etc/passwd">', "&a;"),
+        ('<!ENTITY % a SYSTEM "http://localhost/x.dtd"> %a;', ""),
+    ],
+)
+def test_entities_are_refused(tmp_path, signal, declaration, use):
+    text = vendor.muse(vendor.muse_waveform(signal), name=use).replace('SYSTEM "restecg.dtd"', f"[{declaration}]")
+    assert "declares entities" in refusal(write(tmp_path / "a.xml", text))
+
+
+@pytest.mark.parametrize("filler", ["<a>" * 300, "<a/>" * (2**20 + 1)])
+def test_xml_of_too_many_or_too_deep_elements_is_refused(tmp_path, filler):
+    assert "more elements than any ECG" in refusal(write(tmp_path / "a.xml", f"<RestingECG>{filler}"))
+
+
+def test_xml_that_is_cut_off_is_refused_without_a_word_of_it(tmp_path, signal):
+    text = vendor.muse(vendor.muse_waveform(signal), name="Jane Doe")[:400]
+    message = refusal(write(tmp_path / "a.xml", text))
+    assert message == "a.xml is no well-formed XML; it is damaged or cut off."
+
+
+def test_other_xml_says_which_formats_there_are(tmp_path):
+    message = refusal(write(tmp_path / "a.xml", "<svg/>"))
+    assert message.startswith("a.xml: its content is of no format with a reader; there is one for WFDB, DICOM, ")
+
+
+# HL7 aECG
+
+
+@pytest.mark.parametrize(("step", "unit", "atol"), [(2.5, "uV", 2.5), (0.005, "mV", 5)])
+@pytest.mark.parametrize("increment", [("0.002", "s"), ("2", "ms"), ("2000", "us")])
+def test_a_rhythm_of_aecg(tmp_path, signal, step, unit, atol, increment):
+    series = vendor.aecg_series(signal, step=step, unit=unit, increment=increment)
+    derived = vendor.aecg_series(signal[:300], "REPRESENTATIVE_BEAT")[8:-11]
+    record = assert_reads(write(tmp_path / "a.xml", vendor.aecg(series, derived=derived)), signal, atol)
+    assert record.warnings == ()
+
+
+def test_an_origin_of_aecg_is_added(tmp_path, signal):
+    path = write(tmp_path / "a.xml", vendor.aecg(vendor.aecg_series(signal, zero=1000)))
+    assert_reads(path, signal + 1, 2.5)
+
+
+def test_of_several_series_of_aecg_the_one_with_the_most_leads_is_read(tmp_path, signal):
+    beat = vendor.aecg_series(signal[:300], "REPRESENTATIVE_BEAT")
+    one = vendor.aecg_series(signal, leads=("II",))
+    record = assert_reads(write(tmp_path / "a.xml", vendor.aecg(beat, one, vendor.aecg_series(signal))), signal, 2.5)
+    assert record.warnings == ("2 recordings are in the file; the one with the most leads, then the longest, is read.",)
+    assert "averaged beats are not read" in refusal(write(tmp_path / "b.xml", vendor.aecg(beat)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('unit="s"', 'unit="min"', "the unit of its time is none of s, ms, us"),
+        ('unit="s"', "", "the unit of its time is none of s, ms, us"),
+        ("<increment", "<other", "states no sampling rate; pass --fs."),
+        ('unit="uV"', 'unit="mmHg"', "lead I has a stated unit that is not one of"),
+        ('unit="uV"', "", "states no unit for lead I; pass --unit."),
+        ("<digits>", "<digits>x ", "the samples of a lead are not all numbers"),
+        ("<digits>", "<digits>0 ", "its leads should have one length; found 1500, 1501 samples."),
+    ],
+)
+def test_what_is_missing_or_contradictory_in_aecg_is_refused(tmp_path, signal, old, new, message):
+    text = vendor.aecg(vendor.aecg_series(signal)).replace(old, new, 1 if "0 " in new else -1)
+    assert message in refusal(write(tmp_path / "a.xml", text))
+
+
+# Philips
+
+
+@pytest.mark.parametrize("version", ["1.03", "1.04", "1.04.01"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("how", [{}, {"compressed": False}, {"compressed": False, "plain": True}])
+def test_a_rhythm_of_philips(tmp_path, signal, version, encoding, how):
+    text = vendor.philips(signal, version, encoding=encoding, labels=version != "1.03", **how)
+    assert_reads(write(tmp_path / "a.xml", text, encoding), signal, 5)
+
+
+def test_a_pulse_of_calibration_at_the_end_is_no_part_of_an_ecg(tmp_path, signal):
+    pulse = np.repeat([0.0, 1.0, 0.0], [25, 100, 25])[:, None] * np.ones(12)
+    text = vendor.philips(np.concatenate((signal, pulse)))
+    record = read_record(write(tmp_path / "a.xml", text, "utf-16"))
+    np.testing.assert_allclose(record.signal, signal, atol=0.0026)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("resolution", "other", "states no resolution"),
+        ("XLI", "ZIP", "another method than XLI"),
+        ('"3000"', '"9000"', "promises 4500 samples of each lead; found 1500"),
+        ("parsedwaveforms", "other", "holds no parsedwaveforms"),
+    ],
+)
+def test_what_is_missing_or_contradictory_in_philips_is_refused(tmp_path, signal, old, new, message):
+    text = vendor.philips(signal).replace(old, new)
+    assert message in refusal(write(tmp_path / "a.xml", text, "utf-16"))
+
+
+def test_what_unpacks_to_more_than_a_lead_is_refused(tmp_path):
+    codes = [0, *range(256, 1023), *[1022] * 300_000]  # each code is a byte longer than the one before
+    text = "".join(f"{code:010b}" for code in codes)
+    packed = bytes(int(text[i : i + 8], 2) for i in range(0, len(text) // 8 * 8, 8))
+    data = base64.b64encode(struct.pack("<ihh", len(packed), 1, 0) + packed).decode()
+    text = vendor.philips(beats(10, FS), encoding="utf-8")
+    begin, end = text.index("<parsedwaveforms"), text.index("</parsedwaveforms>")
+    text = text[: text.index(">", begin) + 1] + data + text[end:]
+    assert "unpacks to more than" in refusal(write(tmp_path / "a.xml", text))
+
+
+# SCP-ECG
+
+
+def scp_rows(signal, leads, step=2.5):
+    return np.stack([vendor.stored(values, step) for values in vendor.columns(signal, leads).values()]).astype(np.int64)
+
+
+@pytest.mark.parametrize("leads", [BASIS_LEADS, STANDARD_LEADS])
+@pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.parametrize("version", [10, 13, 20, 30])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_rhythm_of_scp(tmp_path, signal, leads, order, version, packed):
+    rows = scp_rows(signal, leads)
+    pack = {"pack": vendor.huffman(vendor.DEFAULT_CODES)} if packed else {}
+    sections = {3: vendor.scp_leads(len(signal), leads), 6: vendor.scp_wave(rows, 2.5, FS, order, **pack)}
+    if packed:
+        sections[2] = (19999).to_bytes(2, "little")
+    record = assert_reads(write(tmp_path / "a.bin", vendor.scp(sections, version)), signal, 2.5, leads)
+    assert record.warnings == ()
+
+
+def test_tables_of_scp_that_a_file_brings_itself(tmp_path, signal):
+    leads, rows = BASIS_LEADS, scp_rows(signal, BASIS_LEADS)
+    first = [("0", 0, 1, 0), ("10", 0, 1, 1), ("110", 0, 1, -1), ("1110", 0, 0, 2), ("1111", 16, 1, 0)]
+    second = [("1", 0, 0, 1), ("0", 0, 1, 5)]
+    codes = {0: "0", 1: "10", -1: "110", 5: "1110" + "0" + "1", None: "1111"}
+    sections = {
+        2: vendor.huffman_tables(first, second),
+        3: vendor.scp_leads(len(signal), leads),
+        6: vendor.scp_wave(rows, 2.5, FS, 2, vendor.huffman(codes)),
+    }
+    assert_reads(write(tmp_path / "a.scp", vendor.scp(sections)), signal, 2.5, leads)
+
+
+def test_a_reference_beat_of_scp_is_added_where_it_was_subtracted(tmp_path, signal):
+    leads, rows = BASIS_LEADS, scp_rows(signal, BASIS_LEADS)
+    beat = rows[:, :250] // 2
+    peaks, rest = [200, 700, 1200], rows.copy()
+    for peak in peaks:
+        rest[:, peak - 1 - 99 : peak - 1 + 100] -= beat[:, 25:224] * 2  # the beat's 125th sample is its peak
+    zones = b"".join(struct.pack("<HIII", 0, peak - 99, peak, peak + 99) for peak in peaks)
+    sections = {
+        3: vendor.scp_leads(len(signal), leads, 0b1000101),
+        4: struct.pack("<HHH", 500, 125, len(peaks)) + zones + struct.pack("<II", 1, 1) * len(peaks),
+        5: vendor.scp_wave(beat, 5, FS),
+        6: vendor.scp_wave(rest, 2.5, FS),
+    }
+    assert_reads(write(tmp_path / "a.scp", vendor.scp(sections)), signal, 2.5, leads)
+
+
+def test_samples_of_scp_beyond_what_its_sizes_can_say_are_told_as_missing(tmp_path):
+    signal = beats(33_000, FS)
+    rows = scp_rows(signal, ("I", "II"))
+    sections = {
+        3: vendor.scp_leads(len(signal), ("I", "II")),
+        6: vendor.scp_wave(rows[:, :32_767], 2.5, FS),
+    }
+    record = read_record(write(tmp_path / "a.scp", vendor.scp(sections)))
+    assert len(record.signal) == 32_767
+    assert record.warnings == ("the last 233 of 33000 samples of each lead are not in the file.",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({6: None}, "section 6 is missing"),
+        ({3: None}, "section 3 is missing"),
+        ({2: b"\0\0"}, "section 2 holds no Huffman table"),
+        ({3: b"\x0c\x04"}, "section 3 promises 12 leads and is too short"),
+        ({6: b"\0" * 400}, "section 6 states an interval or step of 0"),
+    ],
+)
+def test_what_is_missing_or_contradictory_in_scp_is_refused(tmp_path, signal, changes, message):
+    rows = scp_rows(signal, STANDARD_LEADS)
+    sections = {3: vendor.scp_leads(len(signal), STANDARD_LEADS), 6: vendor.scp_wave(rows, 2.5, FS)} | changes
+    sections = {number: content for number, content in sections.items() if content is not None}
+    assert message in refusal(write(tmp_path / "a.scp", vendor.scp(sections)))
+
+
+def test_a_damaged_section_of_scp_is_told(tmp_path, signal):
+    rows = scp_rows(signal, STANDARD_LEADS)
+    sections = {3: vendor.scp_leads(len(signal), STANDARD_LEADS), 6: vendor.scp_wave(rows, 2.5, FS)}
+    content = bytearray(vendor.scp(sections))
+    content[-100] ^= 1
+    record = read_record(write(tmp_path / "a.scp", bytes(content)))
+    assert record.warnings == ("the checksum of section 6 does not fit; the file may be damaged.",)
+    cut = read_record(write(tmp_path / "b.scp", bytes(content[:-1000])))
+    assert cut.warnings[0] == "section 6 is cut off; what is there of it is read."
+
+
+# Other people's readers and files
+
+
+def peer(path):
+    """What ecgdatakit reads, in mV: (leads, signal, fs)."""
+    from ecgdatakit import FileParser
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        leads = FileParser.parse(path).leads
+    return [lead.label for lead in leads], np.stack([lead.samples for lead in leads], axis=1), leads[0].sampling_rate
+
+
+@pytest.mark.parametrize("name", vendor.FILES)
+def test_another_reader_finds_the_same_voltages(tmp_path, signal, name):
+    assert_same_as_peer(write(tmp_path / name, vendor.FILES[name](signal)))
+
+
+def assert_same_as_peer(path):
+    leads, signal, fs = peer(path)
+    record = read_record(path)
+    assert [lead.upper() for lead in record.leads] == [lead.upper() for lead in leads]
+    assert record.fs == fs
+    np.testing.assert_allclose(record.signal, signal[: len(record.signal)], atol=1e-6)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "name", ["hl7-aecg/subject1_0.xml", "philips/129DYPRG.XML", "philips/3191723_ZZDEMOPTONLY_1-04_orig.xml"]
+)
+def test_another_reader_finds_the_same_voltages_in_real_files(shared_data, name):
+    assert_same_as_peer(shared_data / "formats" / name)
+
+
+@pytest.mark.real
+def test_one_recording_as_scp_and_as_edf_is_the_same_but_for_the_scale_that_the_edf_states_wrongly(shared_data):
+    folder = shared_data / "formats/edf-scp-pair"
+    scp, edf = (read_record(folder / f"0000050.ECG.{kind}") for kind in ("scp", "edf"))
+    assert scp.leads == edf.leads
+    assert scp.fs == edf.fs
+    assert scp.warnings == ("the last 5088 of 37855 samples of each lead are not in the file.",)
+    steps = np.rint(scp.signal / 0.005)  # of 5 µV, as in the recorder's own file
+    np.testing.assert_allclose(scp.signal, steps * 0.005, atol=1e-6)
+    stated = 2000 / 65535  # mV; the converter wrote a range of ±1000 mV for 16 bits, and each value as twice its step
+    np.testing.assert_allclose(edf.signal[: len(steps)], steps * stated, atol=stated)

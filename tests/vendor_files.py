@@ -1,0 +1,227 @@
+"""ECG files of vendors, written from their specifications and independently of the readers; voltages in mV."""
+
+import base64
+import binascii
+import struct
+import zlib
+
+import numpy as np
+
+from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
+
+
+def columns(signal, leads=STANDARD_LEADS):
+    """The columns of some leads, by name, of twelve in mV, (time, lead)."""
+    return {lead: signal[:, STANDARD_LEADS.index(lead)].astype(np.float64) for lead in leads}
+
+
+def stored(values, step):
+    """Millivolts as 16-bit steps of so many microvolts."""
+    return np.round(values * 1000 / step).astype("<i2")
+
+
+def write_text(path, text, encoding="utf-8"):
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+# GE MUSE
+
+
+def muse_lead(lead, values, step=4.88, unit="MICROVOLTS", **changes):
+    content = stored(values, step).tobytes()
+    facts = {
+        "LeadByteCountTotal": len(content),
+        "LeadSampleCountTotal": len(content) // 2,
+        "LeadAmplitudeUnitsPerBit": step if unit == "MICROVOLTS" else step / 1000,
+        "LeadAmplitudeUnits": unit,
+        "LeadID": lead,
+        "LeadSampleSize": 2,
+        "LeadDataCRC32": zlib.crc32(content),
+        "WaveFormData": base64.encodebytes(content).decode(),
+    } | changes
+    return "<LeadData>" + "".join(f"<{k}>{v}</{k}>" for k, v in facts.items() if v is not None) + "</LeadData>"
+
+
+def muse_waveform(signal, kind="Rhythm", base=500, exponent=0, leads=BASIS_LEADS, **changes):
+    rows = "".join(muse_lead(lead, values, **changes) for lead, values in columns(signal, leads).items())
+    return (
+        f"<Waveform><WaveformType>{kind}</WaveformType><NumberofLeads>{len(leads)}</NumberofLeads>"
+        f"<SampleBase>{base}</SampleBase><SampleExponent>{exponent}</SampleExponent>{rows}</Waveform>"
+    )
+
+
+def muse(*waveforms, encoding="ISO-8859-1", name="Doe"):
+    return (
+        f'<?xml version="1.0" encoding="{encoding}"?>\n<!DOCTYPE RestingECG SYSTEM "restecg.dtd">\n<RestingECG>'
+        f"<PatientDemographics><PatientLastName>{name}</PatientLastName></PatientDemographics>"
+        f"{''.join(waveforms)}</RestingECG>"
+    )
+
+
+# HL7 aECG
+
+
+def aecg_series(signal, kind="RHYTHM", step=2.5, unit="uV", increment=("0.002", "s"), leads=STANDARD_LEADS, zero=0):
+    head = f'<head value="20240101"/><increment value="{increment[0]}" unit="{increment[1]}"/>'
+    time = f'<component><sequence><code code="TIME_ABSOLUTE"/><value xsi:type="GLIST_TS">{head}</value></sequence>'
+    rows = "".join(
+        f'<component><sequence><code code="MDC_ECG_LEAD_{lead.upper()}"/><value xsi:type="SLIST_PQ">'
+        f'<origin value="{zero}" unit="{unit}"/><scale value="{step}" unit="{unit}"/>'
+        f"<digits>{' '.join(map(str, stored(values, step * (1000 if unit == 'mV' else 1))))}</digits>"
+        "</value></sequence></component>"
+        for lead, values in columns(signal, leads).items()
+    )
+    return (
+        f'<series><code code="{kind}"/><component><sequenceSet>{time}</component>{rows}</sequenceSet></component>%s'
+        "</series>"
+    )
+
+
+def aecg(*series, derived=""):
+    """Series, of which the last may have a derived one."""
+    body = "".join(f"<component>{each % ''}</component>" for each in series[:-1])
+    derivation = f"<derivation><derivedSeries>{derived}</derivedSeries></derivation>" if derived else ""
+    return (
+        '<!-- by a recorder -->\n<AnnotatedECG xmlns="urn:hl7-org:v3" '
+        'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><id root="x"/>'
+        f"{body}<component>{series[-1] % derivation}</component></AnnotatedECG>"
+    )
+
+
+# Philips
+
+
+def lzw(content, bits=10):
+    """Pack bytes by LZW with codes of a fixed size, ended by the last code of all."""
+    table, codes, current = {bytes([i]): i for i in range(256)}, [], b""
+    for value in content:
+        longer = current + bytes([value])
+        if longer in table:
+            current = longer
+            continue
+        codes.append(table[current])
+        if len(table) < 2**bits - 1:
+            table[longer] = len(table)
+        current = bytes([value])
+    codes += [table[current], 2**bits - 1]
+    text = "".join(f"{code:0{bits}b}" for code in codes)
+    text += "0" * (-len(text) % 8)
+    return bytes(int(text[i : i + 8], 2) for i in range(0, len(text), 8))
+
+
+def xli(values):
+    """Compress a lead: two samples, then the differences of second order, each one place late and plus 64."""
+    x = [int(value) for value in values]
+    second = [2 * x[i - 1] - x[i - 2] - x[i] for i in range(2, len(x))]
+    words = [*x[:2], *[each + 64 for each in second[1:]], 64]
+    raw = np.array(words, np.int16).view(np.uint16)
+    packed = lzw((raw >> 8).astype(np.uint8).tobytes() + (raw & 255).astype(np.uint8).tobytes())
+    return struct.pack("<ihh", len(packed), 1, second[0]) + packed
+
+
+def philips(signal, version="1.04", step=5, fs=500, compressed=True, encoding="utf-16", labels=True, plain=False):
+    rows = np.stack([stored(values, step) for values in columns(signal).values()]).astype(np.int64)
+    if compressed:
+        i, ii, iii, avr, avl, avf = rows[:6]
+        rest = [ii - i - iii, -avr - (i + ii) // 2, (i - iii) // 2 - avl, (ii + iii) // 2 - avf]
+        data = base64.encodebytes(b"".join(map(xli, [i, ii, *rest, *rows[6:]]))).decode()
+    elif plain:
+        data = " ".join(map(str, rows.ravel()))
+    else:
+        data = base64.encodebytes(rows.astype("<i2").tobytes()).decode()
+    method = ('compression="XLI"' if labels else 'compressflag="True" compressmethod="XLI"') if compressed else ""
+    facts = f'leadlabels="{" ".join(STANDARD_LEADS)}" samplespersecond="{fs}" resolution="{step}"' if labels else ""
+    name = "resolution" if labels else "signalresolution"
+    return (
+        f'<?xml version="1.0" encoding="{encoding}"?><restingecgdata xmlns="http://www3.medical.philips.com">'
+        f"<documentinfo><documenttype>PhilipsECG</documenttype><documentversion>{version}</documentversion></documentinfo><dataacquisition>"
+        f"<signalcharacteristics><samplingrate>{fs}</samplingrate><{name}>{step}</{name}><leadset>STD-12</leadset>"
+        "<numberchannelsvalid>12</numberchannelsvalid></signalcharacteristics></dataacquisition><waveforms>"
+        f'<parsedwaveforms dataencoding="{"Plain" if plain else "Base64"}" {method} {facts} '
+        f'durationperchannel="{len(signal) * 1000 // fs}">{data}</parsedwaveforms></waveforms></restingecgdata>'
+    )
+
+
+# SCP-ECG
+
+SCP_CODES = dict(zip((*BASIS_LEADS, "III", "aVR", "aVL", "aVF"), (*range(1, 9), 61, 62, 63, 64), strict=True))
+
+
+def scp_section(number, content, version=20):
+    content += b"\0" * (len(content) % 2)
+    rest = struct.pack("<HIBB6s", number, 16 + len(content), version, version, b"SCPECG" if number == 0 else b"")
+    return struct.pack("<H", binascii.crc_hqx(rest + content, 0xFFFF)) + rest + content
+
+
+def scp(sections, version=20):
+    """A record of sections {number: content}."""
+    size = 16 + 10 * 12
+    start, pointers, body = 7 + size, struct.pack("<HII", 0, size, 7), b""
+    for number in range(1, 12):
+        section = scp_section(number, sections[number], version) if number in sections else b""
+        pointers += struct.pack("<HII", number, len(section), start if section else 0)
+        start, body = start + len(section), body + section
+    content = scp_section(0, pointers, version) + body
+    record = struct.pack("<I", 6 + len(content)) + content
+    return struct.pack("<H", binascii.crc_hqx(record, 0xFFFF)) + record
+
+
+def scp_leads(n_samples, leads, flags=0b1100100):
+    return bytes([len(leads), flags]) + b"".join(struct.pack("<IIB", 1, n_samples, SCP_CODES[lead]) for lead in leads)
+
+
+def scp_wave(rows, step, fs, order=0, pack=lambda row: row.astype("<i2").tobytes()):
+    """Section 5 or 6 of rows in steps of so many microvolts."""
+    packed = [pack(differences(row.astype(np.int64), order)) for row in rows]
+    head = struct.pack("<HHBB", round(step * 1000), round(1e6 / fs), order, 0)
+    return head + struct.pack(f"<{len(rows)}H", *map(len, packed)) + b"".join(packed)
+
+
+def differences(row, order):
+    """First or second differences of a row, after as many of its samples."""
+    return row if not order else np.concatenate((row[:order], np.diff(row, order)))
+
+
+def huffman(codes):
+    """A function that packs a row by codes {value: bits}; others by the prefix under None and 16 bits."""
+
+    def pack(row):
+        bits = "".join(codes.get(int(v)) or codes[None] + f"{int(v) & 0xFFFF:016b}" for v in row)
+        bits += "0" * (-len(bits) % 16)
+        return bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
+
+    return pack
+
+
+DEFAULT_CODES = {0: "0", None: "1" * 10} | {
+    sign * size: "1" * size + ("00" if sign > 0 else "01") for size in range(1, 9) for sign in (1, -1)
+}
+
+
+def huffman_tables(*tables):
+    """Section 2 of tables of (bits of the prefix, extra bits, is a value, value)."""
+    content = struct.pack("<H", len(tables))
+    for table in tables:
+        content += struct.pack("<H", len(table))
+        for prefix, extra, is_value, value in table:
+            content += struct.pack("<BBBhI", len(prefix), len(prefix) + extra, is_value, value, int(prefix[::-1], 2))
+    return content
+
+
+def scp_file(signal, step=2.5, fs=500, packed=False):
+    """A record of twelve leads, packed by the default table as differences of second order, or as it is."""
+    rows = np.stack([stored(values, step) for values in columns(signal).values()])
+    pack = {"order": 2, "pack": huffman(DEFAULT_CODES)} if packed else {}
+    sections = {3: scp_leads(len(signal), STANDARD_LEADS), 6: scp_wave(rows, step, fs, **pack)}
+    return scp(sections | ({2: struct.pack("<H", 19999)} if packed else {}))
+
+
+FILES = {
+    "muse.xml": lambda signal: muse(muse_waveform(signal)).encode(),
+    "aecg.xml": lambda signal: aecg(aecg_series(signal)).encode(),
+    "philips.xml": lambda signal: philips(signal, encoding="utf-8").encode(),
+    "plain.scp": scp_file,
+    "packed.scp": lambda signal: scp_file(signal, packed=True),
+}
+"""A writer of each format, for a signal of twelve leads in mV at 500 Hz, (time, lead)."""
