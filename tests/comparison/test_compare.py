@@ -420,10 +420,10 @@ def test_the_command_exits_with_code_3_if_an_arm_failed(ecgmtl, place, again):
     ],
 )
 def test_a_wrong_call_gives_an_error_message(ecgmtl, place, arguments, messages):
-    code, told = ecgmtl(*arguments, "--out", "bad", "--no-track")
+    code, output = ecgmtl(*arguments, "--out", "bad", "--no-track")
     assert code == 1
-    assert messages in told
-    assert told.count("\n") == 1
+    assert messages in output
+    assert output.count("\n") == 1
     assert not (place / "bad").exists()
 
 
