@@ -3,22 +3,22 @@
 const SEVERITIES = { failed: "Failed", undecided: "No decision", error: "Error", warning: "Warning", note: "Note", info: "Note" };
 const MOST_SHOWN = 8;  // labels of a card that are not folded away
 
-const percent = (share) => `${(100 * share).toFixed(share < 0.0995 && share > 0 ? 1 : 0)} %`;
+const percent = (share) => (share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`);
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 const logit = (p) => Math.log(Math.min(Math.max(p, 1e-4), 1 - 1e-4) / (1 - Math.min(Math.max(p, 1e-4), 1 - 1e-4)));
 const fileName = (path) => path.split(/[\\/]/).pop();
 const folderOf = (path) => path.slice(0, path.length - fileName(path).length);
 
-/** Return the names of the labels that are decided. */
-function decided(record, labels) {
+/** Return the names of the labels that are predicted. */
+function predicted(record, labels) {
   return labels.filter((_, index) => record.decisions?.[index]).map((label) => label.name);
 }
 
-/** Return what is decided of a record, in a few words. */
+/** Return what is predicted for a record, in a few words. */
 function outcome(record, labels) {
   if (record.status === "failed") return "Failed";
   if (record.status === "undecided") return "No decision";
-  return decided(record, labels).join(", ") || "None of the labels";
+  return predicted(record, labels).join(", ") || "None of the labels";
 }
 
 /** Return the order of labels in a card: by how far their probabilities are above their thresholds. */
@@ -43,8 +43,8 @@ function probabilityRow(record, label, index) {
   return html("tr", yes ? { class: "decided" } : {},
     html("th", { scope: "row" }, label.name, ...(label.meaning ? [html("small", {}, label.meaning)] : [])),
     html("td", { class: "number" }, percent(probability)),
-    html("td", { class: "bars" }, bar(probability, label.threshold, yes), ...(label.short ? [html("small", {}, label.short)] : [])),
-    html("td", { class: "number" }, percent(label.threshold)),
+    html("td", { class: "bars" }, bar(probability, label.threshold, yes),
+      html("small", {}, `Threshold ${percent(label.threshold)}. ${label.sentence}`)),
     html("td", {}, answer));
 }
 
@@ -52,11 +52,11 @@ function probabilityRow(record, label, index) {
 function probabilityTable(record, labels) {
   const order = ranked(record, labels);
   const table = (indices) => {
-    const hint = labels.some((label) => label.short) ? "How often decisions are right in validation" : "";
-    const heads = ["Label", "Probability", hint, "Threshold", "Decided"].map((name, index) =>
-      html("th", { scope: "col", ...([1, 3].includes(index) ? { class: "number" } : {}) }, name));
-    return html("div", { class: "scroll" }, html("table", { class: "probabilities" }, html("thead", {}, html("tr", {}, ...heads)),
-      html("tbody", {}, ...indices.map((index) => probabilityRow(record, labels[index], index)))));
+    const heads = ["Label", "Proba\u00adbility", "Threshold, and what it means", "Pre\u00addicted"].map((name, index) =>
+      html("th", { scope: "col", ...(index === 1 ? { class: "number" } : {}) }, name));
+    const widths = html("colgroup", {}, ...["label", "number", "bars", "answer"].map((name) => html("col", { class: name })));
+    return html("table", { class: "probabilities" }, widths, html("thead", {}, html("tr", {}, ...heads)),
+      html("tbody", {}, ...indices.map((index) => probabilityRow(record, labels[index], index))));
   };
   if (order.length <= MOST_SHOWN + 2) return [table(order)];
   const rest = order.slice(MOST_SHOWN);
@@ -79,8 +79,8 @@ function describe(record, drawing, labels) {
     for (const value of signal) { if (value < low) low = value; if (value > high) high = value; }
     return `${lead} ${high >= low ? (high - low).toFixed(1) : "missing"}`;
   });
-  return `12-lead ECG of ${fileName(record.path)}, ${drawing.seconds.toFixed(1)} seconds at 25 mm/s and 10 mm/mV. ` +
-    `Decided: ${outcome(record, labels)}. Peak-to-peak voltage of the leads in mV: ${spans.join(", ")}.`;
+  return `12-lead ECG of ${fileName(record.path)}, ${drawing.seconds.toFixed(1)} seconds at 25 mm/s. ` +
+    `Predicted: ${outcome(record, labels)}. Peak-to-peak voltage of the leads in mV: ${spans.join(", ")}.`;
 }
 
 /** Return in words which parts of the signal move a label most. */
@@ -90,16 +90,16 @@ function explained(explanation, chosen, record, labels) {
   const time = best(chosen.time), lead = best(chosen.leads);
   const without = (fall) => percent(sigmoid(before - fall));
   const start = `${name} has a probability of ${percent(record.probabilities[chosen.label])}. `;
-  const seconds = (index) => (index * explanation.step).toFixed(1);
+  const middle = ((time + 0.5) * explanation.step).toFixed(1);
   const inTime = chosen.time[time] > 0.01
-    ? `Without the signal around ${seconds(time)} to ${seconds(time + 1)} s it would be ${without(chosen.time[time])}, ` : "No part in time speaks for it, ";
+    ? `Without ${explanation.window} s of signal around ${middle} s it would be about ${without(chosen.time[time])}, ` : "No part in time speaks for it, ";
   const inLeads = chosen.leads[lead] > 0.01
     ? `and without lead ${BASIS[lead]} ${without(chosen.leads[lead])}.` : "and no single lead does.";
   return start + inTime + inLeads;
 }
 
 /** Return bars of the importance of each lead, to the right where the lead speaks for the label. */
-function leadBars(chosen) {
+function leadBars(chosen, probability) {
   const largest = Math.max(...chosen.leads.map(Math.abs), 1e-9);
   const rows = chosen.leads.map((value, index) => {
     const size = 48 * Math.abs(value) / largest;
@@ -107,9 +107,9 @@ function leadBars(chosen) {
       svg("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
         svg("rect", { class: value > 0 ? "for" : "against", x: value > 0 ? 50 : 50 - size, y: 1, width: size, height: 8 }),
         svg("rect", { class: "axis", x: 49.7, width: 0.6, height: 10 }))),
-      html("td", { class: "number" }, value.toFixed(2).replace("-", "−")));
+      html("td", { class: "number" }, percent(sigmoid(logit(probability) - value))));
   });
-  const heads = ["Lead", "", "Fall of the logit"].map((name) => html("th", { scope: "col" }, name));
+  const heads = ["Lead", "", "Without it"].map((name) => html("th", { scope: "col" }, name));
   return html("table", { class: "leads" }, html("thead", {}, html("tr", {}, ...heads)), html("tbody", {}, ...rows));
 }
 
@@ -130,21 +130,22 @@ class Plot {
 
   /** Draw again after a change. */
   draw() {
-    const { sheet, width } = paper(this.drawing, this.choice, this.text);
+    const { sheet, width, gain } = paper(this.drawing, this.choice, this.text);
+    this.gain = gain;
     sheet.style.width = this.zoom ? `${width * this.zoom}mm` : "";
     sheet.classList.toggle("fit", !this.zoom);
     this.frame.replaceChildren(sheet);
     if (this.chosen) {
       this.words.textContent = explained(this.drawing.explanation, this.chosen, this.record, this.labels);
-      this.bars.replaceChildren(leadBars(this.chosen));
+      this.bars.replaceChildren(leadBars(this.chosen, this.record.probabilities[this.chosen.label]));
     }
     this.legend.replaceChildren(...this.legendParts());
   }
 
   legendParts() {
     const key = (kind, text) => html("span", {}, html("i", { class: kind }), text);
-    const parts = [];
     const { reconstruction } = this.drawing;
+    const parts = this.gain === GAINS[0] ? [] : [html("b", {}, `Drawn at ${this.gain} mm/mV because of high voltages.`)];
     if (this.choice.importance) {
       const name = this.labels[this.chosen.label].name;
       parts.push(key("for", `speaks for ${name}`), key("against", `speaks against ${name}`));
@@ -191,20 +192,20 @@ class Plot {
   /** Return the explanation in words, or nothing. */
   explanation() {
     if (!this.chosen) return [];
-    return [html("section", { class: "explanation" }, html("h4", {}, "Where the decision comes from"), this.words, this.bars,
-      html("p", { class: "hint" }, "Measured by removing one part at a time. Lead I or II is removed with what follows from it in the other limb leads."))];
+    return [html("section", { class: "explanation" }, html("h4", {}, "Where the prediction comes from"), this.words, this.bars,
+      html("p", { class: "hint" }, "Each part is removed alone: 0.4 s of all leads, or a lead. I and II are removed with what follows from them in the other limb leads."))];
   }
 }
 
 /** Return the card of a record without its drawing. `id` is its number in the page. */
 function makeCard(record, id, labels) {
-  const title = html("h3", { id: `title-${id}`, tabindex: "-1" }, html("span", { class: "folder" }, folderOf(record.path)), fileName(record.path));
-  const facts = record.status === "failed" ? [] : [`${record.seconds} s`, `${record.fs} Hz`,
-    ...(record.rmse == null ? [] : [`reconstruction error ${record.rmse.toFixed(2)} mV`])];
+  const title = html("h3", { id: `title-${id}`, tabindex: "-1" }, fileName(record.path));
+  const facts = [...(folderOf(record.path) ? [folderOf(record.path)] : []), ...(record.status === "failed" ? []
+    : [`${record.seconds} s`, `${record.fs} Hz`, ...(record.rmse == null ? [] : [`reconstruction error ${record.rmse.toFixed(2)} mV`])])];
   const card = html("article", { class: `card ${record.status}`, id: `card-${id}`, "aria-labelledby": `title-${id}` },
     html("header", {}, title, html("p", { class: "facts" }, facts.join(" · "))));
   if (record.status !== "failed") {
-    card.append(html("p", { class: "outcome" }, html("span", {}, "Decided: "), html("b", {}, outcome(record, labels))));
+    card.append(html("p", { class: "outcome" }, html("span", {}, "Predicted: "), html("b", {}, outcome(record, labels))));
   }
   if (record.findings.length) card.append(findingList(record));
   if (record.status === "failed") return card;

@@ -36,12 +36,7 @@ def facts(metadata: ModelMetadata, model: str) -> dict[str, Any]:
         "model": printable(model),
         "label_set": metadata.label_set,
         "labels": [
-            {
-                "name": name,
-                "meaning": meanings.get(name, ""),
-                "threshold": threshold,
-                **in_words(name, threshold, known),
-            }
+            {"name": name, "meaning": meanings.get(name, ""), "threshold": threshold, **of_threshold(known)}
             for name, threshold, known in rows
         ],
         "figures": overall(calibration.figures),
@@ -53,40 +48,34 @@ def facts(metadata: ModelMetadata, model: str) -> dict[str, Any]:
     }
 
 
-def in_words(name: str, threshold: float, figures: ThresholdFigures | None) -> dict[str, str]:
-    """Return what a label's threshold means, in short and in full."""
-    start = f"From a calibrated probability of {threshold:.3f} on, {name} is decided."
-    if figures is None:
-        return {"short": "", "full": f"{start} The model holds no figures on how often that is right."}
-    if not (figures.n_positive and figures.n_negative):
-        return {"short": "", "full": f"{start} Too few validation records tell how often that is right."}
-    missed = figures.n_negative - figures.true_negatives
-    decided = figures.true_positives + missed
-    found = percent(figures.true_positives, figures.n_positive)
-    passed = percent(figures.true_negatives, figures.n_negative)
-    right = f" {percent(figures.true_positives, decided)} of those that it was decided for had it." if decided else ""
+def of_threshold(figures: ThresholdFigures | None) -> dict[str, Any]:
+    """Return what a label's threshold means in validation: a sentence for cards, and the cells of a table."""
+    if figures is None or not (figures.n_positive and figures.n_negative):
+        return {"sentence": "", "cells": []}
+    wrong = figures.n_negative - figures.true_negatives
     return {
-        "short": f"Found in {of_hundred(figures.true_positives, figures.n_positive)} of 100 records with it, "
-        f"wrongly in {of_hundred(missed, figures.n_negative)} of 100 without.",
-        "full": f"{start} In validation that found {figures.true_positives:,} of the {figures.n_positive:,} records "
-        f"with it (sensitivity {found}) and passed {figures.true_negatives:,} of the {figures.n_negative:,} without "
-        f"(specificity {passed}).{right}",
+        "sentence": f"Reached by {100 * figures.true_positives / figures.n_positive:.0f} of 100 validation records "
+        f"with it and by {100 * wrong / figures.n_negative:.0f} of 100 without.",
+        "cells": [
+            f"{figures.n_positive:,} of {figures.n_positive + figures.n_negative:,}",
+            fraction(figures.true_positives, figures.n_positive),
+            fraction(figures.true_negatives, figures.n_negative),
+            fraction(figures.true_positives, figures.true_positives + wrong),
+            f"{figures.auroc:.3f}",
+        ],
     }
 
 
-def percent(part: int, whole: int) -> str:
-    """Return a share with its 95 % interval (Wilson, 1927)."""
+def fraction(part: int, whole: int) -> str:
+    """Return a fraction in percent with its 95 % interval (Wilson, 1927)."""
+    if not whole:
+        return "–"
     low, high = binomtest(part, whole).proportion_ci(method="wilson")
-    return f"{part / whole:.0%} (95 % interval {low:.0%} to {high:.0%})"
-
-
-def of_hundred(part: int, whole: int) -> str:
-    """Return a share as a count of a hundred."""
-    return f"{100 * part / whole:.0f}"
+    return f"{100 * part / whole:.0f} % ({100 * low:.0f} to {100 * high:.0f} %)"
 
 
 def overall(figures: tuple[ThresholdFigures, ...]) -> str:
-    """Return the model's figures on all labels in one sentence; empty where it holds none."""
+    """Return the model's figures on all labels; empty where it holds none."""
     areas = [label.auroc for label in figures if label.auroc is not None]
     if not areas:
         return ""

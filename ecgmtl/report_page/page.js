@@ -11,13 +11,13 @@ const labels = model.labels;
 const byId = (id) => document.getElementById(id);
 const count = (n, one, many) => `${n.toLocaleString("en-US")} ${n === 1 ? one : many}`;
 
-const view = { sort: null, descending: false, find: "", show: "all", page: 0 };
+const view = { sort: null, descending: false, find: "", show: "all", page: 0, waiting: 0 };
 const drawn = new Map();  // card's number → promise of its plot
 
 const RANK = { failed: 0, undecided: 1, ok: 2 };
 const columns = [
   { name: "File", value: (record) => record.path, cell: (record) => fileName(record.path) },
-  { name: "Decided", value: (record) => `${RANK[record.status]}${outcome(record, labels)}`, cell: (record) => outcome(record, labels) },
+  { name: "Predicted", value: (record) => `${RANK[record.status]}${outcome(record, labels)}`, cell: (record) => outcome(record, labels) },
   ...(labels.length <= MOST_COLUMNS ? labels.map((label, index) => ({
     name: label.name, label: index, number: true, value: (record) => record.probabilities[index] ?? -1,
   })) : [{
@@ -35,7 +35,7 @@ function filters() {
     flagged: ["with findings", (record) => record.findings.length > 0],
     ...(records.some(status("undecided")) ? { undecided: ["without a decision", status("undecided")] } : {}),
     ...(records.some(status("failed")) ? { failed: ["failed", status("failed")] } : {}),
-    ...Object.fromEntries(labels.map((label, index) => [`label-${index}`, [`decided: ${label.name}`, (record) => Boolean(record.decisions?.[index])]])),
+    ...Object.fromEntries(labels.map((label, index) => [`label-${index}`, [`predicted: ${label.name}`, (record) => Boolean(record.decisions?.[index])]])),
   };
 }
 const choices = filters();
@@ -61,7 +61,8 @@ function update() {
   byId("matches").textContent = left.length === records.length ? "" : `${left.length.toLocaleString("en-US")} of ${count(records.length, "record", "records")}`;
   byId("table").replaceChildren(tableHead(), html("tbody", {}, ...shown.map(tableRow)));
   showPages(nPages, left.length);
-  showCards(shown);
+  clearTimeout(view.waiting);  // the table answers first, and while somebody types no card is drawn
+  view.waiting = setTimeout(showCards, view.waiting ? 150 : 0, shown);
 }
 
 /** Return the headings; choosing one sorts by it, numbers the largest first. */
@@ -127,6 +128,7 @@ function showCards(shown) {
   inView.disconnect();
   drawn.clear();
   const cards = shown.map((record) => makeCard(record, record.id, labels));
+  cards.forEach((card) => card.append(html("p", { class: "printed" }, byId("notice").textContent)));
   byId("cards").replaceChildren(...cards);
   cards.forEach((card) => inView.observe(card));
   const rest = [...cards];
@@ -154,8 +156,21 @@ function open(event) {
   if (!link) return;
   event.preventDefault();
   const title = byId(`title-${link.hash.slice(6)}`);
+  if (!title) return;  // the cards of a new page come a moment after its table
   title.closest("article").scrollIntoView();
   title.focus({ preventScroll: true });
+}
+
+/** Move between the titles of cards with the arrow keys, and back to the table with Escape. */
+function moveInCards(event) {
+  const titles = [...byId("cards").querySelectorAll("h3")], at = titles.indexOf(event.target);
+  if (at < 0) return;
+  const link = byId("table").querySelectorAll("tbody a")[at];
+  const to = { ArrowDown: titles[at + 1], ArrowUp: titles[at - 1], Escape: link }[event.key];
+  if (!to) return;
+  event.preventDefault();
+  (to === link ? to : to.closest("article")).scrollIntoView({ block: to === link ? "center" : "start" });
+  to.focus({ preventScroll: true });
 }
 
 /** List the files that are not ECGs when the list is opened. */
@@ -168,13 +183,26 @@ function listOthers() {
   }, { once: true });
 }
 
+/** Return the table of thresholds, with what they meant in validation. */
+function thresholdTable() {
+  const known = labels.some((label) => label.cells.length);
+  const heads = ["Label", "Threshold", ...(known ? ["Records with it", "Sensitivity", "Specificity", "Precision", "AUROC"] : [])];
+  const head = (name, index) => html("th", { scope: "col", ...(index ? { class: "number" } : {}) }, name);
+  const rows = labels.map((label) => html("tr", {}, html("th", { scope: "row" }, label.name, html("small", {}, label.meaning)),
+    ...[percent(label.threshold), ...label.cells].map((text) => html("td", { class: "number" }, text))));
+  return [html("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Thresholds" },
+    html("table", {}, html("thead", {}, html("tr", {}, ...heads.map(head))), html("tbody", {}, ...rows))),
+  html("p", { class: "hint" }, known ? "A label is predicted from its threshold on. Sensitivity is the share of records with the label for which it was predicted, "
+    + "specificity the share of the others for which it was not, and precision the share of its predictions that were right. In brackets: 95 % intervals."
+    : "A label is predicted from its threshold on. The model holds no figures on how often that is right.")];
+}
+
 /** Say what the model is, what its thresholds mean and what it is for. */
 function describeModel() {
-  const rows = labels.map((label) => html("li", {}, html("b", {}, label.meaning ? `${label.name}, ${label.meaning}. ` : `${label.name}. `), label.full));
   const origin = Object.entries(model.provenance).flatMap(([key, value]) => [html("dt", {}, key), html("dd", {}, value)]);
   byId("model").append(
     html("p", {}, html("b", {}, model.model), `, label set ${model.label_set}; input: ${model.input}. ${model.figures}`),
-    html("ul", {}, ...rows),
+    ...thresholdTable(),
     html("p", {}, html("b", {}, `${model.notice} `), `Intended use: ${model.intended_use}`),
     html("details", {}, html("summary", {}, "Origin of the model"), html("dl", {}, ...origin)),
     html("p", { class: "hint" }, `Made by ecgmtl ${model.version}. This page loads nothing and sends nothing.`));
@@ -194,6 +222,7 @@ function start() {
   byId("find").oninput = (event) => { Object.assign(view, { find: event.target.value, page: 0 }); update(); };
   byId("table").addEventListener("keydown", moveInTable);
   byId("table").addEventListener("click", open);
+  byId("cards").addEventListener("keydown", moveInCards);
   byId("summary").hidden = records.length < 2;
   listOthers();
   describeModel();

@@ -1,8 +1,10 @@
-// An ECG on clinical paper as SVG: 25 mm a second, 10 mm a millivolt, one unit a millimeter.
+// An ECG on clinical paper as SVG: 25 mm a second, 10 mm a millivolt, one unit a millimeter. Where that needs too much
+// paper, it is half of that or less, as recorders do.
 
-const MM_PER_SECOND = 25, MM_PER_MV = 10;
+const MM_PER_SECOND = 25, GAINS = [10, 5, 2.5, 1, 0.5];  // mm a millivolt, the usual gain first
 const LEFT = 10, RIGHT = 2, TOP = 2, BOTTOM = 3, GAP = 2;  // margins of the sheet, in mm
-const LEAST_ROW = 20, MOST_REACH = 45;  // height of a row, and largest distance of a trace from its zero, in mm
+const LEAST_ROW = 20, MEAN_ROW = 36;  // least height of a row, and largest mean height of rows, in mm
+const MOST_REACH = 40;  // largest distance of a trace from its zero, in mm
 const LONGEST = 10;  // seconds that are drawn
 const DERIVED = { III: [-1, 1], aVR: [-0.5, -0.5], aVL: [1, -0.5], aVF: [-0.5, 1] };  // of I and II
 const LEADS = ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"];
@@ -98,8 +100,8 @@ function samples(span, fs, length) {
   return [Math.round(span.from * fs), Math.min(Math.round(span.to * fs) + 1, length)];
 }
 
-/** Return how far a row reaches above and below its zero, in mm. */
-function reach(row, drawing) {
+/** Return the highest and the lowest voltage of a row. */
+function extremes(row, drawing) {
   let [up, down] = [0, 0];
   for (const span of row) {
     const signal = drawing.signal[span.lead];
@@ -109,38 +111,51 @@ function reach(row, drawing) {
       if (signal[i] < down) down = signal[i];
     }
   }
-  const [above, below] = [up, -down].map((value) => Math.min(value * MM_PER_MV, MOST_REACH));
-  const [top, bottom] = [Math.max(above, MM_PER_MV) + 4, Math.max(below, 4) + 1.5];
-  return { top, height: Math.max(top + bottom, LEAST_ROW) };
+  return [up, down];
+}
+
+/** Return the gain in mm a millivolt, and for each row its height and how far its zero is from its upper edge, in mm. */
+function measure(rows, drawing) {
+  const voltages = rows.map((row) => extremes(row, drawing));
+  for (const gain of GAINS) {
+    const reaches = voltages.map(([up, down]) => [up * gain, -down * gain].map((mm) => Math.min(mm, MOST_REACH)));
+    const sizes = reaches.map(([above, below]) => {
+      const top = Math.max(above, 10) + 4;
+      return { top, height: Math.max(top + Math.max(below, 4) + 1.5, LEAST_ROW) };
+    });
+    const total = sizes.reduce((sum, size) => sum + size.height, 0);
+    const fits = voltages.flat().every((value) => Math.abs(value) * gain <= MOST_REACH) && total <= MEAN_ROW * rows.length;
+    if (fits || gain === GAINS.at(-1)) return { gain, sizes, total };
+  }
 }
 
 /** Return the path of samples, with a new beginning after each gap. */
-function line(signal, fs, span, x0, level) {
+function line(signal, fs, span, { x: x0, level, gain }) {
   const [start, stop] = samples(span, fs, signal.length), parts = [];
   let open = false;
   for (let i = start; i < stop; i++) {
     const value = signal[i];
     if (Number.isNaN(value)) { open = false; continue; }
     const x = x0 + (i / fs - span.from) * MM_PER_SECOND;
-    parts.push(`${open ? "L" : "M"}${x.toFixed(2)} ${height(value, level)}`);
+    parts.push(`${open ? "L" : "M"}${x.toFixed(2)} ${height(value, level, gain)}`);
     open = true;
   }
   return parts.join("");
 }
 
 /** Return the height of a voltage on the sheet, no farther from its zero than a row may reach. */
-function height(value, level) {
-  const mm = Math.max(-MOST_REACH, Math.min(MOST_REACH, value * MM_PER_MV));
+function height(value, level, gain) {
+  const mm = Math.max(-MOST_REACH, Math.min(MOST_REACH, value * gain));
   return (level - mm).toFixed(2);
 }
 
 /** Return the outline of a band around a signal. */
-function band(signal, error, fs, span, x0, level) {
+function band(signal, error, fs, span, { x: x0, level, gain }) {
   const [start, stop] = samples(span, fs, signal.length), there = [], back = [];
   for (let i = start; i < stop; i++) {
     const x = (x0 + (i / fs - span.from) * MM_PER_SECOND).toFixed(2);
-    there.push(`${x} ${height(signal[i] + error[i], level)}`);
-    back.push(`${x} ${height(signal[i] - error[i], level)}`);
+    there.push(`${x} ${height(signal[i] + error[i], level, gain)}`);
+    back.push(`${x} ${height(signal[i] - error[i], level, gain)}`);
   }
   return there.length ? `M${there.join("L")}L${back.reverse().join("L")}Z` : "";
 }
@@ -154,7 +169,7 @@ function ruling(width, tall, step, left) {
 }
 
 /** Return the parts of a row in which removing the signal moves the chosen label, as rectangles. */
-function highlights(explanation, importance, span, x0, top, tall) {
+function highlights(explanation, importance, span, { x: x0, top, bottom }) {
   const largest = Math.max(...importance.map(Math.abs), 1e-9), boxes = [];
   importance.forEach((value, index) => {
     const from = Math.max(index * explanation.step, span.from);
@@ -164,7 +179,7 @@ function highlights(explanation, importance, span, x0, top, tall) {
     boxes.push(svg("rect", {
       class: value > 0 ? "for" : "against", opacity: (0.55 * strength).toFixed(2),
       x: (x0 + (from - span.from) * MM_PER_SECOND).toFixed(2), y: top.toFixed(2),
-      width: ((to - from) * MM_PER_SECOND).toFixed(2), height: tall.toFixed(2),
+      width: ((to - from) * MM_PER_SECOND).toFixed(2), height: (bottom - top).toFixed(2),
     }));
   });
   return boxes;
@@ -176,9 +191,9 @@ function highlights(explanation, importance, span, x0, top, tall) {
  */
 function paper(drawing, choice, text) {
   const rows = rowsOf(choice.layout, drawing.seconds);
-  const sizes = rows.map((row) => reach(row, drawing));
+  const { gain, sizes, total } = measure(rows, drawing);
   const width = LEFT + RIGHT + Math.max(...rows.map(seconds)) * MM_PER_SECOND;
-  const tall = Math.ceil((TOP + BOTTOM + sizes.reduce((sum, size) => sum + size.height + GAP, 0)) / 5) * 5;
+  const tall = Math.ceil((TOP + BOTTOM + total + GAP * rows.length) / 5) * 5;
   const sheet = svg("svg", {
     class: "paper", role: "img", "aria-label": text, viewBox: `0 0 ${width.toFixed(2)} ${tall}`,
     width: `${width.toFixed(2)}mm`, height: `${tall}mm`,
@@ -194,17 +209,17 @@ function paper(drawing, choice, text) {
   let top = TOP;
   rows.forEach((row, index) => {
     const level = Math.round(top + sizes[index].top), bottom = top + sizes[index].height;
-    over.append(svg("path", { class: "trace", d: `M1 ${level}h1v${-MM_PER_MV}h5v${MM_PER_MV}h1` }));
+    over.append(svg("path", { class: "trace", d: `M1 ${level}h1v${-gain}h5v${gain}h1` }));
     let x = LEFT;
     for (const span of row) {
-      drawSpan({ under, over }, drawing, choice, span, { x, level, top, bottom });
+      drawSpan({ under, over }, drawing, choice, span, { x, level, gain, top, bottom });
       x += (span.to - span.from) * MM_PER_SECOND;
     }
     top = bottom + GAP;
   });
-  const words = `${MM_PER_SECOND} mm/s   ${MM_PER_MV} mm/mV   ${drawing.fs} Hz`;
+  const words = `${MM_PER_SECOND} mm/s   ${gain} mm/mV   ${Math.round(drawing.fs)} Hz`;
   sheet.append(svg("text", { class: "scale", x: (width - RIGHT - 1).toFixed(2), y: tall - 1.5, "text-anchor": "end" }, words));
-  return { sheet, width };
+  return { sheet, width, gain };
 }
 
 /** Return the length of a row, in seconds. */
@@ -212,19 +227,19 @@ function seconds(row) {
   return row.reduce((sum, span) => sum + span.to - span.from, 0);
 }
 
-/** Draw one lead of a row. */
-function drawSpan({ under, over }, drawing, choice, span, { x, level, top, bottom }) {
-  if (choice.importance) under.append(...highlights(drawing.explanation, choice.importance, span, x, top, bottom - top));
+/** Draw one lead of a row. `at` tells where its zero is, where its row begins and ends, and the gain. */
+function drawSpan({ under, over }, drawing, choice, span, at) {
+  if (choice.importance) under.append(...highlights(drawing.explanation, choice.importance, span, at));
   if (choice.reconstruction && drawing.reconstruction) {
     const { fs, signal, error } = drawing.reconstruction;
     over.append(
-      svg("path", { class: "error", d: band(signal[span.lead], error[span.lead], fs, span, x, level) }),
-      svg("path", { class: "reconstruction", d: line(signal[span.lead], fs, span, x, level) }),
+      svg("path", { class: "error", d: band(signal[span.lead], error[span.lead], fs, span, at) }),
+      svg("path", { class: "reconstruction", d: line(signal[span.lead], fs, span, at) }),
     );
   }
-  const computed = drawing.computed.includes(span.lead);
+  const computed = drawing.computed.includes(span.lead), { x, level, top } = at;
   over.append(
-    svg("path", { class: computed ? "trace computed" : "trace", d: line(drawing.signal[span.lead], drawing.fs, span, x, level) }),
+    svg("path", { class: computed ? "trace computed" : "trace", d: line(drawing.signal[span.lead], drawing.fs, span, at) }),
     svg("text", { class: "lead", x: (x + 1).toFixed(2), y: (top + 3.2).toFixed(2) }, computed ? `${span.lead} (computed)` : span.lead),
   );
   if (x > LEFT) over.append(svg("path", { class: "trace", d: `M${x.toFixed(2)} ${level - 2.5}V${level + 2.5}` }));

@@ -19,7 +19,7 @@ from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.metrics.calibration import ThresholdFigures
 from ecgmtl.report_page.card import card
 from ecgmtl.report_page.drawing import MISSING, STEP_MV, as_prepared, as_read, pack
-from ecgmtl.report_page.facts import facts, in_words
+from ecgmtl.report_page.facts import facts, of_threshold
 
 
 @pytest.fixture(scope="module")
@@ -124,16 +124,16 @@ def test_a_failure_has_a_card_without_a_drawing(predictor):
 
 def test_a_threshold_is_explained_by_what_was_counted():
     figures = ThresholdFigures(n_positive=100, n_negative=300, true_positives=78, true_negatives=279, auroc=0.9)
-    words = in_words("MI", 0.3, figures)
-    assert words["short"] == "Found in 78 of 100 records with it, wrongly in 7 of 100 without."
-    assert "found 78 of the 100 records with it (sensitivity 78% (95 % interval 69% to 85%))" in words["full"]
-    assert "passed 279 of the 300 without (specificity 93% (95 % interval 90% to 95%))" in words["full"]
-    assert "79% (95 % interval 70% to 86%) of those that it was decided for had it." in words["full"]
-    assert "no figures" in in_words("MI", 0.3, None)["full"]
+    found = of_threshold(figures)
+    assert found["sentence"] == "Reached by 78 of 100 validation records with it and by 7 of 100 without."
+    sensitivity, specificity, precision = "78 % (69 to 85 %)", "93 % (90 to 95 %)", "79 % (70 to 86 %)"
+    assert found["cells"] == ["100 of 400", sensitivity, specificity, precision, "0.900"]
+    never = of_threshold(figures.model_copy(update={"true_positives": 0, "true_negatives": 300}))
+    assert never["cells"][1:4] == ["0 % (0 to 4 %)", "100 % (99 to 100 %)", "–"]
 
 
 def test_a_model_of_an_earlier_version_says_that_it_has_no_figures(predictor):
     told = facts(predictor.metadata, "runs/mine")
     assert told["figures"] == ""
-    assert [label["short"] for label in told["labels"]] == [""] * 5
+    assert [label["sentence"] for label in told["labels"]] == [""] * 5
     assert told["labels"][2]["meaning"] == "myocardial infarction"

@@ -91,7 +91,7 @@ def test_every_file_is_accounted_for(show):
     assert page.inner_text("#counts") == "25 records predicted, 2 failed, 2 other files."
     page.select_option("#show", "failed")
     assert len(names(page)) == 2
-    assert "bad.hea is cut short & <i>empty</i>." in page.inner_text("#cards")
+    page.locator("#cards").get_by_text("bad.hea is cut short & <i>empty</i>.").wait_for()
     page.locator("#others summary").press("Enter")
     assert page.locator("#others li").all_inner_texts() == [
         "notes/<b>readme.md (other files)",
@@ -105,7 +105,7 @@ def test_no_text_of_a_file_is_read_as_html(show):
     assert names(page) == ["script><b>bad.hea"]
     page.get_by_role("searchbox").fill("onerror")
     assert names(page) == [ODD]
-    assert "12-lead ECG of <img" in page.locator("svg.paper").get_attribute("aria-label")
+    page.get_by_role("img", name="12-lead ECG of <img").wait_for()
     assert page.locator("#cards img, #cards b b, #table img, #table b").count() == 0
     assert page.title() == "ECG report: runs/mine"
 
@@ -164,6 +164,10 @@ def test_arrow_keys_move_in_the_table_and_enter_opens_the_card(show):
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "title-2"
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.id") == "title-3"
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.hash") == "#card-3"
 
 
 def test_more_records_than_one_page_holds_are_on_the_next_ones(show):
