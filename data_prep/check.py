@@ -1,6 +1,7 @@
 """Check of a folder of records and its tables, before anything is trained on it."""
 
 import hashlib
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,15 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data_prep.parallel import in_parallel
+from data_prep.preprocess import Preprocess
+from data_prep.quality.length import FIT_CODES
 from data_prep.readers import OtherFile, ReadOptions, find_files, read_record, summarize
-from data_prep.record import RecordError
-from data_prep.record_checks import USUAL_SECONDS, check_record
+from data_prep.record import Record, RecordError
 from data_prep.safe_text import printable
 from data_prep.sources import has_table, read_source, require_folder
 from data_prep.sources.ptbxl import FILENAME_COLUMN, PTBXL
 from data_prep.sources.tables import Finding, Source, SourceError, class_remarks, lies_inside, listed
 
 FILES_A_PIECE = 64
+USUAL_SECONDS = 10.0
+"""Duration of an ECG, in seconds. A shorter record is reported."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +161,20 @@ def check_file(folder: Path, file: str, options: ReadOptions) -> CheckedFile:
         record = read_record(folder / file, replace(options, seconds=USUAL_SECONDS))
     except RecordError as error:
         return CheckedFile(file, (file_finding("unreadable", file, str(error)),))
-    findings = tuple(file_finding(kind, file, f"{file}: {message}") for kind, message in check_record(record))
+    examined = preprocess_all(record).examine(record)
+    findings = tuple(
+        file_finding(finding.code, file, f"{file}: {finding.sentence}")
+        for finding in examined.findings
+        if finding.code not in FIT_CODES
+    )
     digest = hashlib.blake2b(record.signal.T.tobytes(), digest_size=16).digest()
     return CheckedFile(file, findings, digest, record.fs)
+
+
+def preprocess_all(record: Record) -> Preprocess:
+    """Return the preprocessing that examines all whole seconds of a record as read."""
+    n_seconds = math.floor(len(record.signal) / record.fs) if record.fs > 0 else 0
+    return Preprocess(seconds=max(USUAL_SECONDS, n_seconds))
 
 
 def file_finding(kind: str, file: str, message: str) -> Finding:

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from data_prep.dead_leads import find_dead
-from data_prep.gaps import fill_gaps
+from data_prep.filters import resample
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, STANDARD_LEADS, derive_limb_leads, is_reconstructed, standard_lead
-from data_prep.lost_voltage import find_loss
-from data_prep.plausible import identity_doubts, refuse_gaps, require_size, size_doubts
-from data_prep.preprocess import find_leads, refuse_missing, refuse_rate_and_length, refuse_twice, resample
+from data_prep.quality import CheckInput, Finding, refuse_failures
+from data_prep.quality.electrode_off import check as check_electrodes
+from data_prep.quality.flat_leads import find_dead
+from data_prep.quality.gaps import check_gaps, fill_gaps
+from data_prep.quality.lead_names import check_missing, check_twice, find_leads
+from data_prep.quality.length import check_length
+from data_prep.quality.limb_identities import check_identities
+from data_prep.quality.lost_voltage import find_loss
+from data_prep.quality.unit import check as check_unit
 from data_prep.record import Record, RecordError
 
 
@@ -72,7 +77,8 @@ class GivenLeads:
 
     rows: dict[str, Float32[np.ndarray, " time"]]
     """Signals in mV by lead, with the offset that the file has: the given leads, then those that follow from them."""
-    warnings: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    """What the reader remarked, and what is odd about the given leads."""
 
 
 def take_leads(record: Record, leads: LeadSet, fs: int) -> GivenLeads:
@@ -81,10 +87,10 @@ def take_leads(record: Record, leads: LeadSet, fs: int) -> GivenLeads:
     Raises:
         RecordError: the record lacks a lead, has one that a model reconstructed, has gaps, or is not a plausible ECG.
     """
-    refuse_rate_and_length(record)
+    refuse_failures(record.name, check_length(record))
     columns = find_leads(record.leads)
-    refuse_missing(record, [lead for lead in leads.given if lead not in columns])
-    refuse_twice(record, {lead: columns[lead] for lead in leads.given})
+    refuse_failures(record.name, check_missing(record, [lead for lead in leads.given if lead not in columns]))
+    refuse_failures(record.name, check_twice(record, {lead: columns[lead] for lead in leads.given}))
     indices = [columns[lead][0] for lead in leads.given]
     reconstructed = [
         lead for lead, index in zip(leads.given, indices, strict=True) if is_reconstructed(record.leads[index])
@@ -95,18 +101,19 @@ def take_leads(record: Record, leads: LeadSet, fs: int) -> GivenLeads:
             "start from measured leads."
         )
     signal = np.ascontiguousarray(record.signal.T[indices])
-    warnings = list(record.warnings)
-    signal = fill_gaps(leads.given, signal, record.fs, warnings)
-    refuse_gaps(record.name, leads.given, signal)
-    if loss := find_loss(signal, record.calibrated):
+    findings = [Finding("reader", warning) for warning in record.warnings]
+    recorded = fill_gaps(leads.given, signal, record.fs, findings)
+    refuse_failures(record.name, check_gaps(leads.given, recorded))
+    if loss := find_loss(recorded, record.calibrated):
         raise RecordError(f"{record.name}: {loss.reason}; from such leads no others can be reconstructed in mV.")
-    if dead := find_dead(leads.given, signal, record.fs):
+    if dead := find_dead(leads.given, recorded, record.fs):
         raise RecordError(f"{record.name}: lead {', '.join(dead)} dead; leave it out of --from.")
-    signal = resample(signal, record.fs, fs)
+    signal = resample(recorded, record.fs, fs)
     centered = signal - signal.mean(axis=1, keepdims=True)
-    require_size(record.name, centered, leads.given, record.unit)
-    warnings += size_doubts(leads.given, centered)
-    warnings += identity_doubts(dict(zip(leads.given, centered, strict=True)))
+    subject = CheckInput(leads.given, centered, fs, leads.given, recorded, record.fs, record.unit)
+    findings += [*check_unit(subject), *check_electrodes(subject)]
+    refuse_failures(record.name, findings)
+    findings += check_identities(dict(zip(leads.given, centered, strict=True)))
     rows = dict(zip(leads.given, signal, strict=True))
     derive_limb_leads(rows)
-    return GivenLeads(rows, tuple(warnings))
+    return GivenLeads(rows, tuple(findings))

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from data_prep.synthetic.waveform import synthesize
+
 LEADS = ["I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6"]
 STATEMENTS = """,description,diagnostic,form,rhythm,diagnostic_class,diagnostic_subclass
 NDT,non-diagnostic T abnormalities,1.0,1.0,,STTC,STTC
@@ -17,12 +19,8 @@ SR,sinus rhythm,,,1.0,,
 
 
 def ecg(rng, n_samples=1000):
-    """Noise of 12 leads that keeps Einthoven's and Goldberger's identities, in whole microvolts, as mV."""
-    size = 40 * np.arange(4, 12)
-    basis = 2 * rng.integers(-size, size, (n_samples, 8))
-    one, two = basis[:, 0], basis[:, 1]
-    limb = np.stack([one, two, two - one, -(one + two) // 2, one - two // 2, two - one // 2], axis=1)
-    return np.concatenate([limb, basis[:, 2:]], axis=1) / 1000
+    """An artificial ECG at 100 Hz that keeps Einthoven's and Goldberger's identities, in whole microvolts, as mV."""
+    return synthesize(["NORM", "SR"], 100, n_samples / 100, rng) / 1000
 
 
 def write_record(path: Path, signal, fs=100, leads=LEADS, gain=1000):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.leads import STANDARD_LEADS
+from data_prep.quality import Severity
 from data_prep.record import Record
 
 
@@ -49,3 +50,13 @@ def edit(path: Path, old: str, new: str, count: int = -1) -> Path:
     assert old in text
     path.write_text(text.replace(old, new, count))
     return path
+
+
+def sentences(result):
+    """Sentences of all findings on a prepared record or on the given leads."""
+    return tuple(finding.sentence for finding in result.findings)
+
+
+def doubts(prepared):
+    """Sentences of the findings that forbid a decision."""
+    return [finding.sentence for finding in prepared.findings if finding.severity is Severity.NO_DECISION]

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float32, Int16
 
 from data_prep.leads import STANDARD_LEADS
-from data_prep.plausible import LARGEST
 from data_prep.preprocess import Preprocess
+from data_prep.quality.electrode_off import LARGEST
 from data_prep.readers import ReadOptions, read_record
 from data_prep.record import RecordError
 from data_prep.store.signals_file import SignalsFile
@@ -60,8 +60,8 @@ def prepare_chunk(job: Job, first: int, files: Sequence[str]) -> Chunk:
         except (RecordError, OSError) as error:
             failures.append((first + index, str(error)))
             continue
-        if prepared.warnings:
-            warnings.append((first + index, " ".join(prepared.warnings)))
+        if prepared.findings:
+            warnings.append((first + index, " ".join(finding.sentence for finding in prepared.findings)))
         if prepared.loss:
             losses.append((first + index, prepared.loss.of))
     crc32 = job.signals.write(first, rows)

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Int16, Int64, UInt8
 
+from data_prep.filters import band_pass
 from data_prep.leads import STANDARD_LEADS
-from data_prep.lost_voltage import AXES, to_typical
-from data_prep.preprocess import Preprocess, band_pass
+from data_prep.preprocess import Preprocess
+from data_prep.quality.lost_voltage import AXES, to_typical
 from data_prep.sources.tables import SEPARATOR
 from data_prep.store.manifest import LOST_VOLTAGE, MANIFEST, RECORDS, SIGNALS, StoreError, read_manifest
 from data_prep.store.verified import require_intact

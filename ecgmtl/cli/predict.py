@@ -233,5 +233,5 @@ def table(label_names: tuple[str, ...], out: Path | None) -> AbstractContextMana
 def line_of(result: "Prediction") -> str:
     """Return a prediction as one line: each label's calibrated probability, with a star where the decision is yes."""
     labels = (f"{name} {p:.2f}{'*' if result.decisions.get(name) else ' '}" for name, p in result.calibrated.items())
-    remarks = f"  ({' '.join(result.remarks)})" if result.remarks else ""
+    remarks = f"  ({result.warnings})" if result.warnings else ""
     return printable(f"{result.path}  {'  '.join(labels)}{remarks}")

@@ -8,8 +8,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from scipy.stats import beta
 from torch import Tensor
 
-from data_prep.lost_voltage import ALL, EACH_LEAD, TYPICAL_MV
 from data_prep.perturb import ARMS_SWAPPED, scale_to_rms, swap_arms, wander
+from data_prep.quality.lost_voltage import ALL, EACH_LEAD, TYPICAL_MV
 from ecgmtl.data.batch import Batch
 from ecgmtl.data.lead_algebra import N_BASIS, index_tensor
 from ecgmtl.settings import Settings

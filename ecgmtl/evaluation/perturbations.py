@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from data_prep import perturb
+from data_prep.filters import band_pass, resample
 from data_prep.leads import STANDARD_LEADS
-from data_prep.lost_voltage import ALL, EACH_LEAD, TYPICAL_MV, to_typical
 from data_prep.perturb import WANDER_HERTZ
-from data_prep.preprocess import band_pass, resample
+from data_prep.quality.lost_voltage import ALL, EACH_LEAD, TYPICAL_MV, to_typical
 
 BAND = 0.5, 40.0
 """Pass band of monitors, in hertz."""

@@ -11,8 +11,8 @@ same samples, for which a shift of 20 ms within the ST segment matters little.
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from data_prep.filters import resample
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
-from data_prep.preprocess import resample
 
 PEAK_SECONDS = 0.1
 """Time after the detection within which the peak of the vector magnitude is searched. Detections come with the first

@@ -11,12 +11,14 @@ import numpy as np
 from scipy.special import expit
 
 from data_prep.preprocess import Prepared
+from data_prep.quality import Finding, QualityError, Severity
 from data_prep.readers import OtherFile, ReadOptions, find_files, read_record
 from data_prep.record import Record, RecordError
 from ecgmtl.inference.predictor import Predictor
 
 BATCH = 64
 """Number of records that are read and classified at once."""
+NO_DECISION = Severity.NO_DECISION
 NOT_FINITE = (
     "the model's output for this record is not a finite number. The model is probably damaged, or its training "
     "diverged; take another copy of it, or train it again."
@@ -62,16 +64,21 @@ class Prediction:
     """Whether the calibrated probability reaches the label's threshold. Empty where the record is `undecided`."""
     reconstruction_rmse: float | None
     """Error of the reconstruction of masked samples, in mV. None for a model without a decoder."""
-    warnings: tuple[str, ...]
-    undecided: str | None = None
-    """Reason why no decision is made, or None."""
+    findings: tuple[Finding, ...] = ()
+    """What is odd about the record. Those that forbid a decision come first."""
     signals: Signals | None = field(default=None, repr=False, compare=False)
     """None unless `predict` was told to keep them."""
 
     @property
-    def remarks(self) -> tuple[str, ...]:
-        """Reason why no decision is made, if there is one, followed by the warnings."""
-        return self.warnings if self.undecided is None else (f"No decision: {self.undecided}", *self.warnings)
+    def undecided(self) -> str | None:
+        """Reason why no decision is made, or None."""
+        return " ".join(finding.sentence for finding in self.findings if finding.severity is NO_DECISION) or None
+
+    @property
+    def warnings(self) -> str:
+        """Sentences of the findings. The reason why no decision is made comes first, if there is one."""
+        notes = [finding.sentence for finding in self.findings if finding.severity is not NO_DECISION]
+        return " ".join(notes if self.undecided is None else [f"No decision: {self.undecided}", *notes])
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,8 @@ class Failure:
 
     path: Path
     reason: str
+    findings: tuple[Finding, ...] = ()
+    """What is odd about the record, among it the failure itself."""
     traceback: str = ""
     """Traceback of an unexpected error, which is a bug in ecgmtl; empty where the file is at fault."""
 
@@ -139,8 +148,10 @@ def prepare(predictor: Predictor, ecg: Path | Record, options: ReadOptions) -> S
     try:
         record = ecg if isinstance(ecg, Record) else read_record(ecg, replace(options, seconds=preprocess.seconds))
         return Signals(record, preprocess(record))
+    except QualityError as error:
+        return Failure(path, str(error), error.findings)
     except (RecordError, OSError) as error:
-        return Failure(path, str(error))
+        return fail(path, "unreadable", str(error))
     except Exception as error:  # noqa: BLE001, one file must not stop the others
         return report_bug(path, error)
 
@@ -158,7 +169,12 @@ def classify_all(predictor: Predictor, prepared: list[tuple[Path, Signals]]) -> 
 def report_bug(path: Path, error: Exception) -> Failure:
     """Return the failure of a file by a bug. It names only the type of the error, as its text may quote the file."""
     reason = f"{path.name}: {type(error).__name__}, a bug in ecgmtl. Add --debug to see where, and report it."
-    return Failure(path, reason, "".join(format_exception(error)))
+    return replace(fail(path, "bug", reason), traceback="".join(format_exception(error)))
+
+
+def fail(path: Path, code: str, reason: str) -> Failure:
+    """Return the failure of a file for one reason."""
+    return Failure(path, reason, (Finding(code, reason.removeprefix(f"{path.name}: "), Severity.FAILURE),))
 
 
 def classify(predictor: Predictor, prepared: list[tuple[Path, Signals]]) -> Iterator[Prediction | Failure]:
@@ -175,23 +191,25 @@ def classify(predictor: Predictor, prepared: list[tuple[Path, Signals]]) -> Iter
     usable = np.isfinite(logits).all(axis=1) & (True if errors is None else np.isfinite(errors))
     for i, (path, (_, item)) in enumerate(prepared):
         if not usable[i]:
-            yield Failure(path, f"{path.name}: {NOT_FINITE}")
+            yield fail(path, "not-finite", f"{path.name}: {NOT_FINITE}")
             continue
         error = None if errors is None else float(errors[i])
-        undecided = " ".join((*item.doubts, *doubts_about(error))) or None
+        findings = sorted((*item.findings, *check_rmse(error)), key=lambda finding: finding.severity is not NO_DECISION)
+        undecided = any(finding.severity is NO_DECISION for finding in findings)
+        decided = {} if undecided else dict(zip(metadata.label_names, decisions[i].tolist(), strict=True))
         yield Prediction(
             path,
             dict(zip(metadata.label_names, uncalibrated[i].tolist(), strict=True)),
             dict(zip(metadata.label_names, calibrated[i].tolist(), strict=True)),
-            {} if undecided else dict(zip(metadata.label_names, decisions[i].tolist(), strict=True)),
+            decided,
             error,
-            tuple(warning for warning in item.warnings if warning not in item.doubts),
-            undecided,
+            tuple(findings),
         )
 
 
-def doubts_about(rmse: float | None) -> tuple[str, ...]:
-    """Return the reason why a reconstruction error rules out a decision, if it does. It is None without a decoder."""
+def check_rmse(rmse: float | None) -> tuple[Finding, ...]:
+    """Return the finding that a reconstruction error rules out a decision, if it does. It is None without a decoder."""
     if rmse is None or rmse <= LARGEST_RMSE:
         return ()
-    return (f"the reconstruction error is {rmse:.2f} mV, above {LARGEST_RMSE:g}; check the gains and the unit.",)
+    sentence = f"the reconstruction error is {rmse:.2f} mV, above {LARGEST_RMSE:g}; check the gains and the unit."
+    return (Finding("reconstruction-error", sentence, NO_DECISION, value=rmse),)

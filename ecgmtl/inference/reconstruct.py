@@ -81,7 +81,7 @@ def reconstruct(stored: Checkpoint, record: Record, leads: LeadSet) -> Reconstru
             f"{record.name}: lead {lead} reaches {highest.max() / 1000:.1f} mV; up to {LARGEST / 1000} mV can be "
             f"written. Remove its offset first."
         )
-    all_warnings = (*given.warnings, *warnings)
+    all_warnings = (*(finding.sentence for finding in given.findings), *warnings)
     return Reconstruction(leads, signal.astype(np.int16), preprocess.fs, record.fs, all_warnings)
 
 

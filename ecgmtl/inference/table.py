@@ -9,7 +9,7 @@ from typing import Any
 
 from data_prep.errors import UserError
 from data_prep.files import partial
-from data_prep.safe_text import cell, path_cell
+from data_prep.safe_text import cell, path_cell, printable
 from ecgmtl.inference.predict import Failure, Prediction
 
 Write = Callable[[list[dict[str, Any]]], None]
@@ -23,14 +23,14 @@ class PredictionsFileError(UserError):
 def columns(label_names: tuple[str, ...]) -> list[str]:
     """Return the names of the columns."""
     by_label = [f"{kind}_{name}" for kind in ("p", "calibrated", "decision") for name in label_names]
-    return ["path", "status", "message", *by_label, "reconstruction_rmse_mv", "warnings"]
+    return ["path", "status", "message", *by_label, "reconstruction_rmse_mv", "findings", "warnings"]
 
 
 def row_of(result: Prediction | Failure) -> dict[str, Any]:
     """Return a result as a row. No text in it runs as a formula, breaks the line or changes a screen."""
     path = path_cell(str(result.path))
     if isinstance(result, Failure):
-        return {"path": path, "status": "failed", "message": cell(result.reason)}
+        return {"path": path, "status": "failed", "message": cell(result.reason), "findings": result.findings}
     return {
         "path": path,
         "status": "ok",
@@ -38,8 +38,20 @@ def row_of(result: Prediction | Failure) -> dict[str, Any]:
         **{f"calibrated_{name}": value for name, value in result.calibrated.items()},
         **{f"decision_{name}": int(value) for name, value in result.decisions.items()},
         "reconstruction_rmse_mv": result.reconstruction_rmse,
-        "warnings": cell(" ".join(result.remarks)),
+        "findings": result.findings,
+        "warnings": cell(result.warnings),
     }
+
+
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row whose findings are one text of codes, as `flat-lead=V3 limb-leads-contradict`."""
+    return {**row, "findings": " ".join(finding.label for finding in row["findings"])}
+
+
+def nested(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row whose findings are a list of objects, with text that changes no screen."""
+    findings = [finding.to_dict() for finding in row["findings"]]
+    return {**row, "findings": [{**finding, "sentence": printable(finding["sentence"])} for finding in findings]}
 
 
 @contextmanager
@@ -74,14 +86,16 @@ def write_csv(path: Path, names: list[str]) -> Iterator[Write]:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
-        yield writer.writerows
+        yield lambda rows: writer.writerows(map(flat, rows))
 
 
 @contextmanager
 def write_jsonl(path: Path, names: list[str]) -> Iterator[Write]:
     """Yield a function that appends rows to a file of JSON lines."""
     with path.open("w", encoding="utf-8") as file:
-        yield lambda rows: file.writelines(json.dumps({n: row.get(n) for n in names}) + "\n" for row in rows)
+        yield lambda rows: file.writelines(
+            json.dumps({n: row.get(n) for n in names}) + "\n" for row in map(nested, rows)
+        )
 
 
 @contextmanager
@@ -90,12 +104,12 @@ def write_parquet(path: Path, names: list[str]) -> Iterator[Write]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    texts = ("path", "status", "message", "warnings")
+    texts = ("path", "status", "message", "findings", "warnings")
     types = [pa.string() if n in texts else pa.int8() if n.startswith("decision_") else pa.float64() for n in names]
     schema = pa.schema(list(zip(names, types, strict=True)))
     with pq.ParquetWriter(path, schema) as writer:
         yield lambda rows: writer.write_table(
-            pa.Table.from_pylist([{n: row.get(n) for n in names} for row in rows], schema)
+            pa.Table.from_pylist([{n: row.get(n) for n in names} for row in map(flat, rows)], schema)
         )
 
 

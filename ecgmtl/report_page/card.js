@@ -68,7 +68,7 @@ function probabilityTable(record, labels) {
 function findingList(record) {
   return html("ul", { class: "findings", "aria-label": "Findings" }, ...record.findings.map(({ severity, sentence }) =>
     html("li", { class: severity }, html("b", {}, `${SEVERITIES[severity] ?? severity}: `),
-      sentence.replace(/^No decision: /, ""))));
+      sentence)));
 }
 
 /** Describe an ECG to those who do not see it. */

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from scipy.ndimage import uniform_filter1d
 
+from data_prep.quality import Severity
 from data_prep.safe_text import printable
 from ecgmtl.inference.occlusion import WINDOW, occlude
 from ecgmtl.inference.predict import Failure, Prediction, Signals
@@ -16,6 +17,9 @@ MOST_EXPLAINED = 5
 """Largest number of labels of a record whose explanation is shown: those nearest to their thresholds, or above."""
 BAND_SECONDS = 0.4
 """Length of time over which the error of the reconstruction is averaged."""
+
+SEVERITIES = {Severity.NOTE: "note", Severity.NO_DECISION: "undecided", Severity.FAILURE: "failed"}
+"""Names of severities on the page."""
 
 
 class Card(NamedTuple):
@@ -52,9 +56,8 @@ def card(result: Prediction | Failure, predictor: Predictor, detailed: bool = Tr
 
 
 def findings(result: Prediction) -> list[dict[str, str]]:
-    """Return what a reader should know first, the reason for no decision before the warnings."""
-    reasons = [] if result.undecided is None else [finding("undecided", f"No decision: {result.undecided}")]
-    return [*reasons, *(finding("warning", warning) for warning in result.warnings)]
+    """Return the findings in the form of the page, those that forbid a decision first."""
+    return [finding(SEVERITIES[found.severity], found.sentence) for found in result.findings]
 
 
 def finding(severity: str, sentence: str) -> dict[str, str]:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Int16
 
+from data_prep.filters import resample
 from data_prep.leads import BASIS_LEADS, FROM_I_AND_II, STANDARD_LEADS
-from data_prep.preprocess import find_leads, resample
+from data_prep.quality.lead_names import find_leads
 from ecgmtl.inference.predict import Signals
 
 STEP_MV = 0.005

@@ -42,7 +42,7 @@ class Detail:
         if self.first > 0:
             self.first -= 1
             return True
-        if self.flagged > 0 and result.remarks:
+        if self.flagged > 0 and result.findings:
             self.flagged -= 1
             return True
         return False

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from data_prep.lost_voltage import TYPICAL_MV
 from data_prep.perturb import swap_arms
+from data_prep.quality.lost_voltage import TYPICAL_MV
 from ecgmtl.data.augment import LOST_SPREAD, AugmentSettings, augment, beta_quantiles, sample_positions
 from ecgmtl.data.batch import Batch
 

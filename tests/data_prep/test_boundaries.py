@@ -5,25 +5,25 @@ import pytest
 
 from data_prep import Preprocess, RecordError
 from data_prep.leads import STANDARD_LEADS
-from data_prep.plausible import odd_size
-from tests.wfdb_files import beats, make_record
+from data_prep.quality.unit import odd_size
+from tests.wfdb_files import beats, make_record, sentences
 
 
 def test_a_record_one_sample_short_is_as_good_as_whole_and_one_two_short_is_filled_with_zeros():
     whole = Preprocess(baseline="keep")(make_record())
     one, two = (Preprocess(baseline="keep")(make_record(beats()[:n_samples])) for n_samples in (999, 998))
-    assert one.warnings == ()
+    assert sentences(one) == ()
     np.testing.assert_array_equal(one.signal[:, :999], whole.signal[:, :999])
     np.testing.assert_array_equal(one.signal[:, 999], one.signal[:, 998])
     assert np.abs(one.signal[:, 999]).max() > 0.01
-    assert two.warnings == ("lasts 9.98 s; filled up with zeros to 10 s.",)
+    assert sentences(two) == ("lasts 9.98 s; filled up with zeros to 10 s.",)
     np.testing.assert_array_equal(two.signal[:, :998], whole.signal[:, :998])
     assert not two.signal[:, 998:].any()
 
 
 def test_a_record_one_sample_too_long_is_cut_and_it_is_said():
     long = Preprocess(baseline="keep")(make_record(beats(1001)))
-    assert long.warnings == ("lasts 10.01 s; only the first 10 s are used.",)
+    assert sentences(long) == ("lasts 10.01 s; only the first 10 s are used.",)
     assert long.signal.shape == (12, 1000)
 
 
@@ -46,7 +46,7 @@ def with_wild(n_wild):
 
 def test_half_of_the_leads_may_swing_and_more_may_not():
     prepared = Preprocess()(with_wild(6))
-    assert any("an electrode was probably off" in warning for warning in prepared.warnings)
+    assert any("an electrode was probably off" in warning for warning in sentences(prepared))
     with pytest.raises(RecordError, match=r"spans 4\d\.\d+ mV"):
         Preprocess()(with_wild(7))
 

@@ -39,26 +39,26 @@ def changed(name):
     """Turns a good ECG into one with a single thing wrong."""
 
     def change(signal):
-        if name == "not a number":
+        if name == "not-a-number":
             signal[10:20, 7] = np.nan
-        elif name == "missing samples":
+        elif name == "gap-filled":
             signal[10:20, 3] = np.nan
-        elif name == "dead lead":
+        elif name == "flat-lead":
             signal[:, 7] = 0.0
-        elif name == "odd unit":
+        elif name == "unit":
             signal[:] = signal * 1000
-        elif name == "lead identity violated":
+        elif name == "limb-leads-contradict":
             signal[:, [0, 1]] = signal[:, [1, 0]]
-        return {"too short": signal[:200], "short": signal[:700]}.get(name, signal)
+        return {"too-short": signal[:200], "short": signal[:700]}.get(name, signal)
 
     return change
 
 
 @pytest.mark.parametrize(
-    "kind", ["not a number", "missing samples", "dead lead", "odd unit", "lead identity violated", "too short", "short"]
+    "kind", ["not-a-number", "gap-filled", "flat-lead", "unit", "limb-leads-contradict", "too-short", "short"]
 )
 def test_an_odd_record_is_reported_by_what_is_odd(folder, rng, kind):
-    write_record(record(folder, 2), changed(kind)(ecg(rng)), gain=1 if kind == "odd unit" else 1000)
+    write_record(record(folder, 2), changed(kind)(ecg(rng)), gain=1 if kind == "unit" else 1000)
     report = check(folder)
     assert report.counts == {kind: 1}
     assert report.findings[0].name == "records100/00000/00002_lr.hea"
@@ -70,7 +70,7 @@ def test_missing_leads_are_distinguished_from_those_that_can_be_derived(folder, 
     write_record(record(folder, 1), signal[:, [0, 1, 6, 7, 8, 9, 10, 11]], leads=leads)
     write_record(record(folder, 2), signal[:, [0, 1]], leads=leads[:2])
     report = check(folder)
-    assert report.counts == {"leads to derive": 2, "missing leads": 1}
+    assert report.counts == {"lead-derived": 2, "lead-missing": 1}
     assert "no lead V1, V2, V3, V4, V5, V6" in report.render()
 
 
@@ -78,7 +78,7 @@ def test_records_that_would_be_left_out_are_reported(folder, rng):
     write_record(record(folder, 1), ecg(rng), leads=[*LEADS[:11], "ECG V1"])
     write_record(record(folder, 2), ecg(rng), fs=40)
     found = kinds(folder)
-    assert (found["lead twice"], found["odd sampling rate"]) == (1, 1)
+    assert (found["lead-named-twice"], found["sampling-rate"]) == (1, 1)
 
 
 def test_unreadable_files_are_distinguished_from_missing_ones(folder):
@@ -118,7 +118,7 @@ def test_a_record_that_lost_its_voltage_scale_is_reported(folder, rng):
     signal = ecg(rng)
     write_record(record(folder, 1), signal / signal.std(axis=0))
     (finding,) = check(folder).findings
-    assert (finding.kind, "each lead lost its voltage" in finding.message) == ("lost voltage", True)
+    assert (finding.kind, "each lead lost its voltage" in finding.message) == ("lost-voltage", True)
 
 
 def test_both_sampling_rates_are_read(tmp_path, rng):
@@ -156,7 +156,7 @@ def test_any_folder_of_records_can_be_checked(tmp_path, rng):
     write_record(tmp_path / "b/c", ecg(rng)[:100])
     report = check(tmp_path)
     assert report.n_files == 2
-    assert report.counts == {"too short": 1}
+    assert report.counts == {"too-short": 1}
 
 
 def test_a_labeled_folder_is_checked_with_its_table(tmp_path, rng):

@@ -5,7 +5,7 @@ import pytest
 
 from data_prep import Preprocess, RecordError
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS, describe_leads, standard_lead
-from tests.wfdb_files import beats, make_record
+from tests.wfdb_files import beats, make_record, sentences
 
 
 def refusal(record, **fields):
@@ -91,14 +91,14 @@ def test_further_leads_are_left_out():
 def test_the_four_dependent_leads_are_computed_exactly():
     prepared = Preprocess()(only(BASIS_LEADS))
     assert np.abs(prepared.signal - Preprocess()(make_record()).signal).max() < 1e-5
-    assert prepared.warnings == ("no lead III, aVR, aVL, aVF in the file; computed from the other limb leads.",)
+    assert sentences(prepared) == ("no lead III, aVR, aVL, aVF in the file; computed from the other limb leads.",)
 
 
 @pytest.mark.parametrize("missing", ["I", "II", "III", "aVR", "aVL", "aVF"])
 def test_any_one_limb_lead_is_computed_from_the_others(missing):
     prepared = Preprocess()(only([lead for lead in STANDARD_LEADS if lead != missing]))
     assert np.abs(prepared.signal - Preprocess()(make_record()).signal).max() < 1e-5
-    assert f"no lead {missing} in the file" in prepared.warnings[0]
+    assert f"no lead {missing} in the file" in sentences(prepared)[0]
 
 
 def test_missing_leads_are_named():
@@ -129,6 +129,6 @@ def test_a_lead_that_occurs_twice_is_refused():
 
 
 def test_swapped_limb_leads_are_warned_of():
-    warnings = Preprocess()(make_record(beats()[:, [1, 0, *range(2, 12)]])).warnings
+    warnings = sentences(Preprocess()(make_record(beats()[:, [1, 0, *range(2, 12)]])))
     assert len(warnings) == 1
     assert warnings[0].startswith("III = II - I, aVL = I - II/2, aVF = II - I/2 violated")

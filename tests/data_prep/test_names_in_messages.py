@@ -15,7 +15,7 @@ from data_prep.sources.tables import SourceError
 from ecgmtl import checkpoint
 from ecgmtl.cli.predict import Outputs, predict_to
 from tests.folders import edit, write_ptbxl
-from tests.wfdb_files import beats, write_wfdb
+from tests.wfdb_files import beats, sentences, write_wfdb
 
 NAME = "Ann Kim"
 ROWS = "".join(",".join(f"{value:.2f}" for value in row) + "\n" for row in beats(300))
@@ -106,7 +106,7 @@ def message_of(path):
         prepared = Preprocess()(read_record(path, ReadOptions(seconds=10)))
     except RecordError as error:
         return str(error)
-    return " ".join(prepared.warnings)
+    return " ".join(sentences(prepared))
 
 
 def test_no_reader_quotes_what_may_be_a_name(planted):

@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data_prep import Preprocess, RecordError
+from data_prep.filters import band_pass, ratio_of
 from data_prep.leads import STANDARD_LEADS, identity_errors
-from data_prep.preprocess import band_pass, ratio_of
-from tests.wfdb_files import beats, make_record
+from tests.wfdb_files import beats, make_record, sentences
 
 RATES = (128, 240, 250, 257, 257.5, 360, 400, 480, 500, 512, 997, 1000, 2000)
 
@@ -31,7 +31,7 @@ def test_a_record_that_fits_keeps_every_value():
     prepared = Preprocess(baseline="keep")(make_record())
     assert np.array_equal(prepared.signal, beats().T)
     assert prepared.signal.flags.c_contiguous
-    assert prepared.warnings == ()
+    assert sentences(prepared) == ()
 
 
 def test_the_mean_is_taken_from_every_lead_and_the_identities_survive():
@@ -53,7 +53,7 @@ def test_a_record_is_not_changed():
 
 def test_a_record_s_own_warnings_are_passed_on():
     record = make_record()
-    assert Preprocess()(type(record)(record.name, record.signal, 100, record.leads, ("odd.",))).warnings == ("odd.",)
+    assert sentences(Preprocess()(type(record)(record.name, record.signal, 100, record.leads, ("odd.",)))) == ("odd.",)
 
 
 # fields
@@ -102,7 +102,7 @@ def test_a_config_that_nests_it_checks_it():
 def test_every_rate_gives_the_same_heart_beats(fs, target):
     prepared = Preprocess(fs=target)(make_record(beats(round(10 * fs), fs), fs))
     assert prepared.signal.shape == (12, 10 * target)
-    assert prepared.warnings == ((f"sampled at {fs:g} Hz, upsampled to {target} Hz.",) if fs < target else ())
+    assert sentences(prepared) == ((f"sampled at {fs:g} Hz, upsampled to {target} Hz.",) if fs < target else ())
     truth = beats(10 * target, target)
     inner = slice(target, -target)
     assert np.abs(prepared.signal - (truth - truth.mean(axis=0)).T)[:, inner].max() < 0.03
@@ -149,20 +149,20 @@ def test_rates_of_no_ecg_are_refused(fs):
 @pytest.mark.parametrize("n_samples", [0, 1, 100, 249])
 def test_a_record_under_two_and_a_half_seconds_is_refused(n_samples):
     assert refusal(make_record(beats(n_samples))).startswith(
-        f"00001_lr lasts {n_samples / 100:.3g} s ({n_samples} samples"
+        f"00001_lr: lasts {n_samples / 100:.3g} s ({n_samples} samples"
     )
 
 
 def test_a_short_record_is_filled_with_zeros_and_a_long_one_cut():
     short = Preprocess()(make_record(beats(700)))
-    assert short.warnings == ("lasts 7 s; filled up with zeros to 10 s.",)
+    assert sentences(short) == ("lasts 7 s; filled up with zeros to 10 s.",)
     assert not short.signal[:, 700:].any()
     assert np.allclose(short.signal[:, :700].mean(axis=1), 0, atol=1e-6)
     long = Preprocess()(make_record(beats(3000)))
-    assert long.warnings == ("lasts 30 s; only the first 10 s are used.",)
+    assert sentences(long) == ("lasts 30 s; only the first 10 s are used.",)
     assert np.array_equal(long.signal, Preprocess()(make_record()).signal)
     beginning = Preprocess()(replace(make_record(), total_seconds=14_400.0))
-    assert beginning.warnings == ("lasts 14400 s; only the first 10 s are used.",)
+    assert sentences(beginning) == ("lasts 14400 s; only the first 10 s are used.",)
     assert np.array_equal(beginning.signal, long.signal)
 
 

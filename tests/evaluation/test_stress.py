@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from data_prep.filters import resample
 from data_prep.leads import STANDARD_LEADS, identity_errors
-from data_prep.lost_voltage import TYPICAL_MV
-from data_prep.preprocess import resample
+from data_prep.quality.lost_voltage import TYPICAL_MV
 from data_prep.readers import read_record
 from ecgmtl.evaluation.perturbations import (
     FAMILIES,

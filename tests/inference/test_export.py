@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from data_prep.leads import STANDARD_LEADS
-from data_prep.lost_voltage import EACH_LEAD, to_typical
+from data_prep.quality.lost_voltage import EACH_LEAD, to_typical
 from data_prep.synthetic.waveform import synthesize
 from ecgmtl import checkpoint
 from ecgmtl.data.lead_algebra import N_LEADS
@@ -42,7 +42,7 @@ def test_an_export_predicts_the_same_as_its_checkpoint(request, stored, records,
     ):
         assert list(a.probabilities.values()) == pytest.approx(list(b.probabilities.values()), abs=1e-5)
         assert list(a.calibrated.values()) == pytest.approx(list(b.calibrated.values()), abs=1e-5)
-        assert (a.path, a.decisions, a.warnings) == (b.path, b.decisions, b.warnings)
+        assert (a.path, a.decisions, a.findings) == (b.path, b.decisions, b.findings)
         assert b.reconstruction_rmse is None
 
 

@@ -63,6 +63,7 @@ def test_a_missing_file_is_a_failure_among_the_others(model, records):
     results = predictions(model, records / "r0.hea", records / "none.hea", records / "r1.hea", batch_size=1)
     assert [type(result) for result in results] == [Prediction, Failure, Prediction]
     assert "none.hea: there is no such" in results[1].reason
+    assert codes(results[1]) == ["unreadable"]
 
 
 def test_bad_files_alone_give_failures_alone(model, tmp_path):
@@ -72,6 +73,10 @@ def test_bad_files_alone_give_failures_alone(model, tmp_path):
     assert [(result.path.name, type(result)) for result in results] == [
         (n, Failure) for n in ("a.csv", "b.hea", "c.npz")
     ]
+
+
+def codes(result):
+    return [finding.label for finding in result.findings]
 
 
 class Buggy:
@@ -104,6 +109,7 @@ def test_a_bug_that_one_record_triggers_is_reported_and_the_others_are_predicted
     results = list(predict(Buggy(predictor, stage, "r2"), [records], ReadOptions(), batch_size=4))
     failed = results.pop(2)
     assert failed.reason.startswith("r2.hea: IndexError, a bug in ecgmtl.")
+    assert codes(failed) == ["bug"]
     assert "Jane" not in failed.reason  # an error's text may quote the file
     assert "raise IndexError" in failed.traceback
     sound = [result for result in predictions(model, records) if result.path.name != "r2.hea"]
@@ -121,6 +127,7 @@ def test_no_content_of_a_file_raises(predictor, scratch, content, suffix):
     path.unlink()
     assert isinstance(result, Failure)
     assert "x" in result.reason
+    assert codes(result) == ["unreadable"]
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +146,8 @@ def test_a_prediction_has_the_warnings_of_its_record(model, tmp_path):
     write_wfdb(tmp_path, signal, name="flat")
     write_wfdb(tmp_path, name="sound")
     flat, sound = predictions(model, tmp_path)
-    assert any("V3" in warning for warning in flat.warnings)
-    assert sound.warnings == ()
+    assert codes(flat) == ["flat-lead=V3"]
+    assert sound.findings == ()
 
 
 def test_one_path_may_be_given_without_a_list(predictor, records):
@@ -187,6 +194,7 @@ def test_an_output_that_is_not_finite_is_a_failure_of_that_record(predictor, rec
     assert [type(result) for result in results] == [Prediction, Failure] * 3
     assert [result.path.name for result in results] == [f"r{i}.hea" for i in range(6)]
     assert "r1.hea: the model's output for this record is not a finite number" in results[1].reason
+    assert codes(results[1]) == ["not-finite"]
     sound = list(predict(predictor, [records], ReadOptions(), batch_size=6))
     assert results[::2] == sound[::2]
 
@@ -234,11 +242,22 @@ def test_a_record_with_a_lead_of_noise_has_probabilities_but_no_decision(predict
     write_wfdb(tmp_path, signal, name="noise")
     (result,) = predict(predictor, [tmp_path], ReadOptions())
     assert result.undecided == "lead V3 noise: the other leads explain nothing of it."
-    assert (len(result.calibrated), result.decisions, result.warnings) == (5, {}, ())
+    assert (len(result.calibrated), result.decisions, codes(result)) == (5, {}, ["noise-lead=V3"])
 
 
 def test_a_record_whose_limb_leads_contradict_each_other_has_probabilities_and_no_decision(predictor, tmp_path):
     write_wfdb(tmp_path, beats()[:, [1, 0, *range(2, 12)]], name="exchanged")
     (result,) = predict(predictor, [tmp_path], ReadOptions())
     assert result.undecided.startswith("III = II - I, aVL = I - II/2, aVF = II - I/2 violated, by up to")
-    assert (len(result.calibrated), result.decisions, result.warnings) == (5, {}, ())
+    assert (len(result.calibrated), result.decisions) == (5, {})
+    assert codes(result) == ["limb-leads-contradict=III,aVL,aVF"]
+
+
+def test_a_record_that_quality_refuses_fails_with_the_codes_of_all_that_is_odd(predictor, tmp_path):
+    signal = beats(700)
+    signal[:, 7:10] = 0.0
+    write_wfdb(tmp_path, signal, name="flat")
+    (failure,) = predict(predictor, [tmp_path], ReadOptions())
+    assert isinstance(failure, Failure)
+    assert failure.reason.startswith("flat: lead V2, V3, V4 dead")
+    assert codes(failure) == ["short", "flat-lead=V2,V3,V4"]

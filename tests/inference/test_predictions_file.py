@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from data_prep.quality import Finding, Severity
 from ecgmtl.inference.predict import Failure, Prediction
 from ecgmtl.inference.table import PredictionsFileError, open_predictions, row_of
 
@@ -19,9 +20,10 @@ every_suffix = pytest.mark.parametrize("suffix", SUFFIXES)
 
 
 def predicted(i, p, warnings=(), rmse=0.125):
+    findings = tuple(Finding("reader", warning, leads=("V1",), value=1.5) for warning in warnings)
     calibrated = {"MI": p / 3, "NORM": 1 - p}
     decided = {name: value >= 0.5 for name, value in calibrated.items()}
-    return Prediction(Path(f"r{i}.hea"), {"MI": p, "NORM": 1 - p}, calibrated, decided, rmse, warnings)
+    return Prediction(Path(f"r{i}.hea"), {"MI": p, "NORM": 1 - p}, calibrated, decided, rmse, findings)
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_a_table_contains_the_predictions(results, tmp_path, suffix):
             assert row[f"p_{name}"] == pytest.approx(result.probabilities[name], rel=1e-12)
             assert row[f"calibrated_{name}"] == pytest.approx(result.calibrated[name], rel=1e-12)
             assert row[f"decision_{name}"] == result.decisions[name]
-    assert table["warnings"].iloc[-1] == " ".join(results[-1].warnings).replace("\n", r"\n")  # a row is one line
+    assert table["warnings"].iloc[-1] == results[-1].warnings.replace("\n", r"\n")  # a row is one line
 
 
 @every_suffix
@@ -94,10 +96,10 @@ def test_a_failure_has_no_figures(results, tmp_path):
     for suffix in SUFFIXES:
         written(tmp_path / f"p{suffix}", results)
     line = json.loads((tmp_path / "p.jsonl").read_text().splitlines()[3])
-    assert {name for name, value in line.items() if value is not None} == {"path", "status", "message"}
-    assert '"é, b.hea",failed,"é, b.hea: no lead V4, V5",,,,,,,,' in (tmp_path / "p.csv").read_text().splitlines()
+    assert {name for name, value in line.items() if value not in (None, [])} == {"path", "status", "message"}
+    assert '"é, b.hea",failed,"é, b.hea: no lead V4, V5",,,,,,,,,' in (tmp_path / "p.csv").read_text().splitlines()
     kept = pq.read_table(tmp_path / "p.parquet").to_pylist()[3]
-    assert {name for name, value in kept.items() if value is not None} == {"path", "status", "message"}
+    assert {name for name, value in kept.items() if value not in (None, "")} == {"path", "status", "message"}
     for name in ("p.csv", "p.jsonl"):
         assert not re.search(r"\bnan\b", (tmp_path / name).read_text(), re.IGNORECASE)
 
@@ -160,7 +162,29 @@ def test_a_folder_without_write_permission_is_rejected(tmp_path):
 
 @every_suffix
 def test_a_record_without_a_decision_has_probabilities_and_the_reason(tmp_path, suffix):
-    doubtful = replace(predicted(0, 0.9, ("short.",)), decisions={}, undecided="lead V3 noise.")
+    noise = Finding("noise-lead", "lead V3 noise.", Severity.NO_DECISION, ("V3",), 1)
+    warned = predicted(0, 0.9, ("short.",))
+    doubtful = replace(warned, decisions={}, findings=(noise, *warned.findings))
     row = written(tmp_path / f"p{suffix}", [doubtful, predicted(1, 0.9)]).iloc[0]
     assert (row["status"], row["p_MI"], row["warnings"]) == ("ok", 0.9, "No decision: lead V3 noise. short.")
     assert row[["decision_MI", "decision_NORM"]].isna().all()
+
+
+@every_suffix
+def test_findings_are_codes_in_a_table_and_objects_in_json(tmp_path, suffix):
+    noise = Finding("noise-lead", "lead V2, V3 \x1b noise.", Severity.NO_DECISION, ("V2", "V3"), 2)
+    short = Finding("short", "lasts 7 s.", value=7.0)
+    row = written(tmp_path / f"p{suffix}", [replace(predicted(0, 0.9), findings=(noise, short))]).iloc[0]
+    if suffix != ".jsonl":
+        assert row["findings"] == "noise-lead=V2,V3 short"
+        return
+    assert row["findings"] == [
+        {
+            "code": "noise-lead",
+            "sentence": r"lead V2, V3 \x1b noise.",
+            "value": 2,
+            "leads": ["V2", "V3"],
+            "severity": "no decision",
+        },
+        {"code": "short", "sentence": "lasts 7 s.", "value": 7.0, "leads": [], "severity": "note"},
+    ]

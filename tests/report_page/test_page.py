@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from data_prep.leads import STANDARD_LEADS
+from data_prep.quality import Finding
 from data_prep.readers import OtherFile, read_record
 from data_prep.readers.other_files import Kind
 from ecgmtl import checkpoint
@@ -218,7 +219,7 @@ def test_data_cannot_end_their_element():
 
 def test_details_are_for_the_first_records_and_as_many_with_warnings(predictor, records):
     good, other = [*predict(predictor, [records / "r0.hea", records / "r1.hea"])]
-    flagged = type(good)(**{**vars(other), "warnings": ("lead V3 noise.",)})
+    flagged = type(good)(**{**vars(other), "findings": (Finding("noise-lead", "lead V3 noise."),)})
     detail = Detail(1)
     assert [detail.wants(result) for result in (good, other, flagged, flagged)] == [True, False, True, False]
 

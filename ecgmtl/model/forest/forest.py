@@ -15,7 +15,7 @@ from scipy.special import logit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor, nn
 
-from data_prep.lost_voltage import ALIKE_FILTERED, FEWEST, TYPICAL_MV
+from data_prep.quality.lost_voltage import ALIKE_FILTERED, FEWEST, TYPICAL_MV
 from ecgmtl.model.forest.measurements import in_rows, measure
 from ecgmtl.model.heads import RAREST
 from ecgmtl.settings import Settings

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from data_prep.lost_voltage import EACH_LEAD, to_typical
+from data_prep.quality.lost_voltage import EACH_LEAD, to_typical
 from ecgmtl.data.split import Split
 from ecgmtl.model.forest.forest import KINDS, Forest, ForestSettings, grow
 from ecgmtl.model.forest.measurements import in_rows, measure

@@ -4,7 +4,7 @@ import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from data_prep.lost_voltage import ALL, EACH_LEAD, TYPICAL_MV, to_typical
+from data_prep.quality.lost_voltage import ALL, EACH_LEAD, TYPICAL_MV, to_typical
 from ecgmtl import checkpoint
 from ecgmtl.config.run import Config
 from ecgmtl.metrics.calibration import Calibration

@@ -8,11 +8,11 @@ import pytest
 from data_prep import Preprocess, ReadOptions, RecordError, read_record
 from data_prep.lead_set import LeadSet, take_leads
 from data_prep.leads import STANDARD_LEADS
-from data_prep.lost_voltage import TYPICAL_MV, find_loss
+from data_prep.quality.lost_voltage import TYPICAL_MV, find_loss
 from data_prep.store.open import open_store
 from data_prep.store.prepare import prepare
 from tests.folders import write_ptbxl, write_record
-from tests.wfdb_files import beats, make_record, write_wfdb
+from tests.wfdb_files import beats, make_record, sentences, write_wfdb
 
 BY_LEAD = {
     "deviation": lambda lead: (lead - lead.mean(axis=0)) / lead.std(axis=0),
@@ -42,7 +42,7 @@ def test_leads_that_were_each_normalized_are_scaled_to_one_level_with_a_warning(
     preprocess = Preprocess(band=band)
     found = preprocess(make_record(BY_LEAD[kind](beats())))
     np.testing.assert_allclose(rms(found.signal, axis=1), TYPICAL_MV, rtol=1e-5)
-    (warning,) = found.warnings  # no warning about lead identities, which such leads need not obey
+    (warning,) = sentences(found)  # no warning about lead identities, which such leads need not obey
     assert warning.startswith(f"each lead lost its voltage scale: all have the same {kind}; it is scaled to 0.24 mV")
     kept = preprocess(make_record()).signal
     np.testing.assert_allclose(found.signal / TYPICAL_MV, kept / rms(kept, axis=1)[:, None], atol=1e-4)
@@ -51,7 +51,7 @@ def test_leads_that_were_each_normalized_are_scaled_to_one_level_with_a_warning(
 @pytest.mark.parametrize("kind", WHOLE)
 def test_a_record_that_was_normalized_as_a_whole_keeps_the_proportions_of_its_leads(kind):
     found = Preprocess()(make_record(WHOLE[kind](beats())))
-    assert kind in found.warnings[0]
+    assert kind in sentences(found)[0]
     kept = Preprocess()(make_record()).signal
     np.testing.assert_allclose(found.signal, kept * TYPICAL_MV / rms(kept), atol=1e-4)
 
@@ -60,7 +60,7 @@ def test_a_record_that_was_normalized_as_a_whole_keeps_the_proportions_of_its_le
 def test_the_user_may_say_of_any_values_that_they_are_not_voltages(factor):
     found = Preprocess()(replace(make_record(beats() * np.float32(factor)), calibrated=False))
     assert rms(found.signal) == pytest.approx(TYPICAL_MV)
-    assert "states that the values are not voltages" in found.warnings[0]
+    assert "states that the values are not voltages" in sentences(found)[0]
 
 
 def test_files_in_normalized_units_are_read_with_unit_none(tmp_path):
@@ -130,7 +130,7 @@ def test_flat_leads_are_ignored_and_gaps_are_refused_elsewhere():
     signal = BY_LEAD["deviation"](beats())
     signal[:, 7] = 0.0
     found = Preprocess()(make_record(signal))
-    assert len(found.warnings) == 2
+    assert len(sentences(found)) == 2
     assert not found.signal[7].any()
     assert find_loss(np.zeros((12, 100), np.float32)) is None
     signal[3, 2], signal[5, 4] = np.nan, np.inf
@@ -142,7 +142,7 @@ def test_no_limb_lead_is_computed_from_leads_that_lost_their_proportions():
     eight = [0, 1, *range(6, 12)]
     names = tuple(STANDARD_LEADS[lead] for lead in eight)
     whole = Preprocess()(make_record(WHOLE["deviation of all values is 1"](beats()[:, eight]), leads=names))
-    assert "no lead III, aVR, aVL, aVF in the file; computed from the other limb leads." in whole.warnings
+    assert "no lead III, aVR, aVL, aVF in the file; computed from the other limb leads." in sentences(whole)
     assert rms(whole.signal) == pytest.approx(TYPICAL_MV)
     with pytest.raises(RecordError, match="no lead III, aVR, aVL, aVF, and they cannot be computed"):
         Preprocess()(make_record(BY_LEAD["deviation"](beats())[:, eight], leads=names))
@@ -178,7 +178,7 @@ def test_an_unfiltered_store_filtered_on_reading_equals_a_filtered_store(tmp_pat
 
 
 def test_leads_too_large_for_a_heart_are_warned_of():
-    (warning,) = Preprocess()(make_record(beats() * np.float32(12))).warnings
+    (warning,) = sentences(Preprocess()(make_record(beats() * np.float32(12))))
     assert "deviate by more than 0.8 mV, which no heart makes" in warning
     assert "Pass --unit none if the voltage was lost" in warning
 

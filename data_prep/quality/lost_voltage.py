@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from data_prep.perturb import scale_to_rms
+from data_prep.quality.finding import Finding
 
 TYPICAL_MV = 0.24
 """Root mean square of all samples of PTB-XL's training records."""
@@ -38,8 +39,9 @@ class Loss(NamedTuple):
     reason: str
 
     @property
-    def warning(self) -> str:
-        return f"{self.reason}; it is scaled to {TYPICAL_MV} mV RMS, and what depends on the voltage is unsure."
+    def finding(self) -> Finding:
+        sentence = f"{self.reason}; it is scaled to {TYPICAL_MV} mV RMS, and what depends on the voltage is unsure."
+        return Finding("lost-voltage", sentence)
 
 
 def find_loss(signal: Float32[np.ndarray, "lead time"], calibrated: bool = True) -> Loss | None:

@@ -18,21 +18,31 @@ So one such lead forbids a decision. An R² below UNRELATED detects all of 400 l
 those of 1/f² noise. It flags a lead in 7 of 3,835 records of PTB-XL.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float32
 
 from data_prep.leads import BASIS_LEADS
+from data_prep.quality import electrode_off, unit
+from data_prep.quality.check_input import CheckInput
+from data_prep.quality.finding import Finding, Severity
 
 UNRELATED = 0.1
 """R² of a regression on the other independent leads below which a lead is noise."""
 FEWEST = 6
 """Number of independent leads that must have been measured for a judgment."""
-BAND = (0.5, 40.0)
-"""Band in hertz in which leads are compared."""
 RIDGE = 1e-6
 """Ridge added to the correlation matrix, so that leads that depend on each other exactly can be compared."""
+
+
+def check(subject: CheckInput) -> Iterator[Finding]:
+    """Yield no decision if leads are noise. Leads of an odd size are not judged again."""
+    if any((*unit.check(subject), *electrode_off.check(subject))):
+        return
+    if noise := find_noise(subject.leads, subject.filtered, subject.unmeasured):
+        sentence = f"lead {', '.join(noise)} noise: the other leads explain nothing of it."
+        yield Finding("noise-lead", sentence, Severity.NO_DECISION, noise, len(noise))
 
 
 def find_noise(

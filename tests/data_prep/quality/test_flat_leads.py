@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from data_prep import Preprocess, RecordError
-from data_prep.dead_leads import find_dead
 from data_prep.lead_set import LeadSet, take_leads
 from data_prep.leads import LIMB_LEADS, STANDARD_LEADS
+from data_prep.quality.flat_leads import find_dead
 from data_prep.synthetic.waveform import synthesize
-from tests.wfdb_files import make_record
+from tests.wfdb_files import make_record, sentences
 
 FS = 250
 STATES = {"flat": 0.0, "noise": 0.001, "missing": np.nan}
@@ -29,7 +29,7 @@ def without(ecg, leads, state):
 @pytest.mark.parametrize("lead", LIMB_LEADS)
 def test_a_dead_limb_lead_is_computed_exactly_and_nobody_speaks_of_swapped_leads(ecg, lead, state):
     prepared = Preprocess()(without(ecg, [lead], state))
-    assert prepared.warnings == (f"lead {lead} dead; computed from the other limb leads.",)
+    assert sentences(prepared) == (f"lead {lead} dead; computed from the other limb leads.",)
     np.testing.assert_allclose(prepared.signal, Preprocess()(make_record(ecg, FS)).signal, atol=2e-3)  # whole uV
 
 
@@ -37,7 +37,7 @@ def test_a_dead_limb_lead_is_computed_exactly_and_nobody_speaks_of_swapped_leads
 @pytest.mark.parametrize("leads", [["V3"], ["V2", "V5"]])
 def test_one_or_two_dead_chest_leads_are_estimated_better_than_by_0(ecg, leads, state):
     prepared = Preprocess()(without(ecg, leads, state))
-    assert prepared.warnings == (f"lead {', '.join(leads)} dead; estimated from the other leads.",)
+    assert sentences(prepared) == (f"lead {', '.join(leads)} dead; estimated from the other leads.",)
     whole = Preprocess()(make_record(ecg, FS)).signal
     rows = [STANDARD_LEADS.index(lead) for lead in leads]
     assert (prepared.signal - whole)[rows].std() < 0.6 * whole[rows].std()

@@ -24,14 +24,14 @@ the others follow exactly. A V2 that is flat for half of the time changes 1.3 % 
 2.5 %. So a lead that is flat for most of the time is dead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float32
 
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, STANDARD_LEADS, derive_limb_leads
-from data_prep.lost_voltage import TYPICAL_MV
-from data_prep.record import RecordError
+from data_prep.quality.finding import Finding, Severity
+from data_prep.quality.lost_voltage import TYPICAL_MV
 
 DEAD = 0.004
 """Standard deviation in mV over a second below which a lead is dead in it."""
@@ -75,42 +75,52 @@ def find_dead(
     return tuple(lead for lead, share in zip(leads, shares, strict=True) if share > MOST_FLAT)
 
 
+def check_flat_leads(leads: Sequence[str], dead: Sequence[str], related: bool) -> Iterator[Finding]:
+    """Yield what is done about dead leads among the `leads` of a file, or a failure where too many are dead.
+
+    Where each lead lost its voltage scale by itself, leads are not `related`, and dead leads become 0.
+    """
+    if not dead:
+        return
+    n_living = len([lead for lead in leads if lead in LIMB_LEADS and lead not in dead])
+    n_lost = len([lead for lead in dead if lead not in LIMB_LEADS or not related])
+    if n_lost > MOST_ESTIMATED or n_living < FEWEST_LIMB_LEADS:
+        sentence = (
+            f"lead {', '.join(dead)} dead (flat, or noise of microvolts); at least {FEWEST_LIMB_LEADS} limb "
+            f"leads and all but {MOST_ESTIMATED} of the chest leads must be alive."
+        )
+        yield Finding("flat-lead", sentence, Severity.FAILURE, tuple(dead), len(dead))
+        return
+    limbs = [lead for lead in dead if lead in LIMB_LEADS]
+    chest = [lead for lead in dead if lead not in LIMB_LEADS]
+    if not related:
+        yield _replaced(dead, "left at 0 mV")
+        return
+    if limbs:
+        yield _replaced(limbs, "computed from the other limb leads")
+    if chest:
+        yield _replaced(chest, "estimated from the other leads")
+
+
+def _replaced(leads: Sequence[str], how: str) -> Finding:
+    return Finding("flat-lead", f"lead {', '.join(leads)} dead; {how}.", leads=tuple(leads), value=len(leads))
+
+
 def complete_leads(
-    name: str, rows: dict[str, Float32[np.ndarray, " time"]], dead: Sequence[str], warnings: list[str], related: bool
+    rows: dict[str, Float32[np.ndarray, " time"]], dead: Sequence[str], related: bool
 ) -> Float32[np.ndarray, "12 time"]:
     """Return all 12 leads. Limb leads that are dead or not in `rows` are computed, dead chest leads are estimated.
 
-    Where each lead lost its voltage scale by itself, leads are not `related`, and dead leads become 0.
-
-    Raises:
-        RecordError: too many leads are dead for a decision.
+    Where leads are not `related`, dead leads become 0.
     """
-    if dead:
-        _refuse_too_many(name, rows, dead, related)
     if not related:
         rows |= {lead: np.zeros_like(rows[lead]) for lead in dead}
-        warnings.append(f"lead {', '.join(dead)} dead; left at 0 mV.")
         return np.stack([rows[lead] for lead in STANDARD_LEADS])
     rows = {lead: row for lead, row in rows.items() if lead not in dead}
     derive_limb_leads(rows)
-    if limbs := [lead for lead in dead if lead in LIMB_LEADS]:
-        warnings.append(f"lead {', '.join(limbs)} dead; computed from the other limb leads.")
     if chest := [lead for lead in dead if lead not in LIMB_LEADS]:
         _estimate(rows, chest)
-        warnings.append(f"lead {', '.join(chest)} dead; estimated from the other leads.")
     return np.stack([rows[lead] for lead in STANDARD_LEADS])
-
-
-def _refuse_too_many(
-    name: str, rows: dict[str, Float32[np.ndarray, " time"]], dead: Sequence[str], related: bool
-) -> None:
-    n_living = len([lead for lead in rows if lead in LIMB_LEADS and lead not in dead])
-    n_lost = len([lead for lead in dead if lead not in LIMB_LEADS or not related])
-    if n_lost > MOST_ESTIMATED or n_living < FEWEST_LIMB_LEADS:
-        raise RecordError(
-            f"{name}: lead {', '.join(dead)} dead (flat, or noise of microvolts); at least {FEWEST_LIMB_LEADS} limb "
-            f"leads and all but {MOST_ESTIMATED} of the chest leads must be alive."
-        )
 
 
 def _estimate(rows: dict[str, Float32[np.ndarray, " time"]], dead: Sequence[str]) -> None:

@@ -5,9 +5,9 @@ import pytest
 
 from data_prep import Preprocess
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS, derive_limb_leads
-from data_prep.noise_leads import find_noise
+from data_prep.quality.noise_leads import find_noise
 from data_prep.synthetic.waveform import synthesize
-from tests.wfdb_files import make_record
+from tests.wfdb_files import doubts, make_record, sentences
 
 FS = 100
 
@@ -27,12 +27,12 @@ def with_noise(ecg, leads, size=0.3):
 @pytest.mark.parametrize("size", [0.1, 1.0])
 def test_leads_of_noise_are_named_and_forbid_a_decision(ecg, leads, size):
     prepared = Preprocess()(with_noise(ecg, leads, size))
-    noise, *others = prepared.doubts
+    noise, *others = doubts(prepared)
     assert noise == f"lead {', '.join(leads)} noise: the other leads explain nothing of it."
     assert [other.partition(" ")[0] for other in others] == (
         ["III"] if "I" in leads else []
     )  # noise breaks III = II - I
-    assert noise in prepared.warnings
+    assert noise in sentences(prepared)
 
 
 def test_an_ecg_with_noise_wander_or_low_voltage_is_decided(ecg):
@@ -43,7 +43,7 @@ def test_an_ecg_with_noise_wander_or_low_voltage_is_decided(ecg):
     seconds = np.arange(len(ecg)) / FS
     wander = np.sin(2 * np.pi * 0.15 * seconds)[:, None] * np.concatenate([sizes[lead] for lead in STANDARD_LEADS])
     for signal in (ecg, noisy, ecg + wander.astype(np.float32), 0.6 * ecg):
-        assert Preprocess()(make_record(signal, FS)).doubts == ()
+        assert doubts(Preprocess()(make_record(signal, FS))) == []
 
 
 def test_the_share_that_others_explain_is_that_of_a_regression():

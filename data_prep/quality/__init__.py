@@ -1,0 +1,26 @@
+"""Quality of a record: one check for `predict`, `data prepare` and `data check`.
+
+To add a check, write a file with a function `check` that yields findings, and put it into CHECKS.
+"""
+
+from collections.abc import Callable, Iterator
+
+from data_prep.quality import electrode_off, limb_identities, noise_leads, unit
+from data_prep.quality.check_input import CheckInput
+from data_prep.quality.finding import Finding, QualityError, Severity, has_failure, refuse_failures
+
+__all__ = ["CheckInput", "Finding", "QualityError", "Severity", "check_signal", "has_failure", "refuse_failures"]
+
+Check = Callable[[CheckInput], Iterator[Finding]]
+
+CHECKS: tuple[Check, ...] = (unit.check, electrode_off.check, noise_leads.check, limb_identities.check)
+"""Checks of the leads in mV. They follow the checks of length, names, gaps and flat leads, which Preprocess makes."""
+
+
+def check_signal(subject: CheckInput) -> Iterator[Finding]:
+    """Yield all findings on a record's leads. A size that is no ECG's prevents the other checks."""
+    for check in CHECKS:
+        findings = tuple(check(subject))
+        yield from findings
+        if has_failure(findings):
+            return

@@ -1,0 +1,42 @@
+"""The leads of one record, as every check of the list sees them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float32
+
+from data_prep.filters import band_pass
+
+BAND = (0.5, 40.0)
+"""Band in hertz in which leads are compared with each other."""
+
+
+@dataclass(frozen=True)
+class CheckInput:
+    """Leads of a record in mV: as preprocessing leaves them, and as the file has them."""
+
+    leads: tuple[str, ...]
+    """Standard leads of `signal`: all twelve, or those that the file has where it lacks some."""
+    signal: Float32[np.ndarray, "lead time"]
+    """Leads after resampling, leveling and filtering. Those that are derived or estimated are among them."""
+    fs: float
+    """Sampling rate of `signal`, in hertz."""
+    recorded_leads: tuple[str, ...]
+    recorded: Float32[np.ndarray, "recorded_lead recorded_time"]
+    """Leads of the file without gaps, dead leads included, at the file's rate and with its offsets."""
+    recorded_fs: float
+    unit: str | None = "mV"
+    """Unit in which the file's values were read; None where it differs between leads."""
+    related: bool = True
+    """Whether the leads share one voltage scale, so that the algebra between them holds."""
+    reconstructed: frozenset[str] = frozenset()
+    """Leads that a model reconstructed."""
+    unmeasured: frozenset[str] = frozenset()
+    """Leads that a model reconstructed, or that were estimated from the others."""
+
+    @cached_property
+    def filtered(self) -> Float32[np.ndarray, "lead time"]:
+        """`signal` in BAND."""
+        low, high = BAND
+        return band_pass(self.signal, self.fs, low, min(high, 0.4 * self.fs))
