@@ -43,12 +43,12 @@ def row_of(result: Prediction | Failure) -> dict[str, Any]:
     }
 
 
-def flat(row: dict[str, Any]) -> dict[str, Any]:
+def with_codes(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row whose findings are one text of codes, as `flat-lead=V3 limb-leads-contradict`."""
     return {**row, "findings": " ".join(finding.label for finding in row["findings"])}
 
 
-def nested(row: dict[str, Any]) -> dict[str, Any]:
+def with_objects(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row whose findings are a list of objects, with text that changes no screen."""
     findings = [finding.to_dict() for finding in row["findings"]]
     return {**row, "findings": [{**finding, "sentence": printable(finding["sentence"])} for finding in findings]}
@@ -86,7 +86,7 @@ def write_csv(path: Path, names: list[str]) -> Iterator[Write]:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
-        yield lambda rows: writer.writerows(map(flat, rows))
+        yield lambda rows: writer.writerows(map(with_codes, rows))
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def write_jsonl(path: Path, names: list[str]) -> Iterator[Write]:
     """Yield a function that appends rows to a file of JSON lines."""
     with path.open("w", encoding="utf-8") as file:
         yield lambda rows: file.writelines(
-            json.dumps({n: row.get(n) for n in names}) + "\n" for row in map(nested, rows)
+            json.dumps({n: row.get(n) for n in names}) + "\n" for row in map(with_objects, rows)
         )
 
 
@@ -109,7 +109,7 @@ def write_parquet(path: Path, names: list[str]) -> Iterator[Write]:
     schema = pa.schema(list(zip(names, types, strict=True)))
     with pq.ParquetWriter(path, schema) as writer:
         yield lambda rows: writer.write_table(
-            pa.Table.from_pylist([{n: row.get(n) for n in names} for row in map(flat, rows)], schema)
+            pa.Table.from_pylist([{n: row.get(n) for n in names} for row in map(with_codes, rows)], schema)
         )
 
 

@@ -13,7 +13,7 @@ from data_prep.record import Record, RecordError
 from ecgmtl.inference.models import BUNDLED
 from ecgmtl.inference.predict import BATCH, Failure, Prediction, predict, predict_records
 from ecgmtl.inference.predictor import Predictor, load_predictor
-from ecgmtl.inference.table import columns, row_of
+from ecgmtl.inference.table import columns, row_of, with_codes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ class TrainedModel:
         results = list(self._results(given, batch_size))
         for line in summarize([result for result in results if isinstance(result, OtherFile)]):
             warnings.warn(line, stacklevel=2)
-        rows = [row_of(result) for result in results if not isinstance(result, OtherFile)]
+        rows = [with_codes(row_of(result)) for result in results if not isinstance(result, OtherFile)]
         return pd.DataFrame(rows, columns=columns(self.label_names))
 
     def _results(self, given: list[ECG], batch_size: int) -> Iterator[Prediction | Failure | OtherFile]:
