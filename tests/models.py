@@ -11,7 +11,7 @@ from filelock import FileLock
 from data_prep.readers import ReadOptions
 from data_prep.synthetic.folder import LEADS
 from data_prep.synthetic.waveform import synthesize
-from data_prep.synthetic.wfdb_writer import write_record
+from data_prep.wfdb_writer import write_record
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.run import Config
 from ecgmtl.inference import export

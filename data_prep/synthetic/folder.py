@@ -10,7 +10,7 @@ import numpy as np
 from data_prep.files import write_text
 from data_prep.sources.tables import SourceError
 from data_prep.synthetic.waveform import synthesize
-from data_prep.synthetic.wfdb_writer import write_record
+from data_prep.wfdb_writer import write_record
 
 SECONDS = 10.0
 LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")

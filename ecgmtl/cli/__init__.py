@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ecgmtl import __version__
-from ecgmtl.cli import compare, data, evaluate, export, models, predict, reconstruct, show, train, ui
+from ecgmtl.cli import compare, convert, data, evaluate, export, models, predict, reconstruct, show, train, ui
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command()(train.train)
 app.command()(predict.predict)
 app.command()(reconstruct.reconstruct)
+app.command()(convert.convert)
 app.command()(evaluate.evaluate)
 app.command()(export.export)
 app.command()(compare.compare)

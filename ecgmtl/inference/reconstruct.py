@@ -17,7 +17,7 @@ from data_prep.errors import UserError
 from data_prep.lead_set import GivenLeads, LeadSet, take_leads
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, MARK, STANDARD_LEADS, derive_limb_leads
 from data_prep.record import Record, RecordError
-from data_prep.synthetic.wfdb_writer import write_record
+from data_prep.wfdb_writer import write_record
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.masking import rarity

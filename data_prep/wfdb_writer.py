@@ -1,0 +1,36 @@
+"""A writer of WFDB records in format 16.
+
+The header holds the initial values and checksums that readers verify.
+The format: https://wfdb.io/spec/header-files.html
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int16
+
+STEPS_PER_MV = 1000.0
+"""Default gain: a step of 1 µV."""
+MISSING = -32_768
+"""Value that marks a missing sample in format 16."""
+
+
+def write_record(
+    path: Path,
+    signal: Int16[np.ndarray, "time lead"],
+    fs: float,
+    leads: Sequence[str],
+    comments: Sequence[str] = (),
+    gains: Sequence[float] | None = None,
+    unit: str = "mV",
+) -> None:
+    """Write a signal as `path`.dat, then its header as `path`.hea. `gains` are the steps of each lead per unit."""
+    Path(f"{path}.dat").write_bytes(signal.astype("<i2").tobytes())
+    sums = signal.astype(np.int64).sum(axis=0) % 65_536
+    lines = [f"{path.name} {len(leads)} {fs:.12g} {len(signal)}"]
+    each = zip(leads, signal[0], sums, gains or [STEPS_PER_MV] * len(leads), strict=True)
+    for lead, first, checksum, gain in each:
+        lines.append(f"{path.name}.dat 16 {gain}(0)/{unit} 16 0 {first} {checksum} 0 {lead}")
+    lines += [f"# {comment}" for comment in comments]
+    Path(f"{path}.hea").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,56 @@
+"""`ecgmtl convert`: write ECG files of any format as WFDB records."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from data_prep.safe_text import printable
+from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, read_options
+from ecgmtl.cli.terminal import spoken_errors
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="ECG file of any format that `ecgmtl predict` reads, or a folder.")],
+    out: Annotated[
+        Path, typer.Argument(help="WFDB record to write: a name without a suffix. A folder if SOURCE is one.")
+    ],
+    fs: Fs = None,
+    unit: Unit = None,
+    leads: Leads = None,
+    follow_links: FollowLinks = False,
+) -> None:
+    """Write ECG files of any format as WFDB records: the standard leads in mV, at the file's own sampling rate.
+
+    Samples are rounded to 1 µV and otherwise unchanged; missing ones stay missing. Nothing else is taken from a file,
+    so no name, age or comment of a patient is written. The names of records are those of the files, so rename files
+    that are called after patients.
+
+    Records that are there already are left as they are: run the same command again to continue.
+
+    Example: ecgmtl convert recordings/ wfdb/
+
+    Exit codes: 0, every record was written. 1, none was. 2, the command line was wrong. 3, some failed.
+    """
+    from data_prep.convert import Converted
+    from data_prep.convert import convert as convert_all
+    from data_prep.readers import OtherFile, summarize
+
+    written = existed = failed = 0
+    others: list[OtherFile] = []
+    with spoken_errors():
+        for result in convert_all(source, out, read_options(fs, unit, leads, follow_links)):
+            if isinstance(result, Converted):
+                existed += result.existed
+                failed += result.header is None
+                written += result.header is not None and not result.existed
+                for line in (result.failure, *result.warnings):
+                    if line:
+                        typer.echo(printable(f"{result.path}: {line}"), err=True)
+            else:
+                others.append(result)
+    there = f", {existed} there already" if existed else ""
+    typer.echo(f"{written} records written{there}, {failed} failed; {printable(str(out))}", err=True)
+    for line in summarize(others):
+        typer.echo(line, err=True)
+    raise typer.Exit(1 if not written + existed else 3 if failed else 0)

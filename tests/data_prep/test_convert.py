@@ -1,0 +1,109 @@
+"""Conversion to WFDB: samples, rates, gaps and names are kept, and nothing of a patient is written."""
+
+import numpy as np
+import pytest
+import wfdb
+from typer.testing import CliRunner
+
+from data_prep.convert import Converted, ConvertError, convert
+from data_prep.leads import STANDARD_LEADS
+from data_prep.readers import ReadOptions, read_record
+from ecgmtl.cli import app
+
+OPTIONS = ReadOptions()
+
+
+@pytest.fixture
+def npz(tmp_path, rng):
+    """Write a NumPy record and return its signal in mV."""
+
+    def write(name, fs=257.5, leads=STANDARD_LEADS, scale=0.5):
+        signal = rng.normal(0, scale, (1000, len(leads))).astype(np.float32)
+        signal[100:103, 0] = np.nan
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, signal=signal, fs=fs, leads=np.array(leads))
+        return signal
+
+    return write
+
+
+def test_a_converted_record_has_the_samples_rate_leads_and_gaps_of_the_file(npz, tmp_path):
+    signal = npz("a.npz")
+    (result,) = convert(tmp_path / "in/a.npz", tmp_path / "a", OPTIONS)
+    assert result == Converted(tmp_path / "in/a.npz", tmp_path / "a.hea")
+    for record_signal, fs, leads in (
+        (
+            read_record(tmp_path / "a.hea").signal,
+            read_record(tmp_path / "a.hea").fs,
+            read_record(tmp_path / "a.hea").leads,
+        ),
+        (wfdb.rdrecord(str(tmp_path / "a")).p_signal, wfdb.rdrecord(str(tmp_path / "a")).fs, STANDARD_LEADS),
+    ):
+        assert record_signal == pytest.approx(signal, abs=5.1e-4, nan_ok=True)
+        assert (fs, tuple(leads)) == (257.5, STANDARD_LEADS)
+
+
+def test_a_lead_beyond_32_mv_is_written_in_coarser_steps_and_that_is_told(npz, tmp_path):
+    signal = npz("a.npz", leads=("I", "II", "foo"), scale=20.0)
+    (result,) = convert(tmp_path / "in/a.npz", tmp_path / "a", OPTIONS)
+    assert read_record(tmp_path / "a.hea").signal == pytest.approx(signal[:, :2], abs=2e-3, nan_ok=True)
+    assert "lead I in steps of" in result.warnings[0]
+    assert result.warnings[1] == "columns left out, because they are no standard leads: 1."
+
+
+def test_a_folder_keeps_its_structure_and_every_file_is_accounted_for(npz, tmp_path):
+    for name in ("x/a.npz", "x/b c.npz", "y/a.npz"):
+        npz(name)
+    (tmp_path / "in/y/bad.npz").write_bytes(b"nonsense")
+    (tmp_path / "in/notes.txt").write_text("x")
+    out = CliRunner().invoke(app, ["convert", str(tmp_path / "in"), str(tmp_path / "out")])
+    assert out.exit_code == 3
+    headers = sorted(path.relative_to(tmp_path / "out").as_posix() for path in tmp_path.glob("out/**/*.hea"))
+    assert headers == ["x/a.hea", "x/b_c.hea", "y/a.hea"]
+    assert "3 records written, 1 failed" in out.stderr
+    assert "bad.npz" in out.stderr
+    assert "notes.txt" in out.stderr
+    again = CliRunner().invoke(app, ["convert", str(tmp_path / "in"), str(tmp_path / "out")])
+    assert "0 records written, 3 there already, 1 failed" in again.stderr
+
+
+def test_two_files_of_one_name_never_become_one_record(npz, tmp_path):
+    npz("a b.npz")
+    npz("a_b.npz")
+    first, second = convert(tmp_path / "in", tmp_path / "out", OPTIONS)
+    assert first.header == tmp_path / "out/a_b.hea"
+    assert second.header is None
+    assert "a b.npz is converted to" in second.failure
+
+
+def test_a_lost_voltage_scale_stays_lost(npz, tmp_path):
+    npz("a.npz")
+    list(convert(tmp_path / "in/a.npz", tmp_path / "a", ReadOptions(unit="none")))
+    assert not read_record(tmp_path / "a.hea").calibrated
+
+
+def test_nothing_but_leads_is_taken_from_a_file(npz, tmp_path):
+    leads = (*STANDARD_LEADS, "Erika Mustermann")
+    npz("a.npz", leads=leads)
+    list(convert(tmp_path / "in/a.npz", tmp_path / "a", OPTIONS))
+    assert "Mustermann" not in (tmp_path / "a.hea").read_text()
+
+
+@pytest.mark.parametrize("out", ["a b", "Röder", "a.xml", ""])
+def test_a_name_that_wfdb_does_not_allow_is_refused(npz, tmp_path, out):
+    npz("a.npz")
+    with pytest.raises(ConvertError, match="should be the name of a WFDB record"):
+        list(convert(tmp_path / "in/a.npz", tmp_path / out, OPTIONS))
+
+
+def test_a_missing_file_is_a_failure(tmp_path):
+    (result,) = convert(tmp_path / "none.npz", tmp_path / "a", OPTIONS)
+    assert "there is no such file" in result.failure
+
+
+def test_a_pattern_of_several_files_is_refused(npz, tmp_path):
+    npz("a.npz")
+    npz("b.npz")
+    with pytest.raises(ConvertError, match=r"should be one ECG or a folder; found 2 files"):
+        list(convert(tmp_path / "in/*.npz", tmp_path / "a", OPTIONS))
