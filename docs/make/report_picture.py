@@ -7,6 +7,7 @@ python docs/make/report_picture.py report.html
 import sys
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 PICTURE = Path(__file__).parents[1] / "report.png"
@@ -21,6 +22,7 @@ def take(report: Path, browser: str = "/usr/bin/chromium") -> None:
         card = page.locator("article.card").first
         card.get_by_label("Reconstruction").check()
         card.screenshot(path=PICTURE)
+    Image.open(PICTURE).quantize(64).save(PICTURE, optimize=True)  # a third of the size
 
 
 if __name__ == "__main__":

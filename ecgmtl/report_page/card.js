@@ -9,16 +9,18 @@ const logit = (p) => Math.log(Math.min(Math.max(p, 1e-4), 1 - 1e-4) / (1 - Math.
 const fileName = (path) => path.split(/[\\/]/).pop();
 const folderOf = (path) => path.slice(0, path.length - fileName(path).length);
 
-/** Return the names of the labels that are predicted. */
+/** Return the names of the labels that are predicted, the ones furthest above their thresholds first. */
 function predicted(record, labels) {
-  return labels.filter((_, index) => record.decisions?.[index]).map((label) => label.name);
+  return ranked(record, labels).filter((index) => record.decisions[index]).map((index) => labels[index].name);
 }
 
 /** Return what is predicted for a record, in a few words. */
 function outcome(record, labels) {
   if (record.status === "failed") return "Failed";
   if (record.status === "undecided") return "No decision";
-  return predicted(record, labels).join(", ") || "None of the labels";
+  const names = predicted(record, labels), more = names.length - MOST_SHOWN;
+  if (more > 0) return `${names.slice(0, MOST_SHOWN).join(", ")} and ${more} more`;
+  return names.join(", ") || "None of the labels";
 }
 
 /** Return the order of labels in a card: by how far their probabilities are above their thresholds. */
@@ -109,7 +111,7 @@ function leadBars(chosen, probability) {
         svg("rect", { class: "axis", x: 49.7, width: 0.6, height: 10 }))),
       html("td", { class: "number" }, percent(sigmoid(logit(probability) - value))));
   });
-  const heads = ["Lead", "", "Without it"].map((name) => html("th", { scope: "col" }, name));
+  const heads = ["Lead", "Importance", "Without it"].map((name) => html("th", { scope: "col" }, name));
   return html("table", { class: "leads" }, html("thead", {}, html("tr", {}, ...heads)), html("tbody", {}, ...rows));
 }
 
@@ -153,6 +155,7 @@ class Plot {
     if (this.choice.reconstruction && reconstruction) {
       parts.push(key("reconstruction", "reconstructed from the rest of the signal"), key("error", "its local error"));
     }
+    if (this.drawing.seconds > LONGEST + 0.1) parts.push(html("b", {}, `The first ${LONGEST} s are drawn.`));
     parts.push(html("span", {}, this.drawing.isRead ? "Signal as read, each lead around its median."
       : "Signal as the model reads it, each lead around its median."));
     return parts;

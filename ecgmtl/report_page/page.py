@@ -129,7 +129,7 @@ def head(title: str) -> str:
         f"default-src 'none'; script-src {source_hash(script())}; style-src {source_hash(style)}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    return start.replace("{{policy}}", policy).replace("{{title}}", escape(title)).replace("{{style}}", style)
+    return start.replace("{{policy}}", policy).replace("{{style}}", style).replace("{{title}}", escape(title))
 
 
 def tail(model: dict[str, Any]) -> str:

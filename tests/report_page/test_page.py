@@ -15,6 +15,7 @@ from data_prep.readers.other_files import Kind
 from ecgmtl import checkpoint
 from ecgmtl.inference.predict import Failure, predict
 from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.report_page import page as report_page
 from ecgmtl.report_page.page import Detail, ReportError, data_block, open_report
 from tests.models import untrained
 
@@ -222,6 +223,19 @@ def test_details_are_for_the_first_records_and_as_many_with_warnings(predictor, 
     flagged = type(good)(**{**vars(other), "findings": (Finding("noise-lead", "lead V3 noise."),)})
     detail = Detail(1)
     assert [detail.wants(result) for result in (good, other, flagged, flagged)] == [True, False, True, False]
+
+
+def test_a_page_does_not_grow_without_bound(predictor, records, tmp_path, monkeypatch):
+    results = [*predict(predictor, records, keep_signals=True)]
+    monkeypatch.setattr(report_page, "MOST_DRAWN", 25_000)
+    with open_report(tmp_path / "r.html", predictor, "{{style}}", 0) as add:
+        for result in results:
+            add(result)
+    text = (tmp_path / "r.html").read_text()
+    drawn = re.findall(r'id="drawing-\d+">([^<]*)<', text)
+    assert 0 < sum(map(len, drawn)) <= 25_000
+    assert text.count('"omitted":true') == len(results) - len(drawn)
+    assert "<title>ECG report: {{style}}</title>" in text
 
 
 def test_a_page_that_fails_leaves_no_file(predictor, tmp_path):
