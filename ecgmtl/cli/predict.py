@@ -53,7 +53,7 @@ def predict(
         typer.Option(
             min=0,
             help="Number of records whose card in the report has the signal as read, the reconstruction and the "
-            "explanation, and of further records with warnings that have them, too.",
+            "explanation, and of further records with findings that have them, too.",
         ),
     ] = 100,
     strict: Annotated[
@@ -77,7 +77,7 @@ def predict(
     and listed.
 
     The report is one page that needs no network. Its first --report-details records, and as many further ones with
-    warnings, have all details, which take a fraction of a second each. The others have the signal that the model reads.
+    findings, have all details, which take a fraction of a second each. The others have the signal that the model reads.
 
     Exit codes: 0, every record was predicted. 1, none was. 2, the command line was wrong. 3, some records failed and
     the others were predicted; with --strict also if there are files of unknown formats.
@@ -115,7 +115,7 @@ class Outputs(NamedTuple):
     table: Path | None
     report: Path | None = None
     n_detailed: int = 0
-    """Number of records with all details in the report, and of further records with warnings that have them."""
+    """Number of records with all details in the report, and of further records with findings that have them."""
 
     @property
     def written(self) -> tuple[Path, ...]:

@@ -1,6 +1,6 @@
 // The card of one record: findings, the ECG, probabilities, and where they come from.
 
-const SEVERITIES = { failed: "Failed", undecided: "No decision", error: "Error", warning: "Warning", note: "Note", info: "Note" };
+const SEVERITIES = { failed: "Failed", undecided: "No decision", note: "Note" };
 const MOST_SHOWN = 8;  // labels of a card that are not folded away
 
 const percent = (share) => (share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`);

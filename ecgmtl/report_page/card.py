@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from scipy.ndimage import uniform_filter1d
 
-from data_prep.quality import Severity
+from data_prep.quality import Finding, Severity
 from data_prep.safe_text import printable
 from ecgmtl.inference.occlusion import WINDOW, occlude
 from ecgmtl.inference.predict import Failure, Prediction, Signals
@@ -39,11 +39,11 @@ def card(result: Prediction | Failure, predictor: Predictor, detailed: bool = Tr
     """
     path = printable(str(result.path))
     if isinstance(result, Failure):
-        return Card({"path": path, "status": "failed", "findings": [finding("failed", result.reason)]}, None)
+        return Card({"path": path, "status": "failed", "findings": reasons(result)}, None)
     summary = {
         "path": path,
         "status": "ok" if result.undecided is None else "undecided",
-        "findings": findings(result),
+        "findings": [as_shown(finding) for finding in result.findings],
         "probabilities": [round(value, 4) for value in result.calibrated.values()],
         "decisions": [int(value) for value in result.decisions.values()],
         "rmse": None if result.reconstruction_rmse is None else round(result.reconstruction_rmse, 3),
@@ -55,14 +55,18 @@ def card(result: Prediction | Failure, predictor: Predictor, detailed: bool = Tr
     return Card(summary, draw(result, result.signals, predictor, detailed))
 
 
-def findings(result: Prediction) -> list[dict[str, str]]:
-    """Return the findings in the form of the page, those that forbid a decision first."""
-    return [finding(SEVERITIES[found.severity], found.sentence) for found in result.findings]
-
-
-def finding(severity: str, sentence: str) -> dict[str, str]:
+def as_shown(finding: Finding) -> dict[str, str]:
     """Return a finding in the form of the page."""
-    return {"severity": severity, "sentence": printable(sentence)}
+    severity, sentence = SEVERITIES[finding.severity], printable(finding.sentence)
+    return {"severity": severity, "code": finding.label, "sentence": sentence}
+
+
+def reasons(failure: Failure) -> list[dict[str, str]]:
+    """Return the reason of a failure, with its code if it has one, followed by the other findings."""
+    others = [finding for finding in failure.findings if finding.sentence not in failure.reason]
+    code = " ".join(finding.label for finding in failure.findings if finding not in others)
+    first = {"severity": SEVERITIES[Severity.FAILURE], "code": code, "sentence": printable(failure.reason)}
+    return [first, *map(as_shown, others)]
 
 
 def draw(result: Prediction, signals: Signals, predictor: Predictor, detailed: bool) -> str:

@@ -24,8 +24,13 @@ const columns = [
     name: "Highest", number: true, value: (record) => Math.max(-1, ...record.probabilities),
     cell: (record) => record.probabilities.length ? percent(Math.max(...record.probabilities)) : "",
   }]),
-  { name: "Findings", number: true, value: (record) => record.findings.length, cell: (record) => record.findings.length || "" },
+  { name: "Findings", value: (record) => codes(record) || "\uffff", cell: codes },
 ];
+
+/** Return the codes of a record's findings. */
+function codes(record) {
+  return record.findings.map(({ code }) => code).filter(Boolean).join(" ");
+}
 
 /** Return the choices of the filter: a name and a test by key. */
 function filters() {
@@ -44,7 +49,7 @@ const choices = filters();
 function chosen() {
   const words = view.find.trim().toLowerCase();
   const has = (record) => !words || record.path.toLowerCase().includes(words)
-    || record.findings.some(({ sentence }) => sentence.toLowerCase().includes(words));
+    || record.findings.some(({ code, sentence }) => `${code} ${sentence}`.toLowerCase().includes(words));
   const left = records.filter((record) => choices[view.show][1](record) && has(record));
   if (!view.sort) return left;
   const sign = view.descending ? -1 : 1, { value } = view.sort;

@@ -11,6 +11,7 @@ import pytest
 
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
 from data_prep.preprocess import Preprocess
+from data_prep.quality import Finding, Severity
 from data_prep.readers import read_record
 from data_prep.record import Record
 from ecgmtl import checkpoint
@@ -112,13 +113,17 @@ def test_every_sample_is_reconstructed_from_others(predictor, records):
     assert change[:, 440:480].max() > 1e-6
 
 
-def test_a_failure_has_a_card_without_a_drawing(predictor):
-    made = card(Failure(Path("a\x1b.csv"), "a.csv is damaged."), predictor)
+def test_a_failure_has_a_card_without_a_drawing_and_with_all_its_findings(predictor):
+    found = (Finding("few-leads", "too few leads.", Severity.FAILURE, ("V3",)), Finding("note", "a note."))
+    made = card(Failure(Path("a\x1b.csv"), "a.csv: too few leads.", found), predictor)
     assert made.drawing is None
     assert made.summary == {
         "path": "a\\x1b.csv",
         "status": "failed",
-        "findings": [{"severity": "failed", "sentence": "a.csv is damaged."}],
+        "findings": [
+            {"severity": "failed", "code": "few-leads=V3", "sentence": "a.csv: too few leads."},
+            {"severity": "note", "code": "note", "sentence": "a note."},
+        ],
     }
 
 
