@@ -43,6 +43,18 @@ class Examined(NamedTuple):
     loss: Loss | None = None
 
 
+class Scale(NamedTuple):
+    """Whether a record kept its voltage scale, which all of its samples tell, and a window alone may not."""
+
+    loss: Loss | None
+
+
+def find_scale(record: Record) -> Scale:
+    """Return how a record lost its voltage scale, as far as its standard leads show it."""
+    columns = find_leads(record.leads).values()
+    return Scale(find_loss(record.signal.T[[indices[0] for indices in columns]], record.calibrated))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preprocess:
     """Settings of the preprocessing. An instance is called with a record and returns an array of one fixed shape."""
@@ -75,32 +87,34 @@ class Preprocess:
         """Number of samples of a lead in the result."""
         return round(self.fs * self.seconds)
 
-    def __call__(self, record: Record) -> Prepared:
-        """Return the record's first `seconds` in standard form.
+    def __call__(self, record: Record, start: int = 0, scale: "Scale | None" = None) -> Prepared:
+        """Return `seconds` of the record in standard form, from the sample `start` on.
+
+        `scale` is what `find_scale` returns for the record, which callers with many windows compute once.
 
         Raises:
             QualityError: the record is not a plausible 12-lead ECG.
         """
-        examined = self.examine(record)
+        examined = self.examine(record, start, scale)
         refuse_failures(record.name, examined.findings)
         assert examined.signal is not None  # noqa: S101, there was no failure
         return Prepared(examined.signal, examined.findings, examined.loss)
 
-    def examine(self, record: Record) -> Examined:
-        """Return the record's first `seconds` in standard form if it can be used, and all findings on it."""
+    def examine(self, record: Record, start: int = 0, scale: "Scale | None" = None) -> Examined:
+        """Return `seconds` of the record in standard form if they can be used, and all findings on them."""
         findings = [Finding("reader", warning) for warning in record.warnings]
         findings += check_length(record, min(SHORTEST, self.seconds))
         if has_failure(findings):
             return Examined(None, tuple(findings))
-        needed = math.ceil(self.seconds * record.fs - 1e-6)
+        needed = self.n_needed(record.fs)
         findings += check_fit(record, needed, self.seconds, self.fs)
         columns = find_leads(record.leads)
         if not columns:
             return Examined(None, (*findings, *check_leads(record)))
-        loss = find_loss(record.signal.T[[indices[0] for indices in columns.values()]], record.calibrated)
+        loss = (scale or find_scale(record)).loss
         related = loss is None or loss.of != "lead"
         findings += check_leads(record, related)
-        leads, recorded = _in_order(columns, record.signal[:needed].T)
+        leads, recorded = _in_order(columns, record.signal[start : start + needed].T)
         recorded = fill_gaps(leads, recorded, record.fs, findings, related)
         gaps = tuple(check_gaps(leads, recorded))
         if gaps:
@@ -134,6 +148,10 @@ class Preprocess:
             return Examined(None, tuple(findings), loss)
         signal = self._pad(clip(signal, findings), nearly=record.signal.shape[0] >= needed - 1)
         return Examined(signal, tuple(findings), loss)
+
+    def n_needed(self, fs: float) -> int:
+        """Return the number of samples that make `seconds` at a rate of `fs` hertz."""
+        return math.ceil(self.seconds * fs - 1e-6)
 
     def _pad(self, signal: Float32[np.ndarray, "lead part"], nearly: bool) -> Float32[np.ndarray, "lead time"]:
         """Pad a signal with zeros, or with its last value where it is `nearly` as long as the input."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -44,6 +44,13 @@ def predict(
     leads: Leads = None,
     follow_links: FollowLinks = False,
     batch: Annotated[int, typer.Option(min=1, help="Records per batch. Larger is faster and takes more memory.")] = 64,
+    window: Annotated[
+        Literal["first", "best", "all"],
+        typer.Option(
+            help="What is predicted of a recording longer than the model's input: its first window, its best one (the "
+            "fewest findings and the least noise), or the mean over all of its windows."
+        ),
+    ] = "first",
     report: Annotated[
         Path | None,
         typer.Option(help="HTML page to write, ending in .html: each ECG on paper, with its prediction explained."),
@@ -90,7 +97,7 @@ def predict(
 
         model, paths = split_model(arguments)
         outputs = Outputs(out, report, report_details)
-        counts = predict_to(model, paths, outputs, read_options(fs, unit, leads, follow_links), batch, debug)
+        counts = predict_to(model, paths, outputs, read_options(fs, unit, leads, follow_links), batch, debug, window)
     raise typer.Exit(counts.exit_code(strict))
 
 
@@ -123,7 +130,13 @@ class Outputs(NamedTuple):
 
 
 def predict_to(
-    model: str, paths: list[str], outputs: Outputs, options: "ReadOptions", batch_size: int, debug: bool = False
+    model: str,
+    paths: list[str],
+    outputs: Outputs,
+    options: "ReadOptions",
+    batch_size: int,
+    debug: bool = False,
+    window: str = "first",
 ) -> Counts:
     """Predict for all files that `paths` name, and write a table and a report, or print.
 
@@ -138,6 +151,7 @@ def predict_to(
     from ecgmtl.inference.predict import Failure, Prediction, predict
     from ecgmtl.inference.predictor import PredictorError, load_predictor
     from ecgmtl.inference.table import row_of
+    from ecgmtl.inference.windows import Window
 
     predictor = load_predictor(model)
     if model == str(BUNDLED_FILE):
@@ -151,7 +165,9 @@ def predict_to(
         prediction_bar(paths, outputs.written) as advance,
     ):
         keeps = outputs.report is not None
-        results = predict(predictor, paths, options, batch_size, outputs.written, keep_signals=keeps)
+        results = predict(
+            predictor, paths, options, batch_size, outputs.written, keep_signals=keeps, window=Window(window)
+        )
         while chunk := list(islice(results, batch_size)):
             others += [result for result in chunk if isinstance(result, OtherFile)]
             records = [result for result in chunk if not isinstance(result, OtherFile)]

@@ -1,23 +1,27 @@
 """Predictions for ECG files, which are read in batches. A file that fails does not stop the others."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from traceback import format_exception
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from data_prep.preprocess import Prepared
 from data_prep.quality import Finding, QualityError, Severity
 from data_prep.readers import OtherFile, ReadOptions, find_files, read_record
 from data_prep.record import Record, RecordError
+from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.predictor import Predictor
+from ecgmtl.inference.windows import Window, cut, is_longer, pick_best, prepare_windows, summarize_findings
 
 BATCH = 64
 """Number of records that are read and classified at once."""
+TINY = 1e-12
+"""Smallest mean probability that is calibrated, since the logit of 0 is infinite."""
 NO_DECISION = Severity.NO_DECISION
 NOT_FINITE = (
     "the model's output for this record is not a finite number. The model is probably damaged, or its training "
@@ -100,26 +104,28 @@ def predict(
     batch_size: int = BATCH,
     leave_out: Iterable[Path] = (),
     keep_signals: bool = False,
+    window: Window = Window.FIRST,
 ) -> Iterator[Prediction | Failure | OtherFile]:
     """Yield a result for each record, in the order of the files, and each other file in the folders among `paths`.
 
     Memory holds one batch at a time. `options` tell what files do not state, such as the sampling rate. `leave_out`
     names files that results are written to. `keep_signals` adds to each prediction the signals that it was made from.
+    Recordings longer than the model's input are predicted by `window`.
     """
     files = find_files([paths] if isinstance(paths, str | Path) else paths, options, leave_out)
     while batch := list(islice(files, batch_size)):
         yield from (other for other in batch if isinstance(other, OtherFile))
         ecgs = [path for path in batch if isinstance(path, Path)]
-        yield from predict_batch(predictor, ecgs, options, keep_signals)
+        yield from predict_batch(predictor, ecgs, options, keep_signals, window)
 
 
 def predict_records(
-    predictor: Predictor, records: Iterable[Record], batch_size: int = BATCH
+    predictor: Predictor, records: Iterable[Record], batch_size: int = BATCH, window: Window = Window.FIRST
 ) -> Iterator[Prediction | Failure]:
     """Yield a result for each record that was read already. The path of a result is the record's name."""
     remaining = iter(records)
     while batch := list(islice(remaining, batch_size)):
-        yield from predict_batch(predictor, batch)
+        yield from predict_batch(predictor, batch, window=window)
 
 
 def predict_batch(
@@ -127,9 +133,13 @@ def predict_batch(
     ecgs: Sequence[Path | Record],
     options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
     keep_signals: bool = False,
+    window: Window = Window.FIRST,
 ) -> Iterator[Prediction | Failure]:
     """Read, prepare and classify ECGs at once, and yield a result for each."""
-    items = [(path_of(ecg), prepare(predictor, ecg, options)) for ecg in ecgs]
+    if window is Window.ALL:  # one by one, because a recording may have thousands of windows
+        yield from (predict_windows(predictor, ecg, options, keep_signals) for ecg in ecgs)
+        return
+    items = [(path_of(ecg), prepare(predictor, ecg, options, window)) for ecg in ecgs]
     predictions = iter(classify_all(predictor, [(path, item) for path, item in items if isinstance(item, Signals)]))
     for _, item in items:
         result = item if isinstance(item, Failure) else next(predictions)
@@ -142,18 +152,89 @@ def path_of(ecg: Path | Record) -> Path:
     return Path(ecg.name) if isinstance(ecg, Record) else ecg
 
 
-def prepare(predictor: Predictor, ecg: Path | Record, options: ReadOptions) -> Signals | Failure:
-    """Read and preprocess one ECG. Any error is returned as the failure of this ECG."""
-    path, preprocess = path_of(ecg), predictor.metadata.preprocess
+def prepare(predictor: Predictor, ecg: Path | Record, options: ReadOptions, window: Window) -> Signals | Failure:
+    """Read and preprocess one window of an ECG. Any error is returned as the failure of this ECG."""
+    preprocess = predictor.metadata.preprocess
+    seconds = preprocess.seconds if window is Window.FIRST else None
+
+    def first_or_best() -> Signals:
+        record = ecg if isinstance(ecg, Record) else read_record(ecg, replace(options, seconds=seconds))
+        if window is Window.FIRST or not is_longer(record, preprocess):
+            return Signals(record, preprocess(record))
+        start, prepared = pick_best(record, preprocess)
+        return Signals(cut(record, start, preprocess), prepared)
+
+    return failing_alone(path_of(ecg), first_or_best)
+
+
+T = TypeVar("T")
+
+
+def failing_alone(path: Path, run: Callable[[], T]) -> T | Failure:
+    """Return what a function returns, or its error as the failure of this file alone."""
     try:
-        record = ecg if isinstance(ecg, Record) else read_record(ecg, replace(options, seconds=preprocess.seconds))
-        return Signals(record, preprocess(record))
+        return run()
     except QualityError as error:
         return Failure(path, str(error), error.findings)
     except (RecordError, OSError) as error:
         return fail(path, "unreadable", str(error))
     except Exception as error:  # noqa: BLE001, one file must not stop the others
         return report_bug(path, error)
+
+
+def predict_windows(
+    predictor: Predictor, ecg: Path | Record, options: ReadOptions, keep_signals: bool
+) -> Prediction | Failure:
+    """Predict for each window of an ECG and return the mean. Any error is returned as the failure of this ECG."""
+    path, preprocess = path_of(ecg), predictor.metadata.preprocess
+
+    def mean_of_all() -> Prediction | Failure:
+        record = ecg if isinstance(ecg, Record) else read_record(ecg, replace(options, seconds=None))
+        if not is_longer(record, preprocess):
+            return next(predict_batch(predictor, [record], keep_signals=keep_signals))
+        windows, n_windows = prepare_windows(record, preprocess)
+        items = [(path, Signals(cut(record, start, preprocess), prepared)) for start, prepared in windows]
+        batches = (items[first : first + BATCH] for first in range(0, len(items), BATCH))
+        results = [result for batch in batches for result in classify_all(predictor, batch)]
+        kept = [
+            replace(result, signals=signals if keep_signals else None)
+            for result, (_, signals) in zip(results, items, strict=True)
+            if isinstance(result, Prediction)
+        ]
+        return combine(predictor.metadata, kept, n_windows, record.seconds) if kept else results[0]
+
+    return failing_alone(path, mean_of_all)
+
+
+def combine(metadata: ModelMetadata, results: Sequence[Prediction], n_windows: int, seconds: float) -> Prediction:
+    """Return the mean of the probabilities of a record's windows. Undecided ones are left out if others are not.
+
+    No decision is made unless half of the windows allow one.
+    """
+    decided = [result for result in results if result.undecided is None]
+    used = decided or list(results)
+    mean = np.mean([list(result.probabilities.values()) for result in used], axis=0)
+    calibrated = metadata.calibration.probabilities(logit(np.clip(mean, TINY, 1 - TINY))[None])
+    errors = [result.reconstruction_rmse for result in used if result.reconstruction_rmse is not None]
+    sentence = f"lasts {seconds:.5g} s; the mean of {len(used)} of its {n_windows} windows is given."
+    findings = [
+        Finding("windows", sentence, value=float(len(used))),
+        *summarize_findings([r.findings for r in results]),
+    ]
+    if 2 * len(decided) < n_windows:
+        sentence = f"only {len(decided)} of {n_windows} windows allow a decision; at least half are needed."
+        findings.insert(0, Finding("few-windows", sentence, NO_DECISION, value=float(len(decided))))
+    nearest = min(used, key=lambda r: float(np.abs(np.array(list(r.probabilities.values())) - mean).max()))
+    decisions = metadata.calibration.predicted(calibrated)[0].tolist() if 2 * len(decided) >= n_windows else None
+    return Prediction(
+        results[0].path,
+        dict(zip(metadata.label_names, mean.tolist(), strict=True)),
+        dict(zip(metadata.label_names, calibrated[0].tolist(), strict=True)),
+        {} if decisions is None else dict(zip(metadata.label_names, decisions, strict=True)),
+        float(np.mean(errors)) if errors else None,
+        tuple(findings),
+        nearest.signals,
+    )
 
 
 def classify_all(predictor: Predictor, prepared: list[tuple[Path, Signals]]) -> list[Prediction | Failure]:

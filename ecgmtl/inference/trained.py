@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from data_prep.lead_set import LeadSet
 from data_prep.readers import OtherFile, ReadOptions, find_records, read_record, summarize
@@ -14,6 +14,7 @@ from ecgmtl.inference.models import BUNDLED
 from ecgmtl.inference.predict import BATCH, Failure, Prediction, predict, predict_records
 from ecgmtl.inference.predictor import Predictor, load_predictor
 from ecgmtl.inference.table import columns, row_of, with_codes
+from ecgmtl.inference.windows import Window
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,29 +71,36 @@ class TrainedModel:
         score = self.predictor.metadata.score
         return f"<{self.name}: {', '.join(self.label_names)}{f'; {score}' if score else ''}>"
 
-    def predict(self, ecgs: ECG | Iterable[ECG], batch_size: int = BATCH) -> "pd.DataFrame":
+    def predict(
+        self,
+        ecgs: ECG | Iterable[ECG],
+        *,
+        window: Literal["first", "best", "all"] = "first",
+        batch_size: int = BATCH,
+    ) -> "pd.DataFrame":
         """Predict for files, folders, patterns and records, and return the table that `ecgmtl predict` writes.
 
         It has a row for each record, in the order given. A record that cannot be predicted has the status `failed` and
-        the reason in `message`. A warning counts the files of folders that are no ECGs.
+        the reason in `message`. Of a recording longer than the model's input the first or the best `window` is
+        predicted, or the mean over all. A warning counts the files of folders that are no ECGs.
         """
         import pandas as pd
 
         given = [ecgs] if isinstance(ecgs, str | Path | Record) else list(ecgs)
-        results = list(self._results(given, batch_size))
+        results = list(self._results(given, batch_size, Window(window)))
         for line in summarize([result for result in results if isinstance(result, OtherFile)]):
             warnings.warn(line, stacklevel=2)
         rows = [with_codes(row_of(result)) for result in results if not isinstance(result, OtherFile)]
         return pd.DataFrame(rows, columns=columns(self.label_names))
 
-    def _results(self, given: list[ECG], batch_size: int) -> Iterator[Prediction | Failure | OtherFile]:
+    def _results(self, given: list[ECG], batch_size: int, window: Window) -> Iterator[Prediction | Failure | OtherFile]:
         for are_records, group in groupby(given, key=lambda ecg: isinstance(ecg, Record)):
             if are_records:
                 records = (ecg for ecg in group if isinstance(ecg, Record))
-                yield from predict_records(self.predictor, records, batch_size)
+                yield from predict_records(self.predictor, records, batch_size, window)
             else:
                 paths = (ecg for ecg in group if not isinstance(ecg, Record))
-                yield from predict(self.predictor, paths, batch_size=batch_size)
+                yield from predict(self.predictor, paths, batch_size=batch_size, window=window)
 
     def reconstruct(self, ecg: ECG, from_leads: str | Iterable[str]) -> Record:
         """Reconstruct the leads that are not in `from_leads`, at the model's sampling rate.
