@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import json
 import struct
 import zlib
 
@@ -225,3 +226,140 @@ FILES = {
     "packed.scp": lambda signal: scp_file(signal, packed=True),
 }
 """A writer of each format, for a signal of twelve leads in mV at 500 Hz, (time, lead)."""
+
+
+# GE CardioSoft and Sapphire
+
+
+def cardiosoft(signal, step=5, unit="uVperLsb", fs=500, leads=STANDARD_LEADS, median=True, pack=False):
+    def waves(values):
+        rows = {lead: stored(each, step) for lead, each in columns(values, leads).items()}
+        texts = {
+            lead: base64.b64encode(row.tobytes()).decode() if pack else ",\n\t".join(map(str, row))
+            for lead, row in rows.items()
+        }
+        return "".join(f'<WaveformData lead="{lead}">{text}</WaveformData>' for lead, text in texts.items())
+
+    facts = f'<SampleRate units="Hz">{fs}</SampleRate><Resolution units="{unit}">{step}</Resolution>'
+    beat = f"<MedianSamples>{facts}{waves(signal[:300])}</MedianSamples>" if median else ""
+    return (
+        '<?xml version="1.0" encoding="ISO-8859-1"?><CardiologyXML><PatientInfo><Name>Müller</Name></PatientInfo>'
+        f"<RestingECGMeasurements>{beat}</RestingECGMeasurements><StripData>{facts}{waves(signal)}</StripData>"
+        "</CardiologyXML>"
+    )
+
+
+def sapphire(signal, step=4.88, leads=BASIS_LEADS):
+    def waves(values):
+        return "".join(
+            f'<ecgWaveform lead="{lead}" asizeVT="{len(each)}" S="{step}" U="uV" '
+            f'V="{" ".join(map(str, stored(each, step)))}"/>'
+            for lead, each in columns(values, leads).items()
+        )
+
+    rate = '<sampleRate V="500" U="Hz"/>'
+    return (
+        '<sapphire xmlns="urn:ge:sapphire:dcar_1"><dcarRecord><ecg><var><medianTemplate><ecgWaveformMXG>'
+        f"{rate}{waves(signal[:300])}</ecgWaveformMXG></medianTemplate></var><wav><ecgWaveformMXG>{rate}{waves(signal)}"
+        "</ecgWaveformMXG></wav></ecg></dcarRecord></sapphire>"
+    )
+
+
+# Mortara
+
+
+def mortara(signal, per_millivolt=400, **changes):
+    rows = "".join(
+        "<CHANNEL "
+        + " ".join(
+            f'{key}="{value}"'
+            for key, value in (
+                {"OFFSET": 0, "BITS": 16, "FORMAT": "SIGNED", "UNITS_PER_MV": per_millivolt, "DURATION": len(values)}
+                | {"SAMPLE_FREQ": 500, "ENCODING": "BASE64", "NAME": lead}
+                | {"DATA": base64.b64encode(stored(values, 1000 / per_millivolt).tobytes()).decode()}
+                | changes
+            ).items()
+            if value is not None
+        )
+        + "/>"
+        for lead, values in columns(signal).items()
+    )
+    return f'<?xml version="1.0"?><ECG ACQUISITION_TIME="20240101" NUM_QRS="5"><SUBJECT ID="x"/>{rows}</ECG>'
+
+
+# ISHNE
+
+
+def ishne(signal, step=2.5, fs=500, remarks=b"remarks"):
+    codes = {lead: code for code, lead in enumerate(STANDARD_LEADS, 5)}
+    header = bytearray(512)
+    struct.pack_into("<iiii", header, 0, len(remarks), len(signal), 522, 522 + len(remarks))
+    struct.pack_into("<h", header, 146, 12)
+    struct.pack_into("<12h", header, 148, *codes.values())
+    struct.pack_into("<12h", header, 196, *[round(step * 1000)] * 12)
+    struct.pack_into("<h", header, 262, fs)
+    rest = bytes(header) + remarks
+    rows = np.column_stack([stored(values, step) for values in columns(signal).values()])
+    return b"ISHNE1.0" + struct.pack("<H", binascii.crc_hqx(rest, 0xFFFF)) + rest + rows.tobytes()
+
+
+# MFER
+
+
+def mfer_item(tag, value):
+    size = bytes([len(value)]) if len(value) < 128 else b"\x84" + struct.pack(">I", len(value))
+    return bytes([tag]) + size + value
+
+
+def mfer(signal, step=2.5, little=True, block=None, preamble=True, leads=STANDARD_LEADS, missing=None, interval=True):
+    """Frames of one block a channel, or of several sequences of so many samples; 2 ms as an interval or 500 Hz."""
+    order = "<" if little else ">"
+    rows = np.stack([stored(values, step) for values in columns(signal, leads).values()])
+    block = block or rows.shape[1]
+    n_sequences = rows.shape[1] // block
+    samples = rows.reshape(len(rows), n_sequences, block).transpose(1, 0, 2).astype(f"{order}i2")
+    content = mfer_item(0x40, b"MFR Standard 12 leads ECG".ljust(32)) if preamble else b""
+    content += mfer_item(0x01, bytes([little]))
+    content += mfer_item(
+        0x0B, (b"\x01\xfd" if interval else b"\x00\x00") + struct.pack(f"{order}h", 2 if interval else 500)
+    )
+    content += mfer_item(0x0C, b"\x00" + struct.pack("b", -9) + struct.pack(f"{order}h", round(step * 1000)))
+    content += mfer_item(0x04, struct.pack(f"{order}I", block)) + mfer_item(0x05, struct.pack(f"{order}I", len(rows)))
+    content += mfer_item(0x06, struct.pack(f"{order}I", n_sequences)) + mfer_item(0x0A, b"\x00")
+    if missing is not None:
+        content += mfer_item(0x12, struct.pack(f"{order}h", missing))
+    for index, lead in enumerate(leads):
+        definition = mfer_item(0x09, struct.pack(f"{order}H", SCP_CODES[lead]))  # MFER took SCP's codes of leads
+        content += bytes([0x3F, index]) + bytes([len(definition)]) + definition
+    return content + mfer_item(0x81, b"Doe") + mfer_item(0x1E, samples.tobytes()) + b"\x80\x00"
+
+
+# Kardia and Apple
+
+
+def kardia(signal, leads=("I",), step=500, **changes):
+    names = {"I": "leadI", "II": "leadII", "III": "leadIII", "aVR": "AVR", "aVL": "AVL", "aVF": "AVF"}
+    samples = {names[lead]: stored(each, step / 1000).tolist() for lead, each in columns(signal, leads).items()}
+    raw = {"frequency": 500, "mainsFrequency": 50, "amplitudeResolution": step, "samples": samples} | changes
+    return json.dumps({"id": "x", "recordedAt": "2024-01-01T00:00:00Z", "patientID": "y", "data": {"raw": raw}})
+
+
+def apple(signal, german=False):
+    values = signal[:, 0] * 1000
+    if german:
+        facts = 'Name,"Müller, Jan"\nAufzeichnungsdatum,2024-01-01\nAbtastrate,500 Hertz\n\n'
+        facts += "Ableitung,Ableitung I\nEinheit,µV\n\n"
+        return facts + "\n".join(f'"{value:.3f}"'.replace(".", ",") for value in values) + "\n"
+    facts = 'Name,Jane Doe\nRecorded Date,2024-01-01 00:00:00 +0000\nDevice,"Watch6,2"\nSample Rate,500 hertz\n\n'
+    return facts + "Lead,Lead I\nUnit,µV\n\n" + "\n".join(f"{value:.3f}" for value in values) + "\n"
+
+
+FILES |= {
+    "cardiosoft.xml": lambda signal: cardiosoft(signal).encode("latin-1"),
+    "sapphire.xml": lambda signal: sapphire(signal).encode(),
+    "mortara.xml": lambda signal: mortara(signal).encode(),
+    "a.ecg": ishne,
+    "a.mwf": mfer,
+    "a.json": lambda signal: kardia(signal, STANDARD_LEADS[:6]).encode(),
+    "apple.csv": lambda signal: apple(signal).encode(),
+}

@@ -11,7 +11,25 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from data_prep.readers import aecg, csv, dicom, edf, muse, npz, philips, scp, wfdb
+from data_prep.readers import (
+    aecg,
+    apple,
+    cardiosoft,
+    csv,
+    dicom,
+    edf,
+    ishne,
+    kardia,
+    mfer,
+    mortara,
+    muse,
+    npy_file,
+    npz,
+    parquet,
+    philips,
+    scp,
+    wfdb,
+)
 from data_prep.readers.files import read_head, regular_size
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.other_files import (
@@ -54,14 +72,37 @@ class Format(Protocol):
         """Return the record at `path`; raise RecordError if it is damaged or is not an ECG."""
 
 
-FORMATS: tuple[Format, ...] = (wfdb, dicom, edf, scp, aecg, muse, philips, npz, csv)
+FORMATS: tuple[Format, ...] = (
+    wfdb,
+    dicom,
+    edf,
+    scp,
+    aecg,
+    muse,
+    cardiosoft,
+    philips,
+    mortara,
+    ishne,
+    mfer,
+    kardia,
+    apple,
+    npz,
+    npy_file,
+    parquet,
+    csv,
+)
 """The first that recognizes a file reads it."""
 READERS: dict[str, Callable[[Path, ReadOptions], Record]] = {
     suffix: module.read for module in FORMATS for suffix in module.SUFFIXES
 }
 """Readers by suffix, for files that no format recognizes by their content."""
-GENERIC: tuple[Format, ...] = (npz, csv)
-"""Formats that hold tables or arrays of any kind, so that a sound file may be no ECG."""
+GENERIC: dict[Format, Callable[[Path, ReadOptions], str | None]] = {
+    npz: reason_not_ecg,
+    csv: reason_not_ecg,
+    npy_file: npy_file.reason_not_ecg,
+    parquet: parquet.reason_not_ecg,
+}
+"""Formats that hold tables or arrays of any kind, and for each a function that says why a sound file is no ECG."""
 SAMPLE_SUFFIXES = (".dat", ".mat")
 """Suffixes of files that belong to a .hea beside them."""
 AMBIGUOUS_SUFFIXES = (*SAMPLE_SUFFIXES, ".txt")
@@ -116,7 +157,10 @@ def is_ecg(path: Path) -> bool:
 
 
 def _reason_not_ecg(path: Path, module: Format | None, options: ReadOptions) -> str | None:
-    return reason_not_ecg(path, options) if module is None or module in GENERIC else None
+    """Return why a file is no ECG, where its format, by its content or else its suffix, also holds other things."""
+    suffix = path.suffix.lower()
+    module = module or next((each for each in FORMATS if suffix in each.SUFFIXES), None)
+    return GENERIC[module](path, options) if module in GENERIC else None
 
 
 def _no_reader(path: Path) -> str:
@@ -218,6 +262,6 @@ def _classified(path: Path, records: frozenset[str], options: ReadOptions) -> It
     has_reader = module is not None or (suffix in READERS and suffix not in AMBIGUOUS_SUFFIXES)
     if not has_reader and path.stem in records:
         return
-    may_be_table = suffix not in CERTAIN_SUFFIXES and (module is None or module in GENERIC)
-    kind = kind_of(path, has_reader, may_be_table, options)
+    reason = _reason_not_ecg(path, module, options) if has_reader else None
+    kind = kind_of(path, has_reader and reason is None, reason is not None, options)
     yield path if kind is None else OtherFile(path, kind)

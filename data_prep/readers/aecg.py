@@ -79,9 +79,9 @@ def _rank(sequences: Element) -> tuple[int, int]:
 
 def _rate(name: str, sequences: Element) -> float | None:
     """Return the sampling rate in hertz, or None where the file states none."""
-    for code, value in _sequences(sequences):
+    for _, value in _sequences(sequences):
         step = number(attribute(value, "increment", "value"))
-        if not code.upper().startswith("TIME_") or not step:
+        if not step:
             continue
         seconds = SECONDS.get(attribute(value, "increment", "unit").lower())
         if seconds is None:

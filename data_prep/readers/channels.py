@@ -34,9 +34,16 @@ class Channel:
 
 
 def to_record(
-    path: Path, channels: Sequence[Channel], fs: float | None, options: ReadOptions, warnings: tuple[str, ...] = ()
+    path: Path,
+    channels: Sequence[Channel],
+    fs: float | None,
+    options: ReadOptions,
+    warnings: tuple[str, ...] = (),
+    n_samples: int | None = None,
 ) -> Record:
     """Return the record of the channels that are leads. Other channels are left out.
+
+    `n_samples` is the length of the recording where the channels hold only its beginning.
 
     Raises:
         RecordError: there is no lead, a lead's unit or step is unknown, the sampling rate is missing or impossible, or
@@ -60,7 +67,7 @@ def to_record(
     n_read = options.samples_to_read(lengths[0], fs)
     values = np.column_stack([_voltages(name, channels[i], n_read) for i in kept])
     signal = _without_pulse(to_millivolts(values, columns))
-    n_samples = lengths[0] - (n_read - len(signal))
+    n_samples = (n_samples or lengths[0]) - (n_read - len(signal))
     return columns_to_record(path.stem, signal, fs, columns, (*remarks, *warnings), n_samples)
 
 

@@ -1,5 +1,6 @@
 """Huffman codes of SCP-ECG (EN 1064, section 2 and appendix C)."""
 
+import re
 import struct
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,6 +14,10 @@ ENTRY = struct.Struct("<BBBhI")
 """Code in a file: bits of the prefix, bits in all, whether it is a value, its value, and the prefix, first bit last."""
 
 
+MOST_CODES = 1024
+"""Largest number of codes of a table, and of tables. Files have some twenty."""
+
+
 class Code(NamedTuple):
     """What a prefix stands for."""
 
@@ -23,16 +28,21 @@ class Code(NamedTuple):
     value: int
 
 
-Table = dict[str, Code]
-"""Codes by the bits of their prefixes."""
+class Table:
+    """Codes by the bits of their prefixes."""
+
+    def __init__(self, codes: dict[str, Code]) -> None:
+        self.codes = list(codes.values())
+        self.longest = max(len(prefix) + code.n_extra for prefix, code in codes.items())
+        self.pattern = re.compile("|".join(f"({prefix}[01]{{{code.n_extra}}})" for prefix, code in codes.items()))
 
 
 def _default() -> Table:
-    table = {"0": Code(0, True, 0), "1" * 9 + "0": Code(8, True, 0), "1" * 10: Code(16, True, 0)}
+    codes = {"0": Code(0, True, 0), "1" * 9 + "0": Code(8, True, 0), "1" * 10: Code(16, True, 0)}
     for size in range(1, 9):
-        table["1" * size + "00"] = Code(0, True, size)
-        table["1" * size + "01"] = Code(0, True, -size)
-    return table
+        codes["1" * size + "00"] = Code(0, True, size)
+        codes["1" * size + "01"] = Code(0, True, -size)
+    return Table(codes)
 
 
 DEFAULT: Table = _default()
@@ -46,13 +56,13 @@ def read_tables(name: str, section: bytes, count: int) -> list[Table]:
         RecordError: there are none, or they end too early.
     """
     tables, start = list[Table](), 2
-    for _ in range(count):
+    for _ in range(min(count, MOST_CODES)):
         n_codes = int.from_bytes(section[start : start + 2], "little")
         start += 2
-        if not n_codes or start + n_codes * ENTRY.size > len(section):
+        if not 0 < n_codes <= MOST_CODES or start + n_codes * ENTRY.size > len(section):
             raise RecordError(f"{name}: a Huffman table is empty or cut off; it is damaged.")
         entries = (ENTRY.unpack_from(section, start + i * ENTRY.size) for i in range(n_codes))
-        tables.append(dict(_code(name, *entry) for entry in entries))
+        tables.append(Table(dict(_code(name, *entry) for entry in entries)))
         start += n_codes * ENTRY.size
     if not tables:
         raise RecordError(f"{name}: section 2 holds no Huffman table; it is damaged.")
@@ -74,26 +84,21 @@ def decode(name: str, stored: bytes, count: int, tables: Sequence[Table]) -> Int
     """
     bits = "".join(f"{byte:08b}" for byte in stored)
     values: list[int] = []
-    table, position, end = tables[0], 0, len(bits)
-    longest = max(map(len, table))
-    while len(values) < count and position < end:
-        length = next((n for n in range(1, longest + 1) if bits[position : position + n] in table), 0)
-        if not length or position + length > end:
-            if end - position < longest:
+    table, position = tables[0], 0
+    while len(values) < count and position < len(bits):
+        match = table.pattern.match(bits, position)
+        if match is None or match.lastindex is None:
+            if len(bits) - position < table.longest:
                 break  # what fills the last byte
             raise RecordError(f"{name}: bits of a lead are no Huffman code; it is damaged.")
-        code = table[bits[position : position + length]]
-        position += length
-        if not code.is_value:
-            if not 1 <= code.value <= len(tables):
-                raise RecordError(f"{name}: a Huffman code leads to a table that is not there; it is damaged.")
+        code, end = table.codes[match.lastindex - 1], match.end()
+        if code.is_value:
+            values.append(code.value + _signed(bits[end - code.n_extra : end]))
+        elif 1 <= code.value <= len(tables):
             table = tables[code.value - 1]
-            longest = max(map(len, table))
-            continue
-        if position + code.n_extra > end:
-            break
-        values.append(code.value + _signed(bits[position : position + code.n_extra]))
-        position += code.n_extra
+        else:
+            raise RecordError(f"{name}: a Huffman code leads to a table that is not there; it is damaged.")
+        position = end
     return np.array(values, np.int64)
 
 

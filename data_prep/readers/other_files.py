@@ -42,15 +42,15 @@ class OtherFile(NamedTuple):
     kind: Kind
 
 
-def kind_of(path: Path, has_reader: bool, may_be_table: bool, options: ReadOptions) -> Kind | None:
+def kind_of(path: Path, is_ecg: bool, is_table: bool, options: ReadOptions) -> Kind | None:
     """Return the kind of a file in a folder of ECGs, or None if it is to be read as an ECG.
 
-    `may_be_table` says that the format of a file with a reader is also that of tables about ECGs.
+    `is_ecg` says that it has a reader, `is_table` that its reader found it to hold something else than an ECG.
     """
-    if path.name in KNOWN_TABLES:
+    if path.name in KNOWN_TABLES or is_table:
         return Kind.TABLE
-    if has_reader:
-        return Kind.TABLE if may_be_table and reason_not_ecg(path, options) else None
+    if is_ecg:
+        return None
     suffix = path.suffix.lower()
     if suffix == ".txt":
         cells = _split(_header(_head(path)))

@@ -17,7 +17,8 @@ from data_prep.record import RecordError
 
 MAX_BYTES = 2**26
 """Largest document. An ECG of 10 s has 0.05 to 1 MB."""
-MAX_ELEMENTS = 2**20
+MAX_ELEMENTS = 2**18
+"""Largest number of elements. An ECG has hundreds, or some ten thousand with a mark for each beat of a day."""
 MAX_DEPTH = 200
 _BEFORE_ROOT = r"(?:\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>)*+"
 _ROOT = re.compile(rf"\ufeff?{_BEFORE_ROOT}<(?:[\w.-]+:)?([\w.-]+)", re.DOTALL | re.IGNORECASE)

@@ -41,12 +41,17 @@ def _encoding(name: str, start: bytes) -> str:
     return "utf-8"
 
 
+def text_of(content: bytes) -> str:
+    """Return the text of a file or of its beginning; empty if it holds zero bytes."""
+    try:
+        return content.decode(_encoding("", content), errors="replace")
+    except RecordError:
+        return ""
+
+
 def decode_head(head: bytes) -> list[str]:
     """Return the first lines of a table, without comments and blank lines; none if it holds zero bytes."""
-    try:
-        text = head.decode(_encoding("", head), errors="replace")
-    except RecordError:
-        return []
+    text = text_of(head)
     lines = (line.strip() for line in text.splitlines()[:-1] or [text])
     return [line for line in lines if line and not line.startswith("#") and not _DECLARED.fullmatch(line)]
 
