@@ -5,8 +5,8 @@ from typing import Any
 
 from data_prep.errors import UserError
 
-EXTRAS = {"onnxruntime": "onnx", "onnx": "onnx", "onnxscript": "onnx"}
-"""Extra that installs each package."""
+EXTRAS = {"onnx": "onnx", "onnxscript": "onnx"}
+"""Extra that installs each package. Any other package comes with ecgmtl itself."""
 
 
 class MissingExtraError(UserError):
@@ -23,5 +23,5 @@ def import_extra(package: str, wanted_by: str) -> Any:
         return import_module(package)
     except ImportError as error:
         reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported ({error})"
-        todo = f"pip install 'ecgmtl[{EXTRAS[package]}]'"
+        todo = f"pip install 'ecgmtl[{EXTRAS[package]}]'" if package in EXTRAS else f"pip install {package}"
         raise MissingExtraError(f"{wanted_by}: the package {package} {reason}; to install it: {todo}") from error

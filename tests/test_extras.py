@@ -7,7 +7,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 
+from data_prep.readers import read_record
+from data_prep.record import RecordError
+from ecgmtl.cli.terminal import spoken_errors
 from ecgmtl.extras import EXTRAS, MissingExtraError, import_extra
 from ecgmtl.inference import export
 
@@ -26,9 +30,29 @@ def test_a_process_without_onnxruntime_is_told_what_to_install(tmp_path):
     (tmp_path / "c.onnx").touch()
     command, environment = [sys.executable, "-c", PREDICT], os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    told = "c.onnx: the package onnxruntime is not installed; to install it: pip install 'ecgmtl[onnx]'"
+    told = "c.onnx: the package onnxruntime is not installed; to install it: pip install onnxruntime"
     assert told in done.stderr
     assert "torch" not in done.stderr
+
+
+def test_a_command_whose_package_is_missing_says_which_one_instead_of_a_traceback(capsys):
+    with pytest.raises(typer.Exit), spoken_errors():
+        raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
+    assert capsys.readouterr().err == (
+        "this needs the package torch, which is not installed; `pip install ecgmtl` installs all packages.\n"
+    )
+
+
+def test_a_missing_module_of_ecgmtl_is_a_bug_and_keeps_its_traceback():
+    with pytest.raises(ModuleNotFoundError), spoken_errors():
+        raise ModuleNotFoundError("No module named 'ecgmtl.gone'", name="ecgmtl.gone")
+
+
+def test_a_file_whose_package_is_missing_says_which_one(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    (tmp_path / "a.csv").write_text("# fs=100 unit=mV\nI,II\n" + "0.1,0.2\n" * 1000)
+    with pytest.raises(RecordError, match=r"a\.csv cannot be read: the package pandas is not installed"):
+        read_record(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize("package", EXTRAS)

@@ -132,6 +132,10 @@ def read_record(path: Path, options: ReadOptions = ReadOptions()) -> Record:  # 
         if (reason := _reason_not_ecg(path, module, options)) is not None:
             raise RecordError(f"{path.name} is not an ECG: {reason}.") from error
         raise
+    except ModuleNotFoundError as error:
+        raise RecordError(
+            f"{path.name} cannot be read: the package {error.name} is not installed; pip install {error.name}."
+        ) from error
     except MemoryError as error:
         raise RecordError(f"{path.name} cannot be read: it needs more memory than there is; cut it first.") from error
     except Exception as error:  # whatever a damaged file makes a library raise

@@ -36,6 +36,15 @@ def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Itera
     except SystemExit:
         typer.echo(on_interrupt(), err=True)
         raise typer.Exit(143) from None
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "ecgmtl", "data_prep"):
+            raise
+        typer.echo(
+            f"this needs the package {package}, which is not installed; `pip install ecgmtl` installs all packages.",
+            err=True,
+        )
+        raise typer.Exit(1) from None
     except (UserError, OSError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
         if isinstance(cause, OSError) and cause.errno in FULL:

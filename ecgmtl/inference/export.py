@@ -145,7 +145,7 @@ def example(stored: Checkpoint) -> Float[Tensor, "2 lead time"]:
 
 def write_onnx(stored: Checkpoint, metadata: ModelMetadata, path: Path) -> None:
     """Write an ONNX file."""
-    for package in EXTRAS:  # the exporter and the comparison need the others
+    for package in EXTRAS:  # the exporter needs the other
         import_extra(package, "--to onnx")
     import onnx
 
