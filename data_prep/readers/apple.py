@@ -1,6 +1,7 @@
 """Apple Health's CSV of a watch's ECG: facts as `name,value` in the phone's language, then a value in each line."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,17 @@ NAME = "Apple Health CSV"
 SUFFIXES: tuple[str, ...] = ()
 MAX_BYTES = 2**24
 """Largest file. A watch records 30 s, about 100 kB."""
-MOST_FACTS = 40
+FEWEST_FACTS, MOST_FACTS = 3, 40
+"""Number of lines before the first value."""
+_HERTZ = re.compile(rb"h(?:ert)?z", re.IGNORECASE)
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so states a rate in hertz and a unit of voltage, each in a line of its own."""
-    if b"hertz" not in head.lower() and b"hz" not in head.lower():
+    """Return whether a file that begins so has lines of facts, one of them a rate in hertz, and then values."""
+    if not _HERTZ.search(head):
         return False
     facts, values = _split(text_of(head))
-    return bool(values) and _rate(facts) is not None and _unit(facts) is not None
+    return bool(values) and len(facts) >= FEWEST_FACTS and _rate(facts) is not None
 
 
 def read(path: Path, options: ReadOptions) -> Record:

@@ -5,6 +5,7 @@ longest of those; averaged beats are derived groups. Values are sample times sen
 plus the baseline, in the units of the sensitivity.
 """
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from jaxtyping import Float64
 
 from data_prep.leads import standard_lead
 from data_prep.readers.columns import find_columns, to_millivolts, to_record
-from data_prep.readers.files import regular_size, require_sane_size
+from data_prep.readers.files import read_head, regular_size, require_sane_size
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
 
@@ -23,6 +24,8 @@ NAME = "DICOM"
 SUFFIXES: tuple[str, ...] = (".dcm",)
 LEAD_SCHEMES = frozenset({"MDC", "SCPECG"})
 """Coding schemes of ISO/IEEE 11073-10101 and EN 1064, in which the last number of a code is the lead."""
+_BARE = re.compile(rb"\x08\x00[\x00\x05\x08\x12-\x18\x20]\x00(?:[A-Z]{2}.\x00|.\x00\x00\x00)", re.DOTALL)
+"""First element of a data set without preamble: of group 8, with a type or a length below 256."""
 LEAD_CODES = {
     **dict(enumerate(("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"), start=1)),
     **dict(enumerate(("III", "aVR", "aVL", "aVF"), start=61)),
@@ -31,8 +34,8 @@ LEAD_CODES = {
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is DICOM."""
-    return head[128:132] == b"DICM"
+    """Return whether a file that begins so is DICOM, with the preamble or without, as some recorders leave it out."""
+    return head[128:132] == b"DICM" or _BARE.match(head) is not None
 
 
 def read(path: Path, options: ReadOptions) -> Record:
@@ -48,7 +51,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on values that we do not use, and patients' names among them
         try:
-            file = pydicom.dcmread(path, force=False)
+            file = pydicom.dcmread(path, force=_BARE.match(read_head(path)) is not None)
         except pydicom.errors.InvalidDicomError as error:
             raise RecordError(f"{path.name} is no DICOM file: its first 132 bytes should end in DICM.") from error
         groups = [_Group(path.name, group) for group in file.get("WaveformSequence") or ()]
@@ -106,7 +109,10 @@ class _Group:
         values = raw.astype(np.float64)
         if padding is not None:
             number = padding if isinstance(padding, int) else np.frombuffer(padding, raw.dtype)[0]
-            values[raw == number] = np.nan
+            is_padding = raw == number
+            if number == 0:  # a voltage that every lead passes; only where all channels hold it was nothing recorded
+                is_padding &= is_padding.all(axis=1, keepdims=True)
+            values[is_padding] = np.nan
         return values * [self._factor(number) for number in range(len(self.channels))] + [
             float(channel.get("ChannelBaseline") or 0) for channel in self.channels
         ]

@@ -26,7 +26,7 @@ def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:
     try:
         shape = _header(path).shape
     except (RecordError, OSError):
-        return None
+        return "it is no array of numbers"
     n_leads = (len(options.column_names),) if options.column_names else (8, 12)
     return None if len(shape) == 2 and {*shape} & {*n_leads} else f"it is an array of shape {shape}"
 

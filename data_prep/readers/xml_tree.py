@@ -4,6 +4,7 @@ import binascii
 import re
 from base64 import b64decode
 from collections.abc import Iterator
+from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,11 @@ _DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufeff]")
 
 
+@lru_cache(maxsize=4)  # each format in XML asks for the same file
 def root_of(head: bytes) -> str:
     """Return the name of the root element of a document that begins so, or nothing for anything else."""
+    if b"<" not in head[:256]:
+        return ""
     match = _ROOT.match(_decode(head))
     return match[1].lower() if match else ""
 

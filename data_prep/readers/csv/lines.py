@@ -3,6 +3,7 @@
 import codecs
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
@@ -50,10 +51,10 @@ def text_of(content: bytes) -> str:
 
 
 def decode_head(head: bytes) -> list[str]:
-    """Return the first lines of a table, without comments and blank lines; none if it holds zero bytes."""
+    """Return the first three lines of a table, without comments and blank lines; none if it holds zero bytes."""
     text = text_of(head)
     lines = (line.strip() for line in text.splitlines()[:-1] or [text])
-    return [line for line in lines if line and not line.startswith("#") and not _DECLARED.fullmatch(line)]
+    return list(islice((line for line in lines if line and line[0] != "#" and not _DECLARED.fullmatch(line)), 3))
 
 
 _DECLARED = re.compile(r"\"?sep=(.)\"?\s*", re.IGNORECASE)

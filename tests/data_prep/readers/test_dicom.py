@@ -91,6 +91,26 @@ def test_a_file_without_a_waveform_and_one_that_is_cut_are_refused(samples, tmp_
     assert refusal(path) == "a.dcm is no DICOM file: its first 132 bytes should end in DICM."
 
 
+def test_zero_is_padding_only_where_all_channels_hold_it(tmp_path, samples):
+    samples = samples.copy()
+    samples[100, 3] = 0
+    samples[200:300] = 0
+    record = read_record(write_dicom(tmp_path / "a.dcm", group(samples, channels(), padding=0)))
+    missing = np.isnan(record.signal)
+    assert missing[200:300].all()
+    assert missing.sum() == 100 * 12
+
+
+def test_a_file_without_the_preamble_is_read(tmp_path, samples):
+    path = write_dicom(tmp_path / "a.dcm", group(samples, channels()))
+    expected = read_record(path).signal
+    content = path.read_bytes()
+    begin = content.index(b"\x10\x00\x10\x00PN")  # the patient's name, before which a character set is put
+    bare = tmp_path / "bare"
+    bare.write_bytes(b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100" + content[begin:])
+    np.testing.assert_array_equal(read_record(bare).signal, expected)
+
+
 def test_of_a_long_recording_the_seconds_that_are_used_are_kept(tmp_path):
     signal = np.zeros((WHOLE + 500, 2), np.int16)
     path = write_dicom(tmp_path / "a.dcm", group(signal, [channel("I"), channel("II")]))

@@ -443,6 +443,12 @@ def test_the_lead_of_apple_health(tmp_path, signal, german):
     assert_reads(write(tmp_path / "a.csv", vendor.apple(signal, german)), signal, 0.01, ("I",))
 
 
+def test_a_recording_of_apple_health_without_a_unit_is_refused_with_what_would_do(tmp_path, signal):
+    path = write(tmp_path / "a.csv", vendor.apple(signal).replace("Unit,µV\n", ""))
+    assert refusal(path) == "a.csv states no unit for lead I; pass --unit."
+    assert_reads(path, signal, 0.01, ("I",), options=ReadOptions(unit="uV"))
+
+
 def test_a_single_lead_is_refused_by_name_where_twelve_are_needed(tmp_path, signal):
     record = read_record(write(tmp_path / "a.csv", vendor.apple(beats(5000, FS))))
     with pytest.raises(RecordError, match="II"):
