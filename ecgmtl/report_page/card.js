@@ -66,11 +66,10 @@ function probabilityTable(record, labels) {
     html("details", {}, html("summary", {}, `${rest.length} labels further below their thresholds`), table(rest))];
 }
 
-/** Return a list of findings, each with its severity in words. */
+/** Return a list of findings, each with its severity in words and its code. */
 function findingList(record) {
-  return html("ul", { class: "findings", "aria-label": "Findings" }, ...record.findings.map(({ severity, sentence }) =>
-    html("li", { class: severity }, html("b", {}, `${SEVERITIES[severity] ?? severity}: `),
-      sentence)));
+  return html("ul", { class: "findings", "aria-label": "Findings" }, ...record.findings.map(({ severity, code, sentence }) =>
+    html("li", { class: severity }, html("span", {}, html("b", {}, `${SEVERITIES[severity]}: `), sentence), html("code", {}, code))));
 }
 
 /** Describe an ECG to those who do not see it. */
@@ -102,7 +101,7 @@ function explained(explanation, chosen, record, labels) {
 
 /** Return bars of the importance of each lead, to the right where the lead speaks for the label. */
 function leadBars(chosen, probability) {
-  const largest = Math.max(...chosen.leads.map(Math.abs), 1e-9);
+  const largest = Math.max(...chosen.leads.map(Math.abs), STRONG);
   const rows = chosen.leads.map((value, index) => {
     const size = 48 * Math.abs(value) / largest;
     return html("tr", {}, html("th", { scope: "row" }, BASIS[index]), html("td", {},

@@ -77,7 +77,7 @@ def draw(result: Prediction, signals: Signals, predictor: Predictor, detailed: b
     details, layers = explain(result, signals, predictor), []
     signal = signals.prepared.signal
     reconstructed = predictor.reconstruct_masked(signal) if isinstance(predictor, Reconstructor) else None
-    if reconstructed is not None:
+    if reconstructed is not None and np.isfinite(reconstructed).all():
         details["reconstruction"] = {"fs": fs}
         drawn = reconstructed - np.median(signal, axis=1, keepdims=True)
         layers = [drawn, local_error(reconstructed - signal, fs)]
@@ -93,13 +93,16 @@ def local_error(error: Float32[np.ndarray, "lead time"], fs: float) -> Float[np.
 def explain(result: Prediction, signals: Signals, predictor: Predictor) -> dict[str, Any]:
     """Return the importance of parts of the signal for the labels nearest to their thresholds, or above.
 
-    Values are falls of the calibrated logit, so that a probability without a part is sigmoid(logit - fall).
+    Values are falls of the calibrated logit, so that a probability without a part is sigmoid(logit - fall). It is empty
+    if the model's output without some part is not a finite number.
     """
     calibration = predictor.metadata.calibration
     slope, probabilities = np.array(calibration.slope), np.array([*result.calibrated.values()])
     order = np.argsort(np.array(calibration.thresholds) - probabilities, kind="stable")
     labels = order[:MOST_EXPLAINED].tolist()
     occlusion = occlude(predictor, signals.prepared.signal)
+    if not (np.isfinite(occlusion.time).all() and np.isfinite(occlusion.leads).all()):
+        return {}
     explained = [
         {
             "label": label,

@@ -37,6 +37,7 @@ class Drawing(NamedTuple):
 
 def as_read(signals: Signals, fs: float) -> Drawing:
     """Return the signal as the file has it: not filtered, nothing replaced, at its own rate up to 500 Hz.
+    It ends where the model's input ends.
 
     Leads that the file lacks are taken from the prepared signal at `fs` hertz. So are all if the voltage scale is lost.
     """
@@ -44,10 +45,11 @@ def as_read(signals: Signals, fs: float) -> Drawing:
     if prepared.loss is not None:
         return as_prepared(signals, fs)
     columns = find_leads(record.leads)
+    samples = record.signal[: round(prepared.signal.shape[1] / fs * record.fs)]
     computed = tuple(lead for lead in STANDARD_LEADS if lead not in columns)
-    rows = np.full((len(STANDARD_LEADS), len(record.signal)), np.nan, np.float32)
+    rows = np.full((len(STANDARD_LEADS), len(samples)), np.nan, np.float32)
     for lead, indices in columns.items():
-        rows[STANDARD_LEADS.index(lead)] = record.signal[:, indices[0]]
+        rows[STANDARD_LEADS.index(lead)] = samples[:, indices[0]]
     if computed:
         prepared_rows = resample(as_prepared(signals, fs).rows, fs, record.fs)[:, : rows.shape[1]]
         missing = [STANDARD_LEADS.index(lead) for lead in computed]

@@ -2,10 +2,13 @@
 // paper, it is half of that or less, as recorders do.
 
 const MM_PER_SECOND = 25, GAINS = [10, 5, 2.5, 1, 0.5];  // mm a millivolt, the usual gain first
-const LEFT = 10, RIGHT = 2, TOP = 2, BOTTOM = 3, GAP = 2;  // margins of the sheet, in mm
-const LEAST_ROW = 20, MEAN_ROW = 36;  // least height of a row, and largest mean height of rows, in mm
+const LEFT = 10, RIGHT = 2, TOP = 2, BOTTOM = 6, GAP = 1.5;  // margins of the sheet and between traces, in mm
+const LEAST_ROW = 20, MEAN_ROW = 36;  // least distance of two zeros, and largest mean one, in mm
+const LABEL = { width: 14, height: 3.5, least: 6 };  // room for the name of a lead, and how far above its zero, in mm
+const BIN = 2.5;  // width of the parts in which rows are kept apart, in mm
 const MOST_REACH = 40;  // largest distance of a trace from its zero, in mm
 const LONGEST = 10;  // seconds that are drawn
+const STRONG = 0.5;  // fall of the logit that is shown in full color; a larger one takes its place
 const DERIVED = { III: [-1, 1], aVR: [-0.5, -0.5], aVL: [1, -0.5], aVF: [-0.5, 1] };  // of I and II
 const LEADS = ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"];
 const BASIS = ["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"];
@@ -100,32 +103,68 @@ function samples(span, fs, length) {
   return [Math.round(span.from * fs), Math.min(Math.round(span.to * fs) + 1, length)];
 }
 
-/** Return the highest and the lowest voltage of a row. */
+/** Return the highest and lowest voltage of a row in each part of its width, from the left margin on. */
 function extremes(row, drawing) {
-  let [up, down] = [0, 0];
+  const nBins = Math.ceil(seconds(row) * MM_PER_SECOND / BIN) + 1, up = new Float64Array(nBins), down = new Float64Array(nBins);
+  let x0 = 0;
   for (const span of row) {
     const signal = drawing.signal[span.lead];
     const [start, stop] = samples(span, drawing.fs, signal.length);
     for (let i = start; i < stop; i++) {
-      if (signal[i] > up) up = signal[i];
-      if (signal[i] < down) down = signal[i];
+      const bin = Math.floor((x0 + (i / drawing.fs - span.from) * MM_PER_SECOND) / BIN);
+      if (signal[i] > up[bin]) up[bin] = signal[i];
+      if (-signal[i] > down[bin]) down[bin] = -signal[i];
     }
+    x0 += (span.to - span.from) * MM_PER_SECOND;
   }
-  return [up, down];
+  return { up, down };
 }
 
-/** Return the gain in mm a millivolt, and for each row its height and how far its zero is from its upper edge, in mm. */
+/** Return how far above its zero the name of a lead stands, in mm: above the trace beside it. */
+function labelHeight(up, x0) {
+  const [first, last] = [Math.floor(x0 / BIN), Math.floor((x0 + LABEL.width) / BIN)];
+  return Math.max(LABEL.least, ...up.subarray(first, last + 1)) + 1;
+}
+
+/** Return how far a row reaches above and below its zero in each part of its width, in mm, and where its names stand. */
+function reach(row, { up, down }, gain) {
+  const mm = (voltages) => voltages.map((value) => Math.min(value * gain, MOST_REACH));
+  const reaches = { up: mm(up), down: mm(down), labels: [] };
+  let x0 = 0;
+  for (const span of row) {
+    const label = labelHeight(reaches.up, x0);
+    reaches.labels.push(label);
+    for (let bin = Math.floor(x0 / BIN); bin * BIN < x0 + LABEL.width && bin < reaches.up.length; bin++) {
+      reaches.up[bin] = Math.max(reaches.up[bin], label + LABEL.height);
+    }
+    x0 += (span.to - span.from) * MM_PER_SECOND;
+  }
+  return reaches;
+}
+
+/** Return the levels of the zeros of all rows, in mm from the upper edge, so that no traces meet. */
+function levelsOf(reaches) {
+  const levels = [Math.ceil(TOP + Math.max(...reaches[0].up, GAINS[0]))];
+  for (let i = 1; i < reaches.length; i++) {
+    const [above, below] = [reaches[i - 1], reaches[i]];
+    const apart = below.up.map((mm, bin) => mm + (above.down[bin] ?? 0) + GAP);
+    levels.push(levels[i - 1] + Math.ceil(Math.max(LEAST_ROW, ...apart)));
+  }
+  return levels;
+}
+
+/** Return the gain in mm a millivolt, the height of the sheet, and for each row where it is. */
 function measure(rows, drawing) {
   const voltages = rows.map((row) => extremes(row, drawing));
   for (const gain of GAINS) {
-    const reaches = voltages.map(([up, down]) => [up * gain, -down * gain].map((mm) => Math.min(mm, MOST_REACH)));
-    const sizes = reaches.map(([above, below]) => {
-      const top = Math.max(above, 10) + 4;
-      return { top, height: Math.max(top + Math.max(below, 4) + 1.5, LEAST_ROW) };
-    });
-    const total = sizes.reduce((sum, size) => sum + size.height, 0);
-    const fits = voltages.flat().every((value) => Math.abs(value) * gain <= MOST_REACH) && total <= MEAN_ROW * rows.length;
-    if (fits || gain === GAINS.at(-1)) return { gain, sizes, total };
+    const reaches = rows.map((row, index) => reach(row, voltages[index], gain));
+    const levels = levelsOf(reaches), last = levels.at(-1) + Math.max(...reaches.at(-1).down);
+    const isHigh = voltages.some(({ up, down }) => Math.max(...up, ...down) * gain > MOST_REACH);
+    if ((isHigh || last > MEAN_ROW * rows.length) && gain !== GAINS.at(-1)) continue;
+    const tall = Math.ceil((last + BOTTOM) / 5) * 5;
+    const edges = [TOP, ...levels.slice(1).map((level, i) => (level + levels[i]) / 2), last + 2];
+    const places = levels.map((level, i) => ({ level, top: edges[i] + 0.5, bottom: edges[i + 1] - 0.5, labels: reaches[i].labels }));
+    return { gain, places, tall };
   }
 }
 
@@ -170,7 +209,7 @@ function ruling(width, tall, step, left) {
 
 /** Return the parts of a row in which removing the signal moves the chosen label, as rectangles. */
 function highlights(explanation, importance, span, { x: x0, top, bottom }) {
-  const largest = Math.max(...importance.map(Math.abs), 1e-9), boxes = [];
+  const largest = Math.max(...importance.map(Math.abs), STRONG), boxes = [];
   importance.forEach((value, index) => {
     const from = Math.max(index * explanation.step, span.from);
     const to = Math.min((index + 1) * explanation.step, span.to);
@@ -191,9 +230,8 @@ function highlights(explanation, importance, span, { x: x0, top, bottom }) {
  */
 function paper(drawing, choice, text) {
   const rows = rowsOf(choice.layout, drawing.seconds);
-  const { gain, sizes, total } = measure(rows, drawing);
+  const { gain, places, tall } = measure(rows, drawing);
   const width = LEFT + RIGHT + Math.max(...rows.map(seconds)) * MM_PER_SECOND;
-  const tall = Math.ceil((TOP + BOTTOM + total + GAP * rows.length) / 5) * 5;
   const sheet = svg("svg", {
     class: "paper", role: "img", "aria-label": text, viewBox: `0 0 ${width.toFixed(2)} ${tall}`,
     width: `${width.toFixed(2)}mm`, height: `${tall}mm`,
@@ -206,16 +244,14 @@ function paper(drawing, choice, text) {
     svg("path", { class: "coarse", d: ruling(width, tall, 5, LEFT) }),
     over,
   );
-  let top = TOP;
   rows.forEach((row, index) => {
-    const level = Math.round(top + sizes[index].top), bottom = top + sizes[index].height;
+    const { level, labels, ...edges } = places[index];
     over.append(svg("path", { class: "trace", d: `M1 ${level}h1v${-gain}h5v${gain}h1` }));
     let x = LEFT;
-    for (const span of row) {
-      drawSpan({ under, over }, drawing, choice, span, { x, level, gain, top, bottom });
+    row.forEach((span, column) => {
+      drawSpan({ under, over }, drawing, choice, span, { ...edges, x, level, gain, label: level - labels[column] });
       x += (span.to - span.from) * MM_PER_SECOND;
-    }
-    top = bottom + GAP;
+    });
   });
   const words = `${MM_PER_SECOND} mm/s   ${gain} mm/mV   ${Math.round(drawing.fs)} Hz`;
   sheet.append(svg("text", { class: "scale", x: (width - RIGHT - 1).toFixed(2), y: tall - 1.5, "text-anchor": "end" }, words));
@@ -227,7 +263,7 @@ function seconds(row) {
   return row.reduce((sum, span) => sum + span.to - span.from, 0);
 }
 
-/** Draw one lead of a row. `at` tells where its zero is, where its row begins and ends, and the gain. */
+/** Draw one lead of a row. `at` tells where its zero, its name and the edges of its row are, and the gain. */
 function drawSpan({ under, over }, drawing, choice, span, at) {
   if (choice.importance) under.append(...highlights(drawing.explanation, choice.importance, span, at));
   if (choice.reconstruction && drawing.reconstruction) {
@@ -237,10 +273,10 @@ function drawSpan({ under, over }, drawing, choice, span, at) {
       svg("path", { class: "reconstruction", d: line(signal[span.lead], fs, span, at) }),
     );
   }
-  const computed = drawing.computed.includes(span.lead), { x, level, top } = at;
+  const computed = drawing.computed.includes(span.lead), { x, level, label } = at;
   over.append(
     svg("path", { class: computed ? "trace computed" : "trace", d: line(drawing.signal[span.lead], drawing.fs, span, at) }),
-    svg("text", { class: "lead", x: (x + 1).toFixed(2), y: (top + 3.2).toFixed(2) }, computed ? `${span.lead} (computed)` : span.lead),
+    svg("text", { class: "lead", x: (x + 1).toFixed(2), y: label.toFixed(2) }, computed ? `${span.lead} (computed)` : span.lead),
   );
   if (x > LEFT) over.append(svg("path", { class: "trace", d: `M${x.toFixed(2)} ${level - 2.5}V${level + 2.5}` }));
 }

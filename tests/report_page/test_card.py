@@ -80,6 +80,20 @@ def test_a_gap_is_drawn_as_a_gap_and_a_lead_that_the_file_lacks_is_marked(record
     assert np.abs(error - np.median(error)).mean() < 0.05
 
 
+def test_a_long_record_is_drawn_as_far_as_the_model_reads_it(records):
+    record = read_record(records / "r0.hea")
+    long = replace(record, signal=np.tile(record.signal, (3, 1)))
+    assert as_read(signals_of(long), 100).rows.shape == (12, 1000)
+
+
+def test_a_model_without_a_finite_output_for_a_part_has_no_explanation(records, predictor, monkeypatch):
+    (result,) = predict(predictor, records / "r1.hea", keep_signals=True)
+    monkeypatch.setattr(predictor, "logits", lambda signals: np.full((len(signals), 5), np.nan, np.float32))
+    header, arrays = unpack(card(result, predictor).drawing)
+    assert "explanation" not in header
+    assert len(arrays) == 3
+
+
 def test_a_short_record_is_drawn_without_what_filled_it_up(records):
     record = read_record(records / "r0.hea")
     drawing = as_prepared(signals_of(replace(record, signal=record.signal[:640])), 100)
