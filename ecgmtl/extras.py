@@ -1,5 +1,6 @@
 """Packages that only an extra of ecgmtl installs: pip install 'ecgmtl[onnx]'."""
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -19,6 +20,8 @@ def import_extra(package: str, wanted_by: str) -> Any:
     Raises:
         MissingExtraError: it is not installed, or broken.
     """
+    # onnxruntime 1.31 writes usage data into a database and sends them to its maker, unless this is set before.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return import_module(package)
     except ImportError as error:

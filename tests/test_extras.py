@@ -76,3 +76,11 @@ def test_the_extras_are_those_of_the_package():
     assert {name: {line.partition(">")[0] for line in extras[name]} for name in set(EXTRAS.values())} == {
         "onnx": set(EXTRAS)
     }
+
+
+def test_onnxruntime_leaves_no_usage_data_behind(tmp_path):
+    code = "from ecgmtl.inference.predictor import load_predictor; load_predictor()"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    assert list(tmp_path.rglob("*")) == []
