@@ -128,13 +128,24 @@ const inView = new IntersectionObserver((entries) => {
   for (const entry of entries) if (entry.isIntersecting) { inView.unobserve(entry.target); drawCard(entry.target); }
 }, { rootMargin: "1000px" });
 
-/** Show the cards of these records. They are drawn when they come into view, and the rest as soon as there is time. */
+/** Return the card of a record, with what is printed below it. */
+function newCard(record) {
+  const card = makeCard(record, record.id, labels);
+  card.append(html("p", { class: "printed" }, byId("notice").textContent));
+  return card;
+}
+
+/**
+ * Show the cards of these records. They are drawn when they come into view, and the rest as soon as there is time.
+ * A card that is there already stays as it is, with what was chosen in it.
+ */
 function showCards(shown) {
   inView.disconnect();
-  drawn.clear();
-  const cards = shown.map((record) => makeCard(record, record.id, labels));
-  cards.forEach((card) => card.append(html("p", { class: "printed" }, byId("notice").textContent)));
-  byId("cards").replaceChildren(...cards);
+  const place = byId("cards"), ids = new Set(shown.map((record) => record.id));
+  for (const id of drawn.keys()) if (!ids.has(id)) drawn.delete(id);
+  const cards = shown.map((record) => byId(`card-${record.id}`) ?? newCard(record));
+  cards.forEach((card, at) => { if (place.children[at] !== card) place.insertBefore(card, place.children[at] ?? null); });
+  while (place.children.length > cards.length) place.lastChild.remove();
   cards.forEach((card) => inView.observe(card));
   const rest = [...cards];
   const next = () => { if (rest.length && rest[0].isConnected) drawCard(rest.shift()).then(() => later(next)); };
@@ -213,22 +224,33 @@ function describeModel() {
     html("p", { class: "hint" }, `Made by ecgmtl ${model.version}. This page loads nothing and sends nothing.`));
 }
 
-function start() {
+/** Say how many files there are, by outcome. */
+function showCounts() {
   const of = (status) => records.filter((record) => record.status === status).length;
   const [ok, undecided, failed] = ["ok", "undecided", "failed"].map(of);
   byId("counts").textContent = [
     `${count(ok + undecided, "record", "records")} predicted${undecided ? ` (${undecided.toLocaleString("en-US")} without a decision)` : ""}`,
     `${failed.toLocaleString("en-US")} failed`, ...(others.length ? [count(others.length, "other file", "other files")] : []),
   ].join(", ") + ".";
+  byId("summary").hidden = records.length < 2;
+}
+
+/** Fill the list of filters. */
+function showFilters() {
+  byId("show").replaceChildren(...Object.entries(choices).map(([value, [name]]) => html("option", { value }, name)));
+  byId("show").value = view.show;
+}
+
+function start() {
+  showCounts();
+  showFilters();
   byId("notice").textContent = `${model.notice} Model: ${model.model}.`;
   const show = byId("show");
-  show.append(...Object.entries(choices).map(([value, [name]]) => html("option", { value }, name)));
   show.onchange = () => { Object.assign(view, { show: show.value, page: 0 }); update(); };
   byId("find").oninput = (event) => { Object.assign(view, { find: event.target.value, page: 0 }); update(); };
   byId("table").addEventListener("keydown", moveInTable);
   byId("table").addEventListener("click", open);
   byId("cards").addEventListener("keydown", moveInCards);
-  byId("summary").hidden = records.length < 2;
   listOthers();
   describeModel();
   update();
