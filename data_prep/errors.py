@@ -3,16 +3,21 @@ traceback. Each class is defined beside the code that raises it:
 
     UserError
     ├── FolderInUseError       data_prep.lock
+    ├── ConvertError           data_prep.convert
     ├── RecordError            data_prep.record
+    │   └── QualityError       data_prep.quality.finding
     ├── SourceError            data_prep.sources.tables
     ├── StoreError             data_prep.store.manifest
     ├── MissingExtraError      ecgmtl.extras
     ├── TrackingError          ecgmtl.tracking.store
     ├── UiError                ecgmtl.tracking.ui
+    ├── ReportError            ecgmtl.report_page.page
+    ├── ServeError             ecgmtl.serve.server
     ├── StrictYamlError        ecgmtl.config.parse
     ├── ConfigError            ecgmtl.config.run
     ├── CheckpointError        ecgmtl.checkpoint
     ├── MetadataError          ecgmtl.inference.metadata
+    ├── ModelNameError         ecgmtl.inference.models
     ├── PredictorError         ecgmtl.inference.predictor
     ├── PredictionsFileError   ecgmtl.inference.table
     ├── ReconstructError       ecgmtl.inference.reconstruct

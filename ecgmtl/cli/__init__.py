@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ecgmtl import __version__
-from ecgmtl.cli import compare, convert, data, evaluate, export, models, predict, reconstruct, show, train, ui
+from ecgmtl.cli import compare, convert, data, evaluate, export, models, predict, reconstruct, serve, show, train, ui
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +28,7 @@ app.command()(evaluate.evaluate)
 app.command()(export.export)
 app.command()(compare.compare)
 app.command()(models.models)
+app.command()(serve.serve)
 app.command()(show.show)
 app.command()(ui.ui)
 app.add_typer(data.data_app, name="data")

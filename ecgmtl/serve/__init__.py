@@ -1,0 +1,1 @@
+"""Service on this computer: the report page live, and predictions as JSON."""

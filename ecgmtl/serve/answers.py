@@ -1,0 +1,99 @@
+"""Predictions as JSON: the response of the service, as its OpenAPI description has it."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from data_prep.quality import Finding, Severity
+from data_prep.readers import OtherFile
+from data_prep.safe_text import printable
+from ecgmtl.inference.metadata import ModelMetadata
+from ecgmtl.inference.predict import Failure, Prediction
+
+
+class FindingAnswer(BaseModel):
+    """Something odd about a record, as docs/quality.md describes it."""
+
+    code: str
+    severity: Severity
+    sentence: str
+    leads: list[str] = Field(description="Leads that it is about; empty where it is about the whole record.")
+    value: float | None = Field(description="Measured number, in the unit that belongs to the code.")
+
+
+class Label(BaseModel):
+    """Prediction for one label."""
+
+    probability: float = Field(description="Calibrated probability.")
+    uncalibrated: float = Field(description="Sigmoid of the logit.")
+    threshold: float = Field(description="Calibrated probability from which on the label is predicted.")
+    decision: bool | None = Field(description="Whether the label is predicted. Null where no decision is made.")
+
+
+class RecordAnswer(BaseModel):
+    """Result for one record."""
+
+    path: str = Field(description="Name of the file as it was sent. A WFDB record has that of its header.")
+    status: Literal["ok", "undecided", "failed"]
+    message: str | None = Field(description="Reason of a failure, or why no decision is made.")
+    findings: list[FindingAnswer]
+    labels: dict[str, Label] = Field(description="Empty for a file that failed.")
+    reconstruction_rmse_mv: float | None = Field(None, description="Null for a model without a decoder.")
+    fs: float | None = Field(None, description="Sampling rate of the file, in hertz.")
+    leads: list[str] = Field([], description="Leads as the file names them.")
+
+
+class OtherAnswer(BaseModel):
+    """A file that holds no ECG, such as a table about records."""
+
+    path: str
+    kind: str
+
+
+class Answer(BaseModel):
+    """Results of a request, each file accounted for."""
+
+    model: str
+    label_set: str
+    notice: str
+    results: list[RecordAnswer]
+    other_files: list[OtherAnswer]
+
+
+def answer_of(result: Prediction | Failure, metadata: ModelMetadata) -> RecordAnswer:
+    """Return the result for one record."""
+    path = printable(str(result.path))
+    if isinstance(result, Failure):
+        message, findings = printable(result.reason), as_json(result.findings)
+        return RecordAnswer(path=path, status="failed", message=message, findings=findings, labels={})
+    thresholds = dict(zip(metadata.label_names, metadata.calibration.thresholds, strict=True))
+    return RecordAnswer(
+        path=path,
+        status="ok" if result.undecided is None else "undecided",
+        message=None if result.undecided is None else printable(result.undecided),
+        findings=as_json(result.findings),
+        labels={
+            name: Label(
+                probability=probability,
+                uncalibrated=result.probabilities[name],
+                threshold=thresholds[name],
+                decision=result.decisions.get(name),
+            )
+            for name, probability in result.calibrated.items()
+        },
+        reconstruction_rmse_mv=result.reconstruction_rmse,
+        fs=None if result.signals is None else result.signals.record.fs,
+        leads=[] if result.signals is None else [printable(lead) for lead in result.signals.record.leads],
+    )
+
+
+def as_json(findings: Sequence[Finding]) -> list[FindingAnswer]:
+    """Return findings with text that changes no screen."""
+    answers = [FindingAnswer.model_validate(finding.to_dict()) for finding in findings]
+    return [answer.model_copy(update={"sentence": printable(answer.sentence)}) for answer in answers]
+
+
+def others_of(others: Sequence[OtherFile]) -> list[OtherAnswer]:
+    """Return the files that hold no ECG."""
+    return [OtherAnswer(path=printable(str(other.path)), kind=str(other.kind)) for other in others]

@@ -1,0 +1,148 @@
+"""The web application: the page, its cards, and the endpoint for programs with its OpenAPI description."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import Depends, FastAPI, HTTPException, Query, UploadFile
+from fastapi.responses import HTMLResponse
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp
+
+from data_prep.readers import OtherFile, ReadOptions
+from data_prep.safe_text import printable, printable_lines
+from ecgmtl import __version__
+from ecgmtl.inference.predict import Failure, Prediction
+from ecgmtl.inference.predictor import Predictor
+from ecgmtl.inference.windows import Window
+from ecgmtl.report_page.facts import facts
+from ecgmtl.serve.answers import Answer, OtherAnswer, answer_of, others_of
+from ecgmtl.serve.guard import Guard
+from ecgmtl.serve.page import live_page, policy
+from ecgmtl.serve.predictions import Wishes, make_card, predict_uploads
+from ecgmtl.serve.uploads import Limits, Upload
+
+DESCRIPTION = """Predictions for ECG files. Not a medical device; for research only.
+
+A WFDB record is several files: send its `.hea` and its `.dat` or `.mat` in one request."""
+Result = Prediction | Failure | OtherFile
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """A model with the limits of its use. Predictions run one after another in a thread of their own."""
+
+    def __init__(self, predictor: Predictor, model: str, limits: Limits, debug: bool) -> None:
+        self.predictor, self.limits, self.debug = predictor, limits, debug
+        self.facts = facts(predictor.metadata, model)
+        self.turn = CapacityLimiter(1)
+
+    async def run(self, files: list[UploadFile], wishes: Wishes, collect: Callable[[Iterator[Result]], T]) -> T:
+        """Predict the files of a request, and return what `collect` makes of the results.
+
+        Raises:
+            HTTPException: there are too many files.
+        """
+        if len(files) > self.limits.n_files:
+            raise HTTPException(413, f"A request may have at most {self.limits.n_files} files; found {len(files)}.")
+        uploads = [Upload(file.filename or "", file.size or 0, file.file) for file in files]
+        return await to_thread.run_sync(lambda: collect(self.results(uploads, wishes)), limiter=self.turn)
+
+    def results(self, uploads: list[Upload], wishes: Wishes) -> Iterator[Result]:
+        """Yield the results, and log the traceback of each bug if that was asked for."""
+        for result in predict_uploads(self.predictor, uploads, wishes, self.limits):
+            if self.debug and isinstance(result, Failure) and result.traceback:
+                log.warning(printable_lines(result.traceback))
+            yield result
+
+    def answer(self, results: Iterator[Result]) -> Answer:
+        """Return the response to a program."""
+        others: list[OtherFile] = []
+        answers = []
+        for result in results:
+            if isinstance(result, OtherFile):
+                others.append(result)
+            else:
+                answers.append(answer_of(result, self.predictor.metadata))
+        model, label_set, notice = (self.facts[key] for key in ("model", "label_set", "notice"))
+        other_files = others_of(others)
+        return Answer(model=model, label_set=label_set, notice=notice, results=answers, other_files=other_files)
+
+    def cards(self, results: Iterator[Result]) -> dict[str, list[Any]]:
+        """Return the response to the page: cards with their packed drawings, and the other files."""
+        cards: list[dict[str, Any]] = []
+        others: list[OtherAnswer] = []
+        for result in results:
+            if isinstance(result, OtherFile):
+                others += others_of([result])
+            else:
+                cards.append(make_card(result, self.predictor)._asdict())
+        return {"cards": cards, "others": [other.model_dump() for other in others]}
+
+
+def read_wishes(
+    fs: Annotated[float | None, Query(description="Sampling rate in hertz, for files that do not state it.")] = None,
+    unit: Annotated[
+        str | None, Query(description="Unit of the values: mV, uV, nV or V; replaces a stated one.")
+    ] = None,
+    leads: Annotated[
+        str | None,
+        Query(description="Leads of the columns in their order, for files that do not name them: I,II,III,…"),
+    ] = None,
+    window: Annotated[
+        Window,
+        Query(
+            description="What is predicted of a recording longer than the model's input: its first window, its best "
+            "one (the fewest findings and the least noise), or the mean over all of its windows."
+        ),
+    ] = Window.FIRST,
+) -> Wishes:
+    """Return what the query of a request asks for.
+
+    Raises:
+        HTTPException: a value is impossible.
+    """
+    names = None if leads is None else tuple(name.strip() for name in leads.split(","))
+    try:
+        return Wishes(ReadOptions(fs=fs, unit=unit, leads=names), window)
+    except ValueError as error:
+        raise HTTPException(400, printable(str(error))) from None
+
+
+Asked = Annotated[Wishes, Depends(read_wishes)]
+
+
+def create_app(
+    predictor: Predictor,
+    model: str,
+    hosts: tuple[str, ...],
+    limits: Limits = Limits(),  # noqa: B008, it is immutable
+    debug: bool = False,
+) -> ASGIApp:
+    """Return the application. `hosts` are the names under which browsers may ask for it, without a port."""
+    service = Service(predictor, model, limits, debug)
+    page = live_page(service.facts, limits)
+    app = FastAPI(title="ecgmtl", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+
+    @app.get("/", include_in_schema=False)
+    async def show_page() -> HTMLResponse:
+        return HTMLResponse(page, headers={"Content-Security-Policy": f"{policy()}; frame-ancestors 'none'"})
+
+    @app.get("/api/model")
+    async def describe_model() -> dict[str, Any]:
+        """Return the labels of the model, their thresholds, what these mean, and what the model is for."""
+        return service.facts
+
+    @app.post("/api/predict")
+    async def predict(files: list[UploadFile], wishes: Asked) -> Answer:
+        """Predict the ECGs among the files. A file that fails is a result with its reason; the others go on."""
+        return await service.run(files, wishes, service.answer)
+
+    @app.post("/api/cards", include_in_schema=False)
+    async def make_cards(files: list[UploadFile], wishes: Asked) -> dict[str, list[Any]]:
+        return await service.run(files, wishes, service.cards)
+
+    return Guard(app, limits.request_bytes)

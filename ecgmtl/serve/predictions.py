@@ -1,0 +1,57 @@
+"""Predictions for the files of a request, under the names that the client gave them. Nothing that fails stops it."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from data_prep.readers import OtherFile, ReadOptions, find_files
+from data_prep.readers.other_files import Kind
+from ecgmtl.inference.predict import Failure, Prediction, predict_batch, report_bug
+from ecgmtl.inference.predictor import Predictor
+from ecgmtl.inference.windows import Window
+from ecgmtl.report_page.card import Card, card
+from ecgmtl.serve.uploads import Limits, Upload, store
+
+BATCH = 16
+"""Number of records that are read and classified at once."""
+
+
+class Wishes(NamedTuple):
+    """What a request asks for beside its files."""
+
+    options: ReadOptions = ReadOptions()
+    """Facts that the files may lack."""
+    window: Window = Window.FIRST
+    """What is predicted of a recording longer than the model's input."""
+
+
+def predict_uploads(
+    predictor: Predictor, uploads: Sequence[Upload], wishes: Wishes, limits: Limits
+) -> Iterator[Prediction | Failure | OtherFile]:
+    """Yield a result for each record among the files, and each file that holds no ECG."""
+    with store(uploads, limits) as stored:
+        yield from stored.refused
+        for folder in stored.folders:
+            ecgs = []
+            for file in find_files([folder], wishes.options):
+                if is_tried(file):
+                    ecgs.append(file if isinstance(file, Path) else file.path)
+                elif isinstance(file, OtherFile):
+                    yield stored.renamed(file)
+            for start in range(0, len(ecgs), BATCH):
+                batch = ecgs[start : start + BATCH]
+                results = predict_batch(predictor, batch, wishes.options, keep_signals=True, window=wishes.window)
+                yield from map(stored.renamed, results)
+
+
+def is_tried(file: Path | OtherFile) -> bool:
+    """Return whether to read a file as an ECG. One without a reader is read, too, so that its failure says why."""
+    return isinstance(file, Path) or file.kind is Kind.NO_READER
+
+
+def make_card(result: Prediction | Failure, predictor: Predictor) -> Card:
+    """Return the card of a result. Any error is returned as the failure of its file."""
+    try:
+        return card(result, predictor)
+    except Exception as error:  # noqa: BLE001, one record must not stop the others
+        return card(report_bug(result.path, error), predictor)

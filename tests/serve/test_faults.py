@@ -1,0 +1,136 @@
+"""Faults inside the service: each is the failure of one file or of one request, and none reveals a text."""
+
+import asyncio
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from ecgmtl.inference.predict import Failure, Prediction
+from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.serve.guard import Guard
+from ecgmtl.serve.predictions import Wishes, make_card, predict_uploads
+from ecgmtl.serve.server import ServeError, hosts_of, is_loopback, listen
+from ecgmtl.serve.uploads import Limits, Upload, store
+from tests.serve.client import files_of
+
+SECRET = "Jane Doe"
+
+
+class Breaks:
+    """A predictor whose library fails whenever it sees more than one record, or any at all."""
+
+    def __init__(self, predictor, most):
+        self.metadata, self.predictor, self.most = predictor.metadata, predictor, most
+
+    def logits(self, signals):
+        if len(signals) > self.most:
+            raise ZeroDivisionError(SECRET)
+        return self.predictor.logits(signals)
+
+    def reconstruction_rmse(self, signals):
+        return None
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return load_predictor()
+
+
+def uploads(*files):
+    return [Upload(name, len(content), io.BytesIO(content)) for name, content in files]
+
+
+def results(predictor, *files):
+    return [*predict_uploads(predictor, uploads(*files), Wishes(), Limits())]
+
+
+def test_a_library_that_crashes_fails_its_file_without_quoting_it(predictor, records):
+    (result,) = results(Breaks(predictor, 0), *files_of(records / "r0.hea"))
+    assert isinstance(result, Failure)
+    assert result.reason.startswith("r0.hea: ZeroDivisionError, a bug in ecgmtl")
+    assert SECRET not in result.reason
+
+
+def test_a_card_that_cannot_be_made_is_the_failure_of_its_file(predictor, records):
+    (result,) = results(Breaks(predictor, 1), *files_of(records / "r0.hea"))
+    assert isinstance(result, Prediction)
+    made = make_card(result, Breaks(predictor, 1))
+    assert (made.summary["status"], made.summary["path"], made.drawing) == ("failed", "r0.hea", None)
+    assert SECRET not in json.dumps(made.summary)
+
+
+def test_files_lie_in_a_private_folder_that_is_removed():
+    files = [
+        ("a/x.csv", b"1"),
+        ("b/x.csv", b"2"),
+        ("a/x.csv", b"3"),
+        ("A/x.csv", b"4"),
+        ("../../x.csv", b"5"),
+        (".x", b"6"),
+    ]
+    with store(uploads(*files), Limits()) as stored:
+        (root,) = {folder.parent for folder in stored.folders}
+        assert root.stat().st_mode & 0o077 == 0
+        assert {path.parent.parent for path in stored.names} == {root}
+        assert [path.read_bytes() for path in stored.names] == [content for _, content in files]
+    assert not root.exists()
+
+
+def test_a_made_name_is_not_shown(predictor):
+    (result,) = results(predictor, ("what?*.csv", b"1,2\n"))
+    assert result.path == Path("what?*.csv")
+    assert result.reason.startswith("what?*.csv")
+    assert "file-0" not in result.reason
+
+
+def call(app, body=b"", headers=(), delay=0.0):
+    """Messages that an application sends for a POST request."""
+    sent = []
+
+    async def receive():
+        await asyncio.sleep(delay)
+        return {"type": "http.request", "body": body, "more_body": bool(delay)}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [*headers]}
+    asyncio.run(app(scope, receive, send))
+    return sent
+
+
+def test_an_error_that_nothing_caught_is_logged_by_its_type_alone(caplog):
+    async def broken(_scope, _receive, _send):
+        raise ZeroDivisionError(SECRET)
+
+    sent = call(Guard(broken, 10))
+    assert sent[0]["status"] == 500
+    assert SECRET not in caplog.text + str(sent)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_client_that_sends_nothing_is_not_waited_for():
+    from fastapi import FastAPI, UploadFile
+
+    app = FastAPI()
+
+    @app.post("/")
+    async def take(files: list[UploadFile]):
+        return len(files)
+
+    kind = (b"content-type", b"multipart/form-data; boundary=x")
+    sent = call(Guard(app, 10, seconds_to_send=0.05), headers=[kind], delay=0.02)
+    assert sent[0]["status"] == 408
+
+
+def test_only_loopback_addresses_are_taken_for_loopback():
+    assert [is_loopback(host) for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost")] == [True] * 4
+    assert [is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.2", "localhost.evil")] == [False] * 4
+    assert "evil.example" not in hosts_of("127.0.0.1", ())
+
+
+def test_an_address_that_is_none_is_refused():
+    with pytest.raises(ServeError, match=r"host nowhere\.invalid: "):
+        listen("nowhere.invalid", 0)
