@@ -265,6 +265,26 @@ def sapphire(signal, step=4.88, leads=BASIS_LEADS):
     )
 
 
+# Schiller
+
+
+def schiller(signal, step=5, unit="uV", exponent=1, kind="ECG_RHYTHMS"):
+    rows = "".join(
+        f"<channel><name>{lead}</name><datastype>COMMASEPARATE</datastype>"
+        f"<data>{','.join(map(str, stored(values, step * (1000 if unit == 'mV' else 1))))}</data></channel>"
+        for lead, values in columns(signal).items()
+    )
+    facts = (
+        f"<resolution><samplerate><value>500</value><exponent>{exponent}</exponent></samplerate>"
+        f"<yres><unitperbit>{step}</unitperbit><units>{unit}</units></yres></resolution>"
+    )
+    return (
+        '<?xml version="1.0" encoding="utf-8"?><com.xiriuz.sema.xml.schillerEDI.SchillerEDI><patdata/><eventdata>'
+        f"<event><wavedata><type>ECG_AVERAGES</type>{facts}</wavedata><wavedata><type>{kind}</type>{facts}{rows}"
+        "</wavedata></event></eventdata></com.xiriuz.sema.xml.schillerEDI.SchillerEDI>"
+    )
+
+
 # Mortara
 
 
@@ -357,6 +377,7 @@ def apple(signal, german=False):
 FILES |= {
     "cardiosoft.xml": lambda signal: cardiosoft(signal).encode("latin-1"),
     "sapphire.xml": lambda signal: sapphire(signal).encode(),
+    "schiller.xml": lambda signal: schiller(signal).encode(),
     "mortara.xml": lambda signal: mortara(signal).encode(),
     "a.ecg": ishne,
     "a.mwf": mfer,

@@ -27,6 +27,7 @@ from data_prep.readers import (
     npz,
     parquet,
     philips,
+    schiller,
     scp,
     wfdb,
 )
@@ -81,6 +82,7 @@ FORMATS: tuple[Format, ...] = (
     muse,
     cardiosoft,
     philips,
+    schiller,
     mortara,
     ishne,
     mfer,

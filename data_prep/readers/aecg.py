@@ -13,7 +13,7 @@ import numpy as np
 from data_prep.leads import standard_lead
 from data_prep.readers.channels import Channel, to_record
 from data_prep.readers.options import ReadOptions
-from data_prep.readers.xml_tree import attribute, number, numbers, read_tree, root_of, text_of
+from data_prep.readers.xml_tree import attribute, has_element, number, numbers, read_tree, text_of
 from data_prep.record import Record, RecordError
 from data_prep.units import UNITS, parse_unit
 
@@ -25,7 +25,7 @@ SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-
 
 def recognizes(head: bytes) -> bool:
     """Return whether a file that begins so is an annotated ECG."""
-    return root_of(head) == "annotatedecg"
+    return has_element(head, "annotatedecg")
 
 
 def read(path: Path, options: ReadOptions) -> Record:

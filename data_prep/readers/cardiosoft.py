@@ -14,13 +14,12 @@ import numpy as np
 from data_prep.leads import standard_lead
 from data_prep.readers.channels import Channel, to_record
 from data_prep.readers.options import ReadOptions
-from data_prep.readers.xml_tree import attribute, base64, named, number, numbers, read_tree, root_of, text_of
+from data_prep.readers.xml_tree import attribute, base64, has_element, named, number, numbers, read_tree, text_of
 from data_prep.record import Record, RecordError
 from data_prep.units import parse_rate
 
 NAME = "GE CardioSoft XML"
 SUFFIXES: tuple[str, ...] = ()
-ROOTS = frozenset({"cardiologyxml", "sapphire"})
 AVERAGED = frozenset({"mediansamples", "mediantemplate", "medianbeat", "mediandata"})
 """Elements that hold averaged beats."""
 _UNIT = re.compile(r"(?P<unit>[num\u00b5\u03bc]?V)\s*(?:per|/)\s*(?:lsb|bit)", re.IGNORECASE)
@@ -29,7 +28,7 @@ _UNIT = re.compile(r"(?P<unit>[num\u00b5\u03bc]?V)\s*(?:per|/)\s*(?:lsb|bit)", r
 
 def recognizes(head: bytes) -> bool:
     """Return whether a file that begins so is of CardioSoft, CASE or Sapphire."""
-    return root_of(head) in ROOTS
+    return has_element(head, "cardiologyxml", "sapphire")
 
 
 @dataclass

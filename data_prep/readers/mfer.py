@@ -19,7 +19,7 @@ from data_prep.record import Record, RecordError
 
 NAME = "MFER"
 SUFFIXES: tuple[str, ...] = (".mwf", ".mfer")
-MAX_BYTES = 2**29
+MAX_BYTES = 2**28
 LITTLE, BLOCK, CHANNELS, SEQUENCES, KIND, LEAD, TYPE = 0x01, 0x04, 0x05, 0x06, 0x08, 0x09, 0x0A
 INTERVAL, STEP, ZERO, PACKED, MISSING, FRAME, OF_CHANNEL = 0x0B, 0x0C, 0x0D, 0x0E, 0x12, 0x1E, 0x3F
 PREAMBLE, GROUP, END = 0x40, 0x67, 0x80

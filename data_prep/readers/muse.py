@@ -12,19 +12,18 @@ import numpy as np
 from data_prep.leads import describe_lead, standard_lead
 from data_prep.readers.channels import Channel, to_record
 from data_prep.readers.options import ReadOptions
-from data_prep.readers.xml_tree import base64, named, number, read_tree, root_of, text_of
+from data_prep.readers.xml_tree import base64, has_element, named, number, read_tree, text_of
 from data_prep.record import Record, RecordError
 
 NAME = "GE MUSE XML"
 SUFFIXES: tuple[str, ...] = ()
-ROOTS = frozenset({"restingecg", "muse", "musexml"})
 KINDS = {1: "i1", 2: "<i2", 4: "<i4"}
 """Type of a value, by its size in bytes."""
 
 
 def recognizes(head: bytes) -> bool:
     """Return whether a file that begins so is a MUSE export."""
-    return root_of(head) in ROOTS
+    return has_element(head, "restingecg")
 
 
 def read(path: Path, options: ReadOptions) -> Record:

@@ -15,7 +15,7 @@ from jaxtyping import Int64, Shaped
 from data_prep.leads import LIMB_LEADS, STANDARD_LEADS, standard_lead
 from data_prep.readers.channels import Channel, to_record
 from data_prep.readers.options import ReadOptions
-from data_prep.readers.xml_tree import base64, named, number, numbers, read_tree, root_of, text_of
+from data_prep.readers.xml_tree import base64, has_element, named, number, numbers, read_tree, text_of
 from data_prep.record import Record, RecordError
 
 NAME = "Philips Sierra XML"
@@ -30,7 +30,7 @@ CHUNK = struct.Struct("<ixxh")
 
 def recognizes(head: bytes) -> bool:
     """Return whether a file that begins so is a Philips export."""
-    return root_of(head) == "restingecgdata"
+    return has_element(head, "restingecgdata")
 
 
 def read(path: Path, options: ReadOptions) -> Record:

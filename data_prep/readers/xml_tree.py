@@ -3,7 +3,7 @@
 import binascii
 import re
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterator, KeysView
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
@@ -23,17 +23,28 @@ MAX_ELEMENTS = 2**18
 MAX_DEPTH = 200
 _BEFORE_ROOT = r"(?:\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>)*+"
 _ROOT = re.compile(rf"\ufeff?{_BEFORE_ROOT}<(?:[\w.-]+:)?([\w.-]+)", re.DOTALL | re.IGNORECASE)
+_ELEMENT = re.compile(r"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)")
 _DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufeff]")
 
 
-@lru_cache(maxsize=4)  # each format in XML asks for the same file
 def root_of(head: bytes) -> str:
     """Return the name of the root element of a document that begins so, or nothing for anything else."""
-    if b"<" not in head[:256]:
-        return ""
-    match = _ROOT.match(_decode(head))
-    return match[1].lower() if match else ""
+    return next(iter(_elements(head)), "")
+
+
+def has_element(head: bytes, *names: str) -> bool:
+    """Return whether a document that begins so has an element of one of these names, as its root or in an envelope."""
+    return not _elements(head).isdisjoint(names)
+
+
+@lru_cache(maxsize=4)  # each format in XML asks for the same file
+def _elements(head: bytes) -> KeysView[str]:
+    """Return the names of the elements at the beginning of a document, in their order; none for anything else."""
+    text = _decode(head) if b"<" in head[:256] else ""
+    root = _ROOT.match(text)
+    names = _ELEMENT.findall(text, root.start(1)) if root else []
+    return dict.fromkeys(name.lower() for name in ([root[1], *names] if root else [])).keys()
 
 
 def read_tree(path: Path) -> Element:

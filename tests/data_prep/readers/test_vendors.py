@@ -1,6 +1,7 @@
 """Files of vendors become the voltages that an independent writer put into them, in every variant of their formats."""
 
 import base64
+import re
 import struct
 import warnings
 
@@ -118,6 +119,17 @@ def test_xml_with_prefixes_and_other_cases_is_read(tmp_path, signal):
         "/ge:RestingECG", "/ge:RESTINGECG"
     )
     assert_reads(write(tmp_path / "a.xml", text), signal, 4.88, BASIS_LEADS)
+
+
+@pytest.mark.parametrize("name", ["muse.xml", "aecg.xml", "philips.xml", "cardiosoft.xml", "sapphire.xml"])
+def test_xml_in_an_envelope_is_read(tmp_path, signal, name):
+    text = vendor.FILES[name](signal).decode("latin-1")
+    body = re.sub(r"^(<\?.*?\?>|<!DOCTYPE.*?>|\s)*", "", text)
+    path = write(
+        tmp_path / "a.xml", f"<?xml version='1.0'?>\n<!-- x --><env:Envelope xmlns:env='e'>{body}</env:Envelope>"
+    )
+    expected = read_record(write(tmp_path / "b.xml", text, "latin-1"))
+    np.testing.assert_array_equal(read_record(path).signal, expected.signal)
 
 
 @pytest.mark.parametrize(
@@ -356,6 +368,26 @@ def test_what_is_missing_or_contradictory_in_cardiosoft_is_refused(tmp_path, sig
     assert message in refusal(write(tmp_path / "a.xml", text, "latin-1"))
 
 
+# Schiller
+
+
+@pytest.mark.parametrize(("step", "unit"), [(5, "uV"), (0.005, "mV")])
+def test_a_rhythm_of_schiller(tmp_path, signal, step, unit):
+    assert_reads(write(tmp_path / "a.xml", vendor.schiller(signal, step, unit)), signal, 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"unit": "counts"}, "lead I has a stated unit that is not one of"),
+        ({"exponent": 3}, "an exponent other than 1"),
+        ({"kind": "ECG_AVERAGES"}, "holds no rhythm"),
+    ],
+)
+def test_what_is_missing_or_contradictory_in_schiller_is_refused(tmp_path, signal, changes, message):
+    assert message in refusal(write(tmp_path / "a.xml", vendor.schiller(signal, **changes)))
+
+
 # Mortara
 
 
@@ -525,7 +557,7 @@ def peer(path):
     return [lead.label for lead in leads], np.stack([lead.samples for lead in leads], axis=1), leads[0].sampling_rate
 
 
-@pytest.mark.parametrize("name", vendor.FILES.keys() - {"cardiosoft.xml", "sapphire.xml", "apple.csv"})
+@pytest.mark.parametrize("name", vendor.FILES.keys() - {"cardiosoft.xml", "sapphire.xml", "schiller.xml", "apple.csv"})
 def test_another_reader_finds_the_same_voltages(tmp_path, signal, name):
     assert_same_as_peer(write(tmp_path / name, vendor.FILES[name](signal)))
 
