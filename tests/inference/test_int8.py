@@ -1,0 +1,41 @@
+"""Export in 8-bit integers: as accurate as float32, or not kept."""
+
+import numpy as np
+import onnx
+import pytest
+
+from ecgmtl.inference import int8
+from ecgmtl.inference.export import ExportError
+from ecgmtl.inference.int8 import Judged, export_int8
+from ecgmtl.inference.onnx_predictor import OnnxPredictor
+
+
+@pytest.fixture
+def judged(stored, signals, rng):
+    """Records whose labels the model ranks well, because they are its own answers, with one in six changed."""
+    records = np.concatenate([signals.numpy() * scale for scale in (0.6, 0.8, 1.0, 1.3, 1.7)]).astype(np.float32)
+    logits = stored.model.classify(type(signals)(records)).detach().numpy()
+    labels = (logits > np.median(logits, axis=0)) ^ (rng.random(logits.shape) < 1 / 6)
+    return Judged(records, labels.astype(np.uint8))
+
+
+def test_the_export_is_small_keeps_its_metadata_and_ranks_as_well(stored, judged, tmp_path, capfd):
+    report = export_int8(stored, tmp_path / "c.onnx", judged.signals, judged, "macro AUROC 0.9", "# card")
+    assert capfd.readouterr() == ("", "")
+    assert report.macro_auroc_float32 - report.macro_auroc <= 0.002
+    assert report.n_records == len(judged.labels)
+    kinds = {initializer.data_type for initializer in onnx.load(tmp_path / "c.onnx").graph.initializer}
+    assert onnx.TensorProto.INT8 in kinds
+    predictor = OnnxPredictor(tmp_path / "c.onnx")
+    assert (predictor.metadata.score, predictor.metadata.card) == ("macro AUROC 0.9", "# card")
+    assert predictor.metadata.label_names == stored.label_names
+
+
+def test_a_less_accurate_export_is_not_kept(stored, judged, tmp_path, monkeypatch):
+    monkeypatch.setattr(int8, "quantize", lambda whole, small, signals: small.write_bytes(whole.read_bytes()))
+    values = iter((0.93, 0.927))
+    monkeypatch.setattr(int8, "macro_auroc", lambda scores, labels: next(values))
+    (tmp_path / "c.onnx").write_text("the previous one")
+    with pytest.raises(ExportError, match=r"falls from 0\.9300 to 0\.9270, by more than 0\.002; it was not kept"):
+        export_int8(stored, tmp_path / "c.onnx", judged.signals, judged)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["the previous one"]
