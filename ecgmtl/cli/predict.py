@@ -154,14 +154,15 @@ def predict_to(
     from ecgmtl.inference.windows import Window
 
     predictor = load_predictor(model)
-    if model == str(BUNDLED_FILE):
+    name = BUNDLED if model == str(BUNDLED_FILE) else model
+    if name == BUNDLED:
         typer.echo(f"model: {BUNDLED}, bundled with ecgmtl; {predictor.metadata.score}", err=True)
     refuse_to_replace(outputs.table, options)
     ok = failed = undecided = 0
     others: list[OtherFile] = []
     with (
         table(predictor.metadata.label_names, outputs.table) as write,
-        report_page(outputs, predictor, model) as add,
+        report_page(outputs, predictor, name) as add,
         prediction_bar(paths, outputs.written) as advance,
     ):
         keeps = outputs.report is not None

@@ -24,6 +24,8 @@ BATCH = 32
 class Occlusion:
     """Importance of parts of one record for each label, in units of the logit."""
 
+    logits: Float32[np.ndarray, " label"]
+    """Output for the whole signal."""
     step: float
     """Length of a time step, in seconds."""
     time: Float32[np.ndarray, "step label"]
@@ -43,9 +45,10 @@ def occlude(predictor: Predictor, signal: Float32[np.ndarray, "lead time"]) -> O
     starts = np.arange(0, max(n_samples - window, 0) + 1, step)
     copies = [without_window(signal, int(start), int(start) + window) for start in starts]
     copies += [without_lead(signal, lead) for lead in BASIS_LEADS]
-    falls = logits(predictor, signal[None]) - logits(predictor, np.stack(copies))
+    whole = logits(predictor, signal[None])
+    falls = whole - logits(predictor, np.stack(copies))
     time = average(falls[: len(starts)], starts // step, -(-window // step), -(-n_samples // step))
-    return Occlusion(step / fs, time, falls[len(starts) :])
+    return Occlusion(whole[0], step / fs, time, falls[len(starts) :])
 
 
 def logits(predictor: Predictor, signals: Float32[np.ndarray, "copy lead time"]) -> Float32[np.ndarray, "copy label"]:

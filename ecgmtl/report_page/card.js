@@ -5,7 +5,6 @@ const MOST_SHOWN = 8;  // labels of a card that are not folded away
 
 const percent = (share) => (share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`);
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
-const logit = (p) => Math.log(Math.min(Math.max(p, 1e-4), 1 - 1e-4) / (1 - Math.min(Math.max(p, 1e-4), 1 - 1e-4)));
 const fileName = (path) => path.split(/[\\/]/).pop();
 const folderOf = (path) => path.slice(0, path.length - fileName(path).length);
 
@@ -86,11 +85,12 @@ function describe(record, drawing, labels) {
 
 /** Return in words which parts of the signal move a label most. */
 function explained(explanation, chosen, record, labels) {
-  const name = labels[chosen.label].name, before = logit(record.probabilities[chosen.label]);
+  const name = labels[chosen.label].name, probability = sigmoid(chosen.logit);
   const best = (values) => values.reduce((top, value, index) => (value > values[top] ? index : top), 0);
   const time = best(chosen.time), lead = best(chosen.leads);
-  const without = (fall) => percent(sigmoid(before - fall));
-  const start = `${name} has a probability of ${percent(record.probabilities[chosen.label])}. `;
+  const without = (fall) => percent(sigmoid(chosen.logit - fall));
+  const isPart = Math.abs(probability - record.probabilities[chosen.label]) > 0.005;  // of a longer recording
+  const start = `${isPart ? "In the part that is drawn, " : ""}${name} has a probability of ${percent(probability)}. `;
   const middle = ((time + 0.5) * explanation.step).toFixed(1);
   const inTime = chosen.time[time] > 0.01
     ? `Without ${explanation.window} s of signal around ${middle} s it would be about ${without(chosen.time[time])}, ` : "No part in time speaks for it, ";
@@ -100,7 +100,7 @@ function explained(explanation, chosen, record, labels) {
 }
 
 /** Return bars of the importance of each lead, to the right where the lead speaks for the label. */
-function leadBars(chosen, probability) {
+function leadBars(chosen) {
   const largest = Math.max(...chosen.leads.map(Math.abs), STRONG);
   const rows = chosen.leads.map((value, index) => {
     const size = 48 * Math.abs(value) / largest;
@@ -108,7 +108,7 @@ function leadBars(chosen, probability) {
       svg("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
         svg("rect", { class: value > 0 ? "for" : "against", x: value > 0 ? 50 : 50 - size, y: 1, width: size, height: 8 }),
         svg("rect", { class: "axis", x: 49.7, width: 0.6, height: 10 }))),
-      html("td", { class: "number" }, percent(sigmoid(logit(probability) - value))));
+      html("td", { class: "number" }, percent(sigmoid(chosen.logit - value))));
   });
   const heads = ["Lead", "Importance", "Without it"].map((name) => html("th", { scope: "col" }, name));
   return html("table", { class: "leads" }, html("thead", {}, html("tr", {}, ...heads)), html("tbody", {}, ...rows));
@@ -138,7 +138,7 @@ class Plot {
     this.frame.replaceChildren(sheet);
     if (this.chosen) {
       this.words.textContent = explained(this.drawing.explanation, this.chosen, this.record, this.labels);
-      this.bars.replaceChildren(leadBars(this.chosen, this.record.probabilities[this.chosen.label]));
+      this.bars.replaceChildren(leadBars(this.chosen));
     }
     this.legend.replaceChildren(...this.legendParts());
   }

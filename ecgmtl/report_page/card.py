@@ -98,6 +98,7 @@ def explain(result: Prediction, signals: Signals, predictor: Predictor) -> dict[
     """
     calibration = predictor.metadata.calibration
     slope, probabilities = np.array(calibration.slope), np.array([*result.calibrated.values()])
+    intercept = np.array(calibration.intercept)
     order = np.argsort(np.array(calibration.thresholds) - probabilities, kind="stable")
     labels = order[:MOST_EXPLAINED].tolist()
     occlusion = occlude(predictor, signals.prepared.signal)
@@ -106,6 +107,7 @@ def explain(result: Prediction, signals: Signals, predictor: Predictor) -> dict[
     explained = [
         {
             "label": label,
+            "logit": round(float(slope[label] * occlusion.logits[label] + intercept[label]), 3),
             "time": np.round(slope[label] * occlusion.time[:, label], 3).tolist(),
             "leads": np.round(slope[label] * occlusion.leads[:, label], 3).tolist(),
         }

@@ -4,7 +4,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from data_prep.safe_text import printable
+from data_prep.safe_text import printable, printable_lines
 from ecgmtl import __version__
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.metrics.calibration import ThresholdFigures
@@ -39,7 +39,9 @@ def facts(metadata: ModelMetadata, model: str) -> dict[str, Any]:
             {"name": name, "meaning": meanings.get(name, ""), "threshold": threshold, **of_threshold(known)}
             for name, threshold, known in rows
         ],
-        "figures": overall(calibration.figures),
+        "figures": metadata.score or overall(calibration.figures),
+        "optimistic": OPTIMISTIC if calibration.figures else "",
+        "card": printable_lines(metadata.card),
         "input": f"12 leads, {metadata.preprocess.seconds:g} s at {metadata.preprocess.fs} Hz",
         "provenance": metadata.provenance,
         "notice": NOT_A_DEVICE.replace("*", ""),
@@ -80,4 +82,4 @@ def overall(figures: tuple[ThresholdFigures, ...]) -> str:
     if not areas:
         return ""
     n_records = figures[0].n_positive + figures[0].n_negative
-    return f"Macro AUROC {sum(areas) / len(areas):.3f} on {n_records:,} validation records. {OPTIMISTIC}"
+    return f"macro AUROC {sum(areas) / len(areas):.3f} on {n_records:,} validation records"

@@ -217,9 +217,10 @@ function thresholdTable() {
 function describeModel() {
   const origin = Object.entries(model.provenance).flatMap(([key, value]) => [html("dt", {}, key), html("dd", {}, value)]);
   byId("model").append(
-    html("p", {}, html("b", {}, model.model), `, label set ${model.label_set}; input: ${model.input}. ${model.figures}`),
+    html("p", {}, html("b", {}, model.model), `, label set ${model.label_set}; input: ${model.input}${model.figures && `; ${model.figures}`}. ${model.optimistic}`),
     ...thresholdTable(),
     html("p", {}, html("b", {}, `${model.notice} `), `Intended use: ${model.intended_use}`),
+    ...(model.card ? [html("details", {}, html("summary", {}, "Model card"), html("pre", {}, model.card))] : []),
     html("details", {}, html("summary", {}, "Origin of the model"), html("dl", {}, ...origin)),
     html("p", { class: "hint" }, `Made by ecgmtl ${model.version}. This page loads nothing and sends nothing.`));
 }

@@ -112,6 +112,9 @@ def test_a_card_holds_what_was_predicted_reconstructed_and_explained(predictor, 
     assert np.sqrt(gap.mean()) == pytest.approx(np.sqrt(np.square(error).mean()), rel=0.1)
     assert len(header["explanation"]["labels"]) == 5
     assert {len(label["time"]) for label in header["explanation"]["labels"]} == {50}
+    for label in header["explanation"]["labels"]:
+        probability = made.summary["probabilities"][label["label"]]
+        assert 1 / (1 + np.exp(-label["logit"])) == pytest.approx(probability, abs=1e-3)
     plain, _ = unpack(card(result, predictor, detailed=False).drawing)
     assert "explanation" not in plain
     assert not plain["is_read"]
