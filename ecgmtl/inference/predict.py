@@ -191,7 +191,7 @@ def predict_windows(
     def mean_of_all() -> Prediction | Failure:
         record = ecg if isinstance(ecg, Record) else read_record(ecg, replace(options, seconds=None))
         if not is_longer(record, preprocess):
-            return next(predict_batch(predictor, [record], keep_signals=keep_signals))
+            return replace(next(predict_batch(predictor, [record], keep_signals=keep_signals)), path=path)
         windows, n_windows = prepare_windows(record, preprocess)
         items = [(path, Signals(cut(record, start, preprocess), prepared)) for start, prepared in windows]
         batches = (items[first : first + BATCH] for first in range(0, len(items), BATCH))

@@ -12,7 +12,7 @@ from data_prep.leads import STANDARD_LEADS
 from data_prep.record import Record
 from data_prep.synthetic.waveform import synthesize
 from ecgmtl.cli import app
-from ecgmtl.inference.predict import Failure, Prediction, predict_records
+from ecgmtl.inference.predict import Failure, Prediction, predict, predict_records
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.windows import Window, prepare_windows
 
@@ -98,6 +98,11 @@ def test_a_record_of_the_length_of_the_input_is_the_same_in_every_way(predictor,
     record = make_record(recording("NORM"))
     first, other = (predict_one(predictor, record, way) for way in (Window.FIRST, window))
     assert replace(other, signals=None) == first
+
+
+@pytest.mark.parametrize("window", list(Window))
+def test_a_file_of_the_length_of_the_input_keeps_its_path(predictor, records, window):
+    assert [result.path for result in predict(predictor, records / "r0.hea", window=window)] == [records / "r0.hea"]
 
 
 def test_a_voltage_scale_that_the_whole_recording_lost_is_lost_in_every_window(predictor):
