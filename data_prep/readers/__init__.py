@@ -17,6 +17,7 @@ from data_prep.readers import (
     cardiosoft,
     csv,
     dicom,
+    edan,
     edf,
     ishne,
     kardia,
@@ -86,6 +87,7 @@ FORMATS: tuple[Format, ...] = (
     mortara,
     ishne,
     mfer,
+    edan,
     kardia,
     apple,
     npz,
@@ -151,9 +153,9 @@ def read_record(path: Path, options: ReadOptions = ReadOptions()) -> Record:  # 
 
 def _format_of(path: Path) -> Format | None:
     """Return the format that recognizes a file's content, or None. WFDB finds its headers by their names."""
-    if path.suffix.lower() == ".hea":
-        return wfdb
     head = read_head(path)
+    if path.suffix.lower() == ".hea" and b"\0" not in head:
+        return wfdb
     return next((module for module in FORMATS if module.recognizes(head)), None) if head else None
 
 
