@@ -40,17 +40,18 @@ class NamedModel(NamedTuple):
 def find_model(name: str) -> str:
     """Return the path or the URI of a model. `name` is one of these, the name of a run, or of the bundled model.
 
-    What exists as a path takes precedence. A path that does not exist is returned unchanged.
+    The bundled model's name is its own; of others, what exists as a path takes precedence over a run. A path that does
+    not exist is returned unchanged.
 
     Raises:
         ModelNameError: a bare name belongs to no model.
     """
+    if name == BUNDLED:
+        return str(BUNDLED_FILE)
     if name.startswith(URIS) or Path(name).exists() or not _is_bare(name):
         return name
     if (RUNS / name / RUN).is_file():
         return str(RUNS / name)
-    if name == BUNDLED:
-        return str(BUNDLED_FILE)
     close = get_close_matches(name, [BUNDLED, *(path.name for path in _runs())], n=1)
     suggestion = f" Did you mean {close[0]}?" if close else ""
     raise ModelNameError(
@@ -65,11 +66,11 @@ def _is_bare(name: str) -> bool:
 def is_model(name: str) -> bool:
     """Return whether an argument can only be a model: no ECG has such a path or name."""
     path = Path(name)
-    if name.startswith(URIS) or path.suffix in SUFFIXES:
+    if name == BUNDLED or name.startswith(URIS) or path.suffix in SUFFIXES:
         return True
     if path.exists():
         return (path / RUN).is_file() or (path / MLFLOW).is_file()
-    return name == BUNDLED or (_is_bare(name) and (RUNS / name / RUN).is_file())
+    return _is_bare(name) and (RUNS / name / RUN).is_file()
 
 
 def split_model(arguments: Sequence[str]) -> tuple[str, list[str]]:

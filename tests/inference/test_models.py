@@ -52,6 +52,14 @@ def test_a_path_takes_precedence_over_a_run_of_the_same_name(folder):
     assert not is_model("mine")
 
 
+def test_no_run_or_folder_takes_the_name_of_the_bundled_model(folder):
+    for path in (folder / "runs" / BUNDLED, folder / BUNDLED):
+        path.mkdir()
+        (path / "run.json").write_text("{}")
+    assert find_model(BUNDLED) == str(BUNDLED_FILE)
+    assert find_model(f"runs/{BUNDLED}") == f"runs/{BUNDLED}"
+
+
 @pytest.mark.parametrize("paths", [["ecgs"], ["ecgs/r0.hea", "ecgs/r1.hea"], ["ecgs/r0", "ecgs"], ["ecgs/*.hea", "x"]])
 def test_ecgs_alone_are_predicted_with_the_bundled_model(folder, paths):
     assert split_model(paths) == (str(BUNDLED_FILE), paths)
