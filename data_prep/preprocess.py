@@ -139,6 +139,7 @@ class Preprocess:
                 recorded=recorded,
                 recorded_fs=record.fs,
                 unit=record.unit,
+                calibrated=loss is None,
                 related=related,
                 reconstructed=reconstructed,
                 unmeasured=reconstructed | estimated,

@@ -18,9 +18,9 @@ SR,sinus rhythm,,,1.0,,
 """
 
 
-def ecg(rng, n_samples=1000):
-    """An artificial ECG at 100 Hz that keeps Einthoven's and Goldberger's identities, in whole microvolts, as mV."""
-    return synthesize(["NORM", "SR"], 100, n_samples / 100, rng) / 1000
+def ecg(rng, n_samples=1000, fs=100):
+    """An artificial ECG that keeps Einthoven's and Goldberger's identities, in whole microvolts, as mV."""
+    return synthesize(["NORM", "SR"], fs, n_samples / fs, rng) / 1000
 
 
 def write_record(path: Path, signal, fs=100, leads=LEADS, gain=1000):
@@ -55,7 +55,7 @@ def write_ptbxl(folder: Path, codes, rng, *, rates=(100,), patients=None, folds=
     (folder / "scp_statements.csv").write_text(STATEMENTS)
     for rate in rates:
         for name in table["filename_lr" if rate == 100 else "filename_hr"]:
-            write_record(folder / name, ecg(rng, 10 * rate), rate)
+            write_record(folder / name, ecg(rng, 10 * rate, rate), rate)
     return folder
 
 

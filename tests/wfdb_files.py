@@ -15,7 +15,9 @@ def beats(n_samples=1000, fs=100.0):
     phase = time % 1.0
     wave = np.exp(-0.5 * ((phase - 0.4) / 0.03) ** 2) + 0.2 * np.exp(-0.5 * ((phase - 0.7) / 0.06) ** 2)
     basis = {
-        name: np.round((0.5 + 0.1 * index) * wave * (-1) ** index + 0.05 * np.sin(2 * np.pi * 0.3 * time + index), 2)
+        name: np.round(
+            (0.5 + 0.1 * index) * wave * (-1) ** (index in (2, 3)) + 0.05 * np.sin(2 * np.pi * 0.3 * time + index), 2
+        )
         for index, name in enumerate(("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"))
     }
     first, second = basis["I"], basis["II"]

@@ -1,11 +1,23 @@
 """Quality of a record: one check for `predict`, `data prepare` and `data check`.
 
-To add a check, write a file with a function `check` that yields findings, and put it into CHECKS.
+To add a check, write a file with a function `check` that yields findings, and put it into a list below.
 """
 
 from collections.abc import Callable, Iterator
 
-from data_prep.quality import electrode_off, limb_identities, noise_leads, unit
+from data_prep.quality import (
+    arms,
+    baseline_wander,
+    electrode_off,
+    lead_twice,
+    limb_identities,
+    noise,
+    noise_leads,
+    pacing,
+    powerline,
+    saturation,
+    unit,
+)
 from data_prep.quality.check_input import CheckInput
 from data_prep.quality.finding import Finding, QualityError, Severity, has_failure, refuse_failures
 
@@ -13,14 +25,31 @@ __all__ = ["CheckInput", "Finding", "QualityError", "Severity", "check_signal", 
 
 Check = Callable[[CheckInput], Iterator[Finding]]
 
-CHECKS: tuple[Check, ...] = (unit.check, electrode_off.check, noise_leads.check, limb_identities.check)
+CHECKS: tuple[Check, ...] = (
+    unit.check,
+    electrode_off.check,
+    noise_leads.check,
+    limb_identities.check,
+    saturation.check,
+    noise.check,
+    powerline.check,
+    baseline_wander.check,
+    pacing.check,
+)
 """Checks of the leads in mV. They follow the checks of length, names, gaps and flat leads, which Preprocess makes."""
+RELATIONS: tuple[Check, ...] = (arms.check, lead_twice.check)
+"""Checks of how the leads agree. They follow where no other check forbids a decision."""
 
 
 def check_signal(subject: CheckInput) -> Iterator[Finding]:
     """Yield all findings on a record's leads. A size that is no ECG's prevents the other checks."""
+    grave = False
     for check in CHECKS:
         findings = tuple(check(subject))
         yield from findings
         if has_failure(findings):
             return
+        grave = grave or any(finding.severity is Severity.NO_DECISION for finding in findings)
+    if not grave:
+        for check in RELATIONS:
+            yield from check(subject)

@@ -28,6 +28,8 @@ class CheckInput:
     recorded_fs: float
     unit: str | None = "mV"
     """Unit in which the file's values were read; None where it differs between leads."""
+    calibrated: bool = True
+    """Whether the values are voltages. Otherwise they were scaled to a typical one, and sizes in mV mean nothing."""
     related: bool = True
     """Whether the leads share one voltage scale, so that the algebra between them holds."""
     reconstructed: frozenset[str] = frozenset()

@@ -242,7 +242,7 @@ def test_a_record_with_a_lead_of_noise_has_probabilities_but_no_decision(predict
     write_wfdb(tmp_path, signal, name="noise")
     (result,) = predict(predictor, [tmp_path], ReadOptions())
     assert result.undecided == "lead V3 noise: the other leads explain nothing of it."
-    assert (len(result.calibrated), result.decisions, codes(result)) == (5, {}, ["noise-lead=V3"])
+    assert (len(result.calibrated), result.decisions, codes(result)) == (5, {}, ["noise-lead=V3", "noise=V3"])
 
 
 def test_a_record_whose_limb_leads_contradict_each_other_has_probabilities_and_no_decision(predictor, tmp_path):

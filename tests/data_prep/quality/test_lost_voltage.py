@@ -12,7 +12,7 @@ from data_prep.quality.lost_voltage import TYPICAL_MV, find_loss
 from data_prep.store.open import open_store
 from data_prep.store.prepare import prepare
 from tests.folders import write_ptbxl, write_record
-from tests.wfdb_files import beats, make_record, sentences, write_wfdb
+from tests.wfdb_files import beats, doubts, make_record, sentences, write_wfdb
 
 BY_LEAD = {
     "deviation": lambda lead: (lead - lead.mean(axis=0)) / lead.std(axis=0),
@@ -178,7 +178,7 @@ def test_an_unfiltered_store_filtered_on_reading_equals_a_filtered_store(tmp_pat
 
 
 def test_leads_too_large_for_a_heart_are_warned_of():
-    (warning,) = sentences(Preprocess()(make_record(beats() * np.float32(12))))
+    (warning,) = doubts(Preprocess()(make_record(beats() * np.float32(12))))
     assert "deviate by more than 0.8 mV, which no heart makes" in warning
     assert "Pass --unit none if the voltage was lost" in warning
 

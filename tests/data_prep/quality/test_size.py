@@ -68,7 +68,7 @@ def test_an_electrode_that_came_off_is_warned_of_and_its_values_are_clipped():
     signal[500:520, 8] = 60
     prepared = Preprocess()(make_record(signal))
     assert sentences(prepared)[0].startswith("lead V3 spans 60")
-    assert sentences(prepared)[1] == "values up to 58.7 mV are cut off at 32.767 mV."
+    assert sentences(prepared)[-1].endswith("mV are cut off at 32.767 mV.")
     assert prepared.signal.max() == np.float32(32.767)
 
 

@@ -1,0 +1,109 @@
+"""Each check of the signal fires on an ECG with its fault, and is silent on one without."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from data_prep import Preprocess, find_records, read_record
+from data_prep.leads import STANDARD_LEADS
+from data_prep.perturb import swap_arms
+from data_prep.quality import CHECKS, RELATIONS, Severity
+from data_prep.synthetic.waveform import synthesize
+from tests.wfdb_files import make_record
+
+SECONDS = 10
+
+
+def ecg(fs=500):
+    return (synthesize(["NORM", "SR"], fs, SECONDS, np.random.default_rng(0)) / 1000).astype(np.float32)
+
+
+def labels(signal, fs=500):
+    return [finding.label for finding in Preprocess().examine(make_record(signal, fs)).findings]
+
+
+def swapped(signal, time):
+    return swap_arms(signal.T).T
+
+
+def copied(signal, time):
+    return signal[:, [*range(8), 7, 9, 10, 11]]
+
+
+def saturated(signal, time):
+    signal[:, 9] = np.clip(signal[:, 9], -9, 0.6 * signal[:, 9].max())
+    return signal
+
+
+def noisy(signal, time):
+    signal[:, 9] += 0.1 * np.random.default_rng(1).standard_normal(len(time))
+    return signal
+
+
+def humming(signal, time):
+    signal[:, 9] += 0.025 * np.sin(2 * np.pi * 50.1 * time)
+    return signal
+
+
+def wandering(signal, time):
+    signal[:, 9] += 1.5 * np.sin(2 * np.pi * 0.15 * time)
+    return signal
+
+
+def paced(signal, time):
+    for second in range(1, SECONDS):
+        signal[second * 500 : second * 500 + 1, 1:12] += 1
+    return signal
+
+
+FAULTS = {
+    "arms-swapped": swapped,
+    "lead-twice=V2,V3": copied,
+    "saturated=V4": saturated,
+    "noise=V4": noisy,
+    "powerline=V4": humming,
+    "baseline-wander=V4": wandering,
+    "pacing-spikes": paced,
+}
+
+
+@pytest.mark.parametrize("label", FAULTS)
+def test_a_fault_is_found_and_named(label):
+    signal = FAULTS[label](ecg(), np.arange(SECONDS * 500) / 500)
+    assert label in labels(signal)
+    assert label.startswith("pacing") or len(labels(signal)) == 1
+
+
+@pytest.mark.parametrize("fs", [100, 250, 500, 1000])
+def test_an_ecg_without_a_fault_has_no_finding(fs):
+    assert labels(ecg(fs), fs) == []
+
+
+@pytest.mark.parametrize("name", ["arms-swapped", "lead-twice=V2,V3"])
+def test_exchanged_electrodes_and_copied_leads_forbid_a_decision(name):
+    record = make_record(FAULTS[name](ecg(), None), 500)
+    (finding,) = Preprocess()(record).findings
+    assert finding.severity is Severity.NO_DECISION
+
+
+def test_exchanged_arms_are_not_judged_where_leads_were_not_measured():
+    signal = swapped(ecg(), None)
+    signal[:, 7] = 0.0
+    assert labels(signal) == ["flat-lead=V2"]
+
+
+def test_every_check_takes_some_of_the_leads():
+    record = make_record(ecg()[:, :7], 500, STANDARD_LEADS[:7])
+    findings = Preprocess().examine(replace(record, warnings=("odd.",))).findings
+    assert [finding.code for finding in findings] == ["reader", "lead-missing"]
+    assert len(CHECKS) + len(RELATIONS) > 10
+
+
+@pytest.mark.real
+def test_exchanged_arms_of_real_records_are_found(shared_data):
+    records = [read_record(path) for path in find_records([shared_data / "ptbxl-official-100hz"])]
+    for record in records:
+        exchanged = replace(record, signal=np.ascontiguousarray(swap_arms(record.signal.T).T))
+        assert "arms-swapped" not in [finding.code for finding in Preprocess()(record).findings]
+        assert "arms-swapped" in [finding.code for finding in Preprocess()(exchanged).findings]
