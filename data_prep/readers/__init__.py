@@ -152,9 +152,12 @@ def read_record(path: Path, options: ReadOptions = ReadOptions()) -> Record:  # 
 
 
 def _format_of(path: Path) -> Format | None:
-    """Return the format that recognizes a file's content, or None. WFDB finds its headers by their names."""
+    """Return the format that recognizes a file's content, or None. WFDB finds headers and samples by their names."""
+    suffix = path.suffix.lower()
+    if suffix in SAMPLE_SUFFIXES and path.with_suffix(".hea").exists():
+        return wfdb
     head = read_head(path)
-    if path.suffix.lower() == ".hea" and b"\0" not in head:
+    if suffix == ".hea" and b"\0" not in head:
         return wfdb
     return next((module for module in FORMATS if module.recognizes(head)), None) if head else None
 

@@ -24,8 +24,8 @@ NAME = "DICOM"
 SUFFIXES: tuple[str, ...] = (".dcm",)
 LEAD_SCHEMES = frozenset({"MDC", "SCPECG"})
 """Coding schemes of ISO/IEEE 11073-10101 and EN 1064, in which the last number of a code is the lead."""
-_BARE = re.compile(rb"\x08\x00[\x00\x05\x08\x12-\x18\x20]\x00(?:[A-Z]{2}.\x00|.\x00\x00\x00)", re.DOTALL)
-"""First element of a data set without preamble: of group 8, with a type or a length below 256."""
+_BARE = re.compile(rb"\x08\x00[\x05\x08\x12-\x18\x20]\x00(?:[A-Z]{2}.\x00|.\x00{3})[ -~]", re.DOTALL)
+"""First element of a data set without preamble: of group 8, with a type or a length below 256, and text."""
 LEAD_CODES = {
     **dict(enumerate(("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"), start=1)),
     **dict(enumerate(("III", "aVR", "aVL", "aVF"), start=61)),
