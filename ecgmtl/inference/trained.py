@@ -1,4 +1,4 @@
-"""A trained model as a notebook or a script uses it: `ecgmtl.load()`, then `predict` and `reconstruct`."""
+"""A trained model as a notebook or a script uses it: `ecgmtl.load()`, then `predict`, `explain` and `reconstruct`."""
 
 import warnings
 from collections.abc import Iterable, Iterator
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from data_prep.lead_set import LeadSet
+from data_prep.leads import BASIS_LEADS
 from data_prep.readers import OtherFile, ReadOptions, find_records, read_record, summarize
 from data_prep.record import Record, RecordError
 from ecgmtl.inference.models import BUNDLED
@@ -18,7 +19,9 @@ from ecgmtl.inference.windows import Window
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
+SHADE = "#e0a030"
 ECG = str | Path | Record
 """A path, as `ecgmtl predict` takes it, or a record that was read."""
 
@@ -102,6 +105,36 @@ class TrainedModel:
                 paths = (ecg for ecg in group if not isinstance(ecg, Record))
                 yield from predict(self.predictor, paths, batch_size=batch_size, window=window)
 
+    def explain(self, ecg: ECG, label: str | None = None) -> "Explanation":
+        """Measure by occlusion which parts of the signal, and which leads, speak for a label or against it.
+
+        Without a `label` it is the one whose probability exceeds its threshold most, or comes nearest to it. It takes
+        some 60 forward passes.
+
+        Raises:
+            RecordError: the file cannot be read, or is no plausible ECG.
+            ValueError: the model has no such label.
+        """
+        import pandas as pd
+
+        from ecgmtl.inference.occlusion import occlude
+
+        metadata = self.predictor.metadata
+        if label is not None and label not in metadata.label_names:
+            raise ValueError(f"label {label!r} is not one of {', '.join(metadata.label_names)}.")
+        record = ecg if isinstance(ecg, Record) else read(ecg)
+        occlusion = occlude(self.predictor, metadata.preprocess(record).signal)
+        probabilities = metadata.calibration.probabilities(occlusion.logits[None])[0]
+        margins = probabilities - metadata.calibration.thresholds
+        index = int(margins.argmax()) if label is None else metadata.label_names.index(label)
+        name, slope = metadata.label_names[index], metadata.calibration.slope[index]
+        starts = pd.Index([round(step * occlusion.step, 6) for step in range(len(occlusion.time))], name="second")
+        time = pd.Series(slope * occlusion.time[:, index].astype(float), starts, name=name)
+        leads = pd.Series(
+            slope * occlusion.leads[:, index].astype(float), pd.Index(BASIS_LEADS, name="lead"), name=name
+        )
+        return Explanation(record, name, float(probabilities[index]), time, leads)
+
     def reconstruct(self, ecg: ECG, from_leads: str | Iterable[str]) -> Record:
         """Reconstruct the leads that are not in `from_leads`, at the model's sampling rate.
 
@@ -120,3 +153,36 @@ class TrainedModel:
         record = ecg if isinstance(ecg, Record) else read(ecg)
         leads = LeadSet.parse(from_leads if isinstance(from_leads, str) else ",".join(from_leads))
         return reconstruct(self.predictor.stored, record, leads).to_record(record.name)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Importance of parts of one record for a label.
+
+    A value is the fall of the calibrated logit when the part is occluded: positive where it speaks for the label.
+    """
+
+    record: Record
+    label: str
+    probability: float
+    """Calibrated probability of the label."""
+    time: "pd.Series[float]"
+    """Importance of each step of 0.2 s, by its start in seconds."""
+    leads: "pd.Series[float]"
+    """Importance of each of the 8 independent leads. The other four follow from I and II."""
+
+    def plot(self) -> "Figure":
+        """Plot the ECG on clinical paper, shaded where the signal speaks for the label, the more the darker."""
+        from data_prep.paper import MM_PER_SECOND, plot_record
+
+        figure = plot_record(self.record)
+        axes, step = figure.axes[0], float(self.time.index[1] - self.time.index[0])
+        largest = float(self.time.max())
+        for start, importance in self.time.items():
+            if importance > 0:
+                ends = (float(str(start)) * MM_PER_SECOND, (float(str(start)) + step) * MM_PER_SECOND)
+                axes.axvspan(*ends, color=SHADE, alpha=0.6 * importance / largest, lw=0, zorder=1)
+        figure.text(
+            0.5, 0.955, f"{self.label} {self.probability:.2f}; shaded where it speaks for {self.label}", fontsize=9
+        )
+        return figure

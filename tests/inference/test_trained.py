@@ -76,3 +76,33 @@ def test_the_bundled_model_is_loaded_by_default_and_has_no_decoder(records):
     assert repr(model).startswith(f"<{BUNDLED}: ")
     with pytest.raises(ReconstructError, match="has no decoder; load a run"):
         model.reconstruct(records / "r0.hea", from_leads="I,II")
+
+
+def test_an_explanation_is_about_the_label_asked_for_and_the_probability_predicted(model, records):
+    table = model.predict(records / "r0.hea")
+    explanation = model.explain(records / "r0.hea", label="HYP")
+    assert (explanation.label, explanation.probability) == ("HYP", pytest.approx(table["calibrated_HYP"][0], abs=1e-5))
+    assert explanation.time.index[:3].tolist() == [0.0, 0.2, 0.4]
+    assert explanation.leads.index.tolist() == ["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"]
+
+
+def test_without_a_label_the_one_farthest_above_its_threshold_is_explained(model, records):
+    table = model.predict(records / "r3.hea").iloc[0]
+    thresholds = model.predictor.metadata.calibration.thresholds
+    margins = [
+        table[f"calibrated_{name}"] - threshold for name, threshold in zip(model.label_names, thresholds, strict=True)
+    ]
+    assert model.explain(records / "r3.hea").label == model.label_names[int(np.argmax(margins))]
+
+
+def test_a_plotted_explanation_is_shaded_where_the_signal_speaks_for_the_label(model, records):
+    explanation = model.explain(records / "r0.hea")
+    spans = [patch for patch in explanation.plot().axes[0].patches if patch.get_alpha()]
+    assert len(spans) == (explanation.time > 0).sum()
+    darkest = max(spans, key=lambda patch: patch.get_alpha())
+    assert darkest.get_x() == pytest.approx(25.0 * explanation.time.idxmax(), abs=1e-6)
+
+
+def test_an_unknown_label_is_refused(model, records):
+    with pytest.raises(ValueError, match="label 'AF' is not one of CD, HYP"):
+        model.explain(records / "r0.hea", label="AF")
