@@ -2,11 +2,14 @@
 
 import base64
 import binascii
+import io
 import json
 import struct
 import zlib
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
 
@@ -374,7 +377,14 @@ def apple(signal, german=False):
     return facts + "Lead,Lead I\nUnit,µV\n\n" + "\n".join(f"{value:.3f}" for value in values) + "\n"
 
 
+def parquet(signal):
+    table = pa.table({lead: values.astype(np.float32) for lead, values in columns(signal).items()})
+    pq.write_table(table.replace_schema_metadata({"fs": "500", "unit": "mV"}), buffer := io.BytesIO())
+    return buffer.getvalue()
+
+
 FILES |= {
+    "a.parquet": parquet,
     "cardiosoft.xml": lambda signal: cardiosoft(signal).encode("latin-1"),
     "sapphire.xml": lambda signal: sapphire(signal).encode(),
     "schiller.xml": lambda signal: schiller(signal).encode(),

@@ -1,8 +1,8 @@
 """Readers, one module for each format. A file's content says which one reads it; its suffix counts only if that cannot.
 
-To add a format, write a module with the names of `Format` and put it into FORMATS: one import and one entry. Messages
-and folders follow from that. Two tests hold the rest: `tests/docs/test_formats.py` asks for a row in docs/own-data.md,
-and `tests/fuzz` for a small file in `tests/vendor_files.py`.
+To add a format, write a module with the names of `Format` and put it into FORMATS: one import and one entry. Messages,
+folders and the model card follow from that. A test then asks for a row in docs/own-data.md. Add a writer to FILES of
+`tests/vendor_files.py`, too: its file is damaged at random by `tests/fuzz`.
 """
 
 import glob
