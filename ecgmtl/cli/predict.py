@@ -64,7 +64,12 @@ def predict(
         ),
     ] = 100,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Also exit with 3 if there are files of unknown formats.")
+        bool,
+        typer.Option(
+            "--strict",
+            help="Count records without a decision as failed, and exit with 3 also if there are files of unknown "
+            "formats.",
+        ),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of unexpected errors.")] = False,
 ) -> None:
@@ -75,9 +80,9 @@ def predict(
     Example: ecgmtl predict runs/mine recordings/ --out predictions.csv
 
     No decision is made, and its columns are empty, if a lead is noise or spans more than 20 mV, if half of the leads
-    are too large, if the limb leads contradict each other, or if the reconstruction error exceeds 1 mV. The warnings
-    begin with the reason. The last check needs a decoder: checkpoints have one, exported models (.onnx, .pt2, MLflow)
-    do not.
+    are too large, if the limb leads contradict each other, if the arm electrodes are probably exchanged, if two leads
+    are the same, or if the reconstruction error exceeds 1 mV. The warnings begin with the reason. The last check needs
+    a decoder: checkpoints have one, exported models (.onnx, .pt2, MLflow) do not.
 
     The table has a row for each record. A WFDB record that joins segments is one record; its segments have rows of
     their own only if PATHS names them. Other files in a folder (formats without a reader, tables, notes) are counted
@@ -87,7 +92,8 @@ def predict(
     findings, have all details, which take a fraction of a second each. The others have the signal that the model reads.
 
     Exit codes: 0, every record was predicted. 1, none was. 2, the command line was wrong. 3, some records failed and
-    the others were predicted; with --strict also if there are files of unknown formats.
+    the others were predicted; with --strict also if there are files of unknown formats. With --strict a record on which
+    no decision is made is a failed row with the reason, and has no probabilities.
 
     Text that a spreadsheet would run as a formula is escaped in the table: a path as ./=cmd.csv, a message as
     '=cmd.csv. Control characters are written as escape sequences.
@@ -97,7 +103,8 @@ def predict(
 
         model, paths = split_model(arguments)
         outputs = Outputs(out, report, report_details)
-        counts = predict_to(model, paths, outputs, read_options(fs, unit, leads, follow_links), batch, debug, window)
+        read = read_options(fs, unit, leads, follow_links)
+        counts = predict_to(model, paths, outputs, read, batch, debug, window, strict)
     raise typer.Exit(counts.exit_code(strict))
 
 
@@ -137,10 +144,12 @@ def predict_to(
     batch_size: int,
     debug: bool = False,
     window: str = "first",
+    strict: bool = False,
 ) -> Counts:
     """Predict for all files that `paths` name, and write a table and a report, or print.
 
-    Failures are rows of the table. They are also printed to stderr as they occur.
+    Failures are rows of the table. They are also printed to stderr as they occur. With `strict` a record without a
+    decision is a failure.
 
     Raises:
         PredictorError: the model does not exist, or there is no ECG file.
@@ -148,7 +157,7 @@ def predict_to(
     from data_prep.readers import OtherFile, format_names, summarize
     from data_prep.readers.other_files import Kind
     from ecgmtl.inference.models import BUNDLED, BUNDLED_FILE
-    from ecgmtl.inference.predict import Failure, Prediction, predict
+    from ecgmtl.inference.predict import Failure, Prediction, fail_undecided, predict
     from ecgmtl.inference.predictor import PredictorError, load_predictor
     from ecgmtl.inference.table import row_of
     from ecgmtl.inference.windows import Window
@@ -169,6 +178,8 @@ def predict_to(
         results = predict(
             predictor, paths, options, batch_size, outputs.written, keep_signals=keeps, window=Window(window)
         )
+        if strict:
+            results = map(fail_undecided, results)
         while chunk := list(islice(results, batch_size)):
             others += [result for result in chunk if isinstance(result, OtherFile)]
             records = [result for result in chunk if not isinstance(result, OtherFile)]

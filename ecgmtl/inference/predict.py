@@ -253,6 +253,13 @@ def report_bug(path: Path, error: Exception) -> Failure:
     return replace(fail(path, "bug", reason), traceback="".join(format_exception(error)))
 
 
+def fail_undecided(result: Prediction | Failure | OtherFile) -> Prediction | Failure | OtherFile:
+    """Return a prediction without a decision as a failure for the same reason, and any other result unchanged."""
+    if not isinstance(result, Prediction) or result.undecided is None:
+        return result
+    return Failure(result.path, f"{result.path.name}: {result.undecided}", result.findings)
+
+
 def fail(path: Path, code: str, reason: str) -> Failure:
     """Return the failure of a file for one reason."""
     return Failure(path, reason, (Finding(code, reason.removeprefix(f"{path.name}: "), Severity.FAILURE),))

@@ -11,7 +11,7 @@ from data_prep.readers import READERS, ReadOptions, read_record
 from ecgmtl import checkpoint
 from ecgmtl.inference.export import export
 from ecgmtl.inference.metadata import MetadataError
-from ecgmtl.inference.predict import Failure, Prediction, predict
+from ecgmtl.inference.predict import Failure, Prediction, fail_undecided, predict
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.optimization.weighting.fixed import FixedSettings
 from tests.models import predictions
@@ -261,3 +261,14 @@ def test_a_record_that_quality_refuses_fails_with_the_codes_of_all_that_is_odd(p
     assert isinstance(failure, Failure)
     assert failure.reason.startswith("flat: lead V2, V3, V4 dead")
     assert codes(failure) == ["short", "flat-lead=V2,V3,V4"]
+
+
+def test_strict_prediction_fails_where_no_decision_is_made(predictor, tmp_path):
+    write_wfdb(tmp_path, beats()[:, [1, 0, *range(2, 12)]], name="exchanged")
+    write_wfdb(tmp_path, name="sound")
+    results = list(predict(predictor, [tmp_path], ReadOptions()))
+    failure, sound = map(fail_undecided, results)
+    assert isinstance(failure, Failure)
+    assert failure.reason.startswith("exchanged.hea: III = II - I, aVL = I - II/2, aVF = II - I/2 violated")
+    assert failure.findings == results[0].findings
+    assert sound is results[1]

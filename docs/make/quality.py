@@ -1,0 +1,142 @@
+"""Write the table of docs/quality.md: `python docs/make/quality.py PTBXL100 PTBXL500`.
+
+PTBXL100 is a folder of PTB-XL with records at 100 Hz, PTBXL500 one with records at 500 Hz. Fold 9 of both is used: as
+it is, and with a fault in each record, made on purpose.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from page import fill
+
+from data_prep import Preprocess, Record, read_record
+from data_prep.leads import STANDARD_LEADS
+from data_prep.perturb import swap_arms
+
+FOLD = 9
+PAGE = Path(__file__).parents[1] / "quality.md"
+V2, V3, V4 = (STANDARD_LEADS.index(lead) for lead in ("V2", "V3", "V4"))
+MARK = "quality.py"
+
+
+class Row(NamedTuple):
+    """A row of the table: a code, and the fault that is made on purpose."""
+
+    code: str
+    meaning: str
+    severity: str
+    bound: str
+    fault: str
+    make: Callable[[np.ndarray, float], np.ndarray]
+    """Function of a record's signal in mV, (time, lead), and its rate."""
+    at_500: bool = False
+
+
+def changed(signal: np.ndarray, lead: int, values: np.ndarray) -> np.ndarray:
+    signal = signal.copy()
+    signal[:, lead] = values
+    return signal
+
+
+def added(lead: int, make: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray, float], np.ndarray]:
+    return lambda x, fs: changed(x, lead, x[:, lead] + make(np.arange(len(x)) / fs))
+
+
+def noise(time: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(len(time))
+
+
+def clip(x: np.ndarray, _fs: float) -> np.ndarray:
+    middle = np.median(x, axis=0)
+    lead = int(np.abs(x - middle).max(axis=0).argmax())
+    limit = 0.5 * np.abs(x[:, lead] - middle[lead]).max()
+    return changed(x, lead, np.clip(x[:, lead], middle[lead] - limit, middle[lead] + limit))
+
+
+def with_gap(x: np.ndarray, _fs: float) -> np.ndarray:
+    return changed(x, V2, np.where(np.arange(len(x)) % 500 == 100, np.nan, x[:, V2]))
+
+
+def paced(x: np.ndarray, fs: float) -> np.ndarray:
+    spikes = np.zeros_like(x)
+    spikes[int(fs) :: int(fs)] = 1.0
+    return x + spikes
+
+
+ROWS = (
+    Row("unit", "the size is no ECG's in mV", "failure", "spans 0.1 to 100 mV, half of the leads 0.3 to 20 mV",
+        "µV read as mV", lambda x, _: 1000 * x),
+    Row("unit", "half of the leads are too large", "no decision", "deviation of 0.8 mV",
+        "ten times as large", lambda x, _: 10 * x),
+    Row("too-short", "shorter than an ECG", "failure", "2.5 s", "the first 2 s", lambda x, fs: x[: int(2 * fs)]),
+    Row("short", "padded with zeros", "note", "10 s", "the first 7 s", lambda x, fs: x[: int(7 * fs)]),
+    Row("gap-filled", "missing samples computed or interpolated", "note", "50 ms, 5 % of a lead",
+        "a sample of V2 missing every 500", with_gap),
+    Row("not-a-number", "more samples missing", "failure", "as above", "half a second of V2 missing",
+        lambda x, fs: changed(x, V2, np.where(np.arange(len(x)) < fs / 2, np.nan, x[:, V2]))),
+    Row("flat-lead", "a lead is flat or noise of microvolts; replaced", "note",
+        "4 µV in more than half of the seconds", "V2 at 0", lambda x, _: changed(x, V2, 0 * x[:, V2])),
+    Row("electrode-off", "a lead spans too much", "no decision", "20 mV", "V3 at 60 mV for 0.2 s",
+        added(V3, lambda time: 60.0 * ((time > 5) & (time < 5.2)))),
+    Row("noise-lead", "a lead carries no ECG", "no decision", "R² of 0.1 on the other leads", "V3 noise of 0.3 mV",
+        lambda x, _: changed(x, V3, 0.3 * noise(x[:, V3]))),
+    Row("limb-leads-contradict", "Einthoven's and Goldberger's identities are violated", "no decision", "0.05 mV rms",
+        "I and II exchanged", lambda x, _: x[:, [1, 0, *range(2, 12)]]),
+    Row("arms-swapped", "the arm electrodes are probably exchanged", "no decision", "log ratio of 0",
+        "arms exchanged", lambda x, _: swap_arms(x.T).T),
+    Row("lead-twice", "two leads are the same", "no decision", "difference of 0.5 %", "V2 copied over V3",
+        lambda x, _: changed(x, V3, x[:, V2])),
+    Row("lost-voltage", "the voltage scale is lost", "note", "leads of one size within 2 %", "each lead z-scored",
+        lambda x, _: (x - x.mean(axis=0)) / x.std(axis=0)),
+    Row("saturated", "a lead stays at its extreme value", "note", "0.05 s", "largest lead cut off at half", clip),
+    Row("noise", "high-frequency noise", "note", "0.05 mV", "white noise of 0.1 mV in V4",
+        added(V4, lambda time: 0.1 * noise(time))),
+    Row("baseline-wander", "the baseline wanders", "note", "2 mV", "sine of 0.2 Hz and 1.5 mV in V4",
+        added(V4, lambda time: 1.5 * np.sin(0.4 * np.pi * time))),
+    Row("powerline", "hum of the power line", "note", "0.02 mV, 3 times its neighbors", "50 Hz, 0.05 mV in V4",
+        added(V4, lambda time: 0.05 * np.sin(100 * np.pi * time)), at_500=True),
+    Row("pacing-spikes", "spikes of a pacemaker", "note", "three of 0.3 mV", "a sample of 1 mV each second", paced,
+        at_500=True),
+)  # fmt: skip
+
+
+def records(folder: Path, column: str) -> Iterator[Record]:
+    """Yield the records of fold 9."""
+    table = pd.read_csv(folder / "ptbxl_database.csv")
+    for file in table[column][table["strat_fold"] == FOLD]:
+        yield read_record(folder / f"{file}.hea")
+
+
+def codes(record: Record) -> set[tuple[str, str]]:
+    return {(finding.code, str(finding.severity)) for finding in Preprocess().examine(record).findings}
+
+
+def line(row: Row, some: list[Record], plain: list[set[tuple[str, str]]]) -> str:
+    """Return a row of the table in Markdown."""
+    wanted = (row.code, row.severity)
+    faulty = [replace(r, signal=np.ascontiguousarray(row.make(r.signal, r.fs), np.float32)) for r in some]
+    hits = sum(wanted in codes(record) for record in faulty)
+    alarms = sum(wanted in found for found in plain)
+    rate = "500 Hz" if row.at_500 else "100 Hz"
+    share = f"{100 * hits / len(some):.1f} %"
+    return (
+        f"| `{row.code}` | {row.meaning} | {row.severity} | {row.bound} | {alarms} of {len(some)} at {rate} "
+        f"| {row.fault} | {share} |"
+    )
+
+
+def main(folder_100: Path, folder_500: Path) -> None:
+    sets = {False: list(records(folder_100, "filename_lr")), True: list(records(folder_500, "filename_hr"))}
+    plain = {at_500: [codes(record) for record in some] for at_500, some in sets.items()}
+    lines = [line(row, sets[row.at_500], plain[row.at_500]) for row in ROWS]
+    head = "| code | meaning | severity | bound | fires on fold 9 as it is | made on purpose | then fires |"
+    fill(PAGE, MARK, "\n".join([head, "|---|---|---|---|--:|---|--:|", *lines]))
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
