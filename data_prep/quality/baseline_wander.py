@@ -1,7 +1,8 @@
 """Baseline wander, as breathing, moving and drying electrodes make it.
 
 The value is the span of a lead's medians over each second. It is above the bound in 124 of 3,356 records of PTB-XL's
-folds 1 to 8 and in 19 of 479 of fold 9. These are no false alarms: PTB-XL notes a drift in 8 % of its records.
+folds 1 to 8 and in 19 of 479 of fold 9. PTB-XL notes a drift in 8 % of its records; whether
+in these was not compared.
 """
 
 from collections.abc import Iterator
