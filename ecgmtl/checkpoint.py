@@ -244,6 +244,8 @@ def describe(path: Path) -> Description:
 @contextmanager
 def open_safetensors(path: Path) -> Iterator[Any]:
     """Open a safetensors file; any error while it is open is a CheckpointError."""
+    if path.suffix in (".onnx", ".pt2"):
+        raise CheckpointError(f"{path}: is an exported model; pass the run or the checkpoint (.safetensors) instead.")
     try:
         with safe_open(path, framework="pt") as file:
             yield file

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import Checkpoint, CheckpointError
 from ecgmtl.config.run import Config
+from ecgmtl.inference.models import BUNDLED_FILE
 from ecgmtl.metrics.calibration import Calibration
 from ecgmtl.model.encoders.cnn import CnnSettings
 
@@ -238,6 +239,11 @@ def test_a_state_cut_short_is_rejected(tmp_path, share):
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(CheckpointError, match="delete it to train the stage again"):
         checkpoint.load_state(path)
+
+
+def test_an_export_is_refused_as_what_it_is():
+    with pytest.raises(CheckpointError, match="is an exported model; pass the run or the checkpoint"):
+        checkpoint.load(BUNDLED_FILE)
 
 
 def test_a_checkpoint_cannot_be_half_written(path, stored, monkeypatch):
