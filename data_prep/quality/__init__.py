@@ -1,6 +1,7 @@
 """Quality of a record: one check for `predict`, `data prepare` and `data check`.
 
-To add a check, write a file with a function `check` that yields findings, and put it into a list below.
+To add a check, write a file with a function `check` that takes a `CheckInput` and yields findings, and put it into a
+list below. `saturation.py` is a short example. Describe the code of its findings in docs/quality.md.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,8 +1,9 @@
 """Readers, one module for each format. A file's content says which one reads it; its suffix counts only if that cannot.
 
 To add a format, write a module with the names of `Format` and put it into FORMATS: one import and one entry. Messages,
-folders and the model card follow from that. A test then asks for a row in docs/own-data.md. Add a writer to FILES of
-`tests/vendor_files.py`, too: its file is damaged at random by `tests/fuzz`.
+folders and the model card follow from that. `muse.py` is an example in XML. Modules that are not formats help them:
+`files` and `xml_tree` open files safely, `channels` and `columns` make records. A test then asks for a row in
+docs/own-data.md. Add a writer to FILES of `tests/vendor_files.py`, too: its file is damaged at random by `tests/fuzz`.
 """
 
 import glob

@@ -84,6 +84,8 @@ def predict(
     are the same, or if the reconstruction error exceeds 1 mV. The warnings begin with the reason. The last check needs
     a decoder: checkpoints have one, exported models (.onnx, .pt2, MLflow) do not.
 
+    On screen, each label has its calibrated probability, with a star where the decision is yes.
+
     The table has a row for each record. A WFDB record that joins segments is one record; its segments have rows of
     their own only if PATHS names them. Other files in a folder (formats without a reader, tables, notes) are counted
     and listed.

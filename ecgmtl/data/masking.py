@@ -1,4 +1,8 @@
-"""Masking: which samples the encoder must reconstruct without reading them."""
+"""Masking: which samples the encoder must reconstruct without reading them.
+
+Here masks are sampled. `mark` in `ecgmtl/model/network.py` applies them: a masked sample is 0, and further rows of the
+input hold the mask.
+"""
 
 import torch
 from jaxtyping import Bool, Float

@@ -1,4 +1,4 @@
-"""Models by name: the one that ecgmtl brings, the runs in `runs/`, and those registered in MLflow.
+"""Models by name: the bundled one, the runs in `runs/`, and those registered in MLflow.
 
 Nothing here imports torch or MLflow, except the list of registered models.
 """
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from data_prep.errors import UserError
 
 BUNDLED = "ptbxl-superdiagnostic"
-"""Name of the classifier that ecgmtl brings: the recipe `ptbxl`, trained on PTB-XL's diagnostic superclasses."""
+"""Name of the bundled classifier: the recipe `ptbxl`, trained on PTB-XL's diagnostic superclasses."""
 BUNDLED_FILE = Path(__file__).parent / "bundled" / f"{BUNDLED}.onnx"
 RUNS = Path("runs")
 """Folder of the runs, in the working folder."""

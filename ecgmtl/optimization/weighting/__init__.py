@@ -1,4 +1,7 @@
-"""Loss weightings. To add one, write a file beside these and add its settings to the union below."""
+"""Loss weightings. To add one, write a file beside these and add its settings to the union below.
+
+`base.py` has the interface: at each step a weighting gets the losses and a `Moment`, and returns `Weighted`.
+"""
 
 from typing import Annotated
 
