@@ -59,8 +59,8 @@ def predict(
         int,
         typer.Option(
             min=0,
-            help="Number of records whose card in the report has the signal as read, the reconstruction and the "
-            "explanation, and of further records with findings that have them, too.",
+            help="Number of records that have all details in the report: the signal as read, the reconstruction and "
+            "the explanation. As many further records with findings have them, too.",
         ),
     ] = 100,
     strict: Annotated[
