@@ -85,12 +85,15 @@ class ResidualBlock(nn.Module):
         return F.relu(inner + self.shortcut(image))
 
 
-def halve() -> nn.Module:
-    """Build average pooling over two frames. A last frame without a neighbor is kept."""
-    return nn.AvgPool2d((1, 2), ceil_mode=True)
+class Halve(nn.Module):
+    """Average pooling over two frames. A last frame without a neighbor is kept."""
+
+    def forward(self, image: Float[Tensor, "batch n_in row frame"]) -> Float[Tensor, "batch n_in row out_frame"]:
+        # for an even number both modes are the same, but only without it are runtimes of exports fast
+        return F.avg_pool2d(image, (1, 2), ceil_mode=image.shape[-1] % 2 == 1)
 
 
-POOLS: dict[int, Callable[[], nn.Module]] = {1: nn.Identity, 2: halve}
+POOLS: dict[int, Callable[[], nn.Module]] = {1: nn.Identity, 2: Halve}
 """Average pooling by stride."""
 
 

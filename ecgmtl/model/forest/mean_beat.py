@@ -22,15 +22,24 @@ def mean_beat(
 ) -> tuple[Float[Tensor, "batch 12 offset"], Float[Tensor, "batch 12 offset"]]:
     """Compute mean and variance over a record's beats, from `before` samples before them to `after` after.
 
-    `visible` is 1 where a sample counts. A lead's mean is over the beats in which it is visible, and 0 without any.
+    `visible` is 1 where a sample counts, in one row for all leads or one for each. `beats` are those of `find_beats` for
+    beats of this length, so that they lie apart. A lead's mean is over the beats in which it is visible, and 0 without any.
     """
-    # 1 where a sample has this offset from a beat, the latest first: signals times it are summed over the beats
-    about = F.pad(beats, (after, before)).unfold(1, beats.shape[-1], 1)[:, 1:].transpose(1, 2)
-    counts = (visible @ about).clamp(min=1)
+    n_leads, n_samples, width = signals.shape[1], signals.shape[2], before + after
+    most = n_samples // (reach(width) + 1) + 1
+    index = torch.arange(n_samples, device=beats.device)
+    none = n_samples + before  # where only padding is: so many samples further, everything is 0
+    moments = torch.where(beats > 0, index, none).topk(min(most, n_samples), dim=-1, largest=False).values
     counted = signals * visible
-    mean = counted @ about / counts
-    variance = (counted.square() @ about / counts - mean.square()).clamp(min=0)
-    return mean.flip(-1), variance.flip(-1)
+    rows = torch.cat([counted, counted.square(), visible], dim=1)
+    rows = F.pad(rows, (before, before + width)).transpose(1, 2)  # all values of a moment side by side in memory
+    record = torch.arange(rows.shape[0], device=rows.device)[:, None, None] * rows.shape[1]
+    window = record + moments[..., None] + torch.arange(width, device=rows.device)
+    about = rows.flatten(0, 1).index_select(0, window.flatten()).unflatten(0, (-1, moments.shape[1], width))
+    total, squares, counts = about.sum(dim=1).transpose(1, 2).split([n_leads, n_leads, visible.shape[1]], dim=1)
+    counts = counts.clamp(min=1)
+    mean = total / counts
+    return mean, (squares / counts - mean.square()).clamp(min=0)
 
 
 def steepness(
@@ -48,7 +57,12 @@ def find_beats(steep: Float[Tensor, "batch time"], beat: int) -> Float[Tensor, "
     """
     smooth = tilted(running(F.avg_pool1d, steep, beat // 13))
     level = running(F.max_pool1d, smooth, 2 * beat).mean(dim=-1, keepdim=True)
-    return ((smooth == running(F.max_pool1d, smooth, beat // 2)) & (smooth > LEAST * level)).to(steep.dtype)
+    return ((smooth == running(F.max_pool1d, smooth, 2 * reach(beat))) & (smooth > LEAST * level)).to(steep.dtype)
+
+
+def reach(beat: int) -> int:
+    """Return the number of samples on either side of a beat in which there is no other. `beat` is its length."""
+    return beat // 2 // 2
 
 
 def tilted(values: Float[Tensor, "*batch time"]) -> Float[Tensor, "*batch time"]:
