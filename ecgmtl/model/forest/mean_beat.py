@@ -22,8 +22,9 @@ def mean_beat(
 ) -> tuple[Float[Tensor, "batch 12 offset"], Float[Tensor, "batch 12 offset"]]:
     """Compute mean and variance over a record's beats, from `before` samples before them to `after` after.
 
-    `visible` is 1 where a sample counts, in one row for all leads or one for each. `beats` are those of `find_beats` for
-    beats of this length, so that they lie apart. A lead's mean is over the beats in which it is visible, and 0 without any.
+    `visible` is 1 where a sample counts, in one row for all leads or one for each. `beats` are those of `find_beats`
+    for beats of this length, so that they lie apart. A lead's mean is over the beats in which it is visible, and 0
+    without any.
     """
     n_leads, n_samples, width = signals.shape[1], signals.shape[2], before + after
     most = n_samples // (reach(width) + 1) + 1
