@@ -12,7 +12,10 @@ from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[2]
 START = """
+import signal
 import sys
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it is ignored where the tests run under nohup
 
 
 class NotInstalled:
