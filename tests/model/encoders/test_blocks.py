@@ -5,13 +5,13 @@ from torch import nn
 
 from ecgmtl.model.encoders.blocks import (
     FrameConvolution,
+    Halve,
     Position,
     ResidualBlock,
     Shortcut,
     StochasticDepth,
     Transformer,
     as_image,
-    halve,
 )
 
 
@@ -20,7 +20,7 @@ from ecgmtl.model.encoders.blocks import (
 def test_halving_equals_average_pooling_bit_for_bit(n_frames, dtype):
     features = torch.randn(3, 5, n_frames).to(dtype)
     found = []
-    for pool in (lambda frames: halve()(as_image(frames)).squeeze(2), nn.AvgPool1d(2, 2, ceil_mode=True)):
+    for pool in (lambda frames: Halve()(as_image(frames)).squeeze(2), nn.AvgPool1d(2, 2, ceil_mode=True)):
         given = features.clone().requires_grad_()
         halved = pool(given)
         halved.backward(torch.randn(halved.shape, generator=torch.Generator().manual_seed(1)).to(dtype))
@@ -50,7 +50,7 @@ def test_stacked_blocks_copy_no_features():
 
 
 def test_a_last_frame_without_neighbor_is_kept():
-    assert halve()(torch.tensor([[[[1.0, 3.0, 7.0]]]])).tolist() == [[[[2.0, 7.0]]]]
+    assert Halve()(torch.tensor([[[[1.0, 3.0, 7.0]]]])).tolist() == [[[[2.0, 7.0]]]]
 
 
 def test_a_shortcut_with_another_stride_is_refused():
