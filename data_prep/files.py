@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data_prep.errors import UserError
+
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, then move it into place: a killed process leaves no half of it."""
@@ -18,6 +20,28 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         beside.unlink(missing_ok=True)
     flush_folder(path.parent)
+
+
+@contextmanager
+def written_in_parts(path: Path, error: type[UserError]) -> Iterator[Path]:
+    """Yield a file beside `path` to be written in parts. It becomes `path` if the block ends without an error.
+
+    Raises:
+        error: `path` is a folder, or its folder cannot be written.
+    """
+    if path.is_dir():
+        raise error(f"{path}: is a folder; name a file.")
+    beside = partial(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch()
+    except OSError as reason:
+        raise error(f"{path}: cannot be written: {reason.strerror or reason}.") from reason
+    try:
+        yield beside
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @contextmanager

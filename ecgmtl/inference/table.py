@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
-from data_prep.files import partial
+from data_prep.files import written_in_parts
 from data_prep.safe_text import cell, path_cell, printable
 from ecgmtl.inference.predict import Failure, Prediction
 
@@ -64,20 +64,8 @@ def open_predictions(path: Path, label_names: tuple[str, ...]) -> Iterator[Write
     writer = WRITERS.get(path.suffix)
     if writer is None:
         raise PredictionsFileError(f"{path}: should end in {', '.join(WRITERS)}; found '{path.suffix}'.")
-    if path.is_dir():
-        raise PredictionsFileError(f"{path}: is a folder; name a file.")
-    beside = partial(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.touch()
-    except OSError as error:
-        raise PredictionsFileError(f"{path}: cannot be written: {error.strerror or error}.") from error
-    try:
-        with writer(beside, columns(label_names)) as write:
-            yield write
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_in_parts(path, PredictionsFileError) as beside, writer(beside, columns(label_names)) as write:
+        yield write
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from data_prep.errors import UserError
-from data_prep.files import partial
+from data_prep.files import written_in_parts
 from data_prep.readers import OtherFile
 from data_prep.safe_text import printable
 from ecgmtl.inference.predict import Failure, Prediction
@@ -60,23 +60,14 @@ def open_report(path: Path, predictor: Predictor, model: str, n_detailed: int) -
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise ReportError(f"{path}: a report should end in .html; found '{path.suffix}'.")
-    if path.is_dir():
-        raise ReportError(f"{path}: is a folder; name a file.")
-    beside = partial(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.touch()
-    except OSError as error:
-        raise ReportError(f"{path}: cannot be written: {error.strerror or error}.") from error
-    try:
-        with beside.open("w", encoding="utf-8", newline="\n") as file:
-            writer = Writer(file, predictor, Detail(n_detailed))
-            file.write(head(f"ECG report: {printable(model)}"))
-            yield writer.add
-            file.write(tail(facts(predictor.metadata, model)))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with (
+        written_in_parts(path, ReportError) as beside,
+        beside.open("w", encoding="utf-8", newline="\n") as file,
+    ):
+        writer = Writer(file, predictor, Detail(n_detailed))
+        file.write(head(f"ECG report: {printable(model)}"))
+        yield writer.add
+        file.write(tail(facts(predictor.metadata, model)))
 
 
 class Writer:
