@@ -1,6 +1,7 @@
 """Checks every shape and type annotation of both packages while the tests run; seeds each test; finds the real data."""
 
 import os
+import shutil
 import signal
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -74,3 +75,16 @@ def shared_data():
     if not SHARED.is_dir():
         pytest.skip(f"no real ECGs at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; the test is skipped where Playwright or the browser is missing."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
