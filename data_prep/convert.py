@@ -1,7 +1,6 @@
 """Conversion of ECG files of any format to WFDB records, without anything that may name a patient but the file name."""
 
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from data_prep.errors import UserError
 from data_prep.leads import MARK, is_reconstructed, standard_lead
 from data_prep.readers import OtherFile, ReadOptions, find_files, read_record
 from data_prep.record import NO_UNIT, Record, RecordError
-from data_prep.wfdb_writer import MISSING, STEPS_PER_MV, write_record
+from data_prep.wfdb_writer import MISSING, STEPS_PER_MV, is_record_name, write_record, write_whole_record
 
 NOT_ALLOWED = re.compile(r"[^-\w]", re.ASCII)
 """Character that no name of a WFDB record has."""
@@ -79,7 +78,7 @@ def header_at(out: Path) -> Path:
         ConvertError: WFDB does not allow the name.
     """
     stem = out.name.removesuffix(".hea").removesuffix(".dat")
-    if out.is_dir() or not re.fullmatch(r"[-\w]+", stem, re.ASCII):
+    if out.is_dir() or not is_record_name(stem):
         raise ConvertError(
             f"{out}: should be the name of a WFDB record, which consists of letters, digits, - and _ alone."
         )
@@ -120,11 +119,8 @@ def write(record: Record, header: Path, suffix: str) -> tuple[str, ...]:
         *(["the voltage scale is lost"] if unit == NO_UNIT else []),
     ]
     header.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{header.stem}.", dir=header.parent) as beside:
-        signal, gains = np.stack([step.values for step in steps], axis=1), [step.per_mv for step in steps]
-        write_record(Path(beside) / header.stem, signal, record.fs, names, comments, gains, unit)
-        for written in (".dat", ".hea"):
-            (Path(beside) / f"{header.stem}{written}").replace(header.with_suffix(written))
+    signal, gains = np.stack([step.values for step in steps], axis=1), [step.per_mv for step in steps]
+    write_whole_record(header, lambda beside: write_record(beside, signal, record.fs, names, comments, gains, unit))
     return tuple(remarks(record, names, steps))
 
 

@@ -4,7 +4,9 @@ The header holds the initial values and checksums that readers verify.
 The format: https://wfdb.io/spec/header-files.html
 """
 
-from collections.abc import Sequence
+import re
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,26 @@ STEPS_PER_MV = 1000.0
 """Default gain: a step of 1 µV."""
 MISSING = -32_768
 """Value that marks a missing sample in format 16."""
+
+
+def is_record_name(name: str) -> bool:
+    """Return whether WFDB allows a name for a record: it has letters, digits, - and _ alone."""
+    return re.fullmatch(r"[-\w]+", name, re.ASCII) is not None
+
+
+def write_whole_record(header: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` write a record beside `header`, then move it into place, the header last.
+
+    `write` takes the path of the record without a suffix.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix=f".{header.stem}.", dir=header.parent) as folder:
+        beside = Path(folder) / header.stem
+        write(beside)
+        for suffix in (".dat", ".hea"):
+            Path(f"{beside}{suffix}").replace(header.with_suffix(suffix))
 
 
 def write_record(

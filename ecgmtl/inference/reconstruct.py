@@ -4,8 +4,6 @@ A reconstructed lead looks like a measured one, so it is marked in three places:
 the trace and converters keep; in comments of the header; and in a warning of every later prediction.
 """
 
-import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from data_prep.errors import UserError
 from data_prep.lead_set import GivenLeads, LeadSet, take_leads
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, MARK, STANDARD_LEADS, derive_limb_leads
 from data_prep.record import Record, RecordError
-from data_prep.wfdb_writer import write_record
+from data_prep.wfdb_writer import is_record_name, write_record, write_whole_record
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.masking import rarity
@@ -163,12 +161,11 @@ def write_reconstruction(result: Reconstruction, header: Path, model: Path) -> N
         ReconstructError: the record exists already, or the folder cannot be written.
     """
     require_new(header)
-    name = header.stem
+    remarks = comments(result, model)
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=header.parent) as beside:
-            write_record(Path(beside) / name, result.signal.T, result.fs, list(result.names), comments(result, model))
-            for suffix in (".dat", ".hea"):
-                (Path(beside) / f"{name}{suffix}").replace(header.with_suffix(suffix))
+        write_whole_record(
+            header, lambda beside: write_record(beside, result.signal.T, result.fs, result.names, remarks)
+        )
     except OSError as error:
         raise ReconstructError(f"{header}: cannot be written: {error.strerror or error}.") from error
 
@@ -182,7 +179,7 @@ def header_at(out: Path) -> Path:
     if out.suffix.lower() not in ("", ".hea", ".dat"):
         raise ReconstructError(f"{out}: is not the name of a WFDB record; name it without a suffix, or with .hea.")
     header = out.with_suffix(".hea")
-    if not re.fullmatch(r"[-\w]+", header.stem, re.ASCII):
+    if not is_record_name(header.stem):
         raise ReconstructError(f"{out}: names of WFDB records consist of letters, digits, - and _ alone.")
     if not header.parent.is_dir():
         raise ReconstructError(f"{out}: there is no folder {header.parent}.")
