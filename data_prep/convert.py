@@ -91,7 +91,7 @@ def convert_file(path: Path, header: Path, options: ReadOptions) -> Converted:
         return Converted(path, header, existed=True)
     try:
         record = read_record(path, replace(options, seconds=None))
-        warnings = write(record, header, path.suffix.lower())
+        warnings = write(record, header)
     except RecordError as error:
         return Converted(path, failure=str(error))
     except OSError as error:
@@ -99,7 +99,7 @@ def convert_file(path: Path, header: Path, options: ReadOptions) -> Converted:
     return Converted(path, header, warnings=(*record.warnings, *warnings))
 
 
-def write(record: Record, header: Path, suffix: str) -> tuple[str, ...]:
+def write(record: Record, header: Path) -> tuple[str, ...]:
     """Write the standard leads of a record, and return remarks on what its steps or leads lose.
 
     The header appears last, when the record is complete.
@@ -114,10 +114,7 @@ def write(record: Record, header: Path, suffix: str) -> tuple[str, ...]:
     names = [lead + MARK * is_reconstructed(record.leads[index]) for index, lead in kept]
     steps = [to_steps(record.signal[:, index]) for index, _ in kept]
     unit = "mV" if record.calibrated else NO_UNIT
-    comments = [
-        f"converted by ecgmtl from a {suffix} file",
-        *(["the voltage scale is lost"] if unit == NO_UNIT else []),
-    ]
+    comments = ["converted by ecgmtl", *(["the voltage scale is lost"] if unit == NO_UNIT else [])]
     header.parent.mkdir(parents=True, exist_ok=True)
     signal, gains = np.stack([step.values for step in steps], axis=1), [step.per_mv for step in steps]
     write_whole_record(header, lambda beside: write_record(beside, signal, record.fs, names, comments, gains, unit))

@@ -83,6 +83,13 @@ def test_a_lost_voltage_scale_stays_lost(npz, tmp_path):
     assert not read_record(tmp_path / "a.hea").calibrated
 
 
+def test_what_looks_like_a_suffix_is_not_written(npz, tmp_path):
+    npz("a.npz")
+    named = (tmp_path / "in/a.npz").rename(tmp_path / "in/2024.Mustermann")
+    list(convert(named, tmp_path / "a", OPTIONS))
+    assert "mustermann" not in (tmp_path / "a.hea").read_text().lower()
+
+
 def test_nothing_but_leads_is_taken_from_a_file(npz, tmp_path):
     leads = (*STANDARD_LEADS, "Erika Mustermann")
     npz("a.npz", leads=leads)
