@@ -38,6 +38,16 @@ class CheckInput:
     """Leads that a model reconstructed, or that were estimated from the others."""
 
     @cached_property
+    def spans(self) -> Float32[np.ndarray, " lead"]:
+        """Largest less smallest value of each lead of `signal`, in mV."""
+        return self.signal.max(axis=1) - self.signal.min(axis=1)
+
+    @cached_property
+    def deviations(self) -> Float32[np.ndarray, " lead"]:
+        """Standard deviation of each lead of `signal`, in mV."""
+        return self.signal.std(axis=1)
+
+    @cached_property
     def filtered(self) -> Float32[np.ndarray, "lead time"]:
         """`signal` in BAND."""
         low, high = BAND

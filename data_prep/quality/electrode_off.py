@@ -18,7 +18,7 @@ LARGEST = 32.767
 
 def check(subject: CheckInput) -> Iterator[Finding]:
     """Yield no decision if a lead spans more than WIDE."""
-    spans = subject.signal.max(axis=1) - subject.signal.min(axis=1)
+    spans = subject.spans
     if spans.max() > WIDE:
         lead = subject.leads[int(spans.argmax())]
         sentence = f"lead {lead} spans {spans.max():.3g} mV; an electrode was probably off."

@@ -33,13 +33,12 @@ HALF_OF = 6
 
 def check(subject: CheckInput) -> Iterator[Finding]:
     """Yield a failure if no ECG in millivolts is of this size, or no decision if half of the leads are too large."""
-    signal, leads = subject.signal, subject.leads
-    spans = signal.max(axis=1) - signal.min(axis=1)
+    leads, spans = subject.leads, subject.spans
     judged = [index for index, lead in enumerate(leads) if lead not in subject.reconstructed]
     if judged and (reason := odd_size([leads[index] for index in judged], spans[judged], subject.unit)):
         code = "no-signal" if not spans[judged].any() else "unit"
         yield Finding(code, reason, Severity.FAILURE, value=float(spans[judged].max()))
-    elif spans.max() <= WIDE and (middle := float(np.median(signal.std(axis=1)))) > LOUD:
+    elif spans.max() <= WIDE and (middle := float(np.median(subject.deviations))) > LOUD:
         sentence = (
             f"half of the leads deviate by more than {LOUD:g} mV, which no heart makes; is the unit right? "
             f"Pass --unit {NO_UNIT} if the voltage was lost."

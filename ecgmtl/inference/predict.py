@@ -221,16 +221,17 @@ def combine(metadata: ModelMetadata, results: Sequence[Prediction], n_windows: i
         Finding("windows", sentence, value=float(len(used))),
         *summarize_findings([r.findings for r in results]),
     ]
-    if 2 * len(decided) < n_windows:
+    enough = 2 * len(decided) >= n_windows
+    if not enough:
         sentence = f"only {len(decided)} of {n_windows} windows allow a decision; at least half are needed."
         findings.insert(0, Finding("few-windows", sentence, NO_DECISION, value=float(len(decided))))
     nearest = min(used, key=lambda r: float(np.abs(np.array(list(r.probabilities.values())) - mean).max()))
-    decisions = metadata.calibration.predicted(calibrated)[0].tolist() if 2 * len(decided) >= n_windows else None
+    decisions = metadata.calibration.predicted(calibrated)[0].tolist()
     return Prediction(
         results[0].path,
         dict(zip(metadata.label_names, mean.tolist(), strict=True)),
         dict(zip(metadata.label_names, calibrated[0].tolist(), strict=True)),
-        {} if decisions is None else dict(zip(metadata.label_names, decisions, strict=True)),
+        dict(zip(metadata.label_names, decisions, strict=True)) if enough else {},
         float(np.mean(errors)) if errors else None,
         tuple(findings),
         nearest.signals,
