@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from data_prep.record import RecordError
+from data_prep.safe_text import printable
 
 
 class Severity(StrEnum):
@@ -39,10 +40,10 @@ class Finding:
         return f"{self.code}={','.join(self.leads)}" if self.leads else self.code
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the finding as JSON can hold it."""
+        """Return the finding as JSON can hold it, with text that changes no screen."""
         return {
             "code": self.code,
-            "sentence": self.sentence,
+            "sentence": printable(self.sentence),
             "value": self.value,
             "leads": list(self.leads),
             "severity": str(self.severity),

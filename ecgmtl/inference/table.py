@@ -9,7 +9,7 @@ from typing import Any
 
 from data_prep.errors import UserError
 from data_prep.files import written_in_parts
-from data_prep.safe_text import cell, path_cell, printable
+from data_prep.safe_text import cell, path_cell
 from ecgmtl.inference.predict import Failure, Prediction
 
 Write = Callable[[list[dict[str, Any]]], None]
@@ -49,9 +49,8 @@ def with_codes(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_objects(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row whose findings are a list of objects, with text that changes no screen."""
-    findings = [finding.to_dict() for finding in row["findings"]]
-    return {**row, "findings": [{**finding, "sentence": printable(finding["sentence"])} for finding in findings]}
+    """Return a row whose findings are a list of objects."""
+    return {**row, "findings": [finding.to_dict() for finding in row["findings"]]}
 
 
 @contextmanager

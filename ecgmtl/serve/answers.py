@@ -89,9 +89,8 @@ def answer_of(result: Prediction | Failure, metadata: ModelMetadata) -> RecordAn
 
 
 def as_json(findings: Sequence[Finding]) -> list[FindingAnswer]:
-    """Return findings with text that changes no screen."""
-    answers = [FindingAnswer.model_validate(finding.to_dict()) for finding in findings]
-    return [answer.model_copy(update={"sentence": printable(answer.sentence)}) for answer in answers]
+    """Return findings as the response has them."""
+    return [FindingAnswer.model_validate(finding.to_dict()) for finding in findings]
 
 
 def others_of(others: Sequence[OtherFile]) -> list[OtherAnswer]:
