@@ -37,6 +37,18 @@ class ReadOptions:
         if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds > 0):
             raise ValueError(f"seconds: {self.seconds} is not a duration; it must be a number of seconds above 0.")
 
+    @classmethod
+    def of_text(
+        cls, fs: float | None, unit: str | None, leads: str | None, follow_links: bool = False
+    ) -> "ReadOptions":
+        """Return the options with leads that are one text, as `I,II,III`.
+
+        Raises:
+            ValueError: a value is impossible.
+        """
+        names = None if leads is None else tuple(name.strip() for name in leads.split(","))
+        return cls(fs=fs, unit=unit, leads=names, follow_links=follow_links)
+
     @property
     def column_names(self) -> tuple[str, ...] | None:
         """Names of the columns for files that name none."""

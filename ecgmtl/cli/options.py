@@ -58,9 +58,8 @@ def read_options(fs: float | None, unit: str | None, leads: str | None, follow_l
     """
     from data_prep.readers import ReadOptions
 
-    names = None if leads is None else tuple(name.strip() for name in leads.split(","))
     try:
-        return ReadOptions(fs=fs, unit=unit, leads=names, follow_links=follow_links)
+        return ReadOptions.of_text(fs, unit, leads, follow_links)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

@@ -104,9 +104,8 @@ def read_wishes(
     Raises:
         HTTPException: a value is impossible.
     """
-    names = None if leads is None else tuple(name.strip() for name in leads.split(","))
     try:
-        return Wishes(ReadOptions(fs=fs, unit=unit, leads=names), window)
+        return Wishes(ReadOptions.of_text(fs, unit, leads), window)
     except ValueError as error:
         raise HTTPException(400, printable(str(error))) from None
 
