@@ -9,6 +9,7 @@ docs/own-data.md. Add a writer to FILES of `tests/vendor_files.py`, too: its fil
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -51,6 +52,7 @@ __all__ = [
     "OtherFile",
     "ReadOptions",
     "find_files",
+    "find_record",
     "find_records",
     "format_names",
     "is_ecg",
@@ -199,6 +201,18 @@ def find_records(paths: Iterable[Path | str]) -> Iterator[Path]:
     joins is part of that one, and is yielded only if it was named itself.
     """
     return (file for file in find_files(paths) if isinstance(file, Path))
+
+
+def find_record(path: Path | str) -> Path:
+    """Return the file to read for a path that leads to exactly one record.
+
+    Raises:
+        RecordError: it leads to none or to several.
+    """
+    files = list(islice(find_records([path]), 2))
+    if len(files) != 1:
+        raise RecordError(f"{path}: should be one record; found {'more than one' if files else 'none'}.")
+    return files[0]
 
 
 def find_files(

@@ -1,6 +1,5 @@
 """`ecgmtl reconstruct`: write a record whose missing leads are reconstructed by a model."""
 
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,10 +56,10 @@ def write_reconstructed(model: Path, file: str, leads: "LeadSet", out: Path, opt
     """Write a record with all 12 leads from some of a file's, and report the origin of each lead.
 
     Raises:
-        ReconstructError: the model has no decoder, `file` is not one record, or `out` cannot be written.
-        RecordError, CheckpointError: the file or the model cannot be read.
+        ReconstructError: the model has no decoder, or `out` cannot be written.
+        RecordError, CheckpointError: `file` is not one record, or the file or the model cannot be read.
     """
-    from data_prep.readers import find_records, read_record
+    from data_prep.readers import find_record, read_record
     from ecgmtl import checkpoint
     from ecgmtl.inference.reconstruct import ReconstructError, header_at, reconstruct, write_reconstruction
 
@@ -69,12 +68,10 @@ def write_reconstructed(model: Path, file: str, leads: "LeadSet", out: Path, opt
         raise ReconstructError(
             f"{model}: has no decoder; only a checkpoint (.safetensors, or a run's folder) can reconstruct leads."
         )
-    header, paths = header_at(out), list(islice(find_records([file]), 2))
-    if len(paths) != 1:
-        raise ReconstructError(f"{file}: should be one record; found {'more than one' if paths else 'none'}.")
-    results = reconstruct(checkpoint.load(model), read_record(paths[0], options), leads)
+    header, path = header_at(out), find_record(file)
+    results = reconstruct(checkpoint.load(model), read_record(path, options), leads)
     write_reconstruction(results, header, model)
     for warning in results.warnings:
-        typer.echo(f"{paths[0]}: {warning}", err=True)
+        typer.echo(f"{path}: {warning}", err=True)
     derived = f"; {', '.join(leads.derived)} derived" if leads.derived else ""
     typer.echo(f"{header}: {leads} measured{derived}; {', '.join(leads.reconstructed)} reconstructed")

@@ -3,14 +3,14 @@
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from data_prep.lead_set import LeadSet
 from data_prep.leads import BASIS_LEADS
-from data_prep.readers import OtherFile, ReadOptions, find_records, read_record, summarize
-from data_prep.record import Record, RecordError
+from data_prep.readers import OtherFile, ReadOptions, find_record, read_record, summarize
+from data_prep.record import Record
 from ecgmtl.inference.models import BUNDLED
 from ecgmtl.inference.predict import BATCH, Failure, Prediction, predict, predict_records
 from ecgmtl.inference.predictor import Predictor, load_predictor
@@ -38,10 +38,7 @@ def read(
         ValueError: an option is impossible.
     """
     options = ReadOptions(fs=fs, unit=unit, leads=None if leads is None else tuple(leads))
-    files = list(islice(find_records([path]), 2))
-    if len(files) != 1:
-        raise RecordError(f"{path}: should be one record; found {'more than one' if files else 'none'}.")
-    return read_record(files[0], options)
+    return read_record(find_record(path), options)
 
 
 def load(name: str | Path = BUNDLED) -> "TrainedModel":
