@@ -78,7 +78,7 @@ class GivenLeads:
     rows: dict[str, Float32[np.ndarray, " time"]]
     """Signals in mV by lead, with the offset that the file has: the given leads, then those that follow from them."""
     findings: tuple[Finding, ...]
-    """What the reader remarked, and what is odd about the given leads."""
+    """Remarks of the reader, and oddities of the given leads."""
 
 
 def take_leads(record: Record, leads: LeadSet, fs: int) -> GivenLeads:

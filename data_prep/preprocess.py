@@ -29,7 +29,7 @@ class Prepared:
     signal: Float32[np.ndarray, "lead time"]
     """The 12 standard leads in their order, in millivolts."""
     findings: tuple[Finding, ...] = ()
-    """What the reader remarked, what is odd about the record, and what was done to it."""
+    """Remarks of the reader, oddities of the record, and changes that were made to it."""
     loss: Loss | None = None
     """Loss of the voltage scale. The signal is then scaled to a typical voltage."""
 
@@ -44,7 +44,7 @@ class Examined(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """Whether a record kept its voltage scale, which all of its samples tell, and a window alone may not."""
+    """Voltage scale of a record. All of its samples tell whether it was lost; those of one window may not."""
 
     loss: Loss | None
 

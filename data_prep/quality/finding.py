@@ -10,7 +10,7 @@ from data_prep.safe_text import printable
 
 
 class Severity(StrEnum):
-    """How grave a finding is."""
+    """Gravity of a finding."""
 
     NOTE = "note"
     """The record is used. A user should know."""

@@ -20,7 +20,7 @@ LAG = 0.01
 LOWEST_RATE = 100.0
 """Lowest sampling rate in hertz at which such differences tell noise from waves."""
 TO_DEVIATION = 1 / (0.6745 * np.sqrt(6))
-"""From the median absolute second difference of white noise to its standard deviation."""
+"""Standard deviation of white noise, as a multiple of its median absolute second difference."""
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:

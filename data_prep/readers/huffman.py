@@ -19,7 +19,7 @@ MOST_CODES = 1024
 
 
 class Code(NamedTuple):
-    """What a prefix stands for."""
+    """Meaning of a prefix."""
 
     n_extra: int
     """Number of bits after the prefix, which hold a signed number."""

@@ -108,7 +108,7 @@ class _Frame:
 
 @dataclass
 class _File:
-    """What the definitions so far say, for all channels and for single ones, and the frames so far."""
+    """Definitions that were read so far, for all channels and for single ones, and the frames."""
 
     name: str
     common: Definitions = field(default_factory=dict)

@@ -59,4 +59,4 @@ def _channel(name: str, index: int, element: Element) -> Channel:
 
 
 FORM = {"bits": "16", "format": "SIGNED", "encoding": "BASE64"}
-"""How the values of a channel are stored, where a file does not say otherwise."""
+"""Storage of a channel's values where a file states no other."""

@@ -147,7 +147,7 @@ def _holds_evaluation(path: Path) -> bool:
 
 
 class Parts(NamedTuple):
-    """What belongs to the WFDB records of a folder."""
+    """Files that belong to the WFDB records of a folder."""
 
     records: frozenset[str]
     """Names of the records. Other files of these names, as annotations, belong to them unless they are ECGs."""

@@ -95,7 +95,7 @@ class _Lead(NamedTuple):
 
 
 class _Wave(NamedTuple):
-    """What section 5 or 6 holds."""
+    """Content of section 5 or 6."""
 
     step: int
     """Nanovolts of a step."""

@@ -44,7 +44,7 @@ class Judged(NamedTuple):
     """Records on which the export is compared with its float32 original."""
 
     signals: Signals
-    """In mV, as the model reads them."""
+    """Signals in mV, as the model reads them."""
     labels: Shaped[np.ndarray, "record label"]
 
 

@@ -33,7 +33,7 @@ class NamedModel(NamedTuple):
     kind: str
     """`bundled`, `run` or `registered`."""
     name: str
-    """What to pass for MODEL."""
+    """Name to pass for MODEL."""
     summary: str
 
 

@@ -50,9 +50,9 @@ class Signals(NamedTuple):
     """Signals of one record."""
 
     record: Record
-    """As read, up to the length of the model's input."""
+    """Record as read, up to the length of the model's input."""
     prepared: Prepared
-    """As the model reads it."""
+    """Signal as the model reads it."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Prediction:
     reconstruction_rmse: float | None
     """Error of the reconstruction of masked samples, in mV. None for a model without a decoder."""
     findings: tuple[Finding, ...] = ()
-    """What is odd about the record. Those that forbid a decision come first."""
+    """Findings on the record. Those that forbid a decision come first."""
     signals: Signals | None = field(default=None, repr=False, compare=False)
     """None unless `predict` was told to keep them."""
 
@@ -92,7 +92,7 @@ class Failure:
     path: Path
     reason: str
     findings: tuple[Finding, ...] = ()
-    """What is odd about the record, among it the failure itself."""
+    """Findings on the record, among them the failure itself."""
     traceback: str = ""
     """Traceback of an unexpected error, which is a bug in ecgmtl; empty where the file is at fault."""
 

@@ -26,7 +26,7 @@ class Drawing(NamedTuple):
     """The 12 leads to draw, each around its median."""
 
     rows: Float32[np.ndarray, "12 time"]
-    """In mV; nan where a sample is missing."""
+    """Leads in mV; nan where a sample is missing."""
     fs: float
     """Sampling rate, in hertz."""
     is_read: bool

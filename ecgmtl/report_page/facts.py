@@ -1,4 +1,4 @@
-"""What the page says of the model: its labels, thresholds and figures in words, its origin and its intended use."""
+"""Facts on the model for the page: its labels, thresholds and figures in words, its origin and its intended use."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ MEANINGS = {
         "STTC": "ST/T change",
     }
 }
-"""What labels stand for, by label set: PTB-XL's diagnostic superclasses (Wagner et al. 2020)."""
+"""Meanings of labels, by label set: PTB-XL's diagnostic superclasses (Wagner et al. 2020)."""
 OPTIMISTIC = (
     "The thresholds were chosen on the same records, as those with the best F1 scores, so expect somewhat less on "
     "others."

@@ -17,12 +17,12 @@ BATCH = 16
 
 
 class Wishes(NamedTuple):
-    """What a request asks for beside its files."""
+    """Options of a request."""
 
     options: ReadOptions = ReadOptions()
     """Facts that the files may lack."""
     window: Window = Window.FIRST
-    """What is predicted of a recording longer than the model's input."""
+    """Windows that are predicted of a recording longer than the model's input."""
 
 
 def predict_uploads(

@@ -1,4 +1,4 @@
-"""Which parts of a signal decide: the parts that are removed are the ones that the model is told to miss."""
+"""Occlusion: the parts that are found important are those that the model reads."""
 
 from types import SimpleNamespace
 
