@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from data_prep.sources.cells import is_missing, lines, numbers
+from data_prep.sources.report_words import common_words
 from data_prep.sources.table_file import read_table
 from data_prep.sources.tables import (
     SEPARATOR,
@@ -29,6 +30,9 @@ STATEMENTS = "scp_statements.csv"
 DEFAULT_LABELS = "superdiagnostic"
 FILENAME_COLUMN = {100: "filename_lr", 500: "filename_hr"}
 """Published sampling rates, in hertz, and the column that names the files."""
+STADIUM_COLUMNS = ("infarction_stadium1", "infarction_stadium2")
+STADIA = ("unknown", "Stadium I", "Stadium I-II", "Stadium II", "Stadium II-III", "Stadium III")
+"""Stages of an infarction that PTB-XL names. An empty cell states no infarction."""
 
 
 def read_ptbxl(folder: Path, fs: int) -> Source:
@@ -53,6 +57,7 @@ def read_ptbxl(folder: Path, fs: int) -> Source:
             "age": database["age"],
             "sex": database["sex"],
             "heart_axis": database.get("heart_axis"),
+            **further_columns(database),
         }
     )
     label_sets = aggregate(statements)
@@ -72,6 +77,15 @@ def read_ptbxl(folder: Path, fs: int) -> Source:
         notes,
         tuple(fold_remarks(records, rows)),
     )
+
+
+def further_columns(database: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the stages of infarctions and the reports' common words, as far as the table has these columns."""
+    columns = {name: database[name].str.strip() for name in STADIUM_COLUMNS if name in database}
+    stadia = {name: cells.where(cells.isin(STADIA), "") for name, cells in columns.items()}
+    if "report" not in database:
+        return stadia
+    return {**stadia, "report_words": common_words(database["report"], database["patient_id"])}
 
 
 def read_database(folder: Path) -> pd.DataFrame:

@@ -87,7 +87,7 @@ def prepare(
     wanted = {"preprocess": plain(preprocess), "read": stated(options), "source": identity(records)}
     with explaining(out, records, preprocess), ledger.claimed(out):
         if (out / MANIFEST).is_file():
-            return reuse(out, wanted, labels, records.notes)
+            return reuse(out, wanted, labels, records)
         job, done = start(records, out, preprocess, options, wanted)
         chunks = [*done, *convert(records, job, done, workers, progress)]
         report = report_on(records, chunks, n_records(done))
@@ -126,14 +126,17 @@ def stated(options: ReadOptions) -> dict[str, Any]:
     return {name: value for name, value in plain(options).items() if name != "seconds"}
 
 
-def reuse(out: Path, wanted: Mapping[str, Any], labels: str, notes: tuple[str, ...]) -> PrepareReport:
+def reuse(out: Path, wanted: Mapping[str, Any], labels: str, source: Source) -> PrepareReport:
     """Report on a folder that is already prepared with the same settings, and set its default label set."""
     store = open_store(out)
     ledger.require_same(out, store.manifest, wanted)
     if store.default_labels != labels:
         write_manifest(out, {**store.manifest, "labels": labels})
     (out / PROGRESS).unlink(missing_ok=True)
-    failures = read_failures(out)
+    notes, failures = source.notes, read_failures(out)
+    lacking = [str(column) for column in source.records if column not in store.records]
+    if lacking:
+        notes += (f"{out} lacks the column {', '.join(lacking)}; delete it and prepare again to have it.",)
     if failures:
         notes += (f"{len(failures)} records were left out; delete {out} to try again.",)
     n_warned = int((store.records["warnings"] != "").sum())
