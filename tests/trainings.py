@@ -64,6 +64,8 @@ def split(n=64, seed=0, auxiliary=False):
             "age": np.where(labels[:, 0], 70.0, np.where(rng.random(n) < 0.1, 300.0, 40.0)),
             "sex": np.where(rng.random(n) < 0.1, np.nan, labels[:, 1]),
             "heart_axis": np.where(labels[:, 0], "LAD", np.where(labels[:, 1], "MID", "")).astype(object),
+            "infarction_stadium1": np.where(labels[:, 0], "Stadium III", "").astype(object),
+            "report_words": np.where(labels[:, 0], "high;rhythm", "rhythm").astype(object),
         },
     )
 

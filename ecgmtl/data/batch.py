@@ -15,7 +15,7 @@ class Batch(NamedTuple):
     auxiliary_labels: dict[str, Float[Tensor, "batch _"]] = {}  # noqa: RUF012  (nobody writes to it)
     """Labels by further label set."""
     targets: dict[str, Float[Tensor, "batch _"]] = {}  # noqa: RUF012  (nobody writes to it)
-    """Targets by task, from a column of the record table; NaN where a record has no value."""
+    """Targets by task, of tasks that learn neither signals nor labels; NaN where a record has no value."""
     input: Float[Tensor, "batch lead time"] | None = None
     """Augmented signals in mV, with noise or without some leads; None where the encoder reads `signals`."""
     mask: Bool[Tensor, "batch basis time"] | None = None

@@ -40,9 +40,9 @@ class Split:
     """True where a record's labels may be trained on."""
     fs: float
     columns: dict[str, np.ndarray] = field(default_factory=dict)
-    """Columns of the record table beside the labels, by name: age, sex, heart axis, …"""
+    """Columns of the record table beside the labels, by name: age, sex, heart axis, words of the report, …"""
     targets: dict[str, Float[Tensor, "record _"]] = field(default_factory=dict)
-    """Targets by task, from a column of the record table; NaN where a record has no value."""
+    """Targets by task, of tasks that learn neither signals nor labels; NaN where a record has no value."""
 
     def __len__(self) -> int:
         return len(self.names)

@@ -17,8 +17,11 @@ from ecgmtl.tasks.consistency import Consistency
 from ecgmtl.tasks.contrastive import Contrastive, ContrastiveSettings
 from ecgmtl.tasks.distillation import Distillation
 from ecgmtl.tasks.heart_axis import HeartAxis
+from ecgmtl.tasks.infarction_stadium import InfarctionStadium
 from ecgmtl.tasks.latent import Latent
+from ecgmtl.tasks.measurements import Measurements
 from ecgmtl.tasks.reconstruction import Reconstruction, ReconstructionSettings
+from ecgmtl.tasks.report import Report
 from ecgmtl.tasks.sex import Sex
 
 
@@ -43,6 +46,9 @@ TASKS: dict[str, Callable[[TaskSettings, Prevalence], Task]] = {
     "age": lambda *_: Age(),
     "sex": lambda *_: Sex(),
     "heart_axis": lambda *_: HeartAxis(),
+    "infarction_stadium": lambda *_: InfarctionStadium(),
+    "report": lambda *_: Report(),
+    "measurements": lambda *_: Measurements(),
 }
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ecgmtl.data.batch import Batch
+from ecgmtl.data.split import Split
 from ecgmtl.model.heads import ClassifierSettings, DecoderSettings
 from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.tracking import names
@@ -17,6 +18,8 @@ Likelihood = Literal["gaussian", "bernoulli"]
 Trunk = Literal["reconstruction", "classification"]
 Need = Literal["masks", "views", "mean_encoder", "teachers"]
 View = Literal["whole", "masked", "halves"]
+Targets = tuple[Float[Tensor, "record target"], Float[Tensor, "held_out target"]]
+"""Targets of the training and of the validation split; NaN where a record has none."""
 
 
 class ModelFacts(NamedTuple):
@@ -89,6 +92,14 @@ class Task(ABC):
         return self.name
 
     @property
+    def lacks_targets(self) -> str:
+        """What to say where no training record has a target: where it was looked for, and what would do."""
+        return (
+            f"in the column '{self.column}' of the prepared folder; prepare it again from a table with that column, or "
+            f"leave {self.name} out"
+        )
+
+    @property
     def can_be_negative(self) -> bool:
         """True where the loss can fall below zero."""
         return False
@@ -123,9 +134,16 @@ class Task(ABC):
         """Return the expected loss of an untrained network."""
         return 1.0
 
-    def targets(self, column: np.ndarray) -> Float[np.ndarray, "record target"]:
-        """Encode the values of `column`; NaN where a record has none."""
-        raise NotImplementedError(f"{self.name} has no column of targets: {column.dtype}")
+    def encode(
+        self,
+        train: Split,  # noqa: ARG002  (likewise)
+        validation: Split,  # noqa: ARG002
+    ) -> Targets | None:
+        """Return the targets of both splits, encoded with statistics of the training split alone.
+
+        None for tasks whose targets lie in the batch already.
+        """
+        return None
 
     def validated_as(self) -> "Task":
         """Return the task whose plain loss and figures validation computes."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,13 +18,11 @@ def prevalence(split: Split) -> dict[str, Float[Tensor, " label"]]:
     return {task: labels[labeled].mean(dim=0) for task, labels in ({MAIN: split.labels} | further).items()}
 
 
-def with_targets(split: Split, tasks: Iterable[Task]) -> Split:
-    """Return the split with the targets of tasks that have a column. A missing column gives no record a value."""
-    targets = {}
-    for task in tasks:
-        if task.column is None:
-            continue
-        column = split.columns.get(task.column, np.full(len(split), np.nan))
-        encoded = task.targets(column)
-        targets[task.name] = torch.from_numpy(encoded).to(split.device)
-    return replace(split, targets=targets)
+def with_targets(train: Split, validation: Split, tasks: Iterable[Task]) -> tuple[Split, Split]:
+    """Return both splits with the targets of tasks that have targets of their own."""
+    encoded = {task.name: pair for task in tasks if (pair := task.encode(train, validation)) is not None}
+    first, second = (
+        replace(split, targets={name: pair[index].to(split.device) for name, pair in encoded.items()})
+        for index, split in enumerate((train, validation))
+    )
+    return first, second

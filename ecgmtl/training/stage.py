@@ -90,20 +90,18 @@ class StageTraining:
 
     def __post_init__(self) -> None:
         self.learner = Learner(self.model, self.stage, self.config, self.train)
-        self.train = with_targets(self.train, self.stage.tasks)
-        self.validation = with_targets(self.validation, self.stage.tasks)
+        self.train, self.validation = with_targets(self.train, self.validation, self.stage.tasks)
         self.refuse_without_targets()
         self.reward_split, train = self.keep_reward_patients()
         self.batches = Batches(train, self.stage, (self.config.seed, self.config.place_of(self.stage.name)))
 
     def refuse_without_targets(self) -> None:
-        """Raise TrainingError where a task has a column of targets and no training record has a value in it."""
+        """Raise TrainingError where a task has targets of its own and no training record has one."""
         for task in self.stage.tasks:
-            if task.column is not None and not torch.isfinite(self.train.targets[task.name]).all(dim=1).any():
+            if task.name in self.train.targets and not torch.isfinite(self.train.targets[task.name]).any():
                 raise TrainingError(
-                    f"stage '{self.stage.name}' learns {task.name}, but no training record has a value in the column "
-                    f"'{task.column}' of the prepared folder; prepare it again from a table with that column, or "
-                    f"leave {task.name} out."
+                    f"stage '{self.stage.name}' learns {task.name}, but no training record has a value "
+                    f"{task.lacks_targets}."
                 )
 
     def keep_reward_patients(self) -> tuple[Split | None, Split]:

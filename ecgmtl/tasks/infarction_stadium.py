@@ -1,0 +1,67 @@
+"""Infarction stage: none, acute, subacute or old, from PTB-XL's columns `infarction_stadium1` and `2`."""
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from ecgmtl.data.split import Split
+from ecgmtl.tasks.base import Likelihood, LossInput, Targets
+from ecgmtl.tasks.columns import ColumnTask
+
+SECOND = "infarction_stadium2"
+"""Column of a second infarction's stage."""
+CLASSES = {"Stadium I": 1, "Stadium I-II": 1, "Stadium II": 2, "Stadium II-III": 2, "Stadium III": 3}
+"""Class by stage: acute, subacute, old. Class 0 is a record that states no infarction."""
+N_CLASSES = 4
+
+
+class InfarctionStadium(ColumnTask):
+    """Cross-entropy over four classes; a record of an infarction of unknown stage is left out.
+
+    Two infarctions of different stages share the target equally.
+    """
+
+    part: ClassVar[str] = "infarction_stadium"
+    likelihood: ClassVar[Likelihood] = "bernoulli"
+    column: ClassVar[str | None] = "infarction_stadium1"
+    n_outputs: ClassVar[int] = N_CLASSES
+
+    def __init__(self, name: str = "infarction_stadium") -> None:
+        super().__init__(name)
+
+    def encode(self, train: Split, validation: Split) -> Targets:
+        first, second = (
+            torch.from_numpy(stage_shares(self.values(split), split.columns.get(SECOND)))
+            for split in (train, validation)
+        )
+        if not (first[:, 1:] > 0).any():  # where no record states a stage, empty cells do not mean that there is none
+            return torch.full_like(first, torch.nan), torch.full_like(second, torch.nan)
+        return first, second
+
+    def error(self, output: Float[Tensor, "present 4"], target: Float[Tensor, "present 4"]) -> Tensor:
+        return F.cross_entropy(output, target, reduction="none")
+
+    def untrained(self, batch_size: int) -> float:  # noqa: ARG002
+        """Return log 4: the head starts without a preference."""
+        return float(np.log(N_CLASSES))
+
+    def measure(self, given: LossInput) -> dict[str, float]:
+        output, target = self.output_and_target(given)
+        return {"infarction_stadium_accuracy": float((output.argmax(dim=1) == target.argmax(dim=1)).sum())}
+
+
+def stage_shares(first: np.ndarray, second: np.ndarray | None) -> Float[np.ndarray, "record 4"]:
+    """Return each class's share of a record's infarctions, from both columns; NaN where no stage is known."""
+    rows = np.full((len(first), N_CLASSES), np.nan, dtype=np.float32)
+    others = np.full(len(first), "", dtype=object) if second is None else second
+    for row, cells in zip(rows, zip(first, others, strict=True), strict=True):
+        classes = [CLASSES[cell] for cell in cells if cell in CLASSES]
+        if classes:
+            row[:] = np.bincount(classes, minlength=N_CLASSES) / len(classes)
+        elif all(cell == "" for cell in cells):
+            row[:] = np.arange(N_CLASSES) == 0
+    return rows
