@@ -32,7 +32,7 @@ class Store:
 
     path: Path
     signals: Int16[np.ndarray, "record lead time"]
-    """Memory-mapped, in microvolts, leads in standard order."""
+    """Memory-mapped or in memory, in microvolts, leads in standard order."""
     records: pd.DataFrame
     """One row for each record: ecg_id, patient_id, name, fold, split, age, sex, label sets, warnings, lost_voltage."""
     manifest: Mapping[str, Any]
@@ -51,6 +51,10 @@ class Store:
         low, high = band
         preprocess = {**self.manifest["preprocess"], "band": [low, high]}
         return replace(self, manifest={**self.manifest, "preprocess": preprocess}, band=(low, high))
+
+    def in_memory(self) -> "Store":
+        """Return the same records with their signals in memory, read and filtered once."""
+        return replace(self, signals=self.read(np.arange(len(self.records))), band=None)
 
     def read(self, rows: Int64[np.ndarray, " row"]) -> Int16[np.ndarray, "row lead time"]:
         """Return the signals of some records, in microvolts."""

@@ -1,5 +1,6 @@
 """`ecgmtl compare`: train several methods with the same seeds and report which is better."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,15 @@ def compare(
         ),
     ],
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per arm. The file of an arm may set fewer.")] = 5,
+    folds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDS",
+            help="Folds to judge the arms on, for example 1-9 or 3,6,9. For each, every arm is trained on all other "
+            "folds outside the test split with every seed, and the report is over all folds. Without it, the arms "
+            "are judged on the validation split.",
+        ),
+    ] = None,
     tune: Annotated[
         int,
         typer.Option(min=0, help="Number of settings to try per arm before its seeds are trained with the best one."),
@@ -57,9 +67,26 @@ def compare(
         from ecgmtl.comparison.compare import Plan
         from ecgmtl.comparison.compare import compare as compare_arms
 
-        plan = Plan(load_arms(arms, only or (), overrides or ()), data, out, seeds, tune, jobs, track)
+        judged = () if folds is None else parse_folds(folds)
+        plan = Plan(load_arms(arms, only or (), overrides or ()), data, out, seeds, tune, jobs, track, judged)
         outcome = compare_arms(plan, typer.echo)
     for run, reason in outcome.failed.items():
         typer.echo(f"{run}: {reason}", err=True)
     typer.echo(f"report: {outcome.report}")
     raise typer.Exit(3 if outcome.failed else 0)
+
+
+def parse_folds(text: str) -> tuple[int, ...]:
+    """Return the folds that `--folds` names, such as 1-9 or 1-3,9, in rising order.
+
+    Raises:
+        typer.BadParameter: a part is neither a number nor a range of numbers.
+    """
+    folds: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,6})(?:-(\d{1,6}))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise typer.BadParameter(f"--folds {text}: should be folds and ranges of folds, such as 1-9 or 3,6,9.")
+        folds.update(range(first, last + 1))
+    return tuple(sorted(folds))

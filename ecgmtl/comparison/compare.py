@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from data_prep.files import write_text
 from data_prep.lock import locked
 from data_prep.store.open import Store
@@ -14,14 +16,16 @@ from ecgmtl.comparison.claims_file import CLAIMS, read_claims
 from ecgmtl.comparison.queue import run_all
 from ecgmtl.comparison.report import PLOTS, REPORT, TABLES, write_report
 from ecgmtl.comparison.results import KEPT_CLAIMS, Tried, read_result, result_path
-from ecgmtl.comparison.run import TUNING, Job
+from ecgmtl.comparison.run import TUNING, Job, open_once
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, Truth, is_same, read_truth, write_truth
 from ecgmtl.config.run import Config
-from ecgmtl.data.split import load_split, open_for
+from ecgmtl.data.split import load_split, open_for, split_anew
 from ecgmtl.identity import sha256
 from ecgmtl.tracking.tracker import EXPERIMENT, Tracker, open_tracker
 
 FACTS = "comparison.json"
+SEED_STRIDE = 1000
+"""Difference between the configs' seeds of two successive seeds of the same fold."""
 
 
 class Plan(NamedTuple):
@@ -36,6 +40,8 @@ class Plan(NamedTuple):
     jobs: int = 1
     """Number of parallel runs. Each gets its share of the processor."""
     track: bool = True
+    folds: tuple[int, ...] = ()
+    """Folds that are judged, each by runs that are trained on all the others. Without any, the validation split is."""
 
 
 class Outcome(NamedTuple):
@@ -57,7 +63,11 @@ def compare(plan: Plan, say: Callable[[str], None]) -> Outcome:
     refuse_other_data(plan.arms)
     refuse_other_base(plan)
     store = open_for(plan.data, plan.arms[0].config.preprocess, plan.arms[0].config.validation_fold)
-    truth = truth_of(store, plan.arms[0].config)
+    if plan.folds:
+        refuse_own_fold(plan.arms)
+        for fold in plan.folds:
+            split_anew(store, fold)
+    truth = truth_of(store, plan.arms[0].config, folded=bool(plan.folds))
     with locked(plan.out):
         keep_truth(plan, truth)
         keep_claims(plan)
@@ -66,8 +76,11 @@ def compare(plan: Plan, say: Callable[[str], None]) -> Outcome:
 
 def compare_in(plan: Plan, store: Store, say: Callable[[str], None]) -> Outcome:
     """Run the comparison in a locked folder."""
+    open_once.cache_clear()  # an earlier comparison of this process may have opened the folder before it changed
     tracker = open_tracker(EXPERIMENT, enabled=plan.track)
     params = {"arms": " ".join(arm.name for arm in plan.arms), "seeds": plan.seeds, "tune": plan.tune}
+    if plan.folds:
+        params["folds"] = " ".join(map(str, plan.folds))
     with tracker.run(f"compare-{plan.out.name}", tags={}, params=params, resume=known_run(plan.out)) as run_id:
         facts = facts_of(plan.out)
         known = {"mlflow_run": run_id or facts.get("mlflow_run"), "bases": facts.get("bases", {}) | bases(plan.arms)}
@@ -81,11 +94,18 @@ def compare_in(plan: Plan, store: Store, say: Callable[[str], None]) -> Outcome:
 def tune_and_run(plan: Plan, store: Store, run_id: str | None, say: Callable[[str], None]) -> dict[str, str]:
     """Tune the arms, run their seeds, and return the failed runs with their reasons."""
 
-    def job(arm: Arm, seed: int, settings: dict[str, Any], path: Path, tried: tuple[Tried, ...] = ()) -> Job:
-        config = arm.with_settings({**settings, "seed": seed}, arm.name)
+    def job(
+        arm: Arm,
+        seed: int,
+        settings: dict[str, Any],
+        path: Path,
+        tried: tuple[Tried, ...] = (),
+        fold: int | None = None,
+    ) -> Job:
+        config = arm.with_settings({**settings, **seed_and_fold(seed, fold)}, arm.name)
         identity = sha256(f"{config.model_dump_json()} {store.sha256}".encode())
         threads = max(1, (os.cpu_count() or 1) // plan.jobs)
-        return Job(arm.name, seed, arm.file, config, plan.data, plan.out, path, identity, threads, run_id, tried)
+        return Job(arm.name, seed, arm.file, config, plan.data, plan.out, path, identity, threads, run_id, tried, fold)
 
     trials = [
         job(arm, 0, settings, plan.out / TUNING / f"{arm.name}.{trial}.json")
@@ -94,14 +114,31 @@ def tune_and_run(plan: Plan, store: Store, run_id: str | None, say: Callable[[st
     ]
     failed = run_all(trials, plan.jobs, say)
     chosen = {arm.name: tuning_of(arm, plan) for arm in plan.arms}
-    # one seed of every arm before the next seed, so that an interrupted comparison is balanced
+    # one seed and fold of every arm before the next, so that an interrupted comparison is balanced
     runs = [
-        job(arm, seed, best_of(chosen[arm.name]), result_path(plan.out, arm.name, seed), chosen[arm.name])
+        job(
+            arm,
+            seed,
+            best_of(chosen[arm.name]),
+            result_path(plan.out, arm.name, seed, fold),
+            chosen[arm.name],
+            fold,
+        )
         for seed in range(plan.seeds)
+        for fold in plan.folds or (None,)
         for arm in plan.arms
         if seed in arm.seeds(plan.seeds)
     ]
     return failed | run_all(runs, plan.jobs, say)
+
+
+def seed_and_fold(seed: int, fold: int | None) -> dict[str, int]:
+    """Return the seed and the validation fold of a run's config.
+
+    Each fold has seeds of its own, which all arms share. So the folds differ in everything that is random, and the
+    spread over folds includes that over seeds.
+    """
+    return {"seed": seed} if fold is None else {"seed": SEED_STRIDE * seed + fold, "validation_fold": fold}
 
 
 def tuning_of(arm: Arm, plan: Plan) -> tuple[Tried, ...]:
@@ -129,6 +166,15 @@ def refuse_other_data(arms: Sequence[Arm]) -> None:
                     f"arm {arm.name} has other {key} than {first.name}; arms are compared on the same records and "
                     f"labels, so set {key} for all of them, by --set or in their base."
                 )
+
+
+def refuse_own_fold(arms: Sequence[Arm]) -> None:
+    """Raise ComparisonError if arms name a validation fold of their own."""
+    if arms[0].config.validation_fold is not None:
+        raise ComparisonError(
+            f"arm {arms[0].name} has validation_fold {arms[0].config.validation_fold}, but with --folds every run is "
+            f"validated on its own fold; leave validation_fold out, or --folds."
+        )
 
 
 def bases(arms: Sequence[Arm]) -> dict[str, str]:
@@ -168,11 +214,25 @@ def keep_claims(plan: Plan) -> None:
         write_text(plan.out / KEPT_CLAIMS, path.read_text(encoding="utf-8"))
 
 
-def truth_of(store: Store, config: Config) -> Truth:
-    """Return labels and patients of the validation records."""
+def truth_of(store: Store, config: Config, *, folded: bool = False) -> Truth:
+    """Return labels and patients of the validation records, or of all records that are in a fold if `folded`.
+
+    Records of the test split are in no fold.
+    """
     labels = config.labels or store.default_labels
-    validation = load_split(store, "validation", labels)
-    return Truth(validation.labels.numpy() > 0, validation.patients, validation.label_names)
+    if not folded:
+        validation = load_split(store, "validation", labels)
+        return Truth(validation.labels.numpy() > 0, validation.patients, validation.label_names)
+    table = store.records
+    rows = np.flatnonzero((table["split"] != "test") & table["fold"].notna())
+    patients = np.unique(table["patient_id"].to_numpy()[rows], return_inverse=True)[1].astype(np.int64)
+    return Truth(
+        labels=store.labels(labels)[rows] > 0,
+        patients=patients,
+        label_names=store.label_names(labels),
+        folds=table["fold"].to_numpy()[rows].astype(np.int64),
+        names=tuple(table["name"].astype(str).iloc[rows]),
+    )
 
 
 def known_run(out: Path) -> str | None:

@@ -1,16 +1,17 @@
 """Learning curves of the arms: area under the curve, losses on the way, the end of training, time to a threshold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
 
-from ecgmtl.comparison.results import Clock, Comparison, RunResult, budget, course, pretraining
+from ecgmtl.comparison.results import Cell, Clock, Comparison, RunResult, budget, course, pretraining
 from ecgmtl.comparison.statistics import UNKNOWN, Interval, late_spread, learning_area, mean_interval, ratio_interval
 from ecgmtl.comparison.survival import (
     EventTimes,
+    Units,
     kaplan_meier,
     median_time,
     restricted_mean,
@@ -125,7 +126,8 @@ def late_row(comparison: Comparison, arm: str) -> LateRow:
         return mean_interval(mine - others) if arm != comparison.reference else UNKNOWN
 
     def mean(figure: Callable[[RunResult], float]) -> Interval:
-        return mean_interval(np.array([figure(run) for run in comparison.arms[arm].values()]))
+        runs = comparison.arms[arm]
+        return mean_interval(comparison.by_unit(runs, np.array([figure(run) for run in runs.values()])))
 
     return LateRow(
         arm, mean(spread), difference(spread), mean(final_loss), mean(final_train_loss), mean(gap), difference(gap)
@@ -149,17 +151,20 @@ def gap(run: RunResult) -> float:
 
 def paired_figures(
     comparison: Comparison, arm: str, figure: Callable[[RunResult], float], reference: str | None = None
-) -> tuple[Float64[np.ndarray, " seed"], Float64[np.ndarray, " seed"]]:
-    """Return a figure of the arm's runs and of the reference's runs with the same seeds."""
+) -> tuple[Float64[np.ndarray, " unit"], Float64[np.ndarray, " unit"]]:
+    """Return a figure of the arm and of the reference by the seeds, or the folds, that they share."""
     reference = reference or comparison.reference
-    seeds = comparison.paired(arm, reference)
-    mine, others = ([figure(comparison.arms[name][seed]) for seed in seeds] for name in (arm, reference))
-    return np.array(mine, dtype=np.float64), np.array(others, dtype=np.float64)
+    cells = comparison.paired(arm, reference)
+    mine, others = (
+        np.array([figure(comparison.arms[name][cell]) for cell in cells], dtype=np.float64) for name in (arm, reference)
+    )
+    return comparison.by_unit(cells, mine), comparison.by_unit(cells, others)
 
 
-def reference_final(comparison: Comparison) -> float:
-    """Return the reference's final macro AUROC, as the mean over seeds."""
-    return float(np.mean([run.macro_auroc for run in comparison.arms[comparison.reference].values()]))
+def reference_final(comparison: Comparison, fold: int | None = None) -> float:
+    """Return the reference's final macro AUROC, as the mean over its runs or over those of one fold."""
+    runs = comparison.arms[comparison.reference].values()
+    return float(np.mean([run.macro_auroc for run in runs if fold is None or run.fold == fold]))
 
 
 def threshold_rows(comparison: Comparison) -> list[ThresholdRow]:
@@ -169,14 +174,14 @@ def threshold_rows(comparison: Comparison) -> list[ThresholdRow]:
 
 def threshold_row(comparison: Comparison, arm: str, share: float) -> ThresholdRow:
     """Return the times until one arm reaches one threshold."""
-    whole, seeds = budget(comparison), list(comparison.arms[arm])
-    times, reached = event_times(comparison, arm, seeds, share)
+    whole, cells = budget(comparison), list(comparison.arms[arm])
+    times, reached = event_times(comparison, arm, cells, share)
     median = median_time(kaplan_meier(times, reached))
     return ThresholdRow(
         arm=arm,
         share=share,
         threshold=share * reference_final(comparison),
-        n_seeds=len(seeds),
+        n_seeds=len(cells),
         n_reached=int((reached & (times <= whole)).sum()),
         median=median / whole if median <= whole else np.nan,
         mean=restricted_mean(times, reached, whole) / whole,
@@ -188,7 +193,7 @@ def threshold_row(comparison: Comparison, arm: str, share: float) -> ThresholdRo
 
 
 def time_ratio(
-    ratio: Callable[[EventTimes, EventTimes, float], Interval],
+    ratio: Callable[[EventTimes, EventTimes, float, Units], Interval],
     comparison: Comparison,
     arm: str,
     share: float,
@@ -197,24 +202,30 @@ def time_ratio(
     amortized: bool = False,
 ) -> Interval:
     """Return the ratio of the arm's restricted mean to the reference's. It is unknown for the reference itself."""
-    seeds = comparison.paired(arm)
-    if arm == comparison.reference or not seeds or (amortized and not pretraining(comparison.about(arm))):
+    cells = comparison.paired(arm)
+    if arm == comparison.reference or not cells or (amortized and not pretraining(comparison.about(arm))):
         return UNKNOWN
-    mine = event_times(comparison, arm, seeds, share, clock, amortized=amortized)
-    return ratio(mine, event_times(comparison, comparison.reference, seeds, share, clock), budget(comparison, clock))
+    mine = event_times(comparison, arm, cells, share, clock, amortized=amortized)
+    others = event_times(comparison, comparison.reference, cells, share, clock)
+    return ratio(mine, others, budget(comparison, clock), comparison.units(cells))
 
 
 def event_times(
     comparison: Comparison,
     arm: str,
-    seeds: list[int],
+    cells: Sequence[Cell],
     share: float,
     clock: Clock = "samples_seen",
     *,
     amortized: bool = False,
 ) -> EventTimes:
-    """Return when each run reached and held this share of the reference's final score, or ended without."""
-    threshold = share * reference_final(comparison)
-    curves = [course(comparison.arms[arm][seed], clock, amortized=amortized) for seed in seeds]
-    times, reached = zip(*(time_to_threshold(c.times, c.scores, threshold) for c in curves), strict=True)
+    """Return when each run reached and held this share of the reference's final score, or ended without.
+
+    Over folds it is the reference's score in the same fold, since some folds are harder than others.
+    """
+    runs = [comparison.arms[arm][cell] for cell in cells]
+    curves = [course(run, clock, amortized=amortized) for run in runs]
+    thresholds = [share * reference_final(comparison, run.fold) for run in runs]
+    events = (time_to_threshold(c.times, c.scores, level) for c, level in zip(curves, thresholds, strict=True))
+    times, reached = zip(*events, strict=True)
     return np.array(times, dtype=np.float64), np.array(reached, dtype=bool)

@@ -9,10 +9,10 @@ import numpy as np
 
 from ecgmtl.comparison.claims_file import Claim, EffectName
 from ecgmtl.comparison.course import gap, late_row, loss_after, paired_figures, time_ratio
-from ecgmtl.comparison.results import Comparison, RunResult, budget
-from ecgmtl.comparison.statistics import UNKNOWN, Interval, hierarchical_samples, mean_interval, ratio_interval
+from ecgmtl.comparison.results import Cell, Comparison, RunResult, budget
+from ecgmtl.comparison.statistics import UNKNOWN, Interval, mean_interval, ratio_interval
 from ecgmtl.comparison.survival import restricted_mean_ratio_t
-from ecgmtl.comparison.tables import Resampled, pace, paired_samples
+from ecgmtl.comparison.tables import Resampled, mean_samples, pace, paired_samples, with_interval
 from ecgmtl.metrics.bootstrap import interval
 from ecgmtl.tasks import MAIN
 
@@ -24,6 +24,10 @@ class Evidence(NamedTuple):
 
     comparison: Comparison
     resampled: Resampled
+
+    def n_units(self, arm: str) -> int:
+        """Return the number of seeds, or of folds, that the arm shares with the reference."""
+        return len(np.unique(self.comparison.units(self.comparison.paired(arm))))
 
 
 class Effect(NamedTuple):
@@ -52,7 +56,7 @@ def saved(evidence: Evidence, claim: Claim) -> Effect:
     ratio = time_ratio(restricted_mean_ratio_t, evidence.comparison, claim.arm, claim.share, amortized=claim.amortized)
     if not ratio.has_width:
         ratio = Interval(ratio.value, np.nan, np.nan)
-    return Effect(below(ratio), len(evidence.comparison.paired(claim.arm)))
+    return Effect(below(ratio), evidence.n_units(claim.arm))
 
 
 def saved_time(evidence: Evidence, claim: Claim) -> Effect:
@@ -65,7 +69,7 @@ def saved_time(evidence: Evidence, claim: Claim) -> Effect:
 def calmer(evidence: Evidence, claim: Claim) -> Effect:
     """Compute how much less macro AUROC spreads over the last quarter, in points."""
     difference = late_row(evidence.comparison, claim.arm).spread_difference
-    return Effect(scaled(difference, -100), len(evidence.comparison.paired(claim.arm)))
+    return Effect(scaled(difference, -100), evidence.n_units(claim.arm))
 
 
 def narrower(evidence: Evidence, claim: Claim) -> Effect:
@@ -106,24 +110,27 @@ def gained_in_range(evidence: Evidence, claim: Claim) -> Effect:
 
 
 def gained_over_tuned(evidence: Evidence, claim: Claim) -> Effect:
-    """Compute the gain over the fixed weight that is best by the other seeds.
+    """Compute the gain over the fixed weight that is best by the other seeds, or by the other folds.
 
-    The weight that is best by all seeds would be flattered by the choice.
+    The weight that is best by all of them would be flattered by the choice.
     """
-    arm, runs, sweep = claim.arm, evidence.comparison.arms, list(swept(evidence.comparison, claim.sweep))
-    seeds = [seed for seed in runs[arm] if all(seed in runs[other] for other in sweep)]
-    if len(sweep) < 2 or len(seeds) < 2:
+    comparison, resampled = evidence
+    arm, runs, sweep = claim.arm, comparison.arms, list(swept(comparison, claim.sweep))
+    cells = [cell for cell in runs[arm] if all(cell in runs[other] for other in sweep)]
+    units = dict(zip(cells, comparison.units(cells).tolist(), strict=True))
+    if len(sweep) < 2 or len(set(units.values())) < 2:
         return NOTHING
 
-    def tuned(without: int) -> str:
-        others = [seed for seed in seeds if seed != without]
-        return max(sweep, key=lambda name: sum(runs[name][seed].macro_auroc for seed in others))
+    def tuned(without: Cell) -> str:
+        others = [cell for cell in cells if units[cell] != units[without]]
+        return max(sweep, key=lambda name: sum(runs[name][cell].macro_auroc for cell in others))
 
-    pairs = [(seed, tuned(seed)) for seed in seeds]
-    values = np.array([runs[arm][seed].macro_auroc - runs[best][seed].macro_auroc for seed, best in pairs])
-    by_patients = np.stack([evidence.resampled[arm][seed] - evidence.resampled[best][seed] for seed, best in pairs])
-    low, high = interval(hierarchical_samples(values, by_patients))
-    return Effect(scaled(Interval(float(values.mean()), float(low), float(high)), 100), len(values))
+    best = {cell: tuned(cell) for cell in cells}
+    values = np.array([runs[arm][cell].macro_auroc - runs[best[cell]][cell].macro_auroc for cell in cells])
+    by_unit, samples = mean_samples(
+        comparison, cells, values, lambda cell: resampled[arm][cell] - resampled[best[cell]][cell]
+    )
+    return Effect(scaled(with_interval(by_unit, samples), 100), len(by_unit))
 
 
 def least_gained(evidence: Evidence, pairs: Sequence[tuple[str, str]]) -> Effect:

@@ -57,15 +57,15 @@ def plot_learning_curves(comparison: Comparison, clock: Clock) -> Figure:
     grid = np.linspace(0, end, N_GRID + 1)[1:]
     for panels, arms in rows:
         for arm, color in zip([comparison.reference, *arms], [BLACK, *PALETTE], strict=False):
-            runs = comparison.arms[arm]
-            scores = {seed: on_grid(run, clock, grid, "scores") for seed, run in runs.items()}
-            plot_band(panels[0], grid, list(scores.values()), color, arm)
-            plot_band(panels[1], grid, [on_grid(run, clock, grid, "losses") for run in runs.values()], color, arm)
-            base = {
-                seed: on_grid(comparison.arms[comparison.reference][seed], clock, grid, "scores")
-                for seed in comparison.paired(arm)
-            }
-            plot_band(panels[2], grid, [scores[seed] - base[seed] for seed in base], color, arm)
+            runs, base = comparison.arms[arm], comparison.arms[comparison.reference]
+            scores = {cell: on_grid(run, clock, grid, "scores") for cell, run in runs.items()}
+            losses = {cell: on_grid(run, clock, grid, "losses") for cell, run in runs.items()}
+            shared = comparison.paired(arm)
+            above = {cell: scores[cell] - on_grid(base[cell], clock, grid, "scores") for cell in shared}
+            for panel, curves in zip(panels, (scores, losses, above), strict=True):
+                if curves:
+                    stack = comparison.by_unit(curves, np.stack(list(curves.values())))
+                    plot_band(panel, grid, stack, color, arm)
         legend_beside(panels[-1])
         zoom(panels[0], comparison)
         for panel in panels:
@@ -89,14 +89,11 @@ def on_grid(
 def plot_band(
     panel: Axes,
     grid: Float64[np.ndarray, " time"],
-    curves: Sequence[Float64[np.ndarray, " time"]],
+    stack: Float64[np.ndarray, "unit time"],
     color: str,
     label: str,
 ) -> None:
-    """Plot the mean over seeds as a line and its 95 % t interval as a band, except where a run has no value."""
-    if not curves:
-        return
-    stack = np.stack(curves)
+    """Plot the mean over seeds or folds as a line and its 95 % t interval as a band, except where one has no value."""
     stack[:, np.isnan(stack).any(axis=0)] = np.nan
     spans = np.array([mean_interval(column) for column in stack.T])
     panel.plot(grid, spans[:, 0], color=color, linewidth=1.5, label=label)

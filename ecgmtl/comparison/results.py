@@ -4,18 +4,21 @@ compare/
     truth.npz                    labels and patients of the validation records
     claims.yaml                  reference arm and claims, copied from the folder of arms; absent where that has none
     results/ARM.0.json           seed 0 of an arm
+    results/ARM.fold3.0.json     the same, judged on fold 3 and trained on the other folds
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, field_validator
+from jaxtyping import Float64, Int64
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from data_prep.files import write_text
 from ecgmtl.comparison.claims_file import SHIPPED, ClaimsFile, read_claims
@@ -26,6 +29,8 @@ RESULTS = "results"
 KEPT_CLAIMS = "claims.yaml"
 """Copy of the `_claims.yaml` of the folder of arms that was compared."""
 
+Cell = int | tuple[int, int]
+"""Seed of a run, or its fold and seed. Runs of two arms with the same cell are paired."""
 Clock = Literal["step", "samples_seen", "encoder_passes", "seconds"]
 
 
@@ -60,16 +65,22 @@ class Tried(Figures):
     """Validation macro AUROC."""
 
 
-def five_digits(probability: float) -> float:
-    """Round a probability to five significant digits."""
-    return float(f"{probability:.5g}")
+def rounded(n_digits: int) -> AfterValidator:
+    """Return a validator that rounds a number to significant digits."""
+    return AfterValidator(lambda value: float(f"{value:.{n_digits}g}"))
+
+
+Rows = tuple[tuple[float, ...], ...]
+"""Row of each judged record, with a column of each label."""
 
 
 class RunResult(Figures):
-    """One arm trained from one seed."""
+    """One arm trained from one seed, and judged on the validation records or on one fold."""
 
     arm: Name
     seed: int
+    fold: int | None = None
+    """Fold that the run is judged on. None in a comparison without folds."""
     about: str
     """Description of the arm in the report."""
     group: str = ""
@@ -89,8 +100,10 @@ class RunResult(Figures):
     mean_weights: dict[str, float] = Field(default_factory=dict)
     """Mean weight of each task over the run."""
     tuning: tuple[Tried, ...] = ()
-    probabilities: tuple[tuple[Annotated[float, AfterValidator(five_digits)], ...], ...]
-    """Probabilities of the kept model to five digits: a row for each validation record, a column for each label."""
+    probabilities: tuple[tuple[Annotated[float, rounded(5)], ...], ...] = ()
+    """Probabilities of the kept model: a row for each judged record, a column for each label. Absent with folds."""
+    logits: tuple[tuple[Annotated[float, rounded(7)], ...], ...] = ()
+    """Logits of the kept model on the records of its fold, in the order of the truth. Absent without folds."""
 
     @field_validator("curve")
     @classmethod
@@ -99,23 +112,47 @@ class RunResult(Figures):
             raise ValueError("should have at least one point")
         return curve
 
-    @field_validator("probabilities")
+    @field_validator("probabilities", "logits")
     @classmethod
-    def refuse_ragged(cls, rows: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+    def refuse_ragged(cls, rows: Rows) -> Rows:
         if len({len(row) for row in rows}) > 1:
             raise ValueError("should have as many columns in every row")
+        return rows
+
+    @field_validator("probabilities")
+    @classmethod
+    def refuse_others(cls, rows: Rows) -> Rows:
         if not all(0 <= p <= 1 for row in rows for p in row):
             raise ValueError("should be numbers from 0 to 1")
         return rows
 
-    @field_validator("probabilities", mode="before")
+    @field_validator("logits")
+    @classmethod
+    def refuse_infinite(cls, rows: Rows) -> Rows:
+        if not all(isfinite(value) for row in rows for value in row):
+            raise ValueError("should be finite numbers")
+        return rows
+
+    @field_validator("probabilities", "logits", mode="before")
     @classmethod
     def take_arrays(cls, value: Any) -> Any:
         return value.tolist() if isinstance(value, np.ndarray) else value
 
+    @model_validator(mode="after")
+    def has_one_of_both(self) -> "RunResult":
+        if bool(self.probabilities) == bool(self.logits):
+            raise ValueError("should have either probabilities or logits")
+        return self
+
     @property
     def scores(self) -> Float64[np.ndarray, "record label"]:
-        return np.array(self.probabilities, dtype=np.float64)
+        """Logits or probabilities, which rank the records of one run in the same way."""
+        return np.array(self.logits or self.probabilities, dtype=np.float64)
+
+    @property
+    def cell(self) -> Cell:
+        """Key of the run among those of its arm."""
+        return self.seed if self.fold is None else (self.fold, self.seed)
 
 
 class Course(NamedTuple):
@@ -132,8 +169,8 @@ class Comparison:
     """All runs of a comparison, with its truth and claims."""
 
     truth: Truth
-    arms: dict[str, dict[int, RunResult]]
-    """Runs by arm and seed, with the reference first and controls last."""
+    arms: dict[str, dict[Cell, RunResult]]
+    """Runs by arm and cell, with the reference first and controls last."""
     claims: ClaimsFile = field(default_factory=lambda: read_claims(SHIPPED).model_copy(update={"claims": ()}))
 
     @property
@@ -155,21 +192,48 @@ class Comparison:
         """Return any run of the arm. Its description of the arm is the same in all."""
         return next(iter(self.arms[arm].values()))
 
-    def paired(self, arm: str, reference: str | None = None) -> list[int]:
-        """Return the seeds that the arm shares with the reference, or with another arm."""
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """Folds that runs are judged on, in rising order, or none."""
+        runs = (run for runs in self.arms.values() for run in runs.values())
+        return tuple(sorted({run.fold for run in runs if run.fold is not None}))
+
+    @property
+    def is_over_folds(self) -> bool:
+        """Whether intervals are over folds. With a single fold, or none, they are over seeds and patients."""
+        return len(self.folds) > 1
+
+    def units(self, cells: Iterable[Cell]) -> Int64[np.ndarray, " cell"]:
+        """Return the fold of each cell, or its seed where intervals are over seeds."""
+        split = [(cell, cell) if isinstance(cell, int) else cell for cell in cells]
+        return np.array([fold if self.is_over_folds else seed for fold, seed in split], dtype=np.int64)
+
+    def by_unit(
+        self, cells: Iterable[Cell], values: Float64[np.ndarray, "cell ..."]
+    ) -> Float64[np.ndarray, "unit ..."]:
+        """Average a figure over the seeds of each fold. Where intervals are over seeds, return it as it is."""
+        if not self.is_over_folds:
+            return values
+        units = self.units(cells)
+        means = [values[units == unit].mean(axis=0) for unit in np.unique(units)]
+        return np.stack(means) if means else values
+
+    def paired(self, arm: str, reference: str | None = None) -> list[Cell]:
+        """Return the cells that the arm shares with the reference, or with another arm."""
         others = self.arms.get(reference or self.reference, {})
-        return [seed for seed in self.arms[arm] if seed in others]
+        return [cell for cell in self.arms[arm] if cell in others]
 
 
-def result_path(folder: Path, arm: str, seed: int) -> Path:
+def result_path(folder: Path, arm: str, seed: int, fold: int | None = None) -> Path:
     """Return the path of a run's result in a comparison folder."""
-    return folder / RESULTS / f"{arm}.{seed}.json"
+    return folder / RESULTS / (f"{arm}.{seed}.json" if fold is None else f"{arm}.fold{fold}.{seed}.json")
 
 
 def write_result(path: Path, result: RunResult) -> None:
     """Write a result atomically, and create its folder if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, result.model_dump_json())
+    absent = {name for name in ("fold", "probabilities", "logits") if getattr(result, name) in (None, ())}
+    write_text(path, result.model_dump_json(exclude=absent))
 
 
 def read_result(path: Path) -> RunResult:
@@ -204,8 +268,12 @@ def read_comparison(folder: Path) -> Comparison:
     runs = []
     for path in sorted((folder / RESULTS).glob("*.json")):
         run = read_result(path)
-        if run.scores.shape != truth.labels.shape:
-            shape, expected = " × ".join(map(str, run.scores.shape)), " × ".join(map(str, truth.labels.shape))
+        if (run.fold is None) != (truth.folds is None):
+            kinds = ("a fold", "no folds") if truth.folds is None else ("no fold", "folds")
+            raise ComparisonError(f"{path}: judged on {kinds[0]}, but {TRUTH} has {kinds[1]}; run it again.")
+        labels = truth.of_fold(run.fold).labels
+        if run.scores.shape != labels.shape:
+            shape, expected = " × ".join(map(str, run.scores.shape)), " × ".join(map(str, labels.shape))
             raise ComparisonError(f"{path}: {shape} probabilities, but {TRUTH} has {expected} labels; run it again.")
         runs.append(run)
     if not any(run.arm == claims.reference for run in runs):
@@ -213,9 +281,9 @@ def read_comparison(folder: Path) -> Comparison:
         raise ComparisonError(
             f"{folder}: no run of arm '{claims.reference}', which others are compared with; there is {names}."
         )
-    arms: dict[str, dict[int, RunResult]] = {}
+    arms: dict[str, dict[Cell, RunResult]] = {}
     for run in sorted(runs, key=partial(table_order, claims)):
-        arms.setdefault(run.arm, {})[run.seed] = run
+        arms.setdefault(run.arm, {})[run.cell] = run
     return Comparison(truth, arms, claims)
 
 
@@ -229,7 +297,7 @@ def table_order(claims: ClaimsFile, run: RunResult) -> tuple[Any, ...]:
         run.is_control,
         run.group,
         keyed,
-        run.seed,
+        run.cell,
     )
 
 

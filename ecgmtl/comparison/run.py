@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -10,13 +11,15 @@ import torch
 from scipy.special import expit
 
 from data_prep.lock import locked
+from data_prep.preprocess import Preprocess
+from data_prep.store.open import Store
 from ecgmtl.comparison.arms import ArmFile
 from ecgmtl.comparison.results import Point, RunResult, Tried, read_result, write_result
 from ecgmtl.comparison.truth import ComparisonError
 from ecgmtl.config.run import Config
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.masking import MaskingSettings
-from ecgmtl.data.split import Split, open_for
+from ecgmtl.data.split import Split, open_for, split_anew
 from ecgmtl.evaluation.perturbations import PERTURBATIONS
 from ecgmtl.evaluation.protocols import PROTOCOLS, infer_logits
 from ecgmtl.evaluation.reconstruction import report_reconstruction
@@ -36,7 +39,7 @@ SILENT = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None,
 
 
 class Job(NamedTuple):
-    """An arm to train with one seed, and where its result goes."""
+    """An arm to train with one seed, on the folds beside the judged one if there are folds, and its result's path."""
 
     arm: str
     seed: int
@@ -51,12 +54,15 @@ class Job(NamedTuple):
     parent_run: str | None
     """MLflow run of the whole comparison."""
     tried: tuple[Tried, ...]
+    fold: int | None = None
+    """Fold that is judged. None for the config's own validation split."""
 
     @property
     def name(self) -> str:
         """Name of the job in messages."""
         number = self.result.stem.rpartition(".")[2]
-        return f"{self.arm} {'trial' if self.result.parent.name == TUNING else 'seed'} {number}"
+        fold = "" if self.fold is None else f" fold {self.fold}"
+        return f"{self.arm}{fold} {'trial' if self.result.parent.name == TUNING else 'seed'} {number}"
 
     def is_done(self) -> bool:
         """Return whether the result exists.
@@ -97,7 +103,9 @@ def run_job(job: Job) -> RunResult:
 def run_in(job: Job) -> RunResult:
     """Run in a locked folder."""
     tracker = open_tracker(EXPERIMENT, enabled=job.parent_run is not None, parent=job.parent_run)
-    store = open_for(job.data, job.config.preprocess, job.config.validation_fold)
+    store = open_once(job.data, job.config.preprocess)
+    if job.config.validation_fold is not None:
+        store = split_anew(store, job.config.validation_fold)
     schedule = Schedule.prepare(store, job.folder(), tracker, SILENT)
     with schedule.record.open(job.config.stages):
         model = schedule.train_stages(job.config.stages).eval()
@@ -109,24 +117,33 @@ def run_in(job: Job) -> RunResult:
     return result
 
 
+@lru_cache(maxsize=1)
+def open_once(data: Path, preprocess: Preprocess) -> Store:
+    """Open a prepared folder for all runs of this process. A band is filtered once, and its signals stay in memory."""
+    store = open_for(data, preprocess)
+    return store if store.band is None else store.in_memory()
+
+
 def judge(job: Job, model: MultiTaskModel, validation: Split, history: list[dict[str, Any]]) -> RunResult:
     """Evaluate the model on the validation split."""
-    probabilities = expit(infer_logits(model, validation))
+    logits = infer_logits(model, validation)
+    values = {"probabilities": expit(logits)} if job.fold is None else {"logits": logits}
     return RunResult(
         arm=job.arm,
         seed=job.seed,
+        fold=job.fold,
         about=job.file.about,
         group=job.file.group,
         is_control=job.file.control,
         identity=job.identity,
         curve=points(history, job.config),
-        macro_auroc=macro_auroc(probabilities, validation.labels.cpu().numpy()),
+        macro_auroc=macro_auroc(next(iter(values.values())), validation.labels.cpu().numpy()),
         stress=stress(model, validation, job.config),
         reconstruction=reconstruction(model, validation, job.config),
         diagnostics=means(history, names.train(names.GRADIENT)),
         mean_weights=means(history, names.train(names.WEIGHT)),
         tuning=job.tried,
-        probabilities=probabilities,
+        **values,
     )
 
 

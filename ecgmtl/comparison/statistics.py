@@ -22,6 +22,8 @@ MAX_FLIPS = 2**14
 """Number of sign flips. If there are at most so many, all are listed, otherwise they are sampled."""
 T_SAMPLES = 10
 """Samples of the t distribution per resample of patients: p-values have to survive correction for fifty arms."""
+N_QUANTILES = 200_000
+"""Number of quantiles that stand for a t distribution: the smallest p-value is twice its inverse."""
 ROUNDING = 1e-12
 """Difference below which means count as equal."""
 
@@ -119,6 +121,19 @@ def hierarchical_samples(
         return samples
     scale = values.std(ddof=1) / np.sqrt(n)
     return samples + scale * np.random.default_rng(seed).standard_t(n - 1, len(samples))
+
+
+def t_samples(values: Float[np.ndarray, " unit"]) -> Float64[np.ndarray, " sample"]:
+    r"""Return the mean over independent units with its uncertainty, as evenly spaced quantiles.
+
+    They are those of :math:`\bar d + t_{n-1} s / \sqrt n`, so their percentiles are the ends of the t interval. With a
+    single unit the only sample is nan.
+    """
+    n = len(values)
+    if n < 2:
+        return np.full(1, np.nan)
+    levels = (np.arange(N_QUANTILES) + 0.5) / N_QUANTILES
+    return np.asarray(values.mean() + values.std(ddof=1) / np.sqrt(n) * student.ppf(levels, n - 1), dtype=np.float64)
 
 
 def bootstrap_p(samples: Float[np.ndarray, " sample"]) -> float:

@@ -3,12 +3,14 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 
 from ecgmtl.comparison.statistics import ROUNDING, UNKNOWN, Interval, mean_interval, seed_resamples
 
 EventTimes = tuple[Float[np.ndarray, " run"], Bool[np.ndarray, " run"]]
 """Time at which each run reached the threshold, or ended without reaching it (False: censored)."""
+Units = Int64[np.ndarray, " run"]
+"""Number of the independent unit that each run belongs to: its fold, or its seed."""
 
 
 class Survival(NamedTuple):
@@ -85,31 +87,39 @@ def restricted_mean(times: Float[np.ndarray, " run"], reached: Bool[np.ndarray, 
     return float(restricted_means(times, reached, budget, np.ones((1, len(times))))[0])
 
 
-def restricted_mean_ratio(arm: EventTimes, reference: EventTimes, budget: float) -> Interval:
-    """Return the ratio of restricted means with its 95 % paired percentile bootstrap over seeds.
+def restricted_mean_ratio(
+    arm: EventTimes, reference: EventTimes, budget: float, units: Units | None = None
+) -> Interval:
+    """Return the ratio of restricted means with its 95 % paired percentile bootstrap over units.
 
-    It is nan if no run reached the threshold. Both arms have the same seeds in the same order. Below 1 the arm is
-    faster. With few seeds a percentile bootstrap is too narrow: see `restricted_mean_ratio_t`.
+    It is nan if no run reached the threshold. Both arms have runs of the same units in the same order, and each run is
+    a unit of its own if `units` is None. Below 1 the arm is faster. With few units a percentile bootstrap is too
+    narrow: see `restricted_mean_ratio_t`.
     """
     if not (arm[1].any() or reference[1].any()):
         return UNKNOWN
-    picks = seed_resamples(len(arm[0]))
-    counts = (picks[:, :, None] == np.arange(len(arm[0]))).sum(axis=1).astype(np.float64)
+    distinct, unit = np.unique(np.arange(len(arm[0])) if units is None else units, return_inverse=True)
+    picks = seed_resamples(len(distinct))
+    counts = (picks[:, :, None] == np.arange(len(distinct))).sum(axis=1).astype(np.float64)[:, unit]
     low, high = np.quantile(ratios(arm, reference, budget, counts), [0.025, 0.975])
     return Interval(whole_ratio(arm, reference, budget), float(low), float(high))
 
 
-def restricted_mean_ratio_t(arm: EventTimes, reference: EventTimes, budget: float) -> Interval:
-    r"""Return the same ratio with the t interval of its logarithm, from the jackknife over seeds.
+def restricted_mean_ratio_t(
+    arm: EventTimes, reference: EventTimes, budget: float, units: Units | None = None
+) -> Interval:
+    r"""Return the same ratio with the t interval of its logarithm, from the jackknife over units.
 
     The interval is that of the pseudo-values :math:`n \ell - (n - 1) \ell_{-i}`, where :math:`\ell` is the logarithm
     of the ratio (Tukey, 1958).
     """
-    n = len(arm[0])
+    units = np.arange(len(arm[0])) if units is None else units
+    distinct = np.unique(units)
+    n = len(distinct)
     value = whole_ratio(arm, reference, budget) if arm[1].any() or reference[1].any() else np.nan
     if n < 2 or np.isnan(value):
         return Interval(value, np.nan, np.nan)
-    without = np.log(ratios(arm, reference, budget, 1 - np.eye(n)))
+    without = np.log(ratios(arm, reference, budget, (units != distinct[:, None]).astype(np.float64)))
     pseudo = mean_interval(n * np.log(value) - (n - 1) * without)
     factor = np.exp(pseudo.high - pseudo.value)
     return Interval(value, float(value / factor), float(value * factor))

@@ -1,13 +1,13 @@
 """Tables of a comparison as numbers, with one row per arm. `text.py` formats and explains them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from ecgmtl.comparison.results import Clock, Comparison, RunResult
+from ecgmtl.comparison.results import Cell, Clock, Comparison, RunResult
 from ecgmtl.comparison.statistics import (
     UNKNOWN,
     Interval,
@@ -18,6 +18,7 @@ from ecgmtl.comparison.statistics import (
     mean_interval,
     seed_bootstrap,
     sign_flip_p,
+    t_samples,
 )
 from ecgmtl.metrics.bootstrap import bootstrap, interval
 from ecgmtl.metrics.ranking import mean_defined
@@ -25,8 +26,8 @@ from ecgmtl.metrics.ranking import mean_defined
 TRIED = (1, 2, 4, 8, 16)
 """Sizes of a tuning budget for which the expected best score is given."""
 
-Resampled = dict[str, dict[int, Float64[np.ndarray, " resample"]]]
-"""Macro AUROC by arm and seed over resampled patients, with the same resamples for every run."""
+Resampled = dict[str, dict[Cell, Float64[np.ndarray, " resample"]]]
+"""Macro AUROC by arm and cell over resampled patients, with the same resamples for every run."""
 
 
 class ArmRow(NamedTuple):
@@ -69,13 +70,15 @@ class TuningRow(NamedTuple):
 
 
 def resample_runs(comparison: Comparison, n_resamples: int = 2000) -> Resampled:
-    """Compute macro AUROC of every run over resampled patients."""
-    truth = comparison.truth
+    """Compute macro AUROC of every run over resampled patients, or nothing where intervals are over folds."""
+    if comparison.is_over_folds:
+        return {}
 
     def resample(run: RunResult) -> Float64[np.ndarray, " resample"]:
+        truth = comparison.truth.of_fold(run.fold)
         return mean_defined(bootstrap(run.scores, truth.labels, truth.patients, n_resamples).auroc)
 
-    return {arm: {seed: resample(run) for seed, run in runs.items()} for arm, runs in comparison.arms.items()}
+    return {arm: {cell: resample(run) for cell, run in runs.items()} for arm, runs in comparison.arms.items()}
 
 
 def arm_rows(comparison: Comparison, resampled: Resampled) -> list[ArmRow]:
@@ -90,7 +93,8 @@ def arm_rows(comparison: Comparison, resampled: Resampled) -> list[ArmRow]:
 def arm_row(comparison: Comparison, resampled: Resampled, arm: str) -> ArmRow:
     """Return a row before adjustment, in which `p_holm` is nan and `equal_compute_p_holm` is unadjusted."""
     runs, base = comparison.arms[arm], comparison.arms[comparison.reference]
-    final = np.array([run.macro_auroc for run in runs.values()])
+    scores = np.array([run.macro_auroc for run in runs.values()])
+    final, final_samples = mean_samples(comparison, list(runs), scores, lambda cell: resampled[arm][cell])
     differences, samples = paired_samples(comparison, resampled, arm, comparison.reference)
     longer, longer_samples = paired_samples(comparison, resampled, arm, comparison.equal_compute)
 
@@ -101,7 +105,7 @@ def arm_row(comparison: Comparison, resampled: Resampled, arm: str) -> ArmRow:
     return ArmRow(
         arm=arm,
         n_seeds=len(runs),
-        final=with_interval(final, hierarchical_samples(final, np.stack(list(resampled[arm].values())))),
+        final=with_interval(final, final_samples),
         difference=with_interval(differences, samples),
         p=bootstrap_p(samples) if len(differences) > 1 else np.nan,
         p_holm=np.nan,
@@ -130,18 +134,34 @@ def pace(comparison: Comparison, arm: str) -> float:
 
 def paired_samples(
     comparison: Comparison, resampled: Resampled, arm: str, reference: str | None
-) -> tuple[Float64[np.ndarray, " seed"], Float64[np.ndarray, " sample"]]:
-    """Return paired differences of final scores and samples of their mean, both empty if no seed is shared."""
-    seeds = comparison.paired(arm, reference) if reference and arm not in (reference, comparison.reference) else []
-    if not reference or not seeds:
+) -> tuple[Float64[np.ndarray, " unit"], Float64[np.ndarray, " sample"]]:
+    """Return paired differences of final scores and samples of their mean, both empty if no cell is shared."""
+    cells = comparison.paired(arm, reference) if reference and arm not in (reference, comparison.reference) else []
+    if not reference or not cells:
         return np.empty(0), np.empty(0)
     mine, other = comparison.arms[arm], comparison.arms[reference]
-    values = np.array([mine[seed].macro_auroc - other[seed].macro_auroc for seed in seeds])
-    by_patients = np.stack([resampled[arm][seed] - resampled[reference][seed] for seed in seeds])
-    return values, hierarchical_samples(values, by_patients)
+    values = np.array([mine[cell].macro_auroc - other[cell].macro_auroc for cell in cells])
+    return mean_samples(comparison, cells, values, lambda cell: resampled[arm][cell] - resampled[reference][cell])
 
 
-def with_interval(values: Float64[np.ndarray, " seed"], samples: Float64[np.ndarray, " resample"]) -> Interval:
+def mean_samples(
+    comparison: Comparison,
+    cells: Sequence[Cell],
+    values: Float64[np.ndarray, " cell"],
+    by_patients: Callable[[Cell], Float64[np.ndarray, " resample"]],
+) -> tuple[Float64[np.ndarray, " unit"], Float64[np.ndarray, " sample"]]:
+    """Return a figure of each seed and samples of its mean, or of each fold where the comparison is over folds.
+
+    Folds have other patients, other training records and other seeds, so their t distribution carries all three.
+    `by_patients` gives the figure of one cell over resampled patients.
+    """
+    if not comparison.is_over_folds:
+        return values, hierarchical_samples(values, np.stack([by_patients(cell) for cell in cells]))
+    by_fold = comparison.by_unit(cells, values)
+    return by_fold, t_samples(by_fold)
+
+
+def with_interval(values: Float64[np.ndarray, " unit"], samples: Float64[np.ndarray, " resample"]) -> Interval:
     """Return the mean of the values with the interval of the samples."""
     if not len(values):
         return UNKNOWN
