@@ -1,6 +1,6 @@
 """Building blocks that more than one encoder uses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -62,10 +62,34 @@ class StemConvolution(FirstConvolution):
         super().__init__(n_in, n_out, 2 * kernel_size + 1, stride=2, padding=kernel_size, bias=False)
 
 
-class ResidualBlock(nn.Module):
-    """Two convolutions along time with a shortcut (He et al., CVPR 2016). The first convolution has the stride."""
+class StochasticDepth(nn.Module):
+    """Stochastic depth: in training, random records skip a block, and the others are scaled up to the same expectation.
 
-    def __init__(self, n_in: int, n_out: int, kernel_size: int, stride: int) -> None:
+    Huang et al., ECCV 2016.
+    """
+
+    def __init__(self, skipped: float) -> None:
+        super().__init__()
+        self.skipped = skipped
+
+    def forward(self, inner: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+        if not self.training or not self.skipped:
+            return inner
+        return inner * F.dropout(inner.new_ones(len(inner), *(1 for _ in inner.shape[1:])), self.skipped)
+
+
+def skipped_fractions(drop_path: float, depth: int) -> list[float]:
+    """Return the fraction of records that skip each of `depth` blocks, which rises to `drop_path` at the top."""
+    return [drop_path * level / depth for level in range(1, depth + 1)]
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions along time with a shortcut (He et al., CVPR 2016). The first convolution has the stride.
+
+    skipped: fraction of records that take the shortcut alone in training.
+    """
+
+    def __init__(self, n_in: int, n_out: int, kernel_size: int, stride: int, skipped: float = 0.0) -> None:
         super().__init__()
         pad = kernel_size // 2
         self.first = Convolution(n_in, n_out, kernel_size, stride, pad, bias=False)
@@ -73,6 +97,7 @@ class ResidualBlock(nn.Module):
         self.second = Convolution(n_out, n_out, kernel_size, 1, pad, bias=False)
         self.second_norm = nn.BatchNorm2d(n_out)
         nn.init.zeros_(self.second_norm.weight)  # the block starts as its shortcut, which trains faster
+        self.skip = StochasticDepth(skipped)
         self.shortcut = nn.Identity() if stride == 1 and n_in == n_out else Shortcut(n_in, n_out, stride)
 
     def forward(self, features: Float[Tensor, "batch n_in frame"]) -> Float[Tensor, "batch n_out out_frame"]:
@@ -82,7 +107,7 @@ class ResidualBlock(nn.Module):
         """Apply the block to each row by itself, with the same weights."""
         inner = F.relu(self.first_norm(self.first(image)))
         inner = self.second_norm(self.second(inner))
-        return F.relu(inner + self.shortcut(image))
+        return F.relu(self.skip(inner) + self.shortcut(image))
 
 
 class Halve(nn.Module):
@@ -111,16 +136,26 @@ class Shortcut(nn.Module):
 
 
 class ResidualStages(nn.Sequential):
-    """Residual blocks in stages, from each width to the next. The first block of a stage halves the time axis."""
+    """Residual blocks in stages, from each width to the next. The first block of a stage halves the time axis.
+
+    skipped: fraction of records that skip a block in training, for each block.
+    """
 
     def __init__(
-        self, widths: tuple[int, ...], n_blocks: int, kernel_size: int, kind: type[ResidualBlock] = ResidualBlock
+        self,
+        widths: tuple[int, ...],
+        n_blocks: int,
+        kernel_size: int,
+        skipped: Sequence[float],
+        kind: type[ResidualBlock] = ResidualBlock,
     ) -> None:
+        shapes = [
+            (n_out if block else n_in, n_out, block) for n_in, n_out in pairwise(widths) for block in range(n_blocks)
+        ]
         super().__init__(
             *(
-                kind(n_out if block else n_in, n_out, kernel_size, stride=1 if block else 2)
-                for n_in, n_out in pairwise(widths)
-                for block in range(n_blocks)
+                kind(n_in, n_out, kernel_size, stride=1 if block else 2, skipped=share)
+                for (n_in, n_out, block), share in zip(shapes, skipped, strict=True)
             )
         )
         self.widths = tuple(width for width in widths[1:] for _ in range(n_blocks))
@@ -135,22 +170,6 @@ class ResidualStages(nn.Sequential):
             shortcut = block.shortcut
             weights.append(shortcut.get_parameter("widen.weight") if isinstance(shortcut, Shortcut) else weights[-1])
         return weights
-
-
-class StochasticDepth(nn.Module):
-    """Stochastic depth: in training, random records skip a block, and the others are scaled up to the same expectation.
-
-    Huang et al., ECCV 2016.
-    """
-
-    def __init__(self, skipped: float) -> None:
-        super().__init__()
-        self.skipped = skipped
-
-    def forward(self, inner: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
-        if not self.training or not self.skipped:
-            return inner
-        return inner * F.dropout(inner.new_ones(len(inner), *(1 for _ in inner.shape[1:])), self.skipped)
 
 
 class Position(nn.Module):
@@ -208,8 +227,8 @@ class Transformer(nn.ModuleList):
 
     def __init__(self, width: int, depth: int, n_heads: int, dropout: float, drop_path: float) -> None:
         super().__init__(
-            TransformerBlock(width, n_heads, dropout, drop_path * level / depth, is_last=level == depth)
-            for level in range(1, depth + 1)
+            TransformerBlock(width, n_heads, dropout, skipped, is_last=level == depth)
+            for level, skipped in enumerate(skipped_fractions(drop_path, depth), 1)
         )
 
     def weights(self) -> list[nn.Parameter]:

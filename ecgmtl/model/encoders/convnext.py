@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from ecgmtl.model.encoders.base import Encoder
-from ecgmtl.model.encoders.blocks import Convolution, FirstConvolution, StochasticDepth, as_image
+from ecgmtl.model.encoders.blocks import Convolution, FirstConvolution, StochasticDepth, as_image, skipped_fractions
 from ecgmtl.settings import Depth, KernelSize, Settings, Size
 
 
@@ -97,12 +97,13 @@ class ConvNextEncoder(Encoder):
         self.strides = (settings.stem_stride, *(settings.stem_stride * 2**stage for stage in stages))
         self.stem = Stem(n_inputs, widths[0], settings.stem_stride)
         self.blocks = nn.ModuleList()
+        skipped = skipped_fractions(settings.drop_path, len(stages))
         for level, (n_in, n_out) in enumerate(zip(self.widths, self.widths[1:], strict=False), 1):
             starts_stage = level > 1 and (level - 1) % n_blocks == 0
             self.blocks.append(
                 nn.Sequential(
                     Downsample(n_in, n_out) if starts_stage else nn.Identity(),
-                    ConvNextBlock(n_out, settings, settings.drop_path * level / len(stages)),
+                    ConvNextBlock(n_out, settings, skipped[level - 1]),
                     nn.BatchNorm1d(n_out) if level == len(stages) else nn.Identity(),
                 )
             )

@@ -3,6 +3,7 @@
 The shape of waves is learned from twelve leads at once. How leads relate is learned only after that.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from ecgmtl.data.lead_algebra import N_BASIS, N_LEADS, extend_scores
 from ecgmtl.model.encoders.base import Encoder
-from ecgmtl.model.encoders.blocks import ResidualBlock, ResidualStages, StemConvolution
+from ecgmtl.model.encoders.blocks import ResidualBlock, ResidualStages, StemConvolution, skipped_fractions
 from ecgmtl.settings import Depth, KernelSize, Settings, Size
 
 
@@ -29,6 +30,8 @@ class LeadwiseSettings(Settings):
     """Number of residual blocks a stage."""
     kernel_size: KernelSize = 7
     """Length of a kernel in samples, an odd number."""
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    """Fraction of records that skip the last block in training; lower blocks are skipped proportionally less."""
 
     def build(self, n_inputs: int) -> "LeadwiseEncoder":
         return LeadwiseEncoder(n_inputs, self)
@@ -46,8 +49,10 @@ class LeadwiseEncoder(Encoder):
         if n_inputs != N_LEADS + N_BASIS:
             raise ValueError(f"the leadwise encoder reads {N_LEADS + N_BASIS} rows; it was built for {n_inputs}")
         joined = 2 ** len(settings.lead_widths)
-        self.leads = EachLead(settings)
-        self.blocks = ResidualStages(settings.widths, settings.n_blocks, settings.kernel_size)
+        n_below, n_above = (settings.n_blocks * (len(widths) - 1) for widths in (settings.lead_widths, settings.widths))
+        skipped = skipped_fractions(settings.drop_path, n_below + n_above)
+        self.leads = EachLead(settings, skipped[:n_below])
+        self.blocks = ResidualStages(settings.widths, settings.n_blocks, settings.kernel_size, skipped[n_below:])
         self.widths = (settings.widths[0], *self.blocks.widths)
         self.strides = (joined, *(joined * stride for stride in self.blocks.strides))
 
@@ -61,12 +66,12 @@ class LeadwiseEncoder(Encoder):
 class EachLead(nn.Module):
     """Layer that reads every lead with the same weights, then joins the features of all leads at each frame."""
 
-    def __init__(self, settings: LeadwiseSettings) -> None:
+    def __init__(self, settings: LeadwiseSettings, skipped: Sequence[float]) -> None:
         super().__init__()
         widths, n_out = settings.lead_widths, settings.widths[0]
         self.stem = StemConvolution(2, widths[0], settings.kernel_size)  # a lead's signal and its mask
         self.norm = nn.BatchNorm2d(widths[0])
-        self.blocks = ResidualStages(widths, settings.n_blocks, settings.kernel_size, LeadBlock)
+        self.blocks = ResidualStages(widths, settings.n_blocks, settings.kernel_size, skipped, LeadBlock)
         self.join = nn.Conv2d(widths[-1], n_out, (N_LEADS, 1), bias=False)
         self.join_norm = nn.BatchNorm2d(n_out)
 

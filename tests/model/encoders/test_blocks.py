@@ -13,6 +13,8 @@ from ecgmtl.model.encoders.blocks import (
     Transformer,
     as_image,
 )
+from ecgmtl.model.encoders.cnn import CnnSettings
+from ecgmtl.model.encoders.leadwise import LeadwiseSettings
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 7, 64, 125])
@@ -70,6 +72,33 @@ def test_stochastic_depth_keeps_the_expectation():
 def test_stochastic_depth_skips_whole_records():
     kept = StochasticDepth(0.5)(torch.ones(64, 2, 3)).flatten(1)
     assert torch.equal(kept.amin(dim=1), kept.amax(dim=1))
+
+
+def test_a_residual_block_is_skipped_as_a_whole_and_scaled_up_otherwise():
+    torch.manual_seed(0)
+    block, features = ResidualBlock(3, 3, 5, stride=1, skipped=0.25).train(), torch.randn(64, 3, 20)
+    nn.init.uniform_(block.second_norm.weight)
+    inner = features
+    for convolve, norm in ((block.first, block.first_norm), (block.second, block.second_norm)):
+        inner = F.conv1d(F.relu(inner) if convolve is block.second else inner, convolve.weight, padding=2)
+        inner = F.batch_norm(inner, None, None, norm.weight, norm.bias, training=True)
+    output = block(features)
+    skipped, kept = F.relu(features), F.relu(inner / 0.75 + features)
+    is_skipped = (output == skipped).flatten(1).all(dim=1)
+    assert 0 < is_skipped.sum() < 40
+    torch.testing.assert_close(output, torch.where(is_skipped[:, None, None], skipped, kept))
+
+
+@pytest.mark.parametrize("settings", [CnnSettings(widths=(4, 6, 8), n_blocks=2), LeadwiseSettings(n_blocks=2)])
+def test_higher_residual_blocks_are_skipped_more(settings):
+    def fractions(drop_path):
+        encoder = settings.model_copy(update={"drop_path": drop_path}).build(20)
+        return [module.skipped for module in encoder.modules() if isinstance(module, StochasticDepth)]
+
+    depth = len(fractions(0.0))
+    assert fractions(0.3) == pytest.approx([0.3 * level / depth for level in range(1, depth + 1)])
+    assert fractions(0.0) == [0.0] * depth
+    assert settings.drop_path == 0
 
 
 def test_stochastic_depth_is_off_in_eval_mode():
