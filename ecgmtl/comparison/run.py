@@ -206,7 +206,7 @@ def encoder_passes(stage: Stage, config: Config) -> float:
 
     - Gradient rules need a backward pass per task. A frozen encoder needs none.
     - Two encoders cost twice as much if tasks of both are learned or if they are stitched together.
-    - Two views of each record cost twice as much.
+    - Two views of each record cost twice as much, and so does a clean view beside the masked one.
     - A weighting that evaluates the losses again needs a second forward pass.
     - A teacher needs a forward pass, and is counted as being as large as its student.
     """
@@ -214,4 +214,4 @@ def encoder_passes(stage: Stage, config: Config) -> float:
     encoders = config.sharing.n_encoders({task.trunk for task in stage.tasks})
     teachers = len(stage.teachers) + ("mean_encoder" in stage.needs)
     forwards = 1 + stage.weighting.build(stage.losses).looks_again
-    return stage.n_views * (encoders * (forwards + 2 * backwards) + teachers) / 3
+    return stage.n_views * stage.n_passes * (encoders * (forwards + 2 * backwards) + teachers) / 3

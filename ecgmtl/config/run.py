@@ -17,6 +17,7 @@ from ecgmtl.model.encoders.cnn import CnnSettings
 from ecgmtl.model.forest.forest import ForestSettings
 from ecgmtl.model.heads import ClassifierSettings, DecoderSettings
 from ecgmtl.model.network import MAIN, N_INPUTS, RECONSTRUCTION, MultiTaskModel
+from ecgmtl.model.normalization import Normalization, normalize_by
 from ecgmtl.model.sharing import SharingSettings
 from ecgmtl.model.sharing.hard import HardSettings
 from ecgmtl.optimization.weighting.decay import DecaySettings
@@ -71,6 +72,8 @@ class Config(Settings):
     """Treatment of training records without a label of the set; kept ones count as negative for every label."""
     preprocess: Preprocess = Preprocess()
     encoder: EncoderSettings = CnnSettings()
+    normalization: Normalization = "batch"
+    """Normalization in the encoder: batch, batch_by_view with statistics of its own for masked input, or group."""
     sharing: SharingSettings = HardSettings()
     """Way in which the tasks share the encoder."""
     decoder: DecoderSettings = DecoderSettings()
@@ -154,6 +157,7 @@ class Config(Settings):
         counts = {MAIN: n_labels, **{PREFIX + name: count for name, count in auxiliary.items()}}
         tasks = self.tasks_with_heads(auxiliary)
         shared = self.sharing.build(self.encoder, N_INPUTS, {task.name: task.trunk for task in tasks})
+        normalize_by(shared, self.normalization)
         heads = {}
         for task in sorted(tasks, key=lambda task: not task.name.startswith(PREFIX)):  # the order of random weights
             name = task.name

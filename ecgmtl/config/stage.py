@@ -18,6 +18,10 @@ from ecgmtl.tasks import PREFIX, TASKS, StageFacts, Task, TaskSettings, build_ta
 
 Flow = Annotated[float, Field(ge=0, le=1)]
 
+View = Literal["masked", "clean"]
+VIEWS: dict[str, tuple[View, ...]] = {"masked": ("masked",), "clean": ("clean",), "both": ("clean", "masked")}
+"""Views of a batch that a task reads, by the word in a stage's `views`."""
+
 UNTRAINED = "untrained"
 """Value of `start` for a stage that does not start from an earlier one."""
 
@@ -45,6 +49,14 @@ class Stage(TaskSettings):
     """Earlier stages, or files or run folders of trained models, whose mean probabilities distillation learns."""
     masking: MaskingSettings = MaskingSettings()
     """Masking; it is used only where `losses` has reconstruction or latent."""
+    views: dict[str, Literal["masked", "clean", "both"]] = Field(default_factory=dict)
+    """View that each task reads: masked, clean, or both, whose losses are averaged; masked for tasks not named.
+
+    A clean view costs a second pass. Where no labels are learned from the masked view, it has all records, with or
+    without labels.
+    """
+    statistics: Literal["clean", "all"] = "clean"
+    """Views that move BatchNorm's running statistics, by which validation and prediction normalize."""
     augment: AugmentSettings = AugmentSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
@@ -93,6 +105,22 @@ class Stage(TaskSettings):
         return self
 
     @model_validator(mode="after")
+    def views_fit(self) -> "Stage":
+        unknown = sorted(set(self.views) - set(self.losses))
+        if unknown:
+            raise ValueError(f"views names {', '.join(unknown)}; the stage's losses are {', '.join(self.losses)}")
+        for task in self.tasks:
+            view = self.views.get(task.name, "masked")
+            if view != "masked" and "masks" in task.needs:
+                raise ValueError(f"stage '{self.name}': {task.name} needs the masked view; views has {view} for it")
+        if self.has_clean_view and not self.masks:
+            raise ValueError(
+                f"stage '{self.name}' masks nothing, so it has one view; leave views out, or learn reconstruction or "
+                f"latent"
+            )
+        return self
+
+    @model_validator(mode="after")
     def methods_fit(self) -> "Stage":
         self.weighting.build(self.losses)  # raises where it does not fit these tasks
         self.gradients.build(self.losses)
@@ -130,6 +158,7 @@ class Stage(TaskSettings):
             has_teachers=bool(self.teachers),
             shuffled=self.reconstruction.target == "shuffled",
             algorithm=self.optimizer.algorithm,
+            clean_heads=tuple(task.reads for task in self.tasks if "clean" in self.views_of(task.name)),
             follows_shortest=self.gradients.follows_shortest,
         )
 
@@ -168,10 +197,31 @@ class Stage(TaskSettings):
         """Number of views of each record in a batch, one after the other."""
         return 2 if "views" in self.needs else 1
 
+    def views_of(self, task: str) -> tuple[View, ...]:
+        """Return the views that a task reads."""
+        return VIEWS[self.views.get(task, "masked")]
+
+    @property
+    def has_clean_view(self) -> bool:
+        """True where a task reads the clean view beside the masked one."""
+        return any("clean" in self.views_of(task) for task in self.losses)
+
+    @property
+    def masks_all_records(self) -> bool:
+        """True where the masked view may have records without labels, because the labels are learned from the other."""
+        learners = [task.name for task in self.tasks if task.learns_labels]
+        paired = "clean_view" in self.needs
+        return self.has_clean_view and not paired and all("masked" not in self.views_of(task) for task in learners)
+
+    @property
+    def n_passes(self) -> int:
+        """Number of passes through the network in a step, each over the whole batch."""
+        return 1 + self.has_clean_view
+
     @property
     def reconstructs(self) -> bool:
-        """True where reconstruction is learned."""
-        return RECONSTRUCTION in self.losses
+        """True where reconstruction is learned in mV, not as shapes without level and height."""
+        return RECONSTRUCTION in self.losses and self.reconstruction.target != "segments"
 
     @property
     def masks(self) -> bool:

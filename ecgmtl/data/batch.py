@@ -26,6 +26,8 @@ class Batch(NamedTuple):
     """Features from the encoder with EMA weights, for latent prediction."""
     soft_labels: Float[Tensor, "batch label"] | None = None
     """Mean probabilities of the teachers, for distillation."""
+    clean: "Batch | None" = None
+    """The unmasked view where a task reads it, as long as this one: of the same records, or of labeled ones."""
 
     @property
     def encoder_input(self) -> Float[Tensor, "batch lead time"]:

@@ -20,6 +20,7 @@ from ecgmtl.data.lead_algebra import (
 from ecgmtl.model.forest.forest import Forest
 from ecgmtl.model.heads import Decoder, Reconstructed, pool
 from ecgmtl.model.imputation import impute
+from ecgmtl.model.normalization import set_view
 from ecgmtl.model.sharing import Sharing
 
 RECONSTRUCTION = "reconstruction"
@@ -90,6 +91,7 @@ class MultiTaskModel(nn.Module):
         flow: fraction of a head's gradient that reaches the encoder, by task; 1 for tasks that are not named.
         """
         rows = mark(self.standardize(signals), mask)
+        set_view(self.encoder, masked=mask is not None)
         asked = tuple(name for name in self.heads if name in tasks)
         read = self.encoder(rows, asked) if asked else {}
         features = {name: let_through(read[name], (flow or {}).get(name, 1.0)) for name in asked}
@@ -114,6 +116,7 @@ class MultiTaskModel(nn.Module):
 
         encoder: this model's encoder, or another one of the same kind.
         """
+        set_view(encoder, masked=False)
         return encoder(mark(self.standardize(signals), None), (task,))[task]
 
     def reconstruct(

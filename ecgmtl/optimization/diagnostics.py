@@ -148,7 +148,7 @@ class GradientDiagnostics(nn.Module):
         return {name: value.double() for name, value in metrics.items()}
 
 
-BatchField = Tensor | dict[str, Tensor] | None
+BatchField = Tensor | dict[str, Tensor] | Batch | None
 """Types of a batch's fields."""
 
 
@@ -185,6 +185,8 @@ def part(batch: Batch, where: slice) -> Batch:
     def cut(field: BatchField) -> BatchField:
         if isinstance(field, dict):
             return {name: values[where] for name, values in field.items()}
+        if isinstance(field, Batch):
+            return part(field, where)
         return None if field is None else field[where]
 
     return Batch._make(cut(field) for field in batch)

@@ -5,12 +5,14 @@ If its targets lie in a column that prepared folders do not have yet, add the co
 
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ecgmtl.model.network import MAIN
 from ecgmtl.settings import Settings
 from ecgmtl.tasks.age import Age
+from ecgmtl.tasks.agreement import Agreement
 from ecgmtl.tasks.base import LossInput, ModelFacts, StageFacts, Task
 from ecgmtl.tasks.classification import PREFIX, Classification, ClassificationSettings
 from ecgmtl.tasks.consistency import Consistency
@@ -18,7 +20,7 @@ from ecgmtl.tasks.contrastive import Contrastive, ContrastiveSettings
 from ecgmtl.tasks.distillation import Distillation
 from ecgmtl.tasks.heart_axis import HeartAxis
 from ecgmtl.tasks.infarction_stadium import InfarctionStadium
-from ecgmtl.tasks.latent import Latent
+from ecgmtl.tasks.latent import Latent, LatentSettings
 from ecgmtl.tasks.measurements import Measurements
 from ecgmtl.tasks.reconstruction import Reconstruction, ReconstructionSettings
 from ecgmtl.tasks.report import Report
@@ -31,6 +33,7 @@ class TaskSettings(Settings):
     reconstruction: ReconstructionSettings = ReconstructionSettings()
     classification: ClassificationSettings = ClassificationSettings()
     contrastive: ContrastiveSettings = ContrastiveSettings()
+    latent: LatentSettings = LatentSettings()
 
 
 Prevalence = Mapping[str, Float[Tensor, " label"]]
@@ -40,7 +43,8 @@ TASKS: dict[str, Callable[[TaskSettings, Prevalence], Task]] = {
     "reconstruction": lambda settings, _: Reconstruction(settings=settings.reconstruction),
     "classification": lambda settings, known: Classification(MAIN, settings.classification, known.get(MAIN)),
     "consistency": lambda *_: Consistency(),
-    "latent": lambda *_: Latent(),
+    "agreement": lambda *_: Agreement(),
+    "latent": lambda settings, _: Latent(settings=settings.latent),
     "contrastive": lambda settings, _: Contrastive(settings=settings.contrastive),
     "distillation": lambda _, known: Distillation(prevalence=known.get(MAIN)),
     "age": lambda *_: Age(),
@@ -65,10 +69,25 @@ def build_task(name: str, settings: TaskSettings = TaskSettings(), prevalence: P
     return Classification(name, settings.classification, known.get(name))
 
 
-def losses_of(tasks: Sequence[Task], active: Sequence[bool], given: LossInput) -> list[Float[Tensor, ""]]:
-    """Compute the losses in the order of the tasks, each with a graph of its own; 0 for tasks that are not active."""
-    zero = given.batch.signals.new_zeros(())
-    return [task.loss(given) if now else zero for task, now in zip(tasks, active, strict=True)]
+def losses_of(
+    tasks: Sequence[Task],
+    active: Sequence[bool],
+    given: Callable[[Task], Sequence[LossInput]],
+    device: torch.device,
+) -> list[Float[Tensor, ""]]:
+    """Compute the losses in the order of the tasks, each with a graph of its own; 0 for tasks that are not active.
+
+    given: the input of the loss for each view that a task reads. The losses of several views are averaged.
+    """
+    zero = torch.zeros((), device=device)
+    return [
+        mean([task.loss(each) for each in given(task)]) if now else zero
+        for task, now in zip(tasks, active, strict=True)
+    ]
+
+
+def mean(losses: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
+    return losses[0] if len(losses) == 1 else torch.stack(list(losses)).mean()
 
 
 __all__ = [

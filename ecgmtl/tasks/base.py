@@ -16,7 +16,7 @@ from ecgmtl.tracking import names
 
 Likelihood = Literal["gaussian", "bernoulli"]
 Trunk = Literal["reconstruction", "classification"]
-Need = Literal["masks", "views", "mean_encoder", "teachers"]
+Need = Literal["masks", "views", "mean_encoder", "teachers", "clean_view"]
 View = Literal["whole", "masked", "halves"]
 Targets = tuple[Float[Tensor, "record target"], Float[Tensor, "held_out target"]]
 """Targets of the training and of the validation split; NaN where a record has none."""
@@ -48,6 +48,8 @@ class StageFacts(NamedTuple):
     """Whether reconstruction is learned from another record's signal, as a control."""
     algorithm: str
     """The optimizer's algorithm."""
+    clean_heads: tuple[str, ...]
+    """Heads that read the clean view beside the masked one."""
     follows_shortest: bool
     """Whether the gradient rule's step follows the shortest of the tasks' gradients."""
 
@@ -61,6 +63,8 @@ class LossInput(NamedTuple):
     batch: Batch
     progress: float
     """Fraction of the stage's steps that is done."""
+    clean_outputs: Mapping[str, Any] | None = None
+    """Outputs of the heads on the clean view of the same records, where there is one."""
 
 
 class Task(ABC):

@@ -32,8 +32,10 @@ class ReconstructionSettings(Settings):
     """beta_nll: 0 is the plain likelihood, which neglects samples of large error; 1 weights all samples alike."""
     warmup: float = Field(0.1, ge=0, le=1)
     """beta_nll: fraction of the stage's first steps with the squared error, without a variance."""
-    target: Literal["own", "shuffled"] = "own"
-    """Target; shuffled is another record of the batch, a control whose gradient has no information on this one."""
+    target: Literal["own", "segments", "shuffled"] = "own"
+    """Target: the record's own samples; these normalized in each segment; or, as a control, another record's."""
+    segment: int = Field(25, ge=2)
+    """segments: length of a segment in samples. A decoder that learns them gives shapes without level and height."""
 
     @property
     def can_be_negative(self) -> bool:
@@ -81,9 +83,7 @@ class Reconstruction(Task):
         if output is None or given.batch.scored is None:
             raise ValueError("the reconstruction loss needs a reconstruction, and which samples are scored")
         scored = given.model.scored(given.batch.scored)
-        truth = given.model.standardize.basis(given.batch.signals)
-        if settings.target == "shuffled":
-            truth = truth.roll(1, dims=0)
+        truth = self.truth(given)
         error = output.mean - truth
         if settings.kind == "huber":
             # error^2 where it is small
@@ -96,11 +96,22 @@ class Reconstruction(Task):
         # parallel processes mask different numbers of samples: divide by the mean, so that all samples count alike
         return (each * scored).sum() / average_over_ranks(scored.sum()).clamp(min=1)
 
+    def truth(self, given: LossInput) -> Float[Tensor, "batch row time"]:
+        """Return the target of the decoder. A shuffled one is the next record of the batch."""
+        signals = given.model.standardize.basis(given.batch.signals)
+        if self.settings.target == "shuffled":
+            return signals.roll(1, dims=0)
+        return normalize_segments(signals, self.settings.segment) if self.settings.target == "segments" else signals
+
     def validated_as(self) -> "Reconstruction":
-        return Reconstruction(self.name)
+        segments = self.settings.target == "segments"
+        kept = {"target": self.settings.target, "segment": self.settings.segment} if segments else {}
+        return Reconstruction(self.name, ReconstructionSettings.model_validate(kept))
 
     def measure(self, given: LossInput) -> dict[str, float]:
         """Sum squared errors in mV²; likelihood and coverage where a variance is given, in standardized units."""
+        if self.settings.target == "segments":
+            return {}  # what the decoder gives has no unit
         output, standardize = given.outputs[RECONSTRUCTION], given.model.standardize
         if given.batch.scored is None:
             raise ValueError("the figures of a reconstruction need which samples are scored")
@@ -111,7 +122,29 @@ class Reconstruction(Task):
 
     def figures(self, means: dict[str, float], answers: tuple[np.ndarray, np.ndarray] | None) -> dict[str, float]:
         rest = {name: value for name, value in means.items() if name != "square_mv"}
-        return {**super().figures(rest, answers), names.RMSE: means["square_mv"] ** 0.5}
+        rmse = {names.RMSE: means["square_mv"] ** 0.5} if "square_mv" in means else {}
+        return {**super().figures(rest, answers), **rmse}
+
+
+FLATTEST = 0.1
+"""Standard deviation added to that of a segment, in standardized units: a flat segment would be nothing but noise."""
+
+
+def normalize_segments(signals: Float[Tensor, "batch row time"], length: int) -> Float[Tensor, "batch row time"]:
+    """Subtract each segment's mean and divide by its standard deviation (He et al., MAE, CVPR 2022, section 4.1).
+
+    A last, shorter segment is normalized together with the one before.
+    """
+    n_samples = signals.shape[-1]
+    index = (torch.arange(n_samples, device=signals.device) // length).clamp(max=max(n_samples // length - 1, 0))
+    counts = torch.bincount(index).to(signals.dtype)
+
+    def means(values: Tensor) -> Tensor:
+        sums = values.new_zeros(*values.shape[:-1], len(counts)).index_add_(-1, index, values)
+        return (sums / counts)[..., index]
+
+    centered = signals - means(signals)
+    return centered / (means(centered.square()).sqrt() + FLATTEST)
 
 
 def likelihood(error: Tensor, log_var: Tensor, scored: Tensor) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Batches of an epoch: order, crops, augmentation and masks, all sampled on the device."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +14,9 @@ from ecgmtl.data.augment import augment, sample_positions
 from ecgmtl.data.batch import Batch
 from ecgmtl.data.masking import sample_mask
 from ecgmtl.data.split import Split
+
+MASKED_VIEW = 1
+"""Seed-sequence key of a masked view of other records than the clean one's."""
 
 
 class Generators(NamedTuple):
@@ -50,34 +53,67 @@ class Batches:
 
     def seed_epoch(self, epoch: int) -> Generators:
         """Seed torch's own generator, which dropout uses, and return the generators of the epoch."""
-        first, *seeds = (int(seed) for seed in np.random.SeedSequence([*self.seed, epoch]).generate_state(5))
+        first, *seeds = seeds_of(*self.seed, epoch)
         torch.manual_seed(first)
+        return self.generators(seeds)
+
+    def generators(self, seeds: Sequence[int]) -> Generators:
         return Generators._make(torch.Generator(self.split.device).manual_seed(seed) for seed in seeds)
 
     def of_epoch(self, epoch: int) -> Iterator[Batch]:
         generators = self.seed_epoch(epoch)
+        # labeled records, their crops and mixups stay those of a stage without a masked view of other records
+        others = self.generators(seeds_of(*self.seed, epoch, MASKED_VIEW)[1:]) if self.masks_other_records else None
+        masked_order = self.shuffled(self.all_records, others.order) if others else []
         for number, index in enumerate(self.order(generators.order)):
             progress = (epoch + number / self.n_batches) / self.stage.epochs
-            yield self.batch(index, progress, generators)
+            batch = self.crops(index, generators)
+            if others:
+                batch = self.crops(masked_order[number], others)._replace(clean=batch)
+            elif self.stage.has_clean_view:
+                batch = batch._replace(clean=batch)
+            yield self.masked(batch, progress, generators.masks)
+
+    @property
+    def masks_other_records(self) -> bool:
+        """True where the masked view has records without labels too."""
+        return self.stage.masks_all_records and self.stage.learns_labels and not self.split.labeled.all()
+
+    @property
+    def all_records(self) -> Int64[Tensor, " record"]:
+        return torch.arange(len(self.split), device=self.split.device)
 
     def order(self, generator: torch.Generator) -> list[Int64[Tensor, " batch"]]:
         """Return the records of each batch. A stage that learns labels uses the labeled records alone, repeatedly."""
-        device = self.split.device
-        usable = torch.arange(len(self.split), device=device)
+        usable = self.all_records
         if self.stage.learns_labels:
-            usable = usable[torch.from_numpy(self.split.labeled).to(device)]
-        rounds = -(-self.n_records // len(usable))
-        order = [usable[torch.randperm(len(usable), generator=generator, device=device)] for _ in range(rounds)]
+            usable = usable[torch.from_numpy(self.split.labeled).to(usable.device)]
+        return self.shuffled(usable, generator)
+
+    def shuffled(self, usable: Int64[Tensor, " record"], generator: torch.Generator) -> list[Int64[Tensor, " batch"]]:
+        """Shuffle records into the batches of an epoch, repeatedly where there are too few."""
+        n, device = len(usable), usable.device
+        rounds = -(-self.n_records // n)
+        order = [usable[torch.randperm(n, generator=generator, device=device)] for _ in range(rounds)]
         return list(torch.cat(order)[: self.n_records].split(self.stage.batch_size))
 
-    def batch(self, index: Int64[Tensor, " batch"], progress: float, generators: Generators) -> Batch:
+    def crops(self, index: Int64[Tensor, " batch"], generators: Generators) -> Batch:
+        """Return augmented crops of the records at `index`, unmasked."""
         stage, split = self.stage, self.split
         index = index.repeat_interleave(stage.n_views)
         positions = sample_positions(len(index), split.n_samples, split.fs, stage.augment, generators.order)
         crops = split.batch(index, positions)
-        batch = augment(crops, split.fs, stage.augment, generators.pairs, generators.perturbations)
-        if not stage.masks:
+        return augment(crops, split.fs, stage.augment, generators.pairs, generators.perturbations)
+
+    def masked(self, batch: Batch, progress: float, generator: torch.Generator) -> Batch:
+        """Return the batch with a mask, where the stage masks."""
+        if not self.stage.masks:
             return batch
-        masking = stage.masking.at(progress)
-        mask = sample_mask((len(index), positions.shape[1]), split.fs, masking, generators.masks)
+        masking = self.stage.masking.at(progress)
+        mask = sample_mask((len(batch.signals), batch.signals.shape[2]), self.split.fs, masking, generator)
         return batch._replace(mask=mask, scored=masking.scores(mask))
+
+
+def seeds_of(*key: int) -> list[int]:
+    """Return five seeds that depend on the key alone: of torch, and of each generator."""
+    return [int(seed) for seed in np.random.SeedSequence(key).generate_state(5)]

@@ -1,6 +1,6 @@
 """One update of the network: losses, task weights, the combined gradient, and the step of the optimizer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -9,11 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ecgmtl.config.run import Config
-from ecgmtl.config.stage import Stage
+from ecgmtl.config.stage import Stage, View
 from ecgmtl.data.batch import Batch
 from ecgmtl.data.split import Split
 from ecgmtl.device import autocast, average_over_ranks, compiled
 from ecgmtl.model.network import MultiTaskModel
+from ecgmtl.model.normalization import BatchNorm
 from ecgmtl.optimization.diagnostics import GradientDiagnostics, half_gradients
 from ecgmtl.optimization.gradients import combined_backward, gradient_norms, trainable
 from ecgmtl.optimization.optimizer import WeightAverage, build_optimizer, layer_rates, set_lr
@@ -21,6 +22,9 @@ from ecgmtl.optimization.weighting.base import Moment
 from ecgmtl.tasks import LossInput, build_task, losses_of
 from ecgmtl.tasks.labels import prevalence
 from ecgmtl.training.teachers import Teaching
+
+CLEAN_FIRST: tuple[View, ...] = ("clean", "masked")
+"""Order of the passes of a step: what is read in the masked view may be compared with the clean one."""
 
 
 class Step(NamedTuple):
@@ -60,6 +64,7 @@ class Learner:
         self.shared = trainable(model.encoder.shared(stage.heads))
         self.others = [p for p in self.trained if all(p is not s for s in self.shared)]
         self.last_shared = trainable(model.encoder.last_shared(stage.heads))
+        self.norms = [norm for norm in model.encoder.modules() if isinstance(norm, BatchNorm)]
         self.begun = False
 
     def active(self, moment: Moment) -> tuple[bool, ...]:
@@ -69,10 +74,27 @@ class Learner:
     def losses(
         self, batch: Batch, active: tuple[bool, ...], progress: float, network: nn.Module | None = None
     ) -> list[Tensor]:
-        heads = tuple(dict.fromkeys(task.reads for task, now in zip(self.tasks, active, strict=True) if now))
-        with autocast(self.precision, self.device):
-            outputs = (network or self.network)(batch.encoder_input, batch.mask, heads, self.stage.flow or None)
-        return losses_of(self.tasks, active, LossInput(self.model, outputs, batch, progress))
+        """Return the tasks' losses in their order, each the mean over the views that its task reads."""
+        learned = [task for task, now in zip(self.tasks, active, strict=True) if now]
+        given: dict[View, LossInput] = {}
+        for view in CLEAN_FIRST:
+            heads = tuple(dict.fromkeys(task.reads for task in learned if view in self.stage.views_of(task.name)))
+            if heads:
+                seen = batch if view == "masked" else clean_view(batch)
+                clean = given["clean"].outputs if "clean" in given else None
+                given[view] = LossInput(self.model, self.read(seen, heads, network), seen, progress, clean)
+        return losses_of(
+            self.tasks, active, lambda task: [given[v] for v in self.stage.views_of(task.name)], self.device
+        )
+
+    def read(self, batch: Batch, heads: tuple[str, ...], network: nn.Module | None) -> dict[str, Any]:
+        """Run the network on one view of a batch. In a masked view beside a clean one, statistics may stay."""
+        kept = self.norms if batch.clean is not None and self.stage.statistics == "clean" else ()
+        with autocast(self.precision, self.device), statistics_kept(kept):
+            outputs: dict[str, Any] = (network or self.network)(
+                batch.encoder_input, batch.mask, heads, self.stage.flow or None
+            )
+        return outputs
 
     def begin(self, batch: Batch) -> None:
         """Start the weighting from the losses of the stage's first batch.
@@ -186,6 +208,30 @@ def set_random_state(device: torch.device, state: Tensor) -> None:
         torch.cuda.set_rng_state(state, device)
     else:
         torch.set_rng_state(state)
+
+
+def clean_view(batch: Batch) -> Batch:
+    """Return the unmasked view of a batch.
+
+    Raises:
+        ValueError: the batch has one view only.
+    """
+    if batch.clean is None:
+        raise ValueError("a task reads the clean view, but the batch has none; make it by Batches of the same stage")
+    return batch.clean
+
+
+@contextmanager
+def statistics_kept(norms: Sequence[BatchNorm]) -> Iterator[None]:
+    """Keep running statistics, while batches are still normalized by their own."""
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 @contextmanager

@@ -32,6 +32,8 @@ class Teaching:
         """Return the batch with its teachers' features and probabilities, where a task learns them."""
         if self.mean_encoder is None and not self.teachers:
             return batch
+        if batch.clean is not None:
+            batch = batch._replace(clean=self(batch.clean))
         with autocast(self.precision, self.device):
             if self.mean_encoder is not None:
                 features = self.model.features(batch.signals, "latent", self.mean_encoder)

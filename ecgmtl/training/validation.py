@@ -48,7 +48,9 @@ def run_model(model: MultiTaskModel, tasks: list[Task], batch: Batch) -> LossInp
     heads = tuple(dict.fromkeys(task.reads for task in tasks))
     if any("mean_encoder" in task.needs for task in tasks):
         batch = batch._replace(teacher_features=model.features(batch.signals, "latent", model.encoder))
-    return LossInput(model, model(batch.signals, batch.mask, heads), batch, 1.0)
+    needs_clean = any("clean_view" in task.needs for task in tasks)
+    clean = model(batch.signals, None, heads) if needs_clean else None
+    return LossInput(model, model(batch.signals, batch.mask, heads), batch, 1.0, clean)
 
 
 @dataclass

@@ -31,15 +31,20 @@ COLUMNS = {
 """Columns of four records, of which each task lacks at least one."""
 OPTIONAL = ("latent", "contrastive", "measurements", *COLUMNS)
 """Tasks that have a head only where a stage learns them."""
+BESIDE = {"consistency": ("reconstruction",), "agreement": ("classification",)}
+"""Tasks without which another cannot be learned."""
 every_task = pytest.mark.parametrize("name", NAMES)
 
 
 def stage_of(name):
     """The smallest stage that learns a task."""
-    losses = ("reconstruction", name) if name == "consistency" else (name,)
+    losses = (*BESIDE.get(name, ()), name)
     teachers = ("one",) if name == "distillation" else ()
+    views = {"classification": "clean"} if name == "agreement" else {}
     parts = tuple(dict.fromkeys(build_task(each).part for each in losses))
-    return Stage(name="s", trains=("encoder", *parts), losses=losses, epochs=1, batch_size=16, teachers=teachers)
+    return Stage(
+        name="s", trains=("encoder", *parts), losses=losses, epochs=1, batch_size=16, teachers=teachers, views=views
+    )
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +74,7 @@ def given():
         teacher_features=torch.randn(4, 8, outputs["latent"].shape[-1]),
         soft_labels=torch.rand(4, 2),
     )
-    return LossInput(model, outputs, batch, 1.0)
+    return LossInput(model, outputs, batch, 1.0, model(0.5 * signals, None, heads))
 
 
 @every_task
@@ -84,7 +89,7 @@ def test_a_loss_is_one_finite_number_with_a_gradient(name, given):
 
 @every_task
 def test_an_inactive_task_has_a_loss_of_zero(name, given):
-    (loss,) = losses_of([build_task(name)], [False], given)
+    (loss,) = losses_of([build_task(name)], [False], lambda _: [given], torch.device("cpu"))
     assert loss.item() == 0
     assert not loss.requires_grad
 

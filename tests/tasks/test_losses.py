@@ -18,6 +18,7 @@ from ecgmtl.tasks import (
     losses_of,
 )
 from ecgmtl.tasks.classification import classification
+from ecgmtl.tasks.latent import LatentSettings
 
 PLAIN = ReconstructionSettings()
 
@@ -152,7 +153,9 @@ def test_a_loss_without_its_output_is_refused_with_what_it_needs(model, task):
 def test_the_loss_of_an_inactive_task_is_a_constant_zero(model):
     logits = torch.zeros(1, 2, requires_grad=True)
     given = LossInput(model, {"classification": logits}, batch_of(torch.zeros(1, 12, 4)), 0.0)
-    losses = losses_of([build_task("reconstruction"), build_task("classification")], (False, True), given)
+    losses = losses_of(
+        [build_task("reconstruction"), build_task("classification")], (False, True), lambda _: [given], logits.device
+    )
     assert [loss.item() for loss in losses] == pytest.approx([0.0, math.log(2)])
     assert [loss.requires_grad for loss in losses] == [False, True]
 
@@ -209,6 +212,27 @@ def test_the_latent_loss_compares_normalized_features_of_masked_frames(model):
     batch = batch_of(torch.zeros(1, 12, 4), scored)._replace(teacher_features=target)
     found = cost("latent", model, {"latent": torch.tensor([[[-1.0, 9.0], [3.0, 9.0]]])}, batch)
     assert found == pytest.approx((0 + 4) / 2, rel=1e-4)  # the second frame does not count
+
+
+def test_a_smooth_latent_loss_is_linear_in_large_errors(model):
+    target = torch.tensor([[[1.0], [3.0]]])  # one frame of two features; normalized: -1, 1
+    batch = batch_of(torch.zeros(1, 12, 2), torch.ones(1, 8, 2))._replace(teacher_features=target)
+    given = LossInput(model, {"latent": torch.tensor([[[-0.5], [5.0]]])}, batch, 1.0)
+    found = build_task("latent", TaskSettings(latent=LatentSettings(kind="smooth_l1"))).loss(given)
+    assert found.item() == pytest.approx((0.5 * 0.5**2 + (4 - 0.5)) / 2, rel=1e-4)
+
+
+def test_segments_are_normalized_by_their_own_mean_and_deviation(model):
+    signals = torch.randn(2, 12, 11)
+    settings = ReconstructionSettings(target="segments", segment=4)
+    rows = model.standardize.basis(signals)
+    parts = [rows[..., :4], rows[..., 4:]]  # the last three samples belong to the segment before
+    means = [part - part.mean(dim=-1, keepdim=True) for part in parts]
+    expected = torch.cat([part / (part.std(dim=-1, correction=0, keepdim=True) + 0.1) for part in means], dim=-1)
+    batch = Batch(signals, torch.zeros(2, 2), scored=torch.ones(2, 8, 11))
+    assert cost("reconstruction", model, decoded(expected), batch, settings) == pytest.approx(0, abs=1e-10)
+    task = build_task("reconstruction", TaskSettings(reconstruction=settings))
+    assert task.validated_as().measure(LossInput(model, decoded(expected), batch, 1.0)) == {}
 
 
 def test_the_contrastive_loss_is_low_when_only_views_of_one_record_are_similar(model):
