@@ -209,7 +209,11 @@ def encoder_passes(stage: Stage, config: Config) -> float:
     - Two views of each record cost twice as much, and so does a clean view beside the masked one.
     - A weighting that evaluates the losses again needs a second forward pass.
     - A teacher needs a forward pass, and is counted as being as large as its student.
+    - ForkMerge trains the main task alone too.
     """
+    if stage.fork:
+        joint = stage.model_copy(update={"fork": None})
+        return encoder_passes(joint, config) + encoder_passes(stage.main_alone, config)
     backwards = 0 if "encoder" not in stage.trains else len(stage.losses) if stage.gradients.looks_at_encoder else 1
     encoders = config.sharing.n_encoders({task.trunk for task in stage.tasks})
     teachers = len(stage.teachers) + ("mean_encoder" in stage.needs)

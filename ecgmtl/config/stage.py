@@ -8,6 +8,7 @@ from ecgmtl.data.augment import AugmentSettings
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.model.network import MAIN, RECONSTRUCTION
 from ecgmtl.optimization.diagnostics import DiagnosticsSettings
+from ecgmtl.optimization.forkmerge import ForkSettings
 from ecgmtl.optimization.gradient_rules import GradientRuleSettings
 from ecgmtl.optimization.gradient_rules.sum import SumSettings
 from ecgmtl.optimization.optimizer import OptimizerSettings
@@ -41,6 +42,10 @@ class Stage(TaskSettings):
     """Weighting of the tasks' losses."""
     gradients: GradientRuleSettings = SumSettings()
     """Rule that combines the weighted tasks' gradients in the parameters that tasks share."""
+    fork: ForkSettings | None = None
+    """ForkMerge: the main task is also learned alone, and the two networks are merged by a score on held-out patients.
+
+    None for training without a fork."""
     flow: dict[str, Flow] = Field(default_factory=dict)
     """Fraction of a head's gradient that reaches the encoder, by task; 1 for tasks that are not named."""
     start: str | None = None
@@ -131,12 +136,16 @@ class Stage(TaskSettings):
                 f"stage '{self.name}': {' and '.join(self.meets_in_encoder)} compares the tasks' gradients in the "
                 f"encoder, which the stage does not train; add encoder to trains, or take fixed weights"
             )
+        if self.fork:
+            self.fork.check(self.facts, self.weighting.build(self.losses), self.trains)
         return self
 
     @property
     def summary(self) -> str:
         """Short description of the stage."""
         weighting = f", {self.weighting.kind} weighting" if len(self.losses) > 1 else ""
+        if self.fork:
+            weighting += ", merged with the main task alone"
         epochs = f"{self.epochs} epoch{'s' * (self.epochs > 1)}"
         parts = ", ".join(part.replace("_", " ") for part in self.trains)
         return f"{' + '.join(self.losses)}{weighting}, {epochs}; trains {parts}"
@@ -191,6 +200,21 @@ class Stage(TaskSettings):
     def selected_by(self) -> str:
         """Task that selects the best epoch."""
         return max(self.tasks, key=lambda task: task.priority).name
+
+    @property
+    def main_alone(self) -> "Stage":
+        """The same stage, learning only the task that selects the best epoch."""
+        main = build_task(self.selected_by, self)
+        changes = {
+            "losses": (main.name,),
+            "trains": tuple(part for part in self.trains if part in ("encoder", main.part)),
+            "flow": {head: flow for head, flow in self.flow.items() if head == main.reads},
+            "teachers": self.teachers if "teachers" in main.needs else (),
+            "weighting": FixedSettings(),
+            "gradients": SumSettings(),
+            "fork": None,
+        }
+        return self.model_copy(update=changes)
 
     @property
     def n_views(self) -> int:

@@ -39,6 +39,8 @@ LABELED = 1
 
 WEIGHTS_KEPT = 11
 """Multiple of the size of the weights: two states (network, EMA, best epoch, two moments of Adam) and the model."""
+FORK_KEPT = 10
+"""Multiple that a fork adds: two states of the second branch (network, EMA, two moments of Adam) and of the merge."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class Schedule:
         config = self.config.model_copy(update={"precision": self.precision})
         training = StageTraining(model, with_files, config, self.train, self.validation, key)
         here = self.record.folder.stage(index, stage.name)
-        require_room(here, model)
+        require_room(here, model, WEIGHTS_KEPT + (FORK_KEPT if stage.fork else 0))
         state = here / "state.pt"
         if state.is_file():
             self.resume(training, state)
@@ -220,10 +222,10 @@ def compute_as_before(folder: RunFolder, config: Config, device: torch.device, s
     return "bf16" if start["precision"] == "bf16" else "fp32"
 
 
-def require_room(here: Path, model: MultiTaskModel) -> None:
-    """Raise TrainingError where a stage's states and its model do not fit on the disk."""
+def require_room(here: Path, model: MultiTaskModel, n_kept: int) -> None:
+    """Raise TrainingError where a stage's states and its model, `n_kept` times its size, do not fit on the disk."""
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
-    needed, free = WEIGHTS_KEPT * size, shutil.disk_usage(here).free
+    needed, free = n_kept * size, shutil.disk_usage(here).free
     if free < needed:
         raise TrainingError(
             f"{here}: a stage needs {needed / 1e6:.1f} MB for its state and its model; {free / 1e6:.1f} MB are free on "

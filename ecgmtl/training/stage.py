@@ -17,17 +17,21 @@ from ecgmtl.config.stage import Stage
 from ecgmtl.data.batch import Batch
 from ecgmtl.data.split import Split
 from ecgmtl.model.network import MultiTaskModel
+from ecgmtl.optimization.optimizer import WeightAverage
 from ecgmtl.optimization.weighting.base import Moment
 from ecgmtl.tasks.labels import with_targets
 from ecgmtl.tracking import names
 from ecgmtl.training.batches import Batches
+from ecgmtl.training.fork import Fork
 from ecgmtl.training.step import Learner, Step, freeze
 from ecgmtl.training.validation import validate
 
 REWARD_PATIENTS = 2
-"""Seed-sequence key for sampling the patients that reward a weighting."""
+"""Seed-sequence key for sampling the patients that reward a weighting, or choose a merge."""
 
 
+ALONE = "loss_alone."
+"""Prefix of a main task's training loss in the branch that learns it alone."""
 REMEDY = "Train again with a lower optimizer.lr."
 
 
@@ -47,7 +51,7 @@ class EpochReport(NamedTuple):
     figures: dict[str, float]
     """Figures on the validation split, and the speed."""
     seconds: float
-    """Duration of the steps, without the validation."""
+    """Duration of the steps, and of a merge, without the validation."""
     n_records: int
     probes: dict[int, dict[str, float]]
     """Diagnostics of the tasks' gradients, by step."""
@@ -94,6 +98,9 @@ class StageTraining:
         self.refuse_without_targets()
         self.reward_split, train = self.keep_reward_patients()
         self.batches = Batches(train, self.stage, (self.config.seed, self.config.place_of(self.stage.name)))
+        self.fork: Fork | None = None
+        if self.stage.fork and self.reward_split is not None:
+            self.fork = Fork(self.learner, self.stage.fork, self.config, self.train, self.reward_split)
 
     def refuse_without_targets(self) -> None:
         """Raise TrainingError where a task has targets of its own and no training record has one."""
@@ -105,19 +112,20 @@ class StageTraining:
                 )
 
     def keep_reward_patients(self) -> tuple[Split | None, Split]:
-        """Return the patients that only reward a weighting that learns from a score, and those to train on.
+        """Return the patients that only reward a weighting or choose a merge, and those to train on.
 
         Raises:
             TrainingError: nobody with labels is left to train on.
         """
-        share = self.learner.weighting.reward_patients
+        share = self.stage.fork.patients if self.stage.fork else self.learner.weighting.reward_patients
         if not share:
             return None, self.train
         held_out = self.train.sample_patients(share, (self.config.seed, REWARD_PATIENTS), self.train.labeled)
         if not self.train.labeled[~held_out].any():
             raise TrainingError(
                 f"stage '{self.stage.name}': of {self.train.labeled.sum()} labeled records none is left to train "
-                f"on beside those that reward the weighting; label more records, or use another weighting."
+                f"on beside those that {'choose the merge' if self.stage.fork else 'reward the weighting'}; label more "
+                f"records, or {'leave fork out' if self.stage.fork else 'use another weighting'}."
             )
         return self.train.select(held_out), self.train.select(~held_out)
 
@@ -142,7 +150,12 @@ class StageTraining:
             self.epoch += 1
             report(finished)
             checkpoint.save_state(state_path, self.state_dict())
-        return self.best if self.stage.keep == "best" else dict(self.learner.average.mean)
+        return self.best if self.stage.keep == "best" else dict(self.average.mean)
+
+    @property
+    def average(self) -> WeightAverage[MultiTaskModel]:
+        """EMA weights that are validated and kept."""
+        return self.learner.average if self.fork is None else self.fork.average
 
     def run_epoch(self) -> EpochReport:
         started = time.perf_counter()
@@ -152,13 +165,14 @@ class StageTraining:
         probes: dict[int, dict[str, Tensor]] = {}
         for number, batch in enumerate(self.batches.of_epoch(self.epoch), first_step):
             moment = Moment(number, self.epoch, number / self.n_steps)
-            steps.append(self.learner.step(batch, moment))
+            steps.append((self.fork or self.learner).step(batch, moment))
             self.probe_and_reward(batch, moment, steps[-1], probes)
             self.advance()
         columns = self.collect(steps, first_step)
         self.learner.weighting.end_epoch()
+        merged = self.fork.merge(self.epoch) if self.fork else {}
         seconds = time.perf_counter() - started
-        figures = self.validate()
+        figures = self.validate() | merged
         n_records = self.batches.n_records
         figures[names.SPEED] = n_records / seconds
         numbers = {step: {name: float(value) for name, value in probe.items()} for step, probe in probes.items()}
@@ -184,12 +198,13 @@ class StageTraining:
         losses, weights = on_host([step.losses for step in steps]), on_host([step.weights for step in steps])
         extras = {name: on_host([step.extras[name] for step in steps]) for name in steps[0].extras}
         norms = on_host([step.gradient_norm for step in steps])
-        self.refuse_divergence(losses, weights, np.column_stack([*extras.values(), norms]), first_step)
+        alone = {} if self.fork is None else {f"{ALONE}{self.stage.selected_by}": self.fork.take_losses()}
+        self.refuse_divergence(losses, weights, np.column_stack([*extras.values(), *alone.values(), norms]), first_step)
         tables = {names.LOSS: losses, names.WEIGHT: weights} | {f"{name}.": table for name, table in extras.items()}
         columns = {f"{name}{t}": table[:, i] for name, table in tables.items() for i, t in enumerate(self.stage.losses)}
         lr_at = self.stage.optimizer.lr_at
         rates = [lr_at((first_step + i) / self.n_steps) for i in range(len(steps))]
-        return columns | {names.GRADIENT_NORM: norms, names.LEARNING_RATE: np.array(rates, dtype=np.float32)}
+        return columns | alone | {names.GRADIENT_NORM: norms, names.LEARNING_RATE: np.array(rates, dtype=np.float32)}
 
     def refuse_divergence(self, losses: np.ndarray, weights: np.ndarray, others: np.ndarray, first_step: int) -> None:
         """Raise TrainingError at the first step with a figure that is not finite or a loss that cannot be negative."""
@@ -211,7 +226,7 @@ class StageTraining:
 
     def validate(self) -> dict[str, float]:
         """Return the validation figures of the EMA weights, and keep the weights of the best epoch."""
-        mean = self.learner.average
+        mean = self.average
         figures = validate(mean.model, self.stage, self.validation)
         score = self.score(figures)
         if score > self.best_score:
@@ -250,13 +265,16 @@ class StageTraining:
             "best_score": float(self.best_score),
             "best_epoch": self.best_epoch,
         }
-        return {**own, "best": self.best, "learner": self.learner.state_dict()}
+        fork = {} if self.fork is None else {"fork": self.fork.state_dict()}
+        return {**own, "best": self.best, "learner": self.learner.state_dict(), **fork}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in ("epoch", "best_score", "best_epoch"):
             setattr(self, name, state[name])
         self.best = {name: value.to(self.train.device) for name, value in state["best"].items()}
         self.learner.load_state_dict(state["learner"])
+        if self.fork is not None:
+            self.fork.load_state_dict(state["fork"])
 
 
 def on_host(values: list[Tensor]) -> np.ndarray:

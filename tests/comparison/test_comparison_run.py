@@ -27,7 +27,7 @@ def test_shipped_arms_of_one_architecture_begin_with_the_same_weights():
     ("arm", "passes"),
     [
         ("single", 1), ("lambda-1", 1), ("pcgrad", 5 / 3), ("noise", 5 / 3), ("soft", 2), ("cross-stitch", 2),
-        ("alternating", 1), ("multi-level", 1), ("famo", 4 / 3),
+        ("alternating", 1), ("multi-level", 1), ("famo", 4 / 3), ("forkmerge", 2),
     ],
 )  # fmt: skip
 def test_the_cost_of_a_step_is_counted_in_encoder_passes(arm, passes):
