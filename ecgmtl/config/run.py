@@ -138,7 +138,7 @@ class Config(Settings):
 
     @property
     def facts(self) -> ModelFacts:
-        return ModelFacts(self.decoder, self.classifier, self.auxiliary_labels)
+        return ModelFacts(self.decoder, self.classifier, self.auxiliary_labels, self.sharing.on_lower_levels)
 
     def tasks_with_heads(self, auxiliary: Iterable[str]) -> tuple[Task, ...]:
         """Return the tasks that have a head, in its order: those of every model, then those that a stage learns."""
@@ -161,7 +161,8 @@ class Config(Settings):
         heads = {}
         for task in sorted(tasks, key=lambda task: not task.name.startswith(PREFIX)):  # the order of random weights
             name = task.name
-            heads[name] = task.build_head(shared.n_features(name), shared.stride(name), counts.get(name, 0), self.facts)
+            n_outputs = counts.get(task.labeled_as, 0)
+            heads[name] = task.build_head(shared.n_features(name), shared.stride(name), n_outputs, self.facts)
         return MultiTaskModel(shared, {task.name: head for task in tasks if (head := heads[task.name]) is not None})
 
     def place_of(self, stage: str) -> int:

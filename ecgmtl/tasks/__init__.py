@@ -22,6 +22,7 @@ from ecgmtl.tasks.heart_axis import HeartAxis
 from ecgmtl.tasks.infarction_stadium import InfarctionStadium
 from ecgmtl.tasks.latent import Latent, LatentSettings
 from ecgmtl.tasks.measurements import Measurements
+from ecgmtl.tasks.mid_classification import MidClassification
 from ecgmtl.tasks.reconstruction import Reconstruction, ReconstructionSettings
 from ecgmtl.tasks.report import Report
 from ecgmtl.tasks.sex import Sex
@@ -42,6 +43,9 @@ Prevalence = Mapping[str, Float[Tensor, " label"]]
 TASKS: dict[str, Callable[[TaskSettings, Prevalence], Task]] = {
     "reconstruction": lambda settings, _: Reconstruction(settings=settings.reconstruction),
     "classification": lambda settings, known: Classification(MAIN, settings.classification, known.get(MAIN)),
+    "mid_classification": lambda settings, known: MidClassification(
+        "mid_classification", settings.classification, known.get(MAIN)
+    ),
     "consistency": lambda *_: Consistency(),
     "agreement": lambda *_: Agreement(),
     "latent": lambda settings, _: Latent(settings=settings.latent),

@@ -29,6 +29,8 @@ class ModelFacts(NamedTuple):
     classifier: ClassifierSettings
     auxiliary_labels: tuple[str, ...]
     """Label sets that have a classifier of their own beside the main one."""
+    on_lower_levels: frozenset[str] = frozenset()
+    """Tasks that read another level of the encoder than its top."""
 
 
 class StageFacts(NamedTuple):
@@ -93,6 +95,11 @@ class Task(ABC):
     @property
     def reads(self) -> str:
         """Name of the head whose output the task scores."""
+        return self.name
+
+    @property
+    def labeled_as(self) -> str:
+        """Name of the classification task whose labels the task learns, if it learns labels."""
         return self.name
 
     @property

@@ -92,7 +92,7 @@ class Classification(Task):
             raise ValueError(f"the untrained loss of {self.name} needs the prevalence of its labels")
         return untrained_loss(self.prevalence, self.settings)
 
-    def validated_as(self) -> "Classification":
+    def validated_as(self) -> Task:
         return Classification(self.name)
 
     def answers(self, given: LossInput) -> tuple[Tensor, Tensor] | None:

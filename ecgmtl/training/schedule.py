@@ -25,6 +25,7 @@ from ecgmtl.metrics.calibration import Calibration, fit_calibration
 from ecgmtl.model.forest.grow import grow_forest
 from ecgmtl.model.heads import Classifier
 from ecgmtl.model.network import MultiTaskModel
+from ecgmtl.tasks import build_task
 from ecgmtl.tasks.labels import prevalence
 from ecgmtl.tracking.tracker import Tracker
 from ecgmtl.training.finished import StageResults
@@ -127,8 +128,10 @@ class Schedule:
         mean, std = lead_statistics(self.train)
         model.standardize.mean.copy_(mean)
         model.standardize.std.copy_(std)
-        for name, fractions in prevalence(self.train).items():
-            cast("Classifier", model.heads[name]).start_at(fractions)
+        known = prevalence(self.train)
+        for name, head in model.heads.items():
+            if (labels := build_task(name).labeled_as) in known:
+                cast("Classifier", head).start_at(known[labels])
         return model
 
     @property

@@ -12,7 +12,9 @@ from ecgmtl.data.batch import Batch
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.model.encoders.cnn import CnnSettings
 from ecgmtl.model.heads import DecoderSettings
-from ecgmtl.tasks import PREFIX, TASKS, LossInput, build_task, losses_of
+from ecgmtl.model.sharing.hard import HardSettings
+from ecgmtl.model.sharing.multi_level import MultiLevelSettings
+from ecgmtl.tasks import MAIN, PREFIX, TASKS, LossInput, build_task, losses_of
 from ecgmtl.tasks.age import Age
 from ecgmtl.tasks.heart_axis import HeartAxis
 from ecgmtl.tasks.sex import Sex
@@ -29,7 +31,8 @@ COLUMNS = {
     "report": {"report_words": [";".join(f"word{number}" for number in range(100)), "", "word1", "word2"]},
 }
 """Columns of four records, of which each task lacks at least one."""
-OPTIONAL = ("latent", "contrastive", "measurements", *COLUMNS)
+LOWER = MultiLevelSettings(levels={"mid_classification": 1})
+OPTIONAL = ("mid_classification", "latent", "contrastive", "measurements", *COLUMNS)
 """Tasks that have a head only where a stage learns them."""
 BESIDE = {"consistency": ("reconstruction",), "agreement": ("classification",)}
 """Tasks without which another cannot be learned."""
@@ -58,6 +61,7 @@ def given():
         decoder=DecoderSettings(leads=12),
         stages=stages,
         auxiliary_labels=("second",),
+        sharing=LOWER,
     )
     model = config.build_model(2, {"second": 3})
     signals = torch.randn(4, 12, 80)
@@ -103,12 +107,13 @@ def test_a_stage_can_learn_each_task_by_itself(name):
         stages=(stage,),
         auxiliary_labels=("second",),
         decoder=DecoderSettings(leads=12),
+        sharing=LOWER if name == "mid_classification" else HardSettings(),
     )
 
 
 @every_task
 def test_an_untrained_loss_is_a_number_above_zero(name):
-    known = {"classification": torch.tensor([0.1, 0.5]), f"{PREFIX}second": torch.tensor([0.2])}
+    known = {MAIN: torch.tensor([0.1, 0.5]), f"{PREFIX}second": torch.tensor([0.2])}
     assert 0 < build_task(name, prevalence=known).untrained(16) < 10
 
 

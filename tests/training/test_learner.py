@@ -12,6 +12,7 @@ from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.evaluation.protocols import infer_logits
 from ecgmtl.metrics.calibration import Calibration
 from ecgmtl.metrics.ranking import macro_auroc
+from ecgmtl.model.sharing.multi_level import MultiLevelSettings
 from ecgmtl.optimization.diagnostics import DiagnosticsSettings
 from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
 from ecgmtl.tasks import TASKS, ClassificationSettings, TaskSettings, build_task
@@ -86,7 +87,7 @@ def test_all_tasks_can_be_trained_together():
     stage = PRETEXT.model_copy(
         update={"trains": parts, "losses": tuple(t for t in TASKS if t not in ("consistency", "distillation"))}
     )
-    run = training(stage)
+    run = training(stage, sharing=MultiLevelSettings(levels={"mid_classification": 1}))
     report = run.run_epoch()
     assert {f"loss.{task}" for task in stage.losses} <= set(report.steps)
     assert {f"loss.{task}" for task in stage.losses} <= set(report.figures)

@@ -39,6 +39,11 @@ class SharingOptions(Settings, ABC):
     description: ClassVar[str] = "one shared encoder"
     """Name in a model card."""
 
+    @property
+    def on_lower_levels(self) -> frozenset[str]:
+        """Tasks that read another level of the encoder than its top."""
+        return frozenset()
+
     def n_encoders(self, trunks: Collection[str]) -> int:
         """Return the number of encoders that run for tasks that read these trunks."""
         return 1

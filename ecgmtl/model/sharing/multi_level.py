@@ -17,6 +17,10 @@ class MultiLevelSettings(SharingOptions):
     levels: dict[str, PositiveInt] = Field(default_factory=dict)
     """Level of the encoder that a task reads, 1 the lowest; tasks that are not named read the top level."""
 
+    @property
+    def on_lower_levels(self) -> frozenset[str]:
+        return frozenset(self.levels)
+
     def check(self, trunks: Trunks) -> None:
         for task in self.levels:
             if task not in trunks:
