@@ -26,6 +26,7 @@ from ecgmtl.config.stage import Stage
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.identity import sha256
 from ecgmtl.metrics.calibration import Calibration
+from ecgmtl.metrics.typicality import Typicality
 from ecgmtl.model.forest.forest import Forest
 from ecgmtl.model.forest.measurements import measurement_names
 from ecgmtl.model.network import MultiTaskModel
@@ -56,6 +57,8 @@ class Description(Settings):
     provenance: dict[str, str]
     measurements: tuple[str, ...] | None = None
     """Names of the measurements that the boosted trees were fitted on."""
+    typicality: Typicality | None = None
+    """How the training records look. Files of earlier versions, and of stages within a run, lack it."""
     weights_sha256: str
     tensors: dict[str, tuple[str, tuple[int, ...]]] | None = None
     """Type and shape of each tensor, which `weights_sha256` does not cover. Files of earlier versions lack them."""
@@ -84,6 +87,8 @@ class Checkpoint:
     """Names of the labels of each further label set."""
     provenance: dict[str, str] = field(default_factory=dict)
     """Stage, data, code and package version that the model came from."""
+    typicality: Typicality | None = None
+    """How the training records look, by which records unlike them are found."""
 
     @property
     def stages_done(self) -> tuple[Stage, ...]:
@@ -115,6 +120,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
         calibration=checkpoint.calibration,
         provenance=checkpoint.provenance,
         measurements=None if model.forest is None else tuple(measurement_names(model.forest.fs)),
+        typicality=checkpoint.typicality,
         weights_sha256=tensors_sha256(tensors),
         tensors={name: type_and_shape(value) for name, value in tensors.items()},
     )
@@ -153,6 +159,7 @@ def load(path: Path) -> Checkpoint:
         description.calibration,
         description.auxiliary_label_names,
         description.provenance,
+        description.typicality,
     )
 
 

@@ -1,7 +1,9 @@
 import json
 import pickle
 import struct
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from ecgmtl.checkpoint import Checkpoint, CheckpointError
 from ecgmtl.config.run import Config
 from ecgmtl.inference.models import BUNDLED_FILE
 from ecgmtl.metrics.calibration import Calibration
+from ecgmtl.metrics.typicality import fit_typicality
 from ecgmtl.model.encoders.cnn import CnnSettings
 
 
@@ -43,6 +46,21 @@ def test_a_loaded_model_equals_the_saved_one(stored, path):
         stored.calibration,
     )
     assert loaded.provenance == stored.provenance
+
+
+def test_how_the_training_records_look_is_stored_where_it_is_known(path, stored, tmp_path, rng):
+    assert checkpoint.load(path).typicality is None
+    noise = rng.normal(0, 0.2, (120, 12, 300)).astype(np.float32)
+    known = replace(stored, typicality=fit_typicality([noise], [noise], 100))
+    checkpoint.save(tmp_path / "known.safetensors", known)
+    assert checkpoint.load(tmp_path / "known.safetensors").typicality == known.typicality
+
+
+def test_a_file_of_an_earlier_ecgmtl_without_typicality_is_read(path, stored):
+    with_header(path, lambda _, description: description.pop("typicality"))
+    earlier = checkpoint.load(path)
+    assert earlier.typicality is None
+    assert earlier.calibration == stored.calibration
 
 
 def test_every_flipped_bit_is_detected(path):

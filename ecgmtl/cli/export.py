@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float32
 
+    from data_prep.store.open import Store
     from ecgmtl.checkpoint import Checkpoint as Stored
     from ecgmtl.config.run import Config
 
@@ -32,7 +33,10 @@ def export(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", help="Prepared folder whose records the export is compared on. Default: synthetic ECGs."
+            "--data",
+            help="Prepared folder whose records the export is compared on. If it is the one that the model was trained "
+            "on, the export of an older model learns from it to tell records unlike the training records. Default: "
+            "synthetic ECGs.",
         ),
     ] = None,
     int8: Annotated[
@@ -55,38 +59,44 @@ def export(
         import torch
 
         from ecgmtl import checkpoint
+        from ecgmtl.data.split import open_for
+        from ecgmtl.inference.export import add_typicality
         from ecgmtl.inference.export import export as export_classifier
         from ecgmtl.inference.models import find_model
 
         file = checkpoint.model_file(Path(find_model(model)))
         stored = checkpoint.load(file)
+        store = None if data is None else open_for(data, stored.config.preprocess, stored.config.validation_fold)
+        if store is not None:
+            stored = add_typicality(stored, store)
         if int8:
-            typer.echo(write_int8(stored, file, to, out, data))
+            typer.echo(write_int8(stored, file, to, out, store))
             return
-        signals = torch.from_numpy(records_to_compare(stored.config, data))
+        signals = torch.from_numpy(records_to_compare(stored.config, store))
         report = export_classifier(stored, to, out, signals, *score_and_card(file))
     typer.echo(
         f"{report.path}: {report.size_bytes / 1e6:.2f} MB, "
         f"probabilities differ by at most {report.max_difference:.1e} on {report.n_records} records"
     )
+    if stored.typicality is None:
+        typer.echo(
+            "It cannot tell records unlike the training records; --data with the training data adds that.", err=True
+        )
 
 
-def write_int8(stored: "Stored", file: Path, to: str, out: Path, data: Path | None) -> str:
+def write_int8(stored: "Stored", file: Path, to: str, out: Path, store: "Store | None") -> str:
     """Write an export in 8-bit integers and return what came of it.
 
     Raises:
         typer.BadParameter: the format is not onnx, or there are no records to scale and compare on.
         ExportError: the export is less accurate, or cannot be written.
-        StoreError: the prepared folder cannot be used.
     """
     import numpy as np
 
-    from ecgmtl.data.split import open_for
     from ecgmtl.inference.int8 import N_SCALED, Judged, export_int8
 
-    if to != "onnx" or data is None:
+    if to != "onnx" or store is None:
         raise typer.BadParameter("--int8 needs --to onnx, and --data with a prepared folder.")
-    store = open_for(data, stored.config.preprocess)
     splits = store.records["split"].to_numpy()
     train, validation = (np.flatnonzero(splits == split) for split in ("train", "validation"))
     signals = [store.read(rows).astype(np.float32) / 1000 for rows in (train[:N_SCALED], validation)]
@@ -111,18 +121,16 @@ def score_and_card(model: Path) -> tuple[str, str]:
     return score, card
 
 
-def records_to_compare(config: "Config", data: Path | None) -> "Float32[np.ndarray, 'record 12 time']":
+def records_to_compare(config: "Config", store: "Store | None") -> "Float32[np.ndarray, 'record 12 time']":
     """Return signals in mV from a prepared folder, or synthetic ones preprocessed as the model needs them."""
     import numpy as np
 
     from data_prep.record import Record
     from data_prep.synthetic.folder import LEADS
     from data_prep.synthetic.waveform import synthesize
-    from ecgmtl.data.split import open_for
     from ecgmtl.training.report import N_COMPARED
 
-    if data is not None:
-        store = open_for(data, config.preprocess)
+    if store is not None:
         return store.read(np.arange(len(store.records))[:N_COMPARED]).astype(np.float32) / 1000
     preprocess, fs = config.preprocess, config.preprocess.fs
     ecgs = (synthesize(["NORM", "SR"], fs, preprocess.seconds, np.random.default_rng(i)) for i in range(N_COMPARED))

@@ -71,6 +71,15 @@ def predict(
             "formats.",
         ),
     ] = False,
+    warn_ood: Annotated[
+        bool | None,
+        typer.Option(
+            "--warn-ood/--no-warn-ood",
+            help="Tell records that are unlike the training records, and make no decision on them. It concerns about "
+            "1 % of ordinary records. Default: on for every model that can tell; --warn-ood refuses one that cannot.",
+            show_default=False,
+        ),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of unexpected errors.")] = False,
 ) -> None:
     """Predict diagnoses for ECG files: probabilities, calibrated probabilities, decisions and warnings.
@@ -106,7 +115,7 @@ def predict(
         model, paths = split_model(arguments)
         outputs = Outputs(out, report, report_details)
         read = read_options(fs, unit, leads, follow_links)
-        counts = predict_to(model, paths, outputs, read, batch, debug, window, strict)
+        counts = predict_to(model, paths, outputs, read, batch, debug, window, strict, warn_ood)
     raise typer.Exit(counts.exit_code(strict))
 
 
@@ -147,6 +156,7 @@ def predict_to(
     debug: bool = False,
     window: str = "first",
     strict: bool = False,
+    warn_ood: bool | None = None,
 ) -> Counts:
     """Predict for all files that `paths` name, and write a table and a report, or print.
 
@@ -154,17 +164,21 @@ def predict_to(
     decision is a failure.
 
     Raises:
-        PredictorError: the model does not exist, or there is no ECG file.
+        PredictorError: the model does not exist or cannot tell what it should, or there is no ECG file.
     """
     from data_prep.readers import OtherFile, format_names, summarize
     from data_prep.readers.other_files import Kind
     from ecgmtl.inference.models import BUNDLED, BUNDLED_FILE
     from ecgmtl.inference.predict import Failure, Prediction, fail_undecided, predict
-    from ecgmtl.inference.predictor import PredictorError, load_predictor
+    from ecgmtl.inference.predictor import PredictorError, load_predictor, require_typicality, without_typicality
     from ecgmtl.inference.table import row_of
     from ecgmtl.inference.windows import Window
 
     predictor = load_predictor(model)
+    if warn_ood:
+        require_typicality(predictor, model)
+    elif warn_ood is not None:
+        predictor = without_typicality(predictor)
     name = BUNDLED if model == str(BUNDLED_FILE) else model
     if name == BUNDLED:
         typer.echo(f"model: {BUNDLED}, bundled with ecgmtl; {predictor.metadata.score}", err=True)

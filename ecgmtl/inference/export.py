@@ -7,26 +7,33 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from scipy.special import expit
 from torch import Tensor, nn
 
 from data_prep.errors import UserError
+from data_prep.store.open import Store
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.extras import EXTRAS, import_extra
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.torch_predictors import EXTRA, metadata_of
+from ecgmtl.metrics.typicality import fit_typicality
 from ecgmtl.model.heads import pool
 from ecgmtl.model.network import MAIN, MultiTaskModel, mark, read_labels
 
 TOLERANCE = 1e-5
 """Largest allowed difference of a probability between the checkpoint and the export."""
+
+
+AT_A_TIME = 256
+"""Number of records that are read from a store at a time."""
 
 
 class ExportError(UserError):
@@ -98,6 +105,21 @@ def export(
         raise ExportError(f"{out}: cannot be written: {error.strerror or error}.") from error
     files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
     return ExportReport(out, sum(path.stat().st_size for path in files), difference, len(signals))
+
+
+def add_typicality(stored: Checkpoint, store: Store) -> Checkpoint:
+    """Return the checkpoint with the typicality that it lacks, if the store holds the data that it was trained on."""
+    if stored.typicality is not None or stored.provenance.get("data_sha256") != store.sha256:
+        return stored
+    splits = store.records["split"].to_numpy()
+
+    def batches(split: str) -> Iterator[Float32[np.ndarray, "record lead time"]]:
+        rows = np.flatnonzero(splits == split)
+        for first in range(0, len(rows), AT_A_TIME):
+            yield store.read(rows[first : first + AT_A_TIME]).astype(np.float32) / 1000
+
+    typicality = fit_typicality(batches("train"), batches("validation"), stored.config.preprocess.fs)
+    return replace(stored, typicality=typicality)
 
 
 @contextmanager

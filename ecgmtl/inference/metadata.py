@@ -12,6 +12,7 @@ from data_prep.errors import UserError
 from data_prep.leads import STANDARD_LEADS
 from data_prep.preprocess import Preprocess
 from ecgmtl.metrics.calibration import Calibration
+from ecgmtl.metrics.typicality import Typicality
 from ecgmtl.settings import Settings
 
 VERSION = 1
@@ -35,6 +36,8 @@ class ModelMetadata(Settings):
     provenance: dict[str, str] = Field(default_factory=dict)
     score: str = ""
     """Validation score with its interval, in words."""
+    typicality: Typicality | None = None
+    """How the training records look, by which records unlike them are found. Earlier exports lack it."""
     card: str = ""
     """Model card in Markdown: data, scores, intended use and limits."""
 

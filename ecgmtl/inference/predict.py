@@ -16,6 +16,7 @@ from data_prep.readers import OtherFile, ReadOptions, find_files, read_record
 from data_prep.record import Record, RecordError
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.predictor import Predictor
+from ecgmtl.inference.unlike_training import check_typicality
 from ecgmtl.inference.windows import Window, cut, is_longer, pick_best, prepare_windows, summarize_findings
 
 BATCH = 64
@@ -72,6 +73,8 @@ class Prediction:
     """Findings on the record. Those that forbid a decision come first."""
     signals: Signals | None = field(default=None, repr=False, compare=False)
     """None unless `predict` was told to keep them."""
+    unlike_training: float | None = None
+    """How unlike the training records it is: above 1, no decision is made. None for a model that cannot tell."""
 
     @property
     def undecided(self) -> str | None:
@@ -216,6 +219,7 @@ def combine(metadata: ModelMetadata, results: Sequence[Prediction], n_windows: i
     mean = np.mean([list(result.probabilities.values()) for result in used], axis=0)
     calibrated = metadata.calibration.probabilities(logit(np.clip(mean, TINY, 1 - TINY))[None])
     errors = [result.reconstruction_rmse for result in used if result.reconstruction_rmse is not None]
+    scores = [result.unlike_training for result in used if result.unlike_training is not None]
     sentence = f"lasts {seconds:.5g} s; the mean of {len(used)} of its {n_windows} windows is given."
     findings = [
         Finding("windows", sentence, value=float(len(used))),
@@ -235,6 +239,7 @@ def combine(metadata: ModelMetadata, results: Sequence[Prediction], n_windows: i
         float(np.mean(errors)) if errors else None,
         tuple(findings),
         nearest.signals,
+        float(np.mean(scores)) if scores else None,
     )
 
 
@@ -274,6 +279,7 @@ def classify(predictor: Predictor, prepared: list[tuple[Path, Signals]]) -> Iter
     signals = np.stack([item.prepared.signal for _, item in prepared])
     logits = predictor.logits(signals)
     errors = predictor.reconstruction_rmse(signals)
+    typicality = check_typicality(metadata.typicality, signals)
     calibrated = metadata.calibration.probabilities(logits)
     decisions = metadata.calibration.predicted(calibrated)
     uncalibrated = expit(logits.astype(np.float64))
@@ -283,7 +289,10 @@ def classify(predictor: Predictor, prepared: list[tuple[Path, Signals]]) -> Iter
             yield fail(path, "not-finite", f"{path.name}: {NOT_FINITE}")
             continue
         error = None if errors is None else float(errors[i])
-        findings = sorted((*item.findings, *check_rmse(error)), key=lambda finding: finding.severity is not NO_DECISION)
+        score, unlike = typicality[i]
+        findings = sorted(
+            (*item.findings, *check_rmse(error), *unlike), key=lambda finding: finding.severity is not NO_DECISION
+        )
         undecided = any(finding.severity is NO_DECISION for finding in findings)
         decided = {} if undecided else dict(zip(metadata.label_names, decisions[i].tolist(), strict=True))
         yield Prediction(
@@ -293,6 +302,7 @@ def classify(predictor: Predictor, prepared: list[tuple[Path, Signals]]) -> Iter
             decided,
             error,
             tuple(findings),
+            unlike_training=score,
         )
 
 

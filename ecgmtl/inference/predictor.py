@@ -1,5 +1,6 @@
 """Loading a model to predict with, from any of its formats. Torch is imported only for formats that need it."""
 
+from copy import copy
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -9,6 +10,7 @@ from jaxtyping import Float32
 from data_prep.errors import UserError
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.models import BUNDLED, URIS, find_model
+from ecgmtl.metrics.typicality import FEWEST
 
 
 class PredictorError(UserError):
@@ -36,6 +38,22 @@ class Reconstructor(Protocol):
 
     def reconstruct_masked(self, signal: Float32[np.ndarray, "lead time"]) -> Float32[np.ndarray, "lead time"] | None:
         """Reconstruct each sample of a signal in mV from the rest of it. None if no stage trained the decoder."""
+
+
+def require_typicality(predictor: Predictor, name: str) -> None:
+    """Raise PredictorError if a predictor cannot tell records unlike the training records."""
+    if predictor.metadata.typicality is None:
+        raise PredictorError(
+            f"{name}: cannot tell which records are unlike its training records, because it was made by an earlier "
+            f"ecgmtl or with fewer than {FEWEST} validation records. Export it with --data, or leave out --warn-ood."
+        )
+
+
+def without_typicality(predictor: Predictor) -> Predictor:
+    """Return a predictor that does not tell records unlike the training records."""
+    other = copy(predictor)
+    other.metadata = predictor.metadata.model_copy(update={"typicality": None})
+    return other
 
 
 def load_predictor(model: str | Path = BUNDLED) -> Predictor:

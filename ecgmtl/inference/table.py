@@ -23,7 +23,7 @@ class PredictionsFileError(UserError):
 def columns(label_names: tuple[str, ...]) -> list[str]:
     """Return the names of the columns."""
     by_label = [f"{kind}_{name}" for kind in ("p", "calibrated", "decision") for name in label_names]
-    return ["path", "status", "message", *by_label, "reconstruction_rmse_mv", "findings", "warnings"]
+    return ["path", "status", "message", *by_label, "reconstruction_rmse_mv", "unlike_training", "findings", "warnings"]
 
 
 def row_of(result: Prediction | Failure) -> dict[str, Any]:
@@ -38,6 +38,7 @@ def row_of(result: Prediction | Failure) -> dict[str, Any]:
         **{f"calibrated_{name}": value for name, value in result.calibrated.items()},
         **{f"decision_{name}": int(value) for name, value in result.decisions.items()},
         "reconstruction_rmse_mv": result.reconstruction_rmse,
+        "unlike_training": result.unlike_training,
         "findings": result.findings,
         "warnings": cell(result.warnings),
     }

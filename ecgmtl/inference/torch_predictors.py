@@ -49,6 +49,7 @@ def metadata_of(stored: Checkpoint) -> ModelMetadata:
         lead_mean=tuple(standardize.mean.flatten().tolist()),
         lead_std=tuple(standardize.std.flatten().tolist()),
         provenance=stored.provenance,
+        typicality=stored.typicality,
     )
 
 

@@ -13,7 +13,7 @@ from data_prep.readers import OtherFile, ReadOptions, find_record, read_record, 
 from data_prep.record import Record
 from ecgmtl.inference.models import BUNDLED
 from ecgmtl.inference.predict import BATCH, Failure, Prediction, predict, predict_records
-from ecgmtl.inference.predictor import Predictor, load_predictor
+from ecgmtl.inference.predictor import Predictor, load_predictor, without_typicality
 from ecgmtl.inference.table import columns, row_of, with_codes
 from ecgmtl.inference.windows import Window
 
@@ -77,30 +77,24 @@ class TrainedModel:
         *,
         window: Literal["first", "best", "all"] = "first",
         batch_size: int = BATCH,
+        warn_ood: bool = True,
     ) -> "pd.DataFrame":
         """Predict for files, folders, patterns and records, and return the table that `ecgmtl predict` writes.
 
         It has a row for each record, in the order given. A record that cannot be predicted has the status `failed` and
         the reason in `message`. Of a recording longer than the model's input the first or the best `window` is
-        predicted, or the mean over all. A warning counts the files of folders that are no ECGs.
+        predicted, or the mean over all. A warning counts the files of folders that are no ECGs. With `warn_ood` no
+        decision is made on records that are unlike the training records, as far as the model can tell.
         """
         import pandas as pd
 
         given = [ecgs] if isinstance(ecgs, str | Path | Record) else list(ecgs)
-        results = list(self._results(given, batch_size, Window(window)))
+        predictor = self.predictor if warn_ood else without_typicality(self.predictor)
+        results = list(predict_each(predictor, given, batch_size, Window(window)))
         for line in summarize([result for result in results if isinstance(result, OtherFile)]):
             warnings.warn(line, stacklevel=2)
         rows = [with_codes(row_of(result)) for result in results if not isinstance(result, OtherFile)]
         return pd.DataFrame(rows, columns=columns(self.label_names))
-
-    def _results(self, given: list[ECG], batch_size: int, window: Window) -> Iterator[Prediction | Failure | OtherFile]:
-        for are_records, group in groupby(given, key=lambda ecg: isinstance(ecg, Record)):
-            if are_records:
-                records = (ecg for ecg in group if isinstance(ecg, Record))
-                yield from predict_records(self.predictor, records, batch_size, window)
-            else:
-                paths = (ecg for ecg in group if not isinstance(ecg, Record))
-                yield from predict(self.predictor, paths, batch_size=batch_size, window=window)
 
     def explain(self, ecg: ECG, label: str | None = None) -> "Explanation":
         """Measure by occlusion which parts of the signal, and which leads, speak for a label or against it.
@@ -150,6 +144,19 @@ class TrainedModel:
         record = ecg if isinstance(ecg, Record) else read(ecg)
         leads = LeadSet.parse(from_leads if isinstance(from_leads, str) else ",".join(from_leads))
         return reconstruct(self.predictor.stored, record, leads).to_record(record.name)
+
+
+def predict_each(
+    predictor: Predictor, ecgs: list[ECG], batch_size: int, window: Window
+) -> Iterator[Prediction | Failure | OtherFile]:
+    """Yield the results for paths and records, in their order."""
+    for are_records, group in groupby(ecgs, key=lambda ecg: isinstance(ecg, Record)):
+        if are_records:
+            records = (ecg for ecg in group if isinstance(ecg, Record))
+            yield from predict_records(predictor, records, batch_size, window)
+        else:
+            paths = (ecg for ecg in group if not isinstance(ecg, Record))
+            yield from predict(predictor, paths, batch_size=batch_size, window=window)
 
 
 @dataclass(frozen=True)

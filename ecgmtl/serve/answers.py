@@ -40,6 +40,10 @@ class RecordAnswer(BaseModel):
     findings: list[FindingAnswer]
     labels: dict[str, Label] = Field(description="Empty for a file that failed.")
     reconstruction_rmse_mv: float | None = Field(None, description="Null for a model without a decoder.")
+    unlike_training: float | None = Field(
+        None,
+        description="How unlike the training records it is; no decision above 1. Null for a model that cannot tell.",
+    )
     fs: float | None = Field(None, description="Sampling rate of the file, in hertz.")
     leads: list[str] = Field([], description="Leads as the file names them.")
 
@@ -83,6 +87,7 @@ def answer_of(result: Prediction | Failure, metadata: ModelMetadata) -> RecordAn
             for name, probability in result.calibrated.items()
         },
         reconstruction_rmse_mv=result.reconstruction_rmse,
+        unlike_training=result.unlike_training,
         fs=None if result.signals is None else result.signals.record.fs,
         leads=[] if result.signals is None else [printable(lead) for lead in result.signals.record.leads],
     )

@@ -22,6 +22,7 @@ from ecgmtl.data.split import Split, lead_statistics, load_split, require_both_c
 from ecgmtl.device import Precision, pick_device, resolve
 from ecgmtl.evaluation.protocols import infer_logits
 from ecgmtl.metrics.calibration import Calibration, fit_calibration
+from ecgmtl.metrics.typicality import Typicality, fit_typicality
 from ecgmtl.model.forest.grow import grow_forest
 from ecgmtl.model.heads import Classifier
 from ecgmtl.model.network import MultiTaskModel
@@ -192,6 +193,7 @@ class Schedule:
         folder, tracker = self.record.folder, self.record.tracker
         path = folder.path / MODEL
         final = self.checkpoint(model.cpu().eval(), calibration, self.record.final_provenance(stages[-1]))
+        final = replace(final, typicality=self.typicality() if classifies else None)
         checkpoint.save(path, final)
         tracker.log_artifact(path, "checkpoint")
         self.record.progress.say("reporting on the validation split")
@@ -201,6 +203,11 @@ class Schedule:
     def calibrate(self, model: MultiTaskModel) -> Calibration:
         logits = infer_logits(model, self.validation)
         return fit_calibration(logits, self.validation.labels.cpu().double().numpy())
+
+    def typicality(self) -> Typicality | None:
+        """Describe the training records, for telling others that are unlike them."""
+        train, validation = ((b.signals.cpu().numpy() for b in s.in_order(256)) for s in (self.train, self.validation))
+        return fit_typicality(train, validation, self.train.fs)
 
     def checkpoint(self, model: MultiTaskModel, calibration: Calibration, provenance: dict[str, str]) -> Checkpoint:
         auxiliary = self.train.auxiliary_label_names

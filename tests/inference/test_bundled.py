@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import ecgmtl
+from data_prep.readers import read_record
 from data_prep.record import Record
 from data_prep.synthetic.folder import LEADS
 from data_prep.synthetic.waveform import synthesize
@@ -50,6 +51,24 @@ def test_the_file_is_small_enough_for_a_package():
 def test_the_card_names_license_use_and_limits(model):
     for part in ("CC BY 4.0", "Wagner et al. 2020", "## Intended use", "## Limits", "Not a medical device"):
         assert part in model.card
+
+
+@pytest.mark.real
+def test_records_unlike_the_training_records_are_told(model, shared_data):
+    """Fold 9 is what the bound was chosen on, so its fraction is at most 1 %."""
+    typicality, preprocess = model.predictor.metadata.typicality, model.predictor.metadata.preprocess
+    table = pd.read_csv(shared_data / "ptbxl-larger" / "ptbxl_database.csv").query("strat_fold == 9")
+    files = [shared_data / "ptbxl-larger" / f"{name}.hea" for name in table["filename_lr"]]
+    signals = np.stack([preprocess(read_record(file)).signal for file in files])
+    order = np.random.default_rng(0).permutation(12)
+
+    def share(some):
+        return (typicality.scores(some).values > 1).mean()
+
+    assert share(signals) <= 0.01
+    assert share(signals / 5) > 0.9
+    assert share(signals[:, order]) > 0.9
+    assert share(-signals) > 0.9
 
 
 @pytest.mark.real

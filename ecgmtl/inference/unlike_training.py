@@ -1,0 +1,47 @@
+"""The finding that a record is unlike the training records, so that the model's probabilities mean little."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from data_prep.quality import Finding, Severity
+from ecgmtl.metrics.typicality import Typicality
+
+CAUSES = {
+    "size": "the size of its leads; check the unit and the gain.",
+    "course": "its course in time; check the sampling rate, the filters of the recorder, and noise.",
+    "leads": "how its leads relate; check their order and the electrodes.",
+    "polarity": "the direction of its waves; check whether the signal is upside down.",
+}
+"""What is unusual about the record, by part of its typicality, and what would do."""
+
+
+class Unlikeness(NamedTuple):
+    """How unlike the training records a record is."""
+
+    score: float | None
+    """Above 1 it is unlike them. None for a model that cannot tell."""
+    findings: tuple[Finding, ...] = ()
+
+
+def check_typicality(
+    typicality: Typicality | None, signals: Float32[np.ndarray, "record lead time"]
+) -> list[Unlikeness]:
+    """Return how unlike the training records each record is. Signals are in mV, as the model reads them."""
+    if typicality is None:
+        return [Unlikeness(None)] * len(signals)
+    scores = typicality.scores(signals)
+    return [
+        Unlikeness(score, (unlike_training(score, part),) if score > 1 else ())
+        for score, part in zip(scores.values.tolist(), scores.parts, strict=True)
+    ]
+
+
+def unlike_training(score: float, part: str) -> Finding:
+    """Return the finding on a record whose score is above 1."""
+    sentence = (
+        f"unlike the training records in {CAUSES[part]} The score is {score:.2g}; about 1 % of ordinary records are "
+        f"above 1."
+    )
+    return Finding("unlike-training", sentence, Severity.NO_DECISION, value=score)
