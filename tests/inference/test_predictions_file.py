@@ -97,7 +97,7 @@ def test_a_failure_has_no_figures(results, tmp_path):
         written(tmp_path / f"p{suffix}", results)
     line = json.loads((tmp_path / "p.jsonl").read_text().splitlines()[3])
     assert {name for name, value in line.items() if value not in (None, [])} == {"path", "status", "message"}
-    assert '"é, b.hea",failed,"é, b.hea: no lead V4, V5",,,,,,,,,' in (tmp_path / "p.csv").read_text().splitlines()
+    assert '"é, b.hea",failed,"é, b.hea: no lead V4, V5",,,,,,,,,,' in (tmp_path / "p.csv").read_text().splitlines()
     kept = pq.read_table(tmp_path / "p.parquet").to_pylist()[3]
     assert {name for name, value in kept.items() if value not in (None, "")} == {"path", "status", "message"}
     for name in ("p.csv", "p.jsonl"):
