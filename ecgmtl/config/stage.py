@@ -210,6 +210,7 @@ class Stage(TaskSettings):
             "trains": tuple(part for part in self.trains if part in ("encoder", main.part)),
             "flow": {head: flow for head, flow in self.flow.items() if head == main.reads},
             "teachers": self.teachers if "teachers" in main.needs else (),
+            "views": {},
             "weighting": FixedSettings(),
             "gradients": SumSettings(),
             "fork": None,

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ecgmtl.config.run import Config
 from ecgmtl.data.batch import Batch
 from ecgmtl.data.split import Split
+from ecgmtl.model.normalization import BatchNorm, BatchNormByView
 from ecgmtl.optimization.diagnostics import part
 from ecgmtl.optimization.forkmerge import ForkSettings, merge_moments, merge_states
 from ecgmtl.optimization.optimizer import WeightAverage
@@ -24,6 +24,8 @@ ALPHA, HELD_OUT_LOSS = "fork_alpha", "fork_held_out_loss"
 """Figures of a merge."""
 N_STATISTICS = 8
 """Number of batches from which BatchNorm's statistics are estimated after an interpolation."""
+STATISTICS = ("running_mean", "running_var", "masked_mean", "masked_var")
+"""Names of a norm's statistics."""
 
 
 class Fork:
@@ -45,6 +47,7 @@ class Fork:
         self.joint, self.settings, self.held_out = joint, settings, held_out
         self.alone = Learner(deepcopy(joint.model), joint.stage.main_alone, config, train)
         self.shared = shared_names(self.alone)
+        self.statistics = {name for name in self.shared if name.rpartition(".")[2] in STATISTICS}
         self.average = WeightAverage(joint.model, 0.0)
         """Merged EMA weights."""
         self.alpha = 0.0
@@ -74,7 +77,9 @@ class Fork:
         """Return the batch that the main task alone would have: one view of each record, masked only if it needs it."""
         stage = self.alone.stage
         first = part(batch, slice(None, None, self.joint.stage.n_views // stage.n_views))
-        return first if stage.masks else first._replace(mask=None, scored=None)
+        if stage.masks:
+            return first._replace(clean=None)
+        return (first.clean or first)._replace(mask=None, scored=None, clean=None)
 
     def take_losses(self) -> np.ndarray:
         """Return the main losses of an epoch's steps, and forget them."""
@@ -108,28 +113,22 @@ class Fork:
         if alpha:
             for name, estimate in self.estimate_statistics(merged).items():
                 corrected = own[name] + estimate - self.reference[name]
-                merged[name] = corrected.maximum(estimate / 2) if name.endswith("running_var") else corrected
+                merged[name] = corrected.maximum(estimate / 2) if name.endswith("_var") else corrected
         self.average.model.load_state_dict(merged)
 
     @torch.no_grad()
     def estimate_statistics(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the means of BatchNorm's statistics over the epoch's latest batches, of each layer that is run."""
+        """Return the means of BatchNorm's statistics over the epoch's latest batches; the same in layers not run."""
         model, stage = deepcopy(self.average.model), self.alone.stage
         model.load_state_dict(weights)
-        norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
-        for norm in norms.values():
-            norm.reset_running_stats()
-            norm.momentum = None  # a plain mean
+        norms = [module for module in model.modules() if isinstance(module, BatchNorm | BatchNormByView)]
+        for norm in norms:
             norm.train()
-        for batch in self.recent if norms else ():
+        for number, batch in enumerate(self.recent if norms else ()):
+            for norm in norms:
+                norm.momentum = 1 / (number + 1)  # a plain mean
             model(batch.encoder_input, batch.mask, stage.heads)
-        estimates = {
-            f"{name}.{statistic}": getattr(norm, statistic)
-            for name, norm in norms.items()
-            for statistic in ("running_mean", "running_var")
-            if norm.num_batches_tracked
-        }
-        return {name: estimates[name] for name in self.shared if name in estimates}
+        return {name: value for name, value in model.state_dict().items() if name in self.statistics}
 
     def continue_from_merge(self) -> None:
         """Give both branches the merged weights, EMA weights and moments of the optimizer."""
@@ -155,7 +154,8 @@ STATEFUL = ("alone", "average")
 
 
 def shared_names(learner: Learner) -> list[str]:
-    """Return the names of the weights and statistics that a learner trains."""
+    """Return the names of the weights and statistics that a learner trains; those of masked input if it masks."""
     parts = trained_parts(learner.model, learner.stage)
     trained = {id(value) for each in parts for value in each.state_dict(keep_vars=True).values()}
-    return [name for name, value in learner.model.state_dict(keep_vars=True).items() if id(value) in trained]
+    names = [name for name, value in learner.model.state_dict(keep_vars=True).items() if id(value) in trained]
+    return [name for name in names if learner.stage.masks or not name.endswith((".masked_mean", ".masked_var"))]
