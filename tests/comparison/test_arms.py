@@ -7,6 +7,8 @@ from ecgmtl.comparison.arms import expand, load_arm, load_arms
 from ecgmtl.config.run import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "configs/compare"
+VIEWS = SHIPPED.with_name("views")
+in_both_folders = pytest.mark.parametrize("arms", [SHIPPED, VIEWS], ids=lambda folder: folder.name)
 BASE = """
 encoder: {kind: cnn, widths: [8, 8]}
 stages:
@@ -37,7 +39,11 @@ def write(folder, name, text):
     return folder / f"{name}.yaml"
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.glob("[!_]*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [path for arms in (SHIPPED, VIEWS) for path in sorted(arms.glob("[!_]*.yaml"))],
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
+)
 def test_every_shipped_arm_makes_a_config_and_keeps_its_last_epoch(path):
     arm = load_arm(path)
     assert arm.file.about.endswith(".")
@@ -47,15 +53,17 @@ def test_every_shipped_arm_makes_a_config_and_keeps_its_last_epoch(path):
     arm.config.build_model(n_labels=5)
 
 
-def test_shipped_arms_take_the_same_number_of_steps_except_the_longer_reference():
-    for arm in load_arms(SHIPPED):
+@in_both_folders
+def test_shipped_arms_take_the_same_number_of_steps_except_the_longer_reference(arms):
+    for arm in load_arms(arms):
         learned = sum(stage.epochs for stage in arm.config.stages if stage.classifies)
         assert learned == (30 if arm.name == "single-long" else 20), arm.name
         assert {stage.batch_size for stage in arm.config.stages} == {64}
 
 
-def test_shipped_arms_can_be_tuned():
-    for arm in load_arms(SHIPPED):
+@in_both_folders
+def test_shipped_arms_can_be_tuned(arms):
+    for arm in load_arms(arms):
         for sampled in arm.sample_settings(2):
             stages = arm.with_settings(sampled, arm.name).stages
             assert {stage.optimizer.lr for stage in stages} == {sampled["stages.*.optimizer.lr"]}
