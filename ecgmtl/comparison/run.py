@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
-from scipy.special import expit
 
 from data_prep.lock import locked
 from data_prep.preprocess import Preprocess
@@ -25,6 +24,7 @@ from ecgmtl.evaluation.protocols import PROTOCOLS, infer_logits
 from ecgmtl.evaluation.reconstruction import report_reconstruction
 from ecgmtl.evaluation.stress import Ranker
 from ecgmtl.metrics.ranking import macro_auroc
+from ecgmtl.metrics.sigmoid import sigmoid
 from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.tasks import MAIN
 from ecgmtl.tracking import names
@@ -127,7 +127,7 @@ def open_once(data: Path, preprocess: Preprocess) -> Store:
 def judge(job: Job, model: MultiTaskModel, validation: Split, history: list[dict[str, Any]]) -> RunResult:
     """Evaluate the model on the validation split."""
     logits = infer_logits(model, validation)
-    values = {"probabilities": expit(logits)} if job.fold is None else {"logits": logits}
+    values = {"probabilities": sigmoid(logits)} if job.fold is None else {"logits": logits}
     return RunResult(
         arm=job.arm,
         seed=job.seed,

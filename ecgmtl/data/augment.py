@@ -5,7 +5,6 @@ from functools import cache
 import torch
 from jaxtyping import Float, Int64
 from pydantic import Field, NonNegativeFloat, PositiveFloat
-from scipy.stats import beta
 from torch import Tensor
 
 from data_prep.perturb import ARMS_SWAPPED, scale_to_rms, swap_arms, wander
@@ -131,5 +130,7 @@ def blend(batch: Batch, alpha: float, generator: torch.Generator) -> Batch:
 @cache
 def beta_quantiles(alpha: float, device: torch.device) -> Float[Tensor, " quantile"]:
     """Return equally likely values of Beta(alpha, alpha): torch samples no Beta from a given generator."""
+    from scipy.stats import beta
+
     levels = (torch.arange(N_QUANTILES, dtype=torch.float64) + 0.5) / N_QUANTILES
     return torch.from_numpy(beta.ppf(levels.numpy(), alpha, alpha)).float().to(device)

@@ -4,10 +4,11 @@ Here masks are sampled. `mark` in `ecgmtl/model/network.py` applies them: a mask
 input hold the mask.
 """
 
+from math import comb
+
 import torch
 from jaxtyping import Bool, Float
 from pydantic import Field, PositiveFloat
-from scipy.stats import binom
 from torch import Tensor
 
 from ecgmtl.data.lead_algebra import N_BASIS
@@ -63,7 +64,10 @@ def rarity(settings: MaskingSettings, n_leads: int) -> float:
 
     :math:`s \sum_{k \ge n} \binom{8}{k} p^k (1-p)^{8-k}` with share s and probability p; one lead stays visible.
     """
-    return settings.share * float(binom.sf(n_leads - 1, N_BASIS, settings.leads)) if n_leads < N_BASIS else 0.0
+    if n_leads >= N_BASIS:
+        return 0.0
+    p = settings.leads
+    return settings.share * sum(comb(N_BASIS, k) * p**k * (1 - p) ** (N_BASIS - k) for k in range(n_leads, N_BASIS + 1))
 
 
 def sample_mask(

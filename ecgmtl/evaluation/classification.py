@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int64
-from scipy.special import expit
 
 from ecgmtl.metrics.bootstrap import bootstrap, interval, mirrored_interval
 from ecgmtl.metrics.decisions import (
@@ -22,6 +21,7 @@ from ecgmtl.metrics.decisions import (
     reliability_bins,
 )
 from ecgmtl.metrics.ranking import has_both, mean_defined, rank_figures
+from ecgmtl.metrics.sigmoid import sigmoid
 
 FREQUENT = 10
 """Fewest positives of a frequent label. Rarer labels make macro AUROC vary much from seed to seed."""
@@ -75,7 +75,7 @@ def report_classification(
     resampled = bootstrap(probabilities, truth, answers.patients, n_bootstrap, seed, advance) if n_bootstrap else None
     frequent = truth.sum(axis=0) >= FREQUENT
     by_label = label_figures(answers.predicted, truth)
-    bins, plain_bins = reliability_bins(probabilities, truth), reliability_bins(expit(answers.logits), truth)
+    bins, plain_bins = reliability_bins(probabilities, truth), reliability_bins(sigmoid(answers.logits), truth)
 
     headline = {
         "macro_auroc": macro(auroc, resampled and resampled.auroc),

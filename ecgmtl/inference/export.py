@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
-from scipy.special import expit
 from torch import Tensor, nn
 
 from data_prep.errors import UserError
@@ -24,6 +23,7 @@ from ecgmtl.extras import EXTRAS, import_extra
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.torch_predictors import EXTRA, metadata_of
+from ecgmtl.metrics.sigmoid import sigmoid
 from ecgmtl.metrics.typicality import fit_typicality
 from ecgmtl.model.heads import pool
 from ecgmtl.model.network import MAIN, MultiTaskModel, mark, read_labels
@@ -149,7 +149,7 @@ def compare(stored: Checkpoint, path: Path, signals: Float[Tensor, "record lead 
         expected = stored.model.classify(signals).double().sigmoid().numpy()
     worst = 0.0
     for size in {1, 2, 7, len(values)}:
-        exported = expit(predictor.logits(values[:size]).astype(np.float64))
+        exported = sigmoid(predictor.logits(values[:size]))
         worst = max(worst, float(np.abs(exported - expected[:size]).max()))
     if not worst <= TOLERANCE:
         raise ExportError(

@@ -8,7 +8,6 @@ from traceback import format_exception
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from scipy.special import expit, logit
 
 from data_prep.preprocess import Prepared
 from data_prep.quality import Finding, QualityError, Severity
@@ -18,6 +17,7 @@ from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.predictor import Predictor
 from ecgmtl.inference.unlike_training import check_typicality
 from ecgmtl.inference.windows import Window, cut, is_longer, pick_best, prepare_windows, summarize_findings
+from ecgmtl.metrics.sigmoid import logit, sigmoid
 
 BATCH = 64
 """Number of records that are read and classified at once."""
@@ -282,7 +282,7 @@ def classify(predictor: Predictor, prepared: list[tuple[Path, Signals]]) -> Iter
     typicality = check_typicality(metadata.typicality, signals)
     calibrated = metadata.calibration.probabilities(logits)
     decisions = metadata.calibration.predicted(calibrated)
-    uncalibrated = expit(logits.astype(np.float64))
+    uncalibrated = sigmoid(logits)
     usable = np.isfinite(logits).all(axis=1) & (True if errors is None else np.isfinite(errors))
     for i, (path, (_, item)) in enumerate(prepared):
         if not usable[i]:

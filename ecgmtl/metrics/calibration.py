@@ -1,12 +1,13 @@
-"""Calibration of probabilities and decision thresholds, fitted on the validation split."""
+"""Calibration of probabilities and decision thresholds, fitted on the validation split.
+
+SciPy is imported where something is fitted. Predictions do without it, and so begin sooner.
+"""
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Shaped
 from pydantic import FiniteFloat, NonNegativeInt, model_validator
-from scipy.optimize import minimize
-from scipy.special import expit
 
-from ecgmtl.metrics.ranking import auroc, confusions
+from ecgmtl.metrics.sigmoid import sigmoid
 from ecgmtl.settings import Settings
 
 MIN_RECORDS = 5
@@ -57,7 +58,7 @@ class Calibration(Settings):
 
     def probabilities(self, logits: Float[np.ndarray, "record label"]) -> Float64[np.ndarray, "record label"]:
         """Compute calibrated probabilities."""
-        return expit(logits.astype(np.float64) * np.array(self.slope) + np.array(self.intercept))
+        return sigmoid(logits.astype(np.float64) * np.array(self.slope) + np.array(self.intercept))
 
     def predicted(self, probabilities: Float[np.ndarray, "record label"]) -> Bool[np.ndarray, "record label"]:
         """Decide which labels are predicted."""
@@ -75,7 +76,7 @@ def fit_calibration(
         enough = min(true.sum(), (~true).sum()) >= MIN_RECORDS
         line = (fit_line(column, true) if enough else None) or (shared, 0.0)
         lines.append(line)
-        thresholds.append(best_threshold(expit(line[0] * column + line[1]), true) if enough else 0.5)
+        thresholds.append(best_threshold(sigmoid(line[0] * column + line[1]), true) if enough else 0.5)
     slope, intercept = zip(*lines, strict=True)
     fitted = Calibration(slope=slope, intercept=intercept, thresholds=tuple(thresholds))
     return fitted.model_copy(update={"figures": measure(fitted, logits, truth)})
@@ -85,6 +86,8 @@ def measure(
     calibration: Calibration, logits: Float64[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]
 ) -> tuple[ThresholdFigures, ...]:
     """Count each label's right decisions and compute its AUROC."""
+    from ecgmtl.metrics.ranking import auroc
+
     predicted = calibration.predicted(calibration.probabilities(logits))
     return tuple(
         ThresholdFigures(
@@ -105,12 +108,14 @@ def fit_line(logits: Float64[np.ndarray, " record"], truth: Bool[np.ndarray, " r
     not make the slope infinite (Platt, 1999). scikit-learn's `CalibratedClassifierCV` has no bounds on the slope, by
     which labels without a rising relation are found, and would keep pickled estimators in place of two numbers.
     """
+    from scipy.optimize import minimize
+
     n_positive, n_negative = truth.sum(), (~truth).sum()
     targets = np.where(truth, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
 
     def cross_entropy(line: Float64[np.ndarray, "2"]) -> tuple[float, Float64[np.ndarray, "2"]]:
         z = line[0] * logits + line[1]
-        error = (expit(z) - targets) / len(z)
+        error = (sigmoid(z) - targets) / len(z)
         return float((np.logaddexp(0, z) - targets * z).mean()), np.array([error @ logits, error.sum()])
 
     fit = minimize(cross_entropy, np.array([1.0, 0.0]), jac=True, bounds=[SLOPES, (None, None)], tol=1e-12)
@@ -120,10 +125,11 @@ def fit_line(logits: Float64[np.ndarray, " record"], truth: Bool[np.ndarray, " r
 
 def fit_slope(logits: Float64[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]) -> float:
     """Fit one slope for all labels, without an intercept: the inverse of a temperature (Guo et al., ICML 2017)."""
+    from scipy.optimize import minimize
 
     def cross_entropy(slope: Float64[np.ndarray, "1"]) -> tuple[float, Float64[np.ndarray, "1"]]:
         z = slope[0] * logits
-        gradient = ((expit(z) - truth) * logits).mean()
+        gradient = ((sigmoid(z) - truth) * logits).mean()
         return float((np.logaddexp(0, z) - truth * z).mean()), np.array([gradient])
 
     fit = minimize(cross_entropy, np.ones(1), jac=True, bounds=[SLOPES])
@@ -133,6 +139,8 @@ def fit_slope(logits: Float64[np.ndarray, "record label"], truth: Bool[np.ndarra
 
 def best_threshold(probabilities: Float64[np.ndarray, " record"], truth: Bool[np.ndarray, " record"]) -> float:
     """Return the threshold of best F1, midway between two neighboring probabilities; the highest of equal ones."""
+    from ecgmtl.metrics.ranking import confusions
+
     true_positives, false_positives = confusions(probabilities, truth)
     f1 = 2 * true_positives / (true_positives + false_positives + truth.sum())
     values = np.append(np.unique(probabilities)[::-1], 0.0)

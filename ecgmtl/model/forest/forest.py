@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int16
 from pydantic import Field, PositiveInt
-from scipy.special import logit
-from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor, nn
 
 from data_prep.quality.lost_voltage import ALIKE_FILTERED, FEWEST, TYPICAL_MV
+from ecgmtl.metrics.sigmoid import logit
 from ecgmtl.model.forest.measurements import in_rows, measure
 from ecgmtl.model.heads import RAREST
 from ecgmtl.settings import Settings
@@ -163,6 +162,8 @@ def grow_label(
     """Train the trees of one label and return the nodes of each, as scikit-learn keeps them."""
     if truth.all() or not truth.any():
         return []
+    from sklearn.ensemble import HistGradientBoostingClassifier  # predictions do without scikit-learn, and begin sooner
+
     booster = HistGradientBoostingClassifier(
         learning_rate=settings.lr,
         max_iter=settings.n_trees,

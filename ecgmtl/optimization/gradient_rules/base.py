@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64
-from scipy.optimize import nnls
 from torch import Tensor, nn
 
 from ecgmtl.settings import Settings
@@ -109,6 +108,8 @@ def nearest_to_zero(gramian: Array) -> Array:
     The least squares problem :math:`\min_{x \ge 0} \|\sum_i x_i g_i\|^2 + (\sum_i x_i - 1)^2` has its minimum at a
     multiple of w, because any other weights with the same sum make the first term larger.
     """
+    from scipy.optimize import nnls  # predictions import this module, too, and do without SciPy
+
     norms = np.sqrt(gramian.diagonal().clip(min=0))
     units = np.where(norms > 0, norms, 1.0)
     values, vectors = np.linalg.eigh(gramian / np.outer(units, units))  # of the cosines: short rows stay exact

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 from pydantic import NonNegativeFloat
-from scipy.optimize import brentq
 from torch import Tensor
 
 from ecgmtl.optimization.gradient_rules.base import Array, GramianRule, RuleSettings, nearest_to_zero, solve_on_host
@@ -70,6 +69,8 @@ def of_many(gramian: Array, c: float) -> Array:
     For a given t the weights are those of the point nearest to :math:`-t g_0 / (c \|g_0\|)`, and at the solution t is
     :math:`\|g_w\|`, which a one-dimensional search finds.
     """
+    from scipy.optimize import brentq
+
     products = gramian.mean(axis=1)  # of each gradient with the mean gradient
     square = max(float(products.mean()), 0.0)
     radius = c * np.sqrt(square)
