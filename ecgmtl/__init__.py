@@ -1,4 +1,4 @@
-"""Multi-task learning on 12-lead ECGs: one network reconstructs the waveform and classifies the disease.
+"""Multi-task learning on 12-lead ECGs: one network reconstructs the waveform and predicts diagnoses.
 
 Read an ECG of any format, look at it, and predict with the model of a run (`ecgmtl.load()` loads the bundled model):
 

@@ -14,14 +14,15 @@ from ecgmtl.cli import compare, convert, data, evaluate, export, models, predict
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
-    rich_markup_mode="markdown",
-    help="Multi-task learning on 12-lead ECGs: one network reconstructs the waveform and classifies the disease.",
+    rich_markup_mode=None,  # importing rich would take longer than all else of --help
+    pretty_exceptions_enable=False,
+    help="Multi-task learning on 12-lead ECGs: one network reconstructs the waveform and predicts diagnoses.",
     epilog="First steps: `ecgmtl predict FILE` reads an ECG with the bundled model. `ecgmtl train` trains a "
     "demonstration on synthetic ECGs in minutes, and `ecgmtl predict RUN FILE` predicts with the run's model. "
     "For your own records, begin with `ecgmtl data check FOLDER`.",
 )
 app.command()(train.train)
-app.command()(predict.predict)
+app.command(options_metavar="[OPTIONS] [MODEL]")(predict.predict)
 app.command()(reconstruct.reconstruct)
 app.command()(convert.convert)
 app.command()(evaluate.evaluate)
@@ -41,6 +42,7 @@ def main() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for them reads every package's metadata
     app()
 
 

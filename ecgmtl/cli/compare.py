@@ -56,7 +56,9 @@ def compare(
     ] = None,
     track: Annotated[bool, typer.Option(help="Log the runs to MLflow.")] = True,
 ) -> None:
-    """Train several methods, called arms, with the same seeds, and report which is better and by how much.
+    """Train several methods with the same seeds and compare them.
+
+    The report says which of these methods, called arms, is better and by how much.
 
     Exit codes: 0, every run succeeded. 3, some runs failed and the report includes the others.
 

@@ -20,11 +20,11 @@ def convert(
     leads: Leads = None,
     follow_links: FollowLinks = False,
 ) -> None:
-    """Write ECG files of any format as WFDB records: the standard leads in mV, at the file's own sampling rate.
+    """Write ECG files of any format as WFDB records.
 
-    Samples are rounded to 1 µV and otherwise unchanged; missing ones stay missing. Nothing else is taken from a file,
-    so no name, age or comment of a patient is written. The names of records are those of the files, so rename files
-    that are called after patients.
+    A record holds the standard leads in mV, at the file's own sampling rate. Samples are rounded to 1 µV and otherwise
+    unchanged; missing ones stay missing. Nothing else is taken from a file, so no name, age or comment of a patient is
+    written. The names of records are those of the files, so rename files that are called after patients.
 
     Records that are there already are left as they are: run the same command again to continue.
 

@@ -28,7 +28,10 @@ def synth(
     seed: Annotated[int, typer.Option(help="Random seed. The same seed writes the same ECGs.")] = 0,
     fs: Annotated[int, typer.Option(help="Sampling rate in hertz, 100 or 500.")] = 100,
 ) -> None:
-    """Write artificial ECGs with known labels, in a folder like PTB-XL's."""
+    """Write artificial ECGs with known labels.
+
+    The folder is like PTB-XL's.
+    """
     with spoken_errors(), progress_bar("synthesizing") as bar:
         from data_prep.synthetic.folder import write_ptbxl
 
@@ -62,10 +65,10 @@ def prepare(
         ),
     ] = None,
 ) -> None:
-    """Read, check and preprocess every record, and write them as one array for training.
+    """Prepare every record for training.
 
-    Records that cannot be used are left out and listed, and the exit code is then 3. An interrupted preparation
-    continues with the same command.
+    Records are read, checked, preprocessed and written as one array. Those that cannot be used
+    are left out and listed, and the exit code is then 3. An interrupted preparation continues with the same command.
     """
     others = [override for override in overrides or () if not override.startswith("preprocess.")]
     if others:
@@ -106,9 +109,10 @@ def check(
     follow_links: FollowLinks = False,
     workers: Workers = 0,
 ) -> None:
-    """List what is wrong with a folder of ECG files, or verify a prepared folder. Nothing is written.
+    """Check a folder of ECG files, or verify a prepared folder.
 
-    The exit code is 3 if anything is wrong, for example if a file could not be read.
+    All that is wrong is listed, and nothing is written. The exit code is 3 if anything is wrong, for example if a file
+    could not be read.
     """
     with spoken_errors(), progress_bar("checking") as bar:
         from data_prep.check import check as check_folder

@@ -45,7 +45,9 @@ def evaluate(
         ),
     ] = False,
 ) -> None:
-    """Evaluate a checkpoint on a split: metrics with 95 % intervals, tables and plots.
+    """Evaluate a checkpoint on a split.
+
+    The report has metrics with 95 % intervals, tables and plots.
 
     Example: ecgmtl evaluate runs/mine --data data/ptbxl --split test
     """

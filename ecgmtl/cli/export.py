@@ -48,10 +48,11 @@ def export(
         ),
     ] = False,
 ) -> None:
-    """Export the classifier, without the decoder, to ONNX, a torch program or MLflow.
+    """Export the classifier to ONNX, a torch program or MLflow.
 
-    The export is compared with the checkpoint and kept only if no probability differs by more than 1e-5. Sampling rate,
-    filters, label names, calibration, thresholds, score and model card travel inside the file.
+    The decoder is left out. The export is compared with the checkpoint and kept only if no probability differs by more
+    than 1e-5. Sampling rate, filters, label names, calibration, thresholds, score and model card travel inside the
+    file.
 
     Example: ecgmtl export runs/mine --to onnx --out classifier.onnx
     """

@@ -15,9 +15,10 @@ TITLES = {
 
 
 def models() -> None:
-    """List the models that can be named: the bundled one, the runs in runs/, and those registered in MLflow.
+    """List the models that can be named.
 
-    Any other model is named by its path or MLflow URI.
+    These are the bundled one, the runs in runs/, and those registered in MLflow. Any other model is named by its path
+    or MLflow URI.
 
     Example: ecgmtl predict ptbxl-superdiagnostic recordings/
     """

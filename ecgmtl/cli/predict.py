@@ -25,7 +25,7 @@ def predict(
     arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="[MODEL] PATH...",
+            metavar="PATH",
             help="ECG files, folders or globs, in any format of docs/own-data.md. A model may stand "
             "before them: a run (its folder, or its name in runs/), a checkpoint (.safetensors), an exported .onnx or "
             ".pt2 file, an MLflow model folder, or an MLflow URI (runs:/…, models:/…). Without one, the bundled model "
@@ -82,7 +82,9 @@ def predict(
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of unexpected errors.")] = False,
 ) -> None:
-    """Predict diagnoses for ECG files: probabilities, calibrated probabilities, decisions and warnings.
+    """Predict diagnoses for ECG files.
+
+    Each record gets probabilities, calibrated probabilities, decisions and warnings.
 
     Example: ecgmtl predict my-ecg.xml
 

@@ -36,11 +36,11 @@ def reconstruct(
     leads: Leads = None,
     follow_links: FollowLinks = False,
 ) -> None:
-    """Reconstruct the leads that a record lacks and write all twelve as a WFDB record.
+    """Reconstruct the leads that a record lacks.
 
-    The leads named by --from are copied unchanged. Two limb leads determine the other four exactly. All other leads are
-    reconstructed by the model and marked in their names, as `V1 reconstructed`. Leads of the file that --from does not
-    name are not used.
+    All twelve leads are written as a WFDB record. The leads named by --from are copied unchanged. Two limb leads
+    determine the other four exactly. All other leads are reconstructed by the model and marked in their names, as `V1
+    reconstructed`. Leads of the file that --from does not name are not used.
 
     Example: ecgmtl reconstruct runs/mine record.hea --from I,II,V2 --out filled
     """

@@ -30,10 +30,10 @@ def serve(
         bool, typer.Option("--debug", help="Print the traceback of an unexpected error, which may quote a file.")
     ] = False,
 ) -> None:
-    """Serve a page on which ECG files are dropped and their predictions appear, until Ctrl-C.
+    """Serve a page that predicts the ECG files dropped on it.
 
-    Programs send files to /api/predict, described in /openapi.json and docs/serve.md. Files are read in a private
-    temporary folder, which is removed after each request. No name or content of a file is logged.
+    Ctrl-C ends the service. Programs send files to /api/predict, described in /openapi.json and docs/serve.md. Files
+    are read in a private temporary folder, which is removed after each request. No name or content of a file is logged.
 
     Example: ecgmtl serve runs/ptbxl-… --port 0
     """

@@ -23,7 +23,7 @@ def show(
     ],
     overrides: Overrides = None,
 ) -> None:
-    """Print a config with all defaults filled in, or describe a model.
+    """Print a config with all its defaults, or describe a model.
 
     Example: ecgmtl show configs
 

@@ -59,9 +59,11 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train a model through the stages of a config, for example pretraining, joint training, decoder refit.
+    """Train a model through the stages of a config.
 
-    Without any option, train a demonstration on synthetic ECGs, which takes minutes. Finished stages with the same
+    Without any option, train a demonstration on synthetic ECGs, which takes minutes.
+
+    Stages are, for example, pretraining, joint training and a refit of the decoder. Finished stages with the same
     settings, data and code are loaded from their checkpoints. An interrupted run resumes from its last complete epoch.
 
     Example: ecgmtl train --config ptbxl --data data/ptbxl --out runs/mine

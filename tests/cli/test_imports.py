@@ -26,7 +26,10 @@ def run(*arguments):
 
 for command in ([], ["train"], ["predict"], ["compare"], ["data", "check"]):
     run(*command, "--help")
-assert not {"numpy", "scipy"} & set(sys.modules)
+assert not {"numpy", "scipy", "rich"} & set(sys.modules)
+run("predict", "n.npz")
+unneeded = {"scipy", "pandas", "pyarrow", "rich", "defusedxml", "pydicom", "pyedflib", "psutil"} & set(sys.modules)
+assert not unneeded, unneeded
 run("show", "configs")
 run("data", "check", "records")
 run("predict", "c.onnx", "records/a.csv", "--out", "p.csv", "--report", "r.html")
@@ -45,6 +48,7 @@ def test_commands_that_need_no_torch_work_without_it(exported, tmp_path, rng):
     header = ",".join(f"{name} (mV)" for name in names.split(","))
     rows = ecg(rng, 5000)
     np.savetxt(tmp_path / "records/a.csv", rows, "%.4f", ",", header=f"# fs=500\n{header}", comments="")
+    np.savez(tmp_path / "n.npz", signal=rows, fs=500, leads=names.split(","), unit="mV")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
