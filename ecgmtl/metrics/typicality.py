@@ -28,7 +28,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 from pydantic import FiniteFloat, PositiveFloat, PositiveInt, model_validator
-from scipy.fft import rfft
 
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
 from ecgmtl.settings import Settings
@@ -83,7 +82,8 @@ def describe_course(basis: Basis, fs: float) -> Numbers:
 def describe_spectrum(basis: Basis, fs: float) -> Numbers:
     """Return the logarithm of each band's share of the power of all leads."""
     n_samples = basis.shape[2]
-    power = (np.abs(rfft(basis * np.hanning(n_samples).astype(basis.dtype))) ** 2).sum(axis=1)
+    windowed = basis * np.hanning(n_samples)  # in float64, of which NumPy's transform is several times as fast
+    power = (np.abs(np.fft.rfft(windowed)) ** 2).sum(axis=1)
     hertz = np.fft.rfftfreq(n_samples, 1 / fs)
     bands = [power[:, (hertz >= low) & (hertz < high)].sum(axis=1) for low, high in pairwise(EDGES)]
     return np.log(np.stack(bands, axis=1) / (sum(bands)[:, None] + TINY**2) + 1e-5)
