@@ -7,6 +7,7 @@ traceback. Each class is defined beside the code that raises it:
     ├── RecordError            data_prep.record
     │   └── QualityError       data_prep.quality.finding
     ├── SourceError            data_prep.sources.tables
+    ├── DownloadError          data_prep.sources.download
     ├── StoreError             data_prep.store.manifest
     ├── MissingExtraError      ecgmtl.extras
     ├── TrackingError          ecgmtl.tracking.store

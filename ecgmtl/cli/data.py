@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -37,6 +37,38 @@ def synth(
 
         write_ptbxl(out, records, seed, fs=fs, progress=bar)
     typer.echo(printable(f"{records} artificial ECGs in {out}; next: ecgmtl data prepare {out} {out}-prepared"))
+
+
+@data_app.command()
+def download(
+    out: Annotated[Path, typer.Argument(help="Folder to write. Files that are there and verified are kept.")],
+    rate: Annotated[
+        Literal["100", "500", "both"], typer.Option(help="Sampling rate of the records to fetch, in hertz.")
+    ] = "100",
+    source: Annotated[
+        str | None, typer.Option(help="Address of a copy; by default PTB-XL 1.0.3 at physionet.org.", metavar="URL")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=32, help="Number of files to fetch at a time.")] = 8,
+) -> None:
+    """Fetch PTB-XL from its publisher, and verify every file against the publisher's SHA-256 sums.
+
+    An interrupted download continues with the same command. Files that could not be fetched are listed, and the exit
+    code is then 3.
+    """
+    with spoken_errors(lambda: "stopped; the same command continues from here."), progress_bar("fetching") as bar:
+        from data_prep.sources.download import PUBLISHER
+        from data_prep.sources.download import download as fetch
+
+        done = fetch(out, rate, source or PUBLISHER, jobs, bar)
+    for path, reason in done.failures:
+        typer.echo(printable(f"{path}: {reason}"), err=True)
+    failed = f", {len(done.failures)} failed; the same command tries these again" if done.failures else ""
+    typer.echo(printable(f"{done.n_files} files in {out} are verified, {done.n_fetched} of them fetched now{failed}"))
+    if not done.failures:
+        typer.echo(
+            printable(f"PTB-XL (Wagner et al., 2020) is CC BY 4.0; next: ecgmtl data prepare {out} {out}-prepared")
+        )
+    raise typer.Exit(3 if done.failures else 0)
 
 
 @data_app.command()
