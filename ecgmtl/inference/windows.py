@@ -6,10 +6,9 @@ from dataclasses import replace
 from enum import StrEnum
 
 import numpy as np
-from jaxtyping import Float32
 
 from data_prep.preprocess import Prepared, Preprocess, find_scale
-from data_prep.quality import Finding, QualityError, Severity
+from data_prep.quality import Finding, QualityError, Severity, noise
 from data_prep.quality.length import FIT_CODES
 from data_prep.record import Record
 
@@ -66,7 +65,7 @@ def pick_best(record: Record, preprocess: Preprocess) -> tuple[int, Prepared]:
         QualityError: none can be used.
     """
     usable, n_windows = prepare_windows(record, preprocess)
-    start, prepared = min(usable, key=lambda window: badness(window[1]))
+    start, prepared = min(usable, key=lambda window: badness(window[1], preprocess.fs))
     seconds = start / record.fs
     sentence = (
         f"lasts {record.seconds:.5g} s; the {preprocess.seconds:g} s from {seconds:.5g} s on are used, the best of "
@@ -75,18 +74,10 @@ def pick_best(record: Record, preprocess: Preprocess) -> tuple[int, Prepared]:
     return start, replace(prepared, findings=(Finding("best-window", sentence, value=seconds), *prepared.findings))
 
 
-def badness(window: Prepared) -> tuple[int, int, float]:
-    """Return how bad a window is: reasons for no decision, findings, and noise."""
+def badness(window: Prepared, fs: float) -> tuple[int, int, float]:
+    """Return how bad a window is: reasons for no decision, findings, and the median noise of its leads in mV."""
     forbid = sum(finding.severity is Severity.NO_DECISION for finding in window.findings)
-    return forbid, len(window.findings), noise(window.signal)
-
-
-def noise(signal: Float32[np.ndarray, "lead time"]) -> float:
-    """Return the median over the leads of the noise from sample to sample, in mV.
-
-    It is the median absolute second difference. Waves are few steep samples, which a median leaves out.
-    """
-    return float(np.median(np.median(np.abs(np.diff(signal, 2, axis=1)), axis=1)))
+    return forbid, len(window.findings), float(np.median(noise.measure(window.signal, fs)))
 
 
 def summarize_findings(windows: Sequence[Sequence[Finding]]) -> list[Finding]:
