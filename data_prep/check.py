@@ -11,6 +11,7 @@ from pathlib import Path
 
 from data_prep.parallel import in_parallel
 from data_prep.preprocess import Preprocess
+from data_prep.quality import Severity
 from data_prep.quality.length import FIT_CODES
 from data_prep.readers import OtherFile, ReadOptions, find_files, read_record, summarize
 from data_prep.record import Record, RecordError
@@ -67,9 +68,14 @@ class CheckReport:
         """Number of findings of each kind, the most frequent first."""
         return dict(Counter(finding.kind for finding in self.findings).most_common())
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether there are at most notes."""
+        return all(finding.is_note for finding in self.findings)
+
     def render(self) -> str:
         """Return the report as text: a paragraph for each kind of finding, then the files that are not read."""
-        result = "." if self.findings else ", nothing wrong found."
+        result = "." if not self.is_sound else ", with notes." if self.findings else ", nothing wrong found."
         count = f"{printable(str(self.folder))}: {self.n_files:,} files read{result}"
         return "\n".join([*map(printable, self.notes), count, *listed(self.findings), *summarize(self.others)])
 
@@ -163,7 +169,9 @@ def check_file(folder: Path, file: str, options: ReadOptions) -> CheckedFile:
         return CheckedFile(file, (file_finding("unreadable", file, str(error)),))
     examined = preprocess_all(record).examine(record)
     findings = tuple(
-        file_finding(finding.code, file, f"{file}: {finding.sentence}")
+        replace(
+            file_finding(finding.code, file, f"{file}: {finding.sentence}"), is_note=finding.severity is Severity.NOTE
+        )
         for finding in examined.findings
         if finding.code not in FIT_CODES
     )

@@ -29,6 +29,8 @@ class Finding:
     name: str
     """The record, line or patient that the finding is about."""
     message: str
+    is_note: bool = False
+    """Whether it is only worth knowing: the record is used as if it were not there."""
 
 
 @dataclass(frozen=True)

@@ -211,3 +211,13 @@ def test_a_folder_without_ecgs_cannot_be_checked(tmp_path, name, message):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match=message):
         check(tmp_path / name)
+
+
+def test_notes_alone_leave_a_folder_sound(folder, rng):
+    signal = ecg(rng)
+    write_record(record(folder, 1), signal[:, [0, 1, *range(6, 12)]], leads=["I", "II", *LEADS[6:]])
+    report = check(folder)
+    assert (report.counts, report.is_sound) == ({"lead-derived": 1}, True)
+    assert "files read, with notes." in report.render()
+    write_record(record(folder, 2), signal[:, [0, 1]], leads=["I", "II"])
+    assert not check(folder).is_sound
