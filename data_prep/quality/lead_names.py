@@ -14,7 +14,7 @@ from data_prep.leads import (
     standard_lead,
 )
 from data_prep.quality.finding import Finding, Severity
-from data_prep.quality.flat_leads import FEWEST_LIMB_LEADS
+from data_prep.quality.flat_leads import FEWEST_LIMB_LEADS, MOST_ESTIMATED
 from data_prep.record import Record
 
 
@@ -36,8 +36,12 @@ def check_leads(record: Record, related: bool = True) -> Iterator[Finding]:
     columns = find_leads(record.leads)
     yield from check_twice(record, columns)
     if reconstructed := find_reconstructed(record.leads):
-        sentence = f"lead {', '.join(reconstructed)} reconstructed by a model, not measured."
-        yield Finding("lead-reconstructed", sentence, leads=reconstructed, value=len(reconstructed))
+        sentence = (
+            f"lead {', '.join(reconstructed)} reconstructed by a model, not measured; the result is less certain."
+        )
+        n_chest = sum(lead not in LIMB_LEADS for lead in reconstructed)
+        severity = Severity.NO_DECISION if n_chest > MOST_ESTIMATED else Severity.NOTE
+        yield Finding("lead-reconstructed", sentence, severity, reconstructed, len(reconstructed))
     absent = [lead for lead in STANDARD_LEADS if lead not in columns]
     enough = sum(lead in LIMB_LEADS for lead in columns) >= FEWEST_LIMB_LEADS
     derived = tuple(lead for lead in absent if lead in LIMB_LEADS and enough)

@@ -14,7 +14,7 @@ from data_prep.quality import Finding, QualityError, Severity
 from data_prep.readers import OtherFile, ReadOptions, find_files, read_record
 from data_prep.record import Record, RecordError
 from ecgmtl.inference.metadata import ModelMetadata
-from ecgmtl.inference.predictor import Predictor
+from ecgmtl.inference.predictor import Completer, Predictor
 from ecgmtl.inference.unlike_training import check_typicality
 from ecgmtl.inference.windows import Window, cut, is_longer, pick_best, prepare_windows, summarize_findings
 from ecgmtl.metrics.sigmoid import logit, sigmoid
@@ -161,13 +161,19 @@ def prepare(predictor: Predictor, ecg: Path | Record, options: ReadOptions, wind
     seconds = preprocess.seconds if window is Window.FIRST else None
 
     def first_or_best() -> Signals:
-        record = ecg if isinstance(ecg, Record) else read_record(ecg, replace(options, seconds=seconds))
+        record = read(predictor, ecg, replace(options, seconds=seconds))
         if window is Window.FIRST or not is_longer(record, preprocess):
             return Signals(record, preprocess(record))
         start, prepared = pick_best(record, preprocess)
         return Signals(cut(record, start, preprocess), prepared)
 
     return failing_alone(path_of(ecg), first_or_best)
+
+
+def read(predictor: Predictor, ecg: Path | Record, options: ReadOptions) -> Record:
+    """Read an ECG, and reconstruct chest leads that it lacks if the model can."""
+    record = ecg if isinstance(ecg, Record) else read_record(ecg, options)
+    return predictor.complete(record) if isinstance(predictor, Completer) else record
 
 
 T = TypeVar("T")
@@ -192,7 +198,7 @@ def predict_windows(
     path, preprocess = path_of(ecg), predictor.metadata.preprocess
 
     def mean_of_all() -> Prediction | Failure:
-        record = ecg if isinstance(ecg, Record) else read_record(ecg, replace(options, seconds=None))
+        record = read(predictor, ecg, replace(options, seconds=None))
         if not is_longer(record, preprocess):
             return replace(next(predict_batch(predictor, [record], keep_signals=keep_signals)), path=path)
         windows, n_windows = prepare_windows(record, preprocess)

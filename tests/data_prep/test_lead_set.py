@@ -108,4 +108,6 @@ def test_a_marked_lead_is_read_with_a_warning():
     assert is_reconstructed("V1 reconstructed")
     assert not is_reconstructed("V1")
     names = [f"{lead} reconstructed" if lead in ("V1", "V3") else lead for lead in STANDARD_LEADS]
-    assert sentences(Preprocess()(make_record(leads=names))) == ("lead V1, V3 reconstructed by a model, not measured.",)
+    assert sentences(Preprocess()(make_record(leads=names))) == (
+        "lead V1, V3 reconstructed by a model, not measured; the result is less certain.",
+    )
