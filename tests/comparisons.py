@@ -27,6 +27,24 @@ def make_truth(seed=0):
     return Truth(labels, rng.integers(0, 100, N_RECORDS), ("NORM", "MI", "STTC"))
 
 
+def make_folds(n_folds=9, per_fold=60, seed=0):
+    """Return a truth with folds of as many patients, each of one record."""
+    rng = np.random.default_rng(seed)
+    n = n_folds * per_fold
+    folds = np.repeat(np.arange(1, n_folds + 1), per_fold)
+    names = tuple(f"record {number}" for number in range(n))
+    return Truth(rng.random((n, N_LABELS)) < 0.35, np.arange(n), ("NORM", "MI", "STTC"), folds, names)
+
+
+def make_fold_run(arm, seed, fold, truth):
+    """Return a run on one fold, with logits on a scale of its own."""
+    part = truth.of_fold(fold)
+    run = make_run(arm, 1000 * seed + fold, part)
+    logits = (1 + fold / 5) * np.log(run.scores / (1 - run.scores)) + fold / 3
+    changes = {"seed": seed, "fold": fold, "logits": logits.tolist(), "probabilities": (), "tuning": ()}
+    return RunResult.model_validate(run.model_dump() | changes)
+
+
 def make_run(arm, seed, truth=None, n_points=N_POINTS):
     truth = truth or make_truth()
     group, effect, speed, pretraining = ARMS[arm]
@@ -73,3 +91,12 @@ def write_comparison(folder, arms=ARMS, n_seeds=3):
     for arm in arms:
         for seed in range(n_seeds):
             write_result(result_path(folder, arm, seed), make_run(arm, seed, truth))
+
+
+def write_folds(folder, arms=ARMS, n_folds=9, n_seeds=2):
+    truth = make_folds(n_folds)
+    write_truth(folder, truth)
+    for arm in arms:
+        for fold in range(1, n_folds + 1):
+            for seed in range(n_seeds):
+                write_result(result_path(folder, arm, seed, fold), make_fold_run(arm, seed, fold, truth))

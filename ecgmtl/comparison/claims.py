@@ -7,14 +7,17 @@ import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from ecgmtl.comparison.claims_file import Claim
 from ecgmtl.comparison.effects import EFFECTS, Effect, Evidence
+from ecgmtl.comparison.folds import smallest_effect
 from ecgmtl.comparison.results import Comparison
-from ecgmtl.comparison.statistics import Interval
+from ecgmtl.comparison.statistics import Interval, holm, t_test_p
 from ecgmtl.comparison.tables import Resampled
-from ecgmtl.comparison.text import DASH, Section
+from ecgmtl.comparison.text import DASH, LEVEL, Section
+from ecgmtl.evaluation.text import number
 
 Verdict = Literal["holds", "does not", "cannot tell"]
 RULE = (
@@ -25,29 +28,71 @@ RULE = (
     "not. Intervals of final scores are over patients and seeds, all others over seeds. They are not corrected for the "
     "number of claims."
 )
+FOLDS_RULE = (
+    "Each claim has a measured effect and a bound, both fixed before the runs. It holds if the whole 95 % interval "
+    "over folds is above the bound and its p-value at the bound, corrected by Holm for all claims of the table, is "
+    "below 0.05. It does not hold if both are so below the bound. Otherwise the data cannot tell. The smallest effect "
+    "shown is the true effect for which the claim holds with a power of 80 %, given the spread over folds. A claim "
+    "that something changes (its bound has a ±) does not hold if the whole interval lies within the bound, and holds "
+    "if the interval and the corrected p-value exclude 0. A claim with several rows holds if all of them hold, and "
+    "does not if one does not."
+)
 
 
 class ClaimRow(NamedTuple):
-    """The measured effect of a claim, and its verdict."""
+    """The measured effect of a claim, and its verdict. Fields that are None exist over folds only."""
 
     claim: str
     measured: str
     arm: str
     against: str
     n_seeds: int
+    """Number of seeds, or of folds."""
     effect: Interval
     unit: str
     bound: float
     is_change: bool
     verdict: Verdict
+    p_holm: float | None = None
+    """p-value at the bound, or at 0 for a change, corrected for all claims."""
+    smallest_effect: float | None = None
+    """Smallest true effect that is shown with a power of 80 %, given the spread over folds."""
+    planned_smallest_effect: float | None = None
+    """The same by the simulation before the runs."""
 
 
 def claim_rows(comparison: Comparison, resampled: Resampled) -> list[ClaimRow]:
     """Return one row for each claim whose arms were run."""
     evidence = Evidence(comparison, resampled)
-    present = [claim for claim in comparison.claims.claims if {claim.arm, claim.reference} <= comparison.arms.keys()]
+    present = [
+        claim
+        for claim in comparison.claims.claims
+        if {claim.arm, claim.reference} <= comparison.arms.keys()
+        and claim.label_share in (None, comparison.label_share)
+    ]
     rows = [row_of(claim, EFFECTS[claim.effect](evidence, claim)) for claim in present]
-    return [row for row in rows if row.n_seeds]
+    rows = [row for row in rows if row.n_seeds]
+    return corrected(rows) if comparison.is_over_folds else rows
+
+
+def corrected(rows: Sequence[ClaimRow]) -> list[ClaimRow]:
+    """Correct the verdicts over folds for the number of claims, and add the smallest effects."""
+    bounds = [0.0 if row.is_change else row.bound for row in rows]
+    p = np.array([t_test_p(row.effect, row.n_seeds, bound) for row, bound in zip(rows, bounds, strict=True)])
+    n_tests = int(np.isfinite(p).sum())
+    return [
+        row._replace(
+            p_holm=p_holm,
+            smallest_effect=smallest_effect(row.effect, row.n_seeds, n_tests, bound),
+            verdict=row.verdict if p_holm < LEVEL or is_within_bound(row) else "cannot tell",
+        )
+        for row, p_holm, bound in zip(rows, holm(p).tolist(), bounds, strict=True)
+    ]
+
+
+def is_within_bound(row: ClaimRow) -> bool:
+    """Return whether a claimed change does not hold, for which its p-value at 0 says nothing."""
+    return row.is_change and row.verdict == "does not"
 
 
 def row_of(claim: Claim, effect: Effect) -> ClaimRow:
@@ -63,6 +108,7 @@ def row_of(claim: Claim, effect: Effect) -> ClaimRow:
         bound=claim.bound,
         is_change=claim.is_change,
         verdict=judge(effect, claim.bound, is_change=claim.is_change),
+        planned_smallest_effect=claim.smallest_effect,
     )
 
 
@@ -89,14 +135,16 @@ def joint(verdicts: Sequence[Verdict]) -> Verdict:
 
 def claims_section(rows: Sequence[ClaimRow]) -> Section:
     """Return the section on claims: the rule, a row per claim, and joint verdicts."""
+    is_over_folds = any(row.p_holm is not None for row in rows)
     cells = [
         {
             "claim": row.claim,
             "measured by": row.measured,
             "arms": f"{row.arm}, {row.against}",
-            "seeds": str(row.n_seeds),
+            "folds" if is_over_folds else "seeds": str(row.n_seeds),
             "result": effect_text(row),
             "bound": f"{'±' if row.is_change else ''}{row.bound:g} {row.unit}",
+            **(fold_cells(row) if is_over_folds else {}),
             "verdict": row.verdict,
         }
         for row in rows
@@ -105,7 +153,16 @@ def claims_section(rows: Sequence[ClaimRow]) -> Section:
     for row in rows:
         verdicts.setdefault(row.claim, []).append(row.verdict)
     several = tuple(f"{claim}: {joint(each)}." for claim, each in verdicts.items() if len(each) > 1)
-    return Section("Claims", (RULE,), pd.DataFrame(cells), notes=several)
+    return Section("Claims", (FOLDS_RULE if is_over_folds else RULE,), pd.DataFrame(cells), notes=several)
+
+
+def fold_cells(row: ClaimRow) -> dict[str, str]:
+    """Return the cells that a claim has over folds only."""
+    smallest, planned = row.smallest_effect, row.planned_smallest_effect
+    shown = DASH if smallest is None or not math.isfinite(smallest) else f"{smallest:.2f} {row.unit}"
+    before = f" ({planned:g} by the simulation before)" if planned is not None else ""
+    p = math.nan if row.p_holm is None else row.p_holm
+    return {"p, Holm": number(p, 3), "smallest effect shown": f"{shown}{before}"}
 
 
 def effect_text(row: ClaimRow) -> str:

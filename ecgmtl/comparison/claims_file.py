@@ -16,7 +16,7 @@ A folder without the file has no claims, and the reference of the shipped `confi
 from pathlib import Path
 from typing import Literal
 
-from pydantic import PositiveFloat, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from ecgmtl.config.run import ConfigError, explain, read_yaml
 from ecgmtl.config.shipped import FOLDER
@@ -54,6 +54,10 @@ class Claim(Settings):
     """Whether `saved` leaves pretraining out of the count."""
     sweep: str = ""
     """Prefix of the names of the arms with a fixed weight. The weight follows the prefix."""
+    label_share: float | None = Field(None, gt=0, le=1)
+    """Fraction of labeled patients for which the effect is claimed. Comparisons with another leave the claim out."""
+    smallest_effect: PositiveFloat | None = None
+    """Smallest true effect that the design was expected to show, simulated before the runs by `docs/make/power.py`."""
     weights: tuple[float, float] = (0.0, float(10**9))
     """Smallest and largest fixed weight that `gained_in_range` looks at."""
 

@@ -15,7 +15,7 @@ from ecgmtl.comparison.arms import Arm
 from ecgmtl.comparison.claims_file import CLAIMS, read_claims
 from ecgmtl.comparison.queue import run_all
 from ecgmtl.comparison.report import PLOTS, REPORT, TABLES, write_report
-from ecgmtl.comparison.results import KEPT_CLAIMS, Tried, read_result, result_path
+from ecgmtl.comparison.results import FACTS, KEPT_CLAIMS, Tried, facts_of, read_result, result_path
 from ecgmtl.comparison.run import TUNING, Job, open_once
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, Truth, is_same, read_truth, write_truth
 from ecgmtl.config.run import Config
@@ -23,7 +23,6 @@ from ecgmtl.data.split import load_split, open_for, split_anew
 from ecgmtl.identity import sha256
 from ecgmtl.tracking.tracker import EXPERIMENT, Tracker, open_tracker
 
-FACTS = "comparison.json"
 SEED_STRIDE = 1000
 """Difference between the configs' seeds of two successive seeds of the same fold."""
 
@@ -84,6 +83,8 @@ def compare_in(plan: Plan, store: Store, say: Callable[[str], None]) -> Outcome:
     with tracker.run(f"compare-{plan.out.name}", tags={}, params=params, resume=known_run(plan.out)) as run_id:
         facts = facts_of(plan.out)
         known = {"mlflow_run": run_id or facts.get("mlflow_run"), "bases": facts.get("bases", {}) | bases(plan.arms)}
+        if plan.folds:
+            known["label_share"] = label_share_of(plan.arms)
         write_text(plan.out / FACTS, json.dumps(known))
         failed = tune_and_run(plan, store, run_id, say)
         report = write_report(plan.out)
@@ -182,6 +183,12 @@ def bases(arms: Sequence[Arm]) -> dict[str, str]:
     return {arm.file.base: sha256(arm.base.model_dump_json().encode()) for arm in arms}
 
 
+def label_share_of(arms: Sequence[Arm]) -> float | None:
+    """Return the fraction of labeled patients that the arms have in common, or None."""
+    shares = {arm.config.label_share for arm in arms}
+    return shares.pop() if len(shares) == 1 else None
+
+
 def refuse_other_base(plan: Plan) -> None:
     """Raise ComparisonError if the folder has results of arms that started from another base config."""
     before = facts_of(plan.out).get("bases", {})
@@ -239,13 +246,6 @@ def known_run(out: Path) -> str | None:
     """Return the MLflow run of an earlier call for the same folder, if it was logged."""
     run: str | None = facts_of(out).get("mlflow_run")
     return run
-
-
-def facts_of(out: Path) -> dict[str, Any]:
-    """Return the facts that an earlier call stored about the comparison."""
-    path = out / FACTS
-    facts: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return facts
 
 
 def log_report(tracker: Tracker, out: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from math import inf, isfinite
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from ecgmtl.comparison.claims import ClaimRow, claim_rows, claims_section
@@ -17,6 +18,7 @@ from ecgmtl.comparison.course import (
     reference_final,
     threshold_rows,
 )
+from ecgmtl.comparison.folds import CellRow, FoldRow, cell_rows, fold_rows
 from ecgmtl.comparison.results import Comparison, RunResult
 from ecgmtl.comparison.statistics import Interval
 from ecgmtl.comparison.tables import ArmRow, TuningRow, arm_rows, named_figures, resample_runs, tuning_rows
@@ -27,6 +29,7 @@ from ecgmtl.comparison.text import (
     cost_section,
     course_section,
     final_section,
+    folds_section,
     late_section,
     named_section,
     percent,
@@ -34,17 +37,18 @@ from ecgmtl.comparison.text import (
     signed,
     threshold_section,
     tuning_section,
+    units_of,
 )
 
 NAMED = {
-    "reconstruction": "Reconstruction of masked samples by the final models; means over seeds.",
-    "diagnostics": "Gradient diagnostics of arms that record them; means over each run and over seeds. They explain "
+    "reconstruction": "Reconstruction of masked samples by the final models; means over {units}.",
+    "diagnostics": "Gradient diagnostics of arms that record them; means over each run and over {units}. They explain "
     "little by themselves: an arm with gradient conflict need not be worse, and one without need not be better.",
-    "weights": "Weights of the tasks' losses; means over each run and over seeds.",
+    "weights": "Weights of the tasks' losses; means over each run and over {units}.",
 }
 """Text above each table of named figures."""
 MAX_LISTED = 6
-METHODS = (
+SEED_METHODS = (
     "Intervals and p-values of final scores and their differences: patients are resampled with replacement, with all "
     "of their records and in the same way for all runs. Seeds contribute the t distribution of their mean. Resampling "
     "the seeds instead would cover too little: 68 % with 3 seeds and 85 % with 5, at a nominal 95 %.",
@@ -54,6 +58,9 @@ METHODS = (
     "Intervals over seeds, and those named t: the t distribution with n - 1 degrees of freedom for n seeds. With 3 "
     "seeds they are 2.2 times as wide as with many, and keep their coverage. The paired bootstrap over seeds is too "
     "narrow for few seeds: with 3 it is little more than the range of the values, and covers about 2 of 3 cases.",
+    "An arm with a single seed has an interval over patients only, and no verdict.",
+)
+SHARED_METHODS = (
     "Times to a threshold are interpolated linearly between evaluations.",
     "Seconds include the effect of other work on the same machine. The pace, from an arm's fastest epoch, is "
     "affected least.",
@@ -62,8 +69,18 @@ METHODS = (
     "Bands of curves are pointwise t intervals of the mean, not bands for the whole curve.",
     "If an arm keeps its best epoch or was tuned, that choice was made on the same validation records, and its score "
     "is optimistic. Use the test split for an unbiased score.",
-    "An arm with a single seed has an interval over patients only, and no verdict.",
     "Arms that were trained for longer than the budget are compared up to it, except for their final score.",
+)
+FOLD_METHODS = (
+    "Intervals and p-values: figures are averaged over the seeds of a fold, and intervals are t intervals over folds "
+    "with n - 1 degrees of freedom for n folds. In simulations with 9 folds and 2 seeds they cover 95 %. Patients "
+    "resampled within every run, with the t distribution over all runs, count the spread of patients twice and cover "
+    "99 %.",
+    "Training sets of different folds overlap, so folds are not wholly independent. The intervals hold for other "
+    "patients and seeds, and for other training records only as far as folds differ in them. No unbiased estimate of "
+    "the rest exists for a single cross-validation (Bengio and Grandvalet, 2004).",
+    "Every fold has random seeds of its own, which all arms share, so chance does not repeat itself over folds.",
+    "p, Holm: corrected so that the probability of any false finding among all arms of the table is at most 5 %.",
 )
 
 
@@ -71,6 +88,8 @@ class Figures(NamedTuple):
     """All figures of a comparison."""
 
     arms: list[ArmRow]
+    folds: list[FoldRow]
+    cells: list[CellRow]
     courses: list[CourseRow]
     late: list[LateRow]
     thresholds: list[ThresholdRow]
@@ -88,8 +107,11 @@ def measure(comparison: Comparison, n_resamples: int) -> Figures:
         "weights": lambda run: run.mean_weights,
     }
     resampled = resample_runs(comparison, n_resamples)
+    arms = arm_rows(comparison, resampled)
     return Figures(
-        arms=arm_rows(comparison, resampled),
+        arms=arms,
+        folds=fold_rows(comparison, arms),
+        cells=cell_rows(comparison),
         courses=course_rows(comparison),
         late=late_rows(comparison),
         thresholds=threshold_rows(comparison),
@@ -101,8 +123,10 @@ def measure(comparison: Comparison, n_resamples: int) -> Figures:
 
 def sections(comparison: Comparison, figures: Figures) -> list[Section]:
     """Return the sections of the report in order. A section without figures is left out."""
+    units = units_of(comparison)
+    final = folds_section(comparison, figures.folds) if figures.folds else final_section(comparison, figures.arms)
     extra = [
-        named_section(name.capitalize(), words, figures.named[name])
+        named_section(name.capitalize(), words.format(units=units), figures.named[name])
         for name, words in NAMED.items()
         if len(figures.named[name])
     ]
@@ -110,33 +134,64 @@ def sections(comparison: Comparison, figures: Figures) -> list[Section]:
         opening(comparison, figures),
         *([claims_section(figures.claims)] if figures.claims else []),
         arms_section(comparison),
-        final_section(comparison, figures.arms),
-        course_section(comparison.reference, figures.courses),
-        threshold_section(comparison.reference, figures.thresholds),
-        late_section(comparison.reference, figures.late),
+        final,
+        course_section(comparison.reference, figures.courses, units),
+        threshold_section(comparison.reference, figures.thresholds, units),
+        late_section(comparison.reference, figures.late, units),
         *extra,
         *([tuning_section(figures.tuning)] if figures.tuning else []),
-        cost_section(comparison.reference, figures.arms),
-        Section("How the figures are made, and what they cannot say", notes=METHODS),
+        cost_section(comparison.reference, figures.arms, units),
+        Section(
+            "How the figures are made, and what they cannot say",
+            notes=(*(FOLD_METHODS if figures.folds else SEED_METHODS), *SHARED_METHODS),
+        ),
     ]
 
 
 def opening(comparison: Comparison, figures: Figures) -> Section:
     """Return the first section: what was compared, and the main findings."""
-    truth = comparison.truth
-    n_runs = sum(len(runs) for runs in comparison.arms.values())
-    fewest, most = (f([len(runs) for runs in comparison.arms.values()]) for f in (min, max))
-    seeds = ("1 seed" if most == 1 else f"{most} seeds") if fewest == most else f"{fewest} to {most} seeds"
+    start = "Runs with the same fold and seed" if comparison.folds else "Runs with the same seed"
     words = (
-        f"{len(comparison.arms)} ways of training (arms), {seeds} each, {n_runs} runs. All are scored by the "
-        f"macro AUROC of classification on the same {len(truth.patients)} validation records of "
-        f"{len(set(truth.patients.tolist()))} patients, {len(truth.label_names)} labels, and compared with the arm "
-        f"{comparison.reference}, which learns classification alone.",
-        "Runs with the same seed start from the same encoder, so differences are paired. They also see the same "
+        folds_opening(comparison) if comparison.folds else seeds_opening(comparison),
+        f"{start} start from the same encoder, so differences are paired. They also see the same "
         "records in the same order, except after pretraining and in arms that hold out patients. Brackets hold 95 % "
         "intervals: if one contains 0 (or 1 for a ratio), the data do not show which arm is better.",
     )
     return Section("Findings", words, notes=tuple(findings(comparison, figures)))
+
+
+def seeds_opening(comparison: Comparison) -> str:
+    """Say what was compared on the validation records."""
+    truth = comparison.truth
+    n_runs = sum(len(runs) for runs in comparison.arms.values())
+    fewest, most = (f([len(runs) for runs in comparison.arms.values()]) for f in (min, max))
+    seeds = counted(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
+    return (
+        f"{len(comparison.arms)} ways of training (arms), {seeds} each, {n_runs} runs. All are scored by the "
+        f"macro AUROC of classification on the same {len(truth.patients)} validation records of "
+        f"{len(set(truth.patients.tolist()))} patients, {len(truth.label_names)} labels, and compared with the arm "
+        f"{comparison.reference}, which learns classification alone."
+    )
+
+
+def folds_opening(comparison: Comparison) -> str:
+    """Say what was compared over folds."""
+    truth, folds = comparison.truth, comparison.folds
+    judged = np.isin(truth.folds if truth.folds is not None else (), folds)
+    n_seeds = len({run.seed for runs in comparison.arms.values() for run in runs.values()})
+    n_runs = sum(len(runs) for runs in comparison.arms.values())
+    return (
+        f"{len(comparison.arms)} ways of training (arms) on {counted(len(folds), 'fold')} "
+        f"({', '.join(map(str, folds))}) with up to {counted(n_seeds, 'seed')} each, {n_runs} runs. Every run is "
+        f"trained without its fold and scored by the macro AUROC of classification on it. Together they judge "
+        f"{judged.sum()} records of {len(np.unique(truth.patients[judged]))} patients, {len(truth.label_names)} "
+        f"labels. Arms are compared with the arm {comparison.reference}, which learns classification alone."
+    )
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def findings(comparison: Comparison, figures: Figures) -> list[str]:
@@ -146,15 +201,27 @@ def findings(comparison: Comparison, figures: Figures) -> list[str]:
     if not rows:
         return [f"There is only {comparison.reference}; there is nothing to compare yet."]
     significant = [f"{row.arm} {signed(row.difference)}" for row in rows if row.p_holm < LEVEL]
-    counted = f"{len(significant)} of {counted_arms(len(rows))} differ" if significant else "no arm differs"
+    differ = f"{len(significant)} of {counted(len(rows), 'arm')} differ" if significant else "no arm differs"
     n_tests = sum(isfinite(row.p_holm) for row in rows)
     controls = [f"{row.arm} {signed(row.difference)}" for row in rows if comparison.about(row.arm).is_control]
     return [
-        f"Final macro AUROC: {counted} from {comparison.reference} ({reference_final(comparison):.4f}) after "
+        f"Final macro AUROC: {differ} from {comparison.reference} ({reference_final(comparison):.4f}) after "
         f"correction for {n_tests} {'test' if n_tests == 1 else 'tests'}{listed(significant)}.",
+        *power_finding(figures.folds),
         *([f"Control arms, whose differences have other causes than a method{listed(controls)}."] if controls else []),
         time_finding(comparison.reference, figures.thresholds),
         loss_finding(comparison.reference, figures.courses),
+    ]
+
+
+def power_finding(rows: Sequence[FoldRow]) -> list[str]:
+    """Say which differences could have been found over folds, or nothing without folds."""
+    smallest = [row.smallest_effect for row in rows if isfinite(row.smallest_effect)]
+    if not smallest:
+        return []
+    return [
+        f"With a power of 80 %, this comparison finds true differences from {min(smallest):.4f} to {max(smallest):.4f} "
+        "on, depending on the arm. Smaller ones may exist where the data cannot tell."
     ]
 
 
@@ -182,14 +249,11 @@ def loss_finding(reference: str, courses: Sequence[CourseRow]) -> str:
 def both_directions(below: str, lower: Sequence[str], above: str, higher: Sequence[str]) -> str:
     """Name the arms on either side of the reference, leaving out a side without arms."""
     sides = [
-        f"{side} in {counted_arms(len(arms))}{listed(arms)}" for side, arms in ((below, lower), (above, higher)) if arms
+        f"{side} in {counted(len(arms), 'arm')}{listed(arms)}"
+        for side, arms in ((below, lower), (above, higher))
+        if arms
     ]
     return "; ".join(sides) or "no arm differs clearly"
-
-
-def counted_arms(n_arms: int) -> str:
-    """Return the number of arms with its noun."""
-    return "1 arm" if n_arms == 1 else f"{n_arms} arms"
 
 
 def sort_out(ratios: Sequence[tuple[str, Interval]]) -> tuple[list[str], list[str]]:

@@ -13,7 +13,7 @@ from ecgmtl.comparison.findings import Figures, measure, sections
 from ecgmtl.comparison.plots import plot_areas, plot_differences, plot_learning_curves, plot_thresholds
 from ecgmtl.comparison.results import Comparison, read_comparison
 from ecgmtl.comparison.tables import flat
-from ecgmtl.comparison.text import Section
+from ecgmtl.comparison.text import Section, UnitName
 from ecgmtl.evaluation.markdown import escaped, without_tags
 from ecgmtl.evaluation.text import markdown
 
@@ -21,18 +21,20 @@ DPI = 100
 REPORT = ("report.md", "report.html")
 PLOTS = "pictures"
 TABLES = "tables"
-TABLED = ("arms", "courses", "late", "thresholds", "tuning", "claims")
+TABLED = ("arms", "folds", "cells", "courses", "late", "thresholds", "tuning", "claims")
 CAPTIONS = {
-    "forest": "Final macro AUROC: paired difference to the reference, with 95 % interval over seeds and patients. "
+    "forest": "Final macro AUROC: paired difference to the reference, with 95 % interval {whole}. "
     "Numbers at the right: difference and p-value after Holm.",
     "curves": "Validation macro AUROC, validation loss, and paired difference in macro AUROC, against training records "
-    "seen: mean over seeds and 95 % band. The first line of each legend is the reference.",
+    "seen: mean over {units} and 95 % band. The first line of each legend is the reference.",
     "curves_seconds": "The same curves against seconds of training.",
-    "areas": "Area under the learning curve: paired difference to the reference, with 95 % interval over seeds. "
+    "areas": "Area under the learning curve: paired difference to the reference, with 95 % interval over {units}. "
     "Numbers at the right: the area itself.",
     "thresholds": "Fraction of runs that have reached and held a threshold (one minus Kaplan-Meier). Lines are shifted "
     "slightly to keep them apart.",
 }
+OVER_TOO: dict[UnitName, str] = {"seeds": " and patients", "folds": ""}
+"""What else the interval of a final score is over, by what it is over."""
 STYLE = """
 *, ::before, ::after { box-sizing: border-box }
 :root { color-scheme: light dark; --text: #222; --page: #fff; --soft: #555; --line: #ddd;
@@ -122,6 +124,11 @@ def write_image(path: Path, image: bytes) -> None:
     write_whole(path, lambda beside: beside.write_bytes(image))
 
 
+def caption_of(name: str, part: Section) -> str:
+    """Return the caption of a plot, which says what its intervals are over."""
+    return CAPTIONS[name].format(units=part.units, whole=f"over {part.units}{OVER_TOO[part.units]}")
+
+
 def as_markdown(title: str, parts: Sequence[Section]) -> str:
     """Return the report as Markdown."""
     lines = [f"# {escaped(title)}"]
@@ -130,7 +137,7 @@ def as_markdown(title: str, parts: Sequence[Section]) -> str:
         if part.table is not None:
             rows = [[str(cell) for cell in row] for row in part.table.itertuples(index=False)]
             lines.append(markdown(tuple(part.table.columns), rows))
-        lines += [f"![{name}]({PLOTS}/{name}.png)\n\n{CAPTIONS[name]}" for name in part.plots]
+        lines += [f"![{name}]({PLOTS}/{name}.png)\n\n{caption_of(name, part)}" for name in part.plots]
         lines += ["\n".join(f"- {without_tags(note)}" for note in part.notes)] if part.notes else []
     return "\n\n".join(lines) + "\n"
 
@@ -152,7 +159,7 @@ def section_html(part: Section, plots: dict[str, bytes]) -> str:
         kind = "table words" if {"description", "claim"} & set(part.table.columns) else "table"
         lines.append(f'<div class="{kind}">{part.table.to_html(index=False, border=0, escape=True)}</div>')
     for name in part.plots:
-        data, caption = base64.b64encode(plots[name]).decode(), escape(CAPTIONS[name])
+        data, caption = base64.b64encode(plots[name]).decode(), escape(caption_of(name, part))
         image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
         lines.append(f'<figure><div class="plot">{image}</div><figcaption>{caption}</figcaption></figure>')
     if part.notes:

@@ -3,10 +3,12 @@
 compare/
     truth.npz                    labels and patients of the validation records
     claims.yaml                  reference arm and claims, copied from the folder of arms; absent where that has none
+    comparison.json              base configs, fraction of labeled patients, run in MLflow
     results/ARM.0.json           seed 0 of an arm
     results/ARM.fold3.0.json     the same, judged on fold 3 and trained on the other folds
 """
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,7 +18,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float64, Int64
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -26,6 +27,7 @@ from ecgmtl.comparison.truth import TRUTH, ComparisonError, Truth, read_truth
 from ecgmtl.settings import Name, Settings
 
 RESULTS = "results"
+FACTS = "comparison.json"
 KEPT_CLAIMS = "claims.yaml"
 """Copy of the `_claims.yaml` of the folder of arms that was compared."""
 
@@ -171,6 +173,8 @@ class Comparison:
     truth: Truth
     arms: dict[str, dict[Cell, RunResult]]
     """Runs by arm and cell, with the reference first and controls last."""
+    label_share: float | None = None
+    """Fraction of labeled patients that all arms were trained with. None if it is not known or differs."""
     claims: ClaimsFile = field(default_factory=lambda: read_claims(SHIPPED).model_copy(update={"claims": ()}))
 
     @property
@@ -284,7 +288,14 @@ def read_comparison(folder: Path) -> Comparison:
     arms: dict[str, dict[Cell, RunResult]] = {}
     for run in sorted(runs, key=partial(table_order, claims)):
         arms.setdefault(run.arm, {})[run.cell] = run
-    return Comparison(truth, arms, claims)
+    return Comparison(truth, arms, facts_of(folder).get("label_share"), claims)
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """Return the facts that `ecgmtl compare` stored about a comparison."""
+    path = folder / FACTS
+    facts: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return facts
 
 
 def table_order(claims: ClaimsFile, run: RunResult) -> tuple[Any, ...]:
@@ -311,7 +322,9 @@ def course(run: RunResult, clock: Clock = "samples_seen", *, amortized: bool = F
     begin = float(getattr(run.curve[start - 1], clock)) if amortized and start else 0.0
 
     def column(name: str) -> Float64[np.ndarray, " evaluation"]:
-        return pd.Series([getattr(point, name) for point in points], dtype=np.float64).ffill().to_numpy()
+        values = np.array([getattr(point, name) for point in points], dtype=np.float64)
+        last_known = np.maximum.accumulate(np.where(np.isnan(values), 0, np.arange(len(values))))
+        return values[last_known]
 
     return Course(column(clock) - begin, column("macro_auroc"), column("loss"), column("train_loss"))
 

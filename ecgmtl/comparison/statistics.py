@@ -8,12 +8,15 @@ paired. If differences between seeds are normal, few seeds have these limits:
 - The t interval covers it in 95 %, but is 2.2 times as wide with 3 seeds, and 1.4 times with 5, as with many.
 """
 
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
+from scipy.optimize import brentq
 from scipy.special import comb
+from scipy.stats import nct
 from scipy.stats import t as student
 
 MAX_RESAMPLES = 5**5
@@ -132,8 +135,36 @@ def t_samples(values: Float[np.ndarray, " unit"]) -> Float64[np.ndarray, " sampl
     n = len(values)
     if n < 2:
         return np.full(1, np.nan)
-    levels = (np.arange(N_QUANTILES) + 0.5) / N_QUANTILES
-    return np.asarray(values.mean() + values.std(ddof=1) / np.sqrt(n) * student.ppf(levels, n - 1), dtype=np.float64)
+    return np.asarray(values.mean() + values.std(ddof=1) / np.sqrt(n) * t_quantiles(n - 1), dtype=np.float64)
+
+
+@lru_cache(maxsize=4)
+def t_quantiles(freedom: int) -> Float64[np.ndarray, " sample"]:
+    """Return evenly spaced quantiles of the t distribution."""
+    return np.asarray(student.ppf((np.arange(N_QUANTILES) + 0.5) / N_QUANTILES, freedom), dtype=np.float64)
+
+
+def power_factor(n: int, level: float, power: float = 0.8) -> float:
+    r"""Return the smallest mean of n values that a two-sided t test finds, as a multiple of the 95 % half-width.
+
+    The statistic is noncentral t: :math:`P(T_{n-1}(\delta) > t_{1 - \alpha / 2}) = 1 - \beta` is solved for
+    :math:`\delta`, the mean in standard errors, with the level :math:`\alpha` and the power :math:`1 - \beta`.
+    """
+    critical = student.ppf(1 - level / 2, n - 1)
+    delta = brentq(lambda shift: nct.sf(critical, n - 1, shift) - power, 0, 3 * critical + 10)
+    return float(delta / student.ppf(0.975, n - 1))
+
+
+def t_test_p(span: Interval, n: int, bound: float = 0.0) -> float:
+    """Return the two-sided p-value of a mean at the bound, from its t interval over n values.
+
+    The half-width is that of the side on which the bound lies, so p is below 0.05 if the interval excludes the bound.
+    """
+    half_width = span.value - span.low if span.value > bound else span.high - span.value
+    if n < 2 or not half_width > 0:
+        return np.nan
+    error = half_width / student.ppf(0.975, n - 1)
+    return float(2 * student.sf(abs(span.value - bound) / error, n - 1))
 
 
 def bootstrap_p(samples: Float[np.ndarray, " sample"]) -> float:

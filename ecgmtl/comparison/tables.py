@@ -195,9 +195,11 @@ def flat(rows: Iterable[Any]) -> pd.DataFrame:
 
 
 def flat_row(row: Any) -> dict[str, Any]:
-    """Return one named tuple as cells by column name."""
+    """Return one named tuple as cells by column name. A field that is None has no cell."""
     cells: dict[str, Any] = {}
     for name, value in row._asdict().items():
+        if value is None:
+            continue
         if isinstance(value, Interval):
             cells |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
         elif isinstance(value, dict):

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
 from ecgmtl.comparison.course import CourseRow, LateRow, ThresholdRow
+from ecgmtl.comparison.folds import FoldRow
 from ecgmtl.comparison.results import Comparison
 from ecgmtl.comparison.statistics import Interval
 from ecgmtl.comparison.tables import TRIED, ArmRow, TuningRow
@@ -15,6 +17,15 @@ from ecgmtl.evaluation.text import number
 LEVEL = 0.05
 """Corrected p-value below which an arm is called better or worse."""
 DASH = "–"
+
+
+UnitName = Literal["seeds", "folds"]
+"""What intervals are over."""
+
+
+def units_of(comparison: Comparison) -> UnitName:
+    """Return what the intervals of a comparison are over."""
+    return "folds" if comparison.is_over_folds else "seeds"
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,7 @@ class Section:
     """File names of the plots, without extension."""
     notes: tuple[str, ...] = ()
     """List items below the table and the plots."""
+    units: UnitName = "seeds"
 
 
 def arms_section(comparison: Comparison) -> Section:
@@ -36,7 +48,7 @@ def arms_section(comparison: Comparison) -> Section:
         {
             "arm": arm,
             "group": comparison.about(arm).group or DASH,
-            "seeds": str(len(runs)),
+            "runs" if comparison.folds else "seeds": str(len(runs)),
             "description": comparison.about(arm).about + (" (control)" if comparison.about(arm).is_control else ""),
         }
         for arm, runs in comparison.arms.items()
@@ -96,7 +108,51 @@ def verdict(row: ArmRow, reference: str) -> str:
     return "better" if row.difference.value > 0 else "worse"
 
 
-def course_section(reference: str, courses: Sequence[CourseRow]) -> Section:
+def folds_section(comparison: Comparison, rows: Sequence[FoldRow]) -> Section:
+    """Return the section on final scores over folds."""
+    reference = comparison.reference
+    cells = [
+        {
+            "arm": row.arm,
+            "folds": str(row.n_folds),
+            "runs": str(row.n_runs),
+            "records": str(row.n_judged),
+            "mean over folds": plain(row.mean),
+            f"minus {reference}": signed(row.difference),
+            "p, Holm": number(row.p_holm, 3),
+            "verdict": folds_verdict(row, reference),
+            "smallest difference shown": number(row.smallest_effect),
+            "all folds together": number(row.pooled),
+            f"its minus {reference}": signed(Interval(row.pooled_difference, math.nan, math.nan)),
+            "seconds per run": number(row.run_seconds, 0),
+            "pace": number(row.pace, 2),
+        }
+        for row in rows
+    ]
+    words = (
+        "The score of an arm is the mean over folds of the macro AUROC of its final models, each on the fold that it "
+        "was not trained on. Differences are taken within each fold and seed. Intervals are t intervals over folds, "
+        "which differ in patients, training records and seeds.",
+        "Smallest difference shown: the true difference that this comparison finds with a power of 80 %, at the "
+        "strictest level of Holm's correction and with the measured spread over folds. Where the data cannot tell, "
+        "smaller differences are not excluded.",
+        "All folds together: macro AUROC of the logits of all folds in one list, as the mean over seeds. It is not the "
+        "primary score, because it compares logits of different models, whose scales differ. Pace: seconds per record, "
+        f"as a ratio to {reference}.",
+    )
+    return Section("Final score", words, pd.DataFrame(cells), ("forest",), units="folds")
+
+
+def folds_verdict(row: FoldRow, reference: str) -> str:
+    """Return whether an arm is better or worse than the reference over folds."""
+    if row.arm == reference:
+        return "reference"
+    if not row.p_holm < LEVEL:
+        return "cannot tell"
+    return "better" if row.difference.value > 0 else "worse"
+
+
+def course_section(reference: str, courses: Sequence[CourseRow], units: UnitName) -> Section:
     """Return the section on learning curves."""
     rows = [
         {
@@ -114,13 +170,13 @@ def course_section(reference: str, courses: Sequence[CourseRow]) -> Section:
         "The area under the curve of macro AUROC measures how early an arm learns: 0 is chance throughout, 1 the final "
         f"score of {reference} throughout. Losses are classification losses on the validation records, as ratios to "
         f"{reference} after as many training records. A ratio of 0.80 is a loss 20 % lower. The budget is the training "
-        f"of {reference}. Intervals are over seeds. Pretraining counts as training at chance. Rows without it show the "
-        "gain for users who already have a pretrained model.",
+        f"of {reference}. Intervals are over {units}. Pretraining counts as training at chance. Rows without it show "
+        "the gain for users who already have a pretrained model.",
     )
-    return Section("Convergence", words, pd.DataFrame(rows), ("curves", "curves_seconds", "areas"))
+    return Section("Convergence", words, pd.DataFrame(rows), ("curves", "curves_seconds", "areas"), units=units)
 
 
-def threshold_section(reference: str, thresholds: Sequence[ThresholdRow]) -> Section:
+def threshold_section(reference: str, thresholds: Sequence[ThresholdRow], units: UnitName) -> Section:
     """Return the section on times to thresholds."""
     rows = [
         {
@@ -142,12 +198,13 @@ def threshold_section(reference: str, thresholds: Sequence[ThresholdRow]) -> Sec
         f"{reference} and holds it for two evaluations. Median (Kaplan-Meier) and mean (restricted to the budget) are "
         "in percent of the budget. A run that never reaches the threshold is censored at its end. The ratio of the "
         f"means is to {reference}: 0.75 is a quarter less training. An interval without width only means that the "
-        "seeds agree at the resolution of the evaluations.",
+        f"{units} agree at the resolution of the evaluations.",
+        *([f"Each fold has its own threshold, from the score of {reference} on it."] if units == "folds" else []),
     )
     return Section("Time to a threshold", words, pd.DataFrame(rows), ("thresholds",))
 
 
-def late_section(reference: str, late: Sequence[LateRow]) -> Section:
+def late_section(reference: str, late: Sequence[LateRow], units: UnitName) -> Section:
     """Return the section on spread and overfitting at the end of training."""
     rows = [
         {
@@ -165,7 +222,7 @@ def late_section(reference: str, late: Sequence[LateRow]) -> Section:
         "Stability and overfitting at the end of the runs. Spread: standard deviation of macro AUROC about a straight "
         "line over the last quarter of the run. Gap: validation minus training loss of classification at the last "
         "evaluation. A wider gap means more overfitting. The training loss is the mean over augmented records in the "
-        "last epoch. Intervals are over seeds.",
+        f"last epoch. Intervals are over {units}.",
     )
     return Section("The end of training", words, pd.DataFrame(rows))
 
@@ -189,7 +246,7 @@ def tuning_section(tuning: Sequence[TuningRow]) -> Section:
     return Section("Tuning", words, pd.DataFrame(rows))
 
 
-def cost_section(reference: str, arms: Sequence[ArmRow]) -> Section:
+def cost_section(reference: str, arms: Sequence[ArmRow], units: UnitName) -> Section:
     """Return the section on cost."""
     rows = [
         {
@@ -203,8 +260,8 @@ def cost_section(reference: str, arms: Sequence[ArmRow]) -> Section:
         for row in arms
     ]
     words = (
-        f"Cost of training without validation, as means over seeds. Columns after the first are ratios to {reference}. "
-        "Pace: seconds per record in the fastest epoch, which other load on the machine affects least.",
+        f"Cost of training without validation, as means over {units}. Columns after the first are ratios to "
+        f"{reference}. Pace: seconds per record in the fastest epoch, which other load on the machine affects least.",
     )
     return Section("Cost", words, pd.DataFrame(rows))
 
