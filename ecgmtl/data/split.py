@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from data_prep.preprocess import Preprocess
 from data_prep.store.manifest import StoreError
-from data_prep.store.open import Store, open_store
 from ecgmtl.data.batch import Batch
+
+if TYPE_CHECKING:  # a store needs pandas, which the modules of a checkpoint do without
+    from data_prep.store.open import Store
 
 SplitName = Literal["train", "validation", "test"]
 MICROVOLTS = 1000.0
@@ -100,7 +102,7 @@ class Split:
 
 
 def load_split(
-    store: Store,
+    store: "Store",
     split: SplitName,
     labels: str,
     auxiliary_labels: tuple[str, ...] = (),
@@ -140,13 +142,15 @@ def load_split(
     )
 
 
-def open_for(path: Path, preprocess: Preprocess, validation_fold: int | None = None) -> Store:
+def open_for(path: Path, preprocess: Preprocess, validation_fold: int | None = None) -> "Store":
     """Open the store at `path` and check that it was prepared with these settings. A band is filtered on reading.
 
     Raises:
         StoreError: the store was prepared with other settings.
         StoreError: the folder is no store, or a damaged one.
     """
+    from data_prep.store.open import open_store
+
     store = open_store(path).through(preprocess.band)
     wanted = json.loads(json.dumps(asdict(preprocess)))
     for key, value in store.manifest["preprocess"].items():
@@ -158,7 +162,7 @@ def open_for(path: Path, preprocess: Preprocess, validation_fold: int | None = N
     return store if validation_fold is None else split_anew(store, validation_fold)
 
 
-def split_anew(store: Store, validation_fold: int) -> Store:
+def split_anew(store: "Store", validation_fold: int) -> "Store":
     """Return the same records with another validation fold. The test split stays.
 
     Raises:

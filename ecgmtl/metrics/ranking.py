@@ -6,11 +6,13 @@ A label without positives or negatives has neither metric: it is nan, and left o
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Shaped
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 class Ranked(NamedTuple):
@@ -35,11 +37,13 @@ class Ranking:
     one holds the remaining negatives. A row of `segments` sums the weights of one segment.
     """
 
-    segments: csr_array
+    segments: "csr_array"
 
     @classmethod
     def of(cls, scores: Float[np.ndarray, " record"], truth: Bool[np.ndarray, " record"]) -> "Ranking":
         """Sort the records of one label."""
+        from scipy.sparse import csr_array  # the modules of a checkpoint do without SciPy
+
         order = np.lexsort((~truth, -scores))  # among equal scores positives first
         is_new = np.diff(scores[order], prepend=np.inf) != 0
         start, tie = np.flatnonzero(is_new), np.cumsum(is_new) - 1

@@ -1,15 +1,14 @@
 """The report's words: which of the 100 most frequent words of the training reports a record's report contains."""
 
-from typing import ClassVar
+from collections import Counter
+from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from data_prep.sources.tables import SEPARATOR
 from ecgmtl.data.split import Split
 from ecgmtl.metrics.ranking import auroc, has_both
 from ecgmtl.tasks.base import Likelihood, LossInput, Targets
@@ -63,9 +62,9 @@ class Report(ElementTask):
 
 def frequent_words(cells: np.ndarray, patients: np.ndarray) -> list[str]:
     """Return the words that the reports of most patients contain, at most 100, the most frequent first."""
-    held = pd.Series(cells, dtype=object).where(lambda cell: cell != "").str.split(SEPARATOR).explode().dropna()
-    n_patients = pd.Series(patients)[held.index].groupby(held.to_numpy()).nunique()
-    return sorted(n_patients.index, key=lambda word: (-n_patients[word], word))[:N_WORDS]
+    found = {(patient, word) for cell, patient in zip(cells, patients, strict=True) for word in words_of(cell)}
+    n_patients = Counter(word for _, word in found)
+    return sorted(n_patients, key=lambda word: (-n_patients[word], word))[:N_WORDS]
 
 
 def occurrences(cells: np.ndarray, words: list[str]) -> Float[np.ndarray, "record 100"]:
@@ -75,6 +74,13 @@ def occurrences(cells: np.ndarray, words: list[str]) -> Float[np.ndarray, "recor
     """
     rows = np.full((len(cells), N_WORDS), np.nan, dtype=np.float32)
     for row, cell in zip(rows, cells, strict=True):
-        if isinstance(cell, str) and cell:
-            row[: len(words)] = np.isin(words, cell.split(SEPARATOR))
+        if held := words_of(cell):
+            row[: len(words)] = np.isin(words, held)
     return rows
+
+
+def words_of(cell: Any) -> list[str]:
+    """Return the words of a report, of which an absent one has none."""
+    from data_prep.sources.tables import SEPARATOR  # its module needs pandas, which predictions do without
+
+    return cell.split(SEPARATOR) if isinstance(cell, str) and cell else []

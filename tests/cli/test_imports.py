@@ -54,3 +54,17 @@ def test_commands_that_need_no_torch_work_without_it(exported, tmp_path, rng):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("records/a.csv,ok,,")
     assert "records/a.csv" in (tmp_path / "r.html").read_text()
+
+
+def test_a_checkpoint_predicts_without_scipy_pandas_and_scikit_learn(stored, records, tmp_path):
+    from ecgmtl import checkpoint
+
+    checkpoint.save(tmp_path / "model.safetensors", stored)
+    script = (
+        "import sys; from ecgmtl.cli import app; app(sys.argv[1:], standalone_mode=False); "
+        "print({'scipy', 'pandas', 'sklearn', 'matplotlib', 'mlflow', 'rich'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", script, "predict", "model.safetensors", str(records / "r0.hea")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "set()", done.stderr
