@@ -2,8 +2,10 @@
 
 import os
 import signal
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from itertools import chain, islice
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from time import perf_counter
@@ -13,6 +15,10 @@ Result = TypeVar("Result")
 
 SECONDS_WORTH_WORKERS = 4.0
 """Remaining work in seconds below which starting workers takes longer than they save."""
+PIECES_LOOKED_AT = 16
+"""Number of pieces ahead by which the remaining work is estimated."""
+PIECES_A_WORKER = 2
+"""Number of pieces that are handed out ahead for each worker."""
 
 
 def in_parallel(
@@ -28,17 +34,54 @@ def in_parallel(
             return
 
 
+def in_order(
+    function: Callable[..., Result], pieces: Iterable[tuple[object, ...]], workers: int
+) -> Generator[Result, None, None]:
+    """Yield the results of function(*piece) in the order of the pieces, which are taken only a few ahead."""
+    remaining, ahead, seconds = iter(pieces), deque[tuple[object, ...]](), 0.0
+    while workers == 1 or seconds * len(ahead) <= SECONDS_WORTH_WORKERS:
+        ahead += islice(remaining, (PIECES_LOOKED_AT if workers > 1 else 1) - len(ahead))
+        if not ahead:
+            return
+        begun = perf_counter()
+        result = function(*ahead.popleft())
+        seconds = perf_counter() - begun
+        yield result
+    pool, futures = open_pool(workers), deque[Future[Result]]()
+    try:
+        for piece in chain(ahead, remaining):
+            futures.append(pool.submit(function, *piece))
+            if len(futures) > PIECES_A_WORKER * workers:
+                yield futures.popleft().result()
+        while futures:
+            yield futures.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def in_workers(
     function: Callable[..., Result], pieces: Sequence[tuple[object, ...]], workers: int
 ) -> Generator[Result, None, None]:
     """Yield the same results from worker processes."""
-    # forking would copy the locks of the threads of a parent that has loaded torch
-    pool = ProcessPoolExecutor(min(workers, len(pieces)), get_context("spawn"), follow_parent)
+    pool = open_pool(min(workers, len(pieces)))
     try:
         for future in as_completed([pool.submit(function, *piece) for piece in pieces]):
             yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def open_pool(workers: int) -> ProcessPoolExecutor:
+    """Return a pool of processes that end with this one."""
+    # forking would copy the locks of the threads of a parent that has loaded torch
+    return ProcessPoolExecutor(workers, get_context("spawn"), follow_parent)
+
+
+def n_cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def follow_parent() -> None:

@@ -72,3 +72,15 @@ def is_running(process):
 
 def test_nothing_to_do_is_done_at_once():
     assert list(parallel.in_parallel(whose, [], workers=2)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_results_come_in_the_order_of_pieces_that_are_taken_a_few_ahead(monkeypatch, workers):
+    monkeypatch.setattr(parallel, "SECONDS_WORTH_WORKERS", -1.0)
+    taken = []
+    pieces = ((taken.append(number) or number,) for number in range(100))
+    for index, (number, process) in enumerate(parallel.in_order(whose, pieces, workers)):
+        assert number == index
+        assert (process == os.getpid()) is (workers == 1)
+        assert len(taken) <= index + 1 + (workers > 1) * (parallel.PIECES_LOOKED_AT + 2 * workers)
+    assert len(taken) == 100
