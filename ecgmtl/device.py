@@ -1,7 +1,8 @@
 """The computing environment of a run: device, precision, compilation, ranks."""
 
-from contextlib import AbstractContextManager
-from typing import Literal, cast
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
@@ -34,6 +35,28 @@ def resolve(precision: Precision, device: torch.device) -> Precision:
     if precision == "auto":
         return "bf16" if computes_in_bf16(device) else "fp32"
     return precision
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Compute convolutions and matrix products in fp32 on a GPU, too, whose default for convolutions is TF32.
+
+    With TF32 probabilities differ from a CPU's by up to 3e-4.
+    """
+    backends = cast("Any", torch.backends.cudnn).conv, torch.backends.cuda.matmul
+    before = [backend.fp32_precision for backend in backends]
+    for backend in backends:
+        backend.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
+
+
+def describe_device(device: torch.device) -> str:
+    """Return a device's name, for people: of a GPU its model."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 def compiled(network: nn.Module, backend: str = "inductor") -> nn.Module:

@@ -10,13 +10,18 @@ from ecgmtl.inference.metadata import MetadataError, ModelMetadata
 
 
 class OnnxPredictor:
-    """Classifier in an ONNX file. Raises MetadataError if the file is damaged or not exported by ecgmtl."""
+    """Classifier in an ONNX file. Raises MetadataError if the file is damaged or not exported by ecgmtl.
 
-    def __init__(self, path: Path) -> None:
+    It computes in `n_threads`, or with 0 in one for each core.
+    """
+
+    def __init__(self, path: Path, n_threads: int = 0) -> None:
         onnxruntime = import_extra("onnxruntime", str(path))
         self.path = path
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = n_threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads take no core
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has many types of errors for damaged files

@@ -9,8 +9,9 @@ from jaxtyping import Float32
 
 from data_prep.errors import UserError
 from data_prep.record import Record
+from ecgmtl.identity import sha256
 from ecgmtl.inference.metadata import ModelMetadata
-from ecgmtl.inference.models import BUNDLED, URIS, find_model
+from ecgmtl.inference.models import BUNDLED, URIS, WEIGHTS, find_model
 from ecgmtl.metrics.typicality import FEWEST
 
 
@@ -65,10 +66,20 @@ def without_typicality(predictor: Predictor) -> Predictor:
     return other
 
 
-def load_predictor(model: str | Path = BUNDLED) -> Predictor:
+@runtime_checkable
+class OnDevice(Protocol):
+    """A classifier that runs on a GPU where there is one."""
+
+    device_name: str
+    """Device, for people."""
+
+
+def load_predictor(model: str | Path = BUNDLED, n_threads: int = 0, reconstruction_error: bool = True) -> Predictor:
     """Load the bundled model, a run, a checkpoint, an exported .onnx or .pt2 file, an MLflow folder, or an MLflow URI.
 
-    A run is named by its folder, or by its name in `runs/`.
+    A run is named by its folder, or by its name in `runs/`. The model computes in `n_threads`, or with 0 in one for
+    each core. A checkpoint measures the error of its reconstruction, a second pass of the model, unless
+    `reconstruction_error` is False.
 
     Raises:
         ModelNameError: a bare name belongs to no model.
@@ -77,20 +88,19 @@ def load_predictor(model: str | Path = BUNDLED) -> Predictor:
         CheckpointError, MetadataError: it is damaged, not from ecgmtl, or the model of an unfinished run.
     """
     model = find_model(str(model))
-    if model.startswith(URIS):
-        from ecgmtl.inference.torch_predictors import load_mlflow
-
-        return load_mlflow(model)
     path = Path(model)
-    if not path.exists():
+    if not model.startswith(URIS) and not path.exists():
         raise PredictorError(f"{model}: no such file; a trained model is runs/<run>, or its model.safetensors.")
     if path.suffix == ".onnx":
         from ecgmtl.inference.onnx_predictor import OnnxPredictor
 
-        return OnnxPredictor(path)
+        return OnnxPredictor(path, n_threads)
     from ecgmtl.checkpoint import model_file
     from ecgmtl.inference import torch_predictors
 
+    torch_predictors.use_threads(n_threads)
+    if model.startswith(URIS):
+        return torch_predictors.load_mlflow(model)
     if path.suffix == ".pt2":
         return torch_predictors.load_pt2(path)
     path = model_file(path)
@@ -101,7 +111,17 @@ def load_predictor(model: str | Path = BUNDLED) -> Predictor:
             f"{model}: is neither the folder of a training run (run.json) nor an MLflow model (MLmodel)."
         )
     if path.suffix == ".safetensors":
-        return torch_predictors.CheckpointPredictor(path)
+        return torch_predictors.CheckpointPredictor(path, reconstruction_error)
     raise PredictorError(
         f"{model}: should be a run's folder, .safetensors, .onnx, .pt2, an MLflow folder or URI; found '{path.suffix}'."
     )
+
+
+def digest_of(model: str, predictor: Predictor) -> str:
+    """Return a digest by which another model under the same name is told apart.
+
+    It is that of the model's file; of MLflow's models, that of what is known of the training.
+    """
+    path = Path(find_model(model))
+    weights = path / WEIGHTS if path.is_dir() else path
+    return sha256(weights.read_bytes() if weights.is_file() else predictor.metadata.to_json().encode())

@@ -20,6 +20,7 @@ from ecgmtl import checkpoint
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.lead_algebra import BASIS_INDEX, N_BASIS
 from ecgmtl.data.masking import MASK_SEED, MaskingSettings, sample_mask
+from ecgmtl.device import describe_device, full_precision, pick_device
 from ecgmtl.inference.metadata import MetadataError, ModelMetadata
 from ecgmtl.inference.reconstruct import complete
 from ecgmtl.tracking.store import default_store, import_mlflow
@@ -55,31 +56,51 @@ def metadata_of(stored: Checkpoint) -> ModelMetadata:
     )
 
 
-class CheckpointPredictor:
-    """Whole model of a checkpoint, including its decoder."""
+def use_threads(n_threads: int) -> None:
+    """Let torch compute in this number of threads in this process. 0 leaves its own number."""
+    if n_threads:
+        torch.set_num_threads(n_threads)
 
-    def __init__(self, path: Path) -> None:
+
+class CheckpointPredictor:
+    """Whole model of a checkpoint, including its decoder, on the GPU where there is one.
+
+    Convolutions and matrix products on a GPU are of full precision, so that probabilities agree with a CPU's.
+    """
+
+    def __init__(self, path: Path, reconstruction_error: bool = True) -> None:
         self.stored = checkpoint.load(path)
         self.metadata = metadata_of(self.stored)
+        self.reconstruction_error = reconstruction_error
+        self.device = pick_device()
+        self.device_name = describe_device(self.device)
+        self.stored.model.to(self.device)
 
     @torch.inference_mode()
     def logits(self, signals: Float32[np.ndarray, "batch lead time"]) -> Float32[np.ndarray, "batch label"]:
         """Compute the logits of 12 leads in mV."""
-        return self.stored.model.classify(torch.from_numpy(signals)).numpy()
+        with full_precision():
+            return self.stored.model.classify(self.tensor_of(signals)).cpu().numpy()
+
+    def tensor_of(self, signals: Float32[np.ndarray, "*rest"]) -> Float32[Tensor, "*rest"]:
+        """Return signals as a tensor on the model's device."""
+        return torch.from_numpy(signals).to(self.device)
 
     @torch.inference_mode()
     def reconstruction_rmse(
         self, signals: Float32[np.ndarray, "batch lead time"]
     ) -> Float32[np.ndarray, " batch"] | None:
         """Compute the error over the masked samples of the 8 independent leads, with the same mask for every record."""
-        if not self.stored.maskings:
+        if not self.reconstruction_error or not self.stored.maskings:
             return None
-        model, batch = self.stored.model, torch.from_numpy(signals)
+        model, batch = self.stored.model, self.tensor_of(signals)
         mask = self.sample_mask(signals.shape[-1], self.stored.maskings[-1]).expand(len(batch), -1, -1)
         if not mask.any():
             return None
-        error = (model.reconstruct(batch, mask) - batch)[:, BASIS_INDEX].square() * mask
-        return (error.sum(dim=(1, 2)) / mask.sum(dim=(1, 2))).sqrt().numpy()
+        mask = mask.to(self.device)
+        with full_precision():
+            error = (model.reconstruct(batch, mask) - batch)[:, BASIS_INDEX].square() * mask
+        return (error.sum(dim=(1, 2)) / mask.sum(dim=(1, 2))).sqrt().cpu().numpy()
 
     @torch.inference_mode()
     def reconstruct_masked(self, signal: Float32[np.ndarray, "lead time"]) -> Float32[np.ndarray, "lead time"] | None:
@@ -90,11 +111,12 @@ class CheckpointPredictor:
         """
         if not self.stored.maskings:
             return None
-        masks = cover(signal.shape[-1], self.metadata.preprocess.fs, self.stored.maskings[-1])
-        batch = torch.from_numpy(signal).expand(len(masks), -1, -1)
-        parts = self.stored.model.reconstruct(batch, masks)
-        basis = torch.where(masks, parts[:, BASIS_INDEX], 0).sum(dim=0)
-        return (self.stored.model.lead_algebra @ basis).numpy()
+        masks = cover(signal.shape[-1], self.metadata.preprocess.fs, self.stored.maskings[-1]).to(self.device)
+        batch = self.tensor_of(signal).expand(len(masks), -1, -1)
+        with full_precision():
+            parts = self.stored.model.reconstruct(batch, masks)
+            basis = torch.where(masks, parts[:, BASIS_INDEX], 0).sum(dim=0)
+            return (self.stored.model.lead_algebra @ basis).cpu().numpy()
 
     def complete(self, record: Record) -> Record:
         """Return a record with the chest leads that it lacks, where the model can reconstruct them."""
