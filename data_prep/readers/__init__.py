@@ -39,7 +39,7 @@ from data_prep.readers.options import ReadOptions
 from data_prep.readers.other_files import (
     OtherFile,
     Parts,
-    is_same_file,
+    is_within,
     kind_of,
     reason_not_ecg,
     summarize,
@@ -51,6 +51,7 @@ __all__ = [
     "READERS",
     "OtherFile",
     "ReadOptions",
+    "files_of",
     "find_files",
     "find_record",
     "find_records",
@@ -165,6 +166,11 @@ def _format_of(path: Path) -> Format | None:
     return next((module for module in FORMATS if module.recognizes(head)), None) if head else None
 
 
+def files_of(path: Path) -> frozenset[Path]:
+    """Return the files that the record at `path` is read from: `path`, and what a WFDB header names."""
+    return wfdb.files_of(path) if path.suffix.lower() == ".hea" else frozenset({path})
+
+
 def is_ecg(path: Path) -> bool:
     """Return whether a format recognizes a file by its content."""
     return _format_of(path) is not None
@@ -222,7 +228,7 @@ def find_files(
 ) -> Iterator[Path | OtherFile]:
     """Yield the records as `find_records` does, and among them all other files of the folders that are searched.
 
-    `leave_out` names files that are being written, and therefore not part of the input.
+    `leave_out` names files, and folders of files, that are being written and therefore not part of the input.
     """
     seen: set[Path | OtherFile] = set()
     written = tuple(leave_out)
@@ -230,7 +236,7 @@ def find_files(
         for match in _expand(path):
             for file in _walk(match, frozenset(), options) if match.is_dir() else (_header_of(match),):
                 name = file if isinstance(file, Path) else file.path
-                if file not in seen and not any(is_same_file(name, path) for path in written):
+                if file not in seen and not any(is_within(name, path) for path in written):
                     seen.add(file)
                     yield file
 

@@ -186,3 +186,8 @@ def summarize(others: Sequence[OtherFile]) -> list[str]:
 def is_same_file(path: Path, other: Path) -> bool:
     """Return whether both paths lead to one file, which need not exist yet."""
     return path.name == other.name and os.path.realpath(path) == os.path.realpath(other)
+
+
+def is_within(path: Path, other: Path) -> bool:
+    """Return whether a path leads to `other`, or to a file directly in it."""
+    return is_same_file(path, other) or is_same_file(path.parent, other)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from data_prep.safe_text import printable, printable_lines
-from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, read_options
+from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, Workers, read_options
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
 data_app = typer.Typer(
@@ -18,7 +18,6 @@ ConfigPath = Annotated[
     Path | None,
     typer.Option("--config", help="Config whose preprocessing is used: a YAML file, or the name of a shipped config."),
 ]
-Workers = Annotated[int, typer.Option(min=0, help="Number of processes. 0 means one for each CPU core.")]
 
 
 @data_app.command()

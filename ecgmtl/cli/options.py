@@ -23,6 +23,7 @@ Overrides = Annotated[
         help="Change one setting of the config, for example stages.0.epochs=3. Repeatable.",
     ),
 ]
+Workers = Annotated[int, typer.Option(min=0, help="Number of processes. 0 means one for each CPU core.")]
 Fs = Annotated[
     float | None, typer.Option("--fs", help="Sampling rate in hertz, for files that do not state it, for example 500.")
 ]

@@ -1,8 +1,9 @@
 """`ecgmtl predict`: one row per ECG, in a table or on screen. Only what the model needs is imported."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from data_prep.safe_text import printable, printable_lines
-from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, read_options
+from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, Workers, read_options
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
 if TYPE_CHECKING:
-    from data_prep.readers import ReadOptions
+    from data_prep.readers import OtherFile, ReadOptions
+    from ecgmtl.inference.parts import Part
     from ecgmtl.inference.predict import Failure, Prediction
     from ecgmtl.inference.predictor import Predictor
     from ecgmtl.inference.table import Write
@@ -43,6 +45,7 @@ def predict(
     unit: Unit = None,
     leads: Leads = None,
     follow_links: FollowLinks = False,
+    workers: Workers = 0,
     batch: Annotated[int, typer.Option(min=1, help="Records per batch. Larger is faster and takes more memory.")] = 64,
     window: Annotated[
         Literal["first", "best", "all"],
@@ -63,6 +66,14 @@ def predict(
             "the explanation. As many further records with findings have them, too.",
         ),
     ] = 100,
+    reconstruction_error: Annotated[
+        bool,
+        typer.Option(
+            "--reconstruction-error/--no-reconstruction-error",
+            help="Whether a checkpoint also reconstructs each record, and makes no decision if the error exceeds 1 mV. "
+            "Exported models cannot. It takes a third of the time.",
+        ),
+    ] = True,
     strict: Annotated[
         bool,
         typer.Option(
@@ -104,6 +115,11 @@ def predict(
     The report is one page that needs no network. Its first --report-details records, and as many further ones with
     findings, have all details, which take a fraction of a second each. The others have the signal that the model reads.
 
+    A table is written in parts by --workers processes. If the command is interrupted, finished parts are kept in a
+    folder beside it, PREDICTIONS.partial for the table PREDICTIONS, and the same command continues from there. It
+    starts over where the model or an option is another one, and predicts again the parts whose files have changed. With
+    --report, or without --out, one process predicts all, and nothing is kept.
+
     Exit codes: 0, every record was predicted. 1, none was. 2, the command line was wrong. 3, some records failed and
     the others were predicted; with --strict also if there are files of unknown formats. With --strict a record on which
     no decision is made is a failed row with the reason, and has no probabilities.
@@ -111,14 +127,27 @@ def predict(
     Text that a spreadsheet would run as a formula is escaped in the table: a path as ./=cmd.csv, a message as
     '=cmd.csv. Control characters are written as escape sequences.
     """
-    with spoken_errors():
+    outputs = Outputs(out, report, report_details)
+    with spoken_errors(outputs.advice):
         from ecgmtl.inference.models import split_model
 
         model, paths = split_model(arguments)
-        outputs = Outputs(out, report, report_details)
         read = read_options(fs, unit, leads, follow_links)
-        counts = predict_to(model, paths, outputs, read, batch, debug, window, strict, warn_ood)
+        how = How(read, batch, window, strict, reconstruction_error, warn_ood, workers)
+        counts = predict_to(model, paths, outputs, how, debug)
     raise typer.Exit(counts.exit_code(strict))
+
+
+class How(NamedTuple):
+    """Settings of a prediction, as the command line has them."""
+
+    read: "ReadOptions"
+    batch: int
+    window: str = "first"
+    strict: bool = False
+    reconstruction_error: bool = True
+    warn_ood: bool | None = None
+    workers: int = 0
 
 
 class Counts(NamedTuple):
@@ -148,18 +177,57 @@ class Outputs(NamedTuple):
     def written(self) -> tuple[Path, ...]:
         return tuple(path for path in (self.table, self.report) if path is not None)
 
+    @property
+    def in_parts(self) -> bool:
+        """Whether nothing but a table is written, which can be continued."""
+        return self.table is not None and self.report is None
 
-def predict_to(
-    model: str,
-    paths: list[str],
-    outputs: Outputs,
-    options: "ReadOptions",
-    batch_size: int,
-    debug: bool = False,
-    window: str = "first",
-    strict: bool = False,
-    warn_ood: bool | None = None,
-) -> Counts:
+    def advice(self) -> str:
+        """Return what to do after an interruption."""
+        if not self.in_parts:
+            return "stopped."
+        return "stopped. Finished parts of the table are kept; give the same command again to continue."
+
+
+@dataclass
+class Tally:
+    """Results so far."""
+
+    ok: int = 0
+    failed: int = 0
+    undecided: int = 0
+    kept: int = 0
+    """Number of results that are an earlier run's."""
+    n_parts: int = 0
+    """Number of parts of the table."""
+    others: "list[OtherFile]" = field(default_factory=list)
+
+    def only_records(self, files: "Iterable[Path | OtherFile]") -> Iterator[Path]:
+        """Yield the records among files, and keep the others."""
+        for file in files:
+            if isinstance(file, Path):
+                yield file
+            else:
+                self.others.append(file)
+
+    def add(self, result: "Prediction | Failure | OtherFile") -> None:
+        from data_prep.readers import OtherFile
+        from ecgmtl.inference.predict import Prediction
+
+        if isinstance(result, OtherFile):
+            self.others.append(result)
+        elif isinstance(result, Prediction):
+            self.ok, self.undecided = self.ok + 1, self.undecided + (result.undecided is not None)
+        else:
+            self.failed += 1
+
+    def add_part(self, part: "Part") -> None:
+        self.ok, self.failed = self.ok + part.ok, self.failed + part.failed
+        self.undecided, self.n_parts = self.undecided + part.undecided, self.n_parts + 1
+        self.kept += part.kept * (part.ok + part.failed)
+
+
+def predict_to(model: str, paths: list[str], outputs: Outputs, how: How, debug: bool = False) -> Counts:
     """Predict for all files that `paths` name, and write a table and a report, or print.
 
     Failures are rows of the table. They are also printed to stderr as they occur. With `strict` a record without a
@@ -168,58 +236,120 @@ def predict_to(
     Raises:
         PredictorError: the model does not exist or cannot tell what it should, or there is no ECG file.
     """
-    from data_prep.readers import OtherFile, format_names, summarize
+    from data_prep.readers import summarize
     from data_prep.readers.other_files import Kind
-    from ecgmtl.inference.models import BUNDLED, BUNDLED_FILE
+
+    refuse_to_replace(outputs.table, how.read)
+    tally = (write_parts if outputs.in_parts else stream)(model, paths, outputs, how, debug)
+    without = f" ({tally.undecided} without a decision)" if tally.undecided else ""
+    where = "".join(f"; {printable(str(path))}" for path in outputs.written)
+    if tally.kept:
+        typer.echo(f"{tally.kept} records had been predicted before the interruption, and were kept", err=True)
+    typer.echo(f"{tally.ok} records predicted{without}, {tally.failed} failed{where}", err=True)
+    for line in summarize(tally.others):
+        typer.echo(line, err=True)
+    return Counts(tally.ok, tally.failed, sum(other.kind is Kind.NO_READER for other in tally.others))
+
+
+def write_parts(model: str, paths: list[str], outputs: Outputs, how: How, debug: bool) -> Tally:
+    """Predict into a table part by part, with several processes, after what an interrupted run has finished."""
+    from data_prep.parallel import n_cores
+    from data_prep.readers import find_files
+    from ecgmtl.inference.parts import Job, discard, finish, load_once, partial_folder, partial_table, predict_in_parts
+    from ecgmtl.inference.windows import Window
+
+    assert outputs.table is not None  # noqa: S101, `Outputs.in_parts`
+    workers = how.workers or n_cores()
+    n_threads = max(n_cores() // workers, 1)
+    predictor, digest = load_once(model, n_threads, how.reconstruction_error, how.warn_ood)
+    introduce(model, predictor)
+    job = Job(
+        model,
+        digest,
+        outputs.table,
+        how.read,
+        how.batch,
+        Window(how.window),
+        how.strict,
+        how.reconstruction_error,
+        how.warn_ood,
+        n_threads,
+    )
+    tally, written = Tally(), (outputs.table, partial_folder(outputs.table))
+    with partial_table(job) as differences, prediction_bar(paths, written) as advance:
+        if differences:
+            reason = f"an interrupted run had another value of {', '.join(differences)}"
+            typer.echo(printable(f"{outputs.table}: starts over, because {reason}"), err=True)
+        files = tally.only_records(find_files(paths, how.read, written))
+        with closing(predict_in_parts(job, files, workers)) as parts:
+            for part in parts:
+                tally.add_part(part)
+                for path, reason, traceback in part.failures:
+                    show_failure(path, reason, traceback if debug else "")
+                advance(tally.ok + tally.failed)
+        if not tally.n_parts:
+            discard(job)
+        refuse_nothing(paths, tally)
+        finish(job, tally.n_parts)
+    return tally
+
+
+def stream(model: str, paths: list[str], outputs: Outputs, how: How, debug: bool) -> Tally:
+    """Predict one batch after the other, for the screen or a report."""
+    from data_prep.readers import OtherFile
     from ecgmtl.inference.predict import Failure, Prediction, fail_undecided, predict
-    from ecgmtl.inference.predictor import PredictorError, load_predictor, require_typicality, without_typicality
+    from ecgmtl.inference.predictor import load_predictor, with_typicality
     from ecgmtl.inference.table import row_of
     from ecgmtl.inference.windows import Window
 
-    predictor = load_predictor(model)
-    if warn_ood:
-        require_typicality(predictor, model)
-    elif warn_ood is not None:
-        predictor = without_typicality(predictor)
-    name = BUNDLED if model == str(BUNDLED_FILE) else model
-    if name == BUNDLED:
-        typer.echo(f"model: {BUNDLED}, bundled with ecgmtl; {predictor.metadata.score}", err=True)
-    refuse_to_replace(outputs.table, options)
-    ok = failed = undecided = 0
-    others: list[OtherFile] = []
+    predictor = load_predictor(model, reconstruction_error=how.reconstruction_error)
+    predictor = with_typicality(predictor, model, how.warn_ood)
+    name = introduce(model, predictor)
+    tally = Tally()
     with (
         table(predictor.metadata.label_names, outputs.table) as write,
         report_page(outputs, predictor, name) as add,
         prediction_bar(paths, outputs.written) as advance,
     ):
         keeps = outputs.report is not None
-        results = predict(
-            predictor, paths, options, batch_size, outputs.written, keep_signals=keeps, window=Window(window)
-        )
-        if strict:
-            results = map(fail_undecided, results)
-        while chunk := list(islice(results, batch_size)):
-            others += [result for result in chunk if isinstance(result, OtherFile)]
-            records = [result for result in chunk if not isinstance(result, OtherFile)]
-            write([row_of(result) for result in records])
+        results = predict(predictor, paths, how.read, how.batch, outputs.written, keeps, Window(how.window))
+        while chunk := list(islice(results, how.batch)):
+            if how.strict:
+                chunk = [each if isinstance(each, OtherFile) else fail_undecided(each) for each in chunk]
+            write([row_of(result) for result in chunk if isinstance(result, Prediction | Failure)])
             for result in chunk:
                 add(result)
-            for result in records:
-                ok, failed = ok + isinstance(result, Prediction), failed + isinstance(result, Failure)
-                undecided += isinstance(result, Prediction) and result.undecided is not None
-                show(result, not outputs.written, debug)
-            advance(ok + failed)
-        if not ok + failed:
-            other_files = "\n".join(["", *summarize(others)])
-            raise PredictorError(
-                f"{', '.join(paths)}: no ECG file found; the formats are {format_names()}.{other_files}"
-            )
-    without = f" ({undecided} without a decision)" if undecided else ""
-    where = "".join(f"; {printable(str(path))}" for path in outputs.written)
-    typer.echo(f"{ok} records predicted{without}, {failed} failed{where}", err=True)
-    for line in summarize(others):
-        typer.echo(line, err=True)
-    return Counts(ok, failed, sum(other.kind is Kind.NO_READER for other in others))
+                tally.add(result)
+                if isinstance(result, Failure):
+                    show_failure(str(result.path), result.reason, result.traceback if debug else "")
+                elif isinstance(result, Prediction) and not outputs.written:
+                    typer.echo(line_of(result))
+            advance(tally.ok + tally.failed)
+        refuse_nothing(paths, tally)
+    return tally
+
+
+def introduce(model: str, predictor: "Predictor") -> str:
+    """Return the model's name for people. Say it if the model is the bundled one, and the device if it may be a GPU."""
+    from ecgmtl.inference.models import BUNDLED, BUNDLED_FILE
+    from ecgmtl.inference.predictor import OnDevice
+
+    if isinstance(predictor, OnDevice):
+        typer.echo(f"device: {predictor.device_name}", err=True)
+    if model != str(BUNDLED_FILE):
+        return model
+    typer.echo(f"model: {BUNDLED}, bundled with ecgmtl; {predictor.metadata.score}", err=True)
+    return BUNDLED
+
+
+def refuse_nothing(paths: list[str], tally: Tally) -> None:
+    """Raise PredictorError if there was no ECG file."""
+    from data_prep.readers import format_names, summarize
+    from ecgmtl.inference.predictor import PredictorError
+
+    if not tally.ok + tally.failed:
+        other_files = "\n".join(["", *summarize(tally.others)])
+        raise PredictorError(f"{', '.join(paths)}: no ECG file found; the formats are {format_names()}.{other_files}")
 
 
 def refuse_to_replace(out: Path | None, options: "ReadOptions") -> None:
@@ -231,17 +361,11 @@ def refuse_to_replace(out: Path | None, options: "ReadOptions") -> None:
         raise PredictorError(f"{out} is an ECG, which the table would replace; choose another --out.")
 
 
-def show(result: "Prediction | Failure", on_screen: bool, debug: bool) -> None:
-    """Print a failure to stderr, and a prediction to stdout where there is no table."""
-    from ecgmtl.inference.predict import Prediction
-
-    if isinstance(result, Prediction):
-        if on_screen:
-            typer.echo(line_of(result))
-        return
-    typer.echo(printable(f"{result.path}: {result.reason}"), err=True)
-    if debug and result.traceback:
-        typer.echo(printable_lines(result.traceback), err=True)
+def show_failure(path: str, reason: str, traceback: str) -> None:
+    """Print a failure to stderr."""
+    typer.echo(printable(f"{path}: {reason}"), err=True)
+    if traceback:
+        typer.echo(printable_lines(traceback), err=True)
 
 
 @contextmanager

@@ -142,7 +142,20 @@ def predict_batch(
     if window is Window.ALL:  # one by one, because a recording may have thousands of windows
         yield from (predict_windows(predictor, ecg, options, keep_signals) for ecg in ecgs)
         return
-    items = [(path_of(ecg), prepare(predictor, ecg, options, window)) for ecg in ecgs]
+    yield from classify_batch(predictor, prepare_batch(predictor, ecgs, options, window), keep_signals)
+
+
+def prepare_batch(
+    predictor: Predictor, ecgs: Sequence[Path | Record], options: ReadOptions, window: Window
+) -> list[tuple[Path, Signals | Failure]]:
+    """Read and preprocess one window of each ECG."""
+    return [(path_of(ecg), prepare(predictor, ecg, options, window)) for ecg in ecgs]
+
+
+def classify_batch(
+    predictor: Predictor, items: Sequence[tuple[Path, Signals | Failure]], keep_signals: bool = False
+) -> Iterator[Prediction | Failure]:
+    """Classify prepared ECGs at once, and yield a result for each."""
     predictions = iter(classify_all(predictor, [(path, item) for path, item in items if isinstance(item, Signals)]))
     for _, item in items:
         result = item if isinstance(item, Failure) else next(predictions)
@@ -265,7 +278,7 @@ def report_bug(path: Path, error: Exception) -> Failure:
     return replace(fail(path, "bug", reason), traceback="".join(format_exception(error)))
 
 
-def fail_undecided(result: Prediction | Failure | OtherFile) -> Prediction | Failure | OtherFile:
+def fail_undecided(result: Prediction | Failure) -> Prediction | Failure:
     """Return a prediction without a decision as a failure for the same reason, and any other result unchanged."""
     if not isinstance(result, Prediction) or result.undecided is None:
         return result

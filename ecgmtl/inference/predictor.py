@@ -59,6 +59,17 @@ def require_typicality(predictor: Predictor, name: str) -> None:
         )
 
 
+def with_typicality(predictor: Predictor, name: str, wanted: bool | None) -> Predictor:
+    """Return a predictor that tells records unlike the training records if `wanted`, or with None if it can.
+
+    Raises:
+        PredictorError: it is wanted, and the predictor cannot.
+    """
+    if wanted:
+        require_typicality(predictor, name)
+    return without_typicality(predictor) if wanted is False else predictor
+
+
 def without_typicality(predictor: Predictor) -> Predictor:
     """Return a predictor that does not tell records unlike the training records."""
     other = copy(predictor)

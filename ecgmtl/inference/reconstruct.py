@@ -146,12 +146,13 @@ def reconstruct_basis(stored: Checkpoint, given: GivenLeads, leads: LeadSet) -> 
     starts = window_starts(n_samples, size)
     reconstructed = np.empty((len(BASIS_LEADS), n_samples), np.float32)
     basis = [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]
-    mask = torch.tensor(leads.mask)[None, :, None]
+    device = next(stored.model.parameters()).device
+    mask = torch.tensor(leads.mask, device=device)[None, :, None]
     for some in (starts[first : first + BATCH] for first in range(0, len(starts), BATCH)):
         windows = [preprocess.level(known[:, start : start + size]) for start in some]
         short = size - windows[0].shape[1]
-        batch = torch.from_numpy(np.pad(np.stack(windows), ((0, 0), (0, 0), (0, short))))
-        complete = stored.model.reconstruct(batch, mask.expand(len(batch), -1, size)).numpy()
+        batch = torch.from_numpy(np.pad(np.stack(windows), ((0, 0), (0, 0), (0, short)))).to(device)
+        complete = stored.model.reconstruct(batch, mask.expand(len(batch), -1, size)).cpu().numpy()
         for start, window in zip(some, complete[:, basis], strict=True):
             reconstructed[:, start : start + size] = window[:, : n_samples - start]
     return reconstructed

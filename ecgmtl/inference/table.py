@@ -2,13 +2,14 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_prep.errors import UserError
-from data_prep.files import written_in_parts
+from data_prep.files import write_whole, written_in_parts
 from data_prep.safe_text import cell, path_cell
 from ecgmtl.inference.predict import Failure, Prediction
 
@@ -54,6 +55,22 @@ def with_objects(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "findings": [finding.to_dict() for finding in row["findings"]]}
 
 
+def format_of(path: Path) -> "Format":
+    """Return the format of a table by its suffix.
+
+    Raises:
+        PredictionsFileError: the suffix is of an unknown format.
+    """
+    if path.suffix not in FORMATS:
+        raise PredictionsFileError(f"{path}: should end in {', '.join(FORMATS)}; found '{path.suffix}'.")
+    return FORMATS[path.suffix]
+
+
+def join(parts: Sequence[Path], path: Path) -> None:
+    """Write the rows of several tables, one after the other, as one table, which appears when it is complete."""
+    write_whole(path, lambda beside: format_of(path).join(parts, beside))
+
+
 @contextmanager
 def open_predictions(path: Path, label_names: tuple[str, ...]) -> Iterator[Write]:
     """Yield a function that appends rows. The file appears under its name only after the block ends without an error.
@@ -61,9 +78,7 @@ def open_predictions(path: Path, label_names: tuple[str, ...]) -> Iterator[Write
     Raises:
         PredictionsFileError: the suffix is of an unknown format, or the folder cannot be written.
     """
-    writer = WRITERS.get(path.suffix)
-    if writer is None:
-        raise PredictionsFileError(f"{path}: should end in {', '.join(WRITERS)}; found '{path.suffix}'.")
+    writer = format_of(path).write
     with written_in_parts(path, PredictionsFileError) as beside, writer(beside, columns(label_names)) as write:
         yield write
 
@@ -101,4 +116,42 @@ def write_parquet(path: Path, names: list[str]) -> Iterator[Write]:
         )
 
 
-WRITERS = {".csv": write_csv, ".parquet": write_parquet, ".jsonl": write_jsonl}
+def join_csv(parts: Sequence[Path], path: Path) -> None:
+    """Write CSV files as one, with the header of the first."""
+    with path.open("wb") as whole:
+        for number, part in enumerate(parts):
+            with part.open("rb") as file:
+                header = file.readline()
+                whole.write(b"" if number else header)
+                shutil.copyfileobj(file, whole)
+
+
+def join_jsonl(parts: Sequence[Path], path: Path) -> None:
+    """Write files of JSON lines as one."""
+    with path.open("wb") as whole:
+        for part in parts:
+            with part.open("rb") as file:
+                shutil.copyfileobj(file, whole)
+
+
+def join_parquet(parts: Sequence[Path], path: Path) -> None:
+    """Write Parquet files as one, part by part."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(path, pq.read_schema(parts[0])) as writer:
+        for part in parts:
+            writer.write_table(pq.ParquetFile(part).read())
+
+
+class Format(NamedTuple):
+    """Functions that write tables of one format."""
+
+    write: Callable[[Path, list[str]], AbstractContextManager[Write]]
+    join: Callable[[Sequence[Path], Path], None]
+
+
+FORMATS = {
+    ".csv": Format(write_csv, join_csv),
+    ".parquet": Format(write_parquet, join_parquet),
+    ".jsonl": Format(write_jsonl, join_jsonl),
+}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.leads import describe_leads
-from data_prep.readers.files import refuse_outside_link
+from data_prep.readers.files import read_head, refuse_outside_link
 from data_prep.readers.options import WHOLE, ReadOptions
 from data_prep.readers.wfdb.header import NO_FILE, Header, Segment
 from data_prep.readers.wfdb.samples import count_frames
@@ -54,6 +54,21 @@ def joined_by(path: str | Path) -> tuple[str, ...]:
     except (OSError, RecordError):
         return ()
     return tuple(f"{segment.name}.hea" for segment in header.segments if segment.name != NO_FILE)
+
+
+def files_of(path: Path) -> frozenset[Path]:
+    """Return the files that the record of this header is read from, as far as they exist: samples and segments too."""
+    named = _named_in(path)
+    return frozenset({path, *named, *(name for file in named - {path} for name in _named_in(file))})
+
+
+def _named_in(path: Path) -> frozenset[Path]:
+    """Return the files beside a header that its lines name, with or without the suffix of headers."""
+    if path.suffix.lower() != ".hea":
+        return frozenset()
+    words = {os.fsdecode(line.split()[0]) for line in read_head(path).splitlines() if line.strip()}
+    names = (name for word in words if "/" not in word for name in (word, f"{word}.hea"))
+    return frozenset(path.parent / name for name in names if os.path.isfile(path.parent / name))  # noqa: PTH113
 
 
 def _join(path: Path, header: Header, options: ReadOptions) -> Record:

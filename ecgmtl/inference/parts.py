@@ -1,0 +1,278 @@
+"""Tables of predictions in parts, so that an interrupted one keeps its rows. A part is a function of a list of files.
+
+While a table `X` is written, the folder `X.partial` holds a table for each part that is finished, beside it a receipt
+that names the part's files, and the settings that all parts have in common. Nothing else is needed to continue, so any
+process may write any part.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from data_prep.files import write_text
+from data_prep.lock import locked
+from data_prep.parallel import in_order
+from data_prep.readers import ReadOptions, files_of
+from ecgmtl.identity import sha256
+from ecgmtl.inference.predict import (
+    Failure,
+    Prediction,
+    classify_batch,
+    fail_undecided,
+    predict_batch,
+    prepare_batch,
+)
+from ecgmtl.inference.predictor import Predictor, PredictorError, digest_of, load_predictor, with_typicality
+from ecgmtl.inference.table import PredictionsFileError, format_of, join, open_predictions, row_of
+from ecgmtl.inference.windows import Window
+
+FILES_A_PART = 256
+"""Number of files of a part, or a little less: a whole number of batches. An interruption loses a part a worker."""
+SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Table to write, and settings that all of its parts have in common."""
+
+    model: str
+    digest: str
+    """Digest of the model."""
+    out: Path
+    options: ReadOptions
+    batch_size: int
+    window: Window = Window.FIRST
+    strict: bool = False
+    """Whether a record without a decision is a failure."""
+    reconstruction_error: bool = True
+    warn_ood: bool | None = None
+    """Whether records unlike the training records are told. None: if the model can."""
+    n_threads: int = 0
+    """Number of threads in which the model computes; 0 is one for each core. It changes no row."""
+
+    @property
+    def folder(self) -> Path:
+        return partial_folder(self.out)
+
+    @property
+    def files_a_part(self) -> int:
+        return max(FILES_A_PART // self.batch_size, 1) * self.batch_size
+
+    def table(self, number: int) -> Path:
+        """Return the path of the table of a part."""
+        return self.folder / f"part-{number:06d}{self.out.suffix}"
+
+    def receipt(self, number: int) -> Path:
+        """Return the path of the receipt of a part."""
+        return self.folder / f"part-{number:06d}.json"
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that change the rows, under the names that they have on the command line."""
+        from ecgmtl import __version__
+
+        read = {f"--{name.replace('_', '-')}": value for name, value in asdict(self.options).items()}
+        settings = {
+            "the version of ecgmtl": __version__,
+            "the model": self.digest,
+            **read,
+            "--batch": self.batch_size,
+            "--window": str(self.window),
+            "--strict": self.strict,
+            "--reconstruction-error": self.reconstruction_error,
+            "--warn-ood": self.warn_ood is not False,
+        }
+        return json.loads(json.dumps(settings))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Receipt of a finished part."""
+
+    number: int
+    files: str
+    """Digest of the names, sizes and modification times of its files."""
+    n_bytes: int
+    """Size of its table."""
+    ok: int
+    failed: int
+    undecided: int
+    failures: tuple[tuple[str, str, str], ...] = ()
+    """Path, reason and traceback of each failure."""
+    kept: bool = False
+    """Whether an earlier run finished it."""
+
+
+def partial_folder(out: Path) -> Path:
+    """Return the folder of the parts of a table."""
+    return out.with_name(f"{out.name}.partial")
+
+
+@contextmanager
+def partial_table(job: Job) -> Iterator[tuple[str, ...]]:
+    """Hold the folder of a table's parts, and yield the settings in which an earlier run differed.
+
+    If there are any, or the earlier run's are not known, its parts are removed.
+
+    Raises:
+        PredictionsFileError: the table or its folder cannot be written.
+        FolderInUseError: another process writes this table.
+    """
+    format_of(job.out)
+    if job.out.is_dir():
+        raise PredictionsFileError(f"{job.out}: is a folder; name a file.")
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PredictionsFileError(f"{job.out}: cannot be written: {error.strerror or error}.") from error
+    with locked(job.folder):
+        before, now = read_json(job.folder / SETTINGS), job.settings()
+        if before != now:
+            for path in job.folder.glob("part-*"):
+                path.unlink()
+            write_text(job.folder / SETTINGS, json.dumps(now))
+        yield tuple(name for name in now if isinstance(before, dict) and before.get(name) != now[name])
+
+
+def predict_in_parts(job: Job, files: Iterable[Path], workers: int = 1) -> Generator[Part, None, None]:
+    """Write the parts of a table, and yield the receipt of each in order. The caller holds `partial_table`.
+
+    Raises:
+        PredictorError: a worker process was killed.
+    """
+    begun: dict[int, Path] = {}
+    pieces = begin_pieces(job, files, begun)
+    try:
+        for part in in_order(predict_part, pieces, workers):
+            del begun[part.number]
+            yield part
+    except BrokenProcessPool as error:
+        first = next(iter(begun.values()), job.out)
+        raise PredictorError(
+            f"{first}: a worker process was killed, perhaps for lack of memory, at this file or one of the "
+            f"{len(begun) * job.files_a_part} after it. What is done is kept: give the same command again to continue, "
+            "with fewer --workers if necessary."
+        ) from error
+
+
+def begin_pieces(
+    job: Job, files: Iterable[Path], begun: dict[int, Path]
+) -> Iterator[tuple[Job, int, tuple[Path, ...]]]:
+    """Yield the arguments of `predict_part` for each part, and note its first file in `begun`."""
+    remaining, number = iter(files), 0
+    while piece := tuple(islice(remaining, job.files_a_part)):
+        begun[number] = piece[0]
+        yield job, number, piece
+        number += 1
+
+
+def predict_part(job: Job, number: int, files: Sequence[Path]) -> Part:
+    """Write the table of a part and its receipt, unless they are there already and no file has changed."""
+    digest, table = digest_of_files(files), job.table(number)
+    if (finished := read_receipt(job, number)) and finished.files == digest:
+        return finished
+    predictor = predictor_of(job)
+    results = list(predict_files(predictor, job, files))
+    with open_predictions(table, predictor.metadata.label_names) as write:
+        write([row_of(result) for result in results])
+    predictions = [result for result in results if isinstance(result, Prediction)]
+    failures = [result for result in results if isinstance(result, Failure)]
+    part = Part(
+        number,
+        digest,
+        table.stat().st_size,
+        len(predictions),
+        len(failures),
+        sum(result.undecided is not None for result in predictions),
+        tuple((str(failure.path), failure.reason, failure.traceback) for failure in failures),
+    )
+    write_text(job.receipt(number), json.dumps(asdict(part)))
+    return part
+
+
+def predict_files(predictor: Predictor, job: Job, files: Sequence[Path]) -> Iterator[Prediction | Failure]:
+    """Yield a result for each file. The next batches are read while the model computes."""
+    batches = [files[first : first + job.batch_size] for first in range(0, len(files), job.batch_size)]
+    for result in read_ahead(predictor, job, batches):
+        yield fail_undecided(result) if job.strict else result
+
+
+def read_ahead(predictor: Predictor, job: Job, batches: Sequence[Sequence[Path]]) -> Iterator[Prediction | Failure]:
+    if job.window is Window.ALL:
+        for batch in batches:
+            yield from predict_batch(predictor, batch, job.options, window=job.window)
+        return
+    with ThreadPoolExecutor(1) as reader:
+        for items in reader.map(lambda batch: prepare_batch(predictor, batch, job.options, job.window), batches):
+            yield from classify_batch(predictor, items)
+
+
+def predictor_of(job: Job) -> Predictor:
+    """Return the predictor of a job, which is loaded once in each process.
+
+    Raises:
+        PredictorError: it is not the model that the job began with.
+    """
+    predictor, digest = load_once(job.model, job.n_threads, job.reconstruction_error, job.warn_ood)
+    if digest != job.digest:
+        raise PredictorError(f"{job.model}: was replaced by another model in the meantime; give the command again.")
+    return predictor
+
+
+@lru_cache(maxsize=1)
+def load_once(model: str, n_threads: int, reconstruction_error: bool, warn_ood: bool | None) -> tuple[Predictor, str]:
+    """Return a predictor and its digest."""
+    predictor = with_typicality(load_predictor(model, n_threads, reconstruction_error), model, warn_ood)
+    return predictor, digest_of(model, predictor)
+
+
+def finish(job: Job, n_parts: int) -> None:
+    """Join the parts into the table, and remove their folder."""
+    join([job.table(number) for number in range(n_parts)], job.out)
+    discard(job)
+
+
+def discard(job: Job) -> None:
+    """Remove the folder of the parts."""
+    shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def digest_of_files(files: Iterable[Path]) -> str:
+    """Return a digest of the names, sizes and modification times of all files that records are read from."""
+    states = [(os.fsencode(path), state_of(path)) for record in files for path in sorted(files_of(record))]
+    return sha256(repr(states).encode())
+
+
+def state_of(path: Path) -> tuple[int, int] | None:
+    """Return the size and the modification time of a file, or None if it cannot be found."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def read_receipt(job: Job, number: int) -> Part | None:
+    """Return the receipt of a part whose table is there, or None."""
+    fields = read_json(job.receipt(number))
+    if not isinstance(fields, dict):
+        return None
+    part = Part(**{**fields, "failures": tuple(map(tuple, fields["failures"])), "kept": True})
+    state = state_of(job.table(number))
+    return part if state is not None and state[0] == part.n_bytes else None
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds, or None if there is none, or only a part of one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,200 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data_prep.readers import ReadOptions, find_files, find_records
+from ecgmtl.inference import parts
+from ecgmtl.inference.models import BUNDLED_FILE
+from ecgmtl.inference.parts import Job, finish, load_once, partial_folder, partial_table, predict_in_parts, predict_part
+from ecgmtl.inference.predict import predict
+from ecgmtl.inference.predictor import PredictorError
+from ecgmtl.inference.table import open_predictions, row_of
+from tests.folders import ecg, write_record
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(parts, "FILES_A_PART", 4)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("records"), np.random.default_rng(0)
+    for number in range(18):
+        write_record(folder / f"r{number:02d}", ecg(rng))
+    (folder / "r05.dat").write_bytes(b"cut off")
+    return folder
+
+
+def job_of(out, **changes):
+    digest = load_once(str(BUNDLED_FILE), 1, True, None)[1]
+    return Job(
+        **{"model": str(BUNDLED_FILE), "digest": digest, "out": out, "options": ReadOptions(), "batch_size": 4}
+        | {"n_threads": 1}
+        | changes
+    )
+
+
+def run(job, folder, workers=1, n_parts=None):
+    """Write a table, or only the first parts of it as an interrupted run does."""
+    with partial_table(job) as differences:
+        done = []
+        for part in predict_in_parts(job, find_records([folder]), workers):
+            done.append(part)
+            if len(done) == n_parts:
+                return differences, done
+        finish(job, len(done))
+    return differences, done
+
+
+def whole(out, folder):
+    """Write the same table in one go."""
+    predictor = load_once(str(BUNDLED_FILE), 1, True, None)[0]
+    with open_predictions(out, predictor.metadata.label_names) as write:
+        write([row_of(result) for result in predict(predictor, folder, batch_size=4)])
+    return read(out)
+
+
+def read(path):
+    return pd.read_parquet(path) if path.suffix == ".parquet" else path.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_an_interrupted_table_is_continued_and_equals_one_written_in_one_go(records, tmp_path, small_parts, suffix):
+    out = tmp_path / f"p{suffix}"
+    run(job_of(out), records, n_parts=2)
+    assert not out.exists()
+    differences, done = run(job_of(out), records)
+    assert differences == ()
+    assert [part.kept for part in done] == [True, True, False, False, False]
+    assert (sum(part.ok for part in done), sum(part.failed for part in done)) == (17, 1)
+    expected = whole(tmp_path / f"whole{suffix}", records)
+    assert expected.equals(read(out)) if suffix == ".parquet" else expected == read(out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"p{suffix}", f"whole{suffix}"])
+
+
+def test_workers_write_the_same_rows_in_the_same_order(records, tmp_path, small_parts, monkeypatch):
+    monkeypatch.setattr("data_prep.parallel.SECONDS_WORTH_WORKERS", 0.0)
+    _, done = run(job_of(tmp_path / "p.csv"), records, workers=2)
+    assert [part.number for part in done] == [0, 1, 2, 3, 4]
+    assert read(tmp_path / "p.csv") == whole(tmp_path / "whole.csv", records)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"options": ReadOptions(fs=100)}, "--fs"),
+        ({"strict": True}, "--strict"),
+        ({"batch_size": 2}, "--batch"),
+        ({"reconstruction_error": False}, "--reconstruction-error"),
+        ({"warn_ood": False}, "--warn-ood"),
+    ],
+)
+def test_another_option_starts_over_and_is_named(records, tmp_path, small_parts, change, said):
+    run(job_of(tmp_path / "p.csv"), records, n_parts=2)
+    differences, done = run(job_of(tmp_path / "p.csv", **change), records)
+    assert differences == (said,)
+    assert not any(part.kept for part in done)
+
+
+def test_another_model_is_not_mixed_with_the_rows_of_the_first(records, tmp_path, small_parts):
+    run(job_of(tmp_path / "p.csv"), records, n_parts=1)
+    other = job_of(tmp_path / "p.csv", digest="0" * 64)
+    with pytest.raises(PredictorError, match="was replaced by another model"):
+        run(other, records)
+    assert not list(other.folder.glob("part-*"))  # the rows of the first are gone
+
+
+def test_a_part_is_predicted_again_if_one_of_its_files_has_changed(records, tmp_path, small_parts):
+    folder = tmp_path / "records"
+    shutil.copytree(records, folder)
+    run(job_of(tmp_path / "p.csv"), folder, n_parts=4)
+    write_record(folder / "other", ecg(np.random.default_rng(1)))
+    (folder / "other.dat").replace(folder / "r09.dat")  # the header stays
+    (folder / "other.hea").unlink()
+    _, done = run(job_of(tmp_path / "p.csv"), folder)
+    assert [part.kept for part in done] == [True, True, False, True, False]
+    assert read(tmp_path / "p.csv") == whole(tmp_path / "whole.csv", folder)
+
+
+@pytest.mark.parametrize("damage", ["half a receipt", "half a table", "no table"])
+def test_a_part_that_is_damaged_is_predicted_again(records, tmp_path, small_parts, damage):
+    job = job_of(tmp_path / "p.csv")
+    run(job, records, n_parts=2)
+    path = job.receipt(1) if damage == "half a receipt" else job.table(1)
+    path.write_bytes(path.read_bytes()[:100])
+    if damage == "no table":
+        path.unlink()
+    _, done = run(job, records)
+    assert [part.kept for part in done] == [True, False, False, False, False]
+    assert read(tmp_path / "p.csv") == whole(tmp_path / "whole.csv", records)
+
+
+def kill_itself(job, number, files):
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return predict_part(job, number, files)
+
+
+def test_a_killed_worker_is_an_error_that_names_the_file_and_keeps_the_rows(
+    records, tmp_path, small_parts, monkeypatch
+):
+    monkeypatch.setattr("data_prep.parallel.SECONDS_WORTH_WORKERS", 0.0)
+    job = job_of(tmp_path / "p.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(parts, "predict_part", kill_itself)
+        with pytest.raises(PredictorError, match=r"r04.hea: a worker process was killed, .* same command again"):
+            run(job, records, workers=2)
+    assert run(job, records)[1][0].kept
+    assert read(tmp_path / "p.csv") == whole(tmp_path / "whole.csv", records)
+
+
+def test_the_parts_are_not_taken_for_ecgs(records, tmp_path, small_parts):
+    folder = tmp_path / "records"
+    shutil.copytree(records, folder)
+    out = folder / "p.csv"
+    run(job_of(out), folder, n_parts=2)
+    found = [file.name for file in find_files([folder], leave_out=(out, partial_folder(out)))]
+    assert found == [f"r{number:02d}.hea" for number in range(18)]
+
+
+SCRIPT = """
+import sys
+from ecgmtl.cli import main
+from ecgmtl.inference import parts
+parts.FILES_A_PART = 2
+sys.argv = ["ecgmtl", "predict", "{records}", "--out", "p.csv", "--batch", "2", "--workers", "1"]
+main()
+"""
+
+
+def test_a_table_killed_at_random_moments_is_whole_in_the_end(records, tmp_path):
+    """Rows are neither lost nor doubled, and until the end there is no table."""
+    chance = np.random.default_rng(os.getpid())
+    command = [sys.executable, "-c", SCRIPT.format(records=records)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    run_it = partial(subprocess.Popen, command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    for _ in range(3):
+        with run_it() as process:
+            process.stderr.readline()  # the model is loaded
+            time.sleep(chance.uniform(0, 0.3))
+            process.kill()
+        if (tmp_path / "p.csv").exists():
+            break
+    with run_it() as process:
+        said = process.communicate()[1]
+    assert process.returncode == 3, said  # one file is cut off
+    rows = pd.read_csv(tmp_path / "p.csv")
+    assert rows["path"].map(lambda path: Path(path).name).tolist() == [f"r{number:02d}.hea" for number in range(18)]
+    assert list(tmp_path.iterdir()) == [tmp_path / "p.csv"]
