@@ -74,3 +74,9 @@ def exported(stored, signals, tmp_path_factory):
 def mlflow_folder(stored, signals, tmp_path_factory):
     """A report on the classifier as an MLflow model."""
     return export.export(stored, "mlflow", tmp_path_factory.mktemp("exported") / "c", signals)
+
+
+@pytest.fixture(scope="session")
+def mlflow_files(stored, signals, tmp_path_factory):
+    """A report on the classifier as an MLflow model that takes files."""
+    return export.export(stored, "mlflow-files", tmp_path_factory.mktemp("exported") / "f", signals)

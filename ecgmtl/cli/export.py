@@ -22,8 +22,9 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="Format: onnx (runs without torch; needs `pip install 'ecgmtl[onnx]'`), pt2 (a torch program) or "
-            "mlflow (an MLflow model folder).",
+            help="Format: onnx (runs without torch; needs `pip install 'ecgmtl[onnx]'`), pt2 (a torch program), "
+            "mlflow (an MLflow model folder that takes arrays and needs torch alone) or mlflow-files (one that takes "
+            "ECG files or arrays, with all checks, and needs ecgmtl and onnxruntime).",
             show_default=False,
         ),
     ],

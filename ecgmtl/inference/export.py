@@ -18,10 +18,14 @@ from torch import Tensor, nn
 
 from data_prep.errors import UserError
 from data_prep.store.open import Store
+from data_prep.synthetic.waveform import synthesize
+from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.extras import EXTRAS, import_extra
 from ecgmtl.inference.metadata import ModelMetadata
+from ecgmtl.inference.mlflow_files import COLUMN, MODEL
 from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.inference.table import columns
 from ecgmtl.inference.torch_predictors import EXTRA, metadata_of
 from ecgmtl.metrics.sigmoid import sigmoid
 from ecgmtl.metrics.typicality import fit_typicality
@@ -82,12 +86,13 @@ def export(
     write = WRITERS.get(to)
     if write is None:
         raise ExportError(f"--to {to}: is not one of {', '.join(WRITERS)}.")
-    suffix = "" if to == "mlflow" else f".{to}"
+    is_folder = to.startswith("mlflow")
+    suffix = "" if is_folder else f".{to}"
     if suffix and out.suffix != suffix:
         raise ExportError(f"{out}: an export to {to} should end in {suffix}.")
     if out.is_dir() and any(out.iterdir()):
         raise ExportError(f"{out}: is a folder that is not empty; choose a new one.")
-    if to == "mlflow" and out.is_file():
+    if is_folder and out.is_file():
         raise ExportError(f"{out}: is a file, and an MLflow model is a folder; choose another --out.")
     if not len(signals):
         raise ExportError(f"{out}: there is no record to compare the export on.")
@@ -125,7 +130,7 @@ def add_typicality(stored: Checkpoint, store: Store) -> Checkpoint:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence the exporters' warnings, which are about their own deprecations and packages that are not needed."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "mlflow")]
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "mlflow", "mlflow.pyfunc")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
@@ -228,8 +233,38 @@ def write_mlflow(stored: Checkpoint, metadata: ModelMetadata, path: Path) -> Non
     )
 
 
+def write_mlflow_files(stored: Checkpoint, metadata: ModelMetadata, path: Path) -> None:
+    """Write the folder of an MLflow model that takes ECG files or arrays, and needs ecgmtl but no torch."""
+    import mlflow
+    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import AnyType
+
+    file = path.with_name(MODEL)
+    write_onnx(stored, metadata, file)
+    texts = ("path", "status", "message", "findings", "warnings")
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string if name in texts else DataType.double, name, required=False)
+        for name in columns(metadata.label_names)
+    ]
+    preprocess = metadata.preprocess
+    ecg = synthesize(["NORM", "SR"], preprocess.fs, preprocess.seconds, np.random.default_rng(0)).T / 1000
+    mlflow.pyfunc.save_model(
+        str(path),
+        loader_module="ecgmtl.inference.mlflow_files",
+        data_path=str(file),
+        signature=ModelSignature(Schema([ColSpec(AnyType(), COLUMN)]), Schema(outputs)),  # type: ignore[no-untyped-call]
+        input_example=pd.DataFrame({COLUMN: [ecg.round(3).tolist()]}),
+        metadata={"ecgmtl": metadata.to_json()},
+        pip_requirements=[f"ecgmtl=={__version__}", "mlflow", "onnxruntime"],
+    )
+    file.unlink()
+
+
 WRITERS: dict[str, Callable[[Checkpoint, ModelMetadata, Path], None]] = {
     "onnx": write_onnx,
     "pt2": write_pt2,
     "mlflow": write_mlflow,
+    "mlflow-files": write_mlflow_files,
 }

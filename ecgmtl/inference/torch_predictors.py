@@ -22,6 +22,8 @@ from ecgmtl.data.lead_algebra import BASIS_INDEX, N_BASIS
 from ecgmtl.data.masking import MASK_SEED, MaskingSettings, sample_mask
 from ecgmtl.device import describe_device, full_precision, pick_device
 from ecgmtl.inference.metadata import MetadataError, ModelMetadata
+from ecgmtl.inference.mlflow_files import MODEL
+from ecgmtl.inference.onnx_predictor import OnnxPredictor
 from ecgmtl.inference.reconstruct import complete
 from ecgmtl.tracking.store import default_store, import_mlflow
 
@@ -201,7 +203,7 @@ def reject_pickled_tensor(entry: dict[str, Any]) -> None:
         raise ValueError("it holds a pickled tensor, which no export of ecgmtl does")
 
 
-def load_mlflow(uri: str) -> GraphPredictor:
+def load_mlflow(uri: str) -> "GraphPredictor | OnnxPredictor":
     """Load an MLflow model that `ecgmtl export` or a training run wrote. No pickled code is run."""
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     mlflow = import_mlflow()
@@ -211,6 +213,8 @@ def load_mlflow(uri: str) -> GraphPredictor:
             copy = copy_model(uri, Path(folder))
             info = mlflow.models.get_model_info(copy)
             reject_code(uri, info.flavors)
+            if (graph := Path(copy) / "data" / MODEL).is_file():
+                return OnnxPredictor(graph)
             program = Path(copy) / "data" / "model.pt2"  # MLflow would follow the path and kind that MLmodel names
             reject_pickles(program)
             model = torch.export.load(program).module()
