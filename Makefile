@@ -1,11 +1,12 @@
 # make demo: the main job on synthetic ECGs.  make test: the tests.  make check: all that CI runs.
+# make docs: the documentation site, in build/site; warnings are errors.
 # Each target installs what it needs into .venv once, and again after a change of pyproject.toml.
 PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test check lint ui clean
+.PHONY: demo test check lint docs ui clean
 $(VENV)/.stamp: pyproject.toml constraints.txt
 	$(PY) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt -e '.[test]'
@@ -29,6 +30,14 @@ lint: $(VENV)/.stamp
 	$(BIN)/lint-imports
 
 check: lint test
+
+docs: $(VENV)/.stamp-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open build/site/index.html; it needs neither a server nor a network."
+
+$(VENV)/.stamp-docs: $(VENV)/.stamp
+	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
+	touch $@
 
 ui: $(VENV)/.stamp
 	$(BIN)/ecgmtl ui
