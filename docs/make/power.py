@@ -5,6 +5,10 @@ python docs/make/power.py --folds 9 --seeds 2 --patients 0.33 --seed-spread 0.43
 The paired difference of two arms in one fold is the true one plus the deviations of its patients, of its training
 records, and of each seed, all normal. Every simulated comparison is judged as the report judges: seeds are averaged
 within their fold, and a t interval is taken over folds.
+
+The defaults are those of the runs behind docs/evidence.md with all labels: 0.43 points over seeds, and 0.41 over the
+patients of a fold of 267 records, which is 0.33 for the 426 records of a ninth of 3,835. With a tenth of the labels,
+they are 0.82 and 0.47. The spread over training records was not measured there: the true smallest effect is larger.
 """
 
 import argparse
