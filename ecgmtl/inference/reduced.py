@@ -1,0 +1,99 @@
+"""Exports of a classifier to ONNX in fewer bits, each kept only if it ranks records as well as float32."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Shaped
+
+from ecgmtl.checkpoint import Checkpoint
+from ecgmtl.extras import import_extra
+from ecgmtl.inference.export import ExportError, export, quiet
+from ecgmtl.inference.fp16 import halve
+from ecgmtl.inference.int8 import BATCH, Signals, quantize
+from ecgmtl.inference.onnx_predictor import OnnxPredictor
+from ecgmtl.metrics.ranking import macro_auroc
+
+LARGEST_DROP = 0.002
+"""Largest fall of the macro AUROC with which the export is kept."""
+
+
+class Reduction(NamedTuple):
+    """A way to write a model in fewer bits."""
+
+    option: str
+    numbers: str
+    """Name of the numbers, for messages."""
+    write: Callable[[Path, Path, Signals], None]
+    """Function that writes a copy of an ONNX file, with some training records to scale on."""
+
+
+REDUCTIONS = {
+    "int8": Reduction("--int8", "8-bit integers", quantize),
+    "fp16": Reduction("--fp16", "16-bit numbers", lambda whole, small, _: halve(whole, small)),
+}
+
+
+class ReducedReport(NamedTuple):
+    """Outcome of an export in fewer bits."""
+
+    path: Path
+    size_bytes: int
+    macro_auroc: float
+    macro_auroc_float32: float
+    n_records: int
+
+
+class Judged(NamedTuple):
+    """Records on which the export is compared with its float32 original."""
+
+    signals: Signals
+    """Signals in mV, as the model reads them."""
+    labels: Shaped[np.ndarray, "record label"]
+
+
+def export_reduced(
+    stored: Checkpoint,
+    reduction: Reduction,
+    out: Path,
+    scaled_on: Signals,
+    judged: Judged,
+    score: str = "",
+    card: str = "",
+) -> ReducedReport:
+    """Write the classifier to `out` as ONNX in fewer bits, and compare it with float32.
+
+    Raises:
+        ExportError: the macro AUROC falls by more than 0.002, the encoder has nothing to reduce, or `out` cannot be
+            written.
+        MissingExtraError: a package of the extra `onnx` is not installed.
+    """
+    option, numbers, write = reduction
+    import_extra("onnx", option)
+    if out.suffix != ".onnx":
+        raise ExportError(f"{out}: an export to onnx should end in .onnx.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder, quiet():
+            whole, small = Path(folder) / "float32.onnx", Path(folder) / "reduced.onnx"
+            export(stored, "onnx", whole, torch.from_numpy(scaled_on[:BATCH]), score, card)
+            write(whole, small, scaled_on)
+            before, after = (macro_auroc(infer(path, judged.signals), judged.labels) for path in (whole, small))
+            if not before - after <= LARGEST_DROP:
+                raise ExportError(
+                    f"{out}: in {numbers} the macro AUROC falls from {before:.4f} to {after:.4f}, by more than "
+                    f"{LARGEST_DROP}; it was not kept. Export in float32, without {option}."
+                )
+            small.replace(out)
+    except OSError as error:
+        raise ExportError(f"{out}: cannot be written: {error.strerror or error}.") from error
+    return ReducedReport(out, out.stat().st_size, after, before, len(judged.labels))
+
+
+def infer(path: Path, signals: Signals) -> Float32[np.ndarray, "record label"]:
+    """Compute the logits of an export, batch by batch."""
+    predictor = OnnxPredictor(path)
+    return np.concatenate([predictor.logits(signals[first : first + 64]) for first in range(0, len(signals), 64)])
