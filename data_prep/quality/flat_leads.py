@@ -63,11 +63,12 @@ def find_dead(
 ) -> tuple[str, ...]:
     """Return the leads that are flat, or noise of a few microvolts, for most of the time; none where all are."""
     size = max(round(fs), 1)
-    n_blocks = max(signal.shape[1] // size, 1)
-    seconds = [block.std(axis=1) for block in np.array_split(signal[:, : n_blocks * size], n_blocks, axis=1)]
+    size = min(size, signal.shape[1])
+    n_blocks = signal.shape[1] // size
+    seconds = signal[:, : n_blocks * size].reshape(len(signal), n_blocks, size).std(axis=2)
     deviations = signal.std(axis=1)
     unit = float(np.sqrt(np.square(deviations).mean())) / TYPICAL_MV if lost_voltage else 1.0
-    flat = np.stack(seconds, axis=1) < min(DEAD * unit, SHARE * float(deviations.max()))
+    flat = seconds < min(DEAD * unit, SHARE * float(deviations.max()))
     alive = ~flat.all(axis=0)
     if not alive.any():
         return ()

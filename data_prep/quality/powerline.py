@@ -5,6 +5,7 @@ It is above the bound in 2 of 267 records of PTB-XL's fold 9 at 500 Hz, at 50 Hz
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float32
@@ -41,8 +42,15 @@ def amplitude(signal: Float32[np.ndarray, "lead time"], fs: float, hertz: float)
     """Return the amplitude at a frequency: the median over the seconds."""
     size = int(fs)
     seconds = signal[:, : signal.shape[1] // size * size].reshape(len(signal), -1, size)
+    return np.median(np.linalg.norm(seconds @ _waves(fs, hertz), axis=2), axis=1)
+
+
+@lru_cache(maxsize=64)
+def _waves(fs: float, hertz: float) -> Float32[np.ndarray, "second 2"]:
+    """Return a cosine and a sine of a second, windowed and scaled so that the product with a wave is its amplitude."""
+    size = int(fs)
     window = np.hanning(size)
     angle = 2 * np.pi * hertz * np.arange(size) / fs
     waves = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (2 * window / window.sum())[:, None]
     waves -= window[:, None] * waves.sum(axis=0) / window.sum()  # an offset of the lead has no amplitude
-    return np.median(np.linalg.norm(seconds @ waves.astype(np.float32), axis=2), axis=1)
+    return waves.astype(np.float32)
