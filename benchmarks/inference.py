@@ -1,68 +1,177 @@
-"""Records a second from file to prediction, beside reading alone, and the memory it takes however many there are.
+"""CPU time a record from WFDB files to a table of predictions, by stage, beside the loop that everybody writes.
 
-    python benchmarks/inference.py MODEL FOLDER [--links 100000]
+    python benchmarks/inference.py CHECKPOINT FOLDER [--model MODEL.onnx] [--records 512] [--rounds 5]
 
-With --links, a folder of that many links to the folder's records is made in a temporary place and predicted for.
+CHECKPOINT is a run or its .safetensors; MODEL.onnx is the same classifier, exported (default: the bundled one). All
+stages run in turn in each round, in one thread, and the median over the rounds is printed. The limit of a stage is what
+the same machine needs at least, measured in the same round: reading the bytes of the files, one band-pass filter, the
+convolutions' arithmetic at the speed of a large matrix product, writing the bytes of the table.
+
+The plain loop reads a record with `wfdb`, filters it with SciPy, runs the checkpoint in eager mode on it alone, and
+writes its row. Times are of the processor, since other processes may share it; records a second are what as many cores
+as `--workers` (default: all) make of them. The rate of the whole command is also measured by the clock.
 """
 
 import argparse
-import resource
+import csv
+import statistics
 import tempfile
 import time
-from itertools import cycle, islice
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
-from data_prep.readers import ReadOptions, find_records, read_record
-from ecgmtl.inference.predict import Prediction, predict
+import numpy as np
+import torch
+import wfdb
+from scipy.signal import butter, sosfiltfilt
+from torch.utils.flop_counter import FlopCounterMode
+
+from data_prep.filters import band_pass
+from data_prep.parallel import n_cores
+from data_prep.readers import ReadOptions, files_of, find_records, read_record
+from ecgmtl.inference.models import BUNDLED_FILE
+from ecgmtl.inference.parts import Job, finish, load_once, partial_table, predict_in_parts
+from ecgmtl.inference.predict import BATCH, predict
 from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.inference.table import open_predictions, row_of
+from ecgmtl.inference.unlike_training import check_typicality
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("model")
+    parser.add_argument("checkpoint")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--links", type=int, default=0)
+    parser.add_argument("--model", default=str(BUNDLED_FILE))
+    parser.add_argument("--records", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=n_cores())
     given = parser.parse_args()
-    predictor = load_predictor(given.model)
-    files = list(find_records([given.folder]))
-    started = time.perf_counter()
-    for path in files:
-        predictor.metadata.preprocess(read_record(path))
-    reading = (time.perf_counter() - started) / len(files)
-    whole = timed(predictor, given.folder) / len(files)
-    print(
-        f"{len(files)} records: {1 / whole:.0f} records/s; reading and preparing is {reading / whole:.0%} of the time"
-    )
-    if given.links:
-        with tempfile.TemporaryDirectory() as place:
-            link(files, Path(place), given.links)
-            before = peak_mb()
-            seconds = timed(predictor, Path(place))
-        rate = given.links / seconds
-        print(
-            f"{given.links} links: {rate:.0f} records/s, peak memory {before:.0f} MB before, {peak_mb():.0f} MB after"
-        )
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        stages = Stages(given, Path(folder))
+        rounds = [{name: timed(stage) for name, stage in stages.all().items()} for _ in range(given.rounds)]
+        ms = {name: statistics.median(one[name] for one in rounds) / len(stages.files) * 1e3 for name in rounds[0]}
+        print("| stage | ms per record | limit | |\n|---|--:|--:|---|")
+        for name, limit in LIMITS.items():
+            print(f"| {name} | {ms[name]:.3f} | {f'{ms[limit]:.3f} | {limit}' if limit else ' | '} |")
+        ratios = sorted(one["plain loop"] / one["whole, ONNX"] for one in rounds)
+        spread = f"{ratios[0]:.1f} to {ratios[-1]:.1f}"
+        print(f"\nplain loop: {statistics.median(ratios):.1f} times the whole with ONNX ({spread})")
+        print(f"a pass of the network takes {stages.flops / 1e6:.0f} MFLOP")
+        rate = given.workers / ms["whole, ONNX"] * 1e3
+        print(f"{given.workers} cores of their own: {rate:.0f} records/s with ONNX")
+        started = time.perf_counter()
+        stages.whole(given.model, given.workers)
+        print(f"{len(stages.files) / (time.perf_counter() - started):.0f} records/s by the clock")
 
 
-def timed(predictor, folder: Path) -> float:  # noqa: ANN001
-    started = time.perf_counter()
-    n_good = sum(isinstance(result, Prediction) for result in predict(predictor, [folder], ReadOptions()))
-    if not n_good:
-        raise SystemExit(f"{folder}: no record could be predicted")
-    return time.perf_counter() - started
+LIMITS = {
+    "find": None,
+    "read": "read the bytes",
+    "preprocess and check": "one band-pass filter",
+    "unlike training": None,
+    "ONNX, with trees": "arithmetic",
+    "checkpoint, without trees": "arithmetic",
+    "measure and trees": None,
+    "reconstruct": "arithmetic of reconstruction",
+    "write": "write the bytes",
+    "whole, ONNX": None,
+    "whole, checkpoint": None,
+    "plain loop": None,
+}
+"""Stages, and the name of what limits each."""
 
 
-def link(files: list[Path], place: Path, n_links: int) -> None:
-    """Headers are written anew, for they name their .dat; the samples are linked."""
-    for number, path in enumerate(islice(cycle(files), n_links)):
-        folder = place / f"{number // 1000:05d}"
-        folder.mkdir(exist_ok=True)
-        (folder / f"{number}.hea").write_text(path.read_text().replace(path.stem, str(number)))
-        (folder / f"{number}.dat").hardlink_to(path.with_suffix(".dat"))
+class Stages:
+    """The stages as functions without arguments, each for all records."""
+
+    def __init__(self, given: argparse.Namespace, folder: Path) -> None:
+        self.given, self.out = given, folder / "p.csv"
+        self.onnx, self.torch = load_predictor(given.model, n_threads=1), load_predictor(given.checkpoint, n_threads=1)
+        self.preprocess, self.model = self.onnx.metadata.preprocess, self.torch.stored.model
+        self.files = list(islice(find_records([given.folder]), given.records))
+        self.results = list(predict(self.onnx, self.files, ReadOptions()))
+        self.files = [result.path for result in self.results if hasattr(result, "probabilities")]
+        self.records = [read_record(path) for path in self.files]
+        self.signals = np.stack([self.preprocess(record).signal for record in self.records])
+        self.bytes = [path for file in self.files for path in files_of(file)]
+        self.flops, self.flops_reconstruct = count(self.classify), count(self.torch.reconstruction_rmse)
+        self.square = torch.randn(512, 512)
+
+    def all(self) -> dict[str, Callable[[], object]]:
+        batches = [self.signals[first : first + BATCH] for first in range(0, len(self.signals), BATCH)]
+        return {
+            "find": lambda: sum(1 for _ in islice(find_records([self.given.folder]), len(self.files))),
+            "read": lambda: [read_record(path) for path in self.files],
+            "read the bytes": lambda: [path.read_bytes() for path in self.bytes],
+            "preprocess and check": lambda: [self.preprocess(record) for record in self.records],
+            "one band-pass filter": lambda: [band_pass(signal, 100, 0.5, 40) for signal in self.signals],
+            "unlike training": lambda: [check_typicality(self.onnx.metadata.typicality, batch) for batch in batches],
+            "ONNX, with trees": lambda: [self.onnx.logits(batch) for batch in batches],
+            "checkpoint, without trees": lambda: [self.classify(batch) for batch in batches],
+            "arithmetic": lambda: self.multiply(self.flops),
+            "measure and trees": lambda: [self.measure(batch) for batch in batches],
+            "reconstruct": lambda: [self.torch.reconstruction_rmse(batch) for batch in batches],
+            "arithmetic of reconstruction": lambda: self.multiply(self.flops_reconstruct),
+            "write": self.write,
+            "write the bytes": lambda: self.out.write_bytes(bytes(300 * len(self.files))),
+            "whole, ONNX": lambda: self.whole(self.given.model),
+            "whole, checkpoint": lambda: self.whole(self.given.checkpoint),
+            "plain loop": self.plain,
+        }
+
+    @torch.inference_mode()
+    def classify(self, signals: np.ndarray) -> torch.Tensor:
+        forest, self.model.forest = self.model.forest, None
+        try:
+            return self.model.classify(torch.from_numpy(signals))
+        finally:
+            self.model.forest = forest
+
+    @torch.inference_mode()
+    def measure(self, signals: np.ndarray) -> torch.Tensor:
+        return self.model.forest(torch.from_numpy(signals))
+
+    def multiply(self, flops_a_record: float) -> None:
+        """Do as much arithmetic in products of matrices."""
+        for _ in range(round(flops_a_record * len(self.files) / (2 * 512**3))):
+            self.square @ self.square
+
+    def write(self) -> None:
+        with open_predictions(self.out, self.onnx.metadata.label_names) as write:
+            write([row_of(result) for result in self.results])
+
+    def whole(self, model: str, workers: int = 1) -> None:
+        digest = load_once(str(model), 1, True, None)[1]
+        job = Job(str(model), digest, self.out, ReadOptions(), BATCH, n_threads=1)
+        with partial_table(job):
+            finish(job, len(list(predict_in_parts(job, self.files, workers))))
+
+    @torch.inference_mode()
+    def plain(self) -> None:
+        sections = butter(2, (0.5, 40), "bandpass", fs=100, output="sos")
+        with self.out.open("w") as file:
+            writer = csv.writer(file)
+            for path in self.files:
+                record = wfdb.rdrecord(str(path.with_suffix("")))
+                signal = sosfiltfilt(sections, record.p_signal.T - record.p_signal.mean(axis=0)[:, None]).astype("f4")
+                probabilities = self.model.classify(torch.from_numpy(signal.copy())[None]).sigmoid()[0]
+                writer.writerow([path, *probabilities.tolist()])
 
 
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def count(function: Callable[[np.ndarray], object]) -> float:
+    """Return the floating-point operations of a record."""
+    with FlopCounterMode(display=False) as counter:
+        function(np.zeros((1, 12, 1000), np.float32))
+    return counter.get_total_flops()
+
+
+def timed(function: Callable[[], object]) -> float:
+    """Return the processor's seconds."""
+    started = time.process_time()
+    function()
+    return time.process_time() - started
 
 
 if __name__ == "__main__":
