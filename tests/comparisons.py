@@ -64,6 +64,7 @@ def make_run(arm, seed, truth=None, n_points=N_POINTS):
         macro_auroc=macro_auroc(logits, truth.labels),
         reconstruction={} if "single" in arm else {"rmse_mv": 0.1 + 0.01 * seed, "pearson_r": 0.9},
         diagnostics={} if "single" in arm else {"gradient_cosine": 0.05 - effect, "conflict_rate": 0.45},
+        curvature={"hessian_trace": (9.0, 7.0 + seed, 5.0 - effect), "ntk_centered_alignment": (0.1, 0.2, 0.3)},
         mean_weights={"classification": 1.0} | ({} if "single" in arm else {"reconstruction": 0.3}),
         tuning=tuple(Tried(settings={"lr": 10.0**-k}, score=0.85 + effect - 0.01 * k) for k in range(4)),
         probabilities=expit(logits - 1),

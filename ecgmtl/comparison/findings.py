@@ -44,9 +44,14 @@ NAMED = {
     "reconstruction": "Reconstruction of masked samples by the final models; means over {units}.",
     "diagnostics": "Gradient diagnostics of arms that record them; means over each run and over {units}. They explain "
     "little by themselves: an arm with gradient conflict need not be worse, and one without need not be better.",
+    "curvature": "Curvature of the classification loss on a fixed batch of training records, with the EMA weights at "
+    "the end of training; means over {units}. Eigenvalues depend on how the network is parametrized, so only arms with "
+    "the same network can be compared, and a flatter minimum need not be a better one.",
     "weights": "Weights of the tasks' losses; means over each run and over {units}.",
 }
 """Text above each table of named figures."""
+PLOTTED = {"curvature": ("curvature",)}
+"""Plots below a table of named figures."""
 MAX_LISTED = 6
 SEED_METHODS = (
     "Intervals and p-values of final scores and their differences: patients are resampled with replacement, with all "
@@ -96,7 +101,7 @@ class Figures(NamedTuple):
     tuning: list[TuningRow]
     claims: list[ClaimRow]
     named: dict[str, pd.DataFrame]
-    """Means over seeds of figures with free names: reconstruction, diagnostics, weights."""
+    """Means over seeds of figures with free names: reconstruction, diagnostics, curvature, weights."""
 
 
 def measure(comparison: Comparison, n_resamples: int) -> Figures:
@@ -104,6 +109,7 @@ def measure(comparison: Comparison, n_resamples: int) -> Figures:
     named: dict[str, Callable[[RunResult], dict[str, float]]] = {
         "reconstruction": lambda run: run.reconstruction,
         "diagnostics": lambda run: run.diagnostics,
+        "curvature": lambda run: {name: values[-1] for name, values in run.curvature.items()},
         "weights": lambda run: run.mean_weights,
     }
     resampled = resample_runs(comparison, n_resamples)
@@ -126,7 +132,7 @@ def sections(comparison: Comparison, figures: Figures) -> list[Section]:
     units = units_of(comparison)
     final = folds_section(comparison, figures.folds) if figures.folds else final_section(comparison, figures.arms)
     extra = [
-        named_section(name.capitalize(), words.format(units=units), figures.named[name])
+        named_section(name.capitalize(), words, figures.named[name], units, PLOTTED.get(name, ()))
         for name, words in NAMED.items()
         if len(figures.named[name])
     ]

@@ -21,6 +21,14 @@ CLOCKS: dict[Clock, str] = {
     "samples_seen": "training records seen, repetitions counted",
     "seconds": "seconds of training",
 }
+CURVATURES = {
+    "hessian_eigenvalue_1": "largest eigenvalue, Hessian",
+    "hessian_trace": "trace, Hessian",
+    "ntk_rank": "effective rank, tangent kernel",
+    "ntk_centered_alignment": "centered alignment with labels",
+}
+"""Titles of the curvature figures that are plotted, by name."""
+MOMENTS = ("start", "middle", "end")
 N_GRID = 80
 """Number of times at which curves are averaged over seeds."""
 
@@ -75,6 +83,25 @@ def plot_learning_curves(comparison: Comparison, clock: Clock) -> Figure:
     for panel, title in zip(rows[0][0], titles, strict=True):
         panel.set_title(title, fontsize=10)
     figure.supxlabel(CLOCKS[clock], fontsize=10)
+    return figure
+
+
+def plot_curvature(comparison: Comparison) -> Figure:
+    """Plot curvature figures at the start, middle and end of training, as means with 95 % t intervals."""
+    figure, rows = rows_of_panels(comparison, len(CURVATURES), 2.6)
+    places = np.arange(len(MOMENTS), dtype=np.float64)
+    for panels, arms in rows:
+        for panel, name in zip(panels, CURVATURES, strict=True):
+            for arm, color in zip([comparison.reference, *arms], [BLACK, *PALETTE], strict=False):
+                series = {cell: run.curvature.get(name, ()) for cell, run in comparison.arms[arm].items()}
+                whole = {cell: values for cell, values in series.items() if len(values) == len(MOMENTS)}
+                if whole:
+                    plot_band(panel, places, comparison.by_unit(whole, np.array(list(whole.values()))), color, arm)
+            panel.set_xticks(places, MOMENTS)
+        if panels[-1].lines:  # no arm of this row may have measured it
+            legend_beside(panels[-1])
+    for panel, title in zip(rows[0][0], CURVATURES.values(), strict=True):
+        panel.set_title(title, fontsize=10)
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from data_prep.files import write_text, write_whole
 from ecgmtl.comparison.findings import Figures, measure, sections
-from ecgmtl.comparison.plots import plot_areas, plot_differences, plot_learning_curves, plot_thresholds
+from ecgmtl.comparison.plots import plot_areas, plot_curvature, plot_differences, plot_learning_curves, plot_thresholds
 from ecgmtl.comparison.results import Comparison, read_comparison
 from ecgmtl.comparison.tables import flat
 from ecgmtl.comparison.text import Section, UnitName
@@ -32,6 +32,8 @@ CAPTIONS = {
     "Numbers at the right: the area itself.",
     "thresholds": "Fraction of runs that have reached and held a threshold (one minus Kaplan-Meier). Lines are shifted "
     "slightly to keep them apart.",
+    "curvature": "Hessian of the classification loss and tangent kernel of the logits on a fixed batch, at the start, "
+    "middle and end of the last stage that measured them: mean over {units} and 95 % band.",
 }
 OVER_TOO: dict[UnitName, str] = {"seeds": " and patients", "folds": ""}
 """What else the interval of a final score is over, by what it is over."""
@@ -96,13 +98,14 @@ def write_report(
 
 def plot(comparison: Comparison, figures: Figures) -> dict[str, Figure]:
     """Return all plots by name."""
-    return {
+    plots = {
         "forest": plot_differences(comparison, figures.arms),
         "curves": plot_learning_curves(comparison, "samples_seen"),
         "curves_seconds": plot_learning_curves(comparison, "seconds"),
         "areas": plot_areas(comparison, figures.courses),
         "thresholds": plot_thresholds(comparison),
     }
+    return plots | ({"curvature": plot_curvature(comparison)} if len(figures.named["curvature"]) else {})
 
 
 def tables(figures: Figures) -> dict[str, str]:

@@ -99,6 +99,8 @@ class RunResult(Figures):
     """Reconstruction figures of the kept model, by name with unit."""
     diagnostics: dict[str, float] = Field(default_factory=dict)
     """Means over the run."""
+    curvature: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    """Curvature figures at the start, middle and end of the last stage that measured them."""
     mean_weights: dict[str, float] = Field(default_factory=dict)
     """Mean weight of each task over the run."""
     tuning: tuple[Tried, ...] = ()

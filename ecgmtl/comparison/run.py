@@ -141,6 +141,7 @@ def judge(job: Job, model: MultiTaskModel, validation: Split, history: list[dict
         stress=stress(model, validation, job.config),
         reconstruction=reconstruction(model, validation, job.config),
         diagnostics=means(history, names.train(names.GRADIENT)),
+        curvature=curvature(history),
         mean_weights=means(history, names.train(names.WEIGHT)),
         tuning=job.tried,
         **values,
@@ -172,6 +173,15 @@ def means(history: list[dict[str, Any]], prefix: str) -> dict[str, float]:
         for name in (name for name in line if name.startswith(prefix)):
             finite.setdefault(name.removeprefix(prefix), []).extend([line[name]] if math.isfinite(line[name]) else [])
     return {name: fmean(values) if values else math.nan for name, values in finite.items()}
+
+
+def curvature(history: list[dict[str, Any]]) -> dict[str, tuple[float, ...]]:
+    """Return the curvature figures of the last stage that has them, in the order of its epochs."""
+    prefix = names.train(names.CURVATURE)
+    measured = [line for line in history if any(name.startswith(prefix) for name in line)]
+    of_last = [line for line in measured if line["stage"] == measured[-1]["stage"]]
+    figures = dict.fromkeys(name for line in of_last for name in line if name.startswith(prefix))
+    return {name.removeprefix(prefix): tuple(line.get(name, math.nan) for line in of_last) for name in figures}
 
 
 def points(history: list[dict[str, Any]], config: Config) -> tuple[Point, ...]:

@@ -266,10 +266,13 @@ def cost_section(reference: str, arms: Sequence[ArmRow], units: UnitName) -> Sec
     return Section("Cost", words, pd.DataFrame(rows))
 
 
-def named_section(title: str, words: str, figures: pd.DataFrame) -> Section:
-    """Return a section on figures with free names."""
+def named_section(
+    title: str, words: str, figures: pd.DataFrame, units: UnitName, plots: tuple[str, ...] = ()
+) -> Section:
+    """Return a section on figures with free names. `words` may name the units."""
     cells = figures.set_index("arm").map(lambda value: number(value, 4)).reset_index()
-    return Section(title, (words,), cells.rename(columns=lambda name: str(name).replace("_", " ")))
+    table = cells.rename(columns=lambda name: str(name).replace("_", " "))
+    return Section(title, (words.format(units=units),), table, plots, units=units)
 
 
 def plain(span: Interval, places: int = 4) -> str:

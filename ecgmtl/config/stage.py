@@ -65,7 +65,7 @@ class Stage(TaskSettings):
     augment: AugmentSettings = AugmentSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
-    """Diagnostics of the tasks' gradients, which are logged."""
+    """Diagnostics of the tasks' gradients and of the curvature, which are logged."""
     keep: Literal["best", "last"] = "best"
     """Epoch whose weights are kept: the best by validation macro AUROC, else by the loss of `selected_by`."""
     patience: PositiveInt | None = None
@@ -135,6 +135,11 @@ class Stage(TaskSettings):
             raise ValueError(
                 f"stage '{self.name}': {' and '.join(self.meets_in_encoder)} compares the tasks' gradients in the "
                 f"encoder, which the stage does not train; add encoder to trains, or take fixed weights"
+            )
+        if self.diagnostics.curvature and MAIN not in self.losses:
+            raise ValueError(
+                f"stage '{self.name}': diagnostics.curvature is that of the loss of {MAIN}, which the stage does not "
+                f"learn; leave it out"
             )
         if self.fork:
             self.fork.check(self.facts, self.weighting.build(self.losses), self.trains)

@@ -13,6 +13,7 @@ from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 
 from ecgmtl.data.batch import Batch
+from ecgmtl.optimization.curvature import CurvatureSettings
 from ecgmtl.optimization.gradients import task_gradients
 from ecgmtl.settings import Settings
 
@@ -21,12 +22,14 @@ STRIDE = 2654435761
 
 
 class DiagnosticsSettings(Settings):
-    """Settings of the gradient diagnostics."""
+    """Settings of the diagnostics."""
 
     every: NonNegativeInt = 50
     """Steps from one probe to the next; 0 for none."""
     ema: float = Field(0.9, ge=0, lt=1)
     """Decay a probe of the running means of products."""
+    curvature: CurvatureSettings | None = None
+    """Hessian and tangent kernel of classification, at the start, middle and end of the stage; None for none."""
 
 
 class GradientDiagnostics(nn.Module):

@@ -7,8 +7,8 @@ MLflow shows a section for each group in alphabetical order, followed by figures
 therefore come first, then diagnostics, then the validation split, then the scores of the final model as single bars.
 """
 
-TRAIN_GRADIENTS, TRAIN_WEIGHTING = "train gradients/", "train weighting/"
-"""Groups of diagnostics about the gradients of the tasks, and about the state of a weighting."""
+TRAIN_CURVATURE, TRAIN_GRADIENTS, TRAIN_WEIGHTING = "train curvature/", "train gradients/", "train weighting/"
+"""Groups of diagnostics about the curvature of the main loss, the gradients of the tasks, the state of a weighting."""
 
 LOSS, WEIGHT = "loss.", "weight."
 """Prefixes of a task's figures. The name of the task follows."""
@@ -16,6 +16,8 @@ LOSS, WEIGHT = "loss.", "weight."
 GRADIENT_NORM, LEARNING_RATE = "gradient_norm", "lr"
 GRADIENT = "gradient."
 """Prefix of figures that the diagnostics compute from the gradients of the tasks."""
+CURVATURE = "curvature."
+"""Prefix of figures of the Hessian and of the tangent kernel."""
 
 MACRO_AUROC, RMSE = "macro_auroc", "rmse_mv"
 SPEED = "records_per_second"
@@ -35,6 +37,8 @@ def train(figure: str) -> str:
         return f"{TRAIN_GRADIENTS}norm"
     if figure.startswith(GRADIENT):
         return f"{TRAIN_GRADIENTS}{figure.removeprefix(GRADIENT)}"
+    if figure.startswith(CURVATURE):
+        return f"{TRAIN_CURVATURE}{figure.removeprefix(CURVATURE)}"
     is_first = figure.startswith((LOSS, WEIGHT)) or figure == LEARNING_RATE
     return f"{TRAIN if is_first else TRAIN_WEIGHTING}{figure}"
 

@@ -51,6 +51,7 @@ schedule has all curves on one axis of steps, the scores of the final model, and
 |:--|:--|
 | `train/` | every optimizer step: losses, task weights, learning rate |
 | `train gradients/`, `train weighting/` | diagnostics: gradients of the tasks, state of the weighting |
+| `train curvature/` | diagnostics: Hessian and tangent kernel of classification |
 | `validation/` | every epoch, on records that are not trained on |
 | `final validation …` | scores of the final model; `_low` and `_high` are the ends of 95 % intervals |
 | `final test …` | the same from `ecgmtl evaluate`, on records that no choice was based on |

@@ -22,6 +22,7 @@ from ecgmtl.optimization.weighting.base import Moment
 from ecgmtl.tasks.labels import with_targets
 from ecgmtl.tracking import names
 from ecgmtl.training.batches import Batches
+from ecgmtl.training.curvature import Curvature
 from ecgmtl.training.fork import Fork
 from ecgmtl.training.step import Learner, Step, freeze
 from ecgmtl.training.validation import validate
@@ -54,7 +55,7 @@ class EpochReport(NamedTuple):
     """Duration of the steps, and of a merge, without the validation."""
     n_records: int
     probes: dict[int, dict[str, float]]
-    """Diagnostics of the tasks' gradients, by step."""
+    """Diagnostics by step."""
 
     @property
     def last_step(self) -> int:
@@ -65,13 +66,15 @@ class EpochReport(NamedTuple):
         known = {name: values[~np.isnan(values)] for name, values in self.steps.items()}
         means = {names.train(name): float(values.mean()) for name, values in known.items() if len(values)}
         figures = {names.validation(name): value for name, value in self.figures.items()}
-        last = max(self.probes, default=None)
-        probed = {} if last is None else {names.train(name): value for name, value in self.probes[last].items()}
+        latest = {name: value for _, probe in sorted(self.probes.items()) for name, value in probe.items()}
+        probed = {names.train(name): value for name, value in latest.items()}
         n_steps = self.last_step - self.first_step + 1
         spent = {"steps": n_steps, "records": self.n_records, "seconds": self.seconds}
         return {"stage": self.stage, "epoch": self.epoch, **spent, **means, **figures, **probed}
 
 
+Probes = dict[int, dict[str, Tensor]]
+"""Diagnostics of an epoch, by step and name."""
 Report = Callable[[EpochReport], None]
 
 
@@ -98,6 +101,8 @@ class StageTraining:
         self.refuse_without_targets()
         self.reward_split, train = self.keep_reward_patients()
         self.batches = Batches(train, self.stage, (self.config.seed, self.config.place_of(self.stage.name)))
+        measured = self.stage.diagnostics.curvature
+        self.curvature = Curvature(measured, self.stage, train, self.config.seed) if measured else None
         self.fork: Fork | None = None
         if self.stage.fork and self.reward_split is not None:
             self.fork = Fork(self.learner, self.stage.fork, self.config, self.train, self.reward_split)
@@ -158,11 +163,13 @@ class StageTraining:
         return self.learner.average if self.fork is None else self.fork.average
 
     def run_epoch(self) -> EpochReport:
-        started = time.perf_counter()
-        freeze(self.model, self.stage)
         first_step = self.epoch * self.n_batches
         steps: list[Step] = []
-        probes: dict[int, dict[str, Tensor]] = {}
+        probes: Probes = {}
+        if self.epoch == 0:
+            self.measure_curvature(first_step, probes)
+        started = time.perf_counter()
+        freeze(self.model, self.stage)
         for number, batch in enumerate(self.batches.of_epoch(self.epoch), first_step):
             moment = Moment(number, self.epoch, number / self.n_steps)
             steps.append((self.fork or self.learner).step(batch, moment))
@@ -173,16 +180,34 @@ class StageTraining:
         merged = self.fork.merge(self.epoch) if self.fork else {}
         seconds = time.perf_counter() - started
         figures = self.validate() | merged
+        if self.is_middle or self.is_last:
+            self.measure_curvature(first_step + len(steps) - 1, probes)
         n_records = self.batches.n_records
         figures[names.SPEED] = n_records / seconds
         numbers = {step: {name: float(value) for name, value in probe.items()} for step, probe in probes.items()}
         return EpochReport(self.stage.name, self.epoch, first_step, columns, figures, seconds, n_records, numbers)
 
-    def probe_and_reward(self, batch: Batch, moment: Moment, step: Step, probes: dict[int, dict[str, Tensor]]) -> None:
+    def measure_curvature(self, step: int, probes: Probes) -> None:
+        """Add the curvature of the EMA weights to the probes of a step, if the stage has such diagnostics."""
+        if self.curvature:
+            probes.setdefault(step, {}).update(self.curvature.measure(self.average.model))
+
+    @property
+    def is_middle(self) -> bool:
+        """Whether half of the stage's epochs are done after this one."""
+        return self.epoch == (self.stage.epochs - 1) // 2 and self.epoch > 0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the stage ends after this epoch, whose validation is done."""
+        ends_early = self.stage.patience is not None and self.epoch - self.best_epoch >= self.stage.patience
+        return ends_early or self.epoch + 1 == self.stage.epochs
+
+    def probe_and_reward(self, batch: Batch, moment: Moment, step: Step, probes: Probes) -> None:
         """Probe the tasks' gradients after a step, and reward the weighting with the score of the main task."""
         every, weighting = self.stage.diagnostics.every, self.learner.weighting
         if every and moment.step % every == 0:
-            probes[moment.step] = self.learner.probe(batch, moment, step.weights)
+            probes.setdefault(moment.step, {}).update(self.learner.probe(batch, moment, step.weights))
         if weighting.reward_every and (moment.step + 1) % weighting.reward_every == 0 and self.reward_split is not None:
             only = self.stage.model_copy(update={"losses": (self.stage.selected_by,)})
             figures = validate(self.model, only, self.reward_split)

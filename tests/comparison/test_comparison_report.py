@@ -166,10 +166,12 @@ def test_a_report_on_the_reference_alone_can_go_to_another_folder(tmp_path):
 
 
 def test_arms_with_one_seed_and_only_a_score_are_reported(tmp_path):
-    nothing = {"reconstruction": {}, "diagnostics": {}, "mean_weights": {}, "tuning": (), "group": ""}
+    nothing = {"reconstruction": {}, "diagnostics": {}, "curvature": {}, "mean_weights": {}, "tuning": (), "group": ""}
     text = small(tmp_path, ["single", "fixed_1"], 1, **nothing)
     assert rows_of(text, "Final score")["fixed_1"]["verdict"] == "cannot tell"
-    assert not {"Reconstruction", "Diagnostics", "Weights", "Tuning"} & set(re.findall("^## (.*)$", text, re.MULTILINE))
+    assert not {"Reconstruction", "Diagnostics", "Curvature", "Weights", "Tuning"} & set(
+        re.findall("^## (.*)$", text, re.MULTILINE)
+    )
     assert "2 ways of training (arms), 1 seed each" in text
     assert "after correction for 0 tests." in text
     assert "nan" not in text
