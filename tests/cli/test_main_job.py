@@ -178,8 +178,9 @@ def test_predict_continues_after_a_bad_file(folder, trained):
 
 
 def test_predict_writes_a_report_that_is_not_taken_for_an_input(folder, trained):
-    ecgmtl(folder, "predict", trained.parent, "records/records100/00000", "--report", "records/records100/report.html")
-    told = ecgmtl(folder, "predict", trained.parent, "records/records100", "--report", "records/records100/report.html")
+    report = ("--report", "records/records100/report.html", "--report-details", 2)
+    ecgmtl(folder, "predict", trained.parent, "records/records100/00000", *report)
+    told = ecgmtl(folder, "predict", trained.parent, "records/records100", *report)
     assert "not read" not in told
     assert (folder / "records/records100/report.html").read_text().count('class="card"') == 120
 

@@ -33,6 +33,7 @@ from ecgmtl.training.batches import Batches
 from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.schedule import Schedule
 
+WITHOUT_PLOTS = pytest.mark.usefixtures("small_plots")
 ARMS = ("single", "joint", "staged")
 FILES = {
     "_base": """
@@ -161,6 +162,7 @@ def test_a_second_call_trains_nothing_and_writes_the_same_report(place, again):
     assert contents(again) == before
 
 
+@WITHOUT_PLOTS
 def test_only_missing_results_are_computed(place, done, again):
     result_path(again, "joint", 1).unlink()
     messages = []
@@ -170,6 +172,7 @@ def test_only_missing_results_are_computed(place, done, again):
     assert contents(again)[Path("results/joint.1.json")] == contents(done)[Path("results/joint.1.json")]
 
 
+@WITHOUT_PLOTS
 def test_a_further_seed_is_added(place, again):
     before = contents(again)
     compare(plan(place, again, only=["single"], seeds=3), quiet)
@@ -178,6 +181,7 @@ def test_a_further_seed_is_added(place, again):
     assert all(after[name] == content for name, content in before.items() if name.parts[0] in ("results", "runs"))
 
 
+@WITHOUT_PLOTS
 def test_an_interrupted_run_resumes_to_the_same_result(place, done, tmp_path, monkeypatch):
     def cut(folder, line):
         add(folder, line)
@@ -237,6 +241,7 @@ def test_an_unwritable_folder_is_named(place, tmp_path):
         compare(plan(place, tmp_path / "file"), quiet)
 
 
+@WITHOUT_PLOTS
 def test_a_failed_arm_is_reported_and_the_others_finish(place, tmp_path):
     messages = []
     outcome = compare(plan(place, tmp_path / "x", only=["single", "wild"], seeds=1), messages.append)
@@ -247,6 +252,7 @@ def test_a_failed_arm_is_reported_and_the_others_finish(place, tmp_path):
     assert outcome.report.is_file()
 
 
+@WITHOUT_PLOTS
 def test_an_arm_without_its_teacher_does_not_stop_the_others(place, arms, tmp_path):
     (arms / "taught.yaml").write_text(
         "about: Taught.\nset: {stages.0.losses: [distillation], stages.0.trains: [encoder, classifier], "
@@ -258,6 +264,7 @@ def test_an_arm_without_its_teacher_does_not_stop_the_others(place, arms, tmp_pa
     assert [path.name for path in (tmp_path / "x/results").iterdir()] == ["single.0.json"]
 
 
+@WITHOUT_PLOTS
 def test_arms_of_another_base_are_refused(place, arms, again):
     compare(plan(place, again, ["single"], arms=arms), quiet)
     for words in (["label_share=0.5"], ["stages.0.epochs=3"]):
@@ -271,6 +278,7 @@ def test_a_comparison_whose_reference_failed_says_so(place, tmp_path):
         compare(plan(place, tmp_path / "x", only=["wild"], seeds=1), quiet)
 
 
+@WITHOUT_PLOTS
 def test_tuning_tries_settings_and_uses_the_best(place, tmp_path):
     out, arm = tmp_path / "tuned", load_arm(place / "arms/single.yaml")
     assert not compare(plan(place, out, ["single"], seeds=1, tune=2), quiet).failed
@@ -285,12 +293,14 @@ def test_tuning_tries_settings_and_uses_the_best(place, tmp_path):
     assert "| single |     2 |" in (out / "report.md").read_text()
 
 
+@WITHOUT_PLOTS
 def test_failed_trials_are_distinguished_from_failed_runs(place, arms, tmp_path):
     (arms / "wilder.yaml").write_text(FILES["wild"] + "\nsearch: {stages.*.optimizer.lr: [1.0e+29, 1.0e+30]}")
     outcome = compare(plan(place, tmp_path / "x", ["single", "wilder"], seeds=1, tune=1, arms=arms), quiet)
     assert list(outcome.failed) == ["wilder trial 0", "wilder seed 0"]
 
 
+@WITHOUT_PLOTS
 def test_pretraining_is_shared_per_seed_and_counts_for_each_arm(place, arms, again):
     (arms / "longer.yaml").write_text(
         FILES["staged"].replace(
@@ -304,6 +314,7 @@ def test_pretraining_is_shared_per_seed_and_counts_for_each_arm(place, arms, aga
 
 
 @pytest.mark.slow
+@WITHOUT_PLOTS
 def test_mlflow_has_one_parent_run_with_nested_runs(place, done, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     out = tmp_path / "tracked"
@@ -354,10 +365,11 @@ def wait_for(what, seconds=120):
         time.sleep(0.05)
 
 
+@WITHOUT_PLOTS
 @pytest.mark.slow
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
 def test_a_killed_comparison_leaves_no_process_and_can_resume(place, done, tmp_path, how, code):
-    out, words = tmp_path / "x", ["--seeds", "2", "--only", "single", "--only", "joint", "--jobs", "2", "--no-track"]
+    out, words = tmp_path / "x", ["--seeds", "1", "--only", "single", "--only", "joint", "--jobs", "2", "--no-track"]
     command = [sys.executable, "-m", "ecgmtl", "compare", "arms", "--data", "store", "--out", str(out), *words]
     process = subprocess.Popen(command, cwd=place, env={**os.environ, "OMP_NUM_THREADS": "1"})
     wait_for(lambda: any(line.stat().st_size for line in out.glob("runs/*/history.jsonl")))
@@ -365,13 +377,14 @@ def test_a_killed_comparison_leaves_no_process_and_can_resume(place, done, tmp_p
     process.send_signal(how)
     assert process.wait(20) == code
     assert not psutil.wait_procs(children, timeout=20)[1]
-    compare(plan(place, out, ["single", "joint"]), quiet)
+    compare(plan(place, out, ["single", "joint"], seeds=1), quiet)
     for arm in ("single", "joint"):
         found, whole = ([point.loss for point in read_result(result_path(at, arm, 0)).curve] for at in (out, done))
         assert found == pytest.approx(whole, rel=1e-3)  # the interrupted run had another number of threads
 
 
 @pytest.mark.slow
+@WITHOUT_PLOTS
 def test_two_parallel_runs_give_the_same_results(place, done, tmp_path):
     compare(plan(place, tmp_path / "x", only=["single", "joint"], jobs=2), quiet)
     for arm in ("single", "joint"):
@@ -394,12 +407,14 @@ def ecgmtl(place):
     signal.signal(signal.SIGTERM, handler)
 
 
+@WITHOUT_PLOTS
 def test_the_command_resumes_and_names_the_report(ecgmtl, place, again):
     code, messages = ecgmtl(place / "arms", "--data", place / "store", "--out", again, "--seeds", 2, "--no-track",
                         "--only", "single", "--only", "joint", "--only", "staged")  # fmt: skip
     assert (code, messages) == (0, f"6 of 6 runs are already finished\nreport: {again}/report.html\n")
 
 
+@WITHOUT_PLOTS
 def test_the_command_exits_with_code_3_if_an_arm_failed(ecgmtl, place, again):
     code, messages = ecgmtl(place / "arms", "--data", place / "store", "--out", again, "--seeds", 1, "--no-track",
                         "--only", "single", "--only", "wild")  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ecgmtl.comparison import report
 from ecgmtl.comparison.findings import both_directions, findings, listed, measure, sort_out
 from ecgmtl.comparison.plots import groups
 from ecgmtl.comparison.report import CAPTIONS, as_html, as_markdown, write_report
@@ -23,16 +24,24 @@ TABLES = ("arms", "courses", "late", "thresholds", "tuning")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("comparison")
+def reported(tmp_path_factory):
+    """The folder of a report, and the figures that it was written from."""
+    folder, measured = tmp_path_factory.mktemp("comparison"), []
     write_comparison(folder, n_seeds=4)
-    write_report(folder, n_resamples=N_RESAMPLES)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "measure", lambda *given: measured.append(measure(*given)) or measured[0])
+        write_report(folder, n_resamples=N_RESAMPLES)
+    return folder, measured[0]
 
 
 @pytest.fixture(scope="module")
-def figures(folder):
-    return measure(read_comparison(folder), N_RESAMPLES)
+def folder(reported):
+    return reported[0]
+
+
+@pytest.fixture(scope="module")
+def figures(reported):
+    return reported[1]
 
 
 def small(folder, arms, n_seeds, **changes):

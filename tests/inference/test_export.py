@@ -169,9 +169,9 @@ def test_an_export_needs_a_record_to_compare(stored, signals, tmp_path):
         export.export(stored, "onnx", tmp_path / "c.onnx", signals[:0])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["onnx", "pt2"])
-def test_a_forest_is_exported_with_the_network(stored, tmp_path, kind):
+@pytest.fixture(scope="module")
+def with_forest(stored):
+    """A checkpoint with trees, and signals of which half have lost their voltage."""
     signals = torch.randn(80, 12, 1000, generator=torch.Generator().manual_seed(2)).cumsum(dim=-1) / 20
     labels = torch.randn(80, 5, generator=torch.Generator().manual_seed(3)).numpy() > 0
     without = torch.from_numpy(to_typical(signals.numpy(), EACH_LEAD))
@@ -181,7 +181,14 @@ def test_a_forest_is_exported_with_the_network(stored, tmp_path, kind):
     model = deepcopy(stored.model)
     model.forest = grow(measured, labels, ForestSettings(n_trees=20), 0, 100.0)
     signals[40:] = without[40:]
-    report = export.export(replace(stored, model=model), kind, tmp_path / f"c.{kind}", signals)
+    return replace(stored, model=model), signals
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_a_forest_is_exported_with_the_network(stored, with_forest, tmp_path, kind):
+    both, signals = with_forest
+    report = export.export(both, kind, tmp_path / f"c.{kind}", signals)
     assert report.max_difference <= 1e-5
     found, network = load_predictor(str(report.path)).logits(signals.numpy()), stored.model.classify(signals)
     assert np.abs(found - network.detach().numpy())[[0, 40]].max(axis=1).min() > 0.1

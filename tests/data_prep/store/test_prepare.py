@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -44,6 +45,14 @@ def chunky(tmp_path_factory):
     return write_ptbxl(tmp_path_factory.mktemp("chunky") / "ptbxl", codes, np.random.default_rng(0))
 
 
+@pytest.fixture(scope="module")
+def whole(chunky, tmp_path_factory):
+    """The store of these records, prepared in one go."""
+    out = tmp_path_factory.mktemp("whole") / "store"
+    prepare(chunky, out, Preprocess())
+    return out
+
+
 def content(out):
     """By name, what files hold; the lock stays, since removing it would let two processes in."""
     return {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".lock"}
@@ -82,11 +91,10 @@ def test_the_manifest_says_what_the_store_was_made_from(folder, tmp_path):
     assert manifest["labels"] == "form"
 
 
-def test_workers_write_an_identical_store(chunky, tmp_path, monkeypatch):
-    prepare(chunky, tmp_path / "one", Preprocess())
+def test_workers_write_an_identical_store(chunky, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(parallel, "SECONDS_WORTH_WORKERS", 0.0)
     prepare(chunky, tmp_path / "two", Preprocess(), workers=2)
-    assert content(tmp_path / "one") == content(tmp_path / "two")
+    assert content(whole) == content(tmp_path / "two")
 
 
 def test_progress_counts_records_up_to_all(chunky, tmp_path):
@@ -95,19 +103,17 @@ def test_progress_counts_records_up_to_all(chunky, tmp_path):
     assert calls == [(64, 131), (128, 131), (131, 131)]
 
 
-def test_a_killed_run_resumes_where_it_stopped(chunky, tmp_path):
-    prepare(chunky, tmp_path / "whole", Preprocess())
+def test_a_killed_run_resumes_where_it_stopped(chunky, whole, tmp_path):
     with pytest.raises(KilledError):
         prepare(chunky, tmp_path / "store", Preprocess(), progress=kill)
     with pytest.raises(StoreError, match="its preparation was not finished"):
         open_store(tmp_path / "store")
     report = prepare(chunky, tmp_path / "store", Preprocess())
     assert report.n_resumed == RECORDS_A_CHUNK
-    assert content(tmp_path / "store") == content(tmp_path / "whole")
+    assert content(tmp_path / "store") == content(whole)
 
 
-def test_a_damaged_chunk_is_prepared_again(chunky, tmp_path):
-    prepare(chunky, tmp_path / "whole", Preprocess())
+def test_a_damaged_chunk_is_prepared_again(chunky, whole, tmp_path):
     with pytest.raises(KilledError):
         prepare(chunky, tmp_path / "store", Preprocess(), progress=kill)
     with (tmp_path / "store/signals.npy").open("r+b") as file:
@@ -116,7 +122,7 @@ def test_a_damaged_chunk_is_prepared_again(chunky, tmp_path):
     with (tmp_path / "store/progress.jsonl").open("a") as file:
         file.write('{"first": 64, "n_rec')
     assert prepare(chunky, tmp_path / "store", Preprocess()).n_resumed == 0
-    assert content(tmp_path / "store") == content(tmp_path / "whole")
+    assert content(tmp_path / "store") == content(whole)
 
 
 SCRIPT = """
@@ -151,8 +157,8 @@ def test_a_run_killed_after_the_last_record_resumes(folder, tmp_path):
     assert content(tmp_path / "store") == content(tmp_path / "whole")
 
 
-def test_a_finished_store_is_reused(chunky, tmp_path):
-    prepare(chunky, tmp_path / "store", Preprocess())
+def test_a_finished_store_is_reused(chunky, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "store")
     before, began = content(tmp_path / "store"), time.perf_counter()
     report = prepare(chunky, tmp_path / "store", Preprocess(), progress=kill)
     assert report.reused
