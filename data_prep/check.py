@@ -18,7 +18,7 @@ from data_prep.record import Record, RecordError
 from data_prep.safe_text import printable
 from data_prep.sources import has_table, read_source, require_folder
 from data_prep.sources.ptbxl import FILENAME_COLUMN, PTBXL
-from data_prep.sources.tables import Finding, Source, SourceError, class_remarks, lies_inside, listed
+from data_prep.sources.tables import Source, SourceError, SourceFinding, class_remarks, lies_inside, listed
 
 FILES_A_PIECE = 64
 USUAL_SECONDS = 10.0
@@ -30,7 +30,7 @@ class CheckedFile:
     """Result of checking a file. Digest and sampling rate are None if the file could not be read."""
 
     file: str
-    findings: tuple[Finding, ...]
+    findings: tuple[SourceFinding, ...]
     digest: bytes | None = None
     """Digest of the samples. Two records with the same digest are the same ECG."""
     fs: float | None = None
@@ -46,7 +46,7 @@ class Listing:
     """Files that are not read as ECGs."""
     missing: Mapping[str, int] = field(default_factory=dict)
     """Files that a table names and that are not there, with their lines in the table."""
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[SourceFinding, ...] = ()
     """Findings on the tables."""
     notes: tuple[str, ...] = ()
 
@@ -57,7 +57,7 @@ class CheckReport:
 
     folder: Path
     n_files: int
-    findings: tuple[Finding, ...]
+    findings: tuple[SourceFinding, ...]
     notes: tuple[str, ...] = ()
     """Sentences that say how the columns of the tables are read."""
     others: tuple[OtherFile, ...] = ()
@@ -127,7 +127,7 @@ def list_folder(folder: Path, options: ReadOptions) -> Listing:
     try:
         source = read_source(folder, min(FILENAME_COLUMN))
     except SourceError as error:
-        finding = Finding("unusable table", printable(folder.name), str(error))
+        finding = SourceFinding("unusable table", printable(folder.name), str(error))
         return Listing(records, others, findings=(finding,))
     return list_source(source, records, tuple(other for other in others if other.path not in source.tables))
 
@@ -151,11 +151,11 @@ def list_source(source: Source, records: Sequence[str], others: tuple[OtherFile,
     return Listing(tuple(file for file in named if file not in missing), others, missing, findings, notes)
 
 
-def missing_files(table: str, missing: Mapping[str, int]) -> Iterator[Finding]:
+def missing_files(table: str, missing: Mapping[str, int]) -> Iterator[SourceFinding]:
     """Yield records whose file is not there by their line in the table, which is not quoted: it may name a patient."""
     for line in sorted(missing.values()):
         message = f"{table}, line {line}: the file that it names is not there. Correct the name, or copy the file."
-        yield Finding("missing file", f"line {line}", message)
+        yield SourceFinding("missing file", f"line {line}", message)
 
 
 def check_files(folder: Path, files: Sequence[str], options: ReadOptions) -> list[CheckedFile]:
@@ -185,12 +185,12 @@ def preprocess_all(record: Record) -> Preprocess:
     return Preprocess(seconds=max(USUAL_SECONDS, n_seconds))
 
 
-def file_finding(kind: str, file: str, message: str) -> Finding:
+def file_finding(kind: str, file: str, message: str) -> SourceFinding:
     """Return a finding about a file whose name may hold line breaks or escape sequences."""
-    return Finding(kind, printable(file), printable(message))
+    return SourceFinding(kind, printable(file), printable(message))
 
 
-def duplicates(checked: Sequence[CheckedFile]) -> Iterator[Finding]:
+def duplicates(checked: Sequence[CheckedFile]) -> Iterator[SourceFinding]:
     """Yield a finding for each record with the same samples as an earlier one."""
     first: dict[bytes, str] = {}
     for result in checked:
@@ -202,7 +202,7 @@ def duplicates(checked: Sequence[CheckedFile]) -> Iterator[Finding]:
             yield file_finding("duplicate", result.file, message)
 
 
-def other_rates(checked: Sequence[CheckedFile]) -> Iterator[Finding]:
+def other_rates(checked: Sequence[CheckedFile]) -> Iterator[SourceFinding]:
     """Yield a finding for each record whose sampling rate is not that of most records in the same top folder."""
     rates: defaultdict[str, Counter[float]] = defaultdict(Counter)
     for result in checked:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from data_prep.sources.cells import NO, YES, is_missing, lines, numbers, words
-from data_prep.sources.tables import SEPARATOR, Finding
+from data_prep.sources.tables import SEPARATOR, SourceFinding
 
 ROLES = {
     "record": ("record", "recordname", "recordid", "filename", "file", "filepath", "path"),
@@ -45,7 +45,7 @@ class Columns:
     labels: tuple[str, ...]
     left_out: dict[str, str]
     """Reasons by the names of columns that are not used."""
-    problems: tuple[Finding, ...]
+    problems: tuple[SourceFinding, ...]
 
     def describe(self) -> str:
         """Return a sentence that names every column and its meaning."""
@@ -94,11 +94,11 @@ def candidates_by_role(table: pd.DataFrame) -> dict[str, list[str]]:
     return {role: names for role, names in candidates.items() if names}
 
 
-def unclear(path: Path, name: str, message: str) -> Finding:
-    return Finding("unclear column", name, f"{path}: {message}.")
+def unclear(path: Path, name: str, message: str) -> SourceFinding:
+    return SourceFinding("unclear column", name, f"{path}: {message}.")
 
 
-def patient_or_label(path: Path, name: str, cells: pd.Series) -> Iterator[Finding]:
+def patient_or_label(path: Path, name: str, cells: pd.Series) -> Iterator[SourceFinding]:
     if plain_name(name) in UNSURE_PATIENT and len(cells) > 2 and words(cells).isin(YES | NO).all():
         yield unclear(
             path,
@@ -121,21 +121,21 @@ def contents(cells: pd.Series) -> str:
     return "text" if numbers(said).isna().any() else "numbers"
 
 
-def label_problems(path: Path, name: str, cells: pd.Series) -> Iterator[Finding]:
+def label_problems(path: Path, name: str, cells: pd.Series) -> Iterator[SourceFinding]:
     if not name or SEPARATOR in name:
         message = f"{path}: {name!r} cannot name a label: a name must not be empty or contain '{SEPARATOR}'."
-        yield Finding("unusable label name", name, message)
+        yield SourceFinding("unusable label name", name, message)
     missing = is_missing(cells)
     wrong = cells.index[~missing & ~words(cells).isin(YES | NO)]
     if len(wrong):
-        yield Finding(
+        yield SourceFinding(
             "unreadable labels",
             name,
             f"{path}, {lines(wrong)}: {name} is neither yes nor no; a label is 1 or 0, true or false, yes or no. "
             f"Correct these cells, or remove the column if it is not a label.",
         )
     if missing.any():
-        yield Finding(
+        yield SourceFinding(
             "empty label cells",
             name,
             f"{path}, {lines(cells.index[missing])}: {name} is empty, and an unknown label is not 0. Write 0 "

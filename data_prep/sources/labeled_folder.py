@@ -16,9 +16,9 @@ from data_prep.sources.tables import (
     SEPARATOR,
     SPLIT_OF_FOLD,
     SPLITS,
-    Finding,
     Source,
     SourceError,
+    SourceFinding,
     fold_remarks,
     listed,
     table_problems,
@@ -99,10 +99,10 @@ def require_record(path: Path, table: pd.DataFrame, columns: Columns) -> None:
     raise SourceError("\n".join([message, *listed(columns.problems)]))
 
 
-def no_label(path: Path, columns: Columns) -> Iterator[Finding]:
+def no_label(path: Path, columns: Columns) -> Iterator[SourceFinding]:
     if not columns.labels:
         message = f"{path}: no label; a label is a column of 1 and 0, true and false, or yes and no."
-        yield Finding("no label", path.name, message)
+        yield SourceFinding("no label", path.name, message)
 
 
 def without_suffix(record: str) -> str:
@@ -152,13 +152,13 @@ def label_cells(table: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
 
 def cell_problems(
     path: Path, columns: Columns, cells: dict[str, pd.Series], records: pd.DataFrame
-) -> Iterator[Finding]:
+) -> Iterator[SourceFinding]:
     """Yield a finding for each column with unreadable cells. It names the lines and quotes no cell."""
 
-    def unreadable(role: str, kind: str, wrong: pd.Series, text: str) -> Iterator[Finding]:
+    def unreadable(role: str, kind: str, wrong: pd.Series, text: str) -> Iterator[SourceFinding]:
         if wrong.any():
             where = lines(wrong.index[wrong])
-            yield Finding(kind, where, f"{path}, {where}: {columns.roles[role]} {text}.")
+            yield SourceFinding(kind, where, f"{path}, {where}: {columns.roles[role]} {text}.")
 
     if "patient_id" in cells:
         yield from unreadable("patient_id", "no patient", is_missing(cells["patient_id"]), "is empty")

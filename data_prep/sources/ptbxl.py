@@ -16,9 +16,9 @@ from data_prep.sources.table_file import read_table
 from data_prep.sources.tables import (
     SEPARATOR,
     SPLIT_OF_FOLD,
-    Finding,
     Source,
     SourceError,
+    SourceFinding,
     fold_remarks,
     require_columns,
     table_problems,
@@ -149,7 +149,7 @@ def aggregate(statements: pd.DataFrame) -> dict[str, dict[str, str]]:
     }
 
 
-def read_codes(database: pd.DataFrame, rows: Sequence[int]) -> tuple[list[tuple[str, ...]], list[Finding]]:
+def read_codes(database: pd.DataFrame, rows: Sequence[int]) -> tuple[list[tuple[str, ...]], list[SourceFinding]]:
     """Return the statements of each record, and a finding for each cell that is not a dictionary, by its line."""
     codes: list[tuple[str, ...]] = []
     problems = []
@@ -159,14 +159,14 @@ def read_codes(database: pd.DataFrame, rows: Sequence[int]) -> tuple[list[tuple[
         except (ValueError, SyntaxError, AttributeError, TypeError, MemoryError, RecursionError):
             codes.append(())
             message = f"{DATABASE}, line {line}: scp_codes is not a dictionary such as {{'NORM': 100.0}}."
-            problems.append(Finding("unreadable labels", f"line {line}", message))
+            problems.append(SourceFinding("unreadable labels", f"line {line}", message))
     return codes, problems
 
 
-def unknown_codes(rows: Sequence[int], codes: list[tuple[str, ...]], known: Mapping[str, str]) -> list[Finding]:
+def unknown_codes(rows: Sequence[int], codes: list[tuple[str, ...]], known: Mapping[str, str]) -> list[SourceFinding]:
     """Return a finding for each statement that the table of statements lacks. No statement is quoted."""
     return [
-        Finding(
+        SourceFinding(
             "label without statement",
             f"line {line}",
             f"{DATABASE}, line {line}: {STATEMENTS} lacks statement number {number} of scp_codes.",

@@ -22,7 +22,7 @@ class SourceError(UserError):
 
 
 @dataclass(frozen=True)
-class Finding:
+class SourceFinding:
     """One thing that is wrong with a source or one of its records."""
 
     kind: str
@@ -49,10 +49,10 @@ class Source:
     default_labels: str
     tables: tuple[Path, ...]
     """Files of the tables."""
-    problems: tuple[Finding, ...] = ()
+    problems: tuple[SourceFinding, ...] = ()
     notes: tuple[str, ...] = ()
     """Sentences about decisions that were made on the user's behalf."""
-    remarks: tuple[Finding, ...] = ()
+    remarks: tuple[SourceFinding, ...] = ()
     """Faults that do not prevent the preparation."""
 
     def require_sound(self) -> None:
@@ -78,30 +78,32 @@ def require_columns(path: Path, table: pd.DataFrame, needed: Iterable[str]) -> N
         )
 
 
-def table_problems(records: pd.DataFrame, rows: Sequence[int]) -> Iterator[Finding]:
+def table_problems(records: pd.DataFrame, rows: Sequence[int]) -> Iterator[SourceFinding]:
     """Yield records that are listed twice or outside the folder, and patients in two splits, by line of the table."""
     for column in ("ecg_id", "name"):
         for _, repeated in by_line(records[column], rows):
             if len(repeated) > 1:
                 what = "ecg_id" if column == "ecg_id" else "record"
-                yield Finding("listed twice", lines(repeated), f"{lines(repeated).capitalize()} have the same {what}.")
+                yield SourceFinding(
+                    "listed twice", lines(repeated), f"{lines(repeated).capitalize()} have the same {what}."
+                )
     outside = [line for line, name in zip(rows, records["name"], strict=True) if not lies_inside(name)]
     if outside:
         message = f"{lines(outside).capitalize()}: the record does not name a file inside the folder."
-        yield Finding("outside the folder", lines(outside), message)
+        yield SourceFinding("outside the folder", lines(outside), message)
     for own, splits in patients_in_several(records, rows, "split"):
         message = (
             f"{lines(own).capitalize()}: one patient has records in {splits}; a patient must belong to one split only."
         )
-        yield Finding("patient in two splits", lines(own), message)
+        yield SourceFinding("patient in two splits", lines(own), message)
 
 
-def fold_remarks(records: pd.DataFrame, rows: Sequence[int]) -> Iterator[Finding]:
+def fold_remarks(records: pd.DataFrame, rows: Sequence[int]) -> Iterator[SourceFinding]:
     """Yield patients in two folds of one split, who leak if one of these folds becomes the validation fold."""
     apart = {own for own, _ in patients_in_several(records, rows, "split")}
     for own, folds in patients_in_several(records, rows, "fold"):
         if own not in apart:
-            yield Finding(
+            yield SourceFinding(
                 "patient in two folds",
                 lines(own),
                 f"{lines(own).capitalize()}: one patient has records in folds {folds}; `validation_fold` "
@@ -127,7 +129,7 @@ def by_line(values: pd.Series, rows: Sequence[int]) -> Iterator[tuple[Any, tuple
         yield value, tuple(rows[row] for row in some.index)
 
 
-def class_remarks(source: Source, labels: str) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+def class_remarks(source: Source, labels: str) -> tuple[tuple[SourceFinding, ...], tuple[str, ...]]:
     """Return a finding for each split in which no label has both classes, and notes on single labels."""
     findings, notes = [], []
     parts = {split: source.records.loc[source.records["split"] == split, labels] for split in ("train", "validation")}
@@ -139,16 +141,19 @@ def class_remarks(source: Source, labels: str) -> tuple[tuple[Finding, ...], tup
         single = [f"{label} {count:,}" for label, count in counts.items() if count in (0, len(cells))]
         counted = f"of {len(cells):,} {split} records, so many have the label: {', '.join(single)}"
         if len(single) == len(counts):
-            text = f"No label has records with it and records without it ({counted}), so no classifier can be trained."
-            findings.append(Finding("one class only", split, text))
+            text = (
+                f"Every label is given to all {split} records or to none ({counted}). A classifier needs records with "
+                "a label and records without it: add records, or choose another label set."
+            )
+            findings.append(SourceFinding("one class only", split, text))
         elif single:
-            notes.append(f"Not every label has records with it and records without it ({counted}).")
+            notes.append(f"Some labels are given to all {split} records or to none ({counted}).")
     return tuple(findings), tuple(notes)
 
 
-def listed(findings: Sequence[Finding]) -> list[str]:
+def listed(findings: Sequence[SourceFinding]) -> list[str]:
     """Return lines that list the findings by kind: their number, the first names, and what is wrong."""
-    of_kind: dict[str, list[Finding]] = {}
+    of_kind: dict[str, list[SourceFinding]] = {}
     for finding in findings:
         of_kind.setdefault(finding.kind, []).append(finding)
     width = max((len(str(len(group))) for group in of_kind.values()), default=0)
