@@ -54,7 +54,7 @@ def test_the_python_versions_and_the_command_are_the_same():
 def test_a_record_is_predicted_without_the_packages_that_are_left_out(records, tmp_path, out):
     done = run(tmp_path, "predict", str(records / "r0.hea"), *out)
     assert done.returncode == 0, done.stderr
-    assert "1 records predicted, 0 failed" in done.stderr
+    assert "1 record predicted, 0 failed" in done.stderr
 
 
 def test_training_says_what_to_install(tmp_path):

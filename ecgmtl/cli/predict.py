@@ -244,8 +244,8 @@ def predict_to(model: str, paths: list[str], outputs: Outputs, how: How, debug: 
     without = f" ({tally.undecided} without a decision)" if tally.undecided else ""
     where = "".join(f"; {printable(str(path))}" for path in outputs.written)
     if tally.kept:
-        typer.echo(f"{tally.kept} records had been predicted before the interruption, and were kept", err=True)
-    typer.echo(f"{tally.ok} records predicted{without}, {tally.failed} failed{where}", err=True)
+        typer.echo(f"{records(tally.kept)} predicted before the interruption and kept", err=True)
+    typer.echo(f"{records(tally.ok)} predicted{without}, {tally.failed} failed{where}", err=True)
     for line in summarize(tally.others):
         typer.echo(line, err=True)
     return Counts(tally.ok, tally.failed, sum(other.kind is Kind.NO_READER for other in tally.others))
@@ -329,17 +329,22 @@ def stream(model: str, paths: list[str], outputs: Outputs, how: How, debug: bool
     return tally
 
 
+def records(count: int) -> str:
+    """Return the number of records in words."""
+    return "1 record" if count == 1 else f"{count} records"
+
+
 def introduce(model: str, predictor: "Predictor") -> str:
     """Return the model's name for people. Say it if the model is the bundled one, and the device if it may be a GPU."""
-    from ecgmtl.inference.models import BUNDLED, BUNDLED_FILE
+    from ecgmtl.inference.models import BUNDLED, name_of
     from ecgmtl.inference.predictor import OnDevice
 
     if isinstance(predictor, OnDevice):
         typer.echo(f"device: {predictor.device_name}", err=True)
-    if model != str(BUNDLED_FILE):
-        return model
-    typer.echo(f"model: {BUNDLED}, bundled with ecgmtl; {predictor.metadata.score}", err=True)
-    return BUNDLED
+    name = name_of(model)
+    if name == BUNDLED:
+        typer.echo(f"model: {name}, bundled with ecgmtl; {predictor.metadata.score}", err=True)
+    return name
 
 
 def refuse_nothing(paths: list[str], tally: Tally) -> None:

@@ -59,6 +59,11 @@ def find_model(name: str) -> str:
     )
 
 
+def name_of(model: str | Path) -> str:
+    """Return the name of the bundled model for its file, and for any other model its path or URI."""
+    return BUNDLED if str(model) == str(BUNDLED_FILE) else str(model)
+
+
 def _is_bare(name: str) -> bool:
     return Path(name).name == name and Path(name).suffix not in SUFFIXES
 

@@ -7,6 +7,7 @@ from jaxtyping import Float32
 
 from ecgmtl.extras import import_extra
 from ecgmtl.inference.metadata import MetadataError, ModelMetadata
+from ecgmtl.inference.models import name_of
 
 
 class OnnxPredictor:
@@ -16,8 +17,8 @@ class OnnxPredictor:
     """
 
     def __init__(self, path: Path, n_threads: int = 0) -> None:
-        onnxruntime = import_extra("onnxruntime", str(path))
-        self.path = path
+        self.name = name_of(path)
+        onnxruntime = import_extra("onnxruntime", self.name)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = n_threads
@@ -25,20 +26,20 @@ class OnnxPredictor:
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has many types of errors for damaged files
-            raise MetadataError(f"{path}: cannot be opened as ONNX: {error}") from error
+            raise MetadataError(f"{self.name}: cannot be opened as ONNX: {error}") from error
         try:
             metadata = self.session.get_modelmeta().custom_metadata_map
         except UnicodeDecodeError as error:
-            raise MetadataError(f"{path}: its metadata are damaged ({error}); export it again.") from error
-        self.metadata = ModelMetadata.from_json(metadata.get("ecgmtl"), str(path))
+            raise MetadataError(f"{self.name}: its metadata are damaged ({error}); export it again.") from error
+        self.metadata = ModelMetadata.from_json(metadata.get("ecgmtl"), self.name)
 
     def logits(self, signals: Float32[np.ndarray, "batch lead time"]) -> Float32[np.ndarray, "batch label"]:
         """Compute the logits of 12 leads in mV."""
         try:
             (logits,) = self.session.run(["logits"], {"signals": signals})
         except Exception as error:  # onnxruntime has many types of errors for damaged graphs
-            raise MetadataError(f"{self.path}: cannot be run: {error}") from error
-        return self.metadata.check_logits(np.asarray(logits), len(signals), str(self.path))
+            raise MetadataError(f"{self.name}: cannot be run: {error}") from error
+        return self.metadata.check_logits(np.asarray(logits), len(signals), self.name)
 
     def reconstruction_rmse(self, signals: Float32[np.ndarray, "batch lead time"]) -> None:
         """Do nothing, because an export has no decoder."""
