@@ -1,12 +1,11 @@
-"""The computing environment of a run: device, precision, compilation, ranks."""
+"""The computing environment of a run: device, precision, compilation."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, cast
 
 import torch
-import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch._functorch import config as functorch
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -63,12 +62,3 @@ def compiled(network: nn.Module, backend: str = "inductor") -> nn.Module:
     """Compile the network so that several backward passes, one a task, can follow one forward pass."""
     functorch.donated_buffer = False
     return cast("nn.Module", torch.compile(network, backend=backend))
-
-
-def average_over_ranks(values: Tensor) -> Tensor:
-    """Average values over the ranks of a parallel training. With one process, return them unchanged."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return values
-    summed = values.clone()
-    dist.all_reduce(summed)  # a sum: not every backend has the mean
-    return summed / dist.get_world_size()

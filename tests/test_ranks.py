@@ -9,7 +9,6 @@ import torch.multiprocessing as mp
 
 from ecgmtl.config.run import Config
 from ecgmtl.data.batch import Batch
-from ecgmtl.device import average_over_ranks
 from ecgmtl.model.encoders.cnn import CnnSettings
 from ecgmtl.model.heads import Reconstructed
 from ecgmtl.optimization.gradient_rules.gradvac import GradvacSettings
@@ -18,6 +17,7 @@ from ecgmtl.optimization.gradient_rules.protect_main import ProtectMainSettings
 from ecgmtl.optimization.gradient_rules.sum import SumSettings
 from ecgmtl.optimization.gradients import combined_backward, gradient_norms
 from ecgmtl.optimization.weighting import Moment, WeightingSettings
+from ecgmtl.ranks import average_over_ranks
 from ecgmtl.tasks import LossInput, build_task
 from tests.optimization.test_gradients import losses_of, network
 from tests.promises.family import TASKS

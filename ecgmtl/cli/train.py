@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -66,6 +67,8 @@ def train(
     Stages are, for example, pretraining, joint training and a refit of the decoder. Finished stages with the same
     settings, data and code are loaded from their checkpoints. An interrupted run resumes from its last complete epoch.
 
+    Several processes train together when torchrun starts them: torchrun --nproc-per-node 2 -m ecgmtl train …
+
     Example: ecgmtl train --config ptbxl --data data/ptbxl --out runs/mine
 
     Example: ecgmtl train --config quick --set seed=1 --set stages.0.epochs=2
@@ -90,6 +93,10 @@ def train(
             require_model_name(register)
         settings = RunFolder.reopen(resume) if resume else settings_of(config, tuple(overrides or ()), data)
         model = start_training(settings, data, out, stage, Session(threads, track, register, folders.append))
+        from ecgmtl.ranks import is_first
+
+        if not is_first():
+            return
     typer.echo(f"model: {model}")
     run = shlex.quote(str(model.parent))
     typer.echo(f"next: ecgmtl evaluate {run} --data STORE, ecgmtl predict {run} FILES --out predictions.csv, ecgmtl ui")
@@ -114,37 +121,61 @@ def start_training(
     """Train up to the stage named `last` and return the file of the model."""
     import torch
 
-    from data_prep.lock import locked
     from ecgmtl.data.split import open_for
-    from ecgmtl.training.folder import PARTIALS, RunFolder
-    from ecgmtl.training.schedule import stages_until
+    from ecgmtl.ranks import from_first, is_first, process_group
+    from ecgmtl.training.folder import RunFolder, SharedFolder
 
     if how.threads:
         torch.set_num_threads(how.threads)
-    if isinstance(source, RunFolder):
-        with locked(source.path, PARTIALS):
-            store = open_for(source.data, source.config.preprocess, source.config.validation_fold)
-            return train_in(source, store, last, how)
-    stages_until(source, last, data)
-    records = data or synthetic_store(source)
-    store = open_for(records, source.preprocess, source.validation_fold)
-    path = out or RunFolder.default_path(source)
-    with locked(path, PARTIALS):
-        folder = RunFolder.create(path, source, records)
+    with process_group(), ExitStack() as held:
+        folder = from_first(lambda: open_run(source, data, out, last, held))
+        folder = folder if is_first() else SharedFolder(folder.path)
         try:
+            config = folder.config
+            store = open_for(folder.data, config.preprocess, config.validation_fold)
             return train_in(folder, store, last, how)
         except Exception:
-            folder.remove_unless_begun()
+            if not isinstance(source, RunFolder):
+                folder.remove_unless_begun()
             raise
 
 
+def open_run(
+    source: "Config | RunFolder", data: Path | None, out: Path | None, last: str | None, held: ExitStack
+) -> "RunFolder":
+    """Lock the folder of a run, as long as `held` lasts, and create it where it is a new one.
+
+    Processes that were started again after a failure go on with the run that they had begun.
+    """
+    from data_prep.lock import locked
+    from ecgmtl.ranks import was_restarted
+    from ecgmtl.training.folder import PARTIALS, RunFolder
+    from ecgmtl.training.schedule import stages_until
+
+    if isinstance(source, RunFolder):
+        held.enter_context(locked(source.path, PARTIALS))
+        return source
+    stages_until(source, last, data)
+    records = data or synthetic_store(source)
+    path = out or RunFolder.default_path(source)
+    held.enter_context(locked(path, PARTIALS))
+    if was_restarted() and (path / "run.json").is_file():
+        return RunFolder.reopen(path)
+    return RunFolder.create(path, source, records)
+
+
 def train_in(folder: "RunFolder", store: "Store", last: str | None, how: Session) -> Path:
-    """Train in the locked folder of a run."""
+    """Train in the locked folder of a run. In a parallel training only the first process logs and shows progress."""
     from ecgmtl.cli.progress import stage_progress
+    from ecgmtl.ranks import is_first
     from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
+    from ecgmtl.training.record import SILENT
     from ecgmtl.training.schedule import Schedule
 
     how.opened(folder.path)
+    if not is_first():
+        tracker = open_tracker(EXPERIMENT, enabled=False)
+        return Schedule.prepare(store, folder, tracker, SILENT).run(last)
     typer.echo(f"run: {folder.path}")
     tracker = open_tracker(EXPERIMENT, enabled=how.track)
     with stage_progress() as progress:

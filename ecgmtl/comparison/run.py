@@ -30,12 +30,11 @@ from ecgmtl.tasks import MAIN
 from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
 from ecgmtl.training.folder import PARTIALS, RunFolder
-from ecgmtl.training.record import Progress
+from ecgmtl.training.record import SILENT
 from ecgmtl.training.schedule import Schedule
 
 TUNING = "tuning"
 """Folder of the results of tuning."""
-SILENT = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None, lambda *_: None)
 
 
 class Job(NamedTuple):

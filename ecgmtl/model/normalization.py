@@ -3,8 +3,11 @@
 from math import gcd
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ecgmtl.ranks import is_parallel, mean_over_ranks, n_ranks
 
 Normalization = Literal["batch", "batch_by_view", "group"]
 
@@ -38,6 +41,8 @@ class BatchNormByView(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         mean, var = (self.masked_mean, self.masked_var) if self.masked else (self.running_mean, self.running_var)
+        if self.training and is_parallel():
+            return normalize_over_ranks(features, mean, var, self)
         return F.batch_norm(features, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
 
 
@@ -63,3 +68,47 @@ def set_view(encoder: nn.Module, masked: bool) -> None:
     for module in encoder.modules():
         if isinstance(module, BatchNormByView):
             module.masked = masked
+
+
+class SynchronizedBatchNorm(nn.BatchNorm2d):
+    """Batch norm whose batch is that of all processes of a parallel training. It shares the weights of another one.
+
+    torch's own works on GPUs alone.
+    """
+
+    def __init__(self, norm: BatchNorm) -> None:
+        super().__init__(norm.num_features, norm.eps, norm.momentum)
+        self.weight, self.bias = norm.weight, norm.bias
+        self.running_mean, self.running_var = norm.running_mean, norm.running_var
+        self.train(norm.training)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
+        mean, var = self.running_mean, self.running_var
+        if self.training and is_parallel() and mean is not None and var is not None:
+            return normalize_over_ranks(input, mean, var, self)
+        return F.batch_norm(input, mean, var, self.weight, self.bias, self.training, self.momentum or 0.0, self.eps)
+
+
+def synchronize_norms(model: nn.Module) -> None:
+    """Replace the batch norms of a model by synchronized ones with the same weights and statistics."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, BatchNorm):
+                setattr(parent, name, SynchronizedBatchNorm(child))
+
+
+def normalize_over_ranks(
+    features: Tensor, running_mean: Tensor, running_var: Tensor, norm: BatchNormByView | SynchronizedBatchNorm
+) -> Tensor:
+    """Normalize features by mean and variance over the batches of all ranks, which are of one size, in float32."""
+    axes, shape = [0, *range(2, features.dim())], (1, -1, *[1] * (features.dim() - 2))
+    values, momentum = features.float(), norm.momentum or 0.0
+    mean = mean_over_ranks(values.mean(axes))
+    centered = values - mean.view(shape)
+    var = mean_over_ranks(centered.square().mean(axes))
+    n_values = n_ranks() * features.numel() // features.shape[1]
+    with torch.no_grad():
+        running_mean.lerp_(mean, momentum)
+        running_var.lerp_(var * (n_values / max(n_values - 1, 1)), momentum)
+    scaled = centered * torch.rsqrt(var + norm.eps).view(shape) * norm.weight.view(shape) + norm.bias.view(shape)
+    return scaled.to(features.dtype)

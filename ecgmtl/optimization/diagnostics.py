@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32, Float64, Int64
 from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 
@@ -182,7 +182,7 @@ def half_gradients(
     return first, second
 
 
-def part(batch: Batch, where: slice) -> Batch:
+def part(batch: Batch, where: slice | Int64[Tensor, " row"]) -> Batch:
     """Return some records of a batch."""
 
     def cut(field: BatchField) -> BatchField:

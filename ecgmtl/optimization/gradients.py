@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-import torch.distributed as dist
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from ecgmtl.device import average_over_ranks
 from ecgmtl.optimization.gradient_rules import GradientRule, Sum
+from ecgmtl.ranks import average_over_ranks, is_parallel
 
 Gradients = list[Tensor | None]
 """Gradients of one loss, by parameter; None where the loss does not depend on it."""
@@ -114,7 +113,7 @@ def weighted_sum(gradients: Sequence[Tensor | None], weights: Float[Tensor, " ta
 def averaged(gradients: Gradients) -> Gradients:
     """Average the gradients over the ranks, in one exchange."""
     present = [gradient for gradient in gradients if gradient is not None]
-    if not present or not (dist.is_available() and dist.is_initialized()):
+    if not present or not is_parallel():
         return gradients
     flat = average_over_ranks(torch.cat([gradient.flatten() for gradient in present]))
     means = iter(flat.split([gradient.numel() for gradient in present]))

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ecgmtl.data.split import Split
+from ecgmtl.ranks import average_over_ranks, is_parallel
 from ecgmtl.tasks.base import LossInput, ModelFacts, Targets, Task, Trunk
 
 
@@ -48,7 +49,11 @@ class ColumnTask(Task):
         output, target = self.output_and_target(given)
         if not len(output):
             return given.outputs[self.name].sum() * 0.0  # keeps the graph, so that the head's gradient is 0
-        return self.error(output, target).mean()
+        errors = self.error(output, target)
+        if not is_parallel():
+            return errors.mean()
+        # parallel processes have different numbers of values: divide by the mean, so that all values count alike
+        return errors.sum() / average_over_ranks(errors.new_tensor(float(errors.numel())))
 
     def error(self, output: Float[Tensor, "present output"], target: Float[Tensor, "present output"]) -> Tensor:
         """Compute the error of each record."""

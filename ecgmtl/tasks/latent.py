@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ecgmtl.model.heads import LatentHead
+from ecgmtl.ranks import average_over_ranks
 from ecgmtl.settings import Settings
 from ecgmtl.tasks.base import LossInput, ModelFacts, Need, StageFacts, Task, View
 
@@ -52,7 +53,7 @@ class Latent(Task):
         normalized = F.layer_norm(target.transpose(1, 2), target.shape[1:2])
         error = ERRORS[self.settings.kind](predicted.transpose(1, 2), normalized, reduction="none").mean(dim=-1)
         weights = F.adaptive_avg_pool1d(scored.mean(dim=1, keepdim=True), error.shape[1])[:, 0]
-        return (error * weights).sum() / weights.sum().clamp(min=1)
+        return (error * weights).sum() / average_over_ranks(weights.sum()).clamp(min=1)
 
     def validated_as(self) -> "Latent":
         return Latent(self.name)

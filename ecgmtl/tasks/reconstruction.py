@@ -10,9 +10,9 @@ from jaxtyping import Float
 from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
-from ecgmtl.device import average_over_ranks
 from ecgmtl.model.heads import Reconstructed
 from ecgmtl.model.network import RECONSTRUCTION
+from ecgmtl.ranks import average_over_ranks
 from ecgmtl.settings import Settings
 from ecgmtl.tasks.base import LossInput, ModelFacts, Need, StageFacts, Task, View
 from ecgmtl.tracking import names

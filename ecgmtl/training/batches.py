@@ -14,6 +14,7 @@ from ecgmtl.data.augment import augment, sample_positions
 from ecgmtl.data.batch import Batch
 from ecgmtl.data.masking import sample_mask
 from ecgmtl.data.split import Split
+from ecgmtl.ranks import rank
 
 MASKED_VIEW = 1
 """Seed-sequence key of a masked view of other records than the clean one's."""
@@ -52,9 +53,12 @@ class Batches:
         return self.n_batches * min(self.stage.batch_size, len(self.split))
 
     def seed_epoch(self, epoch: int) -> Generators:
-        """Seed torch's own generator, which dropout uses, and return the generators of the epoch."""
+        """Seed torch's own generator, which dropout uses, and return the generators of the epoch.
+
+        The generators are the same in every rank of a parallel training, and dropout is not.
+        """
         first, *seeds = seeds_of(*self.seed, epoch)
-        torch.manual_seed(first)
+        torch.manual_seed(first + rank())
         return self.generators(seeds)
 
     def generators(self, seeds: Sequence[int]) -> Generators:

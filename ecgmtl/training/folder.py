@@ -182,6 +182,22 @@ class RunFolder:
             file.write(json.dumps(line) + "\n")
 
 
+class SharedFolder(RunFolder):
+    """Folder of a run in the other processes of a parallel training, which read it and write nothing."""
+
+    def write_facts(self, facts: dict[str, Any]) -> None:
+        """Write nothing: the first process does."""
+
+    def rewind(self, stage: str, epoch: int) -> None:
+        """Remove nothing: the first process does."""
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Write nothing: the first process does."""
+
+    def remove_unless_begun(self) -> None:
+        """Remove nothing: the first process does."""
+
+
 def are_facts(value: object) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("data"), str):
         return False

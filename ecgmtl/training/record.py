@@ -31,6 +31,10 @@ class Progress(NamedTuple):
     """Name of work outside the stages, how many of its parts are done, and how many there are."""
 
 
+SILENT = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None, lambda *_: None)
+"""Progress that nobody is shown."""
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """Settings and data of a run, and the three places where its progress is recorded."""

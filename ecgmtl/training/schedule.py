@@ -26,6 +26,8 @@ from ecgmtl.metrics.typicality import Typicality, fit_typicality
 from ecgmtl.model.forest.grow import grow_forest
 from ecgmtl.model.heads import Classifier
 from ecgmtl.model.network import MultiTaskModel
+from ecgmtl.model.normalization import synchronize_norms
+from ecgmtl.ranks import is_first, is_parallel, leave, wait_for_all
 from ecgmtl.tasks import build_task
 from ecgmtl.tasks.labels import prevalence
 from ecgmtl.tracking.tracker import Tracker
@@ -89,7 +91,10 @@ class Schedule:
             )
         self.require_classes(stages)
         with self.record.open(stages):
-            model = self.finish(self.train_stages(stages), stages)
+            trained = self.train_stages(stages)
+            if not is_first():
+                return self.record.folder.path / MODEL  # the first process writes it
+            model = self.finish(trained, stages)
             if register is not None:
                 self.register(register)
             return model
@@ -114,7 +119,8 @@ class Schedule:
         model, step = self.new_model(), 0
         for index in range(len(stages)):
             step = self.run_stage(model, stages, index, step)
-        if self.config.forest and self.config.learns_to_classify(stages[-1].name):
+        leave()  # of the processes of a parallel training, the first one goes on alone
+        if is_first() and self.config.forest and self.config.learns_to_classify(stages[-1].name):
             self.record.progress.say(f"growing a forest for each of {len(self.train.label_names)} labels")
             report_tree = partial(self.record.progress.work, "growing the forest")
             model.forest = grow_forest(self.config.forest, self.train, self.config.seed, report_tree)
@@ -133,6 +139,8 @@ class Schedule:
         for name, head in model.heads.items():
             if (labels := build_task(name).labeled_as) in known:
                 cast("Classifier", head).start_at(known[labels])
+        if is_parallel():
+            synchronize_norms(model)
         return model
 
     @property
@@ -159,19 +167,24 @@ class Schedule:
         self.record.progress.begin(stages, index, training.n_steps, training.epoch * training.n_batches)
         with self.record.open_stage(stage, global_step) as report:
             model.load_state_dict(training.run(report, state, self.record.progress.advance))
-        provenance = self.record.provenance(stage, stage_key=key, n_steps=str(training.n_steps))
-        identity = Calibration.identity(len(self.train.label_names))
-        checkpoint.save(here / MODEL, self.checkpoint(model, identity, provenance))
-        state.unlink()
+        if is_first():
+            provenance = self.record.provenance(stage, stage_key=key, n_steps=str(training.n_steps))
+            identity = Calibration.identity(len(self.train.label_names))
+            checkpoint.save(here / MODEL, self.checkpoint(model, identity, provenance))
+            state.unlink()
+        wait_for_all()  # the next stage may start from this one
         return global_step + training.n_steps
 
     def resume(self, training: StageTraining, state: Path) -> None:
         """Resume the stage where it was interrupted, unless the settings, data or code have changed."""
         kept = checkpoint.load_state(state)
+        wait_for_all()  # before the file is moved
         if kept.get("key") == training.key:
             training.load_state_dict(kept)
         else:
-            aside = state.replace(state.with_name("state.other.pt"))
+            aside = state.with_name("state.other.pt")
+            if is_first():
+                state.replace(aside)
             message = "has other settings, data or code; the stage starts again"
             self.record.progress.say(f"stage {training.stage.name}: {aside} {message}")
 

@@ -17,8 +17,10 @@ from ecgmtl.config.stage import Stage
 from ecgmtl.data.batch import Batch
 from ecgmtl.data.split import Split
 from ecgmtl.model.network import MultiTaskModel
+from ecgmtl.optimization.diagnostics import part
 from ecgmtl.optimization.optimizer import WeightAverage
 from ecgmtl.optimization.weighting.base import Moment
+from ecgmtl.ranks import average_over_ranks, from_first, is_first, is_parallel, n_ranks, own_rows
 from ecgmtl.tasks.labels import with_targets
 from ecgmtl.tracking import names
 from ecgmtl.training.batches import Batches
@@ -101,6 +103,7 @@ class StageTraining:
         self.refuse_without_targets()
         self.reward_split, train = self.keep_reward_patients()
         self.batches = Batches(train, self.stage, (self.config.seed, self.config.place_of(self.stage.name)))
+        self.refuse_uneven_shares()
         measured = self.stage.diagnostics.curvature
         self.curvature = Curvature(measured, self.stage, train, self.config.seed) if measured else None
         self.fork: Fork | None = None
@@ -115,6 +118,20 @@ class StageTraining:
                     f"stage '{self.stage.name}' learns {task.name}, but no training record has a value "
                     f"{task.lacks_targets}."
                 )
+
+    def refuse_uneven_shares(self) -> None:
+        """Raise TrainingError where parallel processes cannot share a batch, or a loss needs all of it at once."""
+        size = min(self.stage.batch_size, len(self.batches.split))
+        if size % (2 * n_ranks()) and is_parallel():
+            raise TrainingError(
+                f"stage '{self.stage.name}': batches of {size} records cannot be shared by {n_ranks()} processes, each "
+                f"with half of its share from either half; set batch_size to a multiple of {2 * n_ranks()}."
+            )
+        if self.stage.n_views > 1 and is_parallel():
+            raise TrainingError(
+                f"stage '{self.stage.name}': contrastive compares all records of a batch, of which each process has a "
+                f"share; leave contrastive out, or train in one process."
+            )
 
     def keep_reward_patients(self) -> tuple[Split | None, Split]:
         """Return the patients that only reward a weighting or choose a merge, and those to train on.
@@ -154,7 +171,8 @@ class StageTraining:
             finished = self.run_epoch()
             self.epoch += 1
             report(finished)
-            checkpoint.save_state(state_path, self.state_dict())
+            if is_first():
+                checkpoint.save_state(state_path, self.state_dict())
         return self.best if self.stage.keep == "best" else dict(self.average.mean)
 
     @property
@@ -172,6 +190,7 @@ class StageTraining:
         freeze(self.model, self.stage)
         for number, batch in enumerate(self.batches.of_epoch(self.epoch), first_step):
             moment = Moment(number, self.epoch, number / self.n_steps)
+            batch = own_share(batch)
             steps.append((self.fork or self.learner).step(batch, moment))
             self.probe_and_reward(batch, moment, steps[-1], probes)
             self.advance()
@@ -210,7 +229,8 @@ class StageTraining:
             probes.setdefault(moment.step, {}).update(self.learner.probe(batch, moment, step.weights))
         if weighting.reward_every and (moment.step + 1) % weighting.reward_every == 0 and self.reward_split is not None:
             only = self.stage.model_copy(update={"losses": (self.stage.selected_by,)})
-            figures = validate(self.model, only, self.reward_split)
+            reward_split = self.reward_split
+            figures = from_first(lambda: validate(self.model, only, reward_split))
             weighting.reward(-figures[names.loss(self.stage.selected_by)])
             freeze(self.model, self.stage)
 
@@ -252,7 +272,7 @@ class StageTraining:
     def validate(self) -> dict[str, float]:
         """Return the validation figures of the EMA weights, and keep the weights of the best epoch."""
         mean = self.average
-        figures = validate(mean.model, self.stage, self.validation)
+        figures = from_first(lambda: validate(mean.model, self.stage, self.validation))
         score = self.score(figures)
         if score > self.best_score:
             self.best_score, self.best_epoch = score, self.epoch
@@ -303,6 +323,11 @@ class StageTraining:
 
 
 def on_host(values: list[Tensor]) -> np.ndarray:
-    """Return one array of a figure over the steps, copied from the device at once."""
-    table: np.ndarray = torch.stack(values).cpu().numpy()
+    """Return one array of a figure over the steps, the mean over ranks, copied from the device at once."""
+    table: np.ndarray = average_over_ranks(torch.stack(values)).cpu().numpy()
     return table
+
+
+def own_share(batch: Batch) -> Batch:
+    """Return this rank's share of a batch in a parallel training, else the batch."""
+    return part(batch, own_rows(len(batch.signals)).to(batch.signals.device)) if is_parallel() else batch

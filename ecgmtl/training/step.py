@@ -12,13 +12,14 @@ from ecgmtl.config.run import Config
 from ecgmtl.config.stage import Stage, View
 from ecgmtl.data.batch import Batch
 from ecgmtl.data.split import Split
-from ecgmtl.device import autocast, average_over_ranks, compiled
+from ecgmtl.device import autocast, compiled
 from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.model.normalization import BatchNorm
 from ecgmtl.optimization.diagnostics import GradientDiagnostics, half_gradients
 from ecgmtl.optimization.gradients import combined_backward, gradient_norms, trainable
 from ecgmtl.optimization.optimizer import WeightAverage, build_optimizer, layer_rates, set_lr
 from ecgmtl.optimization.weighting.base import Moment
+from ecgmtl.ranks import average_over_ranks, n_ranks
 from ecgmtl.tasks import LossInput, build_task, losses_of
 from ecgmtl.tasks.labels import prevalence
 from ecgmtl.training.teachers import Teaching
@@ -166,7 +167,7 @@ class Learner:
             return {}
         first, second = half_gradients(losses_on, batch, n_half * self.stage.n_views, self.last_shared, self.model)
         rows = average_over_ranks(torch.stack([first, second]))
-        return self.diagnostics.observe(rows[0], rows[1], weights, 2 * n_half)
+        return self.diagnostics.observe(rows[0], rows[1], weights, 2 * n_half * n_ranks())
 
     def state_dict(self) -> dict[str, Any]:
         parts = {name: getattr(self, name).state_dict() for name in STATEFUL}

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from ecgmtl.comparison.arms import load_arm
-from ecgmtl.comparison.run import SILENT
 from ecgmtl.config.run import load_config
 from ecgmtl.tasks import build_task
 from ecgmtl.tracking.tracker import open_tracker
 from ecgmtl.training.folder import RunFolder
+from ecgmtl.training.record import SILENT
 from ecgmtl.training.schedule import Schedule
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ecgmtl.comparison.run import SILENT
 from ecgmtl.config.run import parse_config
 from ecgmtl.tracking.tracker import NoTracker
 from ecgmtl.training.folder import RunFolder
+from ecgmtl.training.record import SILENT
 from ecgmtl.training.schedule import Schedule
 
 LABELS = {"trains": ["encoder", "classifier"], "losses": ["classification"], "epochs": 2, "batch_size": 8}

@@ -10,10 +10,10 @@ import torch
 from data_prep.store.manifest import StoreError
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import MODEL, CheckpointError
-from ecgmtl.comparison.run import SILENT
 from ecgmtl.config.run import ConfigError, parse_config
 from ecgmtl.tracking.tracker import NoTracker
 from ecgmtl.training.folder import RunFolder
+from ecgmtl.training.record import SILENT
 from ecgmtl.training.schedule import Schedule
 from ecgmtl.training.stage import TrainingError
 
