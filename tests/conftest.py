@@ -11,6 +11,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from jaxtyping import install_import_hook
@@ -47,7 +48,7 @@ def rng():
 
 @pytest.fixture(scope="session")
 def few_prepared(tmp_path_factory):
-    """A few prepared ECGs: 22 to train on, 2 to validate on."""
+    """A few prepared ECGs: 22 to train on, 2 to validate on. They have no heart axis, so one is filled in."""
     from data_prep import Preprocess  # after the hook above
     from data_prep.store.open import open_store
     from data_prep.store.prepare import prepare
@@ -55,6 +56,9 @@ def few_prepared(tmp_path_factory):
 
     place = tmp_path_factory.mktemp("few")
     write_ptbxl(place / "records", 28, seed=0)
+    path = place / "records/ptbxl_database.csv"
+    table = pd.read_csv(path)
+    table.assign(heart_axis=[("LAD", "MID", "RAD")[row % 3] for row in table.index]).to_csv(path, index=False)
     prepare(place / "records", place / "store", Preprocess(), "superdiagnostic", workers=1)
     return open_store(place / "store")
 

@@ -34,7 +34,7 @@ def stage(**changes):
         ),
         (
             {"losses": ()},
-            "found nothing; there is reconstruction, classification, consistency, agreement, latent, contrastive",
+            "found nothing; there is reconstruction, classification, mid_classification, consistency, agreement",
         ),
         ({"losses": ("redraw",)}, "found redraw; there is"),
         ({"losses": ("reconstruction", "reconstruction")}, "named twice"),

@@ -85,7 +85,11 @@ def test_a_resumed_teacher_gives_the_same_targets(tmp_path):
 def test_all_tasks_can_be_trained_together():
     parts = ("encoder", *dict.fromkeys(build_task(name).part for name in TASKS))
     stage = PRETEXT.model_copy(
-        update={"trains": parts, "losses": tuple(t for t in TASKS if t not in ("consistency", "distillation"))}
+        update={
+            "trains": parts,
+            "losses": tuple(t for t in TASKS if t not in ("consistency", "distillation")),
+            "views": {"classification": "both"},
+        }
     )
     run = training(stage, sharing=MultiLevelSettings(levels={"mid_classification": 1}))
     report = run.run_epoch()

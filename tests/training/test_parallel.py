@@ -97,10 +97,13 @@ def test_two_processes_learn_what_one_learns(both, name):
     torch.testing.assert_close(first[0], second[0], rtol=0, atol=0)
     stage = STAGES["views"] if name == "by view" else STAGES[name]
     weights, figures = trained(stage, **({"normalization": "batch_by_view"} if name == "by view" else {}))
-    own = {key: value for key, value in first[0].items() if "num_batches" not in key}
-    torch.testing.assert_close(own, {key: weights[key] for key in own}, rtol=1e-4, atol=2e-4)
-    for ours, alone in zip(first[1], figures, strict=True):
-        assert ours == pytest.approx(alone, rel=2e-2, abs=2e-3, nan_ok=True)
+    own = [key for key in weights if weights[key].is_floating_point()]
+    together, alone = (torch.cat([state[key].flatten() for key in own]) for state in (first[0], weights))
+    # Adam makes a whole step of the rounding of a gradient near 0, so that a few weights differ more than the others
+    assert (together - alone).norm() < 1e-3 * alone.norm()
+    assert ((together - alone).abs() > 2e-4).float().mean() < 0.01
+    for ours, expected in zip(first[1], figures, strict=True):
+        assert ours == pytest.approx(expected, rel=2e-2, abs=2e-3, nan_ok=True)
 
 
 def test_batches_that_cannot_be_shared_are_refused_by_all(both):
