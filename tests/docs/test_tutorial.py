@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 SPEED = re.compile(r"\d+ records/s")
 FIGURE = re.compile(r"\d+\.\d+")
-TOLERANCE = 0.1  # figures of a small network differ between machines
+TOLERANCE = 0.2  # figures of a small network on 29 records differ between machines
 PARTS = {
     "new-encoder.md": "ecgmtl/model/encoders/small.py",
     "new-task.md": "ecgmtl/tasks/elderly.py",
