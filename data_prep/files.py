@@ -1,5 +1,6 @@
 """Files that are written completely or not at all."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,3 +80,9 @@ def is_partial(path: Path) -> bool:
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 file with exactly these characters and move it into place at once."""
     write_whole(path, lambda beside: beside.write_bytes(text.encode()))
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

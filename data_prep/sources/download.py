@@ -15,7 +15,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from data_prep.errors import UserError
-from data_prep.files import partial, write_whole
+from data_prep.files import file_sha256, write_whole, written_in_parts
 from data_prep.lock import locked
 
 PUBLISHER = "https://physionet.org/files/ptb-xl/1.0.3/"
@@ -70,7 +70,7 @@ class Listed(NamedTuple):
 
 
 class Downloaded(NamedTuple):
-    """What a download did."""
+    """Outcome of a download."""
 
     n_files: int
     """Number of files that are there and verified."""
@@ -182,25 +182,21 @@ class Server:
             DownloadError: no attempt gave a file with the right sum.
         """
         path = folder / listed.path
-        if path.is_file() and sha256_of(path) == listed.sha256:
+        if path.is_file() and file_sha256(path) == listed.sha256:
             return False
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.repeated(lambda: self.fetch(listed, path))
         return True
 
     def fetch(self, listed: Listed, path: Path) -> None:
         """Fetch a file, which replaces `path` only if its sum is right."""
-        beside, digest = partial(path), hashlib.sha256()
-        try:
+        digest = hashlib.sha256()
+        with written_in_parts(path, DownloadError) as beside:
             with beside.open("wb") as file:
                 for chunk in self.chunks(listed.path):
                     digest.update(chunk)
                     file.write(chunk)
             same = digest.hexdigest() == listed.sha256
             require(same, "what the server sent has another SHA-256 than the publisher's list")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
 
     def chunks(self, path: str) -> Iterator[bytes]:
         """Yield the bytes of a file.
@@ -284,8 +280,3 @@ def require_space(folder: Path, missing: Sequence[Listed]) -> None:
             f"{folder}: {len(missing)} files of about {needed / 1e9:.2f} GB are to be fetched, but {free / 1e9:.2f} GB "
             f"are free; free some space, choose another folder, or take one sampling rate."
         )
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

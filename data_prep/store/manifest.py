@@ -150,8 +150,3 @@ def read_failures(path: Path) -> tuple[tuple[str, str], ...]:
             return tuple((row["name"] or "", row["reason"] or "") for row in csv.DictReader(file))
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise StoreError(f"{path / FAILURES}: not readable; delete {path} to prepare it again.") from error
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

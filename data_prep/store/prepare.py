@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from data_prep.files import is_partial, write_text
+from data_prep.files import file_sha256, is_partial, write_text
 from data_prep.leads import STANDARD_LEADS
 from data_prep.lock import LOCK
 from data_prep.parallel import in_parallel
@@ -30,7 +30,6 @@ from data_prep.store.manifest import (
     RECORDS,
     SIGNALS,
     StoreError,
-    file_sha256,
     read_failures,
     write_failures,
     write_manifest,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from data_prep.files import write_text
-from data_prep.store.manifest import StoreError, file_sha256
+from data_prep.files import file_sha256, write_text
+from data_prep.store.manifest import StoreError
 
 VERIFIED = "verified.json"
 """File of verified checksums, with the state of each file at that time. It may be deleted."""

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data_prep.files import file_sha256
 from data_prep.preprocess import Preprocess
 from data_prep.sources.ptbxl import read_ptbxl
 from data_prep.sources.report_words import LEAST_PATIENTS, common_words, words_of
-from data_prep.store.manifest import file_sha256, read_manifest, write_manifest
+from data_prep.store.manifest import read_manifest, write_manifest
 from data_prep.store.open import open_store
 from data_prep.store.prepare import prepare
 from tests.folders import write_ptbxl

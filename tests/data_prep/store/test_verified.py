@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+from data_prep.files import file_sha256
 from data_prep.store import verified
-from data_prep.store.manifest import StoreError, file_sha256
+from data_prep.store.manifest import StoreError
 from data_prep.store.verified import SETTLED_NS, VERIFIED, WORTH_NOTING, require_intact
 
 NAME = "signals.npy"
