@@ -74,7 +74,7 @@ def in_workers(
 def open_pool(workers: int) -> ProcessPoolExecutor:
     """Return a pool of processes that end with this one."""
     # forking would copy the locks of the threads of a parent that has loaded torch
-    return ProcessPoolExecutor(workers, get_context("spawn"), follow_parent)
+    return ProcessPoolExecutor(workers, get_context("spawn"), begin_worker)
 
 
 def n_cores() -> int:
@@ -84,8 +84,13 @@ def n_cores() -> int:
     return os.cpu_count() or 1
 
 
-def follow_parent() -> None:
-    """Leave Ctrl-C to the parent process, and end with it if it is killed: an idle worker would wait forever."""
+def begin_worker() -> None:
+    """Leave Ctrl-C to the parent process, and end with it if it is killed: an idle worker would wait forever.
+
+    NumPy, which a worker imports with its first piece, multiplies matrices in one thread, since there is a worker for
+    each core.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=end_with_parent, daemon=True).start()
 

@@ -17,6 +17,14 @@ def broken(number):
     raise ValueError(f"piece {number}")
 
 
+def test_a_worker_multiplies_matrices_in_one_thread_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    assert list(parallel.in_workers(os.getenv, [("OPENBLAS_NUM_THREADS",)], 1)) == ["1"]
+    assert os.getenv("OPENBLAS_NUM_THREADS") is None
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    assert list(parallel.in_workers(os.getenv, [("OPENBLAS_NUM_THREADS",)], 1)) == ["3"]
+
+
 def test_little_work_is_done_here():
     done = list(parallel.in_parallel(whose, [(1,), (2,), (3,)], workers=4))
     assert done == [(1, os.getpid()), (2, os.getpid()), (3, os.getpid())]
