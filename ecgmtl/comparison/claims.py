@@ -14,9 +14,9 @@ from ecgmtl.comparison.claims_file import Claim
 from ecgmtl.comparison.effects import EFFECTS, Effect, Evidence
 from ecgmtl.comparison.folds import smallest_effect
 from ecgmtl.comparison.results import Comparison
-from ecgmtl.comparison.statistics import Interval, holm, t_test_p
+from ecgmtl.comparison.statistics import LEVEL, Interval, holm, t_test_p
 from ecgmtl.comparison.tables import Resampled
-from ecgmtl.comparison.text import DASH, LEVEL, Section
+from ecgmtl.comparison.text import DASH, Section
 from ecgmtl.evaluation.text import number
 
 Verdict = Literal["holds", "does not", "cannot tell"]

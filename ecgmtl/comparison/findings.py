@@ -20,10 +20,9 @@ from ecgmtl.comparison.course import (
 )
 from ecgmtl.comparison.folds import CellRow, FoldRow, cell_rows, fold_rows
 from ecgmtl.comparison.results import Comparison, RunResult
-from ecgmtl.comparison.statistics import Interval
+from ecgmtl.comparison.statistics import LEVEL, Interval
 from ecgmtl.comparison.tables import ArmRow, TuningRow, arm_rows, named_figures, resample_runs, tuning_rows
 from ecgmtl.comparison.text import (
-    LEVEL,
     Section,
     arms_section,
     cost_section,

@@ -13,11 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ecgmtl.comparison.results import Comparison
-from ecgmtl.comparison.statistics import Interval, power_factor
+from ecgmtl.comparison.statistics import LEVEL, Interval, power_factor
 from ecgmtl.comparison.tables import ArmRow
 from ecgmtl.metrics.ranking import macro_auroc
-
-LEVEL = 0.05
 
 
 class FoldRow(NamedTuple):

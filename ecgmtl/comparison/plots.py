@@ -10,7 +10,7 @@ from matplotlib.ticker import EngFormatter
 
 from ecgmtl.comparison.course import SHARES, CourseRow, event_times, reference_final
 from ecgmtl.comparison.results import Clock, Comparison, RunResult, budget, course
-from ecgmtl.comparison.statistics import Interval, mean_interval
+from ecgmtl.comparison.statistics import LEVEL, Interval, mean_interval
 from ecgmtl.comparison.survival import kaplan_meier
 from ecgmtl.comparison.tables import ArmRow
 from ecgmtl.evaluation.pictures import COLORS, GRAY, new_figure
@@ -169,7 +169,7 @@ def plot_differences(comparison: Comparison, rows: Sequence[ArmRow]) -> Figure:
     rows = [row for row in rows if row.arm != comparison.reference]
     figure, panel = lines_for([row.arm for row in rows])
     for line, row in enumerate(rows):
-        is_significant = row.p_holm < 0.05
+        is_significant = row.p_holm < LEVEL
         plot_interval(panel, line - 0.13, row.difference, COLORS[0] if is_significant else BLACK, marker="o")
         plot_interval(panel, line + 0.2, row.equal_compute, GRAY, marker="o", face="white")
         text = f"{row.difference.value:+.4f}   p {row.p_holm:.2g}" if np.isfinite(row.p_holm) else ""

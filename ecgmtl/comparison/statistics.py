@@ -25,6 +25,8 @@ MAX_FLIPS = 2**14
 """Number of sign flips. If there are at most so many, all are listed, otherwise they are sampled."""
 T_SAMPLES = 10
 """Samples of the t distribution per resample of patients: p-values have to survive correction for fifty arms."""
+LEVEL = 0.05
+"""Corrected p-value below which an arm is called better or worse, and a claim is decided."""
 N_QUANTILES = 200_000
 """Number of quantiles that stand for a t distribution: the smallest p-value is twice its inverse."""
 ROUNDING = 1e-12

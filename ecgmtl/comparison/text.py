@@ -10,12 +10,10 @@ import pandas as pd
 from ecgmtl.comparison.course import CourseRow, LateRow, ThresholdRow
 from ecgmtl.comparison.folds import FoldRow
 from ecgmtl.comparison.results import Comparison
-from ecgmtl.comparison.statistics import Interval
+from ecgmtl.comparison.statistics import LEVEL, Interval
 from ecgmtl.comparison.tables import TRIED, ArmRow, TuningRow
 from ecgmtl.evaluation.text import number
 
-LEVEL = 0.05
-"""Corrected p-value below which an arm is called better or worse."""
 DASH = "–"
 
 
@@ -99,7 +97,7 @@ def steps_of(arm: str, arms: Sequence[ArmRow]) -> float:
     return next((row.steps for row in arms if row.arm == arm), math.nan)
 
 
-def verdict(row: ArmRow, reference: str) -> str:
+def verdict(row: ArmRow | FoldRow, reference: str) -> str:
     """Return whether an arm is better or worse than the reference."""
     if row.arm == reference:
         return "reference"
@@ -120,7 +118,7 @@ def folds_section(comparison: Comparison, rows: Sequence[FoldRow]) -> Section:
             "mean over folds": plain(row.mean),
             f"minus {reference}": signed(row.difference),
             "p, Holm": number(row.p_holm, 3),
-            "verdict": folds_verdict(row, reference),
+            "verdict": verdict(row, reference),
             "smallest difference shown": number(row.smallest_effect),
             "all folds together": number(row.pooled),
             f"its minus {reference}": signed(Interval(row.pooled_difference, math.nan, math.nan)),
@@ -141,15 +139,6 @@ def folds_section(comparison: Comparison, rows: Sequence[FoldRow]) -> Section:
         f"as a ratio to {reference}.",
     )
     return Section("Final score", words, pd.DataFrame(cells), ("forest",), units="folds")
-
-
-def folds_verdict(row: FoldRow, reference: str) -> str:
-    """Return whether an arm is better or worse than the reference over folds."""
-    if row.arm == reference:
-        return "reference"
-    if not row.p_holm < LEVEL:
-        return "cannot tell"
-    return "better" if row.difference.value > 0 else "worse"
 
 
 def course_section(reference: str, courses: Sequence[CourseRow], units: UnitName) -> Section:
