@@ -4,12 +4,13 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ecgmtl.data.split import Split
-from ecgmtl.ranks import average_over_ranks, is_parallel
-from ecgmtl.tasks.base import LossInput, ModelFacts, Targets, Task, Trunk
+from ecgmtl.ranks import average_over_ranks
+from ecgmtl.tasks.base import Likelihood, LossInput, ModelFacts, Targets, Task, Trunk
 
 
 class ColumnTask(Task):
@@ -47,13 +48,10 @@ class ColumnTask(Task):
 
     def loss(self, given: LossInput) -> Float[Tensor, ""]:
         output, target = self.output_and_target(given)
-        if not len(output):
-            return given.outputs[self.name].sum() * 0.0  # keeps the graph, so that the head's gradient is 0
         errors = self.error(output, target)
-        if not is_parallel():
-            return errors.mean()
         # parallel processes have different numbers of values: divide by the mean, so that all values count alike
-        return errors.sum() / average_over_ranks(errors.new_tensor(float(errors.numel())))
+        n_values = average_over_ranks(errors.new_tensor(float(errors.numel())))
+        return errors.sum() / torch.where(n_values > 0, n_values, 1.0)  # without a value the head's gradient is 0
 
     def error(self, output: Float[Tensor, "present output"], target: Float[Tensor, "present output"]) -> Tensor:
         """Compute the error of each record."""
@@ -61,6 +59,23 @@ class ColumnTask(Task):
 
     def count(self, given: LossInput) -> float:
         return float(self.present(given.batch.targets[self.name]).sum())
+
+
+class ClassTask(ColumnTask):
+    """Task with one class a record. Its targets are the shares of the classes, which sum to 1."""
+
+    likelihood: ClassVar[Likelihood] = "bernoulli"
+
+    def error(self, output: Float[Tensor, "present n_classes"], target: Float[Tensor, "present n_classes"]) -> Tensor:
+        return F.cross_entropy(output, target, reduction="none")
+
+    def untrained(self, batch_size: int) -> float:  # noqa: ARG002
+        """Return the logarithm of the number of classes: the head starts without a preference."""
+        return float(np.log(self.n_outputs))
+
+    def measure(self, given: LossInput) -> dict[str, float]:
+        output, target = self.output_and_target(given)
+        return {f"{self.name}_accuracy": float((output.argmax(dim=1) == target.argmax(dim=1)).sum())}
 
 
 class ElementTask(ColumnTask):

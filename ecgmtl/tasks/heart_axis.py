@@ -3,23 +3,19 @@
 from typing import ClassVar
 
 import numpy as np
-import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
 
-from ecgmtl.tasks.base import Likelihood, LossInput
-from ecgmtl.tasks.columns import ColumnTask
+from ecgmtl.tasks.columns import ClassTask
 
 CLASSES = {"LAD": 0, "ALAD": 0, "AXL": 0, "MID": 1, "RAD": 2, "ARAD": 2, "AXR": 2}
 """Class by code: left axis, normal axis, right axis. A sagittal axis (SAG, one in 4,000) is none of them."""
 N_CLASSES = 3
 
 
-class HeartAxis(ColumnTask):
+class HeartAxis(ClassTask):
     """Cross-entropy over left, normal and right; records without a known axis are left out."""
 
     part: ClassVar[str] = "heart_axis"
-    likelihood: ClassVar[Likelihood] = "bernoulli"
     column: ClassVar[str | None] = "heart_axis"
     n_outputs: ClassVar[int] = N_CLASSES
 
@@ -33,14 +29,3 @@ class HeartAxis(ColumnTask):
             if index is not None:
                 row[:] = np.arange(N_CLASSES) == index
         return rows
-
-    def error(self, output: Float[Tensor, "present 3"], target: Float[Tensor, "present 3"]) -> Tensor:
-        return F.cross_entropy(output, target, reduction="none")
-
-    def untrained(self, batch_size: int) -> float:  # noqa: ARG002
-        """Return log 3: the head starts without a preference."""
-        return float(np.log(N_CLASSES))
-
-    def measure(self, given: LossInput) -> dict[str, float]:
-        output, target = self.output_and_target(given)
-        return {"heart_axis_accuracy": float((output.argmax(dim=1) == target.argmax(dim=1)).sum())}

@@ -4,13 +4,11 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
 
 from ecgmtl.data.split import Split
-from ecgmtl.tasks.base import Likelihood, LossInput, Targets
-from ecgmtl.tasks.columns import ColumnTask
+from ecgmtl.tasks.base import Targets
+from ecgmtl.tasks.columns import ClassTask
 
 SECOND = "infarction_stadium2"
 """Column of a second infarction's stage."""
@@ -19,14 +17,13 @@ CLASSES = {"Stadium I": 1, "Stadium I-II": 1, "Stadium II": 2, "Stadium II-III":
 N_CLASSES = 4
 
 
-class InfarctionStadium(ColumnTask):
+class InfarctionStadium(ClassTask):
     """Cross-entropy over four classes; a record of an infarction of unknown stage is left out.
 
     Two infarctions of different stages share the target equally.
     """
 
     part: ClassVar[str] = "infarction_stadium"
-    likelihood: ClassVar[Likelihood] = "bernoulli"
     column: ClassVar[str | None] = "infarction_stadium1"
     n_outputs: ClassVar[int] = N_CLASSES
 
@@ -41,17 +38,6 @@ class InfarctionStadium(ColumnTask):
         if not (first[:, 1:] > 0).any():  # where no record states a stage, empty cells do not mean that there is none
             return torch.full_like(first, torch.nan), torch.full_like(second, torch.nan)
         return first, second
-
-    def error(self, output: Float[Tensor, "present 4"], target: Float[Tensor, "present 4"]) -> Tensor:
-        return F.cross_entropy(output, target, reduction="none")
-
-    def untrained(self, batch_size: int) -> float:  # noqa: ARG002
-        """Return log 4: the head starts without a preference."""
-        return float(np.log(N_CLASSES))
-
-    def measure(self, given: LossInput) -> dict[str, float]:
-        output, target = self.output_and_target(given)
-        return {"infarction_stadium_accuracy": float((output.argmax(dim=1) == target.argmax(dim=1)).sum())}
 
 
 def stage_shares(first: np.ndarray, second: np.ndarray | None) -> Float[np.ndarray, "record 4"]:

@@ -11,12 +11,14 @@ import torch
 import torch.multiprocessing as mp
 
 from ecgmtl import checkpoint, ranks
+from ecgmtl.data.batch import Batch
 from ecgmtl.model.heads import ClassifierSettings
 from ecgmtl.model.normalization import SynchronizedBatchNorm, synchronize_norms
 from ecgmtl.optimization.gradient_rules.pcgrad import PcgradSettings
 from ecgmtl.optimization.weighting.dwa import DwaSettings
 from ecgmtl.optimization.weighting.fixed import FixedSettings
 from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
+from ecgmtl.tasks import LossInput, build_task
 from ecgmtl.training.stage import TrainingError
 from tests.trainings import JOINT, training
 
@@ -64,11 +66,23 @@ def one_rank(rank, folder):
             prepared(PLAIN.model_copy(update={"batch_size": 18}))
         except TrainingError as error:
             results["uneven"] = str(error)
+        results["one"] = loss_of_one_value(ranks.rank())
         try:
             ranks.from_first(fail)
         except TrainingError as error:
             results["error"] = str(error)
     torch.save(results, f"{folder}/{rank}")
+
+
+def loss_of_one_value(rank):
+    """Loss of a task on a column, and its gradient, where the first process alone has a value."""
+    output, target = torch.zeros(2, 1, requires_grad=True), torch.full((2, 1), torch.nan)
+    if rank == 0:
+        target[0] = 3.0
+    batch = Batch(torch.zeros(2, 12, 8), torch.zeros(2, 2), targets={"age": target})
+    loss = build_task("age").loss(LossInput(None, {"age": output}, batch, 1.0))
+    (gradient,) = torch.autograd.grad(loss, output)
+    return loss.item(), gradient.flatten().tolist()
 
 
 def fail():
@@ -109,6 +123,13 @@ def test_two_processes_learn_what_one_learns(both, name):
 def test_batches_that_cannot_be_shared_are_refused_by_all(both):
     for rank in both:
         assert "batches of 18 records cannot be shared by 2 processes" in rank["uneven"]
+
+
+def test_a_process_without_a_value_does_not_leave_the_others_waiting(both):
+    (loss, gradient), (none, no_gradient) = (rank["one"] for rank in both)
+    assert (loss + none) / 2 == 9.0  # the mean over processes is the loss of the one value
+    assert gradient == [-12.0, 0.0]
+    assert (none, no_gradient) == (0.0, [0.0, 0.0])
 
 
 def test_an_error_of_the_first_process_is_raised_in_all(both):
