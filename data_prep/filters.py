@@ -107,13 +107,13 @@ class _Matrices(NamedTuple):
     """A recursive filter that computes a block of samples at once. The state holds all that earlier blocks leave."""
 
     direct: Float64[np.ndarray, "block block"]
-    """From a block's input to its output."""
+    """Matrix from a block's input to its output."""
     store: Float64[np.ndarray, "block state"]
-    """From a block's input to the state after it."""
+    """Matrix from a block's input to the state after it."""
     recall: Float64[np.ndarray, "state block"]
-    """From the state before a block to its output."""
+    """Matrix from the state before a block to its output."""
     keep: Float64[np.ndarray, "state state"]
-    """From the state before a block to the state after it."""
+    """Matrix from the state before a block to the state after it."""
 
 
 def _filter(samples: Float64[np.ndarray, "row time"], matrices: _Matrices) -> Float64[np.ndarray, "row time"]:

@@ -62,8 +62,7 @@ def find_dead(
     leads: Sequence[str], signal: Float32[np.ndarray, "lead time"], fs: float, lost_voltage: bool = False
 ) -> tuple[str, ...]:
     """Return the leads that are flat, or noise of a few microvolts, for most of the time; none where all are."""
-    size = max(round(fs), 1)
-    size = min(size, signal.shape[1])
+    size = min(max(round(fs), 1), signal.shape[1])
     n_blocks = signal.shape[1] // size
     seconds = signal[:, : n_blocks * size].reshape(len(signal), n_blocks, size).std(axis=2)
     deviations = signal.std(axis=1)

@@ -10,6 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.batch import Batch
 from ecgmtl.data.split import Split
+from ecgmtl.device import full_precision
 from ecgmtl.model.network import MAIN, MultiTaskModel
 from ecgmtl.optimization.curvature import (
     CurvatureSettings,
@@ -51,8 +52,8 @@ class Curvature:
         for each in trained_parts(network, self.stage):
             each.requires_grad_()
         parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        exact = torch.backends.cudnn.flags(allow_tf32=False)
-        with torch.enable_grad(), exact, sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+        # fused attention has no second derivative
+        with torch.enable_grad(), full_precision(), sdpa_kernel(SDPBackend.MATH):
             figures = self.of_hessian(network, parameters) | self.of_kernel(network, parameters)
         return {f"{names.CURVATURE}{name}": value for name, value in figures.items()}
 
