@@ -1,8 +1,15 @@
 """Folders of simulated comparisons, with effects that are known."""
 
+import os
+from contextlib import contextmanager
+
 import numpy as np
+import pytest
 from scipy.special import expit
 
+from data_prep.preprocess import Preprocess
+from data_prep.store.prepare import prepare
+from data_prep.synthetic.folder import write_ptbxl
 from ecgmtl.comparison.results import Point, RunResult, Tried, result_path, write_result
 from ecgmtl.comparison.truth import Truth, write_truth
 from ecgmtl.metrics.ranking import macro_auroc
@@ -101,3 +108,17 @@ def write_folds(folder, arms=ARMS, n_folds=9, n_seeds=2):
         for fold in range(1, n_folds + 1):
             for seed in range(n_seeds):
                 write_result(result_path(folder, arm, seed, fold), make_fold_run(arm, seed, fold, truth))
+
+
+@contextmanager
+def arms_beside_data(place, files):
+    """Work in a folder with these arms and prepared artificial ECGs."""
+    write_ptbxl(place / "records", 100, seed=0)
+    prepare(place / "records", place / "store", Preprocess(), "superdiagnostic")
+    (place / "arms").mkdir()
+    for name, text in files.items():
+        (place / "arms" / f"{name}.yaml").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setattr(os, "cpu_count", lambda: 1)  # with more threads, sums differ in their last digits
+        yield place

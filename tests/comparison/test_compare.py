@@ -17,12 +17,11 @@ from typer.testing import CliRunner
 
 from data_prep.preprocess import Preprocess
 from data_prep.store.prepare import prepare
-from data_prep.synthetic.folder import write_ptbxl
 from ecgmtl.cli import app
 from ecgmtl.comparison.arms import load_arm, load_arms
 from ecgmtl.comparison.compare import Plan, compare
 from ecgmtl.comparison.results import read_comparison, read_result, result_path
-from ecgmtl.comparison.run import SILENT, Job
+from ecgmtl.comparison.run import Job
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, read_truth
 from ecgmtl.config.run import load_config
 from ecgmtl.data.split import open_for
@@ -31,7 +30,9 @@ from ecgmtl.tracking.store import import_mlflow
 from ecgmtl.tracking.tracker import NoTracker
 from ecgmtl.training.batches import Batches
 from ecgmtl.training.folder import RunFolder
+from ecgmtl.training.record import SILENT
 from ecgmtl.training.schedule import Schedule
+from tests.comparisons import arms_beside_data
 
 WITHOUT_PLOTS = pytest.mark.usefixtures("small_plots")
 ARMS = ("single", "joint", "staged")
@@ -66,15 +67,7 @@ set:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """Working folder with arms and prepared data."""
-    place = tmp_path_factory.mktemp("compare")
-    write_ptbxl(place / "records", 100, seed=0)
-    prepare(place / "records", place / "store", Preprocess(), "superdiagnostic")
-    (place / "arms").mkdir()
-    for name, text in FILES.items():
-        (place / "arms" / f"{name}.yaml").write_text(text)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        patch.setattr(os, "cpu_count", lambda: 1)  # with more threads, sums differ in their last digits
+    with arms_beside_data(tmp_path_factory.mktemp("compare"), FILES) as place:
         yield place
 
 

@@ -1,6 +1,5 @@
 """A comparison over folds, from end to end: three arms, each trained without one fold and judged on it."""
 
-import os
 import sys
 
 import numpy as np
@@ -9,8 +8,6 @@ from typer.testing import CliRunner
 
 from data_prep.preprocess import Preprocess
 from data_prep.store.open import open_store
-from data_prep.store.prepare import prepare
-from data_prep.synthetic.folder import write_ptbxl
 from ecgmtl.cli import app
 from ecgmtl.comparison.arms import load_arms
 from ecgmtl.comparison.compare import Plan, compare
@@ -20,6 +17,7 @@ from ecgmtl.comparison.truth import ComparisonError, read_truth
 from ecgmtl.config.run import load_config
 from ecgmtl.data.split import load_split, open_for
 from ecgmtl.metrics.ranking import macro_auroc
+from tests.comparisons import arms_beside_data
 
 ARMS = {
     "_base": """
@@ -39,15 +37,7 @@ FOLDS = (3, 9)
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """Working folder with arms and prepared data."""
-    place = tmp_path_factory.mktemp("folds")
-    write_ptbxl(place / "records", 100, seed=0)
-    prepare(place / "records", place / "store", Preprocess(), "superdiagnostic")
-    (place / "arms").mkdir()
-    for name, text in ARMS.items():
-        (place / "arms" / f"{name}.yaml").write_text(text)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        patch.setattr(os, "cpu_count", lambda: 1)
+    with arms_beside_data(tmp_path_factory.mktemp("folds"), ARMS) as place:
         yield place
 
 
