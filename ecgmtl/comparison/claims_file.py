@@ -26,7 +26,10 @@ CLAIMS = "_claims.yaml"
 SHIPPED = FOLDER / "compare" / CLAIMS
 
 SweepEffect = Literal["gained_over_other_weights", "gained_in_range", "gained_over_tuned"]
-EffectName = Literal["lower_loss", "saved", "saved_time", "calmer", "narrower", "less_noise", "gained"] | SweepEffect
+EffectName = (
+    Literal["lower_loss", "saved", "saved_time", "calmer", "narrower", "less_noise", "gained", "gained_when_stopped"]
+    | SweepEffect
+)
 SWEEP_EFFECTS = ("gained_over_other_weights", "gained_in_range", "gained_over_tuned")
 
 

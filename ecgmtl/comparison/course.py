@@ -42,11 +42,14 @@ class CourseRow(NamedTuple):
 
 
 class LateRow(NamedTuple):
-    """The end of an arm's training: its spread and overfitting, each also as paired difference to the reference."""
+    """The end of an arm's training: spread, score if stopped earlier, and overfitting, with paired differences."""
 
     arm: str
     spread: Interval
     spread_difference: Interval
+    stopped: Interval
+    """Macro AUROC at the evaluation that is best by the other seeds or folds."""
+    stopped_difference: Interval
     loss: Interval
     train_loss: Interval
     gap: Interval
@@ -129,9 +132,39 @@ def late_row(comparison: Comparison, arm: str) -> LateRow:
         runs = comparison.arms[arm]
         return mean_interval(comparison.by_unit(runs, np.array([figure(run) for run in runs.values()])))
 
+    cells = comparison.paired(arm)
+    stopped = stopped_scores(comparison, arm, list(comparison.arms[arm]))
+    gained = stopped_scores(comparison, arm, cells) - stopped_scores(comparison, comparison.reference, cells)
     return LateRow(
-        arm, mean(spread), difference(spread), mean(final_loss), mean(final_train_loss), mean(gap), difference(gap)
+        arm=arm,
+        spread=mean(spread),
+        spread_difference=difference(spread),
+        stopped=mean_interval(stopped),
+        stopped_difference=mean_interval(gained) if arm != comparison.reference else UNKNOWN,
+        loss=mean(final_loss),
+        train_loss=mean(final_train_loss),
+        gap=mean(gap),
+        gap_difference=difference(gap),
     )
+
+
+def stopped_scores(comparison: Comparison, arm: str, cells: Sequence[Cell]) -> Float64[np.ndarray, " unit"]:
+    """Return the macro AUROC of the arm by seed, or by fold, at the evaluation that is best on average over the others.
+
+    Over folds this stops each arm in time by a rule that does not look at the records that it is judged on. The score
+    is nan where there is no other seed or fold.
+    """
+    curves = [course(comparison.arms[arm][cell]).scores for cell in cells]
+    if not curves:
+        return np.empty(0)
+    # runs of an arm have the same stages, and the last evaluations are those that all of them have
+    n = min(map(len, curves))
+    units = comparison.by_unit(cells, np.stack([curve[-n:] for curve in curves]))
+    if len(units) < 2:
+        return np.full(len(units), np.nan)
+    others = (units.sum(axis=0) - units) / (len(units) - 1)
+    best = np.argmax(np.nan_to_num(others, nan=-np.inf), axis=1)
+    return units[np.arange(len(units)), best]
 
 
 def final_loss(run: RunResult) -> float:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ecgmtl.comparison.claims_file import Claim, EffectName
-from ecgmtl.comparison.course import gap, late_row, loss_after, paired_figures, time_ratio
+from ecgmtl.comparison.course import gap, late_row, loss_after, paired_figures, stopped_scores, time_ratio
 from ecgmtl.comparison.results import Cell, Comparison, RunResult, budget
 from ecgmtl.comparison.statistics import UNKNOWN, Interval, mean_interval, ratio_interval
 from ecgmtl.comparison.survival import restricted_mean_ratio_t
@@ -96,6 +96,17 @@ def gained(evidence: Evidence, claim: Claim) -> Effect:
     return least_gained(evidence, [(claim.arm, claim.reference)])
 
 
+def gained_when_stopped(evidence: Evidence, claim: Claim) -> Effect:
+    """Compute the gain in macro AUROC, in points, each arm at the evaluation that is best by the other seeds or folds.
+
+    So an arm that overfits at the end is not compared at its end.
+    """
+    comparison = evidence.comparison
+    cells = comparison.paired(claim.arm, claim.reference)
+    mine, others = (stopped_scores(comparison, arm, cells) for arm in (claim.arm, claim.reference))
+    return Effect(scaled(mean_interval(mine - others), 100), len(mine))
+
+
 def gained_over_other_weights(evidence: Evidence, claim: Claim) -> Effect:
     """Compute the smallest gain over any other fixed weight of the sweep."""
     others = [arm for arm in swept(evidence.comparison, claim.sweep) if arm != claim.arm]
@@ -176,6 +187,7 @@ EFFECTS: dict[EffectName, Callable[[Evidence, Claim], Effect]] = {
     "narrower": narrower,
     "less_noise": less_noise,
     "gained": gained,
+    "gained_when_stopped": gained_when_stopped,
     "gained_over_other_weights": gained_over_other_weights,
     "gained_in_range": gained_in_range,
     "gained_over_tuned": gained_over_tuned,

@@ -200,6 +200,8 @@ def late_section(reference: str, late: Sequence[LateRow], units: UnitName) -> Se
             "arm": row.arm,
             "spread": plain(row.spread),
             f"spread minus {reference}": signed(row.spread_difference),
+            "stopped in time": plain(row.stopped),
+            f"stopped in time minus {reference}": signed(row.stopped_difference),
             "validation loss": plain(row.loss, 3),
             "training loss": plain(row.train_loss, 3),
             "gap": plain(row.gap, 3),
@@ -209,9 +211,10 @@ def late_section(reference: str, late: Sequence[LateRow], units: UnitName) -> Se
     ]
     words = (
         "Stability and overfitting at the end of the runs. Spread: standard deviation of macro AUROC about a straight "
-        "line over the last quarter of the run. Gap: validation minus training loss of classification at the last "
-        "evaluation. A wider gap means more overfitting. The training loss is the mean over augmented records in the "
-        f"last epoch. Intervals are over {units}.",
+        "line over the last quarter of the run. Stopped in time: macro AUROC at the evaluation that is best on average "
+        f"over the other {units}. Gap: validation minus training loss of classification at the last evaluation. A "
+        "wider gap means more overfitting. The training loss is the mean over augmented records in the last epoch. "
+        f"Intervals are over {units}.",
     )
     return Section("The end of training", words, pd.DataFrame(rows))
 

@@ -9,8 +9,9 @@ import pytest
 
 from ecgmtl.comparison import claims
 from ecgmtl.comparison.claims import claim_rows, joint, judge
-from ecgmtl.comparison.claims_file import CLAIMS, SHIPPED, read_claims
-from ecgmtl.comparison.effects import Effect, Evidence, gained_over_tuned, least_gained
+from ecgmtl.comparison.claims_file import CLAIMS, SHIPPED, Claim, read_claims
+from ecgmtl.comparison.course import stopped_scores
+from ecgmtl.comparison.effects import Effect, Evidence, gained_over_tuned, gained_when_stopped, least_gained
 from ecgmtl.comparison.findings import measure, sections
 from ecgmtl.comparison.report import write_report
 from ecgmtl.comparison.results import KEPT_CLAIMS, read_comparison, result_path, write_result
@@ -169,6 +170,29 @@ def test_a_weight_is_tuned_on_the_other_seeds(simulate):
     effect = gained_over_tuned(known, claim)
     assert effect.span.value == pytest.approx(100 * np.mean([0.8 - 0.7, 0.8 - 0.8, 0.8 - 0.8]))
     assert effect.n_seeds == 3
+
+
+def test_each_arm_is_stopped_where_the_other_seeds_are_best(simulate):
+    known = evidence(simulate({"pretrain": (0.0, 1.0, 2)}))
+    curves = {  # the last evaluations of three seeds; the first two of `pretrain` have no score
+        "single": [(0.70, 0.80, 0.60), (0.75, 0.70, 0.60), (0.71, 0.75, 0.60)],
+        "pretrain": [(None, None, 0.85), (None, None, 0.80), (None, None, 0.81)],
+    }
+    for arm, seeds in curves.items():
+        for seed, scores in enumerate(seeds):
+            run = known.comparison.arms[arm][seed]
+            points = [p.model_copy(update={"macro_auroc": s}) for p, s in zip(run.curve, scores, strict=False)]
+            known.comparison.arms[arm][seed] = run.model_copy(update={"curve": tuple(points)})
+    # the means of the other seeds are best at evaluation 0 (0.73 to 0.725), 1 (0.775 to 0.705) and 1 (0.75 to 0.725)
+    stopped = [stopped_scores(known.comparison, arm, [0, 1, 2]) for arm in curves]
+    np.testing.assert_allclose(stopped, [[0.70, 0.70, 0.75], [0.85, 0.80, 0.81]])
+    claim = Claim(
+        title="", measured="", effect="gained_when_stopped", unit="points", arm="pretrain", reference="single"
+    )
+    effect = gained_when_stopped(known, claim)
+    assert effect.span.value == pytest.approx(100 * np.mean([0.15, 0.10, 0.06]))
+    assert effect.n_seeds == 3
+    assert np.isnan(stopped_scores(known.comparison, "single", [0])).all()
 
 
 @pytest.mark.parametrize(("effect", "expected"), [(0.1, "holds"), (-0.1, "does not")])
