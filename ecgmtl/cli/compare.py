@@ -40,7 +40,12 @@ def compare(
         int,
         typer.Option(min=0, help="Number of settings to try per arm before its seeds are trained with the best one."),
     ] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Number of runs in parallel, which share the CPU cores.")] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Number of runs in parallel. They share the CPU cores, and each uses the next GPU in turn."
+        ),
+    ] = 1,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="ARM", help="Train only this arm. Repeatable. The report includes all finished runs."),

@@ -6,7 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from multiprocessing.sharedctypes import Synchronized
 from typing import get_args
+
+import torch
 
 from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.comparison.results import RunResult
@@ -48,7 +51,8 @@ def outcomes(jobs: Sequence[Job], n_parallel: int) -> Iterator[tuple[Job, RunRes
                 yield job, error
         return
     # spawn new processes, because torch's threads do not survive a fork
-    pool = ProcessPoolExecutor(n_parallel, multiprocessing.get_context("spawn"), end_with_parent)
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(n_parallel, context, start_worker, (context.Value("i"),))
     try:
         running: dict[Future[RunResult], Job] = {pool.submit(run_job, job): job for job in jobs}
         for future in as_completed(running):
@@ -62,6 +66,15 @@ def outcomes(jobs: Sequence[Job], n_parallel: int) -> Iterator[tuple[Job, RunRes
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def start_worker(n_started: "Synchronized[int]") -> None:
+    """Prepare this process for its runs: it ends with its parent, and each worker in turn uses the next GPU."""
+    end_with_parent()
+    with n_started.get_lock():
+        number, n_started.value = n_started.value, n_started.value + 1
+    if n_gpus := torch.cuda.device_count():
+        torch.cuda.set_device(number % n_gpus)
 
 
 def end_with_parent() -> None:

@@ -1,10 +1,12 @@
 """Costs that are counted for a run, and properties that all shipped arms share."""
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
 import torch
 
+from ecgmtl.comparison import queue
 from ecgmtl.comparison.arms import load_arm, load_arms
 from ecgmtl.comparison.run import encoder_passes, means, points
 
@@ -66,3 +68,15 @@ def test_means_are_over_the_epochs_that_have_a_figure():
     lines = [{"train/weight.a": 1.0, "train/loss.a": 9.0}, {"train/weight.a": 2.0, "train/weight.b": float("nan")}, {}]
     found = means(lines, "train/weight.")
     assert found == pytest.approx({"a": 1.5, "b": float("nan")}, nan_ok=True)
+
+
+@pytest.mark.parametrize(("n_gpus", "used"), [(2, [0, 1, 0]), (0, [])])
+def test_parallel_runs_use_each_gpu_in_turn(n_gpus, used, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(queue, "end_with_parent", lambda: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    n_started = multiprocessing.get_context("spawn").Value("i")
+    for _ in range(3):
+        queue.start_worker(n_started)
+    assert chosen == used
