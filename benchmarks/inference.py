@@ -31,7 +31,7 @@ from data_prep.filters import band_pass
 from data_prep.parallel import n_cores
 from data_prep.readers import ReadOptions, files_of, find_records, read_record
 from ecgmtl.inference.models import BUNDLED_FILE
-from ecgmtl.inference.parts import Job, finish, load_once, partial_table, predict_in_parts
+from ecgmtl.inference.parts import Job, finish, load_once, partial_table, pieces_of, predict_in_parts
 from ecgmtl.inference.predict import BATCH, predict
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.table import open_predictions, row_of
@@ -146,7 +146,7 @@ class Stages:
         digest = load_once(str(model), 1, True, None)[1]
         job = Job(str(model), digest, self.out, ReadOptions(), BATCH, n_threads=1)
         with partial_table(job):
-            finish(job, len(list(predict_in_parts(job, self.files, workers))))
+            finish(job, len(list(predict_in_parts(job, pieces_of(job, self.files), workers))))
 
     @torch.inference_mode()
     def plain(self) -> None:

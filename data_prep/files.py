@@ -8,6 +8,9 @@ from pathlib import Path
 
 from data_prep.errors import UserError
 
+TOKEN = os.urandom(4).hex()
+"""Text that tells this process from one with the same number on another machine."""
+
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, then move it into place: a killed process leaves no half of it."""
@@ -68,8 +71,8 @@ def flush_folder(path: Path) -> None:
 
 
 def partial(path: Path) -> Path:
-    """Return the temporary file that becomes `path` once it is complete."""
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Return the temporary file that becomes `path` once it is complete. No process on any machine has another's."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{TOKEN}.partial")
 
 
 def is_partial(path: Path) -> bool:
@@ -80,6 +83,26 @@ def is_partial(path: Path) -> bool:
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 file with exactly these characters and move it into place at once."""
     write_whole(path, lambda beside: beside.write_bytes(text.encode()))
+
+
+def write_first(path: Path, text: str) -> bool:
+    """Write a UTF-8 file unless it exists, and return whether it was written.
+
+    Of several processes that write it at once, on any machines, one succeeds.
+    """
+    beside = partial(path)
+    try:
+        beside.write_bytes(text.encode())
+        path.hardlink_to(beside)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links, where two processes may both succeed
+        if path.exists():
+            return False
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return True
 
 
 def file_sha256(path: Path) -> str:

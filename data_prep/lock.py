@@ -19,21 +19,22 @@ class FolderInUseError(UserError):
 
 
 @contextmanager
-def locked(folder: Path, partials: str = ".*.partial") -> Iterator[None]:
+def locked(folder: Path, partials: str | None = ".*.partial", name: str = LOCK) -> Iterator[None]:
     """Hold the folder's lock, which ends with the process even if that is killed.
 
     Files that match `partials` are what killed processes left, since whoever holds the lock writes alone. They are
-    removed. A file system without locks is written to without one.
+    removed. A file system without locks is written to without one. Locks of other names are for processes that write
+    other files of the folder; no `partials` are theirs.
 
     Raises:
         FolderInUseError: another process holds it.
     """
-    path = folder / LOCK
+    path = folder / name
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
         path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-        for left in list(folder.glob(partials)):
+        for left in list(folder.glob(partials)) if partials else ():
             left.unlink(missing_ok=True)
     except Timeout as error:
         raise FolderInUseError(

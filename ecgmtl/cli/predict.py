@@ -1,5 +1,6 @@
 """`ecgmtl predict`: one row per ECG, in a table or on screen. Only what the model needs is imported."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -16,9 +17,10 @@ from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
 if TYPE_CHECKING:
     from data_prep.readers import OtherFile, ReadOptions
-    from ecgmtl.inference.parts import Part
+    from ecgmtl.inference.parts import Job, Part, Piece
     from ecgmtl.inference.predict import Failure, Prediction
     from ecgmtl.inference.predictor import Predictor
+    from ecgmtl.inference.shares import Share
     from ecgmtl.inference.table import Write
     from ecgmtl.report_page.page import Add
 
@@ -35,9 +37,19 @@ def predict(
         ),
     ],
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Table to write, ending in .csv, .parquet or .jsonl. Default: print the predictions.",
+            metavar="PATH",
+            help="Table to write, ending in .csv, .parquet or .jsonl, or a folder of parts in Parquet, ending in /. "
+            "Default: print the predictions.",
+            show_default=False,
+        ),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Write every N-th part of the folder --out, from the I-th on, as job I of N. Default: all parts.",
             show_default=False,
         ),
     ] = None,
@@ -120,6 +132,11 @@ def predict(
     starts over where the model or an option is another one, and predicts again the parts whose files have changed. With
     --report, or without --out, one process predicts all, and nothing is kept.
 
+    If --out ends in /, it is a folder, and the parts stay in it as files of Parquet. Only missing parts, and those
+    whose files have changed, are predicted. Several machines that share the folder write it together: each gives the
+    same command with another --part. The folder is refused if the model, an option or the list of files is another one
+    than when it was begun. docs/cluster.md has an example.
+
     Exit codes: 0, every record was predicted. 1, none was. 2, the command line was wrong. 3, some records failed and
     the others were predicted; with --strict also if there are files of unknown formats. With --strict a record on which
     no decision is made is a failed row with the reason, and has no probabilities.
@@ -127,7 +144,7 @@ def predict(
     Text that a spreadsheet would run as a formula is escaped in the table: a path as ./=cmd.csv, a message as
     '=cmd.csv. Control characters are written as escape sequences.
     """
-    outputs = Outputs(out, report, report_details)
+    outputs = Outputs.parse(out, part, report, report_details)
     with spoken_errors(outputs.advice):
         from ecgmtl.inference.models import split_model
 
@@ -159,8 +176,11 @@ class Counts(NamedTuple):
     """Files that may be ECGs, in formats that are not read."""
 
     def exit_code(self, strict: bool) -> int:
-        """Return the exit code of the command. `strict` counts files without a reader as failed."""
-        if not self.ok:
+        """Return the exit code of the command. `strict` counts files without a reader as failed.
+
+        Without a result, the share of the parts is empty, which is no failure.
+        """
+        if not self.ok and self.failed:
             return 1
         return 3 if self.failed or (strict and self.without_reader) else 0
 
@@ -172,6 +192,28 @@ class Outputs(NamedTuple):
     report: Path | None = None
     n_detailed: int = 0
     """Number of records with all details in the report, and of further records with findings that have them."""
+    share: "Share | None" = None
+    """Share of the parts that is written. None unless `table` is a folder of them."""
+
+    @classmethod
+    def parse(cls, out: str | None, part: str | None, report: Path | None, n_detailed: int) -> "Outputs":
+        """Return the outputs that the command line names.
+
+        Raises:
+            typer.BadParameter: they do not go together, or `part` is no share.
+        """
+        if out is None or not out.endswith(("/", os.sep)):
+            if part is not None:
+                raise typer.BadParameter("--part writes a folder; name one with --out, ending in /.")
+            return cls(None if out is None else Path(out), report, n_detailed)
+        if report is not None:
+            raise typer.BadParameter("--report is written with one table; let --out end in .csv, .parquet or .jsonl.")
+        from ecgmtl.inference.shares import Share
+
+        try:
+            return cls(Path(out), share=Share() if part is None else Share.parse(part))
+        except ValueError as error:
+            raise typer.BadParameter(f"--part: {error}") from None
 
     @property
     def written(self) -> tuple[Path, ...]:
@@ -186,7 +228,7 @@ class Outputs(NamedTuple):
         """Return what to do after an interruption."""
         if not self.in_parts:
             return "stopped."
-        return "stopped. Finished parts of the table are kept; give the same command again to continue."
+        return "stopped. Finished parts are kept; give the same command again to continue."
 
 
 @dataclass
@@ -244,7 +286,7 @@ def predict_to(model: str, paths: list[str], outputs: Outputs, how: How, debug: 
     without = f" ({tally.undecided} without a decision)" if tally.undecided else ""
     where = "".join(f"; {printable(str(path))}" for path in outputs.written)
     if tally.kept:
-        typer.echo(f"{records(tally.kept)} predicted before the interruption and kept", err=True)
+        typer.echo(f"{records(tally.kept)} predicted before and kept", err=True)
     typer.echo(f"{records(tally.ok)} predicted{without}, {tally.failed} failed{where}", err=True)
     for line in summarize(tally.others):
         typer.echo(line, err=True)
@@ -252,10 +294,9 @@ def predict_to(model: str, paths: list[str], outputs: Outputs, how: How, debug: 
 
 
 def write_parts(model: str, paths: list[str], outputs: Outputs, how: How, debug: bool) -> Tally:
-    """Predict into a table part by part, with several processes, after what an interrupted run has finished."""
+    """Predict part by part, with several processes, what earlier runs have not finished."""
     from data_prep.parallel import n_cores
-    from data_prep.readers import find_files
-    from ecgmtl.inference.parts import Job, discard, finish, load_once, partial_folder, partial_table, predict_in_parts
+    from ecgmtl.inference.parts import Job, load_once
     from ecgmtl.inference.windows import Window
 
     assert outputs.table is not None  # noqa: S101, `Outputs.in_parts`
@@ -274,24 +315,58 @@ def write_parts(model: str, paths: list[str], outputs: Outputs, how: How, debug:
         how.reconstruction_error,
         how.warn_ood,
         n_threads,
+        keeps_parts=outputs.share is not None,
     )
-    tally, written = Tally(), (outputs.table, partial_folder(outputs.table))
-    with partial_table(job) as differences, prediction_bar(paths, written) as advance:
+    if outputs.share is None:
+        return write_table(job, paths, workers, debug)
+    return write_share(job, outputs.share, paths, workers, debug)
+
+
+def write_table(job: "Job", paths: list[str], workers: int, debug: bool) -> Tally:
+    """Predict into parts, and join them into a table."""
+    from data_prep.readers import find_files
+    from ecgmtl.inference.parts import discard, finish, partial_folder, partial_table, pieces_of
+
+    tally, written = Tally(), (job.out, partial_folder(job.out))
+    with partial_table(job) as differences, prediction_bar(lambda: count_records(paths, written)) as advance:
         if differences:
             reason = f"an interrupted run had another value of {', '.join(differences)}"
-            typer.echo(printable(f"{outputs.table}: starts over, because {reason}"), err=True)
-        files = tally.only_records(find_files(paths, how.read, written))
-        with closing(predict_in_parts(job, files, workers)) as parts:
-            for part in parts:
-                tally.add_part(part)
-                for path, reason, traceback in part.failures:
-                    show_failure(path, reason, traceback if debug else "")
-                advance(tally.ok + tally.failed)
+            typer.echo(printable(f"{job.out}: starts over, because {reason}"), err=True)
+        files = tally.only_records(find_files(paths, job.options, written))
+        run_parts(job, pieces_of(job, files), workers, tally, advance, debug)
         if not tally.n_parts:
             discard(job)
-        refuse_nothing(paths, tally)
+        refuse_nothing(paths, tally.n_parts, tally)
         finish(job, tally.n_parts)
     return tally
+
+
+def write_share(job: "Job", share: "Share", paths: list[str], workers: int, debug: bool) -> Tally:
+    """Predict one share of a folder of parts."""
+    from data_prep.readers import find_files
+    from ecgmtl.inference.shares import Listing, count_finished, shared_folder
+
+    tally = Tally()
+    listing = Listing.of(job, tally.only_records(find_files(paths, job.options, (job.out,))), share)
+    refuse_nothing(paths, listing.n_files, tally)
+    with shared_folder(job, listing, share), prediction_bar(lambda: listing.n_files_of_share) as advance:
+        run_parts(job, listing.pieces, workers, tally, advance, debug)
+    typer.echo(f"{count_finished(job)} of {listing.n_parts} parts are finished", err=True)
+    return tally
+
+
+def run_parts(
+    job: "Job", pieces: "Iterable[Piece]", workers: int, tally: Tally, advance: Callable[[int], None], debug: bool
+) -> None:
+    """Predict parts, count their results and show their failures."""
+    from ecgmtl.inference.parts import predict_in_parts
+
+    with closing(predict_in_parts(job, pieces, workers)) as parts:
+        for part in parts:
+            tally.add_part(part)
+            for path, reason, traceback in part.failures:
+                show_failure(path, reason, traceback if debug else "")
+            advance(tally.ok + tally.failed)
 
 
 def stream(model: str, paths: list[str], outputs: Outputs, how: How, debug: bool) -> Tally:
@@ -309,7 +384,7 @@ def stream(model: str, paths: list[str], outputs: Outputs, how: How, debug: bool
     with (
         table(predictor.metadata.label_names, outputs.table) as write,
         report_page(outputs, predictor, name) as add,
-        prediction_bar(paths, outputs.written) as advance,
+        prediction_bar(lambda: count_records(paths, outputs.written), bool(outputs.written)) as advance,
     ):
         keeps = outputs.report is not None
         results = predict(predictor, paths, how.read, how.batch, outputs.written, keeps, Window(how.window))
@@ -325,7 +400,7 @@ def stream(model: str, paths: list[str], outputs: Outputs, how: How, debug: bool
                 elif isinstance(result, Prediction) and not outputs.written:
                     typer.echo(line_of(result))
             advance(tally.ok + tally.failed)
-        refuse_nothing(paths, tally)
+        refuse_nothing(paths, tally.ok + tally.failed, tally)
     return tally
 
 
@@ -347,12 +422,12 @@ def introduce(model: str, predictor: "Predictor") -> str:
     return name
 
 
-def refuse_nothing(paths: list[str], tally: Tally) -> None:
+def refuse_nothing(paths: list[str], n_files: int, tally: Tally) -> None:
     """Raise PredictorError if there was no ECG file."""
     from data_prep.readers import format_names, summarize
     from ecgmtl.inference.predictor import PredictorError
 
-    if not tally.ok + tally.failed:
+    if not n_files:
         other_files = "\n".join(["", *summarize(tally.others)])
         raise PredictorError(f"{', '.join(paths)}: no ECG file found; the formats are {format_names()}.{other_files}")
 
@@ -374,19 +449,24 @@ def show_failure(path: str, reason: str, traceback: str) -> None:
 
 
 @contextmanager
-def prediction_bar(paths: list[str], written: tuple[Path, ...]) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar if predictions go into files and stderr is a terminal; otherwise do nothing.
+def prediction_bar(count: Callable[[], int], shows: bool = True) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar if it `shows` and stderr is a terminal; otherwise do nothing.
 
     The files are counted first, which takes a small fraction of the time to read them.
     """
-    if not written or not sys.stderr.isatty():
+    if not shows or not sys.stderr.isatty():
         yield lambda _done: None
         return
-    from data_prep.readers import find_files
-
-    total = sum(isinstance(file, Path) for file in find_files(paths, leave_out=written))
+    total = count()
     with progress_bar("predicting") as bar:
         yield lambda done: bar(done, total)
+
+
+def count_records(paths: list[str], written: tuple[Path, ...]) -> int:
+    """Return the number of records that `paths` name, without the files that are written."""
+    from data_prep.readers import find_files
+
+    return sum(isinstance(file, Path) for file in find_files(paths, leave_out=written))
 
 
 def report_page(outputs: Outputs, predictor: "Predictor", model: str) -> AbstractContextManager["Add"]:

@@ -2,7 +2,7 @@
 
 While a table `X` is written, the folder `X.partial` holds a table for each part that is finished, beside it a receipt
 that names the part's files, and the settings that all parts have in common. Nothing else is needed to continue, so any
-process may write any part.
+process may write any part. `shares` makes such a folder the result itself.
 """
 
 import json
@@ -37,7 +37,9 @@ from ecgmtl.inference.windows import Window
 
 FILES_A_PART = 256
 """Number of files of a part, or a little less: a whole number of batches. An interruption loses a part a worker."""
-SETTINGS = "settings.json"
+SETTINGS = "_settings.json"
+Piece = tuple[int, tuple[Path, ...]]
+"""Number of a part, and its files."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,12 @@ class Job:
     """Whether records unlike the training records are told. None: if the model can."""
     n_threads: int = 0
     """Number of threads in which the model computes; 0 is one for each core. It changes no row."""
+    keeps_parts: bool = False
+    """Whether `out` is a folder of parts in Parquet, which are not joined."""
 
     @property
     def folder(self) -> Path:
-        return partial_folder(self.out)
+        return self.out if self.keeps_parts else partial_folder(self.out)
 
     @property
     def files_a_part(self) -> int:
@@ -69,11 +73,11 @@ class Job:
 
     def table(self, number: int) -> Path:
         """Return the path of the table of a part."""
-        return self.folder / f"part-{number:06d}{self.out.suffix}"
+        return self.folder / f"part-{number:06d}{'.parquet' if self.keeps_parts else self.out.suffix}"
 
     def receipt(self, number: int) -> Path:
-        """Return the path of the receipt of a part."""
-        return self.folder / f"part-{number:06d}.json"
+        """Return the path of the receipt of a part. Readers of Parquet folders skip names with an underscore."""
+        return self.folder / f"_part-{number:06d}.json"
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that change the rows, under the names that they have on the command line."""
@@ -128,7 +132,7 @@ def partial_table(job: Job) -> Iterator[tuple[str, ...]]:
     """
     format_of(job.out)
     if job.out.is_dir():
-        raise PredictionsFileError(f"{job.out}: is a folder; name a file.")
+        raise PredictionsFileError(f"{job.out}: is a folder; name a file, or let it end in / for a folder of parts.")
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -136,22 +140,27 @@ def partial_table(job: Job) -> Iterator[tuple[str, ...]]:
     with locked(job.folder):
         before, now = read_json(job.folder / SETTINGS), job.settings()
         if before != now:
-            for path in job.folder.glob("part-*"):
+            for path in job.folder.glob("*part-*"):
                 path.unlink()
             write_text(job.folder / SETTINGS, json.dumps(now))
         yield tuple(name for name in now if isinstance(before, dict) and before.get(name) != now[name])
 
 
-def predict_in_parts(job: Job, files: Iterable[Path], workers: int = 1) -> Generator[Part, None, None]:
-    """Write the parts of a table, and yield the receipt of each in order. The caller holds `partial_table`.
+def pieces_of(job: Job, files: Iterable[Path]) -> Iterator[Piece]:
+    """Cut the list of files into the parts' files."""
+    remaining = iter(files)
+    yield from enumerate(iter(lambda: tuple(islice(remaining, job.files_a_part)), ()))
+
+
+def predict_in_parts(job: Job, pieces: Iterable[Piece], workers: int = 1) -> Generator[Part, None, None]:
+    """Write parts of a table, and yield the receipt of each in order. The caller holds the folder.
 
     Raises:
         PredictorError: a worker process was killed.
     """
     begun: dict[int, Path] = {}
-    pieces = begin_pieces(job, files, begun)
     try:
-        for part in in_order(predict_part, pieces, workers):
+        for part in in_order(predict_part, begin_pieces(job, pieces, begun), workers):
             del begun[part.number]
             yield part
     except BrokenProcessPool as error:
@@ -164,14 +173,12 @@ def predict_in_parts(job: Job, files: Iterable[Path], workers: int = 1) -> Gener
 
 
 def begin_pieces(
-    job: Job, files: Iterable[Path], begun: dict[int, Path]
+    job: Job, pieces: Iterable[Piece], begun: dict[int, Path]
 ) -> Iterator[tuple[Job, int, tuple[Path, ...]]]:
     """Yield the arguments of `predict_part` for each part, and note its first file in `begun`."""
-    remaining, number = iter(files), 0
-    while piece := tuple(islice(remaining, job.files_a_part)):
-        begun[number] = piece[0]
-        yield job, number, piece
-        number += 1
+    for number, files in pieces:
+        begun[number] = files[0]
+        yield job, number, files
 
 
 def predict_part(job: Job, number: int, files: Sequence[Path]) -> Part:

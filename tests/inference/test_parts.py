@@ -14,7 +14,16 @@ import pytest
 from data_prep.readers import ReadOptions, find_files, find_records
 from ecgmtl.inference import parts
 from ecgmtl.inference.models import BUNDLED_FILE
-from ecgmtl.inference.parts import Job, finish, load_once, partial_folder, partial_table, predict_in_parts, predict_part
+from ecgmtl.inference.parts import (
+    Job,
+    finish,
+    load_once,
+    partial_folder,
+    partial_table,
+    pieces_of,
+    predict_in_parts,
+    predict_part,
+)
 from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import PredictorError
 from ecgmtl.inference.table import open_predictions, row_of
@@ -50,7 +59,7 @@ def run(job, folder, workers=1, n_parts=None):
     """Write a table, or only the first parts of it as an interrupted run does."""
     with partial_table(job) as differences:
         done = []
-        for part in predict_in_parts(job, find_records([folder]), workers):
+        for part in predict_in_parts(job, pieces_of(job, find_records([folder])), workers):
             done.append(part)
             if len(done) == n_parts:
                 return differences, done

@@ -1,0 +1,134 @@
+"""Folders of predictions that several jobs write, each its share of the parts.
+
+The files are listed and cut into parts in the same way by every job, whatever its share is. The first one writes down
+the settings and a digest of the list. A job with others is refused, so that the folder holds the rows of one whole run.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.files import is_partial, write_first
+from data_prep.lock import locked
+from ecgmtl.inference.parts import SETTINGS, Job, Piece, pieces_of, read_json
+from ecgmtl.inference.table import PredictionsFileError
+
+SECONDS_OF_A_PARTIAL = 3600
+"""Age of a partial file from which its process has been killed. A part's table is written within a second."""
+LISTING = "the list of files"
+
+
+@dataclass(frozen=True)
+class Share:
+    """Every `n_shares`-th part, from number `index` - 1 on."""
+
+    index: int = 1
+    n_shares: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> "Share":
+        """Read a share as `2/3`.
+
+        Raises:
+            ValueError: it is no such share.
+        """
+        index, _, n_shares = text.partition("/")
+        if not (index.isdecimal() and n_shares.isdecimal() and 1 <= int(index) <= int(n_shares)):
+            raise ValueError(f"'{text}' is no share of the parts; it must be i/n, from 1/n to n/n.")
+        return cls(int(index), int(n_shares))
+
+    def __contains__(self, number: int) -> bool:
+        return number % self.n_shares == self.index - 1
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.n_shares}"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The list of files, of which only one share's are kept."""
+
+    n_files: int
+    n_parts: int
+    digest: str
+    """SHA-256 of the names of all files."""
+    pieces: tuple[Piece, ...]
+    """Parts of the share."""
+
+    @property
+    def n_files_of_share(self) -> int:
+        return sum(len(files) for _, files in self.pieces)
+
+    @classmethod
+    def of(cls, job: Job, files: Iterable[Path], share: Share) -> "Listing":
+        """List files and cut them into parts."""
+        names, pieces, n_files, n_parts = hashlib.sha256(), [], 0, 0
+        for number, piece in pieces_of(job, files):
+            for file in piece:
+                names.update(os.fsencode(file) + b"\0")
+            n_files, n_parts = n_files + len(piece), number + 1
+            if number in share:
+                pieces.append((number, piece))
+        return cls(n_files, n_parts, names.hexdigest(), tuple(pieces))
+
+
+@contextmanager
+def shared_folder(job: Job, listing: Listing, share: Share) -> Iterator[None]:
+    """Hold one share of a folder of predictions, which is made by the first job.
+
+    Raises:
+        PredictionsFileError: the folder is of other predictions or holds something else, or it cannot be written.
+        FolderInUseError: another process writes this share.
+    """
+    try:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        require_same(job.folder, {**job.settings(), LISTING: [listing.n_files, listing.digest]})
+        remove_left(job.folder)
+    except OSError as error:
+        raise PredictionsFileError(f"{job.folder}: cannot be written: {error.strerror or error}.") from error
+    with locked(job.folder, None, f".lock-{share.index}-of-{share.n_shares}"):
+        yield
+
+
+def require_same(folder: Path, settings: dict[str, Any]) -> None:
+    """Write the settings into an empty folder, or compare them with those that its first job wrote.
+
+    Raises:
+        PredictionsFileError: they differ, or the folder holds something else.
+    """
+    path = folder / SETTINGS
+    if not path.exists():
+        holds_others = any(not is_partial(child) for child in folder.iterdir())
+        if holds_others and not path.exists():  # another job may have begun
+            raise PredictionsFileError(f"{folder}: holds other files than predictions; name a new folder.")
+        if write_first(path, json.dumps(settings)):
+            return
+    first = read_json(path)
+    if first == settings:
+        return
+    known = first if isinstance(first, dict) else {}
+    differences = ", ".join(name for name in settings if known.get(name) != settings[name])
+    raise PredictionsFileError(
+        f"{folder}: its parts were begun with another value of {differences}; name a new folder, or remove this one."
+    )
+
+
+def remove_left(folder: Path) -> None:
+    """Remove partial files that killed processes left. Other processes may be writing theirs."""
+    for path in list(folder.glob(".*.partial")):
+        try:
+            if time.time() - path.stat().st_mtime > SECONDS_OF_A_PARTIAL:
+                path.unlink()
+        except FileNotFoundError:  # another job removed it, or completed it
+            continue
+
+
+def count_finished(job: Job) -> int:
+    """Return how many parts of a folder are finished, whoever wrote them."""
+    return sum(1 for _ in job.folder.glob("part-*.parquet"))
