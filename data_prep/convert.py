@@ -96,7 +96,7 @@ def convert_file(path: Path, header: Path, options: ReadOptions) -> Converted:
         return Converted(path, failure=str(error))
     except OSError as error:
         return Converted(path, failure=f"{header}: cannot be written: {error.strerror or error}.")
-    return Converted(path, header, warnings=(*record.warnings, *warnings))
+    return Converted(path, header, warnings=(*(remark.sentence for remark in record.remarks), *warnings))
 
 
 def write(record: Record, header: Path) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ def take_leads(record: Record, leads: LeadSet, fs: int) -> GivenLeads:
             "start from measured leads."
         )
     signal = np.ascontiguousarray(record.signal.T[indices])
-    findings = [Finding("reader", warning) for warning in record.warnings]
+    findings = [Finding(*remark) for remark in record.remarks]
     recorded = fill_gaps(leads.given, signal, record.fs, findings)
     refuse_failures(record.name, check_gaps(leads.given, recorded))
     if loss := find_loss(recorded, record.calibrated):

@@ -102,7 +102,7 @@ class Preprocess:
 
     def examine(self, record: Record, start: int = 0, scale: "Scale | None" = None) -> Examined:
         """Return `seconds` of the record in standard form if they can be used, and all findings on them."""
-        findings = [Finding("reader", warning) for warning in record.warnings]
+        findings = [Finding(*remark) for remark in record.remarks]
         findings += check_length(record, min(SHORTEST, self.seconds))
         if has_failure(findings):
             return Examined(None, tuple(findings))

@@ -1,7 +1,7 @@
 """One ECG, as read from disk."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -19,6 +19,14 @@ class RecordError(UserError):
     """A file that cannot be used as an ECG record. The message says which file, what was found, and what would do."""
 
 
+class Remark(NamedTuple):
+    """What a user should know of a record, although it could be read."""
+
+    code: str
+    """Stable name for programs, as in docs/quality.md."""
+    sentence: str
+
+
 @dataclass(frozen=True)
 class Record:
     """One ECG in millivolts: a row for each sample, a column for each lead."""
@@ -29,8 +37,7 @@ class Record:
     """Sampling rate, in hertz."""
     leads: tuple[str, ...]
     """Names of the leads as the file spells them, in the order of the columns."""
-    warnings: tuple[str, ...] = ()
-    """Sentences that a user should read, although the record could be read."""
+    remarks: tuple[Remark, ...] = ()
     calibrated: bool = True
     """Whether the values are voltages. Otherwise the file or the user states that only their shape was kept."""
     total_seconds: float | None = None

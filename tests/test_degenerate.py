@@ -39,8 +39,8 @@ def test_eleven_leads_are_reconstructed_from_one():
     one, two, three = found.signal[:3].astype(int)
     assert np.abs(three - two + one).max() <= 1.5  # three values rounded to 1 µV
     assert found.leads.reconstructed == STANDARD_LEADS[1:]
-    assert any("only I of the limb leads is given" in warning for warning in found.warnings)
-    assert any("7 or more of 8 independent leads" in warning for warning in found.warnings)
+    assert any("only I of the limb leads is given" in remark.sentence for remark in found.remarks)
+    assert any("7 or more of 8 independent leads" in remark.sentence for remark in found.remarks)
 
 
 def sums_of(truth, reconstruction):

@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from data_prep.leads import standard_lead
-from data_prep.readers.channels import Channel, to_record
+from data_prep.readers.channels import Channel, one_of_several, to_record
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.xml_tree import attribute, has_element, number, numbers, read_tree, text_of
 from data_prep.record import Record, RecordError
@@ -40,9 +40,8 @@ def read(path: Path, options: ReadOptions) -> Record:
         raise RecordError(f"{name} holds no recorded waveform; averaged beats are not read.")
     best = max(sets, key=_rank)
     n_sets = sum(bool(_rank(each)[0]) for each in sets)
-    warnings = (f"{n_sets} recordings are in the file; the one with the most leads, then the longest, is read.",)
     channels = [_channel(name, lead, value) for lead, value in _leads(best)]
-    return to_record(path, channels, _rate(name, best), options, warnings if n_sets > 1 else ())
+    return to_record(path, channels, _rate(name, best), options, one_of_several(n_sets, "recordings"))
 
 
 def _sets(element: Element, is_derived: bool) -> Iterator[Element]:

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from data_prep.leads import standard_lead
-from data_prep.readers.channels import Channel, to_record
+from data_prep.readers.channels import Channel, one_of_several, to_record
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.xml_tree import attribute, base64, has_element, named, number, numbers, read_tree, text_of
 from data_prep.record import Record, RecordError
@@ -57,8 +57,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     if not strips:
         raise RecordError(f"{path.name} holds no recorded strip; averaged beats are not read.")
     best = max(strips, key=lambda strip: strip.rank)
-    warnings = (f"{len(strips)} strips are in the file; the one with the most leads, then the longest, is read.",)
-    return to_record(path, best.channels, best.fs, options, warnings if len(strips) > 1 else ())
+    return to_record(path, best.channels, best.fs, options, one_of_several(len(strips), "strips"))
 
 
 def _recorded(element: Element, *names: str) -> Iterator[Element]:

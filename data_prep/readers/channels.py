@@ -13,8 +13,9 @@ from data_prep.readers.columns import find_columns, to_millivolts
 from data_prep.readers.columns import to_record as columns_to_record
 from data_prep.readers.files import require_sane_size
 from data_prep.readers.options import ReadOptions
-from data_prep.record import Record, RecordError
+from data_prep.record import Record, RecordError, Remark
 
+Remarks = tuple[Remark, ...]
 FEWEST = 6
 """Smallest number of leads whose equality says that they are no ECG."""
 
@@ -38,7 +39,7 @@ def to_record(
     channels: Sequence[Channel],
     fs: float | None,
     options: ReadOptions,
-    warnings: tuple[str, ...] = (),
+    remarks: Remarks = (),
     n_samples: int | None = None,
 ) -> Record:
     """Return the record of the channels that are leads. Other channels are left out.
@@ -56,7 +57,7 @@ def to_record(
     fs = _rate(name, fs, options)
     kept = [i for i, lead in enumerate(leads) if standard_lead(options.lead_of(lead)) is not None]
     kept = kept or list(range(len(channels)))  # without a lead, `find_columns` says what would do
-    columns, remarks = find_columns(name, [leads[i] for i in kept], [channels[i].unit for i in kept], options)
+    columns, left_out = find_columns(name, [leads[i] for i in kept], [channels[i].unit for i in kept], options)
     lengths = sorted({len(channels[i].values) for i in kept})
     if len(lengths) > 1:
         found = ", ".join(map(str, lengths))
@@ -68,7 +69,14 @@ def to_record(
     values = np.column_stack([_voltages(name, channels[i], n_read) for i in kept])
     signal = _without_pulse(to_millivolts(values, columns))
     n_samples = (n_samples or lengths[0]) - (n_read - len(signal))
-    return columns_to_record(path.stem, signal, fs, columns, (*remarks, *warnings), n_samples)
+    return columns_to_record(path.stem, signal, fs, columns, (*left_out, *remarks), n_samples)
+
+
+def one_of_several(n: int, kind: str, chosen: str = "the one with the most leads, then the longest,") -> Remarks:
+    """Return a remark on a file that holds several recordings, of which one is read; nothing for a single one."""
+    if n < 2:
+        return ()
+    return (Remark("one-of-several", f"{n} {kind} are in the file; {chosen} is read."),)
 
 
 def _without_pulse(signal: Float32[np.ndarray, "time lead"]) -> Float32[np.ndarray, "cut lead"]:

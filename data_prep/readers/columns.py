@@ -8,7 +8,7 @@ from jaxtyping import Float32, Shaped
 
 from data_prep.leads import describe_lead, split_unit, standard_lead
 from data_prep.readers.options import ReadOptions
-from data_prep.record import NO_UNIT, Record, RecordError
+from data_prep.record import NO_UNIT, Record, RecordError, Remark
 from data_prep.units import UNIT_NAMES, UNITS, parse_unit
 
 
@@ -26,8 +26,8 @@ def find_columns(
     names: Sequence[str],
     units: Sequence[str | None],
     options: ReadOptions,
-) -> tuple[tuple[Column, ...], tuple[str, ...]]:
-    """Return the columns whose unit is known, and a warning on each column that is left out.
+) -> tuple[tuple[Column, ...], tuple[Remark, ...]]:
+    """Return the columns whose unit is known, and a remark on each column that is left out.
 
     `units` are the units that the file states outside the names, one for each column.
 
@@ -52,7 +52,8 @@ def find_columns(
         else:
             others.append(index + 1)
     return tuple(columns), tuple(
-        f"column {number} is not in a known unit of voltage and is left out." for number in others
+        Remark("column-left-out", f"column {number} is not in a known unit of voltage and is left out.")
+        for number in others
     )
 
 
@@ -95,7 +96,7 @@ def to_record(
     signal: Float32[np.ndarray, "time kept"],
     fs: float,
     columns: Sequence[Column],
-    warnings: tuple[str, ...],
+    remarks: tuple[Remark, ...],
     n_samples: int,
 ) -> Record:
     """Return the record of the kept columns, in millivolts. `signal` may be the beginning of `n_samples` samples."""
@@ -105,7 +106,7 @@ def to_record(
         signal,
         fs,
         tuple([column.lead for column in columns]),
-        warnings,
+        remarks,
         calibrated=NO_UNIT not in units,
         total_seconds=n_samples / fs if len(signal) < n_samples else None,
         unit=units.pop() if len(units) == 1 else None,

@@ -15,10 +15,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from data_prep.leads import standard_lead
+from data_prep.readers.channels import one_of_several
 from data_prep.readers.columns import find_columns, to_millivolts, to_record
 from data_prep.readers.files import read_head, regular_size, require_sane_size
 from data_prep.readers.options import ReadOptions
-from data_prep.record import Record, RecordError
+from data_prep.record import Record, RecordError, Remark
 
 NAME = "DICOM"
 SUFFIXES: tuple[str, ...] = (".dcm",)
@@ -61,12 +62,10 @@ def read(path: Path, options: ReadOptions) -> Record:
         return best.read(file, index, _left_out(groups, best), options)
 
 
-def _left_out(groups: Sequence["_Group"], best: "_Group") -> tuple[str, ...]:
-    """Return a warning if there are other groups that hold leads as recorded."""
+def _left_out(groups: Sequence["_Group"], best: "_Group") -> tuple[Remark, ...]:
+    """Return a remark if there are other groups that hold leads as recorded."""
     n_others = sum(group is not best and group.is_original and bool(group.n_leads) for group in groups)
-    if not n_others:
-        return ()
-    return (f"{n_others + 1} recordings are in the file; the one with the most leads, then the longest, is read.",)
+    return one_of_several(n_others + 1, "recordings")
 
 
 class _Group:
@@ -84,7 +83,7 @@ class _Group:
     def rank(self) -> tuple[bool, int, int]:
         return self.is_original, self.n_leads, self.n_samples
 
-    def read(self, file: Any, index: int, left_out: tuple[str, ...], options: ReadOptions) -> Record:
+    def read(self, file: Any, index: int, left_out: tuple[Remark, ...], options: ReadOptions) -> Record:
         name = self.name
         require_sane_size(name, self.n_samples, len(self.channels))
         units = [_unit_of(channel) for channel in self.channels]

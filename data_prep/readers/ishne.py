@@ -9,7 +9,7 @@ import numpy as np
 from data_prep.readers.channels import Channel, to_record
 from data_prep.readers.files import regular_size, require_sane_size
 from data_prep.readers.options import ReadOptions
-from data_prep.record import Record, RecordError
+from data_prep.record import Record, RecordError, Remark
 
 NAME = "ISHNE"
 SUFFIXES: tuple[str, ...] = ()
@@ -55,5 +55,5 @@ def read(path: Path, options: ReadOptions) -> Record:
     ]
     own = binascii.crc_hqx(rest, 0xFFFF)
     is_sound = checksum in (0, own, int.from_bytes(own.to_bytes(2, "little"), "big")) or n_variable > 2**20
-    warnings = () if is_sound else ("the checksum of its header does not fit; the file may be damaged.",)
-    return to_record(path, channels, float(fs), options, warnings, n_samples)
+    damaged = Remark("checksum", "the checksum of its header does not fit; the file may be damaged.")
+    return to_record(path, channels, float(fs), options, () if is_sound else (damaged,), n_samples)

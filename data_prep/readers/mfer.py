@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from data_prep.readers.channels import Channel, to_record
+from data_prep.readers.channels import Channel, one_of_several, to_record
 from data_prep.readers.files import read_bytes, require_sane_size
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
@@ -87,7 +87,6 @@ def read(path: Path, options: ReadOptions) -> Record:
         raise RecordError(f"{path.name} holds no samples but of dominant beats, or none at all.")
     first = file.frames[0]
     same = [frame for frame in file.frames if frame.layout == first.layout]
-    warnings = (f"{len(file.frames)} recordings are in the file; the first is read.",)
     channels = [
         Channel(lead, np.concatenate([frame.values[index] for frame in same]), unit, step, zero)
         for index, (lead, unit, step, zero, _) in enumerate(first.layout)
@@ -95,7 +94,9 @@ def read(path: Path, options: ReadOptions) -> Record:
     rates = {layout[4] for layout in first.layout if layout[0] in LEADS.values()} or {first.layout[0][4]}
     if len(rates) > 1:
         raise RecordError(f"{path.name}: its leads should have one sampling rate; found {len(rates)}.")
-    return to_record(path, channels, rates.pop(), options, warnings if len(same) < len(file.frames) else ())
+    several = len(file.frames) if len(same) < len(file.frames) else 1
+    remarks = one_of_several(several, "recordings", "the first")
+    return to_record(path, channels, rates.pop(), options, remarks)
 
 
 @dataclass

@@ -10,10 +10,10 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from data_prep.leads import describe_lead, standard_lead
-from data_prep.readers.channels import Channel, to_record
+from data_prep.readers.channels import Channel, one_of_several, to_record
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.xml_tree import base64, has_element, named, number, read_tree, text_of
-from data_prep.record import Record, RecordError
+from data_prep.record import Record, RecordError, Remark
 
 NAME = "GE MUSE XML"
 SUFFIXES: tuple[str, ...] = ()
@@ -36,12 +36,10 @@ def read(path: Path, options: ReadOptions) -> Record:
     if not waveforms:
         raise RecordError(f"{path.name} holds no rhythm; a median beat is not read.")
     best = max(waveforms, key=_rank)
-    warnings = list[str]()
-    if len(waveforms) > 1:
-        warnings.append(f"{len(waveforms)} rhythms are in the file; the one with the most leads is read.")
+    remarks = list(one_of_several(len(waveforms), "rhythms", "the one with the most leads"))
     leads = enumerate(best.iter("leaddata"), 1)
-    channels = [_channel(path.name, index, lead, warnings) for index, lead in leads]
-    return to_record(path, channels, _rate(best), options, tuple(warnings))
+    channels = [_channel(path.name, index, lead, remarks) for index, lead in leads]
+    return to_record(path, channels, _rate(best), options, tuple(remarks))
 
 
 def _rank(waveform: Element) -> tuple[bool, int, int]:
@@ -56,7 +54,7 @@ def _rate(waveform: Element) -> float | None:
     return None if base is None or abs(exponent) > 9 else base * 10**exponent
 
 
-def _channel(name: str, index: int, lead: Element, warnings: list[str]) -> Channel:
+def _channel(name: str, index: int, lead: Element, remarks: list[Remark]) -> Channel:
     label = text_of(lead, "leadid")
     where = describe_lead(label, index, "channel")
     content = base64(name, text_of(lead, "waveformdata"))
@@ -69,7 +67,8 @@ def _channel(name: str, index: int, lead: Element, warnings: list[str]) -> Chann
         raise RecordError(f"{name}: {where} promises {promised} samples; found {len(values)}; it is damaged.")
     checksum = text_of(lead, "leaddatacrc32")
     if checksum.isascii() and checksum.isdecimal() and int(checksum) not in (0, zlib.crc32(content)):
-        warnings.append(f"{where}: the checksum does not fit the samples; the file may be damaged.")
+        sentence = f"{where}: the checksum does not fit the samples; the file may be damaged."
+        remarks.append(Remark("checksum", sentence))
     step = number(text_of(lead, "leadamplitudeunitsperbit"))
     if step is None:
         raise RecordError(f"{name} states no voltage of a step of {where}, so its voltages are unknown.")

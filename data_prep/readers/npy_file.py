@@ -52,11 +52,11 @@ def read(path: Path, options: ReadOptions) -> Record:
         raise RecordError(f"{name} should be an array of numbers, (time, {len(names)} leads); found {found}.")
     is_turned = header.shape[1] != len(names)
     n_samples = header.shape[0 if not is_turned else 1]
-    columns, warnings = find_columns(name, names, [None] * len(names), options)
+    columns, remarks = find_columns(name, names, [None] * len(names), options)
     n_read = options.samples_to_read(n_samples, options.fs)
     with path.open("rb") as stream:
         stream.seek(header.n_bytes, os.SEEK_SET)
         pieces = list(read_rows(name, stream, header, header.shape[0] if is_turned else n_read))
     values = np.concatenate(pieces) if pieces else np.zeros(header.shape)
     signal = to_millivolts((values.T if is_turned else values)[:n_read], columns)
-    return to_record(path.stem, signal, options.fs, columns, warnings, n_samples)
+    return to_record(path.stem, signal, options.fs, columns, remarks, n_samples)

@@ -12,12 +12,12 @@ from data_prep.readers.columns import find_columns, to_millivolts, to_record
 from data_prep.readers.files import regular_size
 from data_prep.readers.npy import Header, read_fact, read_header, read_rows, to_texts
 from data_prep.readers.options import ReadOptions
-from data_prep.record import Record, RecordError
+from data_prep.record import Record, RecordError, Remark
 from data_prep.units import parse_rate
 
 NAME = "NumPy .npz"
 SUFFIXES: tuple[str, ...] = (".npz",)
-NO_CHECKSUM = "only its beginning was read, so the archive's checksum was not compared."
+NO_CHECKSUM = Remark("unverified", "only its beginning was read, so the archive's checksum was not compared.")
 _FORM = "np.savez(path, signal=<time x lead, mV>, fs=500, leads=['I', 'II', ...])"
 
 
@@ -48,7 +48,7 @@ def _read(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Record:
         header = read_header(_member(name, "signal"), stream, entry.file_size)
         leads = _leads(name, header, facts.get("leads"), options)
         stated = _units(name, header, leads, facts.get("unit"), options)
-        columns, warnings = find_columns(name, leads, stated, options)
+        columns, remarks = find_columns(name, leads, stated, options)
         fs = _fs(name, facts.get("fs"), options)
         n_samples = header.shape[0]
         n_read = options.samples_to_read(n_samples, fs)
@@ -58,8 +58,8 @@ def _read(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Record:
             signal[first : first + len(rows)] = to_millivolts(rows, columns)
             first += len(rows)
     if n_read < n_samples:
-        warnings = (*warnings, NO_CHECKSUM)
-    return to_record(path.stem, signal, fs, columns, warnings, n_samples)
+        remarks = (*remarks, NO_CHECKSUM)
+    return to_record(path.stem, signal, fs, columns, remarks, n_samples)
 
 
 def _member(name: str, key: str) -> str:

@@ -48,7 +48,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     unit = facts.get("unit", b"").decode("utf-8", "replace") or None
     if unit is None and options.unit is None and not any(split_unit(field.name)[1] for field in fields):
         raise RecordError(f"{name} states no unit; write it into the metadata as `unit`, or pass --unit.")
-    columns, warnings = find_columns(name, [field.name for field in fields], [unit] * len(fields), options)
+    columns, remarks = find_columns(name, [field.name for field in fields], [unit] * len(fields), options)
     kept = [column for column in columns if standard_lead(options.lead_of(column.lead))]
     fs, n_samples = _rate(name, facts, options), file.metadata.num_rows
     require_sane_size(name, n_samples, len(kept))
@@ -58,7 +58,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     for time in times:
         check_times(name, time, _numbers(name, table.column(time)), fs)
     signal = to_millivolts(_in_order(values, kept, len(fields)), kept)[: options.samples_to_read(n_samples, fs)]
-    return to_record(path.stem, signal, fs, kept, warnings, n_samples)
+    return to_record(path.stem, signal, fs, kept, remarks, n_samples)
 
 
 def _in_order(values: list[np.ndarray], columns: Any, n_fields: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from data_prep.leads import standard_lead
-from data_prep.readers.channels import Channel, to_record
+from data_prep.readers.channels import Channel, one_of_several, to_record
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.xml_tree import named, number, numbers, read_tree, root_of, text_of
 from data_prep.record import Record, RecordError
@@ -40,8 +40,8 @@ def read(path: Path, options: ReadOptions) -> Record:
         Channel(text_of(channel, "name"), numbers(path.name, text_of(channel, "data")), unit, step)
         for channel in best.iter("channel")
     ]
-    warnings = (f"{len(waves)} rhythms are in the file; the one with the most leads is read.",)
-    return to_record(path, channels, _rate(path.name, best), options, warnings if len(waves) > 1 else ())
+    remarks = one_of_several(len(waves), "rhythms", "the one with the most leads")
+    return to_record(path, channels, _rate(path.name, best), options, remarks)
 
 
 def _n_leads(wave: Element) -> int:

@@ -21,7 +21,7 @@ from data_prep.readers.channels import Channel, to_record
 from data_prep.readers.files import read_bytes, require_sane_size
 from data_prep.readers.huffman import DEFAULT, Table, decode, read_tables
 from data_prep.readers.options import ReadOptions
-from data_prep.record import Record, RecordError
+from data_prep.record import Record, RecordError, Remark
 
 NAME = "SCP-ECG"
 SUFFIXES: tuple[str, ...] = (".scp",)
@@ -70,7 +70,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     ]
     if not channels:
         raise RecordError(f"{path.name}: none of its {len(rows)} leads is a standard one (I, II, ..., V6).")
-    return to_record(path, channels, 1e6 / rhythm.interval, options, tuple(dict.fromkeys(file.warnings)))
+    return to_record(path, channels, 1e6 / rhythm.interval, options, tuple(dict.fromkeys(file.remarks)))
 
 
 def _placed(row: Int64[np.ndarray, " time"], start: int, length: int) -> np.ndarray:
@@ -111,7 +111,7 @@ class _File:
 
     name: str
     content: bytes
-    warnings: list[str] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
     version: int = 0
     """Version of the protocol, times ten."""
 
@@ -141,9 +141,11 @@ class _File:
                 raise self.damage(f"section {own} stands where section {number} should")
             section = self.content[begin : begin + (stated if HEADER.size < stated < size else size)]
             if len(section) < size and len(section) < stated:
-                self.warnings.append(f"section {number} is cut off; what is there of it is read.")
+                cut = f"section {number} is cut off; what is there of it is read."
+                self.remarks.append(Remark("cut-off", cut))
             elif checksum and checksum != binascii.crc_hqx(section[2:], 0xFFFF):
-                self.warnings.append(f"the checksum of section {number} does not fit; the file may be damaged.")
+                damaged = f"the checksum of section {number} does not fit; the file may be damaged."
+                self.remarks.append(Remark("checksum", damaged))
             self.version = self.version or version
             yield number, section[HEADER.size :]
 
@@ -192,7 +194,8 @@ class _File:
         longest = max(count - len(row) for row, count in zip(rows, counts, strict=True))
         if longest > 1:  # some recorders count from 0 to the number of samples
             which = "each lead" if shortest == longest else "some leads"
-            self.warnings.append(f"the last {longest} of {max(counts)} samples of {which} are not in the file.")
+            absent = f"the last {longest} of {max(counts)} samples of {which} are not in the file."
+            self.remarks.append(Remark("cut-off", absent))
         return _Wave(step, interval, bool(is_reduced), rows)
 
     def _values(self, stored: bytes, count: int) -> Int64[np.ndarray, " time"]:

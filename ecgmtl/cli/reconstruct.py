@@ -71,7 +71,7 @@ def write_reconstructed(model: Path, file: str, leads: "LeadSet", out: Path, opt
     header, path = header_at(out), find_record(file)
     results = reconstruct(checkpoint.load(model), read_record(path, options), leads)
     write_reconstruction(results, header, model)
-    for warning in results.warnings:
-        typer.echo(f"{path}: {warning}", err=True)
+    for remark in results.remarks:
+        typer.echo(f"{path}: {remark.sentence}", err=True)
     derived = f"; {', '.join(leads.derived)} derived" if leads.derived else ""
     typer.echo(f"{header}: {leads} measured{derived}; {', '.join(leads.reconstructed)} reconstructed")

@@ -17,7 +17,7 @@ from data_prep.lead_set import GivenLeads, LeadSet, take_leads
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, MARK, STANDARD_LEADS, derive_limb_leads
 from data_prep.quality.flat_leads import FEWEST_LIMB_LEADS
 from data_prep.quality.lead_names import find_leads
-from data_prep.record import Record, RecordError
+from data_prep.record import Record, RecordError, Remark
 from data_prep.wfdb_writer import is_record_name, write_record, write_whole_record
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
@@ -46,7 +46,8 @@ class Reconstruction:
     fs: int
     source_fs: float
     """Sampling rate of the file, in hertz."""
-    warnings: tuple[str, ...]
+    remarks: tuple[Remark, ...]
+    """What a user should know of the record and of its reconstruction."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,7 +56,7 @@ class Reconstruction:
 
     def to_record(self, name: str) -> Record:
         """Return the leads in mV as a record, under their marked names."""
-        return Record(name, (self.signal.T / 1000).astype(np.float32), self.fs, self.names, self.warnings)
+        return Record(name, (self.signal.T / 1000).astype(np.float32), self.fs, self.names, self.remarks)
 
 
 def reconstruct(stored: Checkpoint, record: Record, leads: LeadSet) -> Reconstruction:
@@ -66,10 +67,11 @@ def reconstruct(stored: Checkpoint, record: Record, leads: LeadSet) -> Reconstru
         RecordError: the record lacks a lead of the set, or is no plausible ECG.
     """
     preprocess = stored.config.preprocess
-    warnings = collect_warnings(stored, leads)
+    remarks = remarks_on(stored, leads)
     given = take_leads(record, leads, preprocess.fs)
     if record.fs != preprocess.fs:
-        warnings.append(f"resampled from {record.fs:g} to {preprocess.fs} Hz, the model's rate.")
+        sentence = f"resampled from {record.fs:g} to {preprocess.fs} Hz, the model's rate."
+        remarks.append(Remark("resampled", sentence))
     rows = {lead: np.rint(1000 * row) for lead, row in given.rows.items()}
     for lead, row in zip(BASIS_LEADS, reconstruct_basis(stored, given, leads), strict=True):
         rows.setdefault(lead, np.rint(1000 * row))
@@ -82,8 +84,8 @@ def reconstruct(stored: Checkpoint, record: Record, leads: LeadSet) -> Reconstru
             f"{record.name}: lead {lead} reaches {highest.max() / 1000:.1f} mV; up to {LARGEST / 1000} mV can be "
             f"written. Remove its offset first."
         )
-    all_warnings = (*(finding.sentence for finding in given.findings), *warnings)
-    return Reconstruction(leads, signal.astype(np.int16), preprocess.fs, record.fs, all_warnings)
+    on_record = [Remark(finding.code, finding.sentence) for finding in given.findings]
+    return Reconstruction(leads, signal.astype(np.int16), preprocess.fs, record.fs, (*on_record, *remarks))
 
 
 def complete(stored: Checkpoint, record: Record) -> Record:
@@ -105,13 +107,13 @@ def complete(stored: Checkpoint, record: Record) -> Record:
     rows = resample(rows, result.fs, record.fs)[:, :n_samples]
     rows = np.pad(rows, ((0, 0), (0, n_samples - rows.shape[1])), "edge")
     names = (*record.leads, *(lead + MARK for lead in absent))
-    rare = collect_warnings(stored, result.leads)
+    rare = remarks_on(stored, result.leads)
     signal = np.concatenate([record.signal, rows.T], axis=1)
-    return replace(record, signal=signal, leads=names, warnings=(*record.warnings, *rare))
+    return replace(record, signal=signal, leads=names, remarks=(*record.remarks, *rare))
 
 
-def collect_warnings(stored: Checkpoint, leads: LeadSet) -> list[str]:
-    """Return the warnings that this model needs with this set of leads.
+def remarks_on(stored: Checkpoint, leads: LeadSet) -> list[Remark]:
+    """Return what a user should know of this model's reconstruction from this set of leads.
 
     Raises:
         ReconstructError: no stage trained the decoder on masked samples.
@@ -122,17 +124,19 @@ def collect_warnings(stored: Checkpoint, leads: LeadSet) -> list[str]:
         )
     n_masked = sum(leads.mask)
     in_training = max(rarity(masking, n_masked) for masking in stored.maskings)
-    warnings = []
+    remarks = []
     if in_training < RARE:
-        warnings.append(
+        sentence = (
             f"the model is not trained for this: {n_masked} or more of {len(BASIS_LEADS)} independent leads were "
             f"masked in {in_training:.2%} of its training records; train it with a larger masking.leads."
         )
+        remarks.append(Remark("rarely-masked", sentence))
     limbs = [lead for lead in leads.given if lead in LIMB_LEADS]
     if len(limbs) < 2:
         given = f"only {limbs[0]}" if limbs else "none"
-        warnings.append(f"{given} of the limb leads is given, so the electrical axis is the model's guess.")
-    return warnings
+        sentence = f"{given} of the limb leads is given, so the electrical axis is the model's guess."
+        remarks.append(Remark("guessed-axis", sentence))
+    return remarks
 
 
 @torch.inference_mode()

@@ -1,3 +1,5 @@
+import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,12 @@ from ecgmtl.training.model_card import render_model_card
 from tests.training.test_model_card import CARD
 
 PAGE = "docs/own-data.md"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", [module.NAME for module in FORMATS])
 def test_every_format_that_is_read_is_named_on_the_page_and_on_the_model_card(name):
-    text = (Path(__file__).parents[2] / PAGE).read_text()
+    text = (ROOT / PAGE).read_text()
     assert f"\n| {name} |" in text
     assert name in render_model_card(CARD)
 
@@ -21,3 +24,13 @@ def test_every_format_that_is_read_is_named_on_the_page_and_on_the_model_card(na
 @pytest.mark.parametrize("command", ["predict", "reconstruct"])
 def test_help_says_where_the_formats_are_listed(command):
     assert PAGE in "".join(CliRunner().invoke(app, [command, "--help"]).output.split())
+
+
+def test_every_code_of_a_finding_is_described():
+    files = [path for folder in ("data_prep", "ecgmtl") for path in (ROOT / folder).rglob("*.py")]
+    calls = [node for path in files for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    made = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id in ("Finding", "Remark")]
+    codes = {call.args[0].value for call in made if call.args and isinstance(call.args[0], ast.Constant)}
+    assert len(codes) > 30
+    rows = re.findall(r"^\| (`[^|]+`) \|", (ROOT / "docs/quality.md").read_text(), re.MULTILINE)
+    assert codes <= {code for row in rows for code in re.findall(r"`([^`]+)`", row)}

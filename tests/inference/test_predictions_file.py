@@ -20,7 +20,7 @@ every_suffix = pytest.mark.parametrize("suffix", SUFFIXES)
 
 
 def predicted(i, p, warnings=(), rmse=0.125):
-    findings = tuple(Finding("reader", warning, leads=("V1",), value=1.5) for warning in warnings)
+    findings = tuple(Finding("cut-off", warning, leads=("V1",), value=1.5) for warning in warnings)
     calibrated = {"MI": p / 3, "NORM": 1 - p}
     decided = {name: value >= 0.5 for name, value in calibrated.items()}
     return Prediction(Path(f"r{i}.hea"), {"MI": p, "NORM": 1 - p}, calibrated, decided, rmse, findings)

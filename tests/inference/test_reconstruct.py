@@ -118,7 +118,7 @@ def test_a_shorter_record_keeps_its_length(stored):
 def test_another_sampling_rate_is_resampled_with_a_warning(stored):
     found = reconstruct(stored, make_record(beats(5000, 500.0), 500.0), LEADS)
     assert found.signal.shape == (12, 1000)
-    assert "resampled from 500 to 100 Hz, the model's rate." in found.warnings
+    assert "resampled from 500 to 100 Hz, the model's rate." in [remark.sentence for remark in found.remarks]
 
 
 def test_wfdb_reads_the_record_bit_for_bit(written):
@@ -193,18 +193,19 @@ def test_rarity_is_the_frequency_of_sampled_masks():
 
 
 def test_a_model_that_rarely_had_so_many_leads_masked_has_a_warning(stored):
-    warnings = reconstruct(stored, make_record(), LEADS).warnings
+    warnings = [remark.sentence for remark in reconstruct(stored, make_record(), LEADS).remarks]
     assert any("5 or more of 8 independent leads were masked in 1.04% of its training" in text for text in warnings)
     stages = tuple(stage.model_copy(update={"masking": MaskingSettings(leads=0.6)}) for stage in stored.config.stages)
     used = replace(stored, config=stored.config.model_copy(update={"stages": stages}))
-    assert reconstruct(used, make_record(), LEADS).warnings == ()
+    assert reconstruct(used, make_record(), LEADS).remarks == ()
 
 
 @pytest.mark.parametrize(
     ("leads", "said"), [("I,V2", "only I of the limb leads is given"), ("V1,V2", "none of the limb leads is given")]
 )
 def test_a_guessed_axis_has_a_warning(stored, leads, said):
-    assert any(said in text for text in reconstruct(stored, make_record(), LeadSet.parse(leads)).warnings)
+    remarks = reconstruct(stored, make_record(), LeadSet.parse(leads)).remarks
+    assert any(said in remark.sentence for remark in remarks)
 
 
 def test_a_lead_beyond_sixteen_bits_is_rejected(stored):

@@ -61,7 +61,7 @@ def _read(path: Path, lines: Lines, options: ReadOptions) -> Record:
     names, separator = _read_names(name, lines, options)
     units = _read_units(name, names, lines, separator, options)
     n_times = 1 if is_time(names[0]) and len(names) > 1 else 0
-    columns, warnings = find_columns(name, names[n_times:], units[n_times:], options)
+    columns, remarks = find_columns(name, names[n_times:], units[n_times:], options)
     fs = find_rate(name, lines.comments, options)
     first = list(islice(lines, _ROWS))
     if not first:
@@ -73,7 +73,7 @@ def _read(path: Path, lines: Lines, options: ReadOptions) -> Record:
         check_times(name, names[0], times, fs)
     n_read = len(signal)
     total = n_read + (lines.count_rest(path) if lines.peek() else 0)
-    return to_record(path.stem, signal[: options.samples_to_read(total, fs)], fs, columns, warnings, total)
+    return to_record(path.stem, signal[: options.samples_to_read(total, fs)], fs, columns, remarks, total)
 
 
 def _read_names(name: str, lines: Lines, options: ReadOptions) -> tuple[list[str], str]:

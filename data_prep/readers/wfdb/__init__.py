@@ -95,7 +95,7 @@ def _join(path: Path, header: Header, options: ReadOptions) -> Record:
         signal.T,
         fs,
         leads,
-        tuple(dict.fromkeys(warning for _, piece in pieces for warning in piece.warnings)),
+        tuple(dict.fromkeys(remark for _, piece in pieces for remark in piece.remarks)),
         calibrated=all(piece.calibrated for _, piece in pieces),
         total_seconds=total / header.fs if n_frames < total else None,
         unit=pieces[0][1].unit,

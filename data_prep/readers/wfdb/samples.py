@@ -15,13 +15,16 @@ from data_prep.leads import describe_lead
 from data_prep.readers.files import refuse_outside_link, refuse_pointer, regular_size, require_sane_size
 from data_prep.readers.wfdb.formats import DIFFERENCES, FORMATS
 from data_prep.readers.wfdb.header import Header, Signal
-from data_prep.record import RecordError
+from data_prep.record import RecordError, Remark
 
 if TYPE_CHECKING:
     import soundfile
 
-NO_CHECKSUM = "no checksum in the header: damage to the samples would go unnoticed."
-UNVERIFIED = "the checksums in its header were not compared, because only the beginning of the recording was read."
+NO_CHECKSUM = Remark("no-checksum", "no checksum in the header: damage to the samples would go unnoticed.")
+UNVERIFIED = Remark(
+    "unverified",
+    "the checksums in its header were not compared, because only the beginning of the recording was read.",
+)
 FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 """Unicode forms of a file's name: accents composed with their letters, or after them."""
 A_BLOCK = 2**16
@@ -191,7 +194,9 @@ def _read_compressed(samples: Path, signals: list[Signal], n_samples: int) -> In
     return values
 
 
-def verify_samples(name: str, digital: Integer[np.ndarray, "time signal"], header: Header, whole: bool) -> str | None:
+def verify_samples(
+    name: str, digital: Integer[np.ndarray, "time signal"], header: Header, whole: bool
+) -> Remark | None:
     """Compare first samples and checksums with the header's.
 
     Checksums cover the whole recording and are compared only where `digital` is all of it. Return a warning where they

@@ -13,7 +13,7 @@ from data_prep.readers.options import ReadOptions
 from data_prep.readers.wfdb.formats import FORMATS
 from data_prep.readers.wfdb.header import Header, Signal, parse_header
 from data_prep.readers.wfdb.samples import read_samples, verify_samples
-from data_prep.record import NO_UNIT, Record, RecordError
+from data_prep.record import NO_UNIT, Record, RecordError, Remark
 from data_prep.units import UNIT_NAMES, UNITS
 
 MAX_HEADER = 2**20
@@ -31,22 +31,22 @@ def read_header(path: Path, missing: str = "there is no such header") -> Header:
 def read_segment(path: Path, header: Header, options: ReadOptions, n_frames: int, n_read: int) -> Record:
     """Return the first `n_read` of a record's `n_frames`."""
     header = name_leads(path.name, header, options)
-    kept, warnings = voltages(path.name, header, options)
+    kept, remarks = voltages(path.name, header, options)
     per_mv = [_gain_per_mv(path.name, header.signals[index], index + 1, options) for index in kept]
     digital = read_samples(path, header, n_read)
     if remark := verify_samples(path.name, digital, header, whole=n_read == n_frames):
-        warnings += (remark,)
+        remarks += (remark,)
     if len(kept) < len(header.signals):
         digital = digital[:, kept]
     signals = [header.signals[index] for index in kept]
-    warnings += _odd_ones_out(signals, per_mv)
+    remarks += _odd_ones_out(signals, per_mv)
     units = {options.unit or signal.unit for signal in signals}
     return Record(
         path.stem,
         _millivolts(digital, signals, per_mv),
         header.fs * signals[0].per_frame,
         tuple([signal.lead for signal in signals]),
-        warnings,
+        remarks,
         calibrated=all((options.unit or signal.unit) != NO_UNIT for signal in signals),
         total_seconds=n_frames / header.fs if n_read < n_frames else None,
         unit=units.pop() if len(units) == 1 else None,
@@ -62,9 +62,9 @@ def name_leads(name: str, header: Header, options: ReadOptions) -> Header:
     return replace(header, signals=tuple([s._replace(lead=options.lead_of(s.lead)) for s in header.signals]))
 
 
-def voltages(name: str, header: Header, options: ReadOptions) -> tuple[list[int], tuple[str, ...]]:
-    """Return the indices of the signals that are voltages, and a warning on each that is not."""
-    kept, warnings = [], []
+def voltages(name: str, header: Header, options: ReadOptions) -> tuple[list[int], tuple[Remark, ...]]:
+    """Return the indices of the signals that are voltages, and a remark on each that is not."""
+    kept, remarks = [], []
     for index, signal in enumerate(header.signals):
         is_lead = standard_lead(signal.lead) is not None
         is_voltage = signal.unit in UNITS and signal.unit != NO_UNIT
@@ -76,10 +76,11 @@ def voltages(name: str, header: Header, options: ReadOptions) -> tuple[list[int]
                 "pass --unit to say which one is meant."
             )
         else:
-            warnings.append(f"signal {index + 1} is not in a unit of voltage and is left out.")
+            sentence = f"signal {index + 1} is not in a unit of voltage and is left out."
+            remarks.append(Remark("column-left-out", sentence))
     if not kept:
         raise RecordError(f"{name} holds no voltage: none of its {len(header.signals)} signals is in {UNIT_NAMES}.")
-    return kept, tuple(warnings)
+    return kept, tuple(remarks)
 
 
 def _gain_per_mv(name: str, signal: Signal, number: int, options: ReadOptions) -> float:
@@ -96,8 +97,8 @@ def _gain_per_mv(name: str, signal: Signal, number: int, options: ReadOptions) -
     return gain
 
 
-def _odd_ones_out(signals: list[Signal], per_mv: list[float]) -> tuple[str, ...]:
-    """Return a warning if a minority of leads differ in gain or baseline, as in a damaged header."""
+def _odd_ones_out(signals: list[Signal], per_mv: list[float]) -> tuple[Remark, ...]:
+    """Return a remark if a minority of leads differ in gain or baseline, as in a damaged header."""
     scales = [(gain, signal.baseline) for gain, signal in zip(per_mv, signals, strict=True)]
     if len(set(scales)) == 1:
         return ()
@@ -105,7 +106,8 @@ def _odd_ones_out(signals: list[Signal], per_mv: list[float]) -> tuple[str, ...]
     if 2 * count <= len(scales):
         return ()
     odd = describe_leads([signal.lead for signal, scale in zip(signals, scales, strict=True) if scale != usual])
-    return (f"gain or baseline of lead {odd} differ from those of the other leads; is the header intact?",)
+    sentence = f"gain or baseline of lead {odd} differ from those of the other leads; is the header intact?"
+    return (Remark("other-scale", sentence),)
 
 
 def _millivolts(digital: np.ndarray, signals: list[Signal], per_mv: list[float]) -> np.ndarray:

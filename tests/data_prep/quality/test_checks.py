@@ -9,6 +9,7 @@ from data_prep import Preprocess, find_records, read_record
 from data_prep.leads import STANDARD_LEADS
 from data_prep.perturb import swap_arms
 from data_prep.quality import CHECKS, RELATIONS, Severity
+from data_prep.record import Remark
 from data_prep.synthetic.waveform import synthesize
 from tests.wfdb_files import make_record
 
@@ -95,8 +96,8 @@ def test_exchanged_arms_are_not_judged_where_leads_were_not_measured():
 
 def test_every_check_takes_some_of_the_leads():
     record = make_record(ecg()[:, :7], 500, STANDARD_LEADS[:7])
-    findings = Preprocess().examine(replace(record, warnings=("odd.",))).findings
-    assert [finding.code for finding in findings] == ["reader", "lead-missing"]
+    findings = Preprocess().examine(replace(record, remarks=(Remark("cut-off", "odd."),))).findings
+    assert [finding.code for finding in findings] == ["cut-off", "lead-missing"]
     assert len(CHECKS) + len(RELATIONS) > 10
 
 

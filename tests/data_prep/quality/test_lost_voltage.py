@@ -88,7 +88,7 @@ def test_a_marker_without_a_unit_does_not_make_the_leads_uncalibrated(tmp_path):
     path.write_text("\n".join([*lines, ""]))
     record = read_record(path)
     assert (record.calibrated, len(record.leads)) == (True, 12)
-    assert "signal 13 is not in a unit of voltage and is left out." in record.warnings
+    assert "signal 13 is not in a unit of voltage and is left out." in [remark.sentence for remark in record.remarks]
 
 
 def test_a_record_with_voltages_is_left_unchanged():

@@ -128,7 +128,9 @@ def test_a_unit_in_latin_1_and_units_of_single_columns_are_read(tmp_path):
     write(path, "# fs=100\ntime,I (mV),II [V],Pulse\ns,mV,V,1/min\n0,1,2,60\n0.01,1,2,60\n")
     record = read_record(path)
     assert record.signal.tolist() == [[1, 2000]] * 2
-    assert record.warnings == ("column 3 is not in a known unit of voltage and is left out.",)
+    assert [remark.sentence for remark in record.remarks] == [
+        "column 3 is not in a known unit of voltage and is left out."
+    ]
 
 
 @pytest.mark.parametrize(

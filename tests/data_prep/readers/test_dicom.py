@@ -24,7 +24,7 @@ def test_samples_become_millivolts(unit, sensitivity, samples, tmp_path):
     record = read_record(path)
     np.testing.assert_allclose(record.signal, samples * 0.0025, rtol=1e-6)
     assert (record.fs, record.leads, record.unit) == (500.0, STANDARD_LEADS, unit)
-    assert record.warnings == ()
+    assert record.remarks == ()
     assert record.calibrated
     assert record.seconds == 10
 
@@ -45,14 +45,16 @@ def test_averaged_beats_are_not_taken_for_the_recording(samples, tmp_path):
     path = write_dicom(tmp_path / "a.dcm", beat, group(samples, channels()))
     record = read_record(path)
     assert len(record.signal) == 5000
-    assert record.warnings == ()
+    assert record.remarks == ()
 
 
 def test_of_several_recordings_the_one_with_most_leads_is_read_and_said(samples, tmp_path):
     rhythm = group(np.tile(samples[:, :1], (4, 1)), [channel("II")])
     record = read_record(write_dicom(tmp_path / "a.dcm", rhythm, group(samples, channels())))
     assert record.leads == STANDARD_LEADS
-    assert record.warnings == ("2 recordings are in the file; the one with the most leads, then the longest, is read.",)
+    assert [remark.sentence for remark in record.remarks] == [
+        "2 recordings are in the file; the one with the most leads, then the longest, is read."
+    ]
 
 
 @pytest.mark.parametrize(("scheme", "meaning"), [("MDC", "lead"), ("SCPECG", "?"), ("LOCAL", "Lead {} (Einthoven)")])

@@ -88,11 +88,11 @@ def test_the_beginning_of_a_long_archive_equals_that_of_the_whole_archive(
     write(path, signal=whole, fs=100, leads=STANDARD_LEADS, unit="uV")
     record = read_record(path, ReadOptions(seconds=10))
     assert np.array_equal(record.signal, (whole.astype(np.float64) * 0.001).astype(np.float32))
-    assert (len(record.signal), record.seconds, record.warnings) == (3000, 30, ())
+    assert (len(record.signal), record.seconds, record.remarks) == (3000, 30, ())
     monkeypatch.setattr("data_prep.readers.options.WHOLE", 2999)
     beginning = read_record(path, ReadOptions(seconds=10))
     assert np.array_equal(beginning.signal, record.signal[:1000])
-    assert (beginning.seconds, beginning.warnings) == (30, (NO_CHECKSUM,))
+    assert (beginning.seconds, beginning.remarks) == (30, (NO_CHECKSUM,))
 
 
 def test_the_largest_whole_numbers_do_not_overflow(tmp_path):

@@ -58,7 +58,7 @@ def test_a_rhythm_of_muse(tmp_path, signal, unit, leads):
         vendor.muse_waveform(signal[:300], "Median"), vendor.muse_waveform(signal, leads=leads, **changes)
     )
     record = assert_reads(write(tmp_path / "a.xml", text), signal, 4.88, leads)
-    assert record.warnings == ()
+    assert record.remarks == ()
 
 
 def test_of_several_rhythms_of_muse_the_one_with_the_most_leads_is_read(tmp_path, signal):
@@ -68,7 +68,9 @@ def test_of_several_rhythms_of_muse_the_one_with_the_most_leads_is_read(tmp_path
         vendor.muse_waveform(signal, "HighFreq", 1000),
     )
     record = assert_reads(write(tmp_path / "a.xml", vendor.muse(*waveforms)), signal, 4.88, BASIS_LEADS)
-    assert record.warnings == ("3 rhythms are in the file; the one with the most leads is read.",)
+    assert [remark.sentence for remark in record.remarks] == [
+        "3 rhythms are in the file; the one with the most leads is read."
+    ]
 
 
 @pytest.mark.parametrize(("base", "exponent", "fs"), [(250, 0, 250), (25, 1, 250), (5000, -1, 500)])
@@ -94,7 +96,7 @@ def test_what_is_missing_or_contradictory_in_muse_is_refused(tmp_path, signal, c
 
 def test_a_wrong_checksum_of_muse_is_told(tmp_path, signal):
     text = vendor.muse(vendor.muse_waveform(signal, LeadDataCRC32=7))
-    assert "lead I: the checksum does not fit" in read_record(write(tmp_path / "a.xml", text)).warnings[0]
+    assert "lead I: the checksum does not fit" in read_record(write(tmp_path / "a.xml", text)).remarks[0].sentence
 
 
 def test_a_median_beat_alone_is_no_ecg(tmp_path, signal):
@@ -171,7 +173,7 @@ def test_a_rhythm_of_aecg(tmp_path, signal, step, unit, atol, increment):
     series = vendor.aecg_series(signal, step=step, unit=unit, increment=increment)
     derived = vendor.aecg_series(signal[:300], "REPRESENTATIVE_BEAT")[8:-11]
     record = assert_reads(write(tmp_path / "a.xml", vendor.aecg(series, derived=derived)), signal, atol)
-    assert record.warnings == ()
+    assert record.remarks == ()
 
 
 def test_an_origin_of_aecg_is_added(tmp_path, signal):
@@ -183,7 +185,9 @@ def test_of_several_series_of_aecg_the_one_with_the_most_leads_is_read(tmp_path,
     beat = vendor.aecg_series(signal[:300], "REPRESENTATIVE_BEAT")
     one = vendor.aecg_series(signal, leads=("II",))
     record = assert_reads(write(tmp_path / "a.xml", vendor.aecg(beat, one, vendor.aecg_series(signal))), signal, 2.5)
-    assert record.warnings == ("2 recordings are in the file; the one with the most leads, then the longest, is read.",)
+    assert [remark.sentence for remark in record.remarks] == [
+        "2 recordings are in the file; the one with the most leads, then the longest, is read."
+    ]
     assert "averaged beats are not read" in refusal(write(tmp_path / "b.xml", vendor.aecg(beat)))
 
 
@@ -265,7 +269,7 @@ def test_a_rhythm_of_scp(tmp_path, signal, leads, order, version, packed):
     if packed:
         sections[2] = (19999).to_bytes(2, "little")
     record = assert_reads(write(tmp_path / "a.bin", vendor.scp(sections, version)), signal, 2.5, leads)
-    assert record.warnings == ()
+    assert record.remarks == ()
 
 
 def test_tables_of_scp_that_a_file_brings_itself(tmp_path, signal):
@@ -306,7 +310,9 @@ def test_samples_of_scp_beyond_what_its_sizes_can_say_are_told_as_missing(tmp_pa
     }
     record = read_record(write(tmp_path / "a.scp", vendor.scp(sections)))
     assert len(record.signal) == 32_767
-    assert record.warnings == ("the last 233 of 33000 samples of each lead are not in the file.",)
+    assert [remark.sentence for remark in record.remarks] == [
+        "the last 233 of 33000 samples of each lead are not in the file."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -332,9 +338,11 @@ def test_a_damaged_section_of_scp_is_told(tmp_path, signal):
     content = bytearray(vendor.scp(sections))
     content[-100] ^= 1
     record = read_record(write(tmp_path / "a.scp", bytes(content)))
-    assert record.warnings == ("the checksum of section 6 does not fit; the file may be damaged.",)
+    assert [remark.sentence for remark in record.remarks] == [
+        "the checksum of section 6 does not fit; the file may be damaged."
+    ]
     cut = read_record(write(tmp_path / "b.scp", bytes(content[:-1000])))
-    assert cut.warnings[0] == "section 6 is cut off; what is there of it is read."
+    assert cut.remarks[0].sentence == "section 6 is cut off; what is there of it is read."
 
 
 # GE CardioSoft and Sapphire
@@ -418,11 +426,11 @@ def test_a_recording_of_ishne(tmp_path, signal):
     signal = signal.copy()
     content = bytearray(vendor.ishne(signal))
     record = assert_reads(write(tmp_path / "a.holter", bytes(content)), signal, 2.5)
-    assert record.warnings == ()
+    assert record.remarks == ()
     content[-24:-22] = b"\x00\x80"  # a fault of the first lead
     assert np.isnan(read_record(write(tmp_path / "b.ecg", bytes(content))).signal[-1]).tolist() == [True] + [False] * 11
     content[300] ^= 1
-    assert "checksum" in read_record(write(tmp_path / "c.ecg", bytes(content))).warnings[0]
+    assert "checksum" in read_record(write(tmp_path / "c.ecg", bytes(content))).remarks[0].sentence
     assert "is cut off" in refusal(write(tmp_path / "d.ecg", bytes(content[:400])))
 
 
@@ -612,7 +620,9 @@ def test_one_recording_as_scp_and_as_edf_is_the_same_but_for_the_scale_that_the_
     scp, edf = (read_record(folder / f"0000050.ECG.{kind}") for kind in ("scp", "edf"))
     assert scp.leads == edf.leads
     assert scp.fs == edf.fs
-    assert scp.warnings == ("the last 5088 of 37855 samples of each lead are not in the file.",)
+    assert [remark.sentence for remark in scp.remarks] == [
+        "the last 5088 of 37855 samples of each lead are not in the file."
+    ]
     steps = np.rint(scp.signal / 0.005)  # of 5 µV, as in the recorder's own file
     np.testing.assert_allclose(scp.signal, steps * 0.005, atol=1e-6)
     stated = 2000 / 65535  # mV; the converter wrote a range of ±1000 mV for 16 bits, and each value as twice its step

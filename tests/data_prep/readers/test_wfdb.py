@@ -23,7 +23,7 @@ def write(path, text):
 def test_a_wfdb_record_is_read_as_it_was_written(tmp_path):
     record = read_record(write_wfdb(tmp_path))
     assert np.allclose(record.signal, beats(), atol=6e-4)
-    assert (record.name, record.fs, record.leads, record.warnings) == ("00001_lr", 100, STANDARD_LEADS, ())
+    assert (record.name, record.fs, record.leads, record.remarks) == ("00001_lr", 100, STANDARD_LEADS, ())
 
 
 @pytest.mark.parametrize("when", ["", " 11:39:16", " 11:39:16.5 05/02/2020", " 05-Feb-2020 11:39:16", " 5-2-2020"])
@@ -85,7 +85,7 @@ def test_every_storage_format_is_read(tmp_path, kind, rng):
     lines = [f"x.dat {kind} 50(3)/mV 12 0 {first[i]} {sums[i]} 0 {lead}" for i, lead in enumerate(("I", "II"))]
     record = read_record(write(tmp_path / "x.hea", "\n".join(["x 2 250 600", *lines])))
     assert np.allclose(record.signal, (digital - 3) / 50)
-    assert record.warnings == ()
+    assert record.remarks == ()
 
 
 @pytest.mark.parametrize("kind", ["16", "24", "32", "80", "212", "508", "516", "524"])
@@ -96,7 +96,7 @@ def test_what_wfdb_writes_is_read_as_wfdb_reads_it(tmp_path, kind, rng, monkeypa
     wfdb.wrsamp("x", fs=250, units=["mV"] * 2, sig_name=["I", "II"], p_signal=signal, fmt=[kind] * 2)
     record = read_record(tmp_path / "x.hea")
     assert np.allclose(record.signal, wfdb.rdsamp("x")[0], atol=1e-6, equal_nan=True)
-    assert record.warnings == ()
+    assert record.remarks == ()
 
 
 @pytest.mark.parametrize("per_frame", [1, 2])
@@ -198,14 +198,16 @@ def test_a_header_without_checksums_is_read_with_a_warning(tmp_path, kept):
     header = write_wfdb(tmp_path)
     header.write_text(re.sub(r"(?m) (-?\d+) -?\d+ 0 \S+$", kept, header.read_text()))
     record = read_record(header)
-    assert record.warnings == ("no checksum in the header: damage to the samples would go unnoticed.",)
+    assert [remark.sentence for remark in record.remarks] == [
+        "no checksum in the header: damage to the samples would go unnoticed."
+    ]
     assert record.leads[0] == "signal 1"
 
 
 def test_zeros_in_place_of_checksums_count_as_none(tmp_path):
     header = write_wfdb(tmp_path)
     header.write_text(re.sub(r"(?m) -?\d+ -?\d+ 0 (\S+)$", r" 0 0 0 \1", header.read_text()))
-    assert read_record(header).warnings[0].startswith("no checksum")
+    assert read_record(header).remarks[0].sentence.startswith("no checksum")
 
 
 def test_a_header_without_a_length_takes_the_file_s(tmp_path):
@@ -222,7 +224,8 @@ def test_signals_that_are_not_voltages_are_left_out_with_a_warning(tmp_path):
     )
     record = read_record(header)
     assert record.leads == STANDARD_LEADS
-    assert record.warnings == ("signal 13 is not in a unit of voltage and is left out.",)
+    sentence = "signal 13 is not in a unit of voltage and is left out."
+    assert record.remarks == (("column-left-out", sentence),)
 
 
 @pytest.mark.real

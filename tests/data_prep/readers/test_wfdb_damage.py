@@ -256,9 +256,8 @@ def test_a_promise_of_too_many_samples_is_refused_before_memory_is_taken(tmp_pat
 
 def test_one_lead_whose_gain_is_unlike_the_others_is_warned_of(tmp_path):
     header = edit(write_wfdb(tmp_path), "1000.0(0)", "1009.0(0)", count=1)
-    assert read_record(header).warnings == (
-        "gain or baseline of lead I differ from those of the other leads; is the header intact?",
-    )
+    sentence = "gain or baseline of lead I differ from those of the other leads; is the header intact?"
+    assert read_record(header).remarks == (("other-scale", sentence),)
 
 
 def test_every_file_of_a_record_is_checked(tmp_path):

@@ -47,7 +47,7 @@ def refusal(path):
 def test_joined_records_are_read_as_one(joined):
     record = read_record(joined)
     assert np.allclose(record.signal, beats(), atol=6e-4)
-    assert (record.name, record.fs, record.leads, record.warnings) == ("joined", 100, STANDARD_LEADS, ())
+    assert (record.name, record.fs, record.leads, record.remarks) == ("joined", 100, STANDARD_LEADS, ())
     assert record.total_seconds is None
 
 
@@ -113,9 +113,9 @@ def test_only_the_beginning_of_a_long_recording_is_read_with_a_warning(tmp_path)
     lengthen(header.with_suffix(".dat"), (WHOLE + 1) * 24)
     record = read_record(header, ReadOptions(seconds=10))
     assert np.allclose(record.signal, beats(), atol=6e-4)
-    assert sentences(Preprocess()(record)) == (UNVERIFIED, "lasts 2621.4 s; only the first 10 s are used.")
+    assert sentences(Preprocess()(record)) == (UNVERIFIED.sentence, "lasts 2621.4 s; only the first 10 s are used.")
     whole = read_record(header)
-    assert (len(whole.signal), whole.warnings) == (WHOLE + 1, ())  # zeros at the end leave the checksums as they were
+    assert (len(whole.signal), whole.remarks) == (WHOLE + 1, ())  # zeros at the end leave the checksums as they were
 
 
 @pytest.mark.parametrize(("kind", "bits"), [(8, 8), (16, 16), (212, 12), (24, 24)])
@@ -138,6 +138,6 @@ def test_of_a_long_joined_record_only_the_first_segments_are_read(joined):
     joined.write_text(f"joined/{2 * times} 12 100 {1000 * times}\n" + "first 400\nsecond.b 600\n" * times)
     record = read_record(joined, ReadOptions(seconds=5))
     assert np.allclose(record.signal, beats()[:500], atol=6e-4)
-    assert (record.seconds, record.warnings) == (times * 10, ())  # checksums of both segments were compared
+    assert (record.seconds, record.remarks) == (times * 10, ())  # checksums of both segments were compared
     joined.with_name("second.b.dat").unlink()
     assert read_record(joined, ReadOptions(seconds=4)).signal.shape == (400, 12)

@@ -61,7 +61,7 @@ def test_files_are_read_alike_by_wfdb_and_by_us(folder):
     ours, theirs = read_record(name.with_suffix(".hea")), wfdb.rdsamp(str(name))
     np.testing.assert_allclose(ours.signal, theirs[0], atol=1e-6)
     assert list(ours.leads) == theirs[1]["sig_name"]
-    assert ours.warnings == ()
+    assert ours.remarks == ()
 
 
 def test_a_record_does_not_depend_on_how_many_there_are(folder, tmp_path):
