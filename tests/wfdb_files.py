@@ -46,6 +46,17 @@ def write_wfdb(
     return header
 
 
+def two_files(header: Path) -> Path:
+    """The same record with V6 in a file of its own."""
+    digital = np.fromfile(header.with_suffix(".dat"), "<i2").reshape(-1, 12)
+    digital[:, :11].tofile(header.with_suffix(".dat"))
+    digital[:, 11].tofile(header.with_suffix(".xyz"))
+    lines = header.read_text().split("\n")
+    lines[12] = lines[12].replace(".dat", ".xyz")
+    header.write_text("\n".join(lines))
+    return header
+
+
 def edit(path: Path, old: str, new: str, count: int = -1) -> Path:
     """Replace in a text file; the old text must be there."""
     text = path.read_text()

@@ -2,13 +2,9 @@
 
 import contextlib
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,15 +16,8 @@ from data_prep.store.prepare import prepare
 from data_prep.synthetic.folder import write_ptbxl
 from ecgmtl import checkpoint
 from ecgmtl.cli import app
+from tests.commands import EPOCHS, ROOT, SMALL, start
 
-SMALL = [
-    "--config", "quick",
-    "--set", "encoder.widths=[8, 16, 16]", "--set", "decoder.width=16",
-    "--set", "stages.0.epochs=2", "--set", "stages.1.epochs=3", "--set", "stages.2.epochs=1",
-    "--set", "stages.0.batch_size=16", "--set", "stages.1.batch_size=16", "--set", "stages.2.batch_size=16",
-    "--set", "precision=fp32",
-]  # fmt: skip
-ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden/quick.json"
 MAKES_GOLDEN = "python -m pytest tests/cli/test_main_job.py -k golden --write-golden"
 GOLDEN_TOLERANCE = 2e-2
@@ -43,14 +32,6 @@ def folder(tmp_path_factory):
     write_ptbxl(place / "records", 120, seed=0)
     prepare(place / "records", place / "store", Preprocess(), "superdiagnostic")
     return place
-
-
-def start(folder, *arguments):
-    """The command as a process of its own."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "ecgmtl", *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
 
 
 def ecgmtl(folder, *arguments, code=0):
@@ -127,9 +108,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(folder, trained, how, code, epoc
     whole, resumed = (checkpoint.load(path).model.state_dict() for path in (trained, run / "model.safetensors"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    assert [(line["stage"], line["epoch"]) for line in lines] == [
-        ("pretrain", 0), ("pretrain", 1), ("joint", 0), ("joint", 1), ("joint", 2), ("decay", 0)
-    ]  # fmt: skip
+    assert [(line["stage"], line["epoch"]) for line in lines] == EPOCHS
 
 
 def test_an_earlier_stage_is_loaded_from_its_checkpoint(folder, trained):

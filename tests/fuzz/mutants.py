@@ -4,6 +4,7 @@ import copy
 import json
 import random
 
+import numpy as np
 import yaml
 
 ODD = [
@@ -79,3 +80,26 @@ def damage_yaml(content: bytes, chance: random.Random) -> bytes:
     if chance.random() < 0.5:
         return damage(content, chance)
     return yaml.safe_dump(change(yaml.safe_load(content), chance)).encode()
+
+
+def damage_header(content: bytes, rng: np.random.Generator) -> bytes:
+    """One to three bytes changed, removed or put in, or a line lost or doubled."""
+    changed = bytearray(content)
+    if rng.random() < 0.1:
+        lines = content.split(b"\n")
+        at = int(rng.integers(len(lines)))
+        return b"\n".join(lines[:at] + lines[at : at + 1] * 2 * int(rng.integers(2)) + lines[at + 1 :])
+    for _ in range(int(rng.integers(1, 4))):
+        at = int(rng.integers(len(changed)))
+        likely = rng.choice(list(b"0123456789.-+/()x:#~eEmuVI \n"))
+        byte = int(likely if rng.random() < 0.7 else rng.integers(256))
+        match int(rng.integers(4)):
+            case 0:
+                del changed[at]
+            case 1:
+                changed.insert(at, byte)
+            case 2:
+                changed[at] ^= 1 << int(rng.integers(8))
+            case _:
+                changed[at] = byte
+    return bytes(changed)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from data_prep import Preprocess, ReadOptions, RecordError, find_records, read_record
-from tests.wfdb_files import beats, edit, write_wfdb
+from tests.fuzz.mutants import damage_header
+from tests.wfdb_files import beats, edit, two_files, write_wfdb
 
 PREPROCESS = Preprocess()
 
@@ -19,47 +20,13 @@ def refusal(path):
     return str(caught.value)
 
 
-def mutate(content: bytes, rng: np.random.Generator) -> bytes:
-    """One to three bytes changed, removed or put in, or a line lost or doubled."""
-    changed = bytearray(content)
-    if rng.random() < 0.1:
-        lines = content.split(b"\n")
-        at = int(rng.integers(len(lines)))
-        return b"\n".join(lines[:at] + lines[at : at + 1] * 2 * int(rng.integers(2)) + lines[at + 1 :])
-    for _ in range(int(rng.integers(1, 4))):
-        at = int(rng.integers(len(changed)))
-        likely = rng.choice(list(b"0123456789.-+/()x:#~eEmuVI \n"))
-        byte = int(likely if rng.random() < 0.7 else rng.integers(256))
-        match int(rng.integers(4)):
-            case 0:
-                del changed[at]
-            case 1:
-                changed.insert(at, byte)
-            case 2:
-                changed[at] ^= 1 << int(rng.integers(8))
-            case _:
-                changed[at] = byte
-    return bytes(changed)
-
-
-def two_files(header):
-    """The same record with V6 in a file of its own."""
-    digital = np.fromfile(header.with_suffix(".dat"), "<i2").reshape(-1, 12)
-    digital[:, :11].tofile(header.with_suffix(".dat"))
-    digital[:, 11].tofile(header.with_suffix(".xyz"))
-    lines = header.read_text().split("\n")
-    lines[12] = lines[12].replace(".dat", ".xyz")
-    header.write_text("\n".join(lines))
-    return header
-
-
 @pytest.mark.parametrize("arrange", [lambda header: header, two_files], ids=["one file", "two files"])
 def test_no_damaged_header_is_read_without_an_error_or_a_warning(tmp_path, rng, arrange):
     header = arrange(write_wfdb(tmp_path))
     content, truth = header.read_bytes(), PREPROCESS(read_record(header))
     accepted = 0
     for _ in range(400):
-        mutant = mutate(content, rng)
+        mutant = damage_header(content, rng)
         header.write_bytes(mutant)
         try:
             found = PREPROCESS(read_record(header))

@@ -1,0 +1,132 @@
+"""Make every fault on purpose and measure whether it is survived: bad files, kills, a full disk, a lost server.
+
+    python -m benchmarks.faults [--only R3 …] [--scale 0.1] [--seed 0] [--results build/faults.jsonl]
+
+Prints a table. Each fault runs in a process of its own, and its result is a line of the results file. A fault that has
+a line of the same scale and seed is not run again.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import NamedTuple
+
+from benchmarks import survival
+from benchmarks.survival.registry import FAULTS, Trial
+
+RESULTS = Path("build/faults.jsonl")
+
+
+class Line(NamedTuple):
+    """A fault's result."""
+
+    name: str
+    scale: float
+    seed: int
+    cases: str
+    figures: dict[str, float]
+    seconds: float
+    error: str = ""
+    """How the fault's function ended, if not by a result."""
+
+    @property
+    def is_survived(self) -> bool:
+        return not self.error and FAULTS[self.name].is_survived(self.figures)
+
+    @property
+    def row(self) -> str:
+        """Row of the table in Markdown."""
+        fault = FAULTS[self.name]
+        required = "<br>".join(f"{name}: {most}" for name, most in fault.required.items())
+        units = {name: most.unit for name, most in fault.required.items()}
+        figures = "<br>".join(
+            f"{name}: {f'{value:,.3g} {units[name]}'.strip()}" for name, value in self.figures.items()
+        )
+        verdict = "yes" if self.is_survived else "**no**"
+        return f"| {self.name} | {fault.what} | {self.cases} | {required} | {self.error or figures} | {verdict} |"
+
+
+HEAD = "| id | what | tried | required, at most | measured | survived |\n|---|---|---|---|---|---|"
+
+
+def load_faults() -> None:
+    """Import all modules of faults, which register them."""
+    for module in iter_modules(survival.__path__):
+        import_module(f"{survival.__name__}.{module.name}")
+
+
+def place_of(name: str) -> tuple[str, int]:
+    """Return by what a fault is sorted: R9 is before R10."""
+    return name.rstrip("0123456789"), int(name.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+
+
+def read(path: Path) -> list[Line]:
+    """Return the lines of a results file."""
+    return [Line(**json.loads(text)) for text in path.read_text().splitlines()] if path.is_file() else []
+
+
+def run_here(name: str, scale: float, seed: int) -> Line:
+    """Make one fault in this process."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix=f"fault-{name}-") as folder:
+        measured = FAULTS[name].run(Trial(Path(folder), scale, seed))
+    return Line(name, scale, seed, measured.cases, measured.figures, round(time.perf_counter() - start, 1))
+
+
+def run_apart(name: str, scale: float, seed: int) -> Line:
+    """Make one fault in a process of its own."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        line = Path(folder) / "line"  # not stdout, to which libraries write too
+        words = ["--only", name, "--scale", str(scale), "--seed", str(seed), "--here", str(line)]
+        command = [sys.executable, "-m", "benchmarks.faults", *words]
+        code = subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=False).returncode
+        if code == 0:
+            return Line(**json.loads(line.read_text()))
+    return Line(name, scale, seed, "", {}, round(time.perf_counter() - start, 1), f"ended with {code}")
+
+
+def table(lines: list[Line]) -> str:
+    """Return the table of the results with the most cases of each fault."""
+    largest = {line.name: line for line in sorted(lines, key=lambda line: line.scale)}
+    return "\n".join([HEAD, *(largest[name].row for name in sorted(largest, key=place_of))])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=[], metavar="ID", help="faults to make; all by default")
+    parser.add_argument("--scale", type=float, default=1.0, help="fraction of the full counts")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--here", type=Path, help="make one fault in this process and write its line to this file")
+    options = parser.parse_args()
+    load_faults()
+    names = options.only or sorted(FAULTS, key=place_of)
+    if unknown := set(names) - FAULTS.keys():
+        parser.error(f"--only {' '.join(sorted(unknown))}: no such fault; there are {', '.join(FAULTS)}")
+    if options.here:
+        options.here.write_text(json.dumps(run_here(names[0], options.scale, options.seed)._asdict()))
+        return
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    done = {(line.name, line.scale, line.seed) for line in read(options.results) if not line.error}
+    for name in names:
+        if (name, options.scale, options.seed) not in done:
+            line = run_apart(name, options.scale, options.seed)
+            with options.results.open("a") as file:
+                file.write(json.dumps(line._asdict()) + "\n")
+            print(
+                f"{name}: {'survived' if line.is_survived else 'NOT SURVIVED'} in {line.seconds:g} s", file=sys.stderr
+            )
+    print(table([line for line in read(options.results) if line.name in names]))
+
+
+if __name__ == "__main__":
+    main()

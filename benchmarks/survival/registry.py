@@ -1,0 +1,76 @@
+"""The list of faults: each function that makes one stands beside its name and the figures that it must reach."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Trial(NamedTuple):
+    """What a fault is made with."""
+
+    folder: Path
+    """An empty folder to work in."""
+    scale: float
+    """Fraction of the full counts."""
+    seed: int
+
+    def count(self, full: int, least: int = 1) -> int:
+        """Return how many cases are tried at this scale, of `full` at scale 1."""
+        return max(least, round(full * self.scale))
+
+    @property
+    def chance(self) -> random.Random:
+        return random.Random(self.seed)
+
+
+class Measured(NamedTuple):
+    """What was tried, and the figures."""
+
+    cases: str
+    figures: dict[str, float]
+
+
+class Most(NamedTuple):
+    """Largest value of a figure with which a fault counts as survived."""
+
+    value: float
+    unit: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.value:,g} {self.unit}".strip()
+
+
+Run = Callable[[Trial], Measured]
+
+
+class Fault(NamedTuple):
+    """A fault and what surviving it means."""
+
+    what: str
+    required: dict[str, Most]
+    run: Run
+
+    def is_survived(self, figures: dict[str, float]) -> bool:
+        """Tell whether all figures are there and none is above its bound. NaN is above every bound."""
+        return all(figures.get(name, float("nan")) <= most.value for name, most in self.required.items())
+
+
+FAULTS: dict[str, Fault] = {}
+"""Faults by their ids: R1 to R28, then those that were added."""
+
+
+def fault(name: str, what: str, required: dict[str, Most]) -> Callable[[Run], Run]:
+    """Register a function that makes a fault.
+
+    Args:
+        name: id of the fault.
+        what: what is done, in a few words.
+        required: bounds of the figures that the function returns.
+    """
+
+    def register(run: Run) -> Run:
+        FAULTS[name] = Fault(what, required, run)
+        return run
+
+    return register
