@@ -38,7 +38,12 @@ def compare(
     ] = None,
     tune: Annotated[
         int,
-        typer.Option(min=0, help="Number of settings to try per arm before its seeds are trained with the best one."),
+        typer.Option(
+            min=0,
+            help="Number of settings to try per arm, its own among them, before its seeds are trained with the best "
+            "one. Settings are judged on a tenth of the training patients, who are left out for that. With --folds "
+            "they are tried for each fold anew.",
+        ),
     ] = 0,
     jobs: Annotated[
         int,

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
-from scipy.stats import loguniform
-from sklearn.model_selection import ParameterSampler
+from scipy.stats.qmc import Sobol
 
 from ecgmtl.config.run import Config, ConfigError, explain, load_config, parse_config, read_yaml, set_key
 from ecgmtl.config.shipped import find_arms
@@ -38,7 +38,7 @@ class ArmFile(Settings):
     seeds: PositiveInt | None = None
     """Maximum number of seeds."""
     search: dict[str, tuple[PositiveFloat, PositiveFloat]] = Field(default_factory=lambda: dict(RATES))
-    """Ranges that tuning samples log-uniformly, by dotted key. An asterisk stands for every stage."""
+    """Ranges that tuning covers evenly on a logarithmic scale, by dotted key. An asterisk stands for every stage."""
 
     @field_validator("search")
     @classmethod
@@ -64,12 +64,18 @@ class Arm(NamedTuple):
         """Return the seeds to run, which the arm's file may limit."""
         return range(min(requested, self.file.seeds or requested))
 
-    def sample_settings(self, n: int) -> list[dict[str, float]]:
-        """Return `n` settings to try, the same in every call, or none if the arm's file has nothing to search."""
-        if not self.file.search:
+    def settings_to_try(self, n: int) -> list[dict[str, float]]:
+        """Return `n` settings, the same in every call, or none if the arm's file has nothing to search.
+
+        The first one, which is empty, is the arm as it is. The others are points of a Sobol sequence, which leaves no
+        part of the ranges out.
+        """
+        if not self.file.search or not n:
             return []
-        space = {key: loguniform(low, high) for key, (low, high) in self.file.search.items()}
-        return [{k: float(v) for k, v in sample.items()} for sample in ParameterSampler(space, n, random_state=0)]
+        low, high = np.log(list(self.file.search.values())).T
+        sequence = Sobol(len(low), scramble=False).fast_forward(1)  # its first point is the corner of the ranges
+        tried = np.exp(low + sequence.random(n - 1) * (high - low)).tolist()
+        return [{}, *(dict(zip(self.file.search, values, strict=True)) for values in tried)]
 
     def with_settings(self, settings: dict[str, Any], source: str) -> Config:
         """Return the arm's config with some settings changed. An asterisk in a key stands for every stage."""

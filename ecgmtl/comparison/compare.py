@@ -23,6 +23,8 @@ from ecgmtl.data.split import load_split, open_for, split_anew
 from ecgmtl.identity import sha256
 from ecgmtl.tracking.tracker import EXPERIMENT, Tracker, open_tracker
 
+TUNED_ON = 0.1
+"""Fraction of the training patients on which settings are tried. So tuning does not look at the judged records."""
 SEED_STRIDE = 1000
 """Difference between the configs' seeds of two successive seeds of the same fold."""
 
@@ -35,7 +37,7 @@ class Plan(NamedTuple):
     out: Path
     seeds: int
     tune: int = 0
-    """Number of settings to try for each arm before its seeds are run."""
+    """Number of settings to try for each arm, and fold, before its seeds are run. The arm's own are the first."""
     jobs: int = 1
     """Number of parallel runs. Each gets its share of the processor."""
     track: bool = True
@@ -108,25 +110,27 @@ def tune_and_run(plan: Plan, store: Store, run_id: str | None, say: Callable[[st
         threads = max(1, (os.cpu_count() or 1) // plan.jobs)
         return Job(arm.name, seed, arm.file, config, plan.data, plan.out, path, identity, threads, run_id, tried, fold)
 
+    folds = plan.folds or (None,)
     trials = [
-        job(arm, 0, settings, plan.out / TUNING / f"{arm.name}.{trial}.json")
+        job(arm, 0, settings | {"validation_share": TUNED_ON}, trial_path(plan, arm, trial, fold), fold=fold)
+        for fold in folds
         for arm in plan.arms
-        for trial, settings in enumerate(arm.sample_settings(plan.tune))
+        for trial, settings in enumerate(arm.settings_to_try(plan.tune))
     ]
     failed = run_all(trials, plan.jobs, say)
-    chosen = {arm.name: tuning_of(arm, plan) for arm in plan.arms}
+    chosen = {(arm.name, fold): tuning_of(arm, plan, fold) for arm in plan.arms for fold in folds}
     # one seed and fold of every arm before the next, so that an interrupted comparison is balanced
     runs = [
         job(
             arm,
             seed,
-            best_of(chosen[arm.name]),
+            best_of(chosen[arm.name, fold]),
             result_path(plan.out, arm.name, seed, fold),
-            chosen[arm.name],
+            chosen[arm.name, fold],
             fold,
         )
         for seed in range(plan.seeds)
-        for fold in plan.folds or (None,)
+        for fold in folds
         for arm in plan.arms
         if seed in arm.seeds(plan.seeds)
     ]
@@ -142,11 +146,16 @@ def seed_and_fold(seed: int, fold: int | None) -> dict[str, int]:
     return {"seed": seed} if fold is None else {"seed": SEED_STRIDE * seed + fold, "validation_fold": fold}
 
 
-def tuning_of(arm: Arm, plan: Plan) -> tuple[Tried, ...]:
+def trial_path(plan: Plan, arm: Arm, trial: int, fold: int | None) -> Path:
+    """Return the path of the result of a trial, which is made without the judged fold."""
+    return plan.out / TUNING / result_path(plan.out, arm.name, trial, fold).name
+
+
+def tuning_of(arm: Arm, plan: Plan, fold: int | None) -> tuple[Tried, ...]:
     """Return the score of each setting that could be trained."""
     trials = []
-    for trial, settings in enumerate(arm.sample_settings(plan.tune)):
-        path = plan.out / TUNING / f"{arm.name}.{trial}.json"
+    for trial, settings in enumerate(arm.settings_to_try(plan.tune)):
+        path = trial_path(plan, arm, trial, fold)
         if path.is_file():
             trials.append(Tried(settings=settings, score=read_result(path).macro_auroc))
     return tuple(trials)

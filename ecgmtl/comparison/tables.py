@@ -170,7 +170,7 @@ def with_interval(values: Float64[np.ndarray, " unit"], samples: Float64[np.ndar
 
 
 def tuning_rows(comparison: Comparison) -> list[TuningRow]:
-    """Return one row per tuned arm."""
+    """Return one row per tuned arm. Over folds it is of the trials of one fold, each of which has its own."""
     tried = {arm: max((run.tuning for run in runs.values()), key=len) for arm, runs in comparison.arms.items()}
     return [tuning_row(arm, np.array([trial.score for trial in trials])) for arm, trials in tried.items() if trials]
 

@@ -66,6 +66,9 @@ class Config(Settings):
     """Further label sets, each with its own classifier: the tasks classification_<label set>."""
     validation_fold: int | None = None
     """Validation fold; the other folds outside the test split are trained on. When absent, the store's own split."""
+    validation_share: float | None = Field(None, gt=0, lt=1)
+    """Fraction of training patients that the run is validated on, instead of training on them. Its choices (epoch,
+    calibration, thresholds) then do not look at the validation split, on which it can be reported."""
     label_share: float = Field(1.0, gt=0, le=1)
     """Fraction of the training patients with labels. The other patients' signals are used for reconstruction only."""
     unlabeled: Literal["keep", "drop"] = "keep"

@@ -39,8 +39,8 @@ from ecgmtl.training.stage import StageTraining, TrainingError
 
 LABELED = 1
 """Seed-sequence key for sampling the labeled patients."""
-
-
+HELD_OUT = 2
+"""Seed-sequence key for sampling the patients of `validation_share`."""
 WEIGHTS_KEPT = 11
 """Multiple of the size of the weights: two states (network, EMA, best epoch, two moments of Adam) and the model."""
 FORK_KEPT = 10
@@ -66,6 +66,9 @@ class Schedule:
         validation = load_split(store, "validation", labels, config.auxiliary_labels, device)
         if config.unlabeled == "drop":
             train = train.select(train.labels.sum(dim=1).cpu().numpy() > 0)
+        if config.validation_share is not None:
+            held_out = train.sample_patients(config.validation_share, (config.seed, HELD_OUT))
+            train, validation = train.select(~held_out), train.select(held_out)
         if config.label_share < 1:
             train = replace(train, labeled=train.sample_patients(config.label_share, (config.seed, LABELED)))
         precision = compute_as_before(folder, config, device, progress.say)

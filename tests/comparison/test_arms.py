@@ -64,7 +64,7 @@ def test_shipped_arms_take_the_same_number_of_steps_except_the_longer_reference(
 @in_both_folders
 def test_shipped_arms_can_be_tuned(arms):
     for arm in load_arms(arms):
-        for sampled in arm.sample_settings(2):
+        for sampled in arm.settings_to_try(2)[1:]:
             stages = arm.with_settings(sampled, arm.name).stages
             assert {stage.optimizer.lr for stage in stages} == {sampled["stages.*.optimizer.lr"]}
             own = [float(value) for key, value in sampled.items() if "weighting" in key]
@@ -119,26 +119,27 @@ def test_a_star_selects_every_stage(folder):
     assert [stage.optimizer.lr for stage in config.stages] == [0.25, 0.25]
 
 
-def test_sampled_settings_are_reproducible_and_larger_samples_extend_smaller_ones(folder):
+def test_settings_to_try_begin_with_the_arms_own_and_more_of_them_extend_fewer(folder):
     arm = load_arm(folder / "plain.yaml")
-    assert arm.sample_settings(3) == arm.sample_settings(3)
-    assert arm.sample_settings(5)[:3] == arm.sample_settings(3)
-    assert len({tuple(sampled.values()) for sampled in arm.sample_settings(5)}) == 5
+    assert arm.settings_to_try(0) == []
+    assert arm.settings_to_try(1) == [{}]
+    assert arm.settings_to_try(5)[:3] == arm.settings_to_try(3)
+    assert len({tuple(settings.values()) for settings in arm.settings_to_try(5)}) == 5
 
 
-def test_sampled_settings_are_log_uniform(folder):
+def test_settings_to_try_leave_no_part_of_a_range_out(folder):
     search = "{stages.*.optimizer.lr: [1.0e-4, 1.0e-2], stages.0.optimizer.clip: [1, 2]}"
     arm = load_arm(write(folder, "a", f"about: a\nsearch: {search}"))
-    sampled = arm.sample_settings(400)
-    rates = np.log10([one["stages.*.optimizer.lr"] for one in sampled])
-    assert -4 <= rates.min() < -3.9
-    assert -2.1 < rates.max() <= -2
-    assert np.mean(rates < -3) == pytest.approx(0.5, abs=0.08)
-    assert all(1 <= one["stages.0.optimizer.clip"] <= 2 for one in sampled)
+    tried = arm.settings_to_try(8)[1:]
+    rates = np.log10([settings["stages.*.optimizer.lr"] for settings in tried])
+    clips = np.log2([settings["stages.0.optimizer.clip"] for settings in tried])
+    for places in ((rates + 4) / 2, clips):
+        np.testing.assert_allclose(np.sort(places), np.arange(1, 8) / 8)
+    assert abs(np.corrcoef(rates, clips)[0, 1]) < 0.2
 
 
 def test_an_arm_with_nothing_to_search_is_not_tuned(folder):
-    assert load_arm(write(folder, "a", "about: a\nsearch: {}")).sample_settings(4) == []
+    assert load_arm(write(folder, "a", "about: a\nsearch: {}")).settings_to_try(4) == []
 
 
 def test_an_arm_may_ask_for_fewer_seeds(folder):
@@ -189,4 +190,4 @@ def test_an_error_in_an_arm_names_its_file_and_key(folder, text, message):
 def test_an_unknown_key_in_search_is_named(folder):
     arm = load_arm(write(folder, "a", "about: a\nsearch: {stages.*.optimizer.rate: [1, 2]}"))
     with pytest.raises(ConfigError, match=r"a: stages\.0\.optimizer\.rate: there is no such setting"):
-        arm.with_settings(arm.sample_settings(1)[0], "a")
+        arm.with_settings(arm.settings_to_try(2)[1], "a")

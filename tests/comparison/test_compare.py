@@ -16,6 +16,7 @@ import torch
 from typer.testing import CliRunner
 
 from data_prep.preprocess import Preprocess
+from data_prep.store.open import open_store
 from data_prep.store.prepare import prepare
 from ecgmtl.cli import app
 from ecgmtl.comparison.arms import load_arm, load_arms
@@ -274,16 +275,34 @@ def test_a_comparison_whose_reference_failed_says_so(place, tmp_path):
 @WITHOUT_PLOTS
 def test_tuning_tries_settings_and_uses_the_best(place, tmp_path):
     out, arm = tmp_path / "tuned", load_arm(place / "arms/single.yaml")
-    assert not compare(plan(place, out, ["single"], seeds=1, tune=2), quiet).failed
+    assert not compare(plan(place, out, ["single"], seeds=1, tune=3), quiet).failed
     run = read_result(result_path(out, "single", 0))
-    assert [one.settings for one in run.tuning] == arm.sample_settings(2)
-    trials = [read_result(out / f"tuning/single.{number}.json") for number in range(2)]
+    assert [one.settings for one in run.tuning] == arm.settings_to_try(3)
+    trials = [read_result(out / f"tuning/single.{number}.json") for number in range(3)]
     assert [one.score for one in run.tuning] == [trial.macro_auroc for trial in trials]
     best = max(run.tuning, key=lambda one: one.score)
     used = load_config(out / "runs/results-single.0/config.yaml").stages[0].optimizer.lr
-    assert used == best.settings["stages.*.optimizer.lr"]
-    assert run.macro_auroc == best.score  # the first seed reuses the trial
-    assert "| single |     2 |" in (out / "report.md").read_text()
+    assert used == best.settings.get("stages.*.optimizer.lr", arm.config.stages[0].optimizer.lr)
+    assert "| single |     3 |" in (out / "report.md").read_text()
+
+
+@WITHOUT_PLOTS
+def test_tuning_does_not_look_at_the_judged_records(place, tmp_path):
+    store = open_store(place / "store")
+    for fold in (None, 3):
+        out = tmp_path / f"fold{fold}"
+        tuned = plan(place, out, ["single"], seeds=1, tune=1, folds=() if fold is None else (fold,))
+        assert not compare(tuned, quiet).failed
+        (trial,) = [read_result(path) for path in (out / "tuning").iterdir()]
+        judged = store.records["split"] == "validation" if fold is None else store.records["fold"] == fold
+        usable = store.records["split"] != "test"
+        run = RunFolder.reopen(next((out / "runs").glob("tuning-*")))
+        schedule = Schedule.prepare(open_for(place / "store", Preprocess(), fold), run, NoTracker(), SILENT)
+        names = set(store.records.loc[usable & ~judged, "name"])
+        assert {*schedule.train.names, *schedule.validation.names} == names
+        assert not set(schedule.train.patients) & set(schedule.validation.patients)
+        labels = schedule.validation.labels.numpy()
+        assert trial.macro_auroc == pytest.approx(macro_auroc(trial.scores, labels), abs=1e-6)
 
 
 @WITHOUT_PLOTS

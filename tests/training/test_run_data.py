@@ -79,6 +79,18 @@ def test_label_share_keeps_the_labels_of_that_fraction_of_patients_and_all_recor
     assert (train.labeled != other.train.labeled).any()
 
 
+def test_validation_share_validates_on_patients_of_the_training_split_alone(few_prepared, tmp_path):
+    whole, held_out, again, other = (
+        schedule(few_prepared, tmp_path / f"{number}", validation_share=share, seed=seed)
+        for number, (share, seed) in enumerate([(None, 0), (0.2, 0), (0.2, 0), (0.2, 1)])
+    )
+    train, validation = held_out.train, held_out.validation
+    assert {*train.names, *validation.names} == set(whole.train.names)
+    assert not set(train.patients) & set(validation.patients)
+    assert len(set(validation.patients)) == round(0.2 * len(set(whole.train.patients)))
+    assert validation.names == again.validation.names != other.validation.names
+
+
 def test_steps_of_the_parent_run_are_contiguous_over_trained_and_loaded_stages(few_prepared, tmp_path):
     trained, resumed = Recorder(), Recorder()
     run = schedule(few_prepared, tmp_path / "runs/run", trained)
