@@ -22,7 +22,10 @@ from ecgmtl.evaluation.protocols import Protocol, find_protocol, infer_logits
 from ecgmtl.evaluation.reconstruction import report_reconstruction
 from ecgmtl.evaluation.report import Evaluation, write_evaluation
 from ecgmtl.evaluation.stress import N_PASSES, Ranker, report_stress
+from ecgmtl.metrics.calibration import Decisions, cross_fit
 
+FITTED_UNDER = find_protocol("whole")
+"""Protocol under which a training fits calibration and thresholds."""
 Progress = Callable[[int, int], None]
 """Callback that gets the number of steps done and of all steps."""
 
@@ -50,8 +53,12 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 256,
     progress: Progress | None = None,
+    cross_fitted: bool = False,
 ) -> Evaluation:
     """Evaluate the trained tasks of a model, in float32, on the device of the split.
+
+    cross_fitted: whether the split is the one that the model's calibration was fitted on under this protocol. Figures
+    that depend on thresholds or calibration are then cross-fitted.
 
     Raises:
         EvaluationError: there is no record, the labels are not the model's, or its output is not finite.
@@ -66,7 +73,7 @@ def evaluate(
     if classifies:
         logits = infer_logits(model, kept, protocol, batch_size, advance)
         require_finite(logits, kept)
-        answers = collect_answers(checkpoint, kept, logits)
+        answers = collect_answers(checkpoint, kept, logits, cross_fitted=cross_fitted)
         classification = report_classification(answers, n_bootstrap, seed, advance)
     if maskings:
         reconstruction = report_reconstruction(model, kept, maskings[-1], MASK_SEED, batch_size, advance)
@@ -133,7 +140,9 @@ def evaluate_file(
     chosen, model = find_protocol(protocol), checkpoints.load(path)
     store = open_for(data, model.config.preprocess, model.config.validation_fold)
     records = load_split(store, cast("SplitName", split), model.label_set, device=pick_device())
-    evaluation = evaluate(model, records, chosen, progress=progress)
+    fitted_here = split == "validation" and chosen == FITTED_UNDER and model.provenance["data_sha256"] == store.sha256
+    cross_fitted = fitted_here and model.config.validation_share is None
+    evaluation = evaluate(model, records, chosen, progress=progress, cross_fitted=cross_fitted)
     if further != Further():
         evaluation = evaluate_further(evaluation, model, records, further, progress=progress)
     folder = out or path.parent / f"{split}-{protocol}"
@@ -181,15 +190,23 @@ def require_finite(logits: Float64[np.ndarray, "record label"], split: Split) ->
         )
 
 
-def collect_answers(checkpoint: Checkpoint, split: Split, logits: Float64[np.ndarray, "record label"]) -> Answers:
+def collect_answers(
+    checkpoint: Checkpoint, split: Split, logits: Float64[np.ndarray, "record label"], *, cross_fitted: bool
+) -> Answers:
     """Calibrate the logits, decide which labels are predicted, and add the truth."""
+    truth = split.labels.cpu().numpy() > 0
     probabilities = checkpoint.calibration.probabilities(logits)
+    judged = Decisions(probabilities, checkpoint.calibration.predicted(probabilities))
+    if cross_fitted:
+        judged = cross_fit(logits, truth, split.patients)
     return Answers(
         logits=logits,
         probabilities=probabilities,
-        predicted=checkpoint.calibration.predicted(probabilities),
-        truth=split.labels.cpu().numpy() > 0,
+        judged=judged.probabilities,
+        predicted=judged.predicted,
+        truth=truth,
         patients=split.patients,
         label_names=checkpoint.label_names,
         thresholds=checkpoint.calibration.thresholds,
+        cross_fitted=cross_fitted,
     )

@@ -46,6 +46,10 @@ FITTED = (
     "\nThresholds and calibration were fitted on whole records of the validation split, so figures that depend on them "
     "are optimistic on that split."
 )
+CROSS_FITTED = (
+    "\nThresholds and calibration were fitted on these records. Figures that depend on them are cross-fitted: each "
+    "fifth of the patients is judged by what the other four give."
+)
 NOTES = """
 - By record: mean over records of the agreement between predicted and true labels. A record counts 1 where both sets are
   empty, and 0 where only one is.
@@ -96,7 +100,8 @@ def notes_on(report: ClassificationReport) -> list[str]:
             f"have no positive or no negative record here)."
         )
     frequent = int((report.labels["n_positive"] >= FREQUENT).sum())
-    return [*notes, FITTED, f"\n{frequent} of {len(report.labels)} labels have at least {FREQUENT} positives."]
+    fitted = CROSS_FITTED if report.answers.cross_fitted else FITTED
+    return [*notes, fitted, f"\n{frequent} of {len(report.labels)} labels have at least {FREQUENT} positives."]
 
 
 def label_table(labels: pd.DataFrame) -> str:

@@ -1,10 +1,16 @@
 """Calibration of probabilities and decision thresholds, fitted on the validation split.
 
+Figures that depend on thresholds or calibration are cross-fitted on the records that these were fitted on: each fifth
+of the patients is judged by what the other four give. Judged by what they gave themselves, the macro F1 of PTB-XL's
+superclasses was 4 points higher on 267 records.
+
 SciPy is imported where something is fitted. Predictions do without it, and so begin sooner.
 """
 
+from typing import NamedTuple
+
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Shaped
+from jaxtyping import Bool, Float, Float64, Int64, Shaped
 from pydantic import FiniteFloat, NonNegativeInt, model_validator
 
 from ecgmtl.metrics.sigmoid import sigmoid
@@ -12,12 +18,14 @@ from ecgmtl.settings import Settings
 
 MIN_RECORDS = 5
 """Least number of positives and of negatives for a label's own fit; others get the shared slope and threshold 0.5."""
+N_FOLDS = 5
+"""Number of folds of patients in cross-fitting."""
 SLOPES = (0.05, 50.0)
 """Bounds of a slope. A fit that ends at either bound shows no rising relation of logit and label, and is discarded."""
 
 
 class ThresholdFigures(Settings):
-    """Counts of one label's decisions, and its AUROC, on the records that its threshold was chosen on."""
+    """Counts of one label's decisions, and its AUROC, on the records that the calibration was fitted on."""
 
     n_positive: NonNegativeInt
     """Number of records with the label."""
@@ -39,6 +47,8 @@ class Calibration(Settings):
     thresholds: tuple[FiniteFloat, ...]
     figures: tuple[ThresholdFigures, ...] = ()
     """Figures of each threshold. Empty where nothing was fitted, and in models of earlier versions."""
+    cross_fitted: bool = False
+    """Whether the figures are of decisions on each fold of patients by the other folds. They are optimistic if not."""
 
     @model_validator(mode="after")
     def lengths_agree(self) -> "Calibration":
@@ -65,11 +75,51 @@ class Calibration(Settings):
         return probabilities >= np.array(self.thresholds)
 
 
+class Decisions(NamedTuple):
+    """Calibrated probabilities, and which labels are predicted."""
+
+    probabilities: Float64[np.ndarray, "record label"]
+    predicted: Bool[np.ndarray, "record label"]
+
+
 def fit_calibration(
-    logits: Float[np.ndarray, "record label"], labels: Shaped[np.ndarray, "record label"]
+    logits: Float[np.ndarray, "record label"],
+    labels: Shaped[np.ndarray, "record label"],
+    patients: Int64[np.ndarray, " record"] | None = None,
 ) -> Calibration:
-    """Fit Platt scaling for each label, and the threshold of its best F1 on the same records."""
+    """Fit Platt scaling for each label, and the threshold of its best F1 on the same records.
+
+    The figures are cross-fitted. patients: the patient of each record; None where each has one record.
+    """
     logits, truth = logits.astype(np.float64), labels > 0
+    predicted = cross_fit(logits, truth, np.arange(len(logits)) if patients is None else patients).predicted
+    figures = {"figures": measure(predicted, logits, truth), "cross_fitted": True}
+    return fit(logits, truth).model_copy(update=figures)
+
+
+def cross_fit(
+    logits: Float[np.ndarray, "record label"],
+    labels: Shaped[np.ndarray, "record label"],
+    patients: Int64[np.ndarray, " record"],
+) -> Decisions:
+    """Calibrate and decide for each of five folds of patients by what the other folds give.
+
+    The folds are the same in every call. A single patient is judged by what they give themselves.
+    """
+    logits, truth = logits.astype(np.float64), labels > 0
+    known, numbers = np.unique(patients, return_inverse=True)
+    fold = (np.random.default_rng(0).permutation(len(known)) % N_FOLDS)[numbers]
+    found = Decisions(np.empty_like(logits), np.empty_like(truth))
+    for own in (fold == number for number in np.unique(fold)):
+        others = ~own if len(known) > 1 else own
+        fitted = fit(logits[others], truth[others])
+        found.probabilities[own] = fitted.probabilities(logits[own])
+        found.predicted[own] = fitted.predicted(found.probabilities[own])
+    return found
+
+
+def fit(logits: Float64[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]) -> Calibration:
+    """Fit slopes, intercepts and thresholds, without figures."""
     shared = fit_slope(logits, truth)
     lines, thresholds = [], []
     for column, true in zip(logits.T, truth.T, strict=True):
@@ -78,17 +128,17 @@ def fit_calibration(
         lines.append(line)
         thresholds.append(best_threshold(sigmoid(line[0] * column + line[1]), true) if enough else 0.5)
     slope, intercept = zip(*lines, strict=True)
-    fitted = Calibration(slope=slope, intercept=intercept, thresholds=tuple(thresholds))
-    return fitted.model_copy(update={"figures": measure(fitted, logits, truth)})
+    return Calibration(slope=slope, intercept=intercept, thresholds=tuple(thresholds))
 
 
 def measure(
-    calibration: Calibration, logits: Float64[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]
+    predicted: Bool[np.ndarray, "record label"],
+    logits: Float64[np.ndarray, "record label"],
+    truth: Bool[np.ndarray, "record label"],
 ) -> tuple[ThresholdFigures, ...]:
     """Count each label's right decisions and compute its AUROC."""
     from ecgmtl.metrics.ranking import auroc
 
-    predicted = calibration.predicted(calibration.probabilities(logits))
     return tuple(
         ThresholdFigures(
             n_positive=int(true.sum()),

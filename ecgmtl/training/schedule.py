@@ -218,7 +218,7 @@ class Schedule:
 
     def calibrate(self, model: MultiTaskModel) -> Calibration:
         logits = infer_logits(model, self.validation)
-        return fit_calibration(logits, self.validation.labels.cpu().double().numpy())
+        return fit_calibration(logits, self.validation.labels.cpu().numpy(), self.validation.patients)
 
     def typicality(self) -> Typicality | None:
         """Describe the training records, for telling others that are unlike them."""

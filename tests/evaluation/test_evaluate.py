@@ -16,7 +16,9 @@ from ecgmtl.evaluation.evaluate import EvaluationError, evaluate, evaluate_file
 from ecgmtl.evaluation.protocols import PROTOCOLS, ProtocolError, find_protocol
 from ecgmtl.evaluation.reconstruction import reconstruct, report_reconstruction
 from ecgmtl.evaluation.report import as_text, write_evaluation
-from ecgmtl.metrics.calibration import Calibration
+from ecgmtl.evaluation.text import render
+from ecgmtl.metrics.calibration import Calibration, cross_fit
+from ecgmtl.metrics.decisions import brier
 from ecgmtl.metrics.ranking import macro_auroc
 from ecgmtl.model.encoders.cnn import CnnSettings
 from ecgmtl.model.heads import DecoderSettings
@@ -104,6 +106,18 @@ def test_calibration_and_thresholds_are_applied():
     answers = found.classification.answers
     np.testing.assert_allclose(answers.probabilities[:, 0], 1 / (1 + np.exp(-2 * answers.logits[:, 0] - 0.5)))
     assert not answers.predicted[:, 1:].any()
+
+
+def test_the_records_of_the_calibration_are_judged_by_cross_fitting(evaluation):
+    found = evaluate(make_checkpoint(), make_split(), PROTOCOLS["whole"], n_bootstrap=50, cross_fitted=True)
+    plain, crossed = evaluation.classification, found.classification
+    decisions = cross_fit(crossed.answers.logits, crossed.answers.truth, crossed.answers.patients)
+    np.testing.assert_array_equal(crossed.answers.predicted, decisions.predicted)
+    assert crossed.headline["macro_auroc"] == plain.headline["macro_auroc"]
+    expected = brier(decisions.probabilities, crossed.answers.truth).mean()
+    assert crossed.headline["brier"].value == pytest.approx(expected) != plain.headline["brier"].value
+    assert "each fifth of the patients is judged" in render(crossed, None, None).replace("\n", " ")
+    assert "are optimistic on that split" in render(plain, None, None)
 
 
 def test_a_label_without_positives_is_named_and_left_out(evaluation):

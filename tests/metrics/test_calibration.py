@@ -4,7 +4,7 @@ from pydantic import ValidationError
 from scipy.special import expit, logit
 from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
 
-from ecgmtl.metrics.calibration import Calibration, best_threshold, fit_calibration, fit_line
+from ecgmtl.metrics.calibration import Calibration, best_threshold, cross_fit, fit_calibration, fit_line
 from ecgmtl.metrics.decisions import expected_calibration_error, reliability_bins
 from ecgmtl.metrics.ranking import auroc
 
@@ -85,14 +85,43 @@ def test_the_threshold_lies_half_way():
 
 def test_the_figures_of_a_threshold_are_those_of_scikit_learn(rng):
     logits, labels = planted(rng, (0.5, 1.0), (0.1, 0.2), n_records=300)
-    found = fit_calibration(logits, labels)
-    predicted = found.predicted(found.probabilities(logits))
+    found, predicted = fit_calibration(logits, labels), cross_fit(logits, labels, np.arange(300)).predicted
     for label, figures in enumerate(found.figures):
         counts = confusion_matrix(labels[:, label] > 0, predicted[:, label]).tolist()
         (true_negatives, false_positives), (false_negatives, true_positives) = counts
         assert (figures.true_positives, figures.n_positive) == (true_positives, true_positives + false_negatives)
         assert (figures.true_negatives, figures.n_negative) == (true_negatives, true_negatives + false_positives)
         assert figures.auroc == pytest.approx(roc_auc_score(labels[:, label] > 0, logits[:, label]))
+
+
+def test_cross_fitting_judges_each_patient_by_the_others(rng):
+    logits, labels = planted(rng, (0.5, 1.0), (0.1, 0.2), n_records=300)
+    patients = np.repeat(np.arange(100), 3)
+    decisions = cross_fit(logits, labels, patients)
+    for patient in (0, 57):
+        own, changed = patients == patient, labels.copy()
+        changed[own] = 1 - labels[own]
+        again = cross_fit(logits, changed, patients)  # whatever labels a patient has, they do not judge themselves
+        np.testing.assert_array_equal(again.probabilities[own], decisions.probabilities[own])
+        np.testing.assert_array_equal(again.predicted[own], decisions.predicted[own])
+        assert (again.probabilities[~own] != decisions.probabilities[~own]).any()
+    alone = cross_fit(logits[:50], labels[:50], np.zeros(50, dtype=np.int64))
+    np.testing.assert_array_equal(
+        alone.probabilities, fit_calibration(logits[:50], labels[:50]).probabilities(logits[:50])
+    )
+
+
+def test_thresholds_judged_on_their_own_records_are_optimistic(rng):
+    own, crossed, fresh = [], [], []
+    for _ in range(20):
+        logits, labels = planted(rng, (0.5,), (0.1,), n_records=200)
+        others, truth = planted(rng, (0.5,), (0.1,), n_records=2000)
+        found = fit_calibration(logits, labels)
+        own.append(f1_score(labels > 0, found.predicted(found.probabilities(logits))))
+        crossed.append(f1_score(labels > 0, cross_fit(logits, labels, np.arange(200)).predicted))
+        fresh.append(f1_score(truth > 0, found.predicted(found.probabilities(others))))
+    assert np.mean(own) > np.mean(fresh) + 0.02
+    assert np.mean(crossed) == pytest.approx(np.mean(fresh), abs=0.03)
 
 
 def test_a_label_that_all_records_have_has_no_auroc(rng):
