@@ -4,6 +4,7 @@ traceback. Each class is defined beside the code that raises it:
     UserError
     ├── FolderInUseError       data_prep.lock
     ├── ConvertError           data_prep.convert
+    ├── PlaceError             data_prep.places
     ├── RecordError            data_prep.record
     │   └── QualityError       data_prep.quality.finding
     ├── SourceError            data_prep.sources.tables

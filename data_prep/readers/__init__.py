@@ -8,11 +8,17 @@ docs/own-data.md. Add a writer to FILES of `tests/vendor_files.py`, too: its fil
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import islice
-from pathlib import Path
-from typing import Protocol, runtime_checkable
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Protocol, overload, runtime_checkable
 
+from data_prep import places
+from data_prep.places import File, RemotePath, is_remote
 from data_prep.readers import (
     aecg,
     apple,
@@ -34,9 +40,10 @@ from data_prep.readers import (
     scp,
     wfdb,
 )
-from data_prep.readers.files import read_head, regular_size
+from data_prep.readers.files import HEAD, read_head, regular_size
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.other_files import (
+    Kind,
     OtherFile,
     Parts,
     is_within,
@@ -44,6 +51,8 @@ from data_prep.readers.other_files import (
     reason_not_ecg,
     summarize,
 )
+from data_prep.readers.wfdb.samples import FORMS
+from data_prep.readers.wfdb.segment import MAX_HEADER
 from data_prep.record import Record, RecordError
 
 __all__ = [
@@ -57,6 +66,7 @@ __all__ = [
     "find_records",
     "format_names",
     "is_ecg",
+    "local_copy",
     "read_record",
     "summarize",
 ]
@@ -123,12 +133,58 @@ VERSION_CONTROL = ".git"
 """Folder that is not searched: git-annex keeps the contents of all files there, under other names."""
 
 
-def read_record(path: Path, options: ReadOptions = ReadOptions()) -> Record:  # noqa: B008, it is frozen
+def read_record(file: File, options: ReadOptions = ReadOptions()) -> Record:  # noqa: B008, it is frozen
     """Read one ECG file with the reader that recognizes its content, or else has its suffix.
 
     Raises:
         RecordError: anything is wrong with the file, whatever its reader or a library raised.
+        PlaceError: it is remote, and its place cannot be reached.
     """
+    with local_copy(file) as path:
+        return _read_local(path, options)
+
+
+@contextmanager
+def local_copy(file: File) -> Iterator[Path]:
+    """Yield a local file itself, or a temporary copy of a remote one, with the files beside it that its header names.
+
+    Raises:
+        RecordError: there is no such remote file, or it is too large.
+        PlaceError: the remote place cannot be reached.
+    """
+    if isinstance(file, Path):
+        yield file
+        return
+    with TemporaryDirectory(prefix="ecgmtl-") as folder:
+        try:
+            path = _fetch_record(file, Path(folder))
+        except FileNotFoundError as error:
+            raise RecordError(f"{file.name}: there is no such file.") from error
+        yield path
+
+
+def _fetch_record(file: RemotePath, folder: Path) -> Path:
+    path = places.fetch(file, folder)
+    if file.suffix.lower() in SAMPLE_SUFFIXES:
+        _fetch_beside(file, f"{file.stem}.hea", folder)
+    elif file.suffix.lower() == ".hea":
+        for name in wfdb.names_beside(path):
+            _fetch_beside(file, name, folder)
+    return path
+
+
+def _fetch_beside(file: RemotePath, name: str, folder: Path) -> None:
+    """Fetch the file of this name beside another one. If there is none, the reader misses it and says so."""
+    spellings = dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in FORMS)])
+    for spelling in spellings:
+        if (folder / spelling).exists():
+            return
+        with suppress(FileNotFoundError):
+            _fetch_record(file.with_name(spelling), folder)
+            return
+
+
+def _read_local(path: Path, options: ReadOptions) -> Record:
     suffix = path.suffix.lower()
     module = _format_of(path)
     reader = READERS.get(suffix) if module is None else module.read
@@ -167,7 +223,7 @@ def _format_of(path: Path) -> Format | None:
 
 
 def files_of(path: Path) -> frozenset[Path]:
-    """Return the files that the record at `path` is read from: `path`, and what a WFDB header names."""
+    """Return the local files that a record is read from: `path`, and what a WFDB header names."""
     return wfdb.files_of(path) if path.suffix.lower() == ".hea" else frozenset({path})
 
 
@@ -199,17 +255,23 @@ def format_names() -> str:
     return ", ".join(module.NAME for module in FORMATS)
 
 
-def find_records(paths: Iterable[Path | str]) -> Iterator[Path]:
+@overload
+def find_records(paths: Iterable[Path]) -> Iterator[Path]: ...
+@overload
+def find_records(paths: Iterable[Path | str]) -> Iterator[File]: ...
+def find_records(paths: Iterable[Path | str]) -> Iterator[File]:
     """Yield the files to read, one for each record. `paths` are files, WFDB names without suffix, folders, or patterns.
+
+    A text may also be an address, as `s3://bucket/records/` or `https://host/records/a.hea`.
 
     Folders are searched recursively and lazily, in the order of names. A path that is missing or has no reader is
     yielded if it was named itself, so that reading it says what is wrong. A WFDB record that another one in its folder
     joins is part of that one, and is yielded only if it was named itself.
     """
-    return (file for file in find_files(paths) if isinstance(file, Path))
+    return (file for file in find_files(paths) if not isinstance(file, OtherFile))
 
 
-def find_record(path: Path | str) -> Path:
+def find_record(path: Path | str) -> File:
     """Return the file to read for a path that leads to exactly one record.
 
     Raises:
@@ -221,24 +283,40 @@ def find_record(path: Path | str) -> Path:
     return files[0]
 
 
+@overload
+def find_files(
+    paths: Iterable[Path], options: ReadOptions = ..., leave_out: Iterable[Path] = ...
+) -> Iterator[Path | OtherFile]: ...
+@overload
+def find_files(
+    paths: Iterable[Path | str], options: ReadOptions = ..., leave_out: Iterable[Path] = ...
+) -> Iterator[File | OtherFile]: ...
 def find_files(
     paths: Iterable[Path | str],
     options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
     leave_out: Iterable[Path] = (),
-) -> Iterator[Path | OtherFile]:
+) -> Iterator[File | OtherFile]:
     """Yield the records as `find_records` does, and among them all other files of the folders that are searched.
 
     `leave_out` names files, and folders of files, that are being written and therefore not part of the input.
+
+    Raises:
+        PlaceError: a remote place cannot be reached.
     """
-    seen: set[Path | OtherFile] = set()
+    seen: set[File | OtherFile] = set()
     written = tuple(leave_out)
-    for path in map(Path, paths):
-        for match in _expand(path):
-            for file in _walk(match, frozenset(), options) if match.is_dir() else (_header_of(match),):
-                name = file if isinstance(file, Path) else file.path
-                if file not in seen and not any(is_within(name, path) for path in written):
-                    seen.add(file)
-                    yield file
+    for path in paths:
+        found = _find_remote(str(path), options) if is_remote(path) else _find_local(Path(path), options)
+        for file in found:
+            name = file.path if isinstance(file, OtherFile) else file
+            if file not in seen and not (isinstance(name, Path) and any(is_within(name, path) for path in written)):
+                seen.add(file)
+                yield file
+
+
+def _find_local(path: Path, options: ReadOptions) -> Iterator[Path | OtherFile]:
+    for match in _expand(path):
+        yield from _walk(match, frozenset(), options) if match.is_dir() else (_header_of(match),)
 
 
 def _expand(path: Path) -> Iterator[Path]:
@@ -272,16 +350,75 @@ def _walk(folder: Path, above: frozenset[str], options: ReadOptions) -> Iterator
     except OSError:
         yield folder
         return
-    files = [entry.name for entry in entries if not entry.is_dir()]
-    headers = (entry.path for entry in entries if entry.name.lower().endswith(".hea") and entry.is_file())
-    joined = {part for header in headers for part in wfdb.joined_by(header)}
-    parts = Parts.of(folder, files, SAMPLE_SUFFIXES)
-    for name in files:
-        if name not in parts.files and name not in joined:
-            yield from _classified(folder / name, parts.records, options)
+    yield from _classify_files(folder, [entry.name for entry in entries if not entry.is_dir()], options)
     for entry in entries:
         if entry.is_dir() and entry.name != VERSION_CONTROL:
             yield from _walk(folder / entry.name, above | {real}, options)
+
+
+def _classify_files(folder: Path, names: Sequence[str], options: ReadOptions) -> Iterator[Path | OtherFile]:
+    """Yield the files of one folder, but of a WFDB record the header alone."""
+    headers = (f"{folder}/{name}" for name in names if name.lower().endswith(".hea"))
+    joined = {part for header in headers if os.path.isfile(header) for part in wfdb.joined_by(header)}  # noqa: PTH113
+    parts = Parts.of(folder, names, SAMPLE_SUFFIXES)
+    for name in names:
+        if name not in parts.files and name not in joined:
+            yield from _classified(folder / name, parts.records, options)
+
+
+def _find_remote(url: str, options: ReadOptions) -> Iterator[RemotePath | OtherFile]:
+    place = RemotePath.parse(url)
+    found = [place]
+    if glob.has_magic(url) and not places.exists(place):
+        found = places.matches(place) or found
+    for match in found:
+        yield from _walk_remote(match, options) if places.is_folder(match) else (_remote_header_of(match),)
+
+
+def _remote_header_of(place: RemotePath) -> RemotePath:
+    """Return the .hea for WFDB's other files and for a record's bare name, as for local files."""
+    if place.suffix.lower() in SAMPLE_SUFFIXES:
+        header = place.with_name(f"{place.stem}.hea")
+    elif not place.suffix:
+        header = place.with_name(f"{place.name}.hea")
+    else:
+        return place
+    return header if places.exists(header) else place
+
+
+def _walk_remote(folder: RemotePath, options: ReadOptions) -> Iterator[RemotePath | OtherFile]:
+    """Yield the files in and below a folder. Sketches of them are classified as local files are."""
+    try:
+        entries = sorted(places.list_folder(folder))
+    except FileNotFoundError:
+        yield folder
+        return
+    by_name = {entry.name: entry for entry in entries if not entry.is_folder and places.is_local_name(entry.name)}
+    with TemporaryDirectory(prefix="ecgmtl-") as sketches:
+        places.sketch(folder, {name: _n_bytes_looked_at(name) for name in by_name}, Path(sketches))
+        for result in _classify_files(Path(sketches), list(by_name), options):
+            if isinstance(result, OtherFile):
+                yield OtherFile(folder / result.path.name, result.kind)
+            else:
+                states = [(file.name, *by_name[file.name][2:]) for file in sorted(files_of(result))]
+                yield replace(folder / result.name, state=str(states))
+    for entry in entries:
+        if not entry.name:  # an empty part of a name, which no address can hold
+            yield OtherFile(RemotePath(f"{folder}//"), Kind.NO_READER)
+        elif entry.is_folder and entry.name != VERSION_CONTROL:
+            yield from _walk_remote(folder / entry.name, options)
+        elif entry.name not in by_name and not entry.is_folder:
+            yield folder / entry.name  # reading it says what is wrong with its name
+
+
+def _n_bytes_looked_at(name: str) -> int:
+    """Return how many bytes of a file say what it is: none where its suffix does, all of a header or an archive."""
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix == ".hea":
+        return MAX_HEADER + 1
+    if suffix in (*npz.SUFFIXES, *parquet.SUFFIXES):
+        return places.MOST_BYTES
+    return 0 if suffix in CERTAIN_SUFFIXES else HEAD
 
 
 def _classified(path: Path, records: frozenset[str], options: ReadOptions) -> Iterator[Path | OtherFile]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from data_prep.files import is_partial
 from data_prep.leads import standard_lead
+from data_prep.places import File
 from data_prep.readers.files import read_head
 from data_prep.readers.options import ReadOptions
 from data_prep.safe_text import printable
@@ -38,7 +39,7 @@ class Kind(StrEnum):
 class OtherFile(NamedTuple):
     """A file that is not read as an ECG."""
 
-    path: Path
+    path: File
     kind: Kind
 
 

@@ -101,7 +101,8 @@ def prepare(
 def not_read(source: Source, out: Path, options: ReadOptions) -> list[str]:
     """Return a line for each kind of file in the source folder that is not read, except tables in use."""
     others = [file for file in find_files([source.folder], options) if isinstance(file, OtherFile)]
-    return summarize([other for other in others if other.path not in source.tables and out not in other.path.parents])
+    paths = {other: Path(str(other.path)) for other in others}
+    return summarize([other for other, path in paths.items() if path not in source.tables and out not in path.parents])
 
 
 def remarked(source: Source, labels: str, more: Sequence[str]) -> Source:

@@ -16,6 +16,7 @@ from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, Workers, read_optio
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
 if TYPE_CHECKING:
+    from data_prep.places import File
     from data_prep.readers import OtherFile, ReadOptions
     from ecgmtl.inference.parts import Job, Part, Piece
     from ecgmtl.inference.predict import Failure, Prediction
@@ -30,7 +31,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="ECG files, folders or globs, in any format of docs/own-data.md. A model may stand "
+            help="ECG files, folders or globs, in any format of docs/own-data.md, or their addresses: "
+            "s3://bucket/folder/, https://host/file.hea (docs/cluster.md). A model may stand "
             "before them: a run (its folder, or its name in runs/), a checkpoint (.safetensors), an exported .onnx or "
             ".pt2 file, an MLflow model folder, or an MLflow URI (runs:/…, models:/…). Without one, the bundled model "
             "is used. `ecgmtl models` lists the models.",
@@ -202,6 +204,10 @@ class Outputs(NamedTuple):
         Raises:
             typer.BadParameter: they do not go together, or `part` is no share.
         """
+        from data_prep.places import is_remote
+
+        if out is not None and is_remote(out):
+            raise typer.BadParameter("--out: remote places are only read; name a local path, and copy it there.")
         if out is None or not out.endswith(("/", os.sep)):
             if part is not None:
                 raise typer.BadParameter("--part writes a folder; name one with --out, ending in /.")
@@ -244,13 +250,15 @@ class Tally:
     """Number of parts of the table."""
     others: "list[OtherFile]" = field(default_factory=list)
 
-    def only_records(self, files: "Iterable[Path | OtherFile]") -> Iterator[Path]:
+    def only_records(self, files: "Iterable[File | OtherFile]") -> "Iterator[File]":
         """Yield the records among files, and keep the others."""
+        from data_prep.readers import OtherFile
+
         for file in files:
-            if isinstance(file, Path):
-                yield file
-            else:
+            if isinstance(file, OtherFile):
                 self.others.append(file)
+            else:
+                yield file
 
     def add(self, result: "Prediction | Failure | OtherFile") -> None:
         from data_prep.readers import OtherFile
@@ -464,9 +472,9 @@ def prediction_bar(count: Callable[[], int], shows: bool = True) -> Iterator[Cal
 
 def count_records(paths: list[str], written: tuple[Path, ...]) -> int:
     """Return the number of records that `paths` name, without the files that are written."""
-    from data_prep.readers import find_files
+    from data_prep.readers import OtherFile, find_files
 
-    return sum(isinstance(file, Path) for file in find_files(paths, leave_out=written))
+    return sum(not isinstance(file, OtherFile) for file in find_files(paths, leave_out=written))
 
 
 def report_page(outputs: Outputs, predictor: "Predictor", model: str) -> AbstractContextManager["Add"]:

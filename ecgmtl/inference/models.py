@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.errors import UserError
+from data_prep.places import is_remote
 
 BUNDLED = "ptbxl-superdiagnostic"
 """Name of the bundled classifier: the recipe `ptbxl`, trained on PTB-XL's diagnostic superclasses."""
@@ -102,8 +103,11 @@ def split_model(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _exists(name: str) -> bool:
-    """Return whether a path of an ECG leads to something: a file, a folder, a WFDB record, or files of a pattern."""
-    is_pattern = any(mark in name for mark in "*?[")
+    """Return whether a path of an ECG leads to something: a file, a folder, a WFDB record, or files of a pattern.
+
+    Of a remote place it is not known, since a model is never remote.
+    """
+    is_pattern = is_remote(name) or any(mark in name for mark in "*?[")
     return Path(name).exists() or Path(f"{name}.hea").exists() or is_pattern
 
 

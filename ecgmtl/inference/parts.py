@@ -21,6 +21,7 @@ from typing import Any
 from data_prep.files import write_text
 from data_prep.lock import locked
 from data_prep.parallel import in_order
+from data_prep.places import File, RemotePath
 from data_prep.readers import ReadOptions, files_of
 from ecgmtl.identity import sha256
 from ecgmtl.inference.predict import (
@@ -38,7 +39,7 @@ from ecgmtl.inference.windows import Window
 FILES_A_PART = 256
 """Number of files of a part, or a little less: a whole number of batches. An interruption loses a part a worker."""
 SETTINGS = "_settings.json"
-Piece = tuple[int, tuple[Path, ...]]
+Piece = tuple[int, tuple[File, ...]]
 """Number of a part, and its files."""
 
 
@@ -146,7 +147,7 @@ def partial_table(job: Job) -> Iterator[tuple[str, ...]]:
         yield tuple(name for name in now if isinstance(before, dict) and before.get(name) != now[name])
 
 
-def pieces_of(job: Job, files: Iterable[Path]) -> Iterator[Piece]:
+def pieces_of(job: Job, files: Iterable[File]) -> Iterator[Piece]:
     """Cut the list of files into the parts' files."""
     remaining = iter(files)
     yield from enumerate(iter(lambda: tuple(islice(remaining, job.files_a_part)), ()))
@@ -157,8 +158,9 @@ def predict_in_parts(job: Job, pieces: Iterable[Piece], workers: int = 1) -> Gen
 
     Raises:
         PredictorError: a worker process was killed.
+        PlaceError: a remote place cannot be reached.
     """
-    begun: dict[int, Path] = {}
+    begun: dict[int, File] = {}
     try:
         for part in in_order(predict_part, begin_pieces(job, pieces, begun), workers):
             del begun[part.number]
@@ -173,15 +175,15 @@ def predict_in_parts(job: Job, pieces: Iterable[Piece], workers: int = 1) -> Gen
 
 
 def begin_pieces(
-    job: Job, pieces: Iterable[Piece], begun: dict[int, Path]
-) -> Iterator[tuple[Job, int, tuple[Path, ...]]]:
+    job: Job, pieces: Iterable[Piece], begun: dict[int, File]
+) -> Iterator[tuple[Job, int, tuple[File, ...]]]:
     """Yield the arguments of `predict_part` for each part, and note its first file in `begun`."""
     for number, files in pieces:
         begun[number] = files[0]
         yield job, number, files
 
 
-def predict_part(job: Job, number: int, files: Sequence[Path]) -> Part:
+def predict_part(job: Job, number: int, files: Sequence[File]) -> Part:
     """Write the table of a part and its receipt, unless they are there already and no file has changed."""
     digest, table = digest_of_files(files), job.table(number)
     if (finished := read_receipt(job, number)) and finished.files == digest:
@@ -205,14 +207,14 @@ def predict_part(job: Job, number: int, files: Sequence[Path]) -> Part:
     return part
 
 
-def predict_files(predictor: Predictor, job: Job, files: Sequence[Path]) -> Iterator[Prediction | Failure]:
+def predict_files(predictor: Predictor, job: Job, files: Sequence[File]) -> Iterator[Prediction | Failure]:
     """Yield a result for each file. The next batches are read while the model computes."""
     batches = [files[first : first + job.batch_size] for first in range(0, len(files), job.batch_size)]
     for result in read_ahead(predictor, job, batches):
         yield fail_undecided(result) if job.strict else result
 
 
-def read_ahead(predictor: Predictor, job: Job, batches: Sequence[Sequence[Path]]) -> Iterator[Prediction | Failure]:
+def read_ahead(predictor: Predictor, job: Job, batches: Sequence[Sequence[File]]) -> Iterator[Prediction | Failure]:
     if job.window is Window.ALL:
         for batch in batches:
             yield from predict_batch(predictor, batch, job.options, window=job.window)
@@ -252,10 +254,16 @@ def discard(job: Job) -> None:
     shutil.rmtree(job.folder, ignore_errors=True)
 
 
-def digest_of_files(files: Iterable[Path]) -> str:
+def digest_of_files(files: Iterable[File]) -> str:
     """Return a digest of the names, sizes and modification times of all files that records are read from."""
-    states = [(os.fsencode(path), state_of(path)) for record in files for path in sorted(files_of(record))]
-    return sha256(repr(states).encode())
+    return sha256(repr([state for file in files for state in states_of(file)]).encode())
+
+
+def states_of(file: File) -> list[tuple[bytes, object]]:
+    """Return the name and the state of each file that a record is read from."""
+    if isinstance(file, RemotePath):
+        return [(file.url.encode(), file.state)]
+    return [(os.fsencode(path), state_of(path)) for path in sorted(files_of(file))]
 
 
 def state_of(path: Path) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from data_prep.places import File, PlaceError
 from data_prep.preprocess import Prepared
 from data_prep.quality import Finding, QualityError, Severity
 from data_prep.readers import OtherFile, ReadOptions, find_files, read_record
@@ -60,7 +61,7 @@ class Signals(NamedTuple):
 class Prediction:
     """Prediction for one record."""
 
-    path: Path
+    path: File
     probabilities: dict[str, float]
     """Uncalibrated probabilities: the sigmoid of each logit."""
     calibrated: dict[str, float]
@@ -92,7 +93,7 @@ class Prediction:
 class Failure:
     """A file for which there is no prediction."""
 
-    path: Path
+    path: File
     reason: str
     findings: tuple[Finding, ...] = ()
     """Findings on the record, among them the failure itself."""
@@ -114,11 +115,14 @@ def predict(
     Memory holds one batch at a time. `options` tell what files do not state, such as the sampling rate. `leave_out`
     names files that results are written to. `keep_signals` adds to each prediction the signals that it was made from.
     Recordings longer than the model's input are predicted by `window`.
+
+    Raises:
+        PlaceError: a remote place cannot be reached.
     """
     files = find_files([paths] if isinstance(paths, str | Path) else paths, options, leave_out)
     while batch := list(islice(files, batch_size)):
         yield from (other for other in batch if isinstance(other, OtherFile))
-        ecgs = [path for path in batch if isinstance(path, Path)]
+        ecgs = [file for file in batch if not isinstance(file, OtherFile)]
         yield from predict_batch(predictor, ecgs, options, keep_signals, window)
 
 
@@ -133,7 +137,7 @@ def predict_records(
 
 def predict_batch(
     predictor: Predictor,
-    ecgs: Sequence[Path | Record],
+    ecgs: Sequence[File | Record],
     options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
     keep_signals: bool = False,
     window: Window = Window.FIRST,
@@ -146,14 +150,14 @@ def predict_batch(
 
 
 def prepare_batch(
-    predictor: Predictor, ecgs: Sequence[Path | Record], options: ReadOptions, window: Window
-) -> list[tuple[Path, Signals | Failure]]:
+    predictor: Predictor, ecgs: Sequence[File | Record], options: ReadOptions, window: Window
+) -> list[tuple[File, Signals | Failure]]:
     """Read and preprocess one window of each ECG."""
     return [(path_of(ecg), prepare(predictor, ecg, options, window)) for ecg in ecgs]
 
 
 def classify_batch(
-    predictor: Predictor, items: Sequence[tuple[Path, Signals | Failure]], keep_signals: bool = False
+    predictor: Predictor, items: Sequence[tuple[File, Signals | Failure]], keep_signals: bool = False
 ) -> Iterator[Prediction | Failure]:
     """Classify prepared ECGs at once, and yield a result for each."""
     predictions = iter(classify_all(predictor, [(path, item) for path, item in items if isinstance(item, Signals)]))
@@ -164,11 +168,11 @@ def classify_batch(
         yield result
 
 
-def path_of(ecg: Path | Record) -> Path:
+def path_of(ecg: File | Record) -> File:
     return Path(ecg.name) if isinstance(ecg, Record) else ecg
 
 
-def prepare(predictor: Predictor, ecg: Path | Record, options: ReadOptions, window: Window) -> Signals | Failure:
+def prepare(predictor: Predictor, ecg: File | Record, options: ReadOptions, window: Window) -> Signals | Failure:
     """Read and preprocess one window of an ECG. Any error is returned as the failure of this ECG."""
     preprocess = predictor.metadata.preprocess
     seconds = preprocess.seconds if window is Window.FIRST else None
@@ -183,7 +187,7 @@ def prepare(predictor: Predictor, ecg: Path | Record, options: ReadOptions, wind
     return failing_alone(path_of(ecg), first_or_best)
 
 
-def read(predictor: Predictor, ecg: Path | Record, options: ReadOptions) -> Record:
+def read(predictor: Predictor, ecg: File | Record, options: ReadOptions) -> Record:
     """Read an ECG, and reconstruct chest leads that it lacks if the model can."""
     record = ecg if isinstance(ecg, Record) else read_record(ecg, options)
     return predictor.complete(record) if isinstance(predictor, Completer) else record
@@ -192,10 +196,16 @@ def read(predictor: Predictor, ecg: Path | Record, options: ReadOptions) -> Reco
 T = TypeVar("T")
 
 
-def failing_alone(path: Path, run: Callable[[], T]) -> T | Failure:
-    """Return what a function returns, or its error as the failure of this file alone."""
+def failing_alone(path: File, run: Callable[[], T]) -> T | Failure:
+    """Return what a function returns, or its error as the failure of this file alone.
+
+    Raises:
+        PlaceError: a remote place cannot be reached, which other files would suffer, too.
+    """
     try:
         return run()
+    except PlaceError:
+        raise
     except QualityError as error:
         return Failure(path, str(error), error.findings)
     except (RecordError, OSError) as error:
@@ -205,7 +215,7 @@ def failing_alone(path: Path, run: Callable[[], T]) -> T | Failure:
 
 
 def predict_windows(
-    predictor: Predictor, ecg: Path | Record, options: ReadOptions, keep_signals: bool
+    predictor: Predictor, ecg: File | Record, options: ReadOptions, keep_signals: bool
 ) -> Prediction | Failure:
     """Predict for each window of an ECG and return the mean. Any error is returned as the failure of this ECG."""
     path, preprocess = path_of(ecg), predictor.metadata.preprocess
@@ -262,7 +272,7 @@ def combine(metadata: ModelMetadata, results: Sequence[Prediction], n_windows: i
     )
 
 
-def classify_all(predictor: Predictor, prepared: list[tuple[Path, Signals]]) -> list[Prediction | Failure]:
+def classify_all(predictor: Predictor, prepared: list[tuple[File, Signals]]) -> list[Prediction | Failure]:
     """Return a result for each record. If a batch raises, its records are run one by one so that only bad ones fail."""
     try:
         return list(classify(predictor, prepared))
@@ -272,7 +282,7 @@ def classify_all(predictor: Predictor, prepared: list[tuple[Path, Signals]]) -> 
         return [result for one in prepared for result in classify_all(predictor, [one])]
 
 
-def report_bug(path: Path, error: Exception) -> Failure:
+def report_bug(path: File, error: Exception) -> Failure:
     """Return the failure of a file by a bug. It names only the type of the error, as its text may quote the file."""
     reason = f"{path.name}: {type(error).__name__}, a bug in ecgmtl. Add --debug to see where, and report it."
     return replace(fail(path, "bug", reason), traceback="".join(format_exception(error)))
@@ -285,12 +295,12 @@ def fail_undecided(result: Prediction | Failure) -> Prediction | Failure:
     return Failure(result.path, f"{result.path.name}: {result.undecided}", result.findings)
 
 
-def fail(path: Path, code: str, reason: str) -> Failure:
+def fail(path: File, code: str, reason: str) -> Failure:
     """Return the failure of a file for one reason."""
     return Failure(path, reason, (Finding(code, reason.removeprefix(f"{path.name}: "), Severity.FAILURE),))
 
 
-def classify(predictor: Predictor, prepared: list[tuple[Path, Signals]]) -> Iterator[Prediction | Failure]:
+def classify(predictor: Predictor, prepared: list[tuple[File, Signals]]) -> Iterator[Prediction | Failure]:
     """Yield a result for each record. It is a failure if the model's output for the record is not finite."""
     if not prepared:
         return

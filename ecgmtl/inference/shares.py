@@ -16,6 +16,7 @@ from typing import Any
 
 from data_prep.files import is_partial, write_first
 from data_prep.lock import locked
+from data_prep.places import File
 from ecgmtl.inference.parts import SETTINGS, Job, Piece, pieces_of, read_json
 from ecgmtl.inference.table import PredictionsFileError
 
@@ -66,12 +67,12 @@ class Listing:
         return sum(len(files) for _, files in self.pieces)
 
     @classmethod
-    def of(cls, job: Job, files: Iterable[Path], share: Share) -> "Listing":
+    def of(cls, job: Job, files: Iterable[File], share: Share) -> "Listing":
         """List files and cut them into parts."""
         names, pieces, n_files, n_parts = hashlib.sha256(), [], 0, 0
         for number, piece in pieces_of(job, files):
             for file in piece:
-                names.update(os.fsencode(file) + b"\0")
+                names.update(os.fsencode(str(file)) + b"\0")
             n_files, n_parts = n_files + len(piece), number + 1
             if number in share:
                 pieces.append((number, piece))

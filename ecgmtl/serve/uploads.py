@@ -3,13 +3,14 @@
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, NamedTuple
 
+from data_prep.places import File
 from data_prep.readers import OtherFile
 from data_prep.safe_text import printable
 from ecgmtl.inference.predict import Failure, Prediction
@@ -46,7 +47,7 @@ class Stored(NamedTuple):
 
     folders: tuple[Path, ...]
     """A folder for each folder of the client, so that equal names do not meet."""
-    names: dict[Path, str]
+    names: Mapping[File, str]
     """Name to show for each stored file."""
     refused: tuple[Failure, ...]
 
@@ -68,7 +69,7 @@ def store(uploads: Sequence[Upload], limits: Limits) -> Iterator[Stored]:
     A WFDB header names the file of its samples, so names are kept where they are harmless. Others are replaced.
     """
     refused: list[Failure] = []
-    names: dict[Path, str] = {}
+    names: dict[File, str] = {}
     with TemporaryDirectory(prefix="ecgmtl-serve-") as root:
         folders: dict[tuple[str, int], Path] = {}
         for number, upload in enumerate(uploads):

@@ -56,6 +56,19 @@ def joined_by(path: str | Path) -> tuple[str, ...]:
     return tuple(f"{segment.name}.hea" for segment in header.segments if segment.name != NO_FILE)
 
 
+def names_beside(path: Path) -> tuple[str, ...]:
+    """Return the names of the files beside a header that it needs: samples, or headers of segments. Some may not exist.
+
+    They are none if the header cannot be read.
+    """
+    try:
+        header = read_header(path)
+    except RecordError:
+        return ()
+    names = [*(signal.file for signal in header.signals), *(f"{segment.name}.hea" for segment in header.segments)]
+    return tuple(name for name in dict.fromkeys(names) if name not in (NO_FILE, f"{NO_FILE}.hea"))
+
+
 def files_of(path: Path) -> frozenset[Path]:
     """Return the files that the record of this header is read from, as far as they exist: samples and segments too."""
     named = _named_in(path)
