@@ -75,8 +75,11 @@ class Config(Settings):
     """Treatment of training records without a label of the set; kept ones count as negative for every label."""
     preprocess: Preprocess = Preprocess()
     encoder: EncoderSettings = CnnSettings()
-    normalization: Normalization = "batch"
-    """Normalization in the encoder: batch, batch_by_view with statistics of its own for masked input, or group."""
+    normalization: Normalization | Literal["auto"] = "auto"
+    """Normalization in the encoder: batch, batch_by_view with statistics of its own for masked input, or group.
+
+    auto is batch_by_view where a stage reads two views and does not set `statistics: all`, and batch elsewhere.
+    """
     sharing: SharingSettings = HardSettings()
     """Way in which the tasks share the encoder."""
     decoder: DecoderSettings = DecoderSettings()
@@ -139,6 +142,26 @@ class Config(Settings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def statistics_have_records(self) -> "Config":
+        """Refuse classification of masked records alone where unmasked ones are normalized by their own statistics."""
+        for stage in self.stages:
+            if self.norms == "batch_by_view" and stage.masks and stage.learns_labels and not stage.has_clean_view:
+                raise ValueError(
+                    f"stage '{stage.name}' learns labels from masked records alone, but normalization batch_by_view "
+                    f"has other statistics for unmasked ones; set views.classification to clean or both, or "
+                    f"normalization to batch"
+                )
+        return self
+
+    @property
+    def norms(self) -> Normalization:
+        """What `normalization` means for these stages."""
+        if self.normalization != "auto":
+            return self.normalization
+        views = {stage.statistics for stage in self.stages if stage.has_clean_view}
+        return "batch_by_view" if views == {"clean"} else "batch"
+
     @property
     def facts(self) -> ModelFacts:
         return ModelFacts(self.decoder, self.classifier, self.auxiliary_labels, self.sharing.on_lower_levels)
@@ -160,7 +183,7 @@ class Config(Settings):
         counts = {MAIN: n_labels, **{PREFIX + name: count for name, count in auxiliary.items()}}
         tasks = self.tasks_with_heads(auxiliary)
         shared = self.sharing.build(self.encoder, N_INPUTS, {task.name: task.trunk for task in tasks})
-        normalize_by(shared, self.normalization)
+        normalize_by(shared, self.norms)
         heads = {}
         for task in sorted(tasks, key=lambda task: not task.name.startswith(PREFIX)):  # the order of random weights
             name = task.name

@@ -61,7 +61,7 @@ class Stage(TaskSettings):
     without labels.
     """
     statistics: Literal["clean", "all"] = "clean"
-    """Views that move BatchNorm's running statistics, by which validation and prediction normalize."""
+    """Views that move the running statistics of `normalization: batch`, which later normalize unmasked records too."""
     augment: AugmentSettings = AugmentSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch.distributions import Bernoulli
 
+from ecgmtl.config.run import Config
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.model.heads import ClassifierSettings
@@ -86,12 +87,12 @@ def test_the_gradient_is_the_sum_of_the_views_gradients():
 
 @pytest.mark.parametrize("views", ["clean", "all"])
 def test_the_clean_view_alone_moves_the_running_statistics_unless_told_otherwise(views):
-    run = training(CLEAN.model_copy(update={"statistics": views}))
+    run = training(CLEAN.model_copy(update={"statistics": views}), normalization="batch")
     batch = first_batch(run)
     run.learner.step(batch, FIRST)
     moved = statistics(run.model)
 
-    other = training(CLEAN)
+    other = training(CLEAN, normalization="batch")
     other.model.train()
     with torch.no_grad():
         other.model(batch.clean.encoder_input, None, ("classification",))
@@ -115,8 +116,38 @@ def test_norms_by_view_keep_statistics_of_each_and_use_them():
         assert torch.equal(norm(features), expected)
 
 
+def test_norms_by_view_change_the_reconstruction_and_not_the_classifier():
+    outputs = {}
+    for normalization in ("auto", "batch"):
+        run = training(CLEAN, normalization=normalization)
+        assert any(isinstance(module, BatchNormByView) for module in run.model.modules()) == (normalization == "auto")
+        for number, batch in enumerate(run.batches.of_epoch(0)):
+            run.learner.step(batch, Moment(number, 0, 0.0))
+        batch = first_batch(run)
+        run.model.eval()
+        with torch.no_grad():
+            clean = run.model(batch.clean.encoder_input, None, ("classification",))["classification"]
+            masked = run.model(batch.encoder_input, batch.mask, ("reconstruction",))["reconstruction"].mean
+        outputs[normalization] = clean, masked
+    assert torch.equal(outputs["auto"][0], outputs["batch"][0])
+    assert not torch.allclose(outputs["auto"][1], outputs["batch"][1])
+
+
+def test_labels_of_masked_records_alone_are_refused_with_norms_by_view():
+    stages = [{"name": "joint", "trains": ["encoder", "decoder", "classifier"], "epochs": 1}]
+    stages[0]["losses"] = ["reconstruction", "classification"]
+    assert Config(stages=stages).norms == "batch"
+    with pytest.raises(ValidationError, match="'joint' learns labels from masked records alone"):
+        Config(stages=stages, normalization="batch_by_view")
+    two = {**stages[0], "name": "two", "views": {"classification": "clean"}}
+    assert Config(stages=[two]).norms == "batch_by_view"
+    assert Config(stages=[{**two, "statistics": "all"}]).norms == "batch"
+    with pytest.raises(ValidationError, match="'joint' learns labels from masked records alone"):
+        Config(stages=[*stages, two])
+
+
 def test_norms_by_view_start_as_the_batch_norms_that_they_replace():
-    plain, by_view = training(ONE), training(ONE, normalization="batch_by_view")
+    plain, by_view = training(CLEAN, normalization="batch"), training(CLEAN, normalization="batch_by_view")
     batch = first_batch(plain)
     for loss, other in zip(
         plain.learner.losses(batch, (True, True), 0.0), by_view.learner.losses(batch, (True, True), 0.0), strict=True
