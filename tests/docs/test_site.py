@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from page import filled
+from scale import storage, table
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(page.name for page in (ROOT / "docs").glob("*.md"))
@@ -22,6 +24,12 @@ def test_every_page_is_in_the_navigation_and_on_the_first_page():
     assert sorted(name for name in nav if "/" not in name) == PAGES
     listed = re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs/index.md").read_text())
     assert sorted([*listed, "index.md"]) == PAGES
+
+
+def test_the_table_of_large_numbers_is_what_its_program_computes():
+    page = (ROOT / "docs/scale.md").read_text()
+    assert filled(page, "scale", table()) == page
+    assert (storage(120_000 * 10**6), storage(24_000 * 10**9), storage(312)) == ("120 GB", "24 TB", "312 bytes")
 
 
 def test_the_reference_names_modules_that_there_are():
