@@ -28,9 +28,11 @@ traceback. Each class is defined beside the code that raises it:
     ├── EvaluationError        ecgmtl.evaluation.evaluate
     ├── StressError            ecgmtl.evaluation.stress
     ├── TrainingError          ecgmtl.training.stage
+    │   └── BatchTooLargeError ecgmtl.training.stage
     └── ComparisonError        ecgmtl.comparison.truth
 
-A full disk is an OSError wherever it occurs; `ecgmtl.cli.terminal` writes its message.
+A full disk, and a folder that is removed meanwhile, are OSErrors wherever they occur; `ecgmtl.cli.terminal` writes
+their messages.
 """
 
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from data_prep.errors import UserError
@@ -73,6 +74,12 @@ def flush_folder(path: Path) -> None:
 def partial(path: Path) -> Path:
     """Return the temporary file that becomes `path` once it is complete. No process on any machine has another's."""
     return path.with_name(f".{path.name}.{os.getpid()}-{TOKEN}.partial")
+
+
+def remove_partials(path: Path) -> None:
+    """Remove temporary files of `path` that killed processes left. The caller is the only one that writes it."""
+    for left in path.parent.glob(f".{escape(path.name)}.*.partial"):
+        left.unlink(missing_ok=True)
 
 
 def is_partial(path: Path) -> bool:

@@ -36,6 +36,17 @@ def resolve(precision: Precision, device: torch.device) -> Precision:
     return precision
 
 
+SCARCE = ("can't allocate memory", "not enough memory", "bad_alloc")
+"""Words of a RuntimeError of torch that mean that the machine's memory was too small. A GPU's has its own class."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that the memory of the GPU or of the machine was too small."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in SCARCE)
+
+
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Compute convolutions and matrix products in fp32 on a GPU, too, whose default for convolutions is TF32.

@@ -27,6 +27,34 @@ ARMS = {
 }
 """Group, effect on the final score, speed of learning relative to the reference, epochs of pretraining."""
 
+ARM_FILES = {
+    "_base": """
+encoder: {kind: cnn, widths: [8, 8, 8]}
+decoder: {width: 8}
+precision: fp32
+stages:
+  - name: main
+    trains: [encoder, decoder, classifier]
+    losses: [reconstruction, classification]
+    masking: {share: 0.5}
+    augment: {crop_seconds: 2.5, shift: true}
+    batch_size: 16
+    epochs: 2
+    diagnostics: {every: 5}
+""",
+    "single": "about: Alone.\nset: {stages.0.trains: [encoder, classifier], stages.0.losses: [classification]}",
+    "joint": "about: Both.\nset: {stages.0.weighting: {kind: uncertainty}}",
+    "staged": """
+about: One after the other.
+set:
+  stages:
+    - {name: pretrain, trains: [encoder, decoder], losses: [reconstruction], batch_size: 16, epochs: 1}
+    - {name: finetune, trains: [encoder, classifier], losses: [classification], batch_size: 16, epochs: 1}
+""",
+    "wild": "about: Too fast.\nset: {stages.0.optimizer: {algorithm: sgd, lr: 1.0e+30, clip: null}}",
+}
+"""Small arms of a comparison, as YAML by their names."""
+
 
 def make_truth(seed=0):
     rng = np.random.default_rng(seed)

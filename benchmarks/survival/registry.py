@@ -23,6 +23,10 @@ class Trial(NamedTuple):
     def chance(self) -> random.Random:
         return random.Random(self.seed)
 
+    def chance_of(self, number: int) -> random.Random:
+        """Return the random numbers of one of several repetitions."""
+        return random.Random(f"{self.seed} {number}")
+
 
 class Measured(NamedTuple):
     """What was tried, and the figures."""

@@ -186,8 +186,7 @@ class Killed(NamedTuple):
 
 def kill_a_training(place: Place, folder: Path, trial: Trial, number: int, budget: int) -> Killed:
     """Train in a new folder, and kill the process again and again, at most `budget` times."""
-    chance = trial.chance
-    chance.seed(f"{trial.seed} {number}")
+    chance = trial.chance_of(number)
     track = number % 3 == 2
     run, notes, marker = folder / "run", folder / "epochs", folder / "in-call"
     shutil.copy(place.database, folder / "mlflow.db")

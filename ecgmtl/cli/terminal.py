@@ -49,6 +49,8 @@ def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Itera
         cause = error if isinstance(error, OSError) else error.__cause__
         if isinstance(cause, OSError) and cause.errno in FULL:
             message = full_disk(cause, on_interrupt())
+        elif isinstance(cause, FileNotFoundError) and cause.filename and not isinstance(error, UserError):
+            message = f"{cause.filename}: is not there. Was its folder removed or moved while this command ran?"
         elif isinstance(error, UserError):
             message = str(error)
         else:

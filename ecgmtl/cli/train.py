@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from data_prep.store.open import Store
     from ecgmtl.config.run import Config
     from ecgmtl.training.folder import RunFolder
+    from ecgmtl.training.stage import BatchTooLargeError
 
 SYNTHETIC = Path("data/synthetic")
 N_SYNTHETIC = 1500
@@ -167,19 +168,36 @@ def open_run(
 def train_in(folder: "RunFolder", store: "Store", last: str | None, how: Session) -> Path:
     """Train in the locked folder of a run. In a parallel training only the first process logs and shows progress."""
     from ecgmtl.cli.progress import stage_progress
-    from ecgmtl.ranks import is_first
+    from ecgmtl.ranks import is_first, is_parallel
     from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
     from ecgmtl.training.record import SILENT
     from ecgmtl.training.schedule import Schedule
+    from ecgmtl.training.stage import BatchTooLargeError
 
     how.opened(folder.path)
     if not is_first():
         tracker = open_tracker(EXPERIMENT, enabled=False)
         return Schedule.prepare(store, folder, tracker, SILENT).run(last)
     typer.echo(f"run: {folder.path}")
-    tracker = open_tracker(EXPERIMENT, enabled=how.track)
-    with stage_progress() as progress:
-        return Schedule.prepare(store, folder, tracker, progress).run(last, how.register)
+    while True:
+        tracker = open_tracker(EXPERIMENT, enabled=how.track)
+        try:
+            with stage_progress() as progress:
+                return Schedule.prepare(store, folder, tracker, progress).run(last, how.register)
+        except BatchTooLargeError as error:
+            if is_parallel() or error.batch_size == 1:
+                raise
+            halve_batch(folder, error)
+
+
+def halve_batch(folder: "RunFolder", error: "BatchTooLargeError") -> None:
+    """Halve the batches of a stage for which memory was too small, and say so."""
+    n_records = folder.halve_batch(error.stage)
+    typer.echo(
+        f"stage {error.stage}: a batch of {error.batch_size} records needs more memory than there is; the stage starts "
+        f"again with batches of {n_records}, as {folder.path / 'config.yaml'} says now. Its results will differ.",
+        err=True,
+    )
 
 
 def synthetic_store(config: "Config") -> Path:

@@ -25,6 +25,7 @@ from ecgmtl.extras import EXTRAS, import_extra
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.mlflow_files import COLUMN, MODEL
 from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.inference.seal import KEY, OPEN, seal
 from ecgmtl.inference.table import columns
 from ecgmtl.inference.torch_predictors import EXTRA, metadata_of
 from ecgmtl.metrics.sigmoid import sigmoid
@@ -189,8 +190,9 @@ def write_onnx(stored: Checkpoint, metadata: ModelMetadata, path: Path) -> None:
     if program is None:
         raise ExportError(f"{path.name}: the exporter of torch returned no program.")
     proto = program.model_proto
-    onnx.helper.set_model_props(proto, {"ecgmtl": metadata.to_json()})
+    onnx.helper.set_model_props(proto, {"ecgmtl": metadata.to_json(), KEY: OPEN})
     onnx.save(proto, path)
+    seal(path)
 
 
 def export_program(stored: Checkpoint) -> torch.export.ExportedProgram:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ecgmtl.inference.export import ExportError
+from ecgmtl.inference.seal import seal
 
 READERS = ("Conv", "Gemm", "MatMul", "Unsqueeze")
 """Operators whose weights are rounded. Convolutions over time read theirs through the last."""
@@ -42,3 +43,4 @@ def halve(whole: Path, small: Path) -> None:
     del graph.node[:]
     graph.node.extend(nodes)
     onnx.save(model, small)
+    seal(small)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from ecgmtl.inference.export import ExportError
+from ecgmtl.inference.seal import seal
 
 N_SCALED = 256
 """Number of training records that activations are scaled on."""
@@ -64,3 +65,4 @@ def quantize(whole: Path, small: Path, signals: Signals) -> None:
     metadata = {entry.key: entry.value for entry in onnx.load(whole).metadata_props}
     onnx.helper.set_model_props(model, metadata)
     onnx.save(model, small)
+    seal(small)

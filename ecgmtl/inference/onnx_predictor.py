@@ -8,6 +8,7 @@ from jaxtyping import Float32
 from ecgmtl.extras import import_extra
 from ecgmtl.inference.metadata import MetadataError, ModelMetadata
 from ecgmtl.inference.models import name_of
+from ecgmtl.inference.seal import refuse_damage
 
 
 class OnnxPredictor:
@@ -24,7 +25,12 @@ class OnnxPredictor:
         options.intra_op_num_threads = n_threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads take no core
         try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            content = path.read_bytes()
+        except OSError as error:
+            raise MetadataError(f"{self.name}: cannot be read: {error.strerror or error}.") from error
+        refuse_damage(content, self.name)
+        try:
+            self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has many types of errors for damaged files
             raise MetadataError(f"{self.name}: cannot be opened as ONNX: {error}") from error
         try:

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from data_prep.files import write_text
+from data_prep.files import remove_partials, write_text
 from data_prep.lock import locked
 from data_prep.parallel import in_order
 from data_prep.places import File, RemotePath
@@ -139,6 +139,7 @@ def partial_table(job: Job) -> Iterator[tuple[str, ...]]:
     except OSError as error:
         raise PredictionsFileError(f"{job.out}: cannot be written: {error.strerror or error}.") from error
     with locked(job.folder):
+        remove_partials(job.out)
         before, now = read_json(job.folder / SETTINGS), job.settings()
         if before != now:
             for path in job.folder.glob("*part-*"):

@@ -188,6 +188,8 @@ def reject_pickles(path: Path) -> None:
         names = archive.namelist()
         if len(set(names)) < len(names):
             raise ValueError("two records have one name")
+        if damaged := archive.testzip():  # torch itself does not check the checksums
+            raise ValueError(f"{damaged} is damaged")
         for name in names:
             if name.endswith("_config.json"):
                 json.loads(archive.read(name), object_hook=reject_pickled_tensor)

@@ -78,6 +78,14 @@ class Batches:
                 batch = batch._replace(clean=batch)
             yield self.masked(batch, progress, generators.masks)
 
+    def names_of(self, epoch: int, number: int) -> list[str]:
+        """Return the names of a batch's records, as `of_epoch` sampled them. Torch's own generator is left alone."""
+        index = self.order(self.generators(seeds_of(*self.seed, epoch)[1:]).order)[number].tolist()
+        if self.masks_other_records:
+            others = self.generators(seeds_of(*self.seed, epoch, MASKED_VIEW)[1:]).order
+            index += self.shuffled(self.all_records, others)[number].tolist()
+        return [self.split.names[record] for record in index]
+
     @property
     def masks_other_records(self) -> bool:
         """True where the masked view has records without labels too."""

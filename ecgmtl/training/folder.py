@@ -24,7 +24,7 @@ from data_prep.files import write_text
 from data_prep.lock import LOCK
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import MODEL, CheckpointError
-from ecgmtl.config.run import Config, ConfigError, load_config
+from ecgmtl.config.run import Config, ConfigError, load_config, parse_config
 
 PARTIALS = "**/.*.partial"
 TRAIN_AGAIN = "restore a copy of it, or train again with another --out, which reuses the finished stages"
@@ -118,6 +118,20 @@ class RunFolder:
         """Return MLflow's id of this run or of one of its stages."""
         run_id: str | None = self.facts["tracked"].get(name)
         return run_id
+
+    def halve_batch(self, stage: str) -> int:
+        """Halve the stage's batches, and return how many records they have now. Its curves in MLflow begin anew.
+
+        Raises:
+            ConfigError: a batch of one record cannot be halved.
+        """
+        tree = self.config.model_dump(mode="json")
+        settings = tree["stages"][self.config.place_of(stage)]
+        settings["batch_size"] //= 2
+        config = parse_config(tree, str(self.path / "config.yaml"))
+        write_text(self.path / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        self.write_facts({**self.facts, "tracked": {}})
+        return int(settings["batch_size"])
 
     def note_tracked(self, name: str, run_id: str | None) -> None:
         facts = self.facts

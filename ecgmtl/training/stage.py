@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import UserError
+from data_prep.files import write_text
 from ecgmtl import checkpoint
 from ecgmtl.config.run import Config
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.batch import Batch
 from ecgmtl.data.split import Split
+from ecgmtl.device import is_out_of_memory
 from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.optimization.diagnostics import part
 from ecgmtl.optimization.optimizer import WeightAverage
@@ -35,11 +37,21 @@ REWARD_PATIENTS = 2
 
 ALONE = "loss_alone."
 """Prefix of a main task's training loss in the branch that learns it alone."""
+DIVERGED = "diverged.txt"
+"""Name of the list of records in whose batch training diverged."""
 REMEDY = "Train again with a lower optimizer.lr."
 
 
 class TrainingError(UserError):
     """A training that cannot continue. The message says where it stopped and what is kept."""
+
+
+class BatchTooLargeError(TrainingError):
+    """A batch that needs more memory than there is."""
+
+    def __init__(self, message: str, stage: str = "", batch_size: int = 0) -> None:
+        super().__init__(message)
+        self.stage, self.batch_size = stage, batch_size
 
 
 class EpochReport(NamedTuple):
@@ -96,6 +108,8 @@ class StageTraining:
     best_epoch: int = -1
     best: dict[str, Tensor] = field(default_factory=dict)
     advance: Callable[[], None] = lambda: None
+    folder: Path | None = None
+    """Folder of the stage's files, once it runs."""
 
     def __post_init__(self) -> None:
         self.learner = Learner(self.model, self.stage, self.config, self.train)
@@ -165,10 +179,15 @@ class StageTraining:
         return self.stage.patience is not None and self.epoch - 1 - self.best_epoch >= self.stage.patience
 
     def run(self, report: Report, state_path: Path, advance: Callable[[], None] = lambda: None) -> dict[str, Tensor]:
-        """Train to the end and return the weights that the stage keeps. `advance` is called after every step."""
-        self.advance = advance
+        """Train to the end and return the weights that the stage keeps. `advance` is called after every step.
+
+        Raises:
+            BatchTooLargeError: a batch needs more memory than there is.
+            TrainingError: training diverged.
+        """
+        self.advance, self.folder = advance, state_path.parent
         while self.epoch < self.stage.epochs and not self.patience_is_over:
-            finished = self.run_epoch()
+            finished = self.run_epoch_in_memory()
             self.epoch += 1
             report(finished)
             if is_first():
@@ -179,6 +198,16 @@ class StageTraining:
     def average(self) -> WeightAverage[MultiTaskModel]:
         """EMA weights that are validated and kept."""
         return self.learner.average if self.fork is None else self.fork.average
+
+    def run_epoch_in_memory(self) -> EpochReport:
+        try:
+            return self.run_epoch()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            name, size = self.stage.name, self.stage.batch_size
+            message = f"stage '{name}': a batch of {size} records needs more memory than there is; set a smaller one."
+            raise BatchTooLargeError(message, name, size) from error
 
     def run_epoch(self) -> EpochReport:
         first_step = self.epoch * self.n_batches
@@ -262,8 +291,20 @@ class StageTraining:
             values = ", ".join(f"{t} {v:.3g}" for t, v in zip(self.stage.losses, losses[row], strict=True))
             raise TrainingError(
                 f"stage '{self.stage.name}', epoch {self.epoch + 1}, step {first_step + row + 1}: training diverged: a "
-                f"loss or its gradient is not finite, or a loss is below zero ({values}). {self.kept_state} {REMEDY}"
+                f"loss or its gradient is not finite, or a loss is below zero ({values}).{self.list_batch(row)} "
+                f"{self.kept_state} {REMEDY}"
             )
+
+    def list_batch(self, number: int) -> str:
+        """Write the names of a batch's records into the stage's folder, and return a sentence that says so.
+
+        Names of files may be names of patients, so the message, which MLflow gets too, does not have them.
+        """
+        if self.folder is None or not is_first():
+            return ""
+        path = self.folder / DIVERGED
+        write_text(path, "".join(f"{name}\n" for name in self.batches.names_of(self.epoch, number)))
+        return f" Its batch is listed in {path}."
 
     @property
     def kept_state(self) -> str:

@@ -45,6 +45,9 @@ def test_a_full_disk_is_a_sentence_and_another_error_keeps_its_traceback(capsys)
     with pytest.raises(typer.Exit), spoken_errors(lambda: "stopped; type 'again'."):
         raise UserError("model: cannot be written.") from OSError(errno.ENOSPC, "No space left on device", "model")
     assert capsys.readouterr().err == said
+    with pytest.raises(typer.Exit), spoken_errors():
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "runs/a/state.pt")
+    assert "runs/a/state.pt: is not there. Was its folder removed or moved" in capsys.readouterr().err
     for bug in (OSError(errno.EACCES, "denied"), KeyError("x")):
         with pytest.raises(type(bug)), spoken_errors():
             raise bug

@@ -13,6 +13,7 @@ from ecgmtl.cli.terminal import open_bar
 from ecgmtl.cli.train import settings_of
 from ecgmtl.config.run import Config, load_config
 from ecgmtl.config.shipped import FOLDER
+from ecgmtl.training.step import Learner
 
 
 def test_real_records_are_trained_by_the_recipe_and_it_is_said(few_prepared, capsys):
@@ -33,6 +34,39 @@ def test_the_recipe_leaves_out_a_label_set_that_the_store_lacks(few_prepared, tm
         (("encoder", "classifier"), ("classification",)),
         (("decoder",), ("reconstruction",)),
     ]
+
+
+def test_batches_that_do_not_fit_into_memory_are_halved_and_it_is_said(few_prepared, tmp_path, monkeypatch):
+    step = Learner.step
+
+    def step_in_little_memory(learner, batch, moment):
+        if len(batch.labels) > 4 and moment.epoch == 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
+        return step(learner, batch, moment)
+
+    monkeypatch.setattr(Learner, "step", step_in_little_memory)
+    (tmp_path / "c.yaml").write_text(
+        "encoder: {kind: cnn, widths: [8, 8]}\nprecision: fp32\nstages:\n  - {name: labels, epochs: 2, batch_size: 16, "
+        "losses: [classification], trains: [encoder, classifier]}\n"
+    )
+    words = [
+        "train",
+        "--config",
+        tmp_path / "c.yaml",
+        "--data",
+        few_prepared.path,
+        "--out",
+        tmp_path / "run",
+        "--no-track",
+    ]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    for before, after in ((16, 8), (8, 4)):
+        assert f"a batch of {before} records needs more memory than there is; the stage starts again" in done.output
+        assert f"with batches of {after}, as" in done.output
+    assert load_config(tmp_path / "run/config.yaml").stages[0].batch_size == 4
+    history = [json.loads(line) for line in (tmp_path / "run/history.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["steps"]) for line in history] == [(0, 5), (1, 5)]  # 22 records
 
 
 def test_artificial_records_are_trained_by_the_demonstration():

@@ -33,42 +33,16 @@ from ecgmtl.training.batches import Batches
 from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.record import SILENT
 from ecgmtl.training.schedule import Schedule
-from tests.comparisons import arms_beside_data
+from tests.comparisons import ARM_FILES, arms_beside_data
 
 WITHOUT_PLOTS = pytest.mark.usefixtures("small_plots")
 ARMS = ("single", "joint", "staged")
-FILES = {
-    "_base": """
-encoder: {kind: cnn, widths: [8, 8, 8]}
-decoder: {width: 8}
-precision: fp32
-stages:
-  - name: main
-    trains: [encoder, decoder, classifier]
-    losses: [reconstruction, classification]
-    masking: {share: 0.5}
-    augment: {crop_seconds: 2.5, shift: true}
-    batch_size: 16
-    epochs: 2
-    diagnostics: {every: 5}
-""",
-    "single": "about: Alone.\nset: {stages.0.trains: [encoder, classifier], stages.0.losses: [classification]}",
-    "joint": "about: Both.\nset: {stages.0.weighting: {kind: uncertainty}}",
-    "staged": """
-about: One after the other.
-set:
-  stages:
-    - {name: pretrain, trains: [encoder, decoder], losses: [reconstruction], batch_size: 16, epochs: 1}
-    - {name: finetune, trains: [encoder, classifier], losses: [classification], batch_size: 16, epochs: 1}
-""",
-    "wild": "about: Too fast.\nset: {stages.0.optimizer: {algorithm: sgd, lr: 1.0e+30, clip: null}}",
-}
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """Working folder with arms and prepared data."""
-    with arms_beside_data(tmp_path_factory.mktemp("compare"), FILES) as place:
+    with arms_beside_data(tmp_path_factory.mktemp("compare"), ARM_FILES) as place:
         yield place
 
 
@@ -307,7 +281,7 @@ def test_tuning_does_not_look_at_the_judged_records(place, tmp_path):
 
 @WITHOUT_PLOTS
 def test_failed_trials_are_distinguished_from_failed_runs(place, arms, tmp_path):
-    (arms / "wilder.yaml").write_text(FILES["wild"] + "\nsearch: {stages.*.optimizer.lr: [1.0e+29, 1.0e+30]}")
+    (arms / "wilder.yaml").write_text(ARM_FILES["wild"] + "\nsearch: {stages.*.optimizer.lr: [1.0e+29, 1.0e+30]}")
     outcome = compare(plan(place, tmp_path / "x", ["single", "wilder"], seeds=1, tune=1, arms=arms), quiet)
     assert list(outcome.failed) == ["wilder trial 0", "wilder seed 0"]
 
@@ -315,7 +289,7 @@ def test_failed_trials_are_distinguished_from_failed_runs(place, arms, tmp_path)
 @WITHOUT_PLOTS
 def test_pretraining_is_shared_per_seed_and_counts_for_each_arm(place, arms, again):
     (arms / "longer.yaml").write_text(
-        FILES["staged"].replace(
+        ARM_FILES["staged"].replace(
             "[classification], batch_size: 16, epochs: 1", "[classification], batch_size: 16, epochs: 2"
         )
     )

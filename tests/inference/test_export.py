@@ -18,6 +18,7 @@ from ecgmtl import checkpoint
 from ecgmtl.data.lead_algebra import N_LEADS
 from ecgmtl.inference import export
 from ecgmtl.inference.export import ExportError
+from ecgmtl.inference.metadata import MetadataError
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.model.forest.forest import KINDS, ForestSettings, grow
 from ecgmtl.model.forest.measurements import in_rows, measure
@@ -93,6 +94,23 @@ def test_a_batch_may_be_of_any_size(stored, exported, kind, size):
     with torch.inference_mode():
         wanted = stored.model.classify(batch[:3]).numpy()
     np.testing.assert_allclose(found, np.tile(wanted, (size // 3 + 1, 1))[:size], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_a_flipped_bit_of_an_export_is_detected_or_changes_nothing(stored, signals, exported, kind, tmp_path):
+    content, path = exported[kind].path.read_bytes(), tmp_path / f"c.{kind}"
+    expected, n_detected = load_predictor(str(exported[kind].path)).logits(signals.numpy()), 0
+    for offset in torch.randint(len(content), (25,), generator=torch.Generator().manual_seed(0)).tolist():
+        damaged = bytearray(content)
+        damaged[offset] ^= 1 << offset % 8
+        path.write_bytes(damaged)
+        try:
+            predictor = load_predictor(str(path))
+        except MetadataError:
+            n_detected += 1
+            continue
+        assert np.array_equal(predictor.logits(signals.numpy()), expected)
+    assert n_detected > 20
 
 
 @every_encoder
@@ -202,9 +220,10 @@ PAGE = (Path(__file__).parents[2] / "docs/export.md").read_text(encoding="utf-8"
 def filtering(exported, tmp_path_factory):
     """The exported file, whose metadata ask for a filter, too."""
     program = onnx.load(exported["onnx"].path)
-    (entry,) = program.metadata_props
+    entry, _ = program.metadata_props
     metadata = json.loads(entry.value)
     entry.value = json.dumps(metadata | {"preprocess": metadata["preprocess"] | {"band": [0.5, 40.0]}})
+    program.metadata_props.pop()  # the checksum of the file as it was
     onnx.save(program, path := tmp_path_factory.mktemp("filtering") / "classifier.onnx")
     return path
 

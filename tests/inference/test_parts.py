@@ -93,6 +93,13 @@ def test_an_interrupted_table_is_continued_and_equals_one_written_in_one_go(reco
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"p{suffix}", f"whole{suffix}"])
 
 
+def test_what_a_killed_process_left_beside_the_table_is_removed(records, tmp_path, small_parts):
+    (tmp_path / ".p.csv.12.partial").write_text("half")
+    (tmp_path / ".other.csv.12.partial").write_text("of another table")
+    run(job_of(tmp_path / "p.csv"), records)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.csv.12.partial", "p.csv"]
+
+
 def test_workers_write_the_same_rows_in_the_same_order(records, tmp_path, small_parts, monkeypatch):
     monkeypatch.setattr("data_prep.parallel.SECONDS_WORTH_WORKERS", 0.0)
     _, done = run(job_of(tmp_path / "p.csv"), records, workers=2)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from ecgmtl.data.augment import AugmentSettings
 from ecgmtl.training.batches import Batches
 from tests.trainings import JOINT, split
 
@@ -29,6 +30,15 @@ def test_a_stage_on_labels_repeats_the_labeled_records_for_the_same_number_of_st
     assert set(index.tolist()) == set(range(10))
     counts = torch.bincount(index)
     assert counts.max() - counts.min() <= 1
+
+
+def test_the_records_of_a_batch_are_named_after_it_was_sampled():
+    train = split(n=64)
+    plain = Batches(train, STAGE.model_copy(update={"augment": AugmentSettings()}), (3, 1))
+    for number, batch in enumerate(plain.of_epoch(2)):
+        rows = [train.names.index(name) for name in plain.names_of(2, number)]
+        assert torch.equal(batch.labels, train.labels[rows])
+        assert torch.allclose(batch.signals, train.signals[rows].float() / 1000)
 
 
 @pytest.mark.parametrize("stage", [PRETEXT, DISTIL], ids=lambda stage: stage.name)

@@ -60,8 +60,11 @@ def test_a_loss_that_is_not_finite_is_reported_with_stage_epoch_and_step(tmp_pat
     run = training()
     with torch.no_grad():
         run.model.heads["classification"].read.weight.fill_(float("nan"))
-    with pytest.raises(TrainingError, match=r"stage 'joint', epoch 1, step 1: .*classification nan"):
+    with pytest.raises(
+        TrainingError, match=r"stage 'joint', epoch 1, step 1: .*classification nan.* listed in .*diverged.txt"
+    ):
         run.run(lambda _: None, tmp_path / "state.pt")
+    assert (tmp_path / "diverged.txt").read_text().split() == run.batches.names_of(0, 0)
 
 
 def test_a_validation_loss_that_is_not_finite_is_reported_as_divergence(tmp_path):
