@@ -8,6 +8,7 @@ a line of the same scale and seed is not run again.
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -44,16 +45,15 @@ class Line(NamedTuple):
     def row(self) -> str:
         """Row of the table in Markdown."""
         fault = FAULTS[self.name]
-        required = "<br>".join(f"{name}: {most}" for name, most in fault.required.items())
-        units = {name: most.unit for name, most in fault.required.items()}
-        figures = "<br>".join(
-            f"{name}: {f'{value:,.3g} {units[name]}'.strip()}" for name, value in self.figures.items()
-        )
+        required = "<br>".join(f"{name} ≤ {most}" for name, most in fault.required.items())
+        figures = {name: self.figures.get(name, float("nan")) for name in fault.required}
+        values = [f"{value:,.3g} {fault.required[name].unit}".strip() for name, value in figures.items()]
         verdict = "yes" if self.is_survived else "**no**"
-        return f"| {self.name} | {fault.what} | {self.cases} | {required} | {self.error or figures} | {verdict} |"
+        measured = self.error or "<br>".join(values)
+        return f"| {self.name} | {fault.what} | {self.cases} | {required} | {measured} | {verdict} |"
 
 
-HEAD = "| id | what | tried | required, at most | measured | survived |\n|---|---|---|---|---|---|"
+HEAD = "| id | what | tried | required | measured | survived |\n|---|---|---|---|---|---|"
 
 
 def load_faults() -> None:
@@ -72,25 +72,24 @@ def read(path: Path) -> list[Line]:
     return [Line(**json.loads(text)) for text in path.read_text().splitlines()] if path.is_file() else []
 
 
-def run_here(name: str, scale: float, seed: int) -> Line:
-    """Make one fault in this process."""
+def run_here(name: str, scale: float, seed: int, shared: Path, minutes: float = math.inf) -> Line:
+    """Make one fault in this process, in which kills are begun for some minutes."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix=f"fault-{name}-") as folder:
-        measured = FAULTS[name].run(Trial(Path(folder), scale, seed))
+        measured = FAULTS[name].run(Trial(Path(folder), scale, seed, shared, time.monotonic() + 60 * minutes))
     return Line(name, scale, seed, measured.cases, measured.figures, round(time.perf_counter() - start, 1))
 
 
-def run_apart(name: str, scale: float, seed: int) -> Line:
+def run_apart(name: str, scale: float, seed: int, shared: Path, minutes: float) -> Line:
     """Make one fault in a process of its own."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        line = Path(folder) / "line"  # not stdout, to which libraries write too
-        words = ["--only", name, "--scale", str(scale), "--seed", str(seed), "--here", str(line)]
-        command = [sys.executable, "-m", "benchmarks.faults", *words]
-        code = subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=False).returncode
-        if code == 0:
-            return Line(**json.loads(line.read_text()))
+    line = shared / "line"  # not stdout, to which libraries write too
+    words = ["--only", name, "--scale", str(scale), "--seed", str(seed), "--minutes", str(minutes)]
+    command = [sys.executable, "-m", "benchmarks.faults", *words, "--here", str(line)]
+    code = subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=False).returncode
+    if code == 0:
+        return Line(**json.loads(line.read_text()))
     return Line(name, scale, seed, "", {}, round(time.perf_counter() - start, 1), f"ended with {code}")
 
 
@@ -105,6 +104,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="ID", help="faults to make; all by default")
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the full counts")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no kill of a fault after these minutes")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--here", type=Path, help="make one fault in this process and write its line to this file")
     options = parser.parse_args()
@@ -113,18 +113,19 @@ def main() -> None:
     if unknown := set(names) - FAULTS.keys():
         parser.error(f"--only {' '.join(sorted(unknown))}: no such fault; there are {', '.join(FAULTS)}")
     if options.here:
-        options.here.write_text(json.dumps(run_here(names[0], options.scale, options.seed)._asdict()))
+        line = run_here(names[0], options.scale, options.seed, options.here.parent, options.minutes)
+        options.here.write_text(json.dumps(line._asdict()))
         return
     options.results.parent.mkdir(parents=True, exist_ok=True)
     done = {(line.name, line.scale, line.seed) for line in read(options.results) if not line.error}
-    for name in names:
-        if (name, options.scale, options.seed) not in done:
-            line = run_apart(name, options.scale, options.seed)
+    todo = [name for name in names if (name, options.scale, options.seed) not in done]
+    with tempfile.TemporaryDirectory(prefix="faults-") as shared:
+        for name in todo:
+            line = run_apart(name, options.scale, options.seed, Path(shared), options.minutes)
             with options.results.open("a") as file:
                 file.write(json.dumps(line._asdict()) + "\n")
-            print(
-                f"{name}: {'survived' if line.is_survived else 'NOT SURVIVED'} in {line.seconds:g} s", file=sys.stderr
-            )
+            verdict = "survived" if line.is_survived else "NOT SURVIVED"
+            print(f"{name}: {verdict} in {line.seconds:g} s", file=sys.stderr)
     print(table([line for line in read(options.results) if line.name in names]))
 
 

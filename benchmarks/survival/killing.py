@@ -78,7 +78,7 @@ def kill_preparing(trial: Trial) -> Measured:
             return
         half += contents(trial.folder / "store") != whole
 
-    while done < wanted:
+    while done < wanted and not (trial.is_over and n_runs):
         shutil.rmtree(trial.folder / "store", ignore_errors=True)
 
         def start() -> int:
@@ -121,7 +121,7 @@ def kill_predicting(trial: Trial, suffix: str) -> Measured:
         nonlocal early
         early += out.exists() and rows_of(out) != whole
 
-    while done < wanted:
+    while done < wanted and not (trial.is_over and n_runs):
         done += kill_until_done(run, 1.2 * whole_run.seconds, wanted - done, trial.chance_of(n_runs), look).n_kills
         different += rows_of(out) != whole
         out.unlink()
@@ -200,7 +200,7 @@ def kill_comparing(trial: Trial) -> Measured:
     whole_run = finish(run("whole"))
     whole = results_of(folder / "whole")
     done = different = codes = n_runs = 0
-    while done < wanted:
+    while done < wanted and not (trial.is_over and n_runs):
         kills = kill_until_done(run, 1.2 * whole_run.seconds, wanted - done, trial.chance_of(n_runs), lambda: None)
         done, codes, n_runs = done + kills.n_kills, codes + bool(kills.code), n_runs + 1
         different += results_of(folder / "out") != whole
@@ -250,7 +250,7 @@ def kill_downloading(trial: Trial) -> Measured:
         nonlocal half
         half += sum(content != expected[name] for name, content in whole_files().items())
 
-    while done < wanted:
+    while done < wanted and not (trial.is_over and n_runs):
         done += kill_until_done(start, 3.0, wanted - done, trial.chance_of(n_runs), look).n_kills
         different += contents(out) != expected
         shutil.rmtree(out)

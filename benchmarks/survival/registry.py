@@ -1,6 +1,8 @@
 """The list of faults: each function that makes one stands beside its name and the figures that it must reach."""
 
+import math
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +16,14 @@ class Trial(NamedTuple):
     scale: float
     """Fraction of the full counts."""
     seed: int
+    shared: Path
+    """A folder that all faults of a call share."""
+    ends: float = math.inf
+    """Monotonic time after which no kill is begun, however many are left."""
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() > self.ends
 
     def count(self, full: int, least: int = 1) -> int:
         """Return how many cases are tried at this scale, of `full` at scale 1."""

@@ -73,19 +73,30 @@ def import_all() -> None:
     import_mlflow()
 
 
-def trained_place(folder: Path) -> Place:
-    """Prepare records and train on them once."""
+def trained_place(trial: Trial) -> Place:
+    """Prepare records and train on them once for all faults of a call."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)
+    import_all()
+    folder = trial.shared / "place"
+    seconds = folder / "seconds"
+    if not seconds.is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        seconds.write_text(str(train_once(folder)))
+    return Place(folder, weights(folder / "whole/run" / MODEL), float(seconds.read_text()))
+
+
+def train_once(folder: Path) -> float:
+    """Prepare records, make an MLflow database and train. Return the seconds of the training."""
     write_ptbxl(folder / "records", N_RECORDS, seed=0)
     prepare(folder / "records", folder / "store", Preprocess(), "superdiagnostic", workers=1)
-    import_all()
     make_database(folder)
     ended = finish(
         forked(command(*Place(folder, {}, 0.0).train(folder / "whole/run", track=True)), folder, folder / "log")
     )
     if ended.code:
         raise RuntimeError((folder / "log").read_text())
-    return Place(folder, weights(folder / "whole/run" / MODEL), ended.seconds)
+    return ended.seconds
 
 
 def make_database(folder: Path) -> None:
@@ -194,7 +205,8 @@ def kill_a_training(place: Place, folder: Path, trial: Trial, number: int, budge
     moments: Counter[str] = Counter()
     n_unreadable = 0
     while True:
-        moment = chance.choice(MOMENTS if track else MOMENTS[:3]) if moments.total() < budget else "none"
+        goes_on = moments.total() < budget and not trial.is_over
+        moment = chance.choice(MOMENTS if track else MOMENTS[:3]) if goes_on else "none"
 
         def run_it(moment: str = moment) -> None:
             with noted_epochs(notes), ExitStack() as stack:
@@ -253,10 +265,10 @@ def mlflow_faults(place: Place, database: Path) -> tuple[int, int]:
     },
 )
 def kill_trainings(trial: Trial) -> Measured:
-    place, wanted = trained_place(trial.folder), trial.count(200)
+    place, wanted = trained_place(trial), trial.count(200)
     done: list[Killed] = []
     moments: Counter[str] = Counter()
-    while moments.total() < wanted:
+    while moments.total() < wanted and not (trial.is_over and done):
         folder = trial.folder / f"{len(done)}"
         folder.mkdir()
         done.append(kill_a_training(place, folder, trial, len(done), wanted - moments.total()))
@@ -287,7 +299,7 @@ def kill_trainings(trial: Trial) -> Measured:
     },
 )
 def interrupt_trainings(trial: Trial) -> Measured:
-    place, chance = trained_place(trial.folder), trial.chance
+    place, chance = trained_place(trial), trial.chance
     wrong = slowest = broken = other = done = 0
     wanted = trial.count(20)
     while done < wanted:
