@@ -3,14 +3,13 @@
     python -m benchmarks.faults [--only R3 …] [--scale 0.1] [--seed 0] [--results build/faults.jsonl]
 
 Prints a table. Each fault runs in a process of its own, and its result is a line of the results file. A fault that has
-a line of the same scale and seed is not run again.
+a line of the same scale and seed is not run again. Linux only.
 """
 
 import argparse
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from pkgutil import iter_modules
 from typing import NamedTuple
 
 from benchmarks import survival
+from benchmarks.survival.processes import finish, forked
 from benchmarks.survival.registry import FAULTS, Trial
 
 RESULTS = Path("build/faults.jsonl")
@@ -81,15 +81,17 @@ def run_here(name: str, scale: float, seed: int, shared: Path, minutes: float = 
 
 
 def run_apart(name: str, scale: float, seed: int, shared: Path, minutes: float) -> Line:
-    """Make one fault in a process of its own."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    start = time.perf_counter()
-    line = shared / "line"  # not stdout, to which libraries write too
-    words = ["--only", name, "--scale", str(scale), "--seed", str(seed), "--minutes", str(minutes)]
-    command = [sys.executable, "-m", "benchmarks.faults", *words, "--here", str(line)]
-    code = subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=False).returncode
+    """Make one fault in a copy of this process, which has imported everything."""
+    start, line, log = time.perf_counter(), shared / "line", shared / "log"
+    log.unlink(missing_ok=True)
+
+    def run() -> None:
+        line.write_text(json.dumps(run_here(name, scale, seed, shared, minutes)._asdict()))
+
+    code = finish(forked(run, Path.cwd(), log), math.inf).code
     if code == 0:
         return Line(**json.loads(line.read_text()))
+    print(log.read_text(errors="replace"), file=sys.stderr)
     return Line(name, scale, seed, "", {}, round(time.perf_counter() - start, 1), f"ended with {code}")
 
 
@@ -106,16 +108,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no kill of a fault after these minutes")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--here", type=Path, help="make one fault in this process and write its line to this file")
     options = parser.parse_args()
+    os.environ |= {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}  # before torch is imported
     load_faults()
     names = options.only or sorted(FAULTS, key=place_of)
     if unknown := set(names) - FAULTS.keys():
         parser.error(f"--only {' '.join(sorted(unknown))}: no such fault; there are {', '.join(FAULTS)}")
-    if options.here:
-        line = run_here(names[0], options.scale, options.seed, options.here.parent, options.minutes)
-        options.here.write_text(json.dumps(line._asdict()))
-        return
     options.results.parent.mkdir(parents=True, exist_ok=True)
     done = {(line.name, line.scale, line.seed) for line in read(options.results) if not line.error}
     todo = [name for name in names if (name, options.scale, options.seed) not in done]
