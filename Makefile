@@ -1,15 +1,28 @@
 # make demo: the main job on synthetic ECGs.  make test: the tests.  make check: all that CI runs.
 # make docs: the documentation site, in build/site; warnings are errors.
-# Each target installs what it needs into .venv once, and again after a change of pyproject.toml.
+# make lock: write the locks anew, from pyproject.toml.  make audit: look the locked packages up for known vulnerabilities.
+# Each target installs what it needs into .venv once, and again after a change of pyproject.toml or of the lock.
 PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test check lint docs ui clean
-$(VENV)/.stamp: pyproject.toml constraints.txt
+TOOLS := build/tools
+# Wheel of torch without CUDA, as torch's own index has it for CPython 3.11 on x86-64. Change it with torch's version.
+TORCH_CPU := sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
+
+.PHONY: $(VENV) demo test check lint docs ui clean lock audit
+$(VENV): $(VENV)/.stamp
+
+# The locks name every package with the hashes of its files, so nothing else is looked up. torch is locked apart: the build
+# without CUDA is installed where an index that pip knows has it, and otherwise that of the package index, with what it needs.
+LOCKED := $(BIN)/pip install -q --require-hashes --no-deps
+$(VENV)/.stamp: pyproject.toml requirements.lock requirements-cpu.lock requirements-cuda.lock
 	$(PY) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e '.[test]'
+	$(LOCKED) -r requirements.lock
+	$(LOCKED) -r requirements-cpu.lock 2>/dev/null || $(LOCKED) -r requirements-cuda.lock
+	$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	$(BIN)/pip check
 	touch $@
 
 demo: $(VENV)/.stamp
@@ -31,16 +44,29 @@ lint: $(VENV)/.stamp
 
 check: lint test
 
-docs: $(VENV)/.stamp-docs
+docs: $(VENV)/.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Open build/site/index.html; it needs neither a server nor a network."
-
-$(VENV)/.stamp-docs: $(VENV)/.stamp
-	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
-	touch $@
 
 ui: $(VENV)/.stamp
 	$(BIN)/ecgmtl ui
 
+# Versions are kept as far as pyproject.toml allows; delete a line of the lock to have the newest version of that package.
+lock: $(TOOLS)/.stamp
+	cat requirements.lock requirements-cuda.lock > build/all.lock
+	UV_CUSTOM_COMPILE_COMMAND='make lock' $(TOOLS)/bin/uv pip compile -q pyproject.toml --extra test --extra docs \
+	  --universal --python-version 3.11 --generate-hashes --no-annotate -o build/all.lock
+	awk '/^[a-z]/ {cuda = /^(cuda|nvidia)-|^(torch|triton)==/} {print > (cuda ? "requirements-cuda.lock" : "requirements.lock")} \
+	  /^torch==/ {print $$1 "+cpu --hash=$(TORCH_CPU)" > "requirements-cpu.lock"}' build/all.lock
+
+# It fails where a package could not be looked up, as without a network.
+audit: $(TOOLS)/.stamp
+	$(TOOLS)/bin/pip-audit --strict --disable-pip -r requirements.lock -r requirements-cuda.lock
+
+$(TOOLS)/.stamp:
+	$(PY) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install -q pip-audit uv
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) build .pytest_cache .mypy_cache .ruff_cache
