@@ -13,11 +13,30 @@ from data_prep.record import Record, RecordError
 NAME = "EDF, BDF"
 SUFFIXES: tuple[str, ...] = (".edf", ".bdf")
 
+HEADER_BYTES, RECORDS, SIGNALS = slice(184, 192), slice(236, 244), slice(252, 256)
+"""Places in the header of its size, of the number of data records, and of the number of signals."""
+
 
 def recognizes(head: bytes) -> bool:
     """Return whether a file that begins so is EDF or BDF: a version, and numbers where the header has its sizes."""
     sizes = head[184:192].strip(), head[252:256].strip()
     return head[:8] in (b"0       ", b"\xffBIOSEMI") and all(size.isdigit() for size in sizes)
+
+
+def require_whole(path: Path, size: int) -> None:
+    """Raise RecordError if a file ends before its header promises. pyEDFlib would print that to the terminal, too."""
+    with path.open("rb") as file:
+        head = file.read(256)
+        try:
+            n_bytes, n_records, n_signals = (int(head[at]) for at in (HEADER_BYTES, RECORDS, SIGNALS))
+            file.seek(256 + 216 * n_signals)
+            n_samples = sum(int(file.read(8)) for _ in range(n_signals))
+        except ValueError:
+            return  # pyEDFlib says what is wrong
+    promised = n_bytes + n_records * n_samples * (3 if head.startswith(b"\xff") else 2)
+    if n_records > 0 and size < promised:
+        found = f"the file has {size} bytes, its header promises {promised}; it is cut off"
+        raise RecordError(f"{path.name} is no sound EDF or BDF file: {found}.")
 
 
 def read(path: Path, options: ReadOptions) -> Record:
@@ -30,7 +49,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     import pyedflib  # a tenth of a second, which only its files need to take
 
     name = path.name
-    regular_size(path)
+    require_whole(path, regular_size(path))
     try:
         opened = pyedflib.EdfReader(str(path), pyedflib.DO_NOT_READ_ANNOTATIONS, pyedflib.CHECK_FILE_SIZE)
     except OSError as error:  # its sentences are fixed, and quote nothing of the file
