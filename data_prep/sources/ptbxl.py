@@ -33,6 +33,8 @@ FILENAME_COLUMN = {100: "filename_lr", 500: "filename_hr"}
 STADIUM_COLUMNS = ("infarction_stadium1", "infarction_stadium2")
 STADIA = ("unknown", "Stadium I", "Stadium I-II", "Stadium II", "Stadium II-III", "Stadium III")
 """Stages of an infarction that PTB-XL names. An empty cell states no infarction."""
+AXES = ("LAD", "ALAD", "AXL", "MID", "RAD", "ARAD", "AXR", "SAG")
+"""Heart axes that PTB-XL names."""
 
 
 def read_ptbxl(folder: Path, fs: int) -> Source:
@@ -56,7 +58,6 @@ def read_ptbxl(folder: Path, fs: int) -> Source:
             "split": database["strat_fold"].map(SPLIT_OF_FOLD),
             "age": database["age"],
             "sex": database["sex"],
-            "heart_axis": database.get("heart_axis"),
             **further_columns(database),
         }
     )
@@ -80,12 +81,16 @@ def read_ptbxl(folder: Path, fs: int) -> Source:
 
 
 def further_columns(database: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return the stages of infarctions and the reports' common words, as far as the table has these columns."""
-    columns = {name: database[name].str.strip() for name in STADIUM_COLUMNS if name in database}
-    stadia = {name: cells.where(cells.isin(STADIA), "") for name, cells in columns.items()}
+    """Return the heart axes, the stages of infarctions and the reports' common words, as far as the table has these.
+
+    Cells of other words than PTB-XL's own are emptied, because they may name a person.
+    """
+    allowed = {"heart_axis": AXES, **dict.fromkeys(STADIUM_COLUMNS, STADIA)}
+    columns = {name: database[name].str.strip() for name in allowed if name in database}
+    known = {name: cells.where(cells.isin(allowed[name]), "") for name, cells in columns.items()}
     if "report" not in database:
-        return stadia
-    return {**stadia, "report_words": common_words(database["report"], database["patient_id"])}
+        return known
+    return {**known, "report_words": common_words(database["report"], database["patient_id"])}
 
 
 def read_database(folder: Path) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from data_prep.leads import standard_lead
 from data_prep.quality import Finding, Severity
 from data_prep.readers import OtherFile
 from data_prep.safe_text import printable
@@ -45,7 +46,10 @@ class RecordAnswer(BaseModel):
         description="How unlike the training records it is; no decision above 1. Null for a model that cannot tell.",
     )
     fs: float | None = Field(None, description="Sampling rate of the file, in hertz.")
-    leads: list[str] = Field([], description="Leads as the file names them.")
+    leads: list[str] = Field(
+        [],
+        description="Standard leads as the file spells them. Other names, perhaps a person's, are left out.",
+    )
 
 
 class OtherAnswer(BaseModel):
@@ -89,7 +93,7 @@ def answer_of(result: Prediction | Failure, metadata: ModelMetadata) -> RecordAn
         reconstruction_rmse_mv=result.reconstruction_rmse,
         unlike_training=result.unlike_training,
         fs=None if result.signals is None else result.signals.record.fs,
-        leads=[] if result.signals is None else [printable(lead) for lead in result.signals.record.leads],
+        leads=[] if result.signals is None else [*filter(standard_lead, result.signals.record.leads)],
     )
 
 
