@@ -86,7 +86,7 @@ class Checkpoint:
     auxiliary_label_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of the labels of each further label set."""
     provenance: dict[str, str] = field(default_factory=dict)
-    """Stage, data, code and package version that the model came from."""
+    """Stage, data, code, command and package versions that the model came from."""
     typicality: Typicality | None = None
     """How the training records look, by which records unlike them are found."""
 

@@ -1,12 +1,23 @@
-"""Digests that identify data, and the code that ran on it."""
+"""Digests that identify data, and the code that ran on it; the commit, the command and the versions of a process."""
 
 import ast
 import hashlib
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import data_prep
 import ecgmtl
+
+NUMERIC = ("torch", "numpy", "scipy", "scikit-learn", "pandas")
+"""Packages whose version may change the weights of a model."""
+LONGEST_COMMAND = 1000
+"""Length in characters up to which a command is kept."""
 
 
 def sha256(data: bytes) -> str:
@@ -51,3 +62,38 @@ def is_docstring(statement: ast.stmt) -> bool:
         and isinstance(statement.value, ast.Constant)
         and isinstance(statement.value.value, str)
     )
+
+
+def command() -> str:
+    """Return the command line of this process as one would type it."""
+    program = Path(sys.argv[0]).name
+    return shlex.join(["ecgmtl" if program == "__main__.py" else program, *sys.argv[1:]])[:LONGEST_COMMAND]
+
+
+@cache
+def commit() -> str:
+    """Return the commit of the code that runs, followed by `with changes` if it was edited since.
+
+    It is empty where the code is no checkout, as an installed package, or git is missing.
+    """
+    home, git = Path(__file__).parent.parent, shutil.which("git")
+    if git is None or not (home / ".git").exists():
+        return ""
+
+    def ask(*arguments: str) -> str:
+        command = [git, "--no-optional-locks", "-C", str(home), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+
+    head = ask("rev-parse", "HEAD")
+    return head if len(head) < 40 or not ask("status", "--porcelain", "--", "*.py") else f"{head} with changes"
+
+
+def versions() -> str:
+    """Return the versions of Python and of the packages that compute."""
+    names = {"python": platform.python_version()}
+    for package in NUMERIC:
+        try:
+            names[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return ", ".join(f"{name} {number}" for name, number in names.items())

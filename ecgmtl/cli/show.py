@@ -25,6 +25,9 @@ def show(
 ) -> None:
     """Print a config with all its defaults, or describe a model.
 
+    The `provenance` of a model says where it came from: the command and the commit that trained it, the versions of the
+    packages that computed, and the SHA-256 of the prepared data and of the code. Exported models say the same.
+
     Example: ecgmtl show configs
 
     Example: ecgmtl show ptbxl --set seed=1 > mine.yaml

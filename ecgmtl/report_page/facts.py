@@ -20,6 +20,8 @@ MEANINGS = {
     }
 }
 """Meanings of labels, by label set: PTB-XL's diagnostic superclasses (Wagner et al. 2020)."""
+PRIVATE = ("command", "data")
+"""Entries of a model's origin that name folders of the machine that trained it, which no reader of a page needs."""
 OPTIMISTIC = (
     "The thresholds were chosen on the same records, as those with the best F1 scores, so expect somewhat less on "
     "others."
@@ -47,7 +49,7 @@ def facts(metadata: ModelMetadata, model: str) -> dict[str, Any]:
         "optimistic": optimism(calibration),
         "card": printable_lines(metadata.card),
         "input": f"12 leads, {metadata.preprocess.seconds:g} s at {metadata.preprocess.fs} Hz",
-        "provenance": metadata.provenance,
+        "provenance": {name: fact for name, fact in metadata.provenance.items() if name not in PRIVATE},
         "notice": NOT_A_DEVICE.replace("*", ""),
         "intended_use": INTENDED_USE,
         "version": __version__,

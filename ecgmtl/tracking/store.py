@@ -5,10 +5,8 @@ import json
 import logging
 import os
 import re
-import shlex
 import socket
 import sqlite3
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,6 +18,7 @@ import psutil
 from filelock import FileLock
 
 from data_prep.errors import UserError
+from ecgmtl import identity
 from ecgmtl.tracking import names
 from ecgmtl.tracking.outbox import reason_of
 
@@ -205,22 +204,18 @@ def process_tags() -> dict[str, str]:
 
 def origin_tags() -> dict[str, str]:
     """Return tags that say who started a run, with which command, from which commit."""
-    program = Path(sys.argv[0]).name
-    command = sys.argv[1:2] if sys.argv[1:2] and not sys.argv[1].startswith("-") else []
+    program, *arguments = identity.command().split(" ", 2)
     tags = {
-        "mlflow.source.name": " ".join([program, *command]),
+        "mlflow.source.name": " ".join([program, *(name for name in arguments[:1] if not name.startswith("-"))]),
         "mlflow.source.type": "LOCAL",
-        "command": shlex.join([program, *sys.argv[1:]])[:1000],
+        "command": identity.command(),
     }
     try:
         tags["mlflow.user"] = getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container's user may have no name
         tags["mlflow.user"] = psutil.Process().username()
-    home = Path(__file__).parent.parent
-    if (home / ".git").exists():
-        from mlflow.utils.git_utils import get_git_commit
-
-        tags["mlflow.source.git.commit"] = get_git_commit(str(home)) or "none yet"
+    if commit := identity.commit():
+        tags["mlflow.source.git.commit"] = commit.partition(" ")[0]
     return tags
 
 

@@ -2,7 +2,7 @@
 
 runs/quick-20261121-101500/
     config.yaml            whole config
-    run.json               data, and the ids of the run in MLflow
+    run.json               data, the command, and the ids of the run in MLflow
     history.jsonl          one line for each epoch
     stages/0-pretrain/     model.safetensors once finished, state.pt before
     validation/            report on the validation split
@@ -25,6 +25,7 @@ from data_prep.lock import LOCK
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import MODEL, CheckpointError
 from ecgmtl.config.run import Config, ConfigError, load_config, parse_config
+from ecgmtl.identity import command
 
 PARTIALS = "**/.*.partial"
 TRAIN_AGAIN = "restore a copy of it, or train again with another --out, which reuses the finished stages"
@@ -52,7 +53,7 @@ class RunFolder:
             (path / "stages").mkdir(parents=True, exist_ok=True)
             text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
             write_text(path / "config.yaml", text)
-            folder.write_facts({"data": str(data.resolve()), "tracked": {}})
+            folder.write_facts({"data": str(data.resolve()), "command": command(), "tracked": {}})
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written: {error}") from error
         return folder
@@ -101,6 +102,16 @@ class RunFolder:
     @property
     def data(self) -> Path:
         return Path(self.facts["data"])
+
+    @property
+    def data_name(self) -> str:
+        """Name of the prepared folder and of the one that it lies in."""
+        return f"{self.data.parent.name}/{self.data.name}"
+
+    @property
+    def command(self) -> str:
+        """Command that started the run. Folders of earlier versions lack it."""
+        return str(self.facts.get("command", ""))
 
     @property
     def history(self) -> Path:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ecgmtl import __version__
 from ecgmtl.config.run import Config
 from ecgmtl.config.stage import Stage
-from ecgmtl.identity import code_digest
+from ecgmtl.identity import code_digest, commit, versions
 from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import Tracker
 from ecgmtl.training.folder import RunFolder
@@ -103,8 +103,10 @@ class RunRecord:
         }
 
     def provenance(self, stage: Stage, **facts: str) -> dict[str, str]:
-        """Return the facts that are stored with the model of a stage."""
-        return self.tags() | {"stage": stage.name} | facts
+        """Return the facts that are stored with the model of a stage: its settings, data, code and command."""
+        folder = self.folder
+        origin = {"command": folder.command, "commit": commit(), "data": folder.data_name, "versions": versions()}
+        return self.tags() | {name: fact for name, fact in origin.items() if fact} | {"stage": stage.name} | facts
 
     def final_provenance(self, stage: Stage) -> dict[str, str]:
         """Return the facts that are stored with the model of the whole run."""

@@ -121,7 +121,7 @@ def describe(
         if stored.classifies
         else (),
         data=TrainingData(
-            name=f"{folder.data.parent.name}/{folder.data.name}",
+            name=folder.data_name,
             sha256=stored.provenance["data_sha256"],
             n_records={"train": len(train), "of these labeled": n_labeled, "validation": len(validation)},
         ),

@@ -1,11 +1,20 @@
+import platform
+import re
+
+import numpy as np
 import pytest
+import torch
 import yaml
+from typer.testing import CliRunner
 
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import CheckpointError
+from ecgmtl.cli import app
 from ecgmtl.cli.show import describe
 from ecgmtl.config.run import Config, ConfigError, load_config, parse_config
+from ecgmtl.inference.torch_predictors import metadata_of
 from ecgmtl.model.encoders.cnn import CnnSettings
+from ecgmtl.report_page.facts import facts
 from tests.models import LABELS, untrained
 
 
@@ -64,3 +73,21 @@ def test_a_source_that_cannot_be_shown_is_named(tmp_path, name, error):
     (tmp_path / "folder").mkdir()
     with pytest.raises(error, match=name):
         describe(str(tmp_path / name))
+
+
+def test_a_trained_model_says_its_commit_data_versions_and_command(monkeypatch, few_prepared, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["/bin/ecgmtl", "train", "--out", "my run"])
+    options = [f"--set=stages.{stage}.epochs=1" for stage in range(3)]
+    options += ["--set=encoder.widths=[4, 4]", "--set=decoder.width=4", "--no-track", "--threads=1"]
+    done = CliRunner().invoke(app, ["train", "--data", str(few_prepared.path), "--out", "my run", *options])
+    assert done.exit_code == 0, done.output
+    shown = yaml.safe_load(describe("my run"))["provenance"]
+    assert shown["command"] == "ecgmtl train --out 'my run'"
+    assert shown["data"] == f"{few_prepared.path.parent.name}/store"
+    assert shown["data_sha256"] == few_prepared.sha256
+    assert f"python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}" in shown["versions"]
+    assert re.fullmatch(r"[0-9a-f]{40}( with changes)?", shown["commit"])
+    metadata = metadata_of(checkpoint.load(tmp_path / "my run/model.safetensors"))
+    assert metadata.provenance == shown  # which every export holds
+    assert not {"command", "data"} & facts(metadata, "my run")["provenance"].keys()
