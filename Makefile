@@ -1,5 +1,6 @@
 # make demo: the main job on synthetic ECGs.  make test: the tests.  make check: all that CI runs.
 # make docs: the documentation site, in build/site; warnings are errors.
+# make bounds: a part of the tests with the lowest and the newest dependencies, on each Python.
 # make lock: write the locks anew, from pyproject.toml.  make audit: look the locked packages up for known vulnerabilities.
 # Each target installs what it needs into .venv once, and again after a change of pyproject.toml or of the lock.
 PY ?= python3
@@ -11,7 +12,7 @@ TOOLS := build/tools
 # Wheel of torch without CUDA, as torch's own index has it for CPython 3.11 on x86-64. Change it with torch's version.
 TORCH_CPU := sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
 
-.PHONY: $(VENV) demo test check lint docs ui clean lock audit
+.PHONY: $(VENV) demo test check lint docs ui clean lock audit bounds
 $(VENV): $(VENV)/.stamp
 
 # The locks name every package with the hashes of its files, so nothing else is looked up. torch is locked apart: the build
@@ -58,6 +59,22 @@ lock: $(TOOLS)/.stamp
 	  --universal --python-version 3.11 --generate-hashes --no-annotate -o build/all.lock
 	awk '/^[a-z]/ {cuda = /^(cuda|nvidia)-|^(torch|triton)==/} {print > (cuda ? "requirements-cuda.lock" : "requirements.lock")} \
 	  /^torch==/ {print $$1 "+cpu --hash=$(TORCH_CPU)" > "requirements-cpu.lock"}' build/all.lock
+
+# Tests of the lowest and the newest versions that pyproject.toml allows, and of each Python that is here. It takes a while and
+# some gigabytes, so continuous integration leaves it out.
+BOUNDS := lowest-direct-3.11 highest-3.11 highest-3.12 highest-3.13
+BOUNDS_TESTS := tests/data_prep/readers/test_dicom.py tests/data_prep/readers/test_edf.py tests/data_prep/readers/test_npz.py \
+  tests/data_prep/store/test_store.py tests/test_checkpoint.py tests/inference/test_predictor.py tests/metrics tests/model/forest \
+  tests/cli/test_main_job.py::test_a_small_quick_run_gives_the_golden_figures
+PYTHON_OF = $(lastword $(subst -, ,$*))
+bounds: $(BOUNDS:%=bounds-%)
+bounds-%: $(TOOLS)/.stamp
+	@if $(TOOLS)/bin/uv venv -q --clear --no-python-downloads --python $(PYTHON_OF) build/$@; then \
+	  $(TOOLS)/bin/uv pip install -q --python build/$@ --resolution $(patsubst %-$(PYTHON_OF),%,$*) -e '.[onnx]' && \
+	  $(TOOLS)/bin/uv pip freeze -q --exclude-editable --python build/$@ > build/$@.txt && \
+	  $(TOOLS)/bin/uv pip install -q --python build/$@ -c build/$@.txt pytest hypothesis beartype && \
+	  build/$@/bin/python -m pytest -W default $(BOUNDS_TESTS); \
+	else echo "$@: skipped, there is no Python $(PYTHON_OF) here"; fi
 
 # It fails where a package could not be looked up, as without a network.
 audit: $(TOOLS)/.stamp
