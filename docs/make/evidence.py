@@ -1,20 +1,24 @@
-"""Write the verdicts of comparisons into docs/evidence.md, between its two marks. No figure there is typed by hand.
+"""Write verdicts and summary of comparisons into docs/evidence.md, between its marks. No figure there is typed by hand.
 
-python docs/make/evidence.py compare/labels-1.0="All labels" compare/labels-0.1="A tenth of the labels"
+python docs/make/evidence.py claims compare/labels-1.0="All labels" compare/labels-0.1="A tenth of the labels"
+python docs/make/evidence.py views views/tenth="A tenth of the labels, nine folds"
+python docs/make/evidence.py short
 
 Each comparison's report and an archive of its runs' results are written to a folder beside the page. The labels that
-the runs were evaluated on are left out, because they belong to the data.
+the runs were evaluated on are left out, because they belong to the data. The summary is made of the tables there.
 """
 
 import argparse
+import re
 import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 from page import fill
 
 from ecgmtl.comparison.claims import claim_rows, claims_section
-from ecgmtl.comparison.report import REPORT, as_markdown, write_report
+from ecgmtl.comparison.report import REPORT, TABLES, as_markdown, write_report
 from ecgmtl.comparison.results import RESULTS, read_comparison
 from ecgmtl.comparison.tables import resample_runs
 
@@ -32,18 +36,46 @@ class NamedComparison(NamedTuple):
         return self.title.lower().replace(" ", "-")
 
 
+class Row(NamedTuple):
+    """A row of the summary: an arm's difference to classification alone."""
+
+    labels: str
+    method: str
+    comparison: str
+    """Name of the folder beside the page."""
+    arm: str
+    is_stopped: bool = False
+    """Whether each arm is judged at the epoch that is best by the other folds, not at its last one."""
+
+
+SHORT = (
+    Row("all", "one view, weight 0.3", "all-labels", "lambda-0.3"),
+    Row("all", "control: the same masks, but the encoder does not learn from the decoder", "all-labels", "detached"),
+    Row("all", "pretraining, then labels alone", "all-labels", "pretrain"),
+    Row("a tenth", "one view, weight 0.3", "a-tenth-of-the-labels", "lambda-0.3"),
+    Row("a tenth", "two views, weight 10, last epoch", "two-views-at-a-tenth-of-the-labels", "two-10"),
+    Row("a tenth", "two views, weight 10", "two-views-at-a-tenth-of-the-labels", "two-10", is_stopped=True),
+    Row("a tenth", "one view, weight 3", "two-views-at-a-tenth-of-the-labels", "one-3", is_stopped=True),
+    Row("a tenth", "pretraining, then labels alone", "two-views-at-a-tenth-of-the-labels", "pretrain", is_stopped=True),
+)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("comparisons", nargs="+", metavar="FOLDER=TITLE")
+    parser.add_argument("mark", choices=("claims", "views", "short"))
+    parser.add_argument("comparisons", nargs="*", metavar="FOLDER=TITLE")
     parser.add_argument("--page", type=Path, default=PAGE)
     arguments = parser.parse_args()
+    if arguments.mark == "short":
+        fill(arguments.page, "short", summary(arguments.page.with_suffix("")))
+        return
     comparisons = [
         NamedComparison(Path(folder), title) for folder, title in (c.split("=", 1) for c in arguments.comparisons)
     ]
     archive = arguments.page.with_suffix("")
     for comparison in comparisons:
         keep(comparison, archive / comparison.name)
-    fill(arguments.page, "claims", "\n\n".join(verdicts(comparison, archive.name) for comparison in comparisons))
+    fill(arguments.page, arguments.mark, "\n\n".join(verdicts(comparison, archive.name) for comparison in comparisons))
 
 
 def keep(comparison: NamedComparison, folder: Path) -> None:
@@ -58,13 +90,38 @@ def verdicts(named: NamedComparison, archive: str) -> str:
     comparison = read_comparison(named.folder)
     section = claims_section(claim_rows(comparison, resample_runs(comparison)))
     table = as_markdown("", [section]).split(f"{section.words[0]}\n\n", maxsplit=1)[1]
-    n_patients = len(set(comparison.truth.patients.tolist()))
+    truths = [comparison.truth.of_fold(fold) for fold in comparison.folds or (None,)]
+    patients = [patient for truth in truths for patient in truth.patients.tolist()]
+    folds = f" in {len(comparison.folds)} folds" if comparison.is_over_folds else ""
     n_runs = sum(len(runs) for runs in comparison.arms.values())
     return (
         f"### {named.title}\n\n{n_runs} runs of {len(comparison.arms)} arms, evaluated on "
-        f"{len(comparison.truth.patients)} validation records of {n_patients} patients; "
+        f"{len(patients):,} validation records of {len(set(patients)):,} patients{folds}; "
         f"[the full report]({archive}/{named.name}/{REPORT[0]}).\n\n{table.rstrip()}"
     )
+
+
+def summary(archive: Path) -> str:
+    """Return the table of the summary, from the tables of the kept comparisons."""
+    head = (
+        "| labels | how reconstruction is learned | points of macro AUROC over classification alone | judged on |",
+        "|---|---|---|---|",
+    )
+    return "\n".join([*head, *(line_of(row, archive / row.comparison) for row in SHORT)])
+
+
+def line_of(row: Row, folder: Path) -> str:
+    """Return one line of the summary."""
+    table = pd.read_csv(folder / TABLES / ("late.csv" if row.is_stopped else "arms.csv")).set_index("arm")
+    name = "stopped_difference" if row.is_stopped else "difference"
+    value, low, high = (100 * table.loc[row.arm, f"{name}{end}"] for end in ("", "_low", "_high"))
+    report = (folder / REPORT[0]).read_text()
+    n_records = re.search(r"([\d,]+) (?:validation )?records of", report)[1]  # type: ignore[index]
+    folds = re.search(r"on (\d+) folds", report)
+    n_seeds = pd.read_csv(folder / TABLES / "arms.csv").set_index("arm").loc[row.arm, "n_seeds"]
+    units = f"{folds[1]} folds" if folds else f"{n_seeds} seeds"
+    points = f"{value:+.2f} ({low:+.2f} to {high:+.2f})".replace("-", "−")
+    return f"| {row.labels} | {row.method} | {points} | {n_records} records, {units} |"
 
 
 if __name__ == "__main__":
