@@ -147,6 +147,7 @@ def test_a_run_its_artifacts_and_its_model_are_kept_by_the_server(
         """Run a command that knows the server's address alone: no key of the store, no database."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PG"))}
         environment |= {"MLFLOW_TRACKING_URI": server, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        environment["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "120"  # a busy machine answers late
         command = [sys.executable, "-m", "ecgmtl", *map(str, arguments)]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
