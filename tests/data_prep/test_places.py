@@ -63,7 +63,7 @@ def outcome(file):
         record = read_record(file)
     except RecordError as error:
         return str(error)
-    return record.name, record.signal.tobytes(), record.fs, record.leads, record.warnings
+    return record.name, record.signal.tobytes(), record.fs, record.leads, record.remarks
 
 
 def compare(folder, url):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from data_prep import Preprocess, RecordError
 from data_prep.filters import band_pass, ratio_of
 from data_prep.leads import STANDARD_LEADS, identity_errors
+from data_prep.record import Remark
 from tests.wfdb_files import beats, make_record, sentences
 
 RATES = (128, 240, 250, 257, 257.5, 360, 400, 480, 500, 512, 997, 1000, 2000)
@@ -51,9 +52,10 @@ def test_a_record_is_not_changed():
     assert np.array_equal(record.signal, beats())
 
 
-def test_a_record_s_own_warnings_are_passed_on():
-    record = make_record()
-    assert sentences(Preprocess()(type(record)(record.name, record.signal, 100, record.leads, ("odd.",)))) == ("odd.",)
+def test_remarks_on_a_record_are_passed_on():
+    record = replace(make_record(), remarks=(Remark("cut-off", "odd."),))
+    (finding,) = Preprocess()(record).findings
+    assert (finding.code, finding.sentence) == ("cut-off", "odd.")
 
 
 # fields

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -66,13 +67,18 @@ def running(command, address, **options):
 
 
 @pytest.fixture
-def database(tmp_path_factory):
+def folder():
+    """A folder that other users may be let into. Those of pytest are in one that root alone may enter."""
+    with tempfile.TemporaryDirectory(prefix="postgres-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def database(folder):
     """A PostgreSQL with a user mlflow who has a password, and its port."""
     if POSTGRES is None or shutil.which("runuser") is None or os.getuid() != 0:
         pytest.skip("there is no PostgreSQL of Debian, or no root to start it")
-    folder, port = tmp_path_factory.mktemp("postgres"), free_port()
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(0o755)
+    port = free_port()
     data, password = folder / "data", folder / "password"
     password.write_text("secret of the test")
     shutil.chown(folder, "postgres")
