@@ -64,10 +64,15 @@ def is_docstring(statement: ast.stmt) -> bool:
     )
 
 
+def words() -> list[str]:
+    """Return the words of this process's command line, beginning with the program that one would type."""
+    program = Path(sys.argv[0]).name
+    return ["ecgmtl" if program == "__main__.py" else program, *sys.argv[1:]]
+
+
 def command() -> str:
     """Return the command line of this process as one would type it."""
-    program = Path(sys.argv[0]).name
-    return shlex.join(["ecgmtl" if program == "__main__.py" else program, *sys.argv[1:]])[:LONGEST_COMMAND]
+    return shlex.join(words())[:LONGEST_COMMAND]
 
 
 @cache

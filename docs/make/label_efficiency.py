@@ -16,14 +16,15 @@ import numpy as np
 from jaxtyping import Float64
 from page import fill, keep
 
+from ecgmtl.comparison.course import stopped_by_others
 from ecgmtl.comparison.results import Comparison, RunResult, read_comparison
 from ecgmtl.comparison.statistics import Interval, mean_interval
 from ecgmtl.evaluation.text import markdown
 
 PAGE = Path(__file__).parents[1] / "label_efficiency.md"
 
-Score = Callable[[Sequence[RunResult], int], float]
-"""Score of one of an arm's runs, which is named by its index."""
+Score = Callable[[Sequence[RunResult]], Float64[np.ndarray, " run"]]
+"""Scores of an arm's runs."""
 
 
 class Row(NamedTuple):
@@ -60,19 +61,13 @@ def learning_curve(run: RunResult) -> Float64[np.ndarray, " epoch"]:
     return np.array([point.macro_auroc for point in own])[::-1]
 
 
-def last(runs: Sequence[RunResult], index: int) -> float:
-    return float(learning_curve(runs[index])[-1])
+def last(runs: Sequence[RunResult]) -> Float64[np.ndarray, " run"]:
+    return np.array([learning_curve(run)[-1] for run in runs])
 
 
-def chosen_by_others(runs: Sequence[RunResult], index: int) -> float:
-    """Return the score after the epoch at which the other seeds' mean is highest, or nan where there is one seed.
-
-    A run has no influence on the choice of its own epoch.
-    """
-    others = [learning_curve(run) for other, run in enumerate(runs) if other != index]
-    if not others:
-        return float("nan")
-    return float(learning_curve(runs[index])[np.mean(others, axis=0).argmax()])
+def chosen_by_others(runs: Sequence[RunResult]) -> Float64[np.ndarray, " run"]:
+    """Return the scores after the epochs at which the other seeds' mean is highest, nan where there is one seed."""
+    return stopped_by_others(np.stack([learning_curve(run) for run in runs]))
 
 
 SCORES: tuple[Score, ...] = (last, chosen_by_others)
@@ -88,7 +83,7 @@ def row(arm: str, comparison: Comparison) -> Row:
     mine, others = ([comparison.arms[name][seed] for seed in seeds] for name in (arm, comparison.reference))
     figures = []
     for score in SCORES:
-        values, to = (np.array([score(runs, index) for index in range(len(runs))]) for runs in (mine, others))
+        values, to = score(mine), score(others)
         figures.append((float(values.mean()), mean_interval(values - to)))
     return Row(mine[0], len(seeds), tuple(figures))
 

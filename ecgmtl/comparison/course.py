@@ -159,12 +159,19 @@ def stopped_scores(comparison: Comparison, arm: str, cells: Sequence[Cell]) -> F
         return np.empty(0)
     # runs of an arm have the same stages, and the last evaluations are those that all of them have
     n = min(map(len, curves))
-    units = comparison.by_unit(cells, np.stack([curve[-n:] for curve in curves]))
-    if len(units) < 2:
-        return np.full(len(units), np.nan)
-    others = (units.sum(axis=0) - units) / (len(units) - 1)
+    return stopped_by_others(comparison.by_unit(cells, np.stack([curve[-n:] for curve in curves])))
+
+
+def stopped_by_others(curves: Float64[np.ndarray, "unit evaluation"]) -> Float64[np.ndarray, " unit"]:
+    """Return the score of each curve at the evaluation that is best on average over the others.
+
+    A curve has no influence on the choice of its own evaluation. The score is nan where there are no others.
+    """
+    if len(curves) < 2:
+        return np.full(len(curves), np.nan)
+    others = (curves.sum(axis=0) - curves) / (len(curves) - 1)
     best = np.argmax(np.nan_to_num(others, nan=-np.inf), axis=1)
-    return units[np.arange(len(units)), best]
+    return curves[np.arange(len(curves)), best]
 
 
 def final_loss(run: RunResult) -> float:

@@ -1,8 +1,6 @@
 """Queue of the runs of a comparison, in sequence or in parallel. A failed run does not stop the others."""
 
 import multiprocessing
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -11,6 +9,7 @@ from typing import get_args
 
 import torch
 
+from data_prep.parallel import end_with_parent
 from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.comparison.results import RunResult
 from ecgmtl.comparison.run import Job, run_job
@@ -69,21 +68,12 @@ def outcomes(jobs: Sequence[Job], n_parallel: int) -> Iterator[tuple[Job, RunRes
 
 
 def start_worker(n_started: "Synchronized[int]") -> None:
-    """Prepare this process for its runs: it ends with its parent, and each worker in turn uses the next GPU."""
+    """Prepare this process for its runs: it ends with its parent, and each worker in turn uses the next GPU.
+
+    If it outlived its parent, the next call would start the same run beside it.
+    """
     end_with_parent()
     with n_started.get_lock():
         number, n_started.value = n_started.value, n_started.value + 1
     if n_gpus := torch.cuda.device_count():
         torch.cuda.set_device(number % n_gpus)
-
-
-def end_with_parent() -> None:
-    """End this process when its parent is killed, because the next call would start the same run beside it."""
-    parent = multiprocessing.parent_process()
-
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

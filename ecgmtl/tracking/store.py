@@ -204,7 +204,7 @@ def process_tags() -> dict[str, str]:
 
 def origin_tags() -> dict[str, str]:
     """Return tags that say who started a run, with which command, from which commit."""
-    program, *arguments = identity.command().split(" ", 2)
+    program, *arguments = identity.words()
     tags = {
         "mlflow.source.name": " ".join([program, *(name for name in arguments[:1] if not name.startswith("-"))]),
         "mlflow.source.type": "LOCAL",

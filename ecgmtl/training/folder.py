@@ -51,8 +51,7 @@ class RunFolder:
         folder = cls(named(path))
         try:
             (path / "stages").mkdir(parents=True, exist_ok=True)
-            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-            write_text(path / "config.yaml", text)
+            folder.write_config(config)
             folder.write_facts({"data": str(data.resolve()), "command": command(), "tracked": {}})
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written: {error}") from error
@@ -130,6 +129,10 @@ class RunFolder:
         run_id: str | None = self.facts["tracked"].get(name)
         return run_id
 
+    def write_config(self, config: Config) -> None:
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        write_text(self.path / "config.yaml", text)
+
     def halve_batch(self, stage: str) -> int:
         """Halve the stage's batches, and return how many records they have now. Its curves in MLflow begin anew.
 
@@ -140,7 +143,7 @@ class RunFolder:
         settings = tree["stages"][self.config.place_of(stage)]
         settings["batch_size"] //= 2
         config = parse_config(tree, str(self.path / "config.yaml"))
-        write_text(self.path / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        self.write_config(config)
         self.write_facts({**self.facts, "tracked": {}})
         return int(settings["batch_size"])
 
