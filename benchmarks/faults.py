@@ -35,7 +35,7 @@ class Line(NamedTuple):
     figures: dict[str, float]
     seconds: float
     error: str = ""
-    """How the fault's function ended, if not by a result."""
+    """End of the fault's function, if it gave no result."""
 
     @property
     def is_survived(self) -> bool:

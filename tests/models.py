@@ -15,6 +15,8 @@ from data_prep.wfdb_writer import write_record
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.run import Config
 from ecgmtl.inference import export
+from ecgmtl.inference.models import BUNDLED_FILE
+from ecgmtl.inference.parts import Job, load_once
 from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.metrics.calibration import Calibration
@@ -80,3 +82,10 @@ def mlflow_folder(stored, signals, tmp_path_factory):
 def mlflow_files(stored, signals, tmp_path_factory):
     """A report on the classifier as an MLflow model that takes files."""
     return export.export(stored, "mlflow-files", tmp_path_factory.mktemp("exported") / "f", signals)
+
+
+def job_of(out, **changes):
+    """A job that predicts with the bundled model, four records at a time."""
+    digest = load_once(str(BUNDLED_FILE), 1, True, None)[1]
+    settings = {"model": str(BUNDLED_FILE), "digest": digest, "options": ReadOptions(), "batch_size": 4}
+    return Job(**settings | {"n_threads": 1, "out": out} | changes)

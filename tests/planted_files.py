@@ -128,18 +128,13 @@ def mfer(signal):
 
 
 def edan(folder, name, signal):
-    header = bytearray(3672)
-    struct.pack_into("<II", header, 4, 1_700_000_000, 1_700_000_010)
-    header[12] = 12
-    struct.pack_into("<h", header, 32, FS)
-    for index, lead in enumerate(STANDARD_LEADS):
-        header[1796 + 8 * index : 1796 + 8 * index + len(lead)] = lead.encode()
+    content, samples = vendor.edan(signal)
+    header = bytearray(content)
     for place in (40, 2000):
         header[place : place + len(PERSON)] = PERSON.encode()
     (folder / name).mkdir()
-    rows = np.column_stack([vendor.stored(values, 1) for values in vendor.columns(signal).values()])
-    (folder / name / "ecgraw.dat").write_bytes((rows.astype(np.int32) + 16384).astype("<u2").tobytes())
-    (folder / name / "patient.hea").write_bytes(bytes(header))
+    (folder / name / "ecgraw.dat").write_bytes(samples)
+    (folder / name / "patient.hea").write_bytes(header)
 
 
 def kardia(signal):

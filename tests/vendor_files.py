@@ -360,6 +360,18 @@ def mfer(signal, step=2.5, little=True, block=None, preamble=True, leads=STANDAR
 # Kardia and Apple
 
 
+def edan(signal, fs=500):
+    """A header and its samples, of 1 µV."""
+    header = bytearray(3672)
+    struct.pack_into("<II", header, 4, 1_700_000_000, 1_700_000_010)
+    header[12] = 12
+    struct.pack_into("<h", header, 32, fs)
+    for index, lead in enumerate(STANDARD_LEADS):
+        header[1796 + 8 * index : 1796 + 8 * index + len(lead)] = lead.encode()
+    rows = np.column_stack([stored(values, 1) for values in columns(signal).values()])
+    return bytes(header), (rows.astype(np.int32) + 16384).astype("<u2").tobytes()
+
+
 def kardia(signal, leads=("I",), step=500, **changes):
     names = {"I": "leadI", "II": "leadII", "III": "leadIII", "aVR": "AVR", "aVL": "AVL", "aVF": "AVF"}
     samples = {names[lead]: stored(each, step / 1000).tolist() for lead, each in columns(signal, leads).items()}

@@ -23,13 +23,14 @@ from benchmarks.survival.processes import Ended, command, confined, finish, fork
 from benchmarks.survival.registry import Measured, Most, Trial, fault
 from data_prep.errors import UserError
 from tests.folders import LEADS, ecg, write_record
+from tests.fuzz.mutants import flip_bit
 
 ROOT = Path(__file__).parents[2]
 TRACEBACK = "Traceback (most recent call last)"
 
 
 class Said(NamedTuple):
-    """How a command ended and what it wrote to the terminal."""
+    """End of a command, and what it wrote to the terminal."""
 
     ended: Ended
     text: str
@@ -50,11 +51,6 @@ def rows_of(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def numbers_of(row: dict[str, str]) -> list[float]:
-    """Return the probabilities of a row."""
-    return [float(value) for name, value in row.items() if name.startswith(("probability_", "calibrated_")) and value]
-
-
 @fault(
     "R9",
     "records of 0 s to 24 h at 500 Hz",
@@ -72,7 +68,6 @@ def change_lengths(trial: Trial) -> Measured:
     said = run(trial.folder, "predict", folder, "--out", trial.folder / "p.csv", "--workers", 1)
     rows = rows_of(trial.folder / "p.csv")
     words = ("predict", trial.folder / "long", "--out", trial.folder / "q.csv", "--workers", 1, "--window", "all")
-    before = peak_of_children()
     long = run(trial.folder, *words)
     lost = len(seconds) + 1 - len(rows) + 1 - len(rows_of(trial.folder / "q.csv"))
     return Measured(
@@ -80,7 +75,7 @@ def change_lengths(trial: Trial) -> Measured:
         {
             "rows lost": lost,
             "tracebacks": said.text.count(TRACEBACK) + long.text.count(TRACEBACK),
-            "memory for the longest": max(peak_of_children(), before),
+            "memory for the longest": peak_of_children(),
         },
     )
 
@@ -265,9 +260,7 @@ def flip_bits(trial: Trial) -> Measured:
         path = folder / name
         content, truth = path.read_bytes(), load(path)
         for _ in range(n_bits if name != "c.pt2" else max(2, n_bits // 5)):
-            damaged = bytearray(content)
-            damaged[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-            path.write_bytes(damaged)
+            path.write_bytes(flip_bit(content, chance))
             try:
                 silent += load(path) != truth
             except UserError:
@@ -485,17 +478,8 @@ def unshare_network() -> None:
 
 def tests_that_fail(*words: str) -> tuple[int, int]:
     """Run tests and return how many failed, and how many ran."""
-    with_report = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "addopts=--import-mode=importlib",
-    ]
-    done = subprocess.run([*with_report, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=--import-mode=importlib"]
+    done = subprocess.run([*pytest, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     counts = {"passed": 0, "failed": 0, "error": 0}
     for part in done.stdout.splitlines()[-1].split(", "):
         number, _, kind = part.strip("= ").partition(" ")
@@ -564,11 +548,9 @@ def ask_for_help(trial: Trial) -> Measured:
     def fastest(option: str) -> float:
         times = []
         for _ in range(trial.count(10, 3)):
-            start = os.times()
+            before = processor_seconds()
             subprocess.run([sys.executable, "-m", "ecgmtl", option], stdout=subprocess.DEVNULL, cwd=ROOT, check=True)
-            ended = os.times()
-            used = ended.children_user - start.children_user + ended.children_system - start.children_system
-            times.append(used)
+            times.append(processor_seconds() - before)
         return float(np.median(times))
 
     return Measured(

@@ -20,7 +20,7 @@ from data_prep.leads import STANDARD_LEADS
 from tests.dicom_files import channels, group, write_dicom
 from tests.edf_files import write_edf
 from tests.folders import ecg
-from tests.fuzz.mutants import damage_header
+from tests.fuzz.mutants import damage_header, flip_bit
 from tests.wfdb_files import beats, edit, make_record, two_files, write_wfdb
 
 PREPROCESS = Preprocess()
@@ -28,7 +28,7 @@ RAW = Preprocess(baseline="keep")
 
 
 class Reading(NamedTuple):
-    """What became of a file that was read."""
+    """Outcome of reading a file."""
 
     refused: bool
     escaped: bool
@@ -89,11 +89,7 @@ def damage_samples(trial: Trial) -> Measured:
     content, chance = data.read_bytes(), trial.chance
     cut = [content[: chance.randrange(len(content))] for _ in range(trial.count(50))]
     odd = [b"", content + content, content + b"\0", content[:-1]]
-    flipped = []
-    for _ in range(trial.count(200)):
-        damaged = bytearray(content)
-        damaged[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-        flipped.append(bytes(damaged))
+    flipped = [flip_bit(content, chance) for _ in range(trial.count(200))]
     missed = escaped = 0
     for damaged in (*cut, *odd, *flipped):
         data.write_bytes(damaged)

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Kills(NamedTuple):
-    """How often a command was killed until it was done, and its last exit code."""
+    """Number of kills until a command was done, and its last exit code."""
 
     n_kills: int
     code: int

@@ -4,7 +4,6 @@ import os
 import resource
 import shutil
 import signal
-import socket
 import sqlite3
 import time
 from collections.abc import Callable
@@ -12,12 +11,13 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from benchmarks.survival.commands import TRACEBACK
 from benchmarks.survival.processes import Ended, address_space, command, finish, forked, wait
 from benchmarks.survival.registry import Measured, Most, Trial, fault
 from benchmarks.survival.training import Place, are_same, mlflow_faults, trained_place, weights
 from ecgmtl.checkpoint import MODEL
-
-SENTENCE = "Traceback (most recent call last)"
+from tests.fuzz.mutants import flip_bit
+from tests.places import free_port
 
 
 def new_run(place: Place, folder: Path) -> Path:
@@ -75,18 +75,18 @@ def starve(trial: Trial) -> Measured:
     {"exit codes other than 1": Most(0), "tracebacks": Most(0), "slowest exit": Most(30, "s")},
 )
 def remove_folder(trial: Trial) -> Measured:
-    place, codes, tracebacks, slowest = trained_place(trial), 0, 0, 0.0
+    place, codes, slowest = trained_place(trial), 0, 0.0
     n_runs = trial.count(5)
     for number in range(n_runs):
         run = new_run(place, trial.folder / "work")
         process = forked(command(*place.train(run, track=False)), trial.folder / "work", trial.folder / "log")
         wait_until(lambda run=run, number=number: has_epochs(run, 1 + number % 4))
-        shutil.rmtree(run, ignore_errors=True)
-        shutil.rmtree(run, ignore_errors=True)
+        for _ in range(2):  # the training may write a file while its folder is removed
+            shutil.rmtree(run, ignore_errors=True)
         ended = finish(process)
         codes += ended.code != 1
         slowest = max(slowest, ended.seconds)
-    tracebacks = (trial.folder / "log").read_text().count(SENTENCE)
+    tracebacks = (trial.folder / "log").read_text().count(TRACEBACK)
     return Measured(
         f"{n_runs} runs", {"exit codes other than 1": codes, "tracebacks": tracebacks, "slowest exit": slowest}
     )
@@ -130,9 +130,7 @@ def lose_server(trial: Trial) -> Measured:
 
     place = trained_place(trial)
     run = new_run(place, trial.folder / "work")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    address = f"http://127.0.0.1:{free_port()}"
     os.environ["MLFLOW_TRACKING_URI"] = address
     with ExitStack() as stack:
         output = stack.enter_context(TemporaryFile())
@@ -172,7 +170,7 @@ def train_twice(trial: Trial) -> Measured:
     log = (trial.folder / "log").read_text()
     wrong += log.count("is in use by process") + log.count("contains a run") != n_pairs
     figures = {"pairs of which not just one is refused": wrong, "weights that differ": different}
-    return Measured(f"{n_pairs} pairs", figures | {"tracebacks": log.count(SENTENCE)})
+    return Measured(f"{n_pairs} pairs", figures | {"tracebacks": log.count(TRACEBACK)})
 
 
 @fault("S12", "the clock is set back by an hour in each epoch of a training (time.time is replaced)", MLFLOW)
@@ -209,9 +207,7 @@ def alter_store(trial: Trial) -> Measured:
     signals = store / "signals.npy"
     whole, n_bits = signals.read_bytes(), trial.count(20)
     for _ in range(n_bits):
-        damaged = bytearray(whole)
-        damaged[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
-        signals.write_bytes(damaged)
+        signals.write_bytes(flip_bit(whole, chance))
         log = trial.folder / "log"
         log.unlink(missing_ok=True)
         words = ("train", "--data", store, "--out", trial.folder / "run", "--no-track", "--config", "quick")

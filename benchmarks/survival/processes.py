@@ -56,7 +56,7 @@ def command(*arguments: object) -> Callable[[], None]:
 
 
 class Ended(NamedTuple):
-    """How a process ended."""
+    """End of a process."""
 
     code: int
     """Exit code, or the negative number of a signal."""
@@ -152,7 +152,7 @@ class Confined(NamedTuple):
     value: Any
     seconds: float
     megabytes: float
-    """By how much the memory that the process took grew, at the most."""
+    """Largest growth of the memory that the process took."""
 
 
 def confined(run: Callable[[], Any], megabytes: float | None = None) -> Confined:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Trial(NamedTuple):
-    """What a fault is made with."""
+    """Means with which a fault is made."""
 
     folder: Path
     """An empty folder to work in."""
@@ -39,7 +39,7 @@ class Trial(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What was tried, and the figures."""
+    """Cases that were tried, and their figures."""
 
     cases: str
     figures: dict[str, float]

@@ -29,6 +29,13 @@ ODD = [
 INSERTS = [b"\xff\xfe", b"[" * 5000, b"9" * 5000, b"\0", b'{"a":' * 3000]
 
 
+def flip_bit(content: bytes, chance: random.Random) -> bytes:
+    """Flip one bit anywhere."""
+    damaged = bytearray(content)
+    damaged[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    return bytes(damaged)
+
+
 def damage(content: bytes, chance: random.Random) -> bytes:
     """Flip bits in up to three bytes, cut the end, insert a run of bytes, or replace one by a mark of syntax."""
     damaged, kind = bytearray(content), chance.random()

@@ -15,7 +15,6 @@ from data_prep.readers import ReadOptions, find_files, find_records
 from ecgmtl.inference import parts
 from ecgmtl.inference.models import BUNDLED_FILE
 from ecgmtl.inference.parts import (
-    Job,
     finish,
     load_once,
     partial_folder,
@@ -28,31 +27,9 @@ from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import PredictorError
 from ecgmtl.inference.table import open_predictions, row_of
 from tests.folders import ecg, write_record
+from tests.models import job_of
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def small_parts(monkeypatch):
-    monkeypatch.setattr(parts, "FILES_A_PART", 4)
-
-
-@pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    folder, rng = tmp_path_factory.mktemp("records"), np.random.default_rng(0)
-    for number in range(18):
-        write_record(folder / f"r{number:02d}", ecg(rng))
-    (folder / "r05.dat").write_bytes(b"cut off")
-    return folder
-
-
-def job_of(out, **changes):
-    digest = load_once(str(BUNDLED_FILE), 1, True, None)[1]
-    return Job(
-        **{"model": str(BUNDLED_FILE), "digest": digest, "out": out, "options": ReadOptions(), "batch_size": 4}
-        | {"n_threads": 1}
-        | changes
-    )
 
 
 def run(job, folder, workers=1, n_parts=None):

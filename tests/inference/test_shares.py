@@ -14,36 +14,20 @@ import pytest
 
 from data_prep.lock import FolderInUseError
 from data_prep.readers import ReadOptions, find_records
-from ecgmtl.inference import parts
 from ecgmtl.inference.models import BUNDLED_FILE
-from ecgmtl.inference.parts import Job, load_once, predict_in_parts
+from ecgmtl.inference.parts import Job, predict_in_parts
 from ecgmtl.inference.shares import Listing, Share, shared_folder
 from ecgmtl.inference.table import PredictionsFileError
 from tests.folders import ecg, write_record
+from tests.models import job_of
 
 ROOT = Path(__file__).parents[2]
 N_PARTS = 5
 
 
-@pytest.fixture
-def small_parts(monkeypatch):
-    monkeypatch.setattr(parts, "FILES_A_PART", 4)
-
-
-@pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    folder, rng = tmp_path_factory.mktemp("records"), np.random.default_rng(0)
-    for number in range(18):
-        write_record(folder / f"r{number:02d}", ecg(rng))
-    (folder / "r05.dat").write_bytes(b"cut off")
-    return folder
-
-
 def run(out, folder, share="1/1", **changes):
     """Write a share of the folder `out`, and return the numbers of the parts that were kept and predicted."""
-    digest = load_once(str(BUNDLED_FILE), 1, True, None)[1]
-    settings = {"model": str(BUNDLED_FILE), "digest": digest, "options": ReadOptions(), "batch_size": 4}
-    job = Job(**settings | {"n_threads": 1, "keeps_parts": True, "out": out} | changes)
+    job = job_of(out, keeps_parts=True, **changes)
     listing = Listing.of(job, find_records([folder]), Share.parse(share))
     assert listing.n_parts == N_PARTS
     with shared_folder(job, listing, Share.parse(share)):

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.places import free_port
+
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
 EXAMPLE = (ROOT / "deploy/example.env").read_text()
@@ -40,12 +42,6 @@ def test_every_variable_is_in_the_example_and_no_password_is_committed():
 def test_only_this_machine_reaches_the_server_and_nothing_else_is_open():
     ports = {name: service.get("ports", []) for name, service in COMPOSE["services"].items()}
     assert ports == {"database": [], "storage": [], "mlflow": ["127.0.0.1:${PORT:-5000}:5000"]}
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @contextmanager

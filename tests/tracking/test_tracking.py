@@ -2,7 +2,6 @@ import json
 import logging
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from ecgmtl.tracking.models import require_model_name
 from ecgmtl.tracking.store import default_store, import_mlflow, origin_tags
 from ecgmtl.tracking.tracker import Tracker, TrackingError, open_tracker
 from ecgmtl.tracking.ui import server, stop, wait_until_it_answers
+from tests.places import free_port
 
 NOTHING = {"tags": {}, "params": {}}
 
@@ -337,9 +337,7 @@ def test_figures_that_a_locked_store_refused_arrive_later(store, tmp_path, caplo
 
 @pytest.mark.slow
 def test_a_server_that_dies_costs_seconds_and_stops_no_training(store, tmp_path, monkeypatch, caplog):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    address = f"http://127.0.0.1:{free_port()}"
     with TemporaryFile() as output, server(f"sqlite:///{tmp_path}/mlflow.db", address, output) as process:
         wait_until_it_answers(address, process, output)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)

@@ -20,6 +20,7 @@ from ecgmtl.optimization.weighting.fixed import FixedSettings
 from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
 from ecgmtl.tasks import LossInput, build_task
 from ecgmtl.training.stage import TrainingError
+from tests.places import free_port
 from tests.trainings import JOINT, training
 
 PLAIN = JOINT.model_copy(update={"weighting": FixedSettings(), "epochs": 2})
@@ -89,18 +90,10 @@ def fail():
     raise TrainingError("only the first process sees this")
 
 
-def free_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    (folder / "port").write_text(free_port())
+    (folder / "port").write_text(str(free_port()))
     mp.spawn(one_rank, (str(folder),), nprocs=2)
     return [torch.load(folder / str(rank)) for rank in range(2)]
 

@@ -464,15 +464,9 @@ def test_a_frame_of_mfer_that_is_cut_off_is_refused(tmp_path, signal):
 
 
 def write_edan(folder, signal):
-    header = bytearray(3672)
-    struct.pack_into("<II", header, 4, 1_700_000_000, 1_700_000_010)
-    header[12] = 12
-    struct.pack_into("<h", header, 32, FS)
-    for index, lead in enumerate(STANDARD_LEADS):
-        header[1796 + 8 * index : 1796 + 8 * index + len(lead)] = lead.encode()
-    rows = np.column_stack([vendor.stored(values, 1) for values in vendor.columns(signal).values()])
-    (folder / "ecgraw.dat").write_bytes((rows.astype(np.int32) + 16384).astype("<u2").tobytes())
-    return write(folder / "patient.hea", bytes(header))
+    header, samples = vendor.edan(signal)
+    (folder / "ecgraw.dat").write_bytes(samples)
+    return write(folder / "patient.hea", header)
 
 
 def test_a_recording_of_edan_has_no_voltages_unless_a_unit_is_given(tmp_path, signal):
