@@ -20,7 +20,7 @@ class RecordError(UserError):
 
 
 class Remark(NamedTuple):
-    """What a user should know of a record, although it could be read."""
+    """Something that a user should know of a record, although it could be read."""
 
     code: str
     """Stable name for programs, as in docs/quality.md."""
@@ -38,6 +38,7 @@ class Record:
     leads: tuple[str, ...]
     """Names of the leads as the file spells them, in the order of the columns."""
     remarks: tuple[Remark, ...] = ()
+    """Remarks of the file's reader, which become findings."""
     calibrated: bool = True
     """Whether the values are voltages. Otherwise the file or the user states that only their shape was kept."""
     total_seconds: float | None = None

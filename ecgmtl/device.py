@@ -9,6 +9,8 @@ from torch import nn
 from torch._functorch import config as functorch
 
 Precision = Literal["auto", "fp32", "bf16"]
+SCARCE = ("can't allocate memory", "not enough memory", "bad_alloc")
+"""Words of a RuntimeError of torch that mean that the machine's memory was too small. A GPU's has its own class."""
 
 
 def pick_device() -> torch.device:
@@ -34,10 +36,6 @@ def resolve(precision: Precision, device: torch.device) -> Precision:
     if precision == "auto":
         return "bf16" if computes_in_bf16(device) else "fp32"
     return precision
-
-
-SCARCE = ("can't allocate memory", "not enough memory", "bad_alloc")
-"""Words of a RuntimeError of torch that mean that the machine's memory was too small. A GPU's has its own class."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -15,7 +15,6 @@ from data_prep.readers.files import require_sane_size
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError, Remark
 
-Remarks = tuple[Remark, ...]
 FEWEST = 6
 """Smallest number of leads whose equality says that they are no ECG."""
 
@@ -39,7 +38,7 @@ def to_record(
     channels: Sequence[Channel],
     fs: float | None,
     options: ReadOptions,
-    remarks: Remarks = (),
+    remarks: tuple[Remark, ...] = (),
     n_samples: int | None = None,
 ) -> Record:
     """Return the record of the channels that are leads. Other channels are left out.
@@ -72,7 +71,9 @@ def to_record(
     return columns_to_record(path.stem, signal, fs, columns, (*left_out, *remarks), n_samples)
 
 
-def one_of_several(n: int, kind: str, chosen: str = "the one with the most leads, then the longest,") -> Remarks:
+def one_of_several(
+    n: int, kind: str, chosen: str = "the one with the most leads, then the longest,"
+) -> tuple[Remark, ...]:
     """Return a remark on a file that holds several recordings, of which one is read; nothing for a single one."""
     if n < 2:
         return ()

@@ -156,7 +156,7 @@ class Config(Settings):
 
     @property
     def norms(self) -> Normalization:
-        """What `normalization` means for these stages."""
+        """Normalization of these stages, of which `auto` is one or the other."""
         if self.normalization != "auto":
             return self.normalization
         views = {stage.statistics for stage in self.stages if stage.has_clean_view}

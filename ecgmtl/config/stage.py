@@ -61,7 +61,10 @@ class Stage(TaskSettings):
     without labels.
     """
     statistics: Literal["clean", "all"] = "clean"
-    """Views that move the running statistics of `normalization: batch`, which later normalize unmasked records too."""
+    """Views that move the running statistics of `normalization: batch`, by which validation and prediction normalize.
+
+    `batch_by_view` has statistics of each view, and group norms have none.
+    """
     augment: AugmentSettings = AugmentSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()

@@ -47,7 +47,7 @@ class Reconstruction:
     source_fs: float
     """Sampling rate of the file, in hertz."""
     remarks: tuple[Remark, ...]
-    """What a user should know of the record and of its reconstruction."""
+    """Remarks on the record and on its reconstruction."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -199,7 +199,7 @@ def verify_samples(
 ) -> Remark | None:
     """Compare first samples and checksums with the header's.
 
-    Checksums cover the whole recording and are compared only where `digital` is all of it. Return a warning where they
+    Checksums cover the whole recording and are compared only where `digital` is all of it. Return a remark where they
     are not compared, or where the header has none.
 
     Raises:
