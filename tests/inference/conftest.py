@@ -13,7 +13,7 @@ def small_parts(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory):
+def eighteen(tmp_path_factory):
     """A folder of 18 records, of which one is cut off."""
     folder, rng = tmp_path_factory.mktemp("records"), np.random.default_rng(0)
     for number in range(18):

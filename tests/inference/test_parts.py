@@ -57,31 +57,31 @@ def read(path):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_an_interrupted_table_is_continued_and_equals_one_written_in_one_go(records, tmp_path, small_parts, suffix):
+def test_an_interrupted_table_is_continued_and_equals_one_written_in_one_go(eighteen, tmp_path, small_parts, suffix):
     out = tmp_path / f"p{suffix}"
-    run(job_of(out), records, n_parts=2)
+    run(job_of(out), eighteen, n_parts=2)
     assert not out.exists()
-    differences, done = run(job_of(out), records)
+    differences, done = run(job_of(out), eighteen)
     assert differences == ()
     assert [part.kept for part in done] == [True, True, False, False, False]
     assert (sum(part.ok for part in done), sum(part.failed for part in done)) == (17, 1)
-    expected = whole(tmp_path / f"whole{suffix}", records)
+    expected = whole(tmp_path / f"whole{suffix}", eighteen)
     assert expected.equals(read(out)) if suffix == ".parquet" else expected == read(out)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"p{suffix}", f"whole{suffix}"])
 
 
-def test_what_a_killed_process_left_beside_the_table_is_removed(records, tmp_path, small_parts):
+def test_what_a_killed_process_left_beside_the_table_is_removed(eighteen, tmp_path, small_parts):
     (tmp_path / ".p.csv.12.partial").write_text("half")
     (tmp_path / ".other.csv.12.partial").write_text("of another table")
-    run(job_of(tmp_path / "p.csv"), records)
+    run(job_of(tmp_path / "p.csv"), eighteen)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.csv.12.partial", "p.csv"]
 
 
-def test_workers_write_the_same_rows_in_the_same_order(records, tmp_path, small_parts, monkeypatch):
+def test_workers_write_the_same_rows_in_the_same_order(eighteen, tmp_path, small_parts, monkeypatch):
     monkeypatch.setattr("data_prep.parallel.SECONDS_WORTH_WORKERS", 0.0)
-    _, done = run(job_of(tmp_path / "p.csv"), records, workers=2)
+    _, done = run(job_of(tmp_path / "p.csv"), eighteen, workers=2)
     assert [part.number for part in done] == [0, 1, 2, 3, 4]
-    assert read(tmp_path / "p.csv") == whole(tmp_path / "whole.csv", records)
+    assert read(tmp_path / "p.csv") == whole(tmp_path / "whole.csv", eighteen)
 
 
 @pytest.mark.parametrize(
@@ -94,24 +94,24 @@ def test_workers_write_the_same_rows_in_the_same_order(records, tmp_path, small_
         ({"warn_ood": False}, "--warn-ood"),
     ],
 )
-def test_another_option_starts_over_and_is_named(records, tmp_path, small_parts, change, said):
-    run(job_of(tmp_path / "p.csv"), records, n_parts=2)
-    differences, done = run(job_of(tmp_path / "p.csv", **change), records)
+def test_another_option_starts_over_and_is_named(eighteen, tmp_path, small_parts, change, said):
+    run(job_of(tmp_path / "p.csv"), eighteen, n_parts=2)
+    differences, done = run(job_of(tmp_path / "p.csv", **change), eighteen)
     assert differences == (said,)
     assert not any(part.kept for part in done)
 
 
-def test_another_model_is_not_mixed_with_the_rows_of_the_first(records, tmp_path, small_parts):
-    run(job_of(tmp_path / "p.csv"), records, n_parts=1)
+def test_another_model_is_not_mixed_with_the_rows_of_the_first(eighteen, tmp_path, small_parts):
+    run(job_of(tmp_path / "p.csv"), eighteen, n_parts=1)
     other = job_of(tmp_path / "p.csv", digest="0" * 64)
     with pytest.raises(PredictorError, match="was replaced by another model"):
-        run(other, records)
+        run(other, eighteen)
     assert not list(other.folder.glob("part-*"))  # the rows of the first are gone
 
 
-def test_a_part_is_predicted_again_if_one_of_its_files_has_changed(records, tmp_path, small_parts):
+def test_a_part_is_predicted_again_if_one_of_its_files_has_changed(eighteen, tmp_path, small_parts):
     folder = tmp_path / "records"
-    shutil.copytree(records, folder)
+    shutil.copytree(eighteen, folder)
     run(job_of(tmp_path / "p.csv"), folder, n_parts=4)
     write_record(folder / "other", ecg(np.random.default_rng(1)))
     (folder / "other.dat").replace(folder / "r09.dat")  # the header stays
@@ -122,16 +122,16 @@ def test_a_part_is_predicted_again_if_one_of_its_files_has_changed(records, tmp_
 
 
 @pytest.mark.parametrize("damage", ["half a receipt", "half a table", "no table"])
-def test_a_part_that_is_damaged_is_predicted_again(records, tmp_path, small_parts, damage):
+def test_a_part_that_is_damaged_is_predicted_again(eighteen, tmp_path, small_parts, damage):
     job = job_of(tmp_path / "p.csv")
-    run(job, records, n_parts=2)
+    run(job, eighteen, n_parts=2)
     path = job.receipt(1) if damage == "half a receipt" else job.table(1)
     path.write_bytes(path.read_bytes()[:100])
     if damage == "no table":
         path.unlink()
-    _, done = run(job, records)
+    _, done = run(job, eighteen)
     assert [part.kept for part in done] == [True, False, False, False, False]
-    assert read(tmp_path / "p.csv") == whole(tmp_path / "whole.csv", records)
+    assert read(tmp_path / "p.csv") == whole(tmp_path / "whole.csv", eighteen)
 
 
 def kill_itself(job, number, files):
@@ -141,21 +141,21 @@ def kill_itself(job, number, files):
 
 
 def test_a_killed_worker_is_an_error_that_names_the_file_and_keeps_the_rows(
-    records, tmp_path, small_parts, monkeypatch
+    eighteen, tmp_path, small_parts, monkeypatch
 ):
     monkeypatch.setattr("data_prep.parallel.SECONDS_WORTH_WORKERS", 0.0)
     job = job_of(tmp_path / "p.csv")
     with monkeypatch.context() as patch:
         patch.setattr(parts, "predict_part", kill_itself)
         with pytest.raises(PredictorError, match=r"r04.hea: a worker process was killed, .* same command again"):
-            run(job, records, workers=2)
-    assert run(job, records)[1][0].kept
-    assert read(tmp_path / "p.csv") == whole(tmp_path / "whole.csv", records)
+            run(job, eighteen, workers=2)
+    assert run(job, eighteen)[1][0].kept
+    assert read(tmp_path / "p.csv") == whole(tmp_path / "whole.csv", eighteen)
 
 
-def test_the_parts_are_not_taken_for_ecgs(records, tmp_path, small_parts):
+def test_the_parts_are_not_taken_for_ecgs(eighteen, tmp_path, small_parts):
     folder = tmp_path / "records"
-    shutil.copytree(records, folder)
+    shutil.copytree(eighteen, folder)
     out = folder / "p.csv"
     run(job_of(out), folder, n_parts=2)
     found = [file.name for file in find_files([folder], leave_out=(out, partial_folder(out)))]
@@ -172,10 +172,10 @@ main()
 """
 
 
-def test_a_table_killed_at_random_moments_is_whole_in_the_end(records, tmp_path):
+def test_a_table_killed_at_random_moments_is_whole_in_the_end(eighteen, tmp_path):
     """Rows are neither lost nor doubled, and until the end there is no table."""
     chance = np.random.default_rng(os.getpid())
-    command = [sys.executable, "-c", SCRIPT.format(records=records)]
+    command = [sys.executable, "-c", SCRIPT.format(records=eighteen)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     run_it = partial(subprocess.Popen, command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     for _ in range(3):

@@ -35,11 +35,11 @@ def run(out, folder, share="1/1", **changes):
     return [part.number for part in done if part.kept], [part.number for part in done if not part.kept]
 
 
-def test_three_shares_have_the_rows_of_one_run_and_one_table(records, tmp_path, small_parts):
-    assert run(tmp_path / "shares", records, "2/3") == ([], [1, 4])
-    assert run(tmp_path / "shares", records, "3/3") == ([], [2])
-    assert run(tmp_path / "shares", records, "1/3") == ([], [0, 3])
-    run(tmp_path / "whole", records)
+def test_three_shares_have_the_rows_of_one_run_and_one_table(eighteen, tmp_path, small_parts):
+    assert run(tmp_path / "shares", eighteen, "2/3") == ([], [1, 4])
+    assert run(tmp_path / "shares", eighteen, "3/3") == ([], [2])
+    assert run(tmp_path / "shares", eighteen, "1/3") == ([], [0, 3])
+    run(tmp_path / "whole", eighteen)
     rows = pd.read_parquet(tmp_path / "shares")
     assert rows["path"].map(lambda path: Path(path).name).tolist() == [f"r{number:02d}.hea" for number in range(18)]
     assert rows["status"].tolist() == ["failed" if number == 5 else "ok" for number in range(18)]
@@ -47,17 +47,17 @@ def test_three_shares_have_the_rows_of_one_run_and_one_table(records, tmp_path, 
     assert pq.read_table(tmp_path / "shares").num_rows == 18
 
 
-def test_only_missing_parts_are_predicted_whatever_the_share_is(records, tmp_path, small_parts):
-    run(tmp_path / "p", records, "1/2")
+def test_only_missing_parts_are_predicted_whatever_the_share_is(eighteen, tmp_path, small_parts):
+    run(tmp_path / "p", eighteen, "1/2")
     (tmp_path / "p/part-000002.parquet").unlink()
-    assert run(tmp_path / "p", records, "1/1") == ([0, 4], [1, 2, 3])
-    assert run(tmp_path / "p", records, "4/4") == ([3], [])
-    assert run(tmp_path / "p", records, "9/9") == ([], [])
+    assert run(tmp_path / "p", eighteen, "1/1") == ([0, 4], [1, 2, 3])
+    assert run(tmp_path / "p", eighteen, "4/4") == ([3], [])
+    assert run(tmp_path / "p", eighteen, "9/9") == ([], [])
 
 
-def test_a_part_is_predicted_again_if_a_file_has_changed(records, tmp_path, small_parts):
+def test_a_part_is_predicted_again_if_a_file_has_changed(eighteen, tmp_path, small_parts):
     folder = tmp_path / "records"
-    shutil.copytree(records, folder)
+    shutil.copytree(eighteen, folder)
     run(tmp_path / "p", folder)
     os.utime(folder / "r13.dat", (0, 0))
     assert run(tmp_path / "p", folder) == ([0, 1, 2, 4], [3])
@@ -70,31 +70,31 @@ def test_a_part_is_predicted_again_if_a_file_has_changed(records, tmp_path, smal
         ({"options": ReadOptions(fs=100), "strict": True}, "--fs, --strict"),
     ],
 )
-def test_another_model_or_option_is_refused_and_changes_nothing(records, tmp_path, small_parts, change, said):
-    run(tmp_path / "p", records, "1/2")
+def test_another_model_or_option_is_refused_and_changes_nothing(eighteen, tmp_path, small_parts, change, said):
+    run(tmp_path / "p", eighteen, "1/2")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "p").glob("*.*")}
     with pytest.raises(PredictionsFileError, match=re.escape(f"begun with another value of {said}; name a new folder")):
-        run(tmp_path / "p", records, "2/2", **change)
+        run(tmp_path / "p", eighteen, "2/2", **change)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "p").glob("*.*")} == before
 
 
-def test_another_list_of_files_is_refused(records, tmp_path, small_parts):
+def test_another_list_of_files_is_refused(eighteen, tmp_path, small_parts):
     folder = tmp_path / "records"
-    shutil.copytree(records, folder)
+    shutil.copytree(eighteen, folder)
     run(tmp_path / "p", folder, "1/2")
     write_record(folder / "another", ecg(np.random.default_rng(1)))
     with pytest.raises(PredictionsFileError, match="another value of the list of files"):
         run(tmp_path / "p", folder, "2/2")
 
 
-def test_a_folder_of_other_files_is_refused(records, tmp_path, small_parts):
+def test_a_folder_of_other_files_is_refused(eighteen, tmp_path, small_parts):
     (tmp_path / "p").mkdir()
     (tmp_path / "p/notes.txt").touch()
     with pytest.raises(PredictionsFileError, match="holds other files than predictions; name a new folder"):
-        run(tmp_path / "p", records)
+        run(tmp_path / "p", eighteen)
 
 
-def test_two_processes_write_different_shares_at_once_but_not_the_same(records, tmp_path, small_parts):
+def test_two_processes_write_different_shares_at_once_but_not_the_same(eighteen, tmp_path, small_parts):
     job = Job(str(BUNDLED_FILE), "", tmp_path / "p", ReadOptions(), 4, keeps_parts=True)
     listing = Listing.of(job, [Path("a.hea")], Share(1, 2))
     with (
@@ -106,13 +106,13 @@ def test_two_processes_write_different_shares_at_once_but_not_the_same(records, 
         pass
 
 
-def test_partial_files_of_killed_processes_are_removed_but_not_those_of_running_ones(records, tmp_path, small_parts):
-    run(tmp_path / "p", records, "1/2")
+def test_partial_files_of_killed_processes_are_removed_but_not_those_of_running_ones(eighteen, tmp_path, small_parts):
+    run(tmp_path / "p", eighteen, "1/2")
     running, left = tmp_path / "p/.part-000001.parquet.1.partial", tmp_path / "p/.part-000003.parquet.2.partial"
     running.touch()
     left.touch()
     os.utime(left, (time.time() - 7200,) * 2)
-    run(tmp_path / "p", records, "1/2")
+    run(tmp_path / "p", eighteen, "1/2")
     assert running.exists()
     assert not left.exists()
 
@@ -137,8 +137,8 @@ main()
 """
 
 
-def start(folder, records, *arguments):
-    command = [sys.executable, "-c", SCRIPT, "predict", str(records), "--batch", "2", "--workers", "1", *arguments]
+def start(folder, eighteen, *arguments):
+    command = [sys.executable, "-c", SCRIPT, "predict", str(eighteen), "--batch", "2", "--workers", "1", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
 
@@ -148,19 +148,19 @@ def finish(process):
     return process.returncode, said
 
 
-def test_two_jobs_of_which_one_is_killed_and_a_third_that_completes_the_folder(records, tmp_path):
-    jobs = [start(tmp_path, records, "--out", "p/", "--part", f"{index}/2") for index in (1, 2)]
+def test_two_jobs_of_which_one_is_killed_and_a_third_that_completes_the_folder(eighteen, tmp_path):
+    jobs = [start(tmp_path, eighteen, "--out", "p/", "--part", f"{index}/2") for index in (1, 2)]
     while not list((tmp_path / "p").glob("_part-*")):
         time.sleep(0.01)
     jobs[0].send_signal(signal.SIGKILL)
     finish(jobs[0])
     assert finish(jobs[1])[0] in (0, 3)
-    code, said = finish(start(tmp_path, records, "--out", "p/"))
+    code, said = finish(start(tmp_path, eighteen, "--out", "p/"))
     assert code == 3  # one file is cut off
     assert "r05" in said
     assert "9 of 9 parts are finished" in said
     assert "predicted before and kept" in said
-    code, said = finish(start(tmp_path, records, "--out", "whole.csv"))
+    code, said = finish(start(tmp_path, eighteen, "--out", "whole.csv"))
     pd.testing.assert_frame_equal(
         pd.read_parquet(tmp_path / "p")[["path", "status"]], pd.read_csv(tmp_path / "whole.csv")[["path", "status"]]
     )
@@ -187,7 +187,7 @@ def test_options_that_do_not_go_together_are_a_sentence(arguments, said):
         Outputs.parse(named.get("--out"), named.get("--part"), report and Path(report), 0)
 
 
-def test_a_share_without_parts_is_no_failure(records, tmp_path):
-    code, said = finish(start(tmp_path, records, "--out", "p/", "--part", "30/30"))
+def test_a_share_without_parts_is_no_failure(eighteen, tmp_path):
+    code, said = finish(start(tmp_path, eighteen, "--out", "p/", "--part", "30/30"))
     assert code == 0, said
     assert "0 of 9 parts are finished" in said
