@@ -2,9 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ecgmtl.inference.shares import Share
     from ecgmtl.inference.table import Write
     from ecgmtl.report_page.page import Add
+
+    Run = Callable[[Job, Iterable[Piece]], Generator[Part, None, None]]
 
 
 def predict(
@@ -60,6 +63,13 @@ def predict(
     leads: Leads = None,
     follow_links: FollowLinks = False,
     workers: Workers = 0,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            help="What runs the --workers of a table or folder: processes of this machine, or tasks of the Ray "
+            "cluster at RAY_ADDRESS (without one, of a cluster that is started here)."
+        ),
+    ] = "local",
     batch: Annotated[int, typer.Option(min=1, help="Records per batch. Larger is faster and takes more memory.")] = 64,
     window: Annotated[
         Literal["first", "best", "all"],
@@ -152,7 +162,7 @@ def predict(
 
         model, paths = split_model(arguments)
         read = read_options(fs, unit, leads, follow_links)
-        how = How(read, batch, window, strict, reconstruction_error, warn_ood, workers)
+        how = How(read, batch, window, strict, reconstruction_error, warn_ood, workers, engine)
         counts = predict_to(model, paths, outputs, how, debug)
     raise typer.Exit(counts.exit_code(strict))
 
@@ -167,6 +177,25 @@ class How(NamedTuple):
     reconstruction_error: bool = True
     warn_ood: bool | None = None
     workers: int = 0
+    engine: Literal["local", "ray"] = "local"
+
+    def run(self) -> "Run":
+        """Return the function that predicts parts, with its engine and workers."""
+        from data_prep.parallel import n_cores
+        from ecgmtl.inference.parts import predict_in_parts
+
+        if self.engine == "local":
+            return partial(predict_in_parts, workers=self.workers or n_cores())
+        from ecgmtl.inference.on_ray import in_order_on_ray
+
+        return partial(predict_in_parts, workers=self.workers, engine=in_order_on_ray)
+
+    @property
+    def n_threads(self) -> int:
+        """Number of threads in which each worker computes."""
+        from data_prep.parallel import n_cores
+
+        return max(n_cores() // (self.workers or n_cores()), 1) if self.engine == "local" else 1
 
 
 class Counts(NamedTuple):
@@ -303,14 +332,11 @@ def predict_to(model: str, paths: list[str], outputs: Outputs, how: How, debug: 
 
 def write_parts(model: str, paths: list[str], outputs: Outputs, how: How, debug: bool) -> Tally:
     """Predict part by part, with several processes, what earlier runs have not finished."""
-    from data_prep.parallel import n_cores
     from ecgmtl.inference.parts import Job, load_once
     from ecgmtl.inference.windows import Window
 
     assert outputs.table is not None  # noqa: S101, `Outputs.in_parts`
-    workers = how.workers or n_cores()
-    n_threads = max(n_cores() // workers, 1)
-    predictor, digest = load_once(model, n_threads, how.reconstruction_error, how.warn_ood)
+    predictor, digest = load_once(model, how.n_threads, how.reconstruction_error, how.warn_ood)
     introduce(model, predictor)
     job = Job(
         model,
@@ -322,15 +348,15 @@ def write_parts(model: str, paths: list[str], outputs: Outputs, how: How, debug:
         how.strict,
         how.reconstruction_error,
         how.warn_ood,
-        n_threads,
+        how.n_threads,
         keeps_parts=outputs.share is not None,
     )
     if outputs.share is None:
-        return write_table(job, paths, workers, debug)
-    return write_share(job, outputs.share, paths, workers, debug)
+        return write_table(job, paths, how.run(), debug)
+    return write_share(job, outputs.share, paths, how.run(), debug)
 
 
-def write_table(job: "Job", paths: list[str], workers: int, debug: bool) -> Tally:
+def write_table(job: "Job", paths: list[str], run: "Run", debug: bool) -> Tally:
     """Predict into parts, and join them into a table."""
     from data_prep.readers import find_files
     from ecgmtl.inference.parts import discard, finish, partial_folder, partial_table, pieces_of
@@ -341,7 +367,7 @@ def write_table(job: "Job", paths: list[str], workers: int, debug: bool) -> Tall
             reason = f"an interrupted run had another value of {', '.join(differences)}"
             typer.echo(printable(f"{job.out}: starts over, because {reason}"), err=True)
         files = tally.only_records(find_files(paths, job.options, written))
-        run_parts(job, pieces_of(job, files), workers, tally, advance, debug)
+        run_parts(run(job, pieces_of(job, files)), tally, advance, debug)
         if not tally.n_parts:
             discard(job)
         refuse_nothing(paths, tally.n_parts, tally)
@@ -349,7 +375,7 @@ def write_table(job: "Job", paths: list[str], workers: int, debug: bool) -> Tall
     return tally
 
 
-def write_share(job: "Job", share: "Share", paths: list[str], workers: int, debug: bool) -> Tally:
+def write_share(job: "Job", share: "Share", paths: list[str], run: "Run", debug: bool) -> Tally:
     """Predict one share of a folder of parts."""
     from data_prep.readers import find_files
     from ecgmtl.inference.shares import Listing, count_finished, shared_folder
@@ -358,18 +384,14 @@ def write_share(job: "Job", share: "Share", paths: list[str], workers: int, debu
     listing = Listing.of(job, tally.only_records(find_files(paths, job.options, (job.out,))), share)
     refuse_nothing(paths, listing.n_files, tally)
     with shared_folder(job, listing, share), prediction_bar(lambda: listing.n_files_of_share) as advance:
-        run_parts(job, listing.pieces, workers, tally, advance, debug)
+        run_parts(run(job, listing.pieces), tally, advance, debug)
     typer.echo(f"{count_finished(job)} of {listing.n_parts} parts are finished", err=True)
     return tally
 
 
-def run_parts(
-    job: "Job", pieces: "Iterable[Piece]", workers: int, tally: Tally, advance: Callable[[int], None], debug: bool
-) -> None:
-    """Predict parts, count their results and show their failures."""
-    from ecgmtl.inference.parts import predict_in_parts
-
-    with closing(predict_in_parts(job, pieces, workers)) as parts:
+def run_parts(parts: "Generator[Part, None, None]", tally: Tally, advance: Callable[[int], None], debug: bool) -> None:
+    """Count the results of parts as they are predicted, and show their failures."""
+    with closing(parts):
         for part in parts:
             tally.add_part(part)
             for path, reason, traceback in part.failures:

@@ -8,7 +8,7 @@ process may write any part. `shares` makes such a folder the result itself.
 import json
 import os
 import shutil
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -39,6 +39,8 @@ from ecgmtl.inference.windows import Window
 FILES_A_PART = 256
 """Number of files of a part, or a little less: a whole number of batches. An interruption loses a part a worker."""
 SETTINGS = "_settings.json"
+Engine = Callable[[Callable[..., Any], Iterable[tuple[object, ...]], int], Generator[Any, None, None]]
+"""Function that yields the results of another one in the order of its arguments, computed by so many workers."""
 Piece = tuple[int, tuple[File, ...]]
 """Number of a part, and its files."""
 
@@ -154,7 +156,9 @@ def pieces_of(job: Job, files: Iterable[File]) -> Iterator[Piece]:
     yield from enumerate(iter(lambda: tuple(islice(remaining, job.files_a_part)), ()))
 
 
-def predict_in_parts(job: Job, pieces: Iterable[Piece], workers: int = 1) -> Generator[Part, None, None]:
+def predict_in_parts(
+    job: Job, pieces: Iterable[Piece], workers: int = 1, engine: Engine = in_order
+) -> Generator[Part, None, None]:
     """Write parts of a table, and yield the receipt of each in order. The caller holds the folder.
 
     Raises:
@@ -163,7 +167,7 @@ def predict_in_parts(job: Job, pieces: Iterable[Piece], workers: int = 1) -> Gen
     """
     begun: dict[int, File] = {}
     try:
-        for part in in_order(predict_part, begin_pieces(job, pieces, begun), workers):
+        for part in engine(predict_part, begin_pieces(job, pieces, begun), workers):
             del begun[part.number]
             yield part
     except BrokenProcessPool as error:

@@ -1,0 +1,95 @@
+"""Predictions by a Ray cluster of two workers on this machine."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from tests.folders import ecg, write_record
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import sys
+from ecgmtl.cli import main
+from ecgmtl.inference import parts
+parts.FILES_A_PART = 4
+main()
+"""
+RAY = ("--engine", "ray", "--workers", "2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("ray"), np.random.default_rng(0)
+    for number in range(40):
+        write_record(folder / f"ecgs/r{number:02d}", ecg(rng))
+    (folder / "ecgs/r05.dat").write_bytes(b"cut off")
+    return folder
+
+
+def start(folder, *arguments):
+    """Begin a prediction. Ray writes into the home folder, which is therefore one of the test's own."""
+    command = [sys.executable, "-c", SCRIPT, "predict", "ecgs", "--batch", "4", *arguments]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}
+    environment |= {
+        "HOME": str(folder / "home"),
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_agent_register_timeout_ms": "120000",
+    }
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    said = process.communicate()[1]
+    return process.returncode, said
+
+
+def kill_one_at_work(process):
+    """Kill a worker of the cluster while it predicts a part."""
+    while process.poll() is None:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            try:
+                if child.cmdline()[0].startswith("ray::run_in"):
+                    child.kill()
+                    return
+            except (psutil.Error, IndexError):
+                continue
+        time.sleep(0.2)  # the start of a cluster takes seconds of all cores
+    pytest.fail(f"no worker was at work: {process.communicate()[1]}")
+
+
+@pytest.mark.slow
+def test_a_killed_worker_of_a_ray_cluster_loses_and_doubles_no_row(folder):
+    pytest.importorskip("ray", reason="needs Ray: pip install 'ecgmtl[ray]'")
+    process = start(folder, "--out", "p/", *RAY)
+    kill_one_at_work(process)
+    code, said = finish(process)
+    assert (code, "10 of 10 parts are finished" in said) == (3, True), said
+    code, said = finish(start(folder, "--out", "local/", "--workers", "1"))
+    assert code == 3, said
+    here, there = pd.read_parquet(folder / "local"), pd.read_parquet(folder / "p")
+    assert there["path"].tolist() == [f"ecgs/r{number:02d}.hea" for number in range(40)]
+    pd.testing.assert_frame_equal(there, here, check_exact=True)
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same_table_as_local_workers(folder):
+    pytest.importorskip("ray", reason="needs Ray: pip install 'ecgmtl[ray]'")
+    assert finish(start(folder, "--out", "ray.csv", *RAY))[0] == 3
+    assert finish(start(folder, "--out", "local.csv", "--workers", "1"))[0] == 3
+    assert (folder / "ray.csv").read_bytes() == (folder / "local.csv").read_bytes()
+
+
+def test_without_ray_the_message_names_the_extra(folder, monkeypatch):
+    from ecgmtl.extras import MissingExtraError
+    from ecgmtl.inference.on_ray import in_order_on_ray
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"--engine ray: .*pip install 'ecgmtl\[ray\]'"):
+        next(in_order_on_ray(max, [(1, 2)], 2))
