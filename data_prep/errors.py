@@ -10,7 +10,7 @@ traceback. Each class is defined beside the code that raises it:
     ├── SourceError            data_prep.sources.tables
     ├── DownloadError          data_prep.sources.download
     ├── StoreError             data_prep.store.manifest
-    ├── MissingExtraError      ecgmtl.extras
+    ├── MissingExtraError      data_prep.extras
     ├── TrackingError          ecgmtl.tracking.store
     ├── UiError                ecgmtl.tracking.ui
     ├── ReportError            ecgmtl.report_page.page

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import typer
 
+from data_prep.extras import EXTRAS, MissingExtraError, import_extra
 from data_prep.readers import read_record
 from data_prep.record import RecordError
 from ecgmtl.cli.terminal import spoken_errors
-from ecgmtl.extras import EXTRAS, MissingExtraError, import_extra
 from ecgmtl.inference import export
 
 ROOT = Path(__file__).parent.parent

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -39,6 +39,8 @@ from data_prep.store.signals_file import SAMPLE, open_signals_file
 
 Progress = Callable[[int, int], None]
 """Callback that takes the number of finished records and of all records."""
+Engine = Callable[[Callable[..., Any], Sequence[tuple[object, ...]], int], Generator[Any, None, None]]
+"""Function that yields the results of another one for pieces of work, computed by so many workers, in any order."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def prepare(
     workers: int = 1,
     progress: Progress | None = None,
     options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
+    engine: Engine = in_parallel,
 ) -> PrepareReport:
     """Prepare the records of `source` in the folder `out`. `labels` names its default label set.
 
@@ -88,7 +91,7 @@ def prepare(
         if (out / MANIFEST).is_file():
             return reuse(out, wanted, labels, records)
         job, done = start(records, out, preprocess, options, wanted)
-        chunks = [*done, *convert(records, job, done, workers, progress)]
+        chunks = [*done, *convert(records, job, done, workers, progress, engine)]
         report = report_on(records, chunks, n_records(done))
         if not report.n_records:
             discard(out)
@@ -183,14 +186,14 @@ def start(
 
 
 def convert(
-    source: Source, job: Job, done: Sequence[Chunk], workers: int, progress: Progress | None
+    source: Source, job: Job, done: Sequence[Chunk], workers: int, progress: Progress | None, engine: Engine
 ) -> Iterator[Chunk]:
     """Prepare the unfinished chunks, note each in the ledger, and yield it."""
     finished = {chunk.first for chunk in done}
     firsts = [first for first in range(0, len(source.files), RECORDS_A_CHUNK) if first not in finished]
     pieces = [(job, first, source.files[first : first + RECORDS_A_CHUNK]) for first in firsts]
     n_done = n_records(done)
-    with closing(in_parallel(prepare_chunk, pieces, workers)) as results:
+    with closing(engine(prepare_chunk, pieces, workers)) as results:
         for chunk in results:
             ledger.note(job.signals.path.parent, chunk)
             n_done += chunk.n_records

@@ -1,13 +1,12 @@
 """The commands of `ecgmtl data`, which turn ECG files into a prepared folder."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from data_prep.safe_text import printable, printable_lines
-from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, Workers, read_options
+from ecgmtl.cli.options import Engine, FollowLinks, Fs, Leads, Unit, Workers, read_options
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
 data_app = typer.Typer(
@@ -86,6 +85,7 @@ def prepare(
     leads: Leads = None,
     follow_links: FollowLinks = False,
     workers: Workers = 0,
+    engine: Engine = "local",
     config: ConfigPath = None,
     overrides: Annotated[
         list[str] | None,
@@ -107,6 +107,7 @@ def prepare(
             f"--set {others[0]}: `data prepare` has only settings of preprocess, for example preprocess.fs=500."
         )
     with spoken_errors(lambda: "stopped; the same command continues from here."), progress_bar("preparing") as bar:
+        from data_prep.parallel import in_parallel, n_cores
         from data_prep.preprocess import Preprocess
         from data_prep.store.prepare import prepare as prepare_store
 
@@ -117,7 +118,12 @@ def prepare(
 
             preprocess = load_config(config and find_config(config), tuple(overrides or ())).preprocess
         options = read_options(fs, unit, leads, follow_links)
-        report = prepare_store(source, out, preprocess, labels, workers or os.cpu_count() or 1, bar, options)
+        run, at_once = in_parallel, workers or n_cores()
+        if engine == "ray":
+            from data_prep.on_ray import in_order_on_ray
+
+            run, at_once = in_order_on_ray, workers
+        report = prepare_store(source, out, preprocess, labels, at_once, bar, options, run)
     for note in report.notes:
         typer.echo(printable(note))
     for name, reason in report.failures:
@@ -147,6 +153,7 @@ def check(
     """
     with spoken_errors(), progress_bar("checking") as bar:
         from data_prep.check import check as check_folder
+        from data_prep.parallel import n_cores
         from data_prep.store.manifest import MANIFEST
 
         if (source / MANIFEST).is_file():
@@ -154,6 +161,6 @@ def check(
 
             typer.echo(printable(check_store(source)))
             return
-        report = check_folder(source, workers or os.cpu_count() or 1, bar, read_options(fs, unit, leads, follow_links))
+        report = check_folder(source, workers or n_cores(), bar, read_options(fs, unit, leads, follow_links))
     typer.echo(printable_lines(report.render()))
     raise typer.Exit(0 if report.is_sound else 3)

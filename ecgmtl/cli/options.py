@@ -1,7 +1,7 @@
 """Arguments and options that several commands share, each defined once."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,6 +24,13 @@ Overrides = Annotated[
     ),
 ]
 Workers = Annotated[int, typer.Option(min=0, help="Number of processes. 0 means one for each CPU core.")]
+Engine = Annotated[
+    Literal["local", "ray"],
+    typer.Option(
+        help="What runs the --workers: processes of this machine, or tasks of the Ray cluster at RAY_ADDRESS (without "
+        "one, of a cluster that is started here)."
+    ),
+]
 Fs = Annotated[
     float | None, typer.Option("--fs", help="Sampling rate in hertz, for files that do not state it, for example 500.")
 ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from data_prep.safe_text import printable, printable_lines
-from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, Workers, read_options
+from ecgmtl.cli.options import Engine, FollowLinks, Fs, Leads, Unit, Workers, read_options
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
 if TYPE_CHECKING:
@@ -63,13 +63,7 @@ def predict(
     leads: Leads = None,
     follow_links: FollowLinks = False,
     workers: Workers = 0,
-    engine: Annotated[
-        Literal["local", "ray"],
-        typer.Option(
-            help="What runs the --workers of a table or folder: processes of this machine, or tasks of the Ray "
-            "cluster at RAY_ADDRESS (without one, of a cluster that is started here)."
-        ),
-    ] = "local",
+    engine: Engine = "local",
     batch: Annotated[int, typer.Option(min=1, help="Records per batch. Larger is faster and takes more memory.")] = 64,
     window: Annotated[
         Literal["first", "best", "all"],
@@ -177,7 +171,7 @@ class How(NamedTuple):
     reconstruction_error: bool = True
     warn_ood: bool | None = None
     workers: int = 0
-    engine: Literal["local", "ray"] = "local"
+    engine: Engine = "local"
 
     def run(self) -> "Run":
         """Return the function that predicts parts, with its engine and workers."""
@@ -186,7 +180,7 @@ class How(NamedTuple):
 
         if self.engine == "local":
             return partial(predict_in_parts, workers=self.workers or n_cores())
-        from ecgmtl.inference.on_ray import in_order_on_ray
+        from data_prep.on_ray import in_order_on_ray
 
         return partial(predict_in_parts, workers=self.workers, engine=in_order_on_ray)
 

@@ -17,11 +17,11 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from data_prep.errors import UserError
+from data_prep.extras import EXTRAS, import_extra
 from data_prep.store.open import Store
 from data_prep.synthetic.waveform import synthesize
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
-from ecgmtl.extras import EXTRAS, import_extra
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.mlflow_files import COLUMN, MODEL
 from ecgmtl.inference.predictor import load_predictor

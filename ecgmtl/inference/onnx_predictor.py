@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from ecgmtl.extras import import_extra
+from data_prep.extras import import_extra
 from ecgmtl.inference.metadata import MetadataError, ModelMetadata
 from ecgmtl.inference.models import name_of
 from ecgmtl.inference.seal import refuse_damage

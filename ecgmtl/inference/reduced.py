@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Shaped
 
+from data_prep.extras import import_extra
 from ecgmtl.checkpoint import Checkpoint
-from ecgmtl.extras import import_extra
 from ecgmtl.inference.export import ExportError, export, quiet
 from ecgmtl.inference.fp16 import halve
 from ecgmtl.inference.int8 import BATCH, Signals, quantize

@@ -7,8 +7,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeVar
 
+from data_prep.extras import import_extra
 from data_prep.parallel import PIECES_A_WORKER, n_cores
-from ecgmtl.extras import import_extra
 
 Result = TypeVar("Result")
 RETRIES = 3

@@ -1,4 +1,4 @@
-"""Predictions by a Ray cluster of two workers on this machine."""
+"""Preparation and predictions by a Ray cluster of two workers on this machine."""
 
 import os
 import subprocess
@@ -11,9 +11,14 @@ import pandas as pd
 import psutil
 import pytest
 
+from data_prep import Preprocess
+from data_prep.extras import MissingExtraError
+from data_prep.on_ray import in_order_on_ray
+from data_prep.store.prepare import prepare
+from data_prep.synthetic.folder import write_ptbxl
 from tests.folders import ecg, write_record
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 SCRIPT = """
 import sys
 from ecgmtl.cli import main
@@ -22,6 +27,7 @@ parts.FILES_A_PART = 4
 main()
 """
 RAY = ("--engine", "ray", "--workers", "2")
+PREDICT = ("predict", "ecgs", "--batch", "4")
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +40,8 @@ def folder(tmp_path_factory):
 
 
 def start(folder, *arguments):
-    """Begin a prediction. Ray writes into the home folder, which is therefore one of the test's own."""
-    command = [sys.executable, "-c", SCRIPT, "predict", "ecgs", "--batch", "4", *arguments]
+    """Begin a command. Ray writes into the home folder, which is therefore one of the test's own."""
+    command = [sys.executable, "-c", SCRIPT, *arguments]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}
     environment |= {
         "HOME": str(folder / "home"),
@@ -67,13 +73,13 @@ def kill_one_at_work(process):
 @pytest.mark.slow
 def test_a_killed_worker_of_a_ray_cluster_loses_and_doubles_no_row(folder):
     pytest.importorskip("ray", reason="needs Ray: pip install 'ecgmtl[ray]'")
-    process = start(folder, "--out", "p/", *RAY)
+    process = start(folder, *PREDICT, "--out", "p/", *RAY)
     kill_one_at_work(process)
     code, said = finish(process)
     assert (code, "10 of 10 parts are finished" in said) == (3, True), said
-    code, said = finish(start(folder, "--out", "local/", "--workers", "1"))
+    code, said = finish(start(folder, *PREDICT, "--out", "l/", "--workers", "1"))
     assert code == 3, said
-    here, there = pd.read_parquet(folder / "local"), pd.read_parquet(folder / "p")
+    here, there = pd.read_parquet(folder / "l"), pd.read_parquet(folder / "p")
     assert there["path"].tolist() == [f"ecgs/r{number:02d}.hea" for number in range(40)]
     pd.testing.assert_frame_equal(there, here, check_exact=True)
 
@@ -81,15 +87,22 @@ def test_a_killed_worker_of_a_ray_cluster_loses_and_doubles_no_row(folder):
 @pytest.mark.slow
 def test_ray_writes_the_same_table_as_local_workers(folder):
     pytest.importorskip("ray", reason="needs Ray: pip install 'ecgmtl[ray]'")
-    assert finish(start(folder, "--out", "ray.csv", *RAY))[0] == 3
-    assert finish(start(folder, "--out", "local.csv", "--workers", "1"))[0] == 3
+    assert finish(start(folder, *PREDICT, "--out", "ray.csv", *RAY))[0] == 3
+    assert finish(start(folder, *PREDICT, "--out", "local.csv", "--workers", "1"))[0] == 3
     assert (folder / "ray.csv").read_bytes() == (folder / "local.csv").read_bytes()
 
 
-def test_without_ray_the_message_names_the_extra(folder, monkeypatch):
-    from ecgmtl.extras import MissingExtraError
-    from ecgmtl.inference.on_ray import in_order_on_ray
+@pytest.mark.slow
+def test_ray_prepares_the_same_store_as_local_workers(folder):
+    pytest.importorskip("ray", reason="needs Ray: pip install 'ecgmtl[ray]'")
+    write_ptbxl(folder / "ptbxl", 70, seed=0)  # two chunks
+    assert finish(start(folder, "data", "prepare", "ptbxl", "ray", *RAY))[0] == 0
+    prepare(folder / "ptbxl", folder / "local", Preprocess())
+    for name in ("signals.npy", "records.csv"):
+        assert (folder / "ray" / name).read_bytes() == (folder / "local" / name).read_bytes()
 
+
+def test_without_ray_the_message_names_the_extra(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"--engine ray: .*pip install 'ecgmtl\[ray\]'"):
         next(in_order_on_ray(max, [(1, 2)], 2))
