@@ -46,10 +46,17 @@ def main() -> None:
     app()
 
 
-@app.callback(invoke_without_command=True)
-def version(
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> None:
-    if show_version:
+def print_version(wanted: bool) -> None:
+    """Print the version and exit if it is `wanted`."""
+    if wanted:
         typer.echo(f"ecgmtl {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def take_options(
+    # eager, because typer would otherwise import pydantic for its own options first
+    show_version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=print_version, help="Print the version and exit.")
+    ] = False,
+) -> None: ...

@@ -24,6 +24,8 @@ def run(*arguments):
     except SystemExit as ended:
         assert ended.code in (0, 3), (arguments, ended.code)
 
+run("--version")
+assert "pydantic" not in sys.modules
 for command in ([], ["train"], ["predict"], ["compare"], ["data", "check"]):
     run(*command, "--help")
 assert not {"numpy", "scipy", "rich"} & set(sys.modules)
