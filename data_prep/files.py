@@ -43,7 +43,8 @@ def written_in_parts(path: Path, error: type[UserError]) -> Iterator[Path]:
     except OSError as reason:
         raise error(f"{path}: cannot be written: {reason.strerror or reason}.") from reason
     try:
-        yield beside
+        with naming(path):
+            yield beside
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int16
 
+from data_prep.files import naming
+
 STEPS_PER_MV = 1000.0
 """Default gain: a step of 1 µV."""
 MISSING = -32_768
@@ -33,7 +35,8 @@ def write_whole_record(header: Path, write: Callable[[Path], object]) -> None:
     """
     with tempfile.TemporaryDirectory(prefix=f".{header.stem}.", dir=header.parent) as folder:
         beside = Path(folder) / header.stem
-        write(beside)
+        with naming(header):
+            write(beside)
         for suffix in (".dat", ".hea"):
             Path(f"{beside}{suffix}").replace(header.with_suffix(suffix))
 

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -384,34 +385,40 @@ def open_hostile(trial: Trial) -> Measured:
 
 @fault(
     "R17",
-    "a full disk (tmpfs of 1 MB), files of at most 60 kB (RLIMIT_FSIZE), a read-only file system",
+    "a disk that is full (tmpfs of 1 MB) or fills up, files of at most 60 kB (RLIMIT_FSIZE), a read-only file system",
     {
         "commands that end in another way than by a sentence": Most(0),
         "messages that do not name the file": Most(0),
-        "partial files or models that look whole": Most(0),
-        "slowest refusal": Most(10, "s"),
+        "partial files, or files that look whole and are not": Most(0),
+        "slowest refusal of a training": Most(2, "s"),
     },
 )
 def fill_disk(trial: Trial) -> Measured:
-    from benchmarks.survival.training import trained_place
+    from benchmarks.survival.training import trained_place, unreadable
 
     place, disk = trained_place(trial), trial.folder / "disk"
     disk.mkdir()
     log = trial.folder / "log"
-    wrong = unnamed = left = n_cases = 0
+    wrong = unnamed = left = 0
     slowest = 0.0
+    train = command(*place.train(disk / "run", track=False))
 
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
         command(*place.train(trial.folder / "limited/run", track=False))()
 
+    def filling() -> None:  # there is room at first, and another program takes it
+        shutil.disk_usage = lambda _: SimpleNamespace(free=10**12)  # type: ignore[assignment]
+        train()
+
     cases: tuple[tuple[str, Callable[[], None], str], ...] = (
-        ("size=1m", command(*place.train(disk / "run", track=False)), "disk/run"),
-        ("size=64k", command("predict", place.folder / "records", "--out", disk / "p.csv", "--workers", 1), "disk"),
-        ("size=64k", command("data", "prepare", place.folder / "records", disk / "store"), "disk/store"),
-        ("size=1m,ro", command(*place.train(disk / "run", track=False)), "disk/run"),
-        ("size=1m,ro", command("predict", place.folder / "records", "--out", disk / "p.csv"), "disk"),
+        ("size=1m", train, "disk/run"),
+        ("size=1m,ro", train, "disk/run"),
+        ("size=1m", filling, "disk/run"),
         ("", limited, "limited/run"),
+        ("size=64k", command("predict", place.folder / "records", "--out", disk / "p.csv", "--workers", 1), "disk"),
+        ("size=1m,ro", command("predict", place.folder / "records", "--out", disk / "p.csv"), "disk"),
+        ("size=64k", command("data", "prepare", place.folder / "records", disk / "store"), "disk/store"),
     )
     for options, case, name in cases:
         if options:
@@ -422,22 +429,27 @@ def fill_disk(trial: Trial) -> Measured:
             told = log.read_text()
             wrong += ended.code != 1 or TRACEBACK in told
             unnamed += name not in told
-            slowest = max(slowest, ended.seconds)
-            whole = [path for path in disk.rglob("*") if path.name in ("model.safetensors", "p.csv", "manifest.json")]
-            left += len(whole) + sum(path.name.endswith(".partial") and path.is_file() for path in disk.rglob("*"))
-            n_cases += 1
+            if case is train:
+                slowest = max(slowest, ended.seconds)
+            left += unreadable(disk / "run")
+            left += sum(name in ("p.csv", "manifest.json") or name.endswith(".partial") for name in files_in(disk))
         finally:
             if options:
                 subprocess.run(["umount", str(disk)], check=True)
     return Measured(
-        f"{n_cases} commands",
+        f"{len(cases)} commands",
         {
             "commands that end in another way than by a sentence": wrong,
             "messages that do not name the file": unnamed,
-            "partial files or models that look whole": left,
-            "slowest refusal": slowest,
+            "partial files, or files that look whole and are not": left,
+            "slowest refusal of a training": slowest,
         },
     )
+
+
+def files_in(folder: Path) -> list[str]:
+    """Return the names of the files in and below a folder."""
+    return [path.name for path in folder.rglob("*") if path.is_file()]
 
 
 @fault(

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from data_prep.files import write_text
+from data_prep.files import naming, write_text
 from data_prep.lock import locked
 from data_prep.readers import ReadOptions
 from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk, Job
@@ -35,7 +35,7 @@ def start(out: Path, wanted: Mapping[str, Any]) -> None:
 
 
 def note(out: Path, chunk: Chunk) -> None:
-    with (out / PROGRESS).open("a") as file:
+    with naming(out / PROGRESS), (out / PROGRESS).open("a") as file:
         file.write(json.dumps(dataclasses.asdict(chunk)) + "\n")
 
 

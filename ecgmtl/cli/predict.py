@@ -257,7 +257,7 @@ class Outputs(NamedTuple):
         """Return what to do after an interruption."""
         if not self.in_parts:
             return "stopped."
-        return "stopped. Finished parts are kept; give the same command again to continue."
+        return "stopped; finished parts are kept, and the same command continues from here."
 
 
 @dataclass

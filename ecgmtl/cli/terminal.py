@@ -13,8 +13,13 @@ import typer
 from data_prep.errors import UserError
 from data_prep.safe_text import printable_lines
 
-FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-"""Error numbers of a full disk, or of an exceeded quota."""
+NO_ROOM = "the disk is full", "Free some room"
+FULL = {
+    errno.ENOSPC: NO_ROOM,
+    getattr(errno, "EDQUOT", errno.ENOSPC): NO_ROOM,
+    errno.EFBIG: ("the file is larger than `ulimit -f` or the file system allows", "Raise that limit"),
+}
+"""What is said of a full disk, an exceeded quota or a limit on the size of files, and its remedy."""
 
 
 @contextmanager
@@ -47,7 +52,7 @@ def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Itera
         raise typer.Exit(1) from None
     except (UserError, OSError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
-        if isinstance(cause, OSError) and cause.errno in FULL:
+        if isinstance(cause, OSError) and cause.errno in FULL and (cause.filename or cause is error):
             message = full_disk(cause, on_interrupt())
         elif isinstance(cause, FileNotFoundError) and cause.filename and not isinstance(error, UserError):
             message = f"{cause.filename}: is not there. Was its folder removed or moved while this command ran?"
@@ -62,8 +67,9 @@ def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Itera
 def full_disk(error: OSError, on_interrupt: str) -> str:
     """Return a message that names the file, what is kept, and the command to continue with."""
     file = f"{error.filename}: " if error.filename else ""
+    what, room = FULL[error.errno or errno.ENOSPC]
     remedy = on_interrupt.removeprefix("stopped").strip("; ").rstrip(".") or "then type the same command again"
-    return f"{file}the disk is full. Files that were whole are kept. Free some room; {remedy}"
+    return f"{file}{what}. Files that were whole are kept. {room}; {remedy}"
 
 
 def raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:

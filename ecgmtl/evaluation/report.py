@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from data_prep.files import write_text
+from data_prep.files import naming, write_text
 from data_prep.safe_text import cell
 from ecgmtl.evaluation.classification import ClassificationReport, Estimate
 from ecgmtl.evaluation.given_leads import GivenLeadsReport
@@ -97,16 +97,17 @@ def write_arrays(evaluation: Evaluation, out: Path) -> list[Path]:
     if evaluation.classification is None:
         return []
     answers, path = evaluation.classification.answers, out / "probabilities.npz"
-    np.savez_compressed(
-        path,
-        names=np.array(evaluation.names),
-        patients=answers.patients,
-        label_names=np.array(answers.label_names),
-        truth=answers.truth,
-        logits=answers.logits,
-        probabilities=answers.probabilities,
-        predicted=answers.predicted,
-    )
+    with naming(path):
+        np.savez_compressed(
+            path,
+            names=np.array(evaluation.names),
+            patients=answers.patients,
+            label_names=np.array(answers.label_names),
+            truth=answers.truth,
+            logits=answers.logits,
+            probabilities=answers.probabilities,
+            predicted=answers.predicted,
+        )
     return [path]
 
 
@@ -121,7 +122,8 @@ def write_pictures(evaluation: Evaluation, out: Path) -> list[Path]:
     if evaluation.stress:
         figures["stress.png"] = plot_stress(evaluation.stress)
     for name, figure in figures.items():
-        figure.savefig(out / name, dpi=PICTURE_DPI)
+        with naming(out / name):
+            figure.savefig(out / name, dpi=PICTURE_DPI)
     return [out / name for name in figures]
 
 

@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import yaml
 
-from data_prep.files import write_text
+from data_prep.files import naming, write_text
 from data_prep.lock import LOCK
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import MODEL, CheckpointError
@@ -206,7 +206,7 @@ class RunFolder:
                 self.append(line)
 
     def append(self, line: dict[str, Any]) -> None:
-        with self.history.open("a") as file:
+        with naming(self.history), self.history.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
 

@@ -45,6 +45,8 @@ WEIGHTS_KEPT = 11
 """Multiple of the size of the weights: two states (network, EMA, best epoch, two moments of Adam) and the model."""
 FORK_KEPT = 10
 """Multiple that a fork adds: two states of the second branch (network, EMA, two moments of Adam) and of the merge."""
+OTHER_FILES = 1_000_000
+"""Bytes of a run's other files. Pictures take half of them, and history, metrics and report little."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Schedule:
                 "classifiers are registered. Train a stage that learns classification."
             )
         self.require_classes(stages)
+        self.require_room(stages)
         with self.record.open(stages):
             trained = self.train_stages(stages)
             if not is_first():
@@ -114,6 +117,21 @@ class Schedule:
             require_both_classes(self.train, "train")
             require_both_classes(self.validation, "validation")
 
+    def require_room(self, stages: tuple[Stage, ...]) -> None:
+        """Raise TrainingError if the files of the stages that are left to train do not fit on the disk."""
+        folder = self.record.folder.path
+        left = stages[len(list(folder.glob(f"stages/*/{MODEL}"))) :]
+        # a finished stage leaves one model, beside which the next stage writes
+        n_kept = max((i + WEIGHTS_KEPT + FORK_KEPT * bool(stage.fork) for i, stage in enumerate(left)), default=1)
+        weights = self.build_model().state_dict().values()
+        needed = n_kept * sum(value.numel() * value.element_size() for value in weights) + OTHER_FILES
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise TrainingError(
+                f"{folder}: the run needs {needed / 1e6:.1f} MB for its states, models and pictures; {free / 1e6:.1f} "
+                "MB are free on this disk. Free some space, or choose an --out on another disk."
+            )
+
     def train_stages(self, stages: tuple[Stage, ...]) -> MultiTaskModel:
         """Train an untrained model through these stages and return it."""
         if self.config.deterministic:
@@ -132,8 +150,7 @@ class Schedule:
     def new_model(self) -> MultiTaskModel:
         """Build an untrained model, with the training split's scale and the fraction of each label."""
         torch.manual_seed(self.config.seed)
-        counts = {name: labels.shape[1] for name, labels in self.train.auxiliary_labels.items()}
-        model = self.config.build_model(self.train.labels.shape[1], counts)
+        model = self.build_model()
         model.to(self.train.device)
         mean, std = lead_statistics(self.train)
         model.standardize.mean.copy_(mean)
@@ -145,6 +162,11 @@ class Schedule:
         if is_parallel():
             synchronize_norms(model)
         return model
+
+    def build_model(self) -> MultiTaskModel:
+        """Build an untrained model, with the heads that the labels need."""
+        counts = {name: labels.shape[1] for name, labels in self.train.auxiliary_labels.items()}
+        return self.config.build_model(self.train.labels.shape[1], counts)
 
     @property
     def results(self) -> StageResults:
@@ -162,7 +184,6 @@ class Schedule:
         config = self.config.model_copy(update={"precision": self.precision})
         training = StageTraining(model, with_files, config, self.train, self.validation, key)
         here = self.record.folder.stage(index, stage.name)
-        require_room(here, model, WEIGHTS_KEPT + (FORK_KEPT if stage.fork else 0))
         state = here / "state.pt"
         if state.is_file():
             self.resume(training, state)
@@ -246,17 +267,6 @@ def compute_as_before(folder: RunFolder, config: Config, device: torch.device, s
     elif start != now:
         say(f"continues with {start['threads']} threads in {start['precision']}, with which the run started")
     return "bf16" if start["precision"] == "bf16" else "fp32"
-
-
-def require_room(here: Path, model: MultiTaskModel, n_kept: int) -> None:
-    """Raise TrainingError where a stage's states and its model, `n_kept` times its size, do not fit on the disk."""
-    size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
-    needed, free = n_kept * size, shutil.disk_usage(here).free
-    if free < needed:
-        raise TrainingError(
-            f"{here}: a stage needs {needed / 1e6:.1f} MB for its state and its model; {free / 1e6:.1f} MB are free on "
-            f"this disk. Free some space, or choose an --out on another disk."
-        )
 
 
 def stages_until(config: Config, last: str | None, data: Path | None) -> tuple[Stage, ...]:

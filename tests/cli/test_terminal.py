@@ -46,6 +46,12 @@ def test_a_full_disk_is_a_sentence_and_another_error_keeps_its_traceback(capsys)
         raise UserError("model: cannot be written.") from OSError(errno.ENOSPC, "No space left on device", "model")
     assert capsys.readouterr().err == said
     with pytest.raises(typer.Exit), spoken_errors():
+        raise UserError("store: cannot be written; it takes 3 MB.") from OSError(errno.ENOSPC, "No space left")
+    assert capsys.readouterr().err == "store: cannot be written; it takes 3 MB.\n"
+    with pytest.raises(typer.Exit), spoken_errors(lambda: "stopped; type 'again'."):
+        raise OSError(errno.EFBIG, "File too large", "model")
+    assert capsys.readouterr().err.startswith("model: the file is larger than `ulimit -f` or the file system allows. ")
+    with pytest.raises(typer.Exit), spoken_errors():
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "runs/a/state.pt")
     assert "runs/a/state.pt: is not there. Was its folder removed or moved" in capsys.readouterr().err
     for bug in (OSError(errno.EACCES, "denied"), KeyError("x")):

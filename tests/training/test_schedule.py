@@ -141,14 +141,14 @@ def test_a_resumed_run_keeps_its_threads_and_its_precision(few_prepared, tmp_pat
     assert messages == ["continues with 2 threads in bf16, with which the run started"]
 
 
-def test_a_stage_without_enough_disk_space_is_refused_before_it_starts(few_prepared, tmp_path, monkeypatch):
+def test_a_run_without_enough_disk_space_is_refused_before_it_starts(few_prepared, tmp_path, monkeypatch):
     run = schedule(few_prepared, tmp_path / "run", {"name": "labels", **LABELS})
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     with pytest.raises(
-        TrainingError, match=r"stages/0-labels: a stage needs .* MB for its state and its model; 0.0 MB"
+        TrainingError, match=r"/run: the run needs .* MB for its states, models and pictures; 0.0 MB are free"
     ):
-        run.train_stages(run.config.stages)
+        run.run()
 
 
 def test_the_lineage_of_a_model_has_the_stages_that_trained_its_weights(few_prepared, tmp_path):
