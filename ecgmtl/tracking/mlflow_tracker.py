@@ -3,12 +3,14 @@
 import json
 import logging
 import math
+import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +38,7 @@ class MlflowTracker:
         self._parent = parent
         self._experiment_id = experiment_id
         self._open: list[OpenRun] = []
+        self._kept = ExitStack()
         self._outbox = Outbox(f"MLflow ({without_password(client.tracking_uri)})", is_hopeless)
 
     @property
@@ -74,6 +77,7 @@ class MlflowTracker:
             self._outbox.send(lambda: self._client.set_terminated(run.id, end, run.finished_at))
             if not self._open:
                 self._outbox.close()
+                self._kept.close()
 
     def log_metrics(self, metrics: Mapping[str, float], step: int, parent_offset: int | None = None) -> None:
         self.log_steps({name: np.array([value], dtype=float) for name, value in metrics.items()}, step, parent_offset)
@@ -136,13 +140,30 @@ class MlflowTracker:
         run.dataset = DatasetKey(data.name, data.digest)
         self._outbox.send(lambda: self._client.log_inputs(run.id, [dataset_input]))
 
-    def log_model(self, folder: Path, name: str, description: str, params: Mapping[str, object]) -> None:
-        run = self._open[-1]
+    def log_model(
+        self,
+        folder: Path,
+        name: str,
+        description: str,
+        params: Mapping[str, object],
+        when_logged: Callable[[], object] = lambda: None,
+    ) -> None:
+        run, kept = self._open[-1], self._keep(folder)
 
         def send() -> None:
-            run.model_id = log_model(self._client, self._experiment_id, run.id, folder, name, description, params)
+            run.model_id = log_model(self._client, self._experiment_id, run.id, kept, name, description, params)
+            when_logged()
 
         self._outbox.send(send)
+
+    def _keep(self, folder: Path) -> Path:
+        """Copy a folder to where it lasts until the outermost run ends, since MLflow may be away until then."""
+        kept = Path(self._kept.enter_context(TemporaryDirectory(prefix="ecgmtl-"))) / folder.name
+        try:
+            shutil.copytree(folder, kept)
+        except OSError:  # it is missing, or there is no room; MLflow may take the folder itself at once
+            return folder
+        return kept
 
     def register_model(self, name: str) -> str | None:
         run, uris = self._open[-1], []

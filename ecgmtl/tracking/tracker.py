@@ -4,7 +4,7 @@ Runs go to MLflow's own default store, `mlflow.db` in the working folder with ar
 `mlflow ui` therefore shows them. The environment variable MLFLOW_TRACKING_URI names another store.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -82,8 +82,18 @@ class Tracker(Protocol):
     def log_input(self, name: str, digest: str, source: str, n_records: Mapping[str, int]) -> None:
         """Log the data of the run. `digest` identifies it, and `n_records` counts the records of each split."""
 
-    def log_model(self, folder: Path, name: str, description: str, params: Mapping[str, object]) -> None:
-        """Log a model that MLflow saved in `folder`, with a description in Markdown and facts by name."""
+    def log_model(
+        self,
+        folder: Path,
+        name: str,
+        description: str,
+        params: Mapping[str, object],
+        when_logged: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Log a model that MLflow saved in `folder`, with a description in Markdown and facts by name.
+
+        The folder may be removed afterwards. `when_logged` is called once MLflow has the model.
+        """
 
     def register_model(self, name: str) -> str | None:
         """Register the run's model under a name and return its URI. None where MLflow has not confirmed it."""
@@ -113,7 +123,7 @@ class NoTracker:
 
     def log_input(self, name: str, digest: str, source: str, n_records: Mapping[str, int]) -> None: ...
 
-    def log_model(self, folder: Path, name: str, description: str, params: Mapping[str, object]) -> None: ...
+    def log_model(self, *_: object, **__: object) -> None: ...
 
     def register_model(self, name: str) -> str | None: ...
 

@@ -2,6 +2,8 @@
 
 import logging
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -44,8 +46,8 @@ def report_run(
     weights = checkpoint.describe(folder.path / MODEL).weights_sha256
     is_new = folder.tracked(LOGGED_WEIGHTS) != weights  # a finished run that is resumed has logged its model already
     if evaluation.classification is not None and tracker.active_run_id is not None and is_new:
-        log_classifier(stored, validation, tracker, card, headline(summary))
-        folder.note_tracked(LOGGED_WEIGHTS, weights)
+        when_logged = partial(folder.note_tracked, LOGGED_WEIGHTS, weights)
+        log_classifier(stored, validation, tracker, card, headline(summary), when_logged)
     log_evaluation(tracker, summary, folder.path / "validation", "validation")
     return summary
 
@@ -67,7 +69,14 @@ def log_evaluation(tracker: Tracker, summary: dict[str, float], folder: Path, na
     tracker.log_artifact(folder, name)
 
 
-def log_classifier(stored: Checkpoint, split: Split, tracker: Tracker, card: ModelCard, score: str) -> None:
+def log_classifier(
+    stored: Checkpoint,
+    split: Split,
+    tracker: Tracker,
+    card: ModelCard,
+    score: str,
+    when_logged: Callable[[], object],
+) -> None:
     """Log the classifier as an MLflow model. It is compared with the checkpoint first, as any export."""
     signals = split.batch(torch.arange(min(N_COMPARED, len(split)), device=split.device)).signals.cpu()
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +86,7 @@ def log_classifier(stored: Checkpoint, split: Split, tracker: Tracker, card: Mod
         except ExportError as error:
             log.warning("The model was not logged to MLflow: %s", error)
             return
-        tracker.log_model(model, "classifier", render_description(card), model_params(card))
+        tracker.log_model(model, "classifier", render_description(card), model_params(card), when_logged)
 
 
 def model_params(card: ModelCard) -> dict[str, str]:

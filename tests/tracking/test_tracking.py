@@ -485,6 +485,21 @@ def test_a_model_whose_files_are_gone_is_not_logged(store, caplog):
     assert "1 entries were lost" in caplog.text
 
 
+def test_a_model_that_is_logged_while_mlflow_is_away_arrives_later(store, model, monkeypatch):
+    def away(*_, **__):
+        raise ConnectionError("away")
+
+    tracker, logged = open_tracker("ecgmtl"), []
+    with tracker.run("quick", **NOTHING) as run_id:
+        with monkeypatch.context() as patched:
+            patched.setattr(type(store), "create_logged_model", away)
+            tracker.log_model(model, "classifier", "a classifier", {}, lambda: logged.append(run_id))
+        shutil.rmtree(model)
+        assert logged == []
+    assert logged == [run_id]
+    assert logged_model(store, run_id).status == "READY"
+
+
 def test_mlflow_shows_losses_and_weights_first_then_diagnostics_then_final_figures():
     steps = ["gradient.conflict_null.latent", "log_var.latent", "gradient_norm", "weight.latent", "lr", "loss.latent"]
     figures = [names.final("validation", names.MACRO_AUROC), names.validation(names.MACRO_AUROC)]
