@@ -46,11 +46,12 @@ def main() -> None:
     app()
 
 
-def print_version(wanted: bool) -> None:
-    """Print the version and exit if it is `wanted`."""
+def print_version(wanted: bool) -> bool:
+    """Print the version and exit if it is `wanted`. Otherwise return the option's value."""
     if wanted:
         typer.echo(f"ecgmtl {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
