@@ -16,8 +16,8 @@ from data_prep.quality.flat_leads import check_flat_leads, complete_leads, find_
 from data_prep.quality.gaps import check_gaps, fill_gaps
 from data_prep.quality.lead_names import check_leads, find_leads, find_reconstructed
 from data_prep.quality.length import SHORTEST, check_fit, check_length
-from data_prep.quality.lost_voltage import AXES, Loss, find_loss, to_typical
-from data_prep.record import Record
+from data_prep.quality.lost_voltage import AXES, Loss, find_loss, find_loss_in_parts, to_typical
+from data_prep.record import Record, Recording
 
 __all__ = ["BASIS_LEADS", "STANDARD_LEADS", "Prepared", "Preprocess", "standard_lead"]
 
@@ -49,10 +49,14 @@ class Scale(NamedTuple):
     loss: Loss | None
 
 
-def find_scale(record: Record) -> Scale:
-    """Return how a record lost its voltage scale, as far as its standard leads show it."""
-    columns = find_leads(record.leads).values()
-    return Scale(find_loss(record.signal.T[[indices[0] for indices in columns]], record.calibrated))
+def find_scale(recording: Recording) -> Scale:
+    """Return how a recording lost its voltage scale, as far as its standard leads show it."""
+    columns = [indices[0] for indices in find_leads(recording.leads).values()]
+    if isinstance(recording, Record):
+        return Scale(find_loss(recording.signal.T[columns], recording.calibrated))
+    return Scale(
+        find_loss_in_parts(lambda: (part.signal.T[columns] for part in recording.parts()), recording.calibrated)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """One ECG, as read from disk."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -25,6 +26,39 @@ class Remark(NamedTuple):
     code: str
     """Stable name for programs, as in docs/quality.md."""
     sentence: str
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """An ECG of which parts can be had, whether it lies in memory or not."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fs(self) -> float:
+        """Sampling rate, in hertz."""
+
+    @property
+    def leads(self) -> tuple[str, ...]: ...
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the values are voltages."""
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples of each lead."""
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+
+    def part(self, start: int, stop: int) -> "Record":
+        """Return the samples from `start` to before `stop`."""
+
+    def parts(self) -> "Iterator[Record]":
+        """Yield all of it, in parts that memory has room for."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +90,19 @@ class Record:
     def seconds(self) -> float:
         """Duration of the recording, of which `signal` may be the beginning."""
         return len(self.signal) / self.fs if self.total_seconds is None else self.total_seconds
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples of each lead in `signal`."""
+        return len(self.signal)
+
+    def part(self, start: int, stop: int) -> "Record":
+        """Return the samples from `start` to before `stop`."""
+        return replace(self, signal=self.signal[start:stop], total_seconds=self.seconds)
+
+    def parts(self) -> "Iterator[Record]":
+        """Yield the record itself, since memory holds it already."""
+        yield self
 
     def plot(self, start: float = 0.0, seconds: float = 10.0) -> "Figure":
         """Plot some seconds on clinical paper, 25 mm/s and 10 mm/mV, with the standard leads that the file has."""

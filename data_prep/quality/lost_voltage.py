@@ -1,9 +1,10 @@
 """Records that kept the shape of their waves and lost their voltage scale, as normalized copies of ECGs did."""
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32, Float64
 
 from data_prep.perturb import scale_to_rms
 from data_prep.quality.finding import Finding
@@ -49,16 +50,62 @@ def find_loss(signal: Float32[np.ndarray, "lead time"], calibrated: bool = True)
 
     Samples at which a lead is not a number are ignored.
     """
-    unstated = None if calibrated else Loss("record", "the file or --unit states that the values are not voltages")
     signal = signal[np.isfinite(signal).any(axis=1)]  # a missing lead
     finite = np.isfinite(signal).all(axis=0)
     signal = signal if finite.all() else signal[:, finite]
     if not signal.size or not (moving := signal.max(axis=1) > signal.min(axis=1)).any():
-        return unstated
+        return _unstated(calibrated)
     signal = signal if moving.all() else signal[moving]
     with np.errstate(over="ignore", invalid="ignore"):
         deviation, offset = signal.std(axis=1), signal.mean(axis=1)
-        lowest, highest = signal.min(axis=1), signal.max(axis=1)
+        sizes = Sizes(deviation, offset, signal.min(axis=1), signal.max(axis=1))
+    return judge(sizes, calibrated, lambda: lies_on_steps([signal]))
+
+
+def find_loss_in_parts(
+    parts: Callable[[], Iterator[Float32[np.ndarray, "lead time"]]], calibrated: bool
+) -> Loss | None:
+    """Return what `find_loss` returns for a recording that is read in parts, several times over."""
+    is_there = np.any([np.isfinite(part).any(axis=1) for part in parts()], axis=0)
+
+    def finite() -> Iterator[Float64[np.ndarray, "lead time"]]:
+        for part in parts():
+            part = part[is_there]
+            yield part[:, np.isfinite(part).all(axis=0)].astype(np.float64)
+
+    n, total, squares = 0, np.zeros(is_there.sum()), np.zeros(is_there.sum())
+    lowest, highest = np.full(is_there.sum(), np.inf), np.full(is_there.sum(), -np.inf)
+    for part in finite():
+        n, total, squares = n + part.shape[1], total + part.sum(axis=1), squares + np.square(part).sum(axis=1)
+        lowest = np.minimum(lowest, part.min(axis=1, initial=np.inf))
+        highest = np.maximum(highest, part.max(axis=1, initial=-np.inf))
+    moving = highest > lowest
+    if not moving.any():
+        return _unstated(calibrated)
+    mean = total / n
+    deviation = np.sqrt(np.maximum(squares / n - np.square(mean), 0))
+    sizes = Sizes(*(values[moving] for values in (deviation, mean, lowest, highest)))
+    return judge(sizes, calibrated, lambda: lies_on_steps(part[moving] for part in finite()))
+
+
+class Sizes(NamedTuple):
+    """Sizes of leads that are not constant."""
+
+    deviation: Float[np.ndarray, " lead"]
+    offset: Float[np.ndarray, " lead"]
+    lowest: Float[np.ndarray, " lead"]
+    highest: Float[np.ndarray, " lead"]
+
+
+def _unstated(calibrated: bool) -> Loss | None:
+    """Return the loss that the file or the user states, if one does."""
+    return None if calibrated else Loss("record", "the file or --unit states that the values are not voltages")
+
+
+def judge(leads: Sizes, calibrated: bool, on_steps: Callable[[], bool]) -> Loss | None:
+    """Return how leads of these sizes lost their voltage scale. `on_steps` is what `lies_on_steps` returns for them."""
+    deviation, offset, lowest, highest = leads
+    with np.errstate(over="ignore", invalid="ignore"):
         sizes = np.stack([deviation, highest - lowest, np.maximum(highest, -lowest)])
         alike = sizes.std(axis=1) < ALIKE * sizes.mean(axis=1)
         overall = np.sqrt(np.square(deviation).mean() + offset.var())
@@ -71,13 +118,13 @@ def find_loss(signal: Float32[np.ndarray, "lead time"], calibrated: bool = True)
         return Loss("record", "the voltage scale is lost: the values span exactly 0 to 1")
     both = abs(bottom + 1) < PEAK and abs(top - 1) < PEAK
     one = abs(max(top, -bottom) - 1) < PEAK and len(deviation) >= FEWEST
-    if (both or one) and not lies_on_steps(signal):
+    if (both or one) and not on_steps():
         how = "the values span exactly -1 to 1" if both else "the largest value is exactly 1"
         return Loss("record", f"the voltage scale is lost: {how}")
-    return unstated
+    return _unstated(calibrated)
 
 
-def lies_on_steps(signal: Float32[np.ndarray, "lead time"]) -> bool:
+def lies_on_steps(parts: Iterable[Float[np.ndarray, "lead time"]]) -> bool:
     """Return whether all values are multiples of a recorder's step in millivolts.
 
     A recording whose largest value is 1.000 mV by chance lies on such steps. One that was divided by its largest value,
@@ -95,11 +142,11 @@ def lies_on_steps(signal: Float32[np.ndarray, "lead time"]) -> bool:
     The copies were written as float32, with 7 and with 4 digits, with the same counts. Of all 3,835 records as they
     are, requantized at 1, 2.5, 4.88, 5, 10 and 20 µV, none is judged to have lost its voltage scale.
     """
-    for steps in STEPS:
-        scaled = signal.astype(np.float64) * steps
-        if np.abs(scaled - np.rint(scaled)).max() < ON_STEP:
-            return True
-    return False
+    may_be = set(STEPS)
+    for part in parts:
+        values = part.astype(np.float64)
+        may_be = {n for n in may_be if np.abs(values * n - np.rint(values * n)).max(initial=0) < ON_STEP}
+    return bool(may_be)
 
 
 def to_typical(signal: Float32[np.ndarray, "*rest time"], axes: tuple[int, ...]) -> Float32[np.ndarray, "*rest time"]:

@@ -51,9 +51,10 @@ from data_prep.readers.other_files import (
     reason_not_ecg,
     summarize,
 )
+from data_prep.readers.wfdb.long_record import open_long_record
 from data_prep.readers.wfdb.samples import FORMS
 from data_prep.readers.wfdb.segment import MAX_HEADER
-from data_prep.record import Record, RecordError
+from data_prep.record import Record, RecordError, Recording
 
 __all__ = [
     "FORMATS",
@@ -142,6 +143,19 @@ def read_record(file: File, options: ReadOptions = ReadOptions()) -> Record:  # 
     """
     with local_copy(file) as path:
         return _read_local(path, options)
+
+
+def open_recording(file: File, options: ReadOptions = ReadOptions()) -> Recording:  # noqa: B008, it is frozen
+    """Read one ECG file, or open it to be read in parts if it is a long WFDB record on this machine.
+
+    Raises:
+        RecordError, PlaceError: as `read_record`.
+    """
+    if isinstance(file, Path) and file.suffix.lower() == ".hea":
+        long = open_long_record(file, options)
+        if long is not None:
+            return long
+    return read_record(file, options)
 
 
 @contextmanager

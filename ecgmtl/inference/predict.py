@@ -5,19 +5,28 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from traceback import format_exception
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
+from data_prep.leads import BASIS_LEADS
 from data_prep.places import File, PlaceError
-from data_prep.preprocess import Prepared
 from data_prep.quality import Finding, QualityError, Severity
-from data_prep.readers import OtherFile, ReadOptions, find_files, read_record
-from data_prep.record import Record, RecordError
+from data_prep.quality.lead_names import find_leads
+from data_prep.readers import OtherFile, ReadOptions, find_files, open_recording, read_record
+from data_prep.record import Record, RecordError, Recording
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.predictor import Completer, Predictor
 from ecgmtl.inference.unlike_training import check_typicality
-from ecgmtl.inference.windows import Window, cut, is_longer, pick_best, prepare_windows, summarize_findings
+from ecgmtl.inference.windows import (
+    Signals,
+    Window,
+    is_longer,
+    pick_best,
+    prepare_windows,
+    summarize_findings,
+    window_starts,
+)
 from ecgmtl.metrics.sigmoid import logit, sigmoid
 
 BATCH = 64
@@ -46,15 +55,6 @@ the limb leads    120     31 %
 V3                120     22 %
 ================  ======  =======
 """
-
-
-class Signals(NamedTuple):
-    """Signals of one record."""
-
-    record: Record
-    """Record as read, up to the length of the model's input."""
-    prepared: Prepared
-    """Signal as the model reads it."""
 
 
 @dataclass(frozen=True)
@@ -178,11 +178,10 @@ def prepare(predictor: Predictor, ecg: File | Record, options: ReadOptions, wind
     seconds = preprocess.seconds if window is Window.FIRST else None
 
     def first_or_best() -> Signals:
+        if window is Window.BEST and is_longer(recording := open_ecg(predictor, ecg, options), preprocess):
+            return pick_best(recording, preprocess)
         record = read(predictor, ecg, replace(options, seconds=seconds))
-        if window is Window.FIRST or not is_longer(record, preprocess):
-            return Signals(record, preprocess(record))
-        start, prepared = pick_best(record, preprocess)
-        return Signals(cut(record, start, preprocess), prepared)
+        return Signals(record, preprocess(record))
 
     return failing_alone(path_of(ecg), first_or_best)
 
@@ -191,6 +190,15 @@ def read(predictor: Predictor, ecg: File | Record, options: ReadOptions) -> Reco
     """Read an ECG, and reconstruct chest leads that it lacks if the model can."""
     record = ecg if isinstance(ecg, Record) else read_record(ecg, options)
     return predictor.complete(record) if isinstance(predictor, Completer) else record
+
+
+def open_ecg(predictor: Predictor, ecg: File | Record, options: ReadOptions) -> Recording:
+    """Read an ECG as `read` does, or open it to be read in parts where it is long and has all leads."""
+    if not isinstance(ecg, Record):
+        recording = open_recording(ecg, replace(options, seconds=None))
+        if not isinstance(recording, Record) and find_leads(recording.leads).keys() >= set(BASIS_LEADS):
+            return recording
+    return read(predictor, ecg, replace(options, seconds=None))
 
 
 T = TypeVar("T")
@@ -221,19 +229,16 @@ def predict_windows(
     path, preprocess = path_of(ecg), predictor.metadata.preprocess
 
     def mean_of_all() -> Prediction | Failure:
-        record = read(predictor, ecg, replace(options, seconds=None))
-        if not is_longer(record, preprocess):
-            return replace(next(predict_batch(predictor, [record], keep_signals=keep_signals)), path=path)
-        windows, n_windows = prepare_windows(record, preprocess)
-        items = [(path, Signals(cut(record, start, preprocess), prepared)) for start, prepared in windows]
-        batches = (items[first : first + BATCH] for first in range(0, len(items), BATCH))
-        results = [result for batch in batches for result in classify_all(predictor, batch)]
-        kept = [
-            replace(result, signals=signals if keep_signals else None)
-            for result, (_, signals) in zip(results, items, strict=True)
-            if isinstance(result, Prediction)
-        ]
-        return combine(predictor.metadata, kept, n_windows, record.seconds) if kept else results[0]
+        recording = open_ecg(predictor, ecg, options)
+        if isinstance(recording, Record) and not is_longer(recording, preprocess):
+            return replace(next(predict_batch(predictor, [recording], keep_signals=keep_signals)), path=path)
+        windows = ((path, signals) for _, signals in prepare_windows(recording, preprocess))
+        results = list[Prediction | Failure]()
+        while items := list(islice(windows, BATCH)):
+            results += classify_batch(predictor, items, keep_signals)
+        kept = [result for result in results if isinstance(result, Prediction)]
+        n_windows = len(window_starts(recording, preprocess))
+        return combine(predictor.metadata, kept, n_windows, recording.seconds) if kept else results[0]
 
     return failing_alone(path, mean_of_all)
 

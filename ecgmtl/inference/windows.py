@@ -1,16 +1,29 @@
 """Windows of a recording that is longer than the model's input."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 
 from data_prep.preprocess import Prepared, Preprocess, find_scale
 from data_prep.quality import Finding, QualityError, Severity, noise
 from data_prep.quality.length import FIT_CODES
-from data_prep.record import Record
+from data_prep.record import Record, Recording
+
+AT_ONCE = 64
+"""Number of windows that are read at once."""
+
+
+class Signals(NamedTuple):
+    """Signals of one record."""
+
+    record: Record
+    """Record as read, up to the length of the model's input."""
+    prepared: Prepared
+    """Signal as the model reads it."""
 
 
 class Window(StrEnum):
@@ -24,54 +37,56 @@ class Window(StrEnum):
     """Adjacent ones up to the end. The result is the mean of their probabilities."""
 
 
-def is_longer(record: Record, preprocess: Preprocess) -> bool:
-    """Return whether a record has more than one window."""
-    return len(record.signal) > preprocess.n_needed(record.fs)
+def is_longer(recording: Recording, preprocess: Preprocess) -> bool:
+    """Return whether a recording has more than one window."""
+    return recording.n_samples > preprocess.n_needed(recording.fs)
 
 
-def cut(record: Record, start: int, preprocess: Preprocess) -> Record:
-    """Return the window of a record from the sample `start` on."""
-    return replace(record, signal=record.signal[start : start + preprocess.n_needed(record.fs)], total_seconds=None)
+def window_starts(recording: Recording, preprocess: Preprocess) -> list[int]:
+    """Return the first sample of each window. Windows are adjacent; the last one ends with the recording."""
+    size, n_samples = preprocess.n_needed(recording.fs), recording.n_samples
+    return sorted({*range(0, n_samples - size + 1, size), n_samples - size})
 
 
-def prepare_windows(record: Record, preprocess: Preprocess) -> tuple[list[tuple[int, Prepared]], int]:
-    """Return the first sample of each window that can be used, with the prepared window, and the number of all.
-
-    Windows are adjacent. The last one is moved back so that it ends with the record.
+def prepare_windows(recording: Recording, preprocess: Preprocess) -> Iterator[tuple[int, Signals]]:
+    """Yield the first sample of each window that can be used, with the window. Memory holds a few at a time.
 
     Raises:
         QualityError: none can be used. The error is that of the first.
     """
-    size, n_samples = preprocess.n_needed(record.fs), len(record.signal)
-    starts = sorted({*range(0, n_samples - size + 1, size), n_samples - size})
-    scale, usable, first = find_scale(record), list[tuple[int, Prepared]](), None
-    for start in starts:
-        try:
-            prepared = preprocess(record, start, scale)
-        except QualityError as error:
-            first = first or error
-            continue
-        findings = tuple(finding for finding in prepared.findings if finding.code not in FIT_CODES)
-        usable.append((start, replace(prepared, findings=findings)))
-    if first is not None and not usable:
+    size, starts = preprocess.n_needed(recording.fs), window_starts(recording, preprocess)
+    scale, first, any_usable = find_scale(recording), None, False
+    for some in (starts[i : i + AT_ONCE] for i in range(0, len(starts), AT_ONCE)):
+        part = recording.part(some[0], some[-1] + size)
+        for start in some:
+            window = part.part(start - some[0], start - some[0] + size)
+            try:
+                prepared = preprocess(window, scale=scale)
+            except QualityError as error:
+                first = first or error
+                continue
+            any_usable = True
+            findings = tuple(finding for finding in prepared.findings if finding.code not in FIT_CODES)
+            yield start, Signals(replace(window, total_seconds=None), replace(prepared, findings=findings))
+    if first is not None and not any_usable:
         raise first
-    return usable, len(starts)
 
 
-def pick_best(record: Record, preprocess: Preprocess) -> tuple[int, Prepared]:
-    """Return the best window and its first sample: the fewest findings, and of these windows the least noise.
+def pick_best(recording: Recording, preprocess: Preprocess) -> Signals:
+    """Return the best window: the fewest findings, and of these windows the least noise.
 
     Raises:
         QualityError: none can be used.
     """
-    usable, n_windows = prepare_windows(record, preprocess)
-    start, prepared = min(usable, key=lambda window: badness(window[1], preprocess.fs))
-    seconds = start / record.fs
+    windows = prepare_windows(recording, preprocess)
+    start, best = min(windows, key=lambda window: badness(window[1].prepared, preprocess.fs))
+    seconds = start / recording.fs
     sentence = (
-        f"lasts {record.seconds:.5g} s; the {preprocess.seconds:g} s from {seconds:.5g} s on are used, the best of "
-        f"{n_windows} windows."
+        f"lasts {recording.seconds:.5g} s; the {preprocess.seconds:g} s from {seconds:.5g} s on are used, the best of "
+        f"{len(window_starts(recording, preprocess))} windows."
     )
-    return start, replace(prepared, findings=(Finding("best-window", sentence, value=seconds), *prepared.findings))
+    findings = (Finding("best-window", sentence, value=seconds), *best.prepared.findings)
+    return best._replace(prepared=replace(best.prepared, findings=findings))
 
 
 def badness(window: Prepared, fs: float) -> tuple[int, int, float]:

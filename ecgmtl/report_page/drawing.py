@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Int16
 from data_prep.filters import resample
 from data_prep.leads import BASIS_LEADS, FROM_I_AND_II, STANDARD_LEADS
 from data_prep.quality.lead_names import find_leads
-from ecgmtl.inference.predict import Signals
+from ecgmtl.inference.windows import Signals
 
 STEP_MV = 0.005
 """Rounding of a drawn sample, in mV: 0.05 mm on paper, a fifth of the width of the trace."""

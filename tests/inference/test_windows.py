@@ -9,12 +9,15 @@ from typer.testing import CliRunner
 
 import ecgmtl
 from data_prep.leads import STANDARD_LEADS
+from data_prep.readers import open_recording
+from data_prep.readers.wfdb.long_record import LongRecord
 from data_prep.record import Record
 from data_prep.synthetic.waveform import synthesize
 from ecgmtl.cli import app
 from ecgmtl.inference.predict import Failure, Prediction, predict, predict_records
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.windows import Window, prepare_windows
+from tests.wfdb_files import write_wfdb
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +59,8 @@ def test_all_windows_give_the_mean_of_their_probabilities(predictor):
 
 def test_the_last_window_ends_with_the_record(predictor):
     preprocess = predictor.metadata.preprocess
-    windows, n_windows = prepare_windows(make_record(recording("NORM", "NORM", "NORM")[:2450]), preprocess)
+    windows = prepare_windows(make_record(recording("NORM", "NORM", "NORM")[:2450]), preprocess)
     assert [start for start, _ in windows] == [0, 1000, 1450]
-    assert n_windows == 3
 
 
 def test_the_best_window_is_the_cleanest(predictor):
@@ -119,3 +121,35 @@ def test_the_option_reaches_files_and_the_python_interface(tmp_path):
     assert "long" in tables["first"]["findings"][0]
     output = CliRunner().invoke(app, ["predict", str(tmp_path / "a.npz"), "--window", "all"]).output
     assert "the mean of 2 of its 2 windows is given" in output
+
+
+@pytest.fixture
+def in_small_parts(monkeypatch):
+    """Let records of more than 600 samples be read in parts of 600 samples."""
+    for module in ("long_record.WHOLE", "long_record.A_PART"):
+        monkeypatch.setattr(f"data_prep.readers.wfdb.{module}", 12 * 50)
+    monkeypatch.setattr("ecgmtl.inference.windows.AT_ONCE", 2)
+
+
+@pytest.mark.parametrize("window", [Window.ALL, Window.BEST])
+@pytest.mark.parametrize("scale", ["kept", "lost"])
+def test_a_record_that_is_read_in_parts_is_predicted_as_one_in_memory(predictor, window, scale, tmp_path, request):
+    signal = recording("NORM", "IMI", "NORM", "AFIB")[:3870]
+    header = write_wfdb(tmp_path, signal if scale == "kept" else signal / np.abs(signal).max(axis=0))
+    (in_memory,) = predict(predictor, header, window=window)
+    request.getfixturevalue("in_small_parts")
+    assert isinstance(open_recording(header), LongRecord)
+    (in_parts,) = predict(predictor, header, window=window)
+    assert in_parts == in_memory
+    assert ("lost-voltage" in str(in_parts.findings)) == (scale == "lost")
+
+
+@pytest.mark.usefixtures("in_small_parts")
+def test_damage_at_the_end_of_a_record_that_is_read_in_parts_is_noticed(predictor, tmp_path):
+    header = write_wfdb(tmp_path, recording("NORM", "IMI", "NORM"))
+    data = bytearray(header.with_suffix(".dat").read_bytes())
+    data[-3] ^= 4
+    header.with_suffix(".dat").write_bytes(data)
+    (result,) = predict(predictor, header, window=Window.ALL)
+    assert isinstance(result, Failure)
+    assert "the checksum of " in result.reason

@@ -15,8 +15,9 @@ from data_prep.quality import Finding, Severity
 from data_prep.readers import read_record
 from data_prep.record import Record
 from ecgmtl import checkpoint
-from ecgmtl.inference.predict import Failure, Signals, predict
+from ecgmtl.inference.predict import Failure, predict
 from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.inference.windows import Signals
 from ecgmtl.metrics.calibration import ThresholdFigures
 from ecgmtl.report_page.card import card
 from ecgmtl.report_page.drawing import MISSING, STEP_MV, as_prepared, as_read, pack

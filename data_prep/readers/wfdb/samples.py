@@ -27,6 +27,8 @@ UNVERIFIED = Remark(
 )
 FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 """Unicode forms of a file's name: accents composed with their letters, or after them."""
+ALIGNED = 12
+"""Number of frames that fill whole bytes, and whole blocks, in every format."""
 A_BLOCK = 2**16
 """Number of frames of a compressed file that are decoded at a time."""
 
@@ -147,8 +149,16 @@ def _open_compressed(samples: Path, signals: list[Signal]) -> "Iterator[soundfil
         raise RecordError(f"{samples.name} cannot be decoded as FLAC; copy it again.") from error
 
 
-def read_samples(path: Path, header: Header, n_frames: int) -> Integer[np.ndarray, "time signal"]:
-    """Return the first `n_frames` of all signals. The files must have passed `count_frames`."""
+def is_seekable(header: Header) -> bool:
+    """Return whether samples can be read from any frame on, without those before it."""
+    return all(FORMATS[s.format].decode is not None and s.format != DIFFERENCES for s in header.signals)
+
+
+def read_samples(path: Path, header: Header, n_frames: int, first: int = 0) -> Integer[np.ndarray, "time signal"]:
+    """Return `n_frames` of all signals, from the frame `first` on. The files must have passed `count_frames`.
+
+    A `first` above 0 is a multiple of ALIGNED, of a record that `is_seekable`.
+    """
     rates = {signal.per_frame for signal in header.signals}
     if len(rates) > 1:
         raise RecordError(f"{path.name}: its signals have different sampling rates; write them at one rate.")
@@ -156,13 +166,13 @@ def read_samples(path: Path, header: Header, n_frames: int) -> Integer[np.ndarra
     order: list[int] = []
     for name, signals in _by_file(header).items():
         order += [index for index, _ in signals]
-        parts.append(_read_file(find_samples(path, name), [signal for _, signal in signals], n_frames))
+        parts.append(_read_file(find_samples(path, name), [signal for _, signal in signals], n_frames, first))
     if len(parts) == 1:
         return parts[0]
     return np.concatenate(parts, axis=1)[:, np.argsort(order)]
 
 
-def _read_file(samples: Path, signals: list[Signal], n_frames: int) -> Integer[np.ndarray, "time signal"]:
+def _read_file(samples: Path, signals: list[Signal], n_frames: int, first: int) -> Integer[np.ndarray, "time signal"]:
     kind, per_frame, n_signals = signals[0].format, signals[0].per_frame, len(signals)
     decode = FORMATS[kind].decode
     if decode is None:
@@ -170,7 +180,7 @@ def _read_file(samples: Path, signals: list[Signal], n_frames: int) -> Integer[n
     n_values = n_frames * per_frame * n_signals
     n_bytes = math.ceil(n_values * FORMATS[kind].bits / 8 - 1e-6)
     with samples.open("rb") as stream:
-        stream.seek(signals[0].offset)
+        stream.seek(signals[0].offset + round(first * per_frame * n_signals * FORMATS[kind].bits / 8))
         content = stream.read(n_bytes)
     if len(content) != n_bytes:
         raise RecordError(f"{samples.name} changed while it was read.")
@@ -205,10 +215,17 @@ def verify_samples(
     Raises:
         RecordError: they differ.
     """
+    return verify_sums(name, digital[0].tolist(), digital.sum(axis=0, dtype=np.int64), header, whole)
+
+
+def verify_sums(
+    name: str, first: list[int], sums_of_all: Integer[np.ndarray, " signal"], header: Header, whole: bool
+) -> Remark | None:
+    """Compare first samples and sums with the header's, as `verify_samples` does."""
     signals = header.signals
-    sums = (digital.sum(axis=0, dtype=np.int64) & 0xFFFF).tolist()
+    sums = (sums_of_all & 0xFFFF).tolist()
     zeros = len(signals) > 1 and not any(signal.checksum for signal in signals) and any(sums)  # some writers leave 0
-    for number, (signal, begins, total) in enumerate(zip(signals, digital[0].tolist(), sums, strict=True), 1):
+    for number, (signal, begins, total) in enumerate(zip(signals, first, sums, strict=True), 1):
         initial, checksum = signal.initial, signal.checksum
         if signal.format != DIFFERENCES and initial is not None and initial != begins and not (zeros and initial == 0):
             raise RecordError(

@@ -3,8 +3,10 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Integer
 
 from data_prep.leads import describe_lead, describe_leads, standard_lead
 from data_prep.readers.columns import unit_of
@@ -30,27 +32,66 @@ def read_header(path: Path, missing: str = "there is no such header") -> Header:
 
 def read_segment(path: Path, header: Header, options: ReadOptions, n_frames: int, n_read: int) -> Record:
     """Return the first `n_read` of a record's `n_frames`."""
+    layout = lay_out(path, header, options)
+    digital = read_samples(path, header, n_read)
+    remark = verify_samples(path.name, digital, layout.header, whole=n_read == n_frames)
+    return layout.record(digital, remark, n_frames / header.fs if n_read < n_frames else None)
+
+
+class Layout(NamedTuple):
+    """What turns the samples of a record into millivolts."""
+
+    name: str
+    header: Header
+    """The header, with the user's names of its leads."""
+    kept: list[int]
+    """Indices of the signals that are voltages."""
+    per_mv: list[float]
+    """Their units in a millivolt."""
+    remarks: tuple[Remark, ...]
+    options: ReadOptions
+
+    @property
+    def signals(self) -> list[Signal]:
+        """Signals that are voltages."""
+        return [self.header.signals[index] for index in self.kept]
+
+    @property
+    def fs(self) -> float:
+        """Sampling rate, in hertz."""
+        return self.header.fs * self.header.signals[0].per_frame
+
+    def record(
+        self, digital: Integer[np.ndarray, "time signal"], remark: Remark | None, total_seconds: float | None
+    ) -> Record:
+        """Return the record of these samples."""
+        signals = self.signals
+        remarks = self.remarks + (() if remark is None else (remark,)) + _odd_ones_out(signals, self.per_mv)
+        units = {self.options.unit or signal.unit for signal in signals}
+        if len(self.kept) < len(self.header.signals):
+            digital = digital[:, self.kept]
+        return Record(
+            self.name,
+            _millivolts(digital, signals, self.per_mv),
+            self.fs,
+            tuple([signal.lead for signal in signals]),
+            remarks,
+            calibrated=NO_UNIT not in [self.options.unit or signal.unit for signal in signals],
+            total_seconds=total_seconds,
+            unit=units.pop() if len(units) == 1 else None,
+        )
+
+
+def lay_out(path: Path, header: Header, options: ReadOptions) -> Layout:
+    """Return which signals of a record are voltages, and their scales.
+
+    Raises:
+        RecordError: there are none, or a scale cannot be.
+    """
     header = name_leads(path.name, header, options)
     kept, remarks = voltages(path.name, header, options)
     per_mv = [_gain_per_mv(path.name, header.signals[index], index + 1, options) for index in kept]
-    digital = read_samples(path, header, n_read)
-    if remark := verify_samples(path.name, digital, header, whole=n_read == n_frames):
-        remarks += (remark,)
-    if len(kept) < len(header.signals):
-        digital = digital[:, kept]
-    signals = [header.signals[index] for index in kept]
-    remarks += _odd_ones_out(signals, per_mv)
-    units = {options.unit or signal.unit for signal in signals}
-    return Record(
-        path.stem,
-        _millivolts(digital, signals, per_mv),
-        header.fs * signals[0].per_frame,
-        tuple([signal.lead for signal in signals]),
-        remarks,
-        calibrated=all((options.unit or signal.unit) != NO_UNIT for signal in signals),
-        total_seconds=n_frames / header.fs if n_read < n_frames else None,
-        unit=units.pop() if len(units) == 1 else None,
-    )
+    return Layout(path.stem, header, kept, per_mv, remarks, options)
 
 
 def name_leads(name: str, header: Header, options: ReadOptions) -> Header:
