@@ -5,11 +5,13 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy.special import expit
 
 from data_prep.preprocess import Preprocess
 from data_prep.store.prepare import prepare
 from data_prep.synthetic.folder import write_ptbxl
+from ecgmtl.comparison import report
 from ecgmtl.comparison.results import Point, RunResult, Tried, result_path, write_result
 from ecgmtl.comparison.truth import Truth, write_truth
 from ecgmtl.metrics.ranking import macro_auroc
@@ -136,6 +138,14 @@ def write_folds(folder, arms=ARMS, n_folds=9, n_seeds=2):
         for fold in range(1, n_folds + 1):
             for seed in range(n_seeds):
                 write_result(result_path(folder, arm, seed, fold), make_fold_run(arm, seed, fold, truth))
+
+
+@contextmanager
+def without_plots():
+    """Put empty plots in place of those of a report."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "plot", lambda *_: {name: Figure((1, 1)) for name in report.CAPTIONS})
+        yield
 
 
 @contextmanager

@@ -206,6 +206,7 @@ def format_of(path):
     return next(module for module in FORMATS if module.recognizes(head))
 
 
+@pytest.mark.slow
 def test_no_output_of_any_command_names_the_patient(outputs):
     files = [path for path in outputs.rglob("*") if path.is_file()]
     kinds = {path.suffix for path in files}
@@ -214,6 +215,7 @@ def test_no_output_of_any_command_names_the_patient(outputs):
     assert found == ["store/records.csv"]  # it keeps the table's patient_id, as docs/own-data.md says
 
 
+@pytest.mark.slow
 def test_a_prepared_folder_keeps_the_numbers_of_the_table_and_no_name(outputs):
     table = pd.read_csv(outputs / "store/records.csv", dtype=str)
     assert table.pop("patient_id").str.startswith(NUMBER).all()
@@ -221,6 +223,7 @@ def test_a_prepared_folder_keeps_the_numbers_of_the_table_and_no_name(outputs):
     assert not any(word.lower() in text for word in (FAMILY, GIVEN, NUMBER))
 
 
+@pytest.mark.slow
 def test_every_command_had_something_to_say_and_most_files_were_read(outputs):
     table = pd.read_csv(outputs / "p.csv")
     sound = table[table["path"].str.contains("/sound/")]

@@ -92,6 +92,7 @@ def test_folds_have_seeds_of_their_own_that_arms_share(done):
     assert seeds["single", 3] != seeds["single", 9]
 
 
+@pytest.mark.slow
 def test_folds_and_seeds_are_added_to_finished_ones(place, done):
     messages = []
     run(place, done, messages, folds=(3, 7), seeds=2)

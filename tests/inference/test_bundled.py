@@ -54,6 +54,7 @@ def test_the_card_names_license_use_and_limits(model):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_records_unlike_the_training_records_are_told(model, shared_data):
     """Fold 9 is what the bound was chosen on, so its fraction is at most 1 %."""
     typicality, preprocess = model.predictor.metadata.typicality, model.predictor.metadata.preprocess
@@ -72,6 +73,7 @@ def test_records_unlike_the_training_records_are_told(model, shared_data):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_the_card_tells_the_score_that_the_model_has(model, shared_data):
     folder = shared_data / "ptbxl-larger"
     table = pd.read_csv(folder / "ptbxl_database.csv").query("strat_fold == 9")

@@ -67,6 +67,7 @@ def test_only_the_part_of_an_object_that_changed_is_predicted_again(s3, tmp_path
     assert [name for name in sorted(after) if after[name] != before[name]] == ["part-000002.parquet"]
 
 
+@pytest.mark.slow
 def test_a_bucket_that_cannot_be_reached_stops_and_keeps_the_parts(s3, tmp_path, monkeypatch):
     assert predict(tmp_path, "s3://bucket/ecgs/", "--out", "p/", "--part", "1/3")[0] == 0
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")

@@ -98,6 +98,7 @@ def both(tmp_path_factory):
     return [torch.load(folder / str(rank)) for rank in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*STAGES, "one set of statistics"])
 def test_two_processes_learn_what_one_learns(both, name):
     first, second = (rank[name] for rank in both)
@@ -113,11 +114,13 @@ def test_two_processes_learn_what_one_learns(both, name):
         assert ours == pytest.approx(expected, rel=2e-2, abs=2e-3, nan_ok=True)
 
 
+@pytest.mark.slow
 def test_batches_that_cannot_be_shared_are_refused_by_all(both):
     for rank in both:
         assert "batches of 18 records cannot be shared by 2 processes" in rank["uneven"]
 
 
+@pytest.mark.slow
 def test_a_process_without_a_value_does_not_leave_the_others_waiting(both):
     (loss, gradient), (none, no_gradient) = (rank["one"] for rank in both)
     assert (loss + none) / 2 == 9.0  # the mean over processes is the loss of the one value
@@ -125,6 +128,7 @@ def test_a_process_without_a_value_does_not_leave_the_others_waiting(both):
     assert (none, no_gradient) == (0.0, [0.0, 0.0])
 
 
+@pytest.mark.slow
 def test_an_error_of_the_first_process_is_raised_in_all(both):
     assert [rank["error"] for rank in both] == ["only the first process sees this"] * 2
 

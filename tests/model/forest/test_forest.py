@@ -69,8 +69,9 @@ def test_logits_match_scikit_learn(kind, forest, signals, without, measured, lab
 
 @pytest.mark.parametrize("level", [0.3, 1.0, 4.0])
 def test_lost_voltage_is_recognized_by_equal_leads_or_the_typical_level(level, signals, without):
+    signals, without = signals[:40], without[:40]
     assert not lost_voltage(measure(signals, None, FS)["rms"]).any()
-    mask = torch.zeros(300, 8, 200, dtype=torch.bool)
+    mask = torch.zeros(40, 8, 200, dtype=torch.bool)
     mask[:, 4] = True
     part = level * without
     part[:, 9] = 0.0
