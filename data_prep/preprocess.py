@@ -144,6 +144,7 @@ class Preprocess:
                 recorded_fs=record.fs,
                 unit=record.unit,
                 calibrated=loss is None,
+                band=self.band,
                 related=related,
                 reconstructed=reconstructed,
                 unmeasured=reconstructed | estimated,

@@ -18,6 +18,7 @@ from data_prep.quality import (
     powerline,
     saturation,
     unit,
+    wrong_rate,
 )
 from data_prep.quality.check_input import CheckInput
 from data_prep.quality.finding import Finding, QualityError, Severity, has_failure, refuse_failures
@@ -38,7 +39,7 @@ CHECKS: tuple[Check, ...] = (
     pacing.check,
 )
 """Checks of the leads in mV. They follow the checks of length, names, gaps and flat leads, which Preprocess makes."""
-RELATIONS: tuple[Check, ...] = (arms.check, lead_twice.check)
+RELATIONS: tuple[Check, ...] = (wrong_rate.check, arms.check, lead_twice.check)
 """Checks of how the leads agree. They follow where no other check forbids a decision."""
 
 

@@ -1,5 +1,6 @@
 """The leads of one record, as every check of the list sees them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,6 +31,8 @@ class CheckInput:
     """Unit in which the file's values were read; None where it differs between leads."""
     calibrated: bool = True
     """Whether the values are voltages. Otherwise they were scaled to a typical one, and sizes in mV mean nothing."""
+    band: Sequence[float] | None = None
+    """Band of `signal` in hertz, if it was filtered."""
     related: bool = True
     """Whether the leads share one voltage scale, so that the algebra between them holds."""
     reconstructed: frozenset[str] = frozenset()
@@ -50,5 +53,7 @@ class CheckInput:
     @cached_property
     def filtered(self) -> Float32[np.ndarray, "lead time"]:
         """`signal` in BAND."""
+        if self.band == BAND:
+            return self.signal
         low, high = BAND
         return band_pass(self.signal, self.fs, low, min(high, 0.4 * self.fs))

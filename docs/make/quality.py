@@ -15,6 +15,7 @@ import pandas as pd
 from page import fill
 
 from data_prep import Preprocess, Record, read_record
+from data_prep.filters import resample
 from data_prep.leads import STANDARD_LEADS
 from data_prep.perturb import swap_arms
 
@@ -89,6 +90,8 @@ ROWS = (
         "I and II exchanged", lambda x, _: x[:, [1, 0, *range(2, 12)]]),
     Row("arms-swapped", "the arm electrodes are probably exchanged", "no decision", "log ratio of 0",
         "arms exchanged", lambda x, _: swap_arms(x.T).T),
+    Row("wrong-rate", "the waves last half or twice as long", "no decision", "log odds of 2.5",
+        "read at half the rate", lambda x, fs: resample(np.ascontiguousarray(x.T, np.float32), fs, 2 * fs).T),
     Row("lead-twice", "two leads are the same", "no decision", "difference of 0.5 %", "V2 copied over V3",
         lambda x, _: changed(x, V3, x[:, V2])),
     Row("lost-voltage", "the voltage scale is lost", "note", "leads of one size within 2 %", "each lead z-scored",

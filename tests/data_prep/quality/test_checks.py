@@ -1,11 +1,13 @@
 """Each check of the signal fires on an ECG with its fault, and is silent on one without."""
 
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
 
 from data_prep import Preprocess, find_records, read_record
+from data_prep.filters import resample
 from data_prep.leads import STANDARD_LEADS
 from data_prep.perturb import swap_arms
 from data_prep.quality import CHECKS, RELATIONS, Severity
@@ -58,7 +60,24 @@ def paced(signal, time):
     return signal
 
 
+def white_noise(rng):
+    return rng.normal(0, 0.3, (1000, 12))
+
+
+def random_walk(rng):
+    return np.cumsum(rng.normal(0, 0.05, (1000, 12)), axis=0)
+
+
+def sine(rng):
+    return np.outer(np.sin(2 * np.pi * rng.uniform(0.5, 20) * np.arange(1000) / 100), rng.normal(0, 1, 12))
+
+
+def read_at_half_its_rate(signal, time):
+    return resample(np.ascontiguousarray(signal.T), 500, 1000).T[: len(signal)]
+
+
 FAULTS = {
+    "wrong-rate": read_at_half_its_rate,
     "arms-swapped": swapped,
     "lead-twice=V2,V3": copied,
     "saturated=V4": saturated,
@@ -76,12 +95,28 @@ def test_a_fault_is_found_and_named(label):
     assert label.startswith("pacing") or len(labels(signal)) == 1
 
 
+@pytest.mark.real
+def test_real_records_read_at_half_or_twice_their_rate_are_found(shared_data):
+    records = [read_record(path) for path in islice(find_records([shared_data / "ptbxl-sample/records100"]), 150)]
+    told = {
+        factor: sum("wrong-rate" in labels(record.signal, record.fs * factor) for record in records)
+        for factor in (0.5, 1, 2)
+    }
+    assert len(records) == 150
+    assert (told[0.5] >= 141, told[1] <= 1, told[2] >= 138) == (True, True, True), told
+
+
+@pytest.mark.parametrize("make", [white_noise, random_walk, sine])
+def test_a_signal_that_is_no_ecg_is_not_said_to_be_read_at_a_wrong_rate(make, rng):
+    assert not any("wrong-rate" in labels(make(rng).astype(np.float32), 100) for _ in range(20))
+
+
 @pytest.mark.parametrize("fs", [100, 250, 500, 1000])
 def test_an_ecg_without_a_fault_has_no_finding(fs):
     assert labels(ecg(fs), fs) == []
 
 
-@pytest.mark.parametrize("name", ["arms-swapped", "lead-twice=V2,V3"])
+@pytest.mark.parametrize("name", ["arms-swapped", "lead-twice=V2,V3", "wrong-rate"])
 def test_exchanged_electrodes_and_copied_leads_forbid_a_decision(name):
     record = make_record(FAULTS[name](ecg(), None), 500)
     (finding,) = Preprocess()(record).findings
