@@ -1,0 +1,120 @@
+"""Reading one ECG file, which may lie in a bucket or on a web server."""
+
+import glob
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from data_prep import places
+from data_prep.places import File, RemotePath
+from data_prep.readers import wfdb
+from data_prep.readers.files import regular_size
+from data_prep.readers.formats import READERS, SAMPLE_SUFFIXES, format_names, format_of, why_not_ecg
+from data_prep.readers.options import ReadOptions
+from data_prep.readers.wfdb.long_record import open_long_record
+from data_prep.readers.wfdb.samples import FORMS
+from data_prep.record import Record, RecordError, Recording
+
+
+def read_record(file: File, options: ReadOptions = ReadOptions()) -> Record:  # noqa: B008, it is frozen
+    """Read one ECG file with the reader that recognizes its content, or else has its suffix.
+
+    Raises:
+        RecordError: anything is wrong with the file, whatever its reader or a library raised.
+        PlaceError: it is remote, and its place cannot be reached.
+    """
+    with local_copy(file) as path:
+        return _read_local(path, options)
+
+
+def open_recording(file: File, options: ReadOptions = ReadOptions()) -> Recording:  # noqa: B008, it is frozen
+    """Read one ECG file, or open it to be read in parts if it is a long WFDB record on this machine.
+
+    Raises:
+        RecordError, PlaceError: as `read_record`.
+    """
+    if isinstance(file, Path) and file.suffix.lower() == ".hea":
+        long = open_long_record(file, options)
+        if long is not None:
+            return long
+    return read_record(file, options)
+
+
+@contextmanager
+def local_copy(file: File) -> Iterator[Path]:
+    """Yield a local file itself, or a temporary copy of a remote one, with the files beside it that its header names.
+
+    Raises:
+        RecordError: there is no such remote file, or it is too large.
+        PlaceError: the remote place cannot be reached.
+    """
+    if isinstance(file, Path):
+        yield file
+        return
+    with TemporaryDirectory(prefix="ecgmtl-") as folder:
+        try:
+            path = _fetch_record(file, Path(folder))
+        except FileNotFoundError as error:
+            raise RecordError(f"{file.name}: there is no such file.") from error
+        yield path
+
+
+def _fetch_record(file: RemotePath, folder: Path) -> Path:
+    path = places.fetch(file, folder)
+    if file.suffix.lower() in SAMPLE_SUFFIXES:
+        _fetch_beside(file, f"{file.stem}.hea", folder)
+    elif file.suffix.lower() == ".hea":
+        for name in wfdb.names_beside(path):
+            _fetch_beside(file, name, folder)
+    return path
+
+
+def _fetch_beside(file: RemotePath, name: str, folder: Path) -> None:
+    """Fetch the file of this name beside another one. If there is none, the reader misses it and says so."""
+    spellings = dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in FORMS)])
+    for spelling in spellings:
+        if (folder / spelling).exists():
+            return
+        with suppress(FileNotFoundError):
+            _fetch_record(file.with_name(spelling), folder)
+            return
+
+
+def _read_local(path: Path, options: ReadOptions) -> Record:
+    suffix = path.suffix.lower()
+    module = format_of(path)
+    reader = READERS.get(suffix) if module is None else module.read
+    if reader is None:
+        raise RecordError(_no_reader(path))
+    try:
+        return reader(path, options)
+    except RecordError as error:
+        if (reason := why_not_ecg(path, module, options)) is not None:
+            raise RecordError(f"{path.name} is not an ECG: {reason}.") from error
+        raise
+    except ModuleNotFoundError as error:
+        raise RecordError(
+            f"{path.name} cannot be read: the package {error.name} is not installed; pip install {error.name}."
+        ) from error
+    except MemoryError as error:
+        raise RecordError(f"{path.name} cannot be read: it needs more memory than there is; cut it first.") from error
+    except Exception as error:  # whatever a damaged file makes a library raise
+        if isinstance(error, OSError) and error.errno is not None and error.strerror:  # the system's own sentence
+            raise RecordError(f"{path.name} cannot be read: {error.strerror}.") from error
+        kind = f"{suffix} file" if module is None else f"sound {module.NAME} file"
+        raise RecordError(
+            f"{path.name} cannot be read: it is damaged, or not a {kind} ({type(error).__name__})."
+        ) from error
+
+
+def _no_reader(path: Path) -> str:
+    if path.is_dir():
+        return f"{path} is a folder that cannot be read; look at its permissions."
+    if glob.has_magic(str(path)) and not path.exists():
+        return f"{path}: nothing matches this pattern."
+    if not path.exists():
+        return f"{path}: there is no such file."
+    regular_size(path)
+    return f"{path.name}: its content is of no format with a reader; there is one for {format_names()}."
