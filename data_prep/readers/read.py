@@ -4,6 +4,7 @@ import glob
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,10 @@ from data_prep.readers.formats import READERS, SAMPLE_SUFFIXES, format_names, fo
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.wfdb.long_record import open_long_record
 from data_prep.readers.wfdb.samples import FORMS
-from data_prep.record import Record, RecordError, Recording
+from data_prep.record import Record, RecordError, Recording, Remark
+
+SAME_RATE = 0.001
+"""Relative difference up to which two rates are the same, since some files round theirs."""
 
 
 def read_record(file: File, options: ReadOptions = ReadOptions()) -> Record:  # noqa: B008, it is frozen
@@ -26,7 +30,19 @@ def read_record(file: File, options: ReadOptions = ReadOptions()) -> Record:  # 
         PlaceError: it is remote, and its place cannot be reached.
     """
     with local_copy(file) as path:
-        return _read_local(path, options)
+        record = _read_local(path, options)
+    if not is_other_rate(record.fs, options):
+        return record
+    sentence = (
+        f"its stated sampling rate of {record.fs:g} Hz is used, not the given one of {options.fs:g} Hz; correct the "
+        "file if it states a wrong one."
+    )
+    return replace(record, remarks=(*record.remarks, Remark("rate-not-used", sentence)))
+
+
+def is_other_rate(fs: float, options: ReadOptions) -> bool:
+    """Return whether a file's rate is not the one that was given for files that state none."""
+    return options.fs is not None and abs(fs / options.fs - 1) > SAME_RATE
 
 
 def open_recording(file: File, options: ReadOptions = ReadOptions()) -> Recording:  # noqa: B008, it is frozen
@@ -37,7 +53,7 @@ def open_recording(file: File, options: ReadOptions = ReadOptions()) -> Recordin
     """
     if isinstance(file, Path) and file.suffix.lower() == ".hea":
         long = open_long_record(file, options)
-        if long is not None:
+        if long is not None and not is_other_rate(long.fs, options):  # a remark is added to records in memory alone
             return long
     return read_record(file, options)
 

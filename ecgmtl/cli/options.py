@@ -32,7 +32,7 @@ Engine = Annotated[
     ),
 ]
 Fs = Annotated[
-    float | None, typer.Option("--fs", help="Sampling rate in hertz, for files that do not state it, for example 500.")
+    float | None, typer.Option("--fs", help="Sampling rate in hertz, for files that state none, for example 500.")
 ]
 Unit = Annotated[
     str | None,

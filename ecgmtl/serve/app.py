@@ -83,7 +83,7 @@ class Service:
 
 
 def read_wishes(
-    fs: Annotated[float | None, Query(description="Sampling rate in hertz, for files that do not state it.")] = None,
+    fs: Annotated[float | None, Query(description="Sampling rate in hertz, for files that state none.")] = None,
     unit: Annotated[
         str | None, Query(description="Unit of the values: mV, uV, nV or V; replaces a stated one.")
     ] = None,

@@ -28,7 +28,7 @@ def folder(tmp_path, rng):
     """One record in microvolts that states neither rate, unit nor leads."""
     folder = tmp_path / "records"
     folder.mkdir()
-    np.savetxt(folder / "a.csv", 1000 * ecg(rng, 2500), "%d", ",")
+    np.savetxt(folder / "a.csv", 1000 * ecg(rng, 2500, 250), "%d", ",")
     (folder / "labels.csv").write_text("record,patient_id,split,AF\na,1,train,1\n")
     return folder
 

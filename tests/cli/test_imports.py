@@ -48,7 +48,7 @@ def test_commands_that_need_no_torch_work_without_it(exported, tmp_path, rng):
     (tmp_path / "records").mkdir()
     names = "I,II,III,aVR,aVL,aVF,V1,V2,V3,V4,V5,V6"
     header = ",".join(f"{name} (mV)" for name in names.split(","))
-    rows = ecg(rng, 5000)
+    rows = ecg(rng, 5000, 500)
     np.savetxt(tmp_path / "records/a.csv", rows, "%.4f", ",", header=f"# fs=500\n{header}", comments="")
     np.savez(tmp_path / "n.npz", signal=rows, fs=500, leads=names.split(","), unit="mV")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

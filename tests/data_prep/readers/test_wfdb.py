@@ -10,7 +10,9 @@ import wfdb
 
 from data_prep import ReadOptions, RecordError, find_records, read_record
 from data_prep.leads import STANDARD_LEADS
+from data_prep.readers import open_recording
 from data_prep.readers.wfdb.header import parse_header
+from data_prep.readers.wfdb.long_record import LongRecord
 from data_prep.readers.wfdb.samples import count_frames, read_samples
 from tests.wfdb_files import beats, edit, write_wfdb
 
@@ -24,6 +26,17 @@ def test_a_wfdb_record_is_read_as_it_was_written(tmp_path):
     record = read_record(write_wfdb(tmp_path))
     assert np.allclose(record.signal, beats(), atol=6e-4)
     assert (record.name, record.fs, record.leads, record.remarks) == ("00001_lr", 100, STANDARD_LEADS, ())
+
+
+def test_a_given_rate_that_the_file_contradicts_is_not_used_and_said(tmp_path, monkeypatch):
+    path = write_wfdb(tmp_path)
+    assert read_record(path, ReadOptions(fs=100.01)).remarks == ()
+    record = read_record(path, ReadOptions(fs=500))
+    assert (record.fs, [remark.code for remark in record.remarks]) == (100, ["rate-not-used"])
+    assert "100 Hz is used, not the given one of 500 Hz" in record.remarks[0].sentence
+    monkeypatch.setattr("data_prep.readers.wfdb.long_record.WHOLE", 100)
+    assert isinstance(open_recording(path), LongRecord)
+    assert open_recording(path, ReadOptions(fs=500)).part(0, 10).remarks == record.remarks
 
 
 @pytest.mark.parametrize("when", ["", " 11:39:16", " 11:39:16.5 05/02/2020", " 05-Feb-2020 11:39:16", " 5-2-2020"])

@@ -267,7 +267,7 @@ def bare(tmp_path, rng):
     """A labeled folder of tables that state neither rate, unit nor leads."""
     folder = tmp_path / "bare"
     folder.mkdir()
-    np.savetxt(folder / "a.csv", 1000 * ecg(rng, 2500), "%d", ",")
+    np.savetxt(folder / "a.csv", 1000 * ecg(rng, 2500, 250), "%d", ",")
     (folder / "labels.csv").write_text("record,patient_id,split,AF\na,1,train,1\n")
     return folder
 
