@@ -97,13 +97,13 @@ def test_a_fault_is_found_and_named(label):
 
 @pytest.mark.real
 def test_real_records_read_at_half_or_twice_their_rate_are_found(shared_data):
-    records = [read_record(path) for path in islice(find_records([shared_data / "ptbxl-sample/records100"]), 150)]
+    records = [read_record(path) for path in islice(find_records([shared_data / "ptbxl-sample/records100"]), 60)]
     told = {
         factor: sum("wrong-rate" in labels(record.signal, record.fs * factor) for record in records)
         for factor in (0.5, 1, 2)
     }
-    assert len(records) == 150
-    assert (told[0.5] >= 141, told[1] <= 1, told[2] >= 138) == (True, True, True), told
+    assert len(records) == 60
+    assert (told[0.5] >= 56, told[1] <= 1, told[2] >= 55) == (True, True, True), told
 
 
 @pytest.mark.parametrize("make", [white_noise, random_walk, sine])
