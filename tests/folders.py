@@ -35,6 +35,14 @@ def write_record(path: Path, signal, fs=100, leads=LEADS, gain=1000):
     digital.tofile(f"{path}.dat")
 
 
+def write_cut_folder(folder: Path, n_records: int):
+    """A folder of records, of which one is cut off."""
+    rng = np.random.default_rng(0)
+    for number in range(n_records):
+        write_record(folder / f"r{number:02d}", ecg(rng))
+    (folder / "r05.dat").write_bytes(b"cut off")
+
+
 def write_ptbxl(folder: Path, codes, rng, *, rates=(100,), patients=None, folds=None):
     """A PTB-XL folder with one record a cell of `codes`; by default each of another patient, folds 1 to 10 in turn."""
     numbers = range(1, len(codes) + 1)

@@ -6,7 +6,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -16,7 +15,7 @@ from data_prep.extras import MissingExtraError
 from data_prep.on_ray import in_order_on_ray
 from data_prep.store.prepare import prepare
 from data_prep.synthetic.folder import write_ptbxl
-from tests.folders import ecg, write_record
+from tests.folders import write_cut_folder
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
@@ -32,10 +31,8 @@ PREDICT = ("predict", "ecgs", "--batch", "4")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder, rng = tmp_path_factory.mktemp("ray"), np.random.default_rng(0)
-    for number in range(40):
-        write_record(folder / f"ecgs/r{number:02d}", ecg(rng))
-    (folder / "ecgs/r05.dat").write_bytes(b"cut off")
+    folder = tmp_path_factory.mktemp("ray")
+    write_cut_folder(folder / "ecgs", 40)
     return folder
 
 

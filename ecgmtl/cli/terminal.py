@@ -19,7 +19,7 @@ FULL = {
     getattr(errno, "EDQUOT", errno.ENOSPC): NO_ROOM,
     errno.EFBIG: ("the file is larger than `ulimit -f` or the file system allows", "Raise that limit"),
 }
-"""What is said of a full disk, an exceeded quota or a limit on the size of files, and its remedy."""
+"""Reason and remedy by error number: a full disk, an exceeded quota, and a limit on the size of files."""
 
 
 @contextmanager

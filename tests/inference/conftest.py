@@ -1,10 +1,9 @@
 """Records that are predicted in small parts."""
 
-import numpy as np
 import pytest
 
 from ecgmtl.inference import parts
-from tests.folders import ecg, write_record
+from tests.folders import write_cut_folder
 
 
 @pytest.fixture
@@ -15,8 +14,6 @@ def small_parts(monkeypatch):
 @pytest.fixture(scope="module")
 def eighteen(tmp_path_factory):
     """A folder of 18 records, of which one is cut off."""
-    folder, rng = tmp_path_factory.mktemp("records"), np.random.default_rng(0)
-    for number in range(18):
-        write_record(folder / f"r{number:02d}", ecg(rng))
-    (folder / "r05.dat").write_bytes(b"cut off")
+    folder = tmp_path_factory.mktemp("records")
+    write_cut_folder(folder, 18)
     return folder

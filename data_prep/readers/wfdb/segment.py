@@ -39,7 +39,7 @@ def read_segment(path: Path, header: Header, options: ReadOptions, n_frames: int
 
 
 class Layout(NamedTuple):
-    """What turns the samples of a record into millivolts."""
+    """Signals of a record that are read, and the gains that turn their samples into millivolts."""
 
     name: str
     header: Header
