@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from data_prep.safe_text import printable, printable_lines
-from ecgmtl.cli.options import Engine, FollowLinks, Fs, Leads, Unit, Workers, read_options
+from ecgmtl.cli.options import Engine, FollowLinks, Fs, Leads, Unit, Workers, engine_of, read_options
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
 data_app = typer.Typer(
@@ -107,7 +107,7 @@ def prepare(
             f"--set {others[0]}: `data prepare` has only settings of preprocess, for example preprocess.fs=500."
         )
     with spoken_errors(lambda: "stopped; the same command continues from here."), progress_bar("preparing") as bar:
-        from data_prep.parallel import in_parallel, n_cores
+        from data_prep.parallel import in_parallel
         from data_prep.preprocess import Preprocess
         from data_prep.store.prepare import prepare as prepare_store
 
@@ -118,11 +118,7 @@ def prepare(
 
             preprocess = load_config(config and find_config(config), tuple(overrides or ())).preprocess
         options = read_options(fs, unit, leads, follow_links)
-        run, at_once = in_parallel, workers or n_cores()
-        if engine == "ray":
-            from data_prep.on_ray import in_order_on_ray
-
-            run, at_once = in_order_on_ray, workers
+        run, at_once = engine_of(engine, workers, in_parallel)
         report = prepare_store(source, out, preprocess, labels, at_once, bar, options, run)
     for note in report.notes:
         typer.echo(printable(note))

@@ -1,13 +1,17 @@
 """Arguments and options that several commands share, each defined once."""
 
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from data_prep.lead_set import LeadSet
     from data_prep.readers import ReadOptions
+    from data_prep.share import Share
+
+    Run = Callable[[Callable[..., Any], Any, int], Generator[Any, None, None]]
 
 Checkpoint = Annotated[
     str, typer.Argument(help="Run (its folder, or its name in runs/), or the checkpoint (.safetensors) that it wrote.")
@@ -70,6 +74,31 @@ def read_options(fs: float | None, unit: str | None, leads: str | None, follow_l
         return ReadOptions.of_text(fs, unit, leads, follow_links)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def engine_of(engine: Engine, workers: int, local: "Run") -> tuple["Run", int]:
+    """Return the function that runs pieces of work, `local` or Ray's, and its number of workers."""
+    if engine == "ray":
+        from data_prep.on_ray import in_order_on_ray
+
+        return in_order_on_ray, workers
+    from data_prep.parallel import n_cores
+
+    return local, workers or n_cores()
+
+
+def share_of(part: str) -> "Share":
+    """Return the share that `--part` names.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    from data_prep.share import Share
+
+    try:
+        return Share.parse(part)
+    except ValueError as error:
+        raise typer.BadParameter(f"--part: {error}") from None
 
 
 def lead_set(names: str) -> "LeadSet":

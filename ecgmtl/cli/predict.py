@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from data_prep.safe_text import printable, printable_lines
-from ecgmtl.cli.options import Engine, FollowLinks, Fs, Leads, Unit, Workers, read_options
+from ecgmtl.cli.options import Engine, FollowLinks, Fs, Leads, Unit, Workers, engine_of, read_options, share_of
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
 if TYPE_CHECKING:
     from data_prep.places import File
     from data_prep.readers import OtherFile, ReadOptions
+    from data_prep.share import Share
     from ecgmtl.inference.parts import Job, Part, Piece
     from ecgmtl.inference.predict import Failure, Prediction
     from ecgmtl.inference.predictor import Predictor
-    from ecgmtl.inference.shares import Share
     from ecgmtl.inference.table import Write
     from ecgmtl.report_page.page import Add
 
@@ -175,14 +175,11 @@ class How(NamedTuple):
 
     def run(self) -> "Run":
         """Return the function that predicts parts, with its engine and workers."""
-        from data_prep.parallel import n_cores
+        from data_prep.parallel import in_order
         from ecgmtl.inference.parts import predict_in_parts
 
-        if self.engine == "local":
-            return partial(predict_in_parts, workers=self.workers or n_cores())
-        from data_prep.on_ray import in_order_on_ray
-
-        return partial(predict_in_parts, workers=self.workers, engine=in_order_on_ray)
+        engine, workers = engine_of(self.engine, self.workers, in_order)
+        return partial(predict_in_parts, workers=workers, engine=engine)
 
     @property
     def n_threads(self) -> int:
@@ -237,12 +234,9 @@ class Outputs(NamedTuple):
             return cls(None if out is None else Path(out), report, n_detailed)
         if report is not None:
             raise typer.BadParameter("--report is written with one table; let --out end in .csv, .parquet or .jsonl.")
-        from ecgmtl.inference.shares import Share
+        from data_prep.share import Share
 
-        try:
-            return cls(Path(out), share=Share() if part is None else Share.parse(part))
-        except ValueError as error:
-            raise typer.BadParameter(f"--part: {error}") from None
+        return cls(Path(out), share=Share() if part is None else share_of(part))
 
     @property
     def written(self) -> tuple[Path, ...]:

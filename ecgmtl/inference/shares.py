@@ -17,38 +17,13 @@ from typing import Any
 from data_prep.files import is_partial, write_first
 from data_prep.lock import locked
 from data_prep.places import File
+from data_prep.share import Share
 from ecgmtl.inference.parts import SETTINGS, Job, Piece, pieces_of, read_json
 from ecgmtl.inference.table import PredictionsFileError
 
 SECONDS_OF_A_PARTIAL = 3600
 """Age of a partial file from which its process has been killed. A part's table is written within a second."""
 LISTING = "the list of files"
-
-
-@dataclass(frozen=True)
-class Share:
-    """Every `n_shares`-th part, from number `index` - 1 on."""
-
-    index: int = 1
-    n_shares: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> "Share":
-        """Read a share as `2/3`.
-
-        Raises:
-            ValueError: it is no such share.
-        """
-        index, _, n_shares = text.partition("/")
-        if not (index.isdecimal() and n_shares.isdecimal() and 1 <= int(index) <= int(n_shares)):
-            raise ValueError(f"'{text}' is no share of the parts; it must be i/n, from 1/n to n/n.")
-        return cls(int(index), int(n_shares))
-
-    def __contains__(self, number: int) -> bool:
-        return number % self.n_shares == self.index - 1
-
-    def __str__(self) -> str:
-        return f"{self.index}/{self.n_shares}"
 
 
 @dataclass(frozen=True)
@@ -93,7 +68,7 @@ def shared_folder(job: Job, listing: Listing, share: Share) -> Iterator[None]:
         remove_left(job.folder)
     except OSError as error:
         raise PredictionsFileError(f"{job.folder}: cannot be written: {error.strerror or error}.") from error
-    with locked(job.folder, None, f".lock-{share.index}-of-{share.n_shares}"):
+    with locked(job.folder, None, share.lock):
         yield
 
 

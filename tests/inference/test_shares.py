@@ -14,9 +14,10 @@ import pytest
 
 from data_prep.lock import FolderInUseError
 from data_prep.readers import ReadOptions, find_records
+from data_prep.share import Share
 from ecgmtl.inference.models import BUNDLED_FILE
 from ecgmtl.inference.parts import Job, predict_in_parts
-from ecgmtl.inference.shares import Listing, Share, shared_folder
+from ecgmtl.inference.shares import Listing, shared_folder
 from ecgmtl.inference.table import PredictionsFileError
 from tests.folders import ecg, write_record
 from tests.models import job_of
