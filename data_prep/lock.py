@@ -19,20 +19,28 @@ class FolderInUseError(UserError):
 
 
 @contextmanager
-def locked(folder: Path, partials: str | None = ".*.partial", name: str = LOCK) -> Iterator[None]:
+def locked(
+    folder: Path,
+    partials: str | None = ".*.partial",
+    name: str = LOCK,
+    *,
+    waits: bool = False,
+    is_needed: bool = False,
+) -> Iterator[None]:
     """Hold the folder's lock, which ends with the process even if that is killed.
 
     Files that match `partials` are what killed processes left, since whoever holds the lock writes alone. They are
-    removed. A file system without locks is written to without one. Locks of other names are for processes that write
-    other files of the folder; no `partials` are theirs.
+    removed. A file system without locks is written to without one, unless it `is_needed`. Locks of other names are for
+    processes that write other files of the folder; no `partials` are theirs.
 
     Raises:
-        FolderInUseError: another process holds it.
+        FolderInUseError: another process holds it, and this one does not wait for it.
+        OSError: the file system has no locks, or the folder cannot be written, and a lock `is_needed`.
     """
     path = folder / name
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if waits else 0)
         path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         for left in list(folder.glob(partials)) if partials else ():
             left.unlink(missing_ok=True)
@@ -41,7 +49,8 @@ def locked(folder: Path, partials: str | None = ".*.partial", name: str = LOCK) 
             f"{folder} is in use by {holder_of(path)}; wait for it, stop it, or choose another folder."
         ) from error
     except OSError:  # no locks here, a locked file on Windows, or a folder that cannot be written at all
-        pass
+        if is_needed and not lock.is_locked:
+            raise
     try:
         yield
     finally:

@@ -1,39 +1,28 @@
-"""Preparation of a folder of records, in parallel, which resumes where an interrupted run stopped."""
+"""Preparation of a folder of records, by one process or several jobs, which resumes where it was interrupted."""
 
 import dataclasses
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from data_prep.files import file_sha256, is_partial, write_text
+from data_prep.files import is_partial
 from data_prep.leads import STANDARD_LEADS
 from data_prep.lock import LOCK
 from data_prep.parallel import in_parallel
 from data_prep.preprocess import Preprocess
 from data_prep.readers import OtherFile, ReadOptions, find_files, summarize
+from data_prep.share import Share
 from data_prep.sources import read_source
 from data_prep.sources.tables import Source, class_remarks, listed
-from data_prep.store import ledger
+from data_prep.store import claims, ledger
 from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk, Job, prepare_chunk
-from data_prep.store.manifest import (
-    FORMAT,
-    LOST_VOLTAGE,
-    MANIFEST,
-    PROGRESS,
-    RECORDS,
-    SIGNALS,
-    StoreError,
-    read_failures,
-    write_failures,
-    write_manifest,
-)
+from data_prep.store.finish import discard, finish
+from data_prep.store.manifest import MANIFEST, PROGRESS, SIGNALS, StoreError, read_failures, write_manifest
 from data_prep.store.open import open_store
 from data_prep.store.signals_file import SAMPLE, open_signals_file
 
@@ -48,7 +37,7 @@ class PrepareReport:
     """Result of a preparation."""
 
     n_records: int
-    """Number of records in the prepared folder."""
+    """Number of records in the prepared folder, or, while that is not complete, of those in the share."""
     failures: tuple[tuple[str, str], ...]
     """(name, reason) of each record that was left out."""
     n_warned: int = 0
@@ -58,7 +47,45 @@ class PrepareReport:
     reused: bool = False
     """Whether the folder was already prepared and nothing was done."""
     notes: tuple[str, ...] = ()
+    n_finished: int = 0
+    """Number of chunks that are finished, whichever job did it."""
+    n_chunks: int | None = None
+    """Number of chunks of a folder that other jobs have to complete. None if it is complete."""
     """Sentences about decisions that were made on the user's behalf."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is prepared, and how."""
+
+    source: Source
+    out: Path
+    preprocess: Preprocess
+    options: ReadOptions
+    labels: str
+    workers: int
+    progress: Progress | None
+    engine: Engine
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """Settings that change the prepared folder, except its default label set."""
+        return {"preprocess": plain(self.preprocess), "read": stated(self.options), "source": identity(self.source)}
+
+    @property
+    def firsts(self) -> range:
+        """Number of the first record of each chunk."""
+        return range(0, len(self.source.files), RECORDS_A_CHUNK)
+
+    def records_of(self, first: int) -> tuple[str, ...]:
+        """Return the files of a chunk."""
+        return self.source.files[first : first + RECORDS_A_CHUNK]
+
+    def job(self) -> Job:
+        """Return the job of each chunk, after allocating the signals on disk."""
+        row_shape = (len(STANDARD_LEADS), self.preprocess.n_samples)
+        signals = open_signals_file(self.out / SIGNALS, len(self.source.files), row_shape)
+        return Job(self.source.folder, self.preprocess, signals, self.options)
 
 
 def prepare(
@@ -70,35 +97,114 @@ def prepare(
     progress: Progress | None = None,
     options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
     engine: Engine = in_parallel,
+    share: Share | None = None,
 ) -> PrepareReport:
     """Prepare the records of `source` in the folder `out`. `labels` names its default label set.
 
     `options` state what the files do not, as for a prediction. They are kept in the manifest. A record that cannot be
     prepared is left out and reported. After an interruption, the next call with the same settings resumes.
 
+    With a `share`, only its chunks are prepared. Other processes, on any machines, prepare the others in the same
+    folder. The one that finds all chunks finished completes the folder, which is then the same as if one had done all.
+
     Raises:
         SourceError: the records or their tables cannot be used.
         StoreError: `out` cannot be written, or holds something else.
+        FolderInUseError: another process prepares the folder, or the same share of it.
     """
     records = read_source(source, preprocess.fs)
     records.require_sound()
     labels = labels or records.default_labels
     if labels not in records.label_sets:
         raise StoreError(f"{source}: no label set '{labels}'; there are {', '.join(records.label_sets)}.")
-    records = remarked(records, labels, not_read(records, out, options))
-    wanted = {"preprocess": plain(preprocess), "read": stated(options), "source": identity(records)}
-    with explaining(out, records, preprocess), ledger.claimed(out):
-        if (out / MANIFEST).is_file():
-            return reuse(out, wanted, labels, records)
-        job, done = start(records, out, preprocess, options, wanted)
-        chunks = [*done, *convert(records, job, done, workers, progress, engine)]
-        report = report_on(records, chunks, n_records(done))
-        if not report.n_records:
-            discard(out)
-            name, reason = report.failures[0]
-            raise StoreError(f"{source}: not one of {len(records.files)} records could be prepared. {name}: {reason}")
-        finish(records, job, chunks, {**wanted, "labels": labels})
+    lists_others = share is None or share.index == 1  # which takes a look at each file of the source
+    records = remarked(records, labels, not_read(records, out, options) if lists_others else ())
+    plan = Plan(records, out, preprocess, options, labels, workers, progress, engine)
+    with explaining(plan):
+        return prepare_whole(plan) if share is None else prepare_share(plan, share)
+
+
+def prepare_whole(plan: Plan) -> PrepareReport:
+    """Prepare all chunks that are not finished, whoever finished the others."""
+    with claims.whole(plan.out):
+        if is_finished(plan.out):
+            return reuse(plan)
+        own = ledger.path_of(plan.out, None)
+        job, done = start(plan)
+        return conclude(plan, job, [*done, *convert(plan, job, plan.firsts, done, own)], n_records(done))
+
+
+def prepare_share(plan: Plan, share: Share) -> PrepareReport:
+    """Prepare the chunks of a share that are not finished. Complete the folder if it has all others."""
+    own = ledger.path_of(plan.out, share)
+    with ExitStack() as held:
+        with claims.gate(plan.out):
+            if is_finished(plan.out):
+                return reuse(plan)
+            held.enter_context(claims.one_share(plan.out, share))
+            job = join(plan, share)
+        firsts = [first for number, first in enumerate(plan.firsts) if number in share]
+        done = done_before(plan, job, share, set(firsts))
+        ledger.write(own, done)
+        chunks = [*done, *convert(plan, job, firsts, done, own)]
+        # the new file is synced, and lets a network file system notice the files of other machines in the folder
+        ledger.write(own, chunks)
+    report = report_on(plan.source, chunks, n_records(done))
+    with claims.gate(plan.out):
+        return reuse(plan) if is_finished(plan.out) else complete(plan, job, share, report)
+
+
+def join(plan: Plan, share: Share) -> Job:
+    """Begin a folder for jobs, or join it. The caller is in the gate."""
+    is_new = require_own(plan.out)
+    of_jobs = {"labels": plan.labels, "version": version("ecgmtl")}
+    ledger.join(plan.out, {**plan.wanted, **of_jobs}, share)
+    return allocated(plan, is_new)
+
+
+def done_before(plan: Plan, job: Job, share: Share, firsts: Container[int]) -> list[Chunk]:
+    """Return those chunks of a share that this job finished before, or a run without shares."""
+    chunks = ledger.read_begun(plan.out)[1]
+    with suppress(FileNotFoundError):
+        chunks += ledger.read_share(ledger.path_of(plan.out, share))
+    return ledger.reusable(job, (chunk for chunk in chunks if chunk.first in firsts))
+
+
+def complete(plan: Plan, job: Job, share: Share, report: PrepareReport) -> PrepareReport:
+    """Complete the folder if all chunks are finished and no other job is at work. The caller is in the gate.
+
+    Chunks that are damaged, as after a completion that was killed, are prepared again. `report` is on the share.
+    """
+    chunks = [*ledger.read_begun(plan.out)[1], *ledger.gather(plan.out, share.n_shares)]
+    n_finished = len({chunk.first for chunk in chunks} & set(plan.firsts))
+    report = dataclasses.replace(report, n_finished=n_finished, n_chunks=len(plan.firsts))
+    if n_finished < len(plan.firsts) or claims.is_in_use(plan.out, share.n_shares):
+        return report
+    done = ledger.intact(job, chunks)
+    chunks = [*done, *convert(plan, job, plan.firsts, done, ledger.path_of(plan.out, share))]
+    claims.forget_jobs(plan.out)
+    return conclude(plan, job, chunks, n_records(done))
+
+
+def conclude(plan: Plan, job: Job, chunks: Sequence[Chunk], n_resumed: int) -> PrepareReport:
+    """Write the tables and the manifest of a folder whose chunks are all finished.
+
+    Raises:
+        StoreError: no record could be prepared. Nothing is left then.
+    """
+    report = report_on(plan.source, chunks, n_resumed)
+    if not report.n_records:
+        discard(plan.out)
+        name, reason = report.failures[0]
+        n_files = len(plan.source.files)
+        raise StoreError(f"{plan.source.folder}: not one of {n_files} records could be prepared. {name}: {reason}")
+    finish(plan.source, job, chunks, {**plan.wanted, "labels": plan.labels})
     return report
+
+
+def is_finished(out: Path) -> bool:
+    """Return whether a folder is completely prepared: the manifest is written last."""
+    return (out / MANIFEST).is_file()
 
 
 def not_read(source: Source, out: Path, options: ReadOptions) -> list[str]:
@@ -129,13 +235,14 @@ def stated(options: ReadOptions) -> dict[str, Any]:
     return {name: value for name, value in plain(options).items() if name != "seconds"}
 
 
-def reuse(out: Path, wanted: Mapping[str, Any], labels: str, source: Source) -> PrepareReport:
+def reuse(plan: Plan) -> PrepareReport:
     """Report on a folder that is already prepared with the same settings, and set its default label set."""
+    out, source = plan.out, plan.source
     store = open_store(out)
-    ledger.require_same(out, store.manifest, wanted)
-    if store.default_labels != labels:
-        write_manifest(out, {**store.manifest, "labels": labels})
-    (out / PROGRESS).unlink(missing_ok=True)
+    ledger.require_same(out, store.manifest, plan.wanted)
+    if store.default_labels != plan.labels:
+        write_manifest(out, {**store.manifest, "labels": plan.labels})
+    ledger.remove(out)
     notes, failures = source.notes, read_failures(out)
     lacking = [str(column) for column in source.records if column not in store.records]
     if lacking:
@@ -147,105 +254,81 @@ def reuse(out: Path, wanted: Mapping[str, Any], labels: str, source: Source) -> 
 
 
 @contextmanager
-def explaining(out: Path, source: Source, preprocess: Preprocess) -> Iterator[None]:
+def explaining(plan: Plan) -> Iterator[None]:
     """Turn the system's error for a full disk or a killed worker into a StoreError."""
     try:
         yield
     except OSError as error:
-        megabytes = len(source.files) * len(STANDARD_LEADS) * preprocess.n_samples * SAMPLE.itemsize / 1e6
+        row_bytes = len(STANDARD_LEADS) * plan.preprocess.n_samples * SAMPLE.itemsize
         raise StoreError(
-            f"{out}: cannot be written ({error.strerror}); it takes {megabytes:.1f} MB. Make room, or choose another "
-            "folder. What is prepared already is kept, and the same command continues from there."
+            f"{plan.out}: cannot be written ({error.strerror}); it takes {len(plan.source.files) * row_bytes / 1e6:.1f}"
+            " MB. Make room, or choose another folder. What is prepared already is kept, and the same command "
+            "continues from there."
         ) from error
     except BrokenProcessPool as error:
         raise StoreError(
-            f"{out}: a worker was killed, perhaps for lack of memory. What is done is kept: run it again to "
+            f"{plan.out}: a worker was killed, perhaps for lack of memory. What is done is kept: run it again to "
             f"continue, with fewer workers if necessary."
         ) from error
 
 
-def start(
-    source: Source, out: Path, preprocess: Preprocess, options: ReadOptions, wanted: Mapping[str, Any]
-) -> tuple[Job, list[Chunk]]:
-    """Allocate the signals on disk, and return the job and the chunks that an earlier run finished."""
-    others = sorted(path.name for path in out.iterdir() if not is_partial(path) and path.name != LOCK)
-    if others and PROGRESS not in others:
-        raise StoreError(f"{out} holds other files ({', '.join(others[:3])}); choose a new or an empty folder.")
-    chunks = ledger.resume(out, wanted) if others else []
-    ledger.start(out, wanted)
-    try:
-        signals = open_signals_file(out / SIGNALS, len(source.files), (len(STANDARD_LEADS), preprocess.n_samples))
-    except OSError:
-        (out / PROGRESS).unlink()
-        raise
-    job = Job(source.folder, preprocess, signals, options)
+def start(plan: Plan) -> tuple[Job, list[Chunk]]:
+    """Allocate the signals on disk, and return the job and the chunks that earlier runs and jobs finished."""
+    out, own = plan.out, ledger.path_of(plan.out, None)
+    is_new = require_own(out)
+    chunks = [] if is_new else ledger.resume(out, plan.wanted)
+    if is_new:
+        ledger.write(own, (), plan.wanted)
+    job = allocated(plan, is_new)
     done = ledger.reusable(job, chunks)
-    for chunk in done:
-        ledger.note(out, chunk)
+    ledger.write(own, done, plan.wanted)
+    ledger.remove_shares(out)
     return job, done
 
 
-def convert(
-    source: Source, job: Job, done: Sequence[Chunk], workers: int, progress: Progress | None, engine: Engine
-) -> Iterator[Chunk]:
-    """Prepare the unfinished chunks, note each in the ledger, and yield it."""
-    finished = {chunk.first for chunk in done}
-    firsts = [first for first in range(0, len(source.files), RECORDS_A_CHUNK) if first not in finished]
-    pieces = [(job, first, source.files[first : first + RECORDS_A_CHUNK]) for first in firsts]
-    n_done = n_records(done)
-    with closing(engine(prepare_chunk, pieces, workers)) as results:
+def require_own(out: Path) -> bool:
+    """Return whether a folder is new, and not one whose preparation was begun.
+
+    Raises:
+        StoreError: it holds other files.
+    """
+    others = sorted(path.name for path in out.iterdir() if not is_partial(path) and not path.name.startswith(LOCK))
+    if others and PROGRESS not in others:
+        raise StoreError(f"{out} holds other files ({', '.join(others[:3])}); choose a new or an empty folder.")
+    return not others
+
+
+def allocated(plan: Plan, is_new: bool) -> Job:
+    """Return the job of a folder after allocating its signals. Where that fails, leave no new folder begun."""
+    try:
+        return plan.job()
+    except OSError:
+        if is_new:
+            ledger.remove(plan.out)
+        raise
+
+
+def convert(plan: Plan, job: Job, firsts: Iterable[int], done: Sequence[Chunk], own: Path) -> Iterator[Chunk]:
+    """Prepare those chunks that are not `done`, note each in the ledger `own`, and yield it."""
+    wanted, finished = list(firsts), {chunk.first for chunk in done}
+    pieces = [(job, first, plan.records_of(first)) for first in wanted if first not in finished]
+    n_done, total = n_records(done), sum(len(plan.records_of(first)) for first in wanted)
+    with closing(plan.engine(prepare_chunk, pieces, plan.workers)) as results:
         for chunk in results:
-            ledger.note(job.signals.path.parent, chunk)
+            ledger.note(own, chunk)
             n_done += chunk.n_records
-            if progress:
-                progress(n_done, len(source.files))
+            if plan.progress:
+                plan.progress(n_done, total)
             yield chunk
 
 
-def n_records(chunks: Sequence[Chunk]) -> int:
+def n_records(chunks: Iterable[Chunk]) -> int:
     return sum(chunk.n_records for chunk in chunks)
 
 
-def report_on(source: Source, chunks: list[Chunk], n_resumed: int) -> PrepareReport:
+def report_on(source: Source, chunks: Sequence[Chunk], n_resumed: int) -> PrepareReport:
     names = source.records["name"]
     failed = sorted(failure for chunk in chunks for failure in chunk.failures)
     failures = tuple((str(names[row]), reason) for row, reason in failed)
     n_warned = sum(len(chunk.warnings) for chunk in chunks)
-    return PrepareReport(len(source.files) - len(failures), failures, n_warned, n_resumed, notes=source.notes)
-
-
-def finish(source: Source, job: Job, chunks: list[Chunk], entries: Mapping[str, Any]) -> None:
-    """Remove the rows of failures, then write the tables, and the manifest last."""
-    out = job.signals.path.parent
-    failures = dict(failure for chunk in chunks for failure in chunk.failures)
-    kept = [row for row in source.records.index if row not in failures]
-    job.signals.close(kept, len(source.files))
-    warnings = dict(warning for chunk in chunks for warning in chunk.warnings)
-    losses = dict(loss for chunk in chunks for loss in chunk.losses)
-    remarks = {"warnings": warnings, LOST_VOLTAGE: losses}
-    texts = {column: [by_row.get(row, "") for row in source.records.index] for column, by_row in remarks.items()}
-    records = source.records.assign(**texts).loc[kept]
-    write_text(out / RECORDS, records.to_csv(index=False))
-    write_failures(out, [(source.records["name"][row], failures[row]) for row in sorted(failures)])
-    manifest = {
-        "format": FORMAT,
-        "version": version("ecgmtl"),
-        **entries,
-        "n_records": len(kept),
-        "n_failures": len(failures),
-        "signals": {"shape": [len(kept), *job.signals.row_shape], "unit": "µV", "leads": STANDARD_LEADS},
-        "label_sets": dict(source.label_sets),
-        "columns": {name: column_kind(records[name]) for name in records.columns},
-        "sha256": {name: file_sha256(out / name) for name in (SIGNALS, RECORDS)},
-    }
-    write_manifest(out, manifest)
-    (out / PROGRESS).unlink()
-
-
-def column_kind(column: pd.Series) -> str:
-    return {"i": "int", "f": "float"}.get(column.dtype.kind, "str")
-
-
-def discard(out: Path) -> None:
-    for name in (SIGNALS, PROGRESS):
-        (out / name).unlink()
+    return PrepareReport(n_records(chunks) - len(failures), failures, n_warned, n_resumed, notes=source.notes)

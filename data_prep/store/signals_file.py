@@ -57,12 +57,18 @@ class SignalsFile:
 
 
 def open_signals_file(path: Path, n_records: int, row_shape: tuple[int, int]) -> SignalsFile:
-    """Open a file of that many rows and keep its existing rows. On a full disk raise OSError and leave no file."""
+    """Open a file of that many rows and keep its existing rows. On a full disk raise OSError and leave no file.
+
+    A file of the right size is not allocated again: other processes may be writing rows, and where the file system
+    cannot allocate, the C library writes bytes that it has read before.
+    """
     path.touch()
     with path.open("r+b") as file:
         header_bytes = write_header(file, (n_records, *row_shape))
         signals = SignalsFile(path, row_shape, header_bytes)
         size = header_bytes + n_records * signals.row_bytes
+        if path.stat().st_size == size:
+            return signals
         try:
             file.truncate(size)
             if hasattr(os, "posix_fallocate"):  # so that a full disk is noticed now

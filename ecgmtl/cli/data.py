@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from data_prep.safe_text import printable, printable_lines
-from ecgmtl.cli.options import Engine, FollowLinks, Fs, Leads, Unit, Workers, engine_of, read_options
+from ecgmtl.cli.options import Engine, FollowLinks, Fs, Leads, Unit, Workers, engine_of, read_options, share_of
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
 data_app = typer.Typer(
@@ -86,6 +86,15 @@ def prepare(
     follow_links: FollowLinks = False,
     workers: Workers = 0,
     engine: Engine = "local",
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Prepare every N-th chunk of 64 records, from the I-th on, as job I of N that share the folder OUT. "
+            "Default: all chunks.",
+            show_default=False,
+        ),
+    ] = None,
     config: ConfigPath = None,
     overrides: Annotated[
         list[str] | None,
@@ -100,7 +109,12 @@ def prepare(
 
     Records are read, checked, preprocessed and written as one array. Those that cannot be used
     are left out and listed, and the exit code is then 3. An interrupted preparation continues with the same command.
+
+    Several machines that share the folder OUT prepare it together: each gives the same command with another --part, at
+    any time. The one that finds all chunks finished writes the tables, and the folder is the same as one machine's. The
+    same command without --part completes what jobs have left. docs/cluster.md has an example.
     """
+    share = None if part is None else share_of(part)
     others = [override for override in overrides or () if not override.startswith("preprocess.")]
     if others:
         raise typer.BadParameter(
@@ -119,15 +133,18 @@ def prepare(
             preprocess = load_config(config and find_config(config), tuple(overrides or ())).preprocess
         options = read_options(fs, unit, leads, follow_links)
         run, at_once = engine_of(engine, workers, in_parallel)
-        report = prepare_store(source, out, preprocess, labels, at_once, bar, options, run)
+        report = prepare_store(source, out, preprocess, labels, at_once, bar, options, run, share)
     for note in report.notes:
         typer.echo(printable(note))
     for name, reason in report.failures:
         typer.echo(printable(f"{name}: {reason}"), err=True)
-    typer.echo(
-        printable(f"{report.n_records} records in {out}")
-        + (f", {len(report.failures)} left out" if report.failures else "")
-    )
+    left_out = f", {len(report.failures)} left out" if report.failures else ""
+    if report.n_chunks is None:
+        typer.echo(printable(f"{report.n_records} records in {out}") + left_out)
+    else:
+        typer.echo(f"{report.n_records} records in part {part}" + left_out)
+        rest = "; another job is still at work, and completes it" if report.n_finished == report.n_chunks else ""
+        typer.echo(printable(f"{report.n_finished} of {report.n_chunks} chunks of {out} are finished{rest}"))
     raise typer.Exit(3 if report.failures else 0)
 
 
