@@ -16,13 +16,12 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
+from tests.annotations import check
+
 matplotlib.use("Agg")
 # a shell starts background jobs deaf to Ctrl-C, and their children inherit that: the tests of interruption would hang
 signal.signal(signal.SIGINT, signal.default_int_handler)
-install_import_hook(
-    ["data_prep", "ecgmtl"],
-    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",  # an int is a float, as in PEP 484
-)
+install_import_hook(["data_prep", "ecgmtl"], f"{check.__module__}.{check.__name__}")
 
 pytest_plugins = ["tests.models"]
 SHARED = Path(__file__).parent.parent.parent / "shared/data"

@@ -10,7 +10,7 @@ compare/
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import isfinite
@@ -322,13 +322,15 @@ def course(run: RunResult, clock: Clock = "samples_seen", *, amortized: bool = F
     start = pretraining(run)
     points = run.curve[start:] if amortized else run.curve
     begin = float(getattr(run.curve[start - 1], clock)) if amortized and start else 0.0
+    times, *figures = (column(points, name) for name in (clock, "macro_auroc", "loss", "train_loss"))
+    return Course(times - begin, *figures)
 
-    def column(name: str) -> Float64[np.ndarray, " evaluation"]:
-        values = np.array([getattr(point, name) for point in points], dtype=np.float64)
-        last_known = np.maximum.accumulate(np.where(np.isnan(values), 0, np.arange(len(values))))
-        return values[last_known]
 
-    return Course(column(clock) - begin, column("macro_auroc"), column("loss"), column("train_loss"))
+def column(points: Sequence[Point], name: str) -> Float64[np.ndarray, " evaluation"]:
+    """Return one figure of each point. Where a point lacks it, the last one before stands in."""
+    values = np.array([getattr(point, name) for point in points], dtype=np.float64)
+    last_known = np.maximum.accumulate(np.where(np.isnan(values), 0, np.arange(len(values))))
+    return values[last_known]
 
 
 def pretraining(run: RunResult) -> int:
