@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
-from scipy.stats.qmc import Sobol
 
 from ecgmtl.config.run import Config, ConfigError, explain, load_config, parse_config, read_yaml, set_key
 from ecgmtl.config.shipped import find_arms
@@ -72,6 +71,8 @@ class Arm(NamedTuple):
         """
         if not self.file.search or not n:
             return []
+        from scipy.stats.qmc import Sobol  # a second, which workers and other comparisons need not wait
+
         low, high = np.log(list(self.file.search.values())).T
         sequence = Sobol(len(low), scramble=False).fast_forward(1)  # its first point is the corner of the ranges
         tried = np.exp(low + sequence.random(n - 1) * (high - low)).tolist()
