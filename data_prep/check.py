@@ -129,12 +129,11 @@ def list_folder(folder: Path, options: ReadOptions) -> Listing:
     except SourceError as error:
         finding = SourceFinding("unusable table", printable(folder.name), str(error))
         return Listing(records, others, findings=(finding,))
-    return list_source(source, records, tuple(other for other in others if other.path not in source.tables))
+    return list_source(folder, source, records, tuple(other for other in others if other.path not in source.tables))
 
 
-def list_source(source: Source, records: Sequence[str], others: tuple[OtherFile, ...]) -> Listing:
+def list_source(folder: Path, source: Source, records: Sequence[str], others: tuple[OtherFile, ...]) -> Listing:
     """Compare the files that the tables name with the `records` in the folder."""
-    folder = source.folder
     named = {file: line for file, line in source.lines.items() if lies_inside(file)}
     missing = {file: line for file, line in named.items() if not os.path.lexists(folder / file)}
     unnamed = sorted(set(records) - set(source.lines))
@@ -143,7 +142,7 @@ def list_source(source: Source, records: Sequence[str], others: tuple[OtherFile,
         *source.problems,
         *source.remarks,
         *classes,
-        *missing_files(source.tables[0].name, missing),
+        *missing_files(next(iter(source.tables)).name, missing),
         *(file_finding("not in the table", file, f"{file} is there, but no table names it.") for file in unnamed),
     )
     if source.kind != PTBXL:  # whose only note is about the choice of a sampling rate, while a check reads all

@@ -106,6 +106,15 @@ File = Path | RemotePath
 """File of a record, which lies here or elsewhere."""
 
 
+def parse_place(text: str) -> File:
+    """Return a path, or the remote place that an address names.
+
+    Raises:
+        PlaceError: the address cannot be used.
+    """
+    return RemotePath.parse(text) if is_remote(text) else Path(text)
+
+
 class Entry(NamedTuple):
     """A file or folder in a remote folder."""
 
@@ -131,6 +140,22 @@ def is_folder(place: RemotePath) -> bool:
         return reach(place, lambda files: files.info(place.url)["type"] == "directory")
     except FileNotFoundError:
         return False
+
+
+def is_file(file: File) -> bool:
+    """Return whether there is a file here or elsewhere.
+
+    Raises:
+        RecordError: the remote place refuses to give it.
+        PlaceError: the remote place cannot be reached. `exists` of a web server does not tell that.
+    """
+    if isinstance(file, Path):
+        return file.is_file()
+    try:
+        read_beginning(file, 1)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def exists(place: RemotePath) -> bool:

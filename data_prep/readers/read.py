@@ -73,7 +73,9 @@ def local_copy(file: File) -> Iterator[Path]:
         try:
             path = _fetch_record(file, Path(folder))
         except FileNotFoundError as error:
-            raise RecordError(f"{file.name}: there is no such file.") from error
+            path = Path(folder) / file.name
+            if path.suffix.lower() not in READERS:  # whose readers say what is missing
+                raise RecordError(f"{file.name}: there is no such file.") from error
         yield path
 
 

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
+from data_prep.places import File
 from data_prep.sources.cells import NO, YES, is_missing, lines, numbers, words
 from data_prep.sources.tables import SEPARATOR, SourceFinding
 
@@ -56,7 +56,7 @@ class Columns:
         return "; ".join(parts) + "."
 
 
-def understand(path: Path, table: pd.DataFrame) -> Columns:
+def understand(path: File, table: pd.DataFrame) -> Columns:
     """Return the meaning of each column. A column that cannot be understood is a problem and never a label."""
     roles: dict[str, str] = {}
     labels, left_out, problems = [], {}, []
@@ -94,11 +94,11 @@ def candidates_by_role(table: pd.DataFrame) -> dict[str, list[str]]:
     return {role: names for role, names in candidates.items() if names}
 
 
-def unclear(path: Path, name: str, message: str) -> SourceFinding:
+def unclear(path: File, name: str, message: str) -> SourceFinding:
     return SourceFinding("unclear column", name, f"{path}: {message}.")
 
 
-def patient_or_label(path: Path, name: str, cells: pd.Series) -> Iterator[SourceFinding]:
+def patient_or_label(path: File, name: str, cells: pd.Series) -> Iterator[SourceFinding]:
     if plain_name(name) in UNSURE_PATIENT and len(cells) > 2 and words(cells).isin(YES | NO).all():
         yield unclear(
             path,
@@ -121,7 +121,7 @@ def contents(cells: pd.Series) -> str:
     return "text" if numbers(said).isna().any() else "numbers"
 
 
-def label_problems(path: Path, name: str, cells: pd.Series) -> Iterator[SourceFinding]:
+def label_problems(path: File, name: str, cells: pd.Series) -> Iterator[SourceFinding]:
     if not name or SEPARATOR in name:
         message = f"{path}: {name!r} cannot name a label: a name must not be empty or contain '{SEPARATOR}'."
         yield SourceFinding("unusable label name", name, message)

@@ -1,15 +1,16 @@
 """Any folder of records with a labels.csv. One column names the record, others may hold its patient, split or fold, age
 and sex. Every other column of yes and no is a label."""
 
-import glob
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import pandas as pd
 
-from data_prep.readers import READERS, is_ecg
+from data_prep.places import File
+from data_prep.readers import READERS
 from data_prep.sources.cells import NO_SEX, YES, ages, is_missing, lines, numbers, sexes, words
+from data_prep.sources.folder import Folder
 from data_prep.sources.label_columns import Columns, understand
 from data_prep.sources.table_file import is_header, read_table
 from data_prep.sources.tables import (
@@ -33,14 +34,14 @@ SPLIT_OF_WORD = {
 }
 
 
-def read_labeled_folder(folder: Path) -> Source:
+def read_labeled_folder(folder: File) -> Source:
     """Return the records that labels.csv lists, split by patient: as the table says, or else 80/10/10 by a hash.
 
     Raises:
         SourceError: the table cannot be read, or no column names the record.
     """
     path = folder / TABLE
-    table, notes = read_table(path)
+    table, notes, sha256 = read_table(path)
     if table.empty:
         raise SourceError(f"{path}: it lists no record.")
     columns = understand(path, table)
@@ -49,7 +50,8 @@ def read_labeled_folder(folder: Path) -> Source:
     patient_id = cells.get("patient_id", cells["record"])
     nothing = pd.Series(float("nan"), table.index)
     fold = numbers(cells["fold"]) if "fold" in cells else nothing
-    files = tuple(find_file(folder, record) for record in cells["record"])
+    place = Folder(folder)
+    files = tuple(find_file(place, record) for record in cells["record"])
     records = pd.DataFrame(
         {
             "ecg_id": range(1, len(table) + 1),
@@ -76,14 +78,14 @@ def read_labeled_folder(folder: Path) -> Source:
         dict(zip(files, table.index, strict=True)),
         {LABEL_SET: columns.labels},
         LABEL_SET,
-        (path,),
+        {path: sha256},
         tuple(problems),
         notes,
         tuple(fold_remarks(records, list(table.index))),
     )
 
 
-def require_record(path: Path, table: pd.DataFrame, columns: Columns) -> None:
+def require_record(path: File, table: pd.DataFrame, columns: Columns) -> None:
     """Raise SourceError if no column names the record, with whatever else is wrong with the columns."""
     if "record" in columns.roles:
         return
@@ -99,7 +101,7 @@ def require_record(path: Path, table: pd.DataFrame, columns: Columns) -> None:
     raise SourceError("\n".join([message, *listed(columns.problems)]))
 
 
-def no_label(path: Path, columns: Columns) -> Iterator[SourceFinding]:
+def no_label(path: File, columns: Columns) -> Iterator[SourceFinding]:
     if not columns.labels:
         message = f"{path}: no label; a label is a column of 1 and 0, true and false, or yes and no."
         yield SourceFinding("no label", path.name, message)
@@ -109,16 +111,12 @@ def without_suffix(record: str) -> str:
     return record.removesuffix(next((suffix for suffix in READERS if record.lower().endswith(suffix)), ""))
 
 
-def find_file(folder: Path, record: str) -> str:
+def find_file(folder: Folder, record: str) -> str:
     """Return the record's file, relative to the folder, or the name of a WFDB header if there is none."""
-    if Path(record).suffix.lower() in READERS or (folder / record).is_file():
+    if PurePosixPath(record).suffix.lower() in READERS or folder.has_file(record):
         return record
-    candidates = (record + suffix for suffix in READERS if (folder / (record + suffix)).is_file())
-    if (found := next(candidates, None)) is not None:
-        return found
-    beside = sorted((folder / record).parent.glob(f"{glob.escape(Path(record).name)}.*"))
-    recognized = (path.suffix for path in beside if path.stem == Path(record).name and is_ecg(path))
-    return record + next(recognized, ".hea")
+    candidates = (record + suffix for suffix in READERS if folder.has_file(record + suffix))
+    return next(candidates, None) or record + (folder.suffix_of_ecg(record) or ".hea")
 
 
 def decisions(columns: Columns, cells: dict[str, pd.Series]) -> Iterator[str]:
@@ -151,7 +149,7 @@ def label_cells(table: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
 
 
 def cell_problems(
-    path: Path, columns: Columns, cells: dict[str, pd.Series], records: pd.DataFrame
+    path: File, columns: Columns, cells: dict[str, pd.Series], records: pd.DataFrame
 ) -> Iterator[SourceFinding]:
     """Yield a finding for each column with unreadable cells. It names the lines and quotes no cell."""
 

@@ -6,11 +6,12 @@ table scp_statements.csv that comes with the records. A statement of likelihood 
 
 import ast
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from data_prep.places import File, is_file
 from data_prep.sources.cells import is_missing, lines, numbers
+from data_prep.sources.folder import Folder
 from data_prep.sources.report_words import common_words
 from data_prep.sources.table_file import read_table
 from data_prep.sources.tables import (
@@ -37,18 +38,19 @@ AXES = ("LAD", "ALAD", "AXL", "MID", "RAD", "ARAD", "AXR", "SAG")
 """Heart axes that PTB-XL names."""
 
 
-def read_ptbxl(folder: Path, fs: int) -> Source:
+def read_ptbxl(folder: File, fs: int) -> Source:
     """Read PTB-XL as published, with the files that suit a sampling rate of `fs` hertz best.
 
     Raises:
         SourceError: a table or column is missing, or the records would have to be upsampled.
     """
-    database = read_database(folder)
+    database, database_sha256 = read_database(folder / DATABASE)
     rows = list(database.index)
     database = database.reset_index(drop=True)
-    statements = read_statements(folder)
+    statements, statements_sha256 = read_statements(folder)
     codes, problems = read_codes(database, rows)
-    filenames, notes = choose_files(folder, database, fs)
+    place = Folder(folder)
+    filenames, notes = choose_files(place, database, fs)
     records = pd.DataFrame(
         {
             "ecg_id": database["ecg_id"],
@@ -70,10 +72,10 @@ def read_ptbxl(folder: Path, fs: int) -> Source:
         PTBXL,
         records,
         tuple(f"{name}.hea" for name in filenames),
-        lines_of_files(folder, database, rows),
+        lines_of_files(place, database, rows),
         {name: tuple(sorted(set(label_of.values()))) for name, label_of in label_sets.items()},
         DEFAULT_LABELS,
-        (folder / DATABASE, folder / STATEMENTS),
+        {folder / DATABASE: database_sha256, folder / STATEMENTS: statements_sha256},
         (*problems, *table_problems(records, rows)),
         notes,
         tuple(fold_remarks(records, rows)),
@@ -93,14 +95,13 @@ def further_columns(database: pd.DataFrame) -> dict[str, pd.Series]:
     return {**known, "report_words": common_words(database["report"], database["patient_id"])}
 
 
-def read_database(folder: Path) -> pd.DataFrame:
-    """Return ptbxl_database.csv, indexed by its lines, with numbers in the columns of numbers.
+def read_database(path: File) -> tuple[pd.DataFrame, str]:
+    """Return ptbxl_database.csv, indexed by its lines, with numbers in the columns of numbers, and its SHA-256.
 
     Raises:
         SourceError: the table cannot be read, or cells are not numbers; the message names all such lines.
     """
-    path = folder / DATABASE
-    table, _ = read_table(path)
+    table, _, sha256 = read_table(path)
     whole = ("ecg_id", "patient_id", "strat_fold")
     require_columns(path, table, (*whole, "age", "sex", "scp_codes", *FILENAME_COLUMN.values()))
     if table.empty:
@@ -120,18 +121,18 @@ def read_database(folder: Path) -> pd.DataFrame:
         problems.append(f"{path}, {lines(unknown)}: strat_fold is unknown; folds are 1 to 10.")
     if problems:
         raise SourceError("\n".join(problems))
-    return table.astype(dict.fromkeys(whole, int))
+    return table.astype(dict.fromkeys(whole, int)), sha256
 
 
-def read_statements(folder: Path) -> pd.DataFrame:
-    """Return scp_statements.csv, indexed by code. Its first column has no name."""
+def read_statements(folder: File) -> tuple[pd.DataFrame, str]:
+    """Return scp_statements.csv, indexed by code, and its SHA-256. Its first column has no name."""
     path = folder / STATEMENTS
-    if not path.is_file():
+    if not is_file(path):
         raise SourceError(f"{folder}: no {STATEMENTS}, without which {DATABASE} cannot be turned into labels.")
-    table, _ = read_table(path)
+    table, _, sha256 = read_table(path)
     table = table.set_index(table.columns[0])
     require_columns(path, table, ("diagnostic", "form", "rhythm", "diagnostic_class", "diagnostic_subclass"))
-    return table
+    return table, sha256
 
 
 def aggregate(statements: pd.DataFrame) -> dict[str, dict[str, str]]:
@@ -186,33 +187,35 @@ def cell(codes: tuple[str, ...], label_of: Mapping[str, str]) -> str:
     return SEPARATOR.join(sorted({label_of[code] for code in codes if code in label_of}))
 
 
-def choose_files(folder: Path, database: pd.DataFrame, fs: int) -> tuple[list[str], tuple[str, ...]]:
+def choose_files(folder: Folder, database: pd.DataFrame, fs: int) -> tuple[list[str], tuple[str, ...]]:
     """Return the files of the requested rate or of a higher one. Upsampling would invent what was not recorded."""
-    present = [rate for rate, column in FILENAME_COLUMN.items() if folder_of(folder, database[column]).is_dir()]
+    tops = {rate: top_of(database[column].iloc[0]) for rate, column in FILENAME_COLUMN.items()}
+    present = [rate for rate, top in tops.items() if folder.has_folder(top)]
     if not present:
-        raise SourceError(f"{folder}: neither records100 nor records500 is there, only the tables.")
+        raise SourceError(f"{folder.place}: neither records100 nor records500 is there, only the tables.")
     usable = [rate for rate in present if rate >= fs]
     if not usable:
         raise SourceError(
-            f"{folder}: only the {max(present)} Hz records are there, which would have to be upsampled to {fs} Hz; "
-            f"ask for {max(present)} Hz or less."
+            f"{folder.place}: only the {max(present)} Hz records are there, which would have to be upsampled to {fs} "
+            f"Hz; ask for {max(present)} Hz or less."
         )
     rate = fs if fs in usable else max(usable)
     note = () if rate == fs else (f"The {rate} Hz records are resampled to {fs} Hz.",)
     return list(database[FILENAME_COLUMN[rate]]), note
 
 
-def lines_of_files(folder: Path, database: pd.DataFrame, rows: Sequence[int]) -> dict[str, int]:
+def lines_of_files(folder: Folder, database: pd.DataFrame, rows: Sequence[int]) -> dict[str, int]:
     """Return the files of both sampling rates, as far as their folders are there, with their lines in the table."""
-    present = {child.name for child in folder.iterdir() if child.is_dir()}
+    tops = {top_of(name) for column in FILENAME_COLUMN.values() for name in database[column]}
+    present = {top for top in tops if folder.has_folder(top)}
     return {
         f"{name}.hea": row
         for column in FILENAME_COLUMN.values()
         for name, row in zip(database[column], rows, strict=True)
-        if name.split("/")[0] in present
+        if top_of(name) in present
     }
 
 
-def folder_of(folder: Path, filenames: pd.Series) -> Path:
-    """Return the top folder of the files: `records100` of `records100/00000/00001_lr`."""
-    return folder.joinpath(*PurePosixPath(filenames.iloc[0]).parts[:1])
+def top_of(filename: str) -> str:
+    """Return the top folder of a file: `records100` of `records100/00000/00001_lr`."""
+    return filename.partition("/")[0]

@@ -2,12 +2,15 @@
 
 import codecs
 import csv
+import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
+from data_prep.places import MOST_BYTES, File, read_beginning
 from data_prep.sources.cells import NO, SHOWN, YES, lines
 from data_prep.sources.tables import SourceError
 
@@ -15,16 +18,28 @@ SEPARATORS = ",;\t"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def read_table(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return the table, and a note on how it was read if it is not plain UTF-8.
+class TableFile(NamedTuple):
+    """A table as read."""
+
+    cells: pd.DataFrame
+    notes: tuple[str, ...]
+    """How it was read if it is not plain UTF-8."""
+    sha256: str
+    """SHA-256 of the file, in hexadecimal digits."""
+
+
+def read_table(path: File) -> TableFile:
+    """Read a table.
 
     Every cell is the text of the file, so that no code is read as a number or a missing value. The index is the line in
     the file.
 
     Raises:
         SourceError: the file is not a table of text, rows differ in their number of cells, or two columns share a name.
+        PlaceError: it is remote, and its place cannot be reached.
     """
-    text, notes = decode(path)
+    content = read_content(path)
+    text, notes = decode(path, content)
     rows = read_rows(path, text)
     if not rows:
         raise SourceError(f"{path}: not readable as CSV: it is empty.")
@@ -40,14 +55,17 @@ def read_table(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if duplicates:
         which = ", ".join(f"{one + 1} and {other + 1}" for one, other in duplicates[:SHOWN])
         raise SourceError(f"{path}: columns {which} have the same name; keep or rename one.")
-    return table[kept].set_axis(names, axis=1), notes
+    return TableFile(table[kept].set_axis(names, axis=1), notes, hashlib.sha256(content).hexdigest())
 
 
-def decode(path: Path) -> tuple[str, tuple[str, ...]]:
+def read_content(path: File) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes() if isinstance(path, Path) else read_beginning(path, MOST_BYTES)
     except OSError as error:
-        raise SourceError(f"{path}: not readable: {error.strerror}.") from error
+        raise SourceError(f"{path}: not readable: {error.strerror or 'there is no such file'}.") from error
+
+
+def decode(path: File, content: bytes) -> tuple[str, tuple[str, ...]]:
     try:
         if content.startswith(UTF_16):
             return content.decode("utf-16"), ()
@@ -63,7 +81,7 @@ def decode(path: Path) -> tuple[str, tuple[str, ...]]:
     )
 
 
-def read_rows(path: Path, text: str) -> dict[int, list[str]]:
+def read_rows(path: File, text: str) -> dict[int, list[str]]:
     """Return the rows that are not empty, by their lines. The first row determines the separator."""
     stream = io.StringIO(text, newline="")
     first = next((line for line in stream if line.strip()), "")
@@ -84,7 +102,7 @@ def read_rows(path: Path, text: str) -> dict[int, list[str]]:
     return rows
 
 
-def require_even(path: Path, header: Sequence[str], rows: dict[int, list[str]]) -> None:
+def require_even(path: File, header: Sequence[str], rows: dict[int, list[str]]) -> None:
     """Raise SourceError unless each row has as many cells as the header, apart from empty ones at its end."""
     uneven = [line for line, row in rows.items() if len(row) < len(header) or any(row[len(header) :])]
     if uneven:

@@ -3,12 +3,12 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from data_prep.errors import UserError
+from data_prep.places import File
 from data_prep.sources.cells import SHOWN, lines
 
 SPLITS = ("train", "validation", "test")
@@ -37,7 +37,7 @@ class SourceFinding:
 class Source:
     """A folder of records and its tables, as read. Its `problems` must be corrected before it is prepared."""
 
-    folder: Path
+    folder: File
     kind: str
     records: pd.DataFrame
     """One row for each record: ecg_id, patient_id, name, fold, split, age, sex, and a column for each label set."""
@@ -47,8 +47,8 @@ class Source:
     """Every file that the table names, at all sampling rates that are there, with its line in the table."""
     label_sets: Mapping[str, tuple[str, ...]]
     default_labels: str
-    tables: tuple[Path, ...]
-    """Files of the tables."""
+    tables: Mapping[File, str]
+    """Files of the tables, and the SHA-256 of each in hexadecimal digits."""
     problems: tuple[SourceFinding, ...] = ()
     notes: tuple[str, ...] = ()
     """Sentences about decisions that were made on the user's behalf."""
@@ -64,12 +64,12 @@ class Source:
     def sha256(self) -> str:
         """Return a digest of the tables and the choice of files, which does not depend on where the folder is."""
         digest = hashlib.sha256("\n".join(self.files).encode())
-        for table in self.tables:
-            digest.update(hashlib.sha256(table.read_bytes()).digest())
+        for sha256 in self.tables.values():
+            digest.update(bytes.fromhex(sha256))
         return digest.hexdigest()
 
 
-def require_columns(path: Path, table: pd.DataFrame, needed: Iterable[str]) -> None:
+def require_columns(path: File, table: pd.DataFrame, needed: Iterable[str]) -> None:
     missing = [name for name in needed if name not in table.columns]
     if missing:
         raise SourceError(

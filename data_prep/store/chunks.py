@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int16
 
 from data_prep.leads import STANDARD_LEADS
+from data_prep.places import File
 from data_prep.preprocess import Preprocess
 from data_prep.quality.electrode_off import LARGEST
 from data_prep.readers import ReadOptions, read_record
@@ -22,7 +22,7 @@ MICROVOLTS_A_MILLIVOLT = 1000
 class Job:
     """Input, preprocessing and output of the chunks of a preparation."""
 
-    folder: Path
+    folder: File
     preprocess: Preprocess
     signals: SignalsFile
     options: ReadOptions

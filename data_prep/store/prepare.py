@@ -14,6 +14,7 @@ from data_prep.files import is_partial
 from data_prep.leads import STANDARD_LEADS
 from data_prep.lock import LOCK
 from data_prep.parallel import in_parallel
+from data_prep.places import File
 from data_prep.preprocess import Preprocess
 from data_prep.readers import OtherFile, ReadOptions, find_files, summarize
 from data_prep.share import Share
@@ -89,7 +90,7 @@ class Plan:
 
 
 def prepare(
-    source: Path,
+    source: File,
     out: Path,
     preprocess: Preprocess,
     labels: str | None = None,
@@ -109,6 +110,7 @@ def prepare(
 
     Raises:
         SourceError: the records or their tables cannot be used.
+        PlaceError: they are remote, and their place cannot be reached.
         StoreError: `out` cannot be written, or holds something else.
         FolderInUseError: another process prepares the folder, or the same share of it.
     """
@@ -117,7 +119,7 @@ def prepare(
     labels = labels or records.default_labels
     if labels not in records.label_sets:
         raise StoreError(f"{source}: no label set '{labels}'; there are {', '.join(records.label_sets)}.")
-    lists_others = share is None or share.index == 1  # which takes a look at each file of the source
+    lists_others = share is None or share.index == 1  # one job is enough, since every file is looked at
     records = remarked(records, labels, not_read(records, out, options) if lists_others else ())
     plan = Plan(records, out, preprocess, options, labels, workers, progress, engine)
     with explaining(plan):
@@ -208,7 +210,12 @@ def is_finished(out: Path) -> bool:
 
 
 def not_read(source: Source, out: Path, options: ReadOptions) -> list[str]:
-    """Return a line for each kind of file in the source folder that is not read, except tables in use."""
+    """Return a line for each kind of file in the source folder that is not read, except tables in use.
+
+    A remote folder is not searched, since all files would be asked for.
+    """
+    if not isinstance(source.folder, Path):
+        return []
     others = [file for file in find_files([source.folder], options) if isinstance(file, OtherFile)]
     paths = {other: Path(str(other.path)) for other in others}
     return summarize([other for other, path in paths.items() if path not in source.tables and out not in path.parents])
@@ -222,7 +229,8 @@ def remarked(source: Source, labels: str, more: Sequence[str]) -> Source:
 
 
 def identity(source: Source) -> dict[str, str]:
-    return {"kind": source.kind, "name": source.folder.resolve().name, "sha256": source.sha256()}
+    folder = source.folder.resolve() if isinstance(source.folder, Path) else source.folder
+    return {"kind": source.kind, "name": folder.name, "sha256": source.sha256()}
 
 
 def plain(settings: Preprocess | ReadOptions) -> dict[str, Any]:

@@ -71,8 +71,14 @@ def download(
 
 @data_app.command()
 def prepare(
-    source: Annotated[Path, typer.Argument(help="PTB-XL's folder, or any folder of ECG files with a labels.csv.")],
-    out: Annotated[Path, typer.Argument(help="Prepared folder to write.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="PTB-XL's folder, or any folder of ECG files with a labels.csv. It may be an address: "
+            "s3://bucket/folder/, https://host/folder/ (docs/cluster.md)."
+        ),
+    ],
+    out: Annotated[str, typer.Argument(help="Prepared folder to write.")],
     labels: Annotated[
         str | None,
         typer.Option(
@@ -115,6 +121,7 @@ def prepare(
     same command without --part completes what jobs have left. docs/cluster.md has an example.
     """
     share = None if part is None else share_of(part)
+    refuse_remote("OUT", out, "remote places are only read; name a local folder, and copy it there.")
     others = [override for override in overrides or () if not override.startswith("preprocess.")]
     if others:
         raise typer.BadParameter(
@@ -122,6 +129,7 @@ def prepare(
         )
     with spoken_errors(lambda: "stopped; the same command continues from here."), progress_bar("preparing") as bar:
         from data_prep.parallel import in_parallel
+        from data_prep.places import parse_place
         from data_prep.preprocess import Preprocess
         from data_prep.store.prepare import prepare as prepare_store
 
@@ -133,7 +141,7 @@ def prepare(
             preprocess = load_config(config and find_config(config), tuple(overrides or ())).preprocess
         options = read_options(fs, unit, leads, follow_links)
         run, at_once = engine_of(engine, workers, in_parallel)
-        report = prepare_store(source, out, preprocess, labels, at_once, bar, options, run, share)
+        report = prepare_store(parse_place(source), Path(out), preprocess, labels, at_once, bar, options, run, share)
     for note in report.notes:
         typer.echo(printable(note))
     for name, reason in report.failures:
@@ -151,7 +159,7 @@ def prepare(
 @data_app.command()
 def check(
     source: Annotated[
-        Path, typer.Argument(help="Folder of ECG files, with or without tables, or a prepared folder to verify.")
+        str, typer.Argument(help="Folder of ECG files, with or without tables, or a prepared folder to verify.")
     ],
     fs: Fs = None,
     unit: Unit = None,
@@ -164,16 +172,30 @@ def check(
     All that is wrong is listed, and nothing is written. The exit code is 3 if anything is wrong, for example if a file
     could not be read. Notes, as on a short record, leave it at 0.
     """
+    refuse_remote(
+        "SOURCE",
+        source,
+        "only local folders are checked; `ecgmtl data prepare` lists what cannot be read of a remote one.",
+    )
+    folder = Path(source)
     with spoken_errors(), progress_bar("checking") as bar:
         from data_prep.check import check as check_folder
         from data_prep.parallel import n_cores
         from data_prep.store.manifest import MANIFEST
 
-        if (source / MANIFEST).is_file():
+        if (folder / MANIFEST).is_file():
             from data_prep.store.open import check_store
 
-            typer.echo(printable(check_store(source)))
+            typer.echo(printable(check_store(folder)))
             return
-        report = check_folder(source, workers or n_cores(), bar, read_options(fs, unit, leads, follow_links))
+        report = check_folder(folder, workers or n_cores(), bar, read_options(fs, unit, leads, follow_links))
     typer.echo(printable_lines(report.render()))
     raise typer.Exit(0 if report.is_sound else 3)
+
+
+def refuse_remote(argument: str, text: str, reason: str) -> None:
+    """Raise BadParameter where an argument that names a local folder is an address."""
+    from data_prep.places import is_remote
+
+    if is_remote(text):
+        raise typer.BadParameter(f"{argument}: {reason}")

@@ -1,0 +1,85 @@
+"""Folder of a source, on this machine or at a remote place: which of the files that tables name are there."""
+
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from data_prep import places
+from data_prep.places import File, RemotePath
+from data_prep.readers import is_ecg
+from data_prep.readers.files import HEAD
+from data_prep.record import RecordError
+from data_prep.sources.tables import SourceError, lies_inside
+
+
+class Names(NamedTuple):
+    """Names in a remote folder."""
+
+    files: frozenset[str] = frozenset()
+    folders: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder in which records are looked for. Remote folders are listed once each."""
+
+    place: File
+    listed: dict[str, Names] = field(default_factory=dict, repr=False, compare=False)
+
+    def has_folder(self, name: str) -> bool:
+        """Return whether a folder of this name is directly in this one."""
+        if isinstance(self.place, Path):
+            return (self.place / name).is_dir()
+        return name in self.names_in(self.place, "").folders
+
+    def has_file(self, name: str) -> bool:
+        """Return whether a file of this name, relative to the folder, is there."""
+        if isinstance(self.place, Path):
+            return (self.place / name).is_file()
+        return PurePosixPath(name).name in self.names_beside(name)
+
+    def suffix_of_ecg(self, record: str) -> str | None:
+        """Return the suffix of the first file of a record's name that is an ECG by its content, or None."""
+        stem = PurePosixPath(record).name
+        names = sorted(name for name in self.names_beside(record) if name.startswith(f"{stem}."))
+        suffixes = [path.suffix for path in map(PurePosixPath, names) if path.stem == stem]
+        return next((suffix for suffix in suffixes if self.is_ecg(record + suffix)), None)
+
+    def is_ecg(self, name: str) -> bool:
+        """Return whether a file is an ECG by its content."""
+        file = self.place / name
+        if isinstance(file, Path):
+            return is_ecg(file)
+        with TemporaryDirectory(prefix="ecgmtl-") as sketches:
+            places.sketch(file.with_name(""), {file.name: HEAD}, Path(sketches))
+            return is_ecg(Path(sketches) / file.name)
+
+    def names_beside(self, record: str) -> frozenset[str]:
+        """Return the names of the files in the folder of a record. None outside this folder is looked for remotely."""
+        parent = PurePosixPath(record).parent
+        if isinstance(self.place, Path):
+            return frozenset(child.name for child in (self.place / parent).glob("*"))
+        if not lies_inside(record):
+            return frozenset()
+        return self.names_in(self.place, "" if parent == PurePosixPath() else f"{parent}/").files
+
+    def names_in(self, place: RemotePath, name: str) -> Names:
+        """Return the names in the remote folder `place`, or in one that is in it, as `a/b/`.
+
+        Raises:
+            SourceError: it refuses to be listed.
+            PlaceError: the place cannot be reached.
+        """
+        if name not in self.listed:
+            try:
+                entries = list(places.list_folder(place / name))
+            except FileNotFoundError:
+                entries = []
+            except RecordError as error:
+                raise SourceError(f"{place / name}: its files cannot be listed. {error}") from error
+            self.listed[name] = Names(
+                frozenset(entry.name for entry in entries if not entry.is_folder),
+                frozenset(entry.name for entry in entries if entry.is_folder),
+            )
+        return self.listed[name]
