@@ -13,6 +13,8 @@ data_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="markdown", help="Check ECG files, and prepare them for training."
 )
 
+WRITES_LOCALLY = "remote places are only read; name a local folder, and copy it there."
+
 ConfigPath = Annotated[
     Path | None,
     typer.Option("--config", help="Config whose preprocessing is used: a YAML file, or the name of a shipped config."),
@@ -21,7 +23,7 @@ ConfigPath = Annotated[
 
 @data_app.command()
 def synth(
-    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    out: Annotated[str, typer.Argument(help="Folder to write.")],
     records: Annotated[int, typer.Option(min=10, help="Number of ECGs.")] = 1000,
     seed: Annotated[int, typer.Option(help="Random seed. The same seed writes the same ECGs.")] = 0,
     fs: Annotated[int, typer.Option(help="Sampling rate in hertz, 100 or 500.")] = 100,
@@ -30,16 +32,17 @@ def synth(
 
     The folder is like PTB-XL's.
     """
+    refuse_remote("OUT", out, WRITES_LOCALLY)
     with spoken_errors(), progress_bar("synthesizing") as bar:
         from data_prep.synthetic.folder import write_ptbxl
 
-        write_ptbxl(out, records, seed, fs=fs, progress=bar)
+        write_ptbxl(Path(out), records, seed, fs=fs, progress=bar)
     typer.echo(printable(f"{records} artificial ECGs in {out}; next: ecgmtl data prepare {out} {out}-prepared"))
 
 
 @data_app.command()
 def download(
-    out: Annotated[Path, typer.Argument(help="Folder to write. Files that are there and verified are kept.")],
+    out: Annotated[str, typer.Argument(help="Folder to write. Files that are there and verified are kept.")],
     rate: Annotated[
         Literal["100", "500", "both"], typer.Option(help="Sampling rate of the records to fetch, in hertz.")
     ] = "100",
@@ -53,11 +56,12 @@ def download(
     An interrupted download continues with the same command. Files that could not be fetched are listed, and the exit
     code is then 3.
     """
+    refuse_remote("OUT", out, WRITES_LOCALLY)
     with spoken_errors(lambda: "stopped; the same command continues from here."), progress_bar("fetching") as bar:
         from data_prep.sources.download import PUBLISHER
         from data_prep.sources.download import download as fetch
 
-        done = fetch(out, rate, source or PUBLISHER, jobs, bar)
+        done = fetch(Path(out), rate, source or PUBLISHER, jobs, bar)
     for path, reason in done.failures:
         typer.echo(printable(f"{path}: {reason}"), err=True)
     failed = f", {len(done.failures)} failed; the same command tries these again" if done.failures else ""
@@ -121,7 +125,7 @@ def prepare(
     same command without --part completes what jobs have left. docs/cluster.md has an example.
     """
     share = None if part is None else share_of(part)
-    refuse_remote("OUT", out, "remote places are only read; name a local folder, and copy it there.")
+    refuse_remote("OUT", out, WRITES_LOCALLY)
     others = [override for override in overrides or () if not override.startswith("preprocess.")]
     if others:
         raise typer.BadParameter(

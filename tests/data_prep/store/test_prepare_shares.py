@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -239,6 +240,16 @@ def test_a_damaged_chunk_of_another_job_is_prepared_again(folder, whole, tmp_pat
         file.write(b"damage")
     run(folder, tmp_path / "store", "2/2")
     assert content(tmp_path / "store") == whole
+
+
+def test_a_job_waits_until_another_one_has_begun_the_folder(folder, tmp_path):
+    with ThreadPoolExecutor(1) as pool:
+        with claims.gate(tmp_path / "store"):
+            job = pool.submit(run, folder, tmp_path / "store", "1/2")
+            with pytest.raises(TimeoutError):
+                job.result(timeout=0.5)
+            assert not (tmp_path / "store/progress.jsonl").exists()
+        assert job.result().n_finished == 2
 
 
 def test_jobs_without_a_usable_record_fail_and_leave_nothing(folder, tmp_path):

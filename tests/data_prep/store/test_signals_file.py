@@ -1,3 +1,4 @@
+import os
 import zlib
 
 import numpy as np
@@ -36,6 +37,15 @@ def test_opening_again_keeps_what_is_written(tmp_path, rng):
     open_signals_file(tmp_path / "signals.npy", 4, (2, 5)).write(0, expected)
     again = open_signals_file(tmp_path / "signals.npy", 4, (2, 5))
     assert again.crc32(0, 4) == zlib.crc32(expected.tobytes())
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="needs posix_fallocate")
+def test_a_file_of_full_size_is_not_allocated_while_others_may_write_it(tmp_path, rng, monkeypatch):
+    calls = []
+    monkeypatch.setattr(os, "posix_fallocate", lambda *call: calls.append(call))
+    for _ in range(2):
+        open_signals_file(tmp_path / "signals.npy", 4, (2, 5))
+    assert len(calls) == 1
 
 
 def test_a_file_cut_by_closing_can_be_opened_in_full_size_again(tmp_path, rng):
