@@ -38,7 +38,8 @@ def locked(
         OSError: the file system has no locks, or the folder cannot be written, and a lock `is_needed`.
     """
     path = folder / name
-    lock = FileLock(path)
+    # a lock that is only a file would outlive a killed process, and whoever waits for it would wait forever
+    lock = FileLock(path, fallback_to_soft=not is_needed)
     try:
         lock.acquire(timeout=-1 if waits else 0)
         path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")

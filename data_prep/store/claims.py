@@ -4,14 +4,18 @@ Whoever prepares the whole folder holds `.lock` all the while, and a job holds t
 complete the folder one after the other, through a gate: while one is in it, no other begins, and none completes it.
 """
 
+import errno
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from data_prep.lock import LOCK, FolderInUseError, locked
 from data_prep.share import Share
+from data_prep.store.manifest import StoreError
 
 GATE = ".lock-gate"
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Errors of file systems without locks."""
 SHARES = ".lock-*-of-*"
 """Pattern of the locks of shares."""
 
@@ -38,10 +42,19 @@ def gate(out: Path) -> Iterator[None]:
     """Create the folder if necessary, and wait until no other job is in its gate.
 
     Raises:
-        OSError: the file system has no locks, without which two jobs might complete the folder at once.
+        StoreError: the file system has no locks, without which two jobs might complete the folder at once.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out, None, GATE, waits=True, is_needed=True):
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(out, None, GATE, waits=True, is_needed=True))
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            raise StoreError(
+                f"{out}: its file system has no locks ({error.strerror}), which --part needs; choose a folder on "
+                "another one, or prepare it without --part."
+            ) from error
         yield
 
 

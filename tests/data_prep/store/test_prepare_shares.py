@@ -1,5 +1,6 @@
 """Folders that several jobs prepare, each its share of the chunks."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -261,13 +262,17 @@ def test_jobs_without_a_usable_record_fail_and_leave_nothing(folder, tmp_path):
     assert content(tmp_path / "store") == {}
 
 
-def test_jobs_need_locks(folder, tmp_path, monkeypatch):
-    def no_locks(*_, **__):
-        raise OSError(37, "No locks available")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_jobs_need_locks(folder, tmp_path, monkeypatch, number):
+    pytest.importorskip("fcntl")
 
-    monkeypatch.setattr("filelock.FileLock.acquire", no_locks)
-    with pytest.raises(StoreError, match=r"store: cannot be written \(No locks available\)"):
+    def no_locks(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with pytest.raises(StoreError, match=rf"store: its file system has no locks \({os.strerror(number)}\)"):
         run(folder, tmp_path / "store", "1/2")
+    assert content(tmp_path / "store") == {}
 
 
 def test_a_ledger_with_a_cut_off_line_is_read_up_to_it(folder, whole, tmp_path):
