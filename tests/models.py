@@ -24,6 +24,7 @@ from ecgmtl.model.encoders.cnn import CnnSettings
 
 LABELS = ("CD", "HYP", "MI", "NORM", "STTC")
 SMALL = CnnSettings(widths=(8, 16))
+SCORE, CARD = "macro AUROC 0.9", "# Ü card\n\nIntended use: none."
 
 
 def untrained(encoder=SMALL):
@@ -67,7 +68,10 @@ def exported(stored, signals, tmp_path_factory):
     reports = folder / "reports.pickle"
     with FileLock(f"{folder}.lock"):
         if not reports.exists():
-            made = {kind: export.export(stored, kind, folder / f"c.{kind}", signals) for kind in ("onnx", "pt2")}
+            made = {
+                kind: export.export(stored, kind, folder / f"c.{kind}", signals, SCORE, CARD)
+                for kind in ("onnx", "pt2")
+            }
             reports.write_bytes(pickle.dumps(made))
     return pickle.loads(reports.read_bytes())
 
@@ -75,7 +79,7 @@ def exported(stored, signals, tmp_path_factory):
 @pytest.fixture(scope="session")
 def mlflow_folder(stored, signals, tmp_path_factory):
     """A report on the classifier as an MLflow model."""
-    return export.export(stored, "mlflow", tmp_path_factory.mktemp("exported") / "c", signals)
+    return export.export(stored, "mlflow", tmp_path_factory.mktemp("exported") / "c", signals, SCORE, CARD)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import sys
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -20,10 +21,11 @@ from ecgmtl.inference import export
 from ecgmtl.inference.export import ExportError
 from ecgmtl.inference.metadata import MetadataError
 from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.model.encoders import EncoderSettings
 from ecgmtl.model.forest.forest import KINDS, ForestSettings, grow
 from ecgmtl.model.forest.measurements import in_rows, measure
-from tests.models import LABELS, predictions, untrained
-from tests.promises.family import every_encoder
+from tests.models import CARD, LABELS, SCORE, predictions, untrained
+from tests.trainings import ENCODERS
 
 
 def report_of(request, kind):
@@ -69,11 +71,12 @@ def test_an_onnx_file_has_as_many_weights_as_the_classifier(stored, exported):
 
 
 @every_kind
-def test_an_export_contains_the_metadata(request, stored, kind):
+def test_an_export_contains_the_metadata_the_score_and_the_card(request, stored, kind):
     metadata = load_predictor(str(report_of(request, kind).path)).metadata
     assert (metadata.label_names, metadata.label_set) == (LABELS, "superdiagnostic")
     assert (metadata.calibration, metadata.preprocess) == (stored.calibration, stored.config.preprocess)
     assert metadata.lead_mean == tuple(stored.model.standardize.mean.flatten().tolist())
+    assert (metadata.score, metadata.card) == (SCORE, CARD)
 
 
 @pytest.mark.slow
@@ -113,11 +116,16 @@ def test_a_flipped_bit_of_an_export_is_detected_or_changes_nothing(stored, signa
     assert n_detected > 20
 
 
-@every_encoder
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
-def test_every_encoder_is_exported(settings, kind, signals, tmp_path):
-    report = export.export(untrained(settings()), kind, tmp_path / f"c.{kind}", signals)
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.kind)
+def test_every_encoder_is_exported_and_nothing_is_printed(encoder, kind, signals, tmp_path, capfd):
+    report = export.export(untrained(encoder), kind, tmp_path / f"c.{kind}", signals)
     assert report.max_difference <= 1e-5
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_encoders_that_are_exported_are_all():
+    assert {type(encoder) for encoder in ENCODERS} == set(get_args(get_args(EncoderSettings)[0]))
 
 
 def test_onnx_is_predicted_without_torch(exported, records):
@@ -131,23 +139,14 @@ def test_onnx_is_predicted_without_torch(exported, records):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("kind", ["onnx", pytest.param("mlflow", marks=pytest.mark.slow)])
-def test_exporting_prints_nothing(stored, signals, tmp_path, capfd, kind):
-    export.export(stored, kind, tmp_path / ("c" if kind == "mlflow" else f"c.{kind}"), signals)
+@pytest.mark.slow
+def test_exporting_an_mlflow_model_prints_nothing(stored, signals, tmp_path, capfd):
+    export.export(stored, "mlflow", tmp_path / "c", signals)
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("kind", ["onnx", "pt2", pytest.param("mlflow", marks=pytest.mark.slow)])
-def test_the_score_and_the_card_travel_in_the_export(stored, signals, tmp_path, kind):
-    path = tmp_path / ("c" if kind == "mlflow" else f"c.{kind}")
-    export.export(stored, kind, path, signals, "macro AUROC 0.9", "# Ü card\n\nIntended use: none.")
-    metadata = load_predictor(path).metadata
-    assert (metadata.score, metadata.card) == ("macro AUROC 0.9", "# Ü card\n\nIntended use: none.")
-
-
-@pytest.mark.parametrize("kind", ["onnx", "pt2"])
-def test_an_export_with_a_changed_weight_is_not_kept(stored, signals, tmp_path, monkeypatch, kind):
-    write = export.WRITERS[kind]
+def test_an_export_with_a_changed_weight_is_not_kept(stored, signals, tmp_path, monkeypatch):
+    write = export.WRITERS["pt2"]
 
     def write_another(other, metadata, path):
         changed = untrained()
@@ -155,10 +154,10 @@ def test_an_export_with_a_changed_weight_is_not_kept(stored, signals, tmp_path, 
             next(changed.model.heads["classification"].parameters()).add_(0.01)
         write(changed, metadata, path)
 
-    monkeypatch.setitem(export.WRITERS, kind, write_another)
-    (tmp_path / f"c.{kind}").write_text("the previous one")
+    monkeypatch.setitem(export.WRITERS, "pt2", write_another)
+    (tmp_path / "c.pt2").write_text("the previous one")
     with pytest.raises(ExportError, match=r"differ from the checkpoint's by .* it was not kept"):
-        export.export(stored, kind, tmp_path / f"c.{kind}", signals)
+        export.export(stored, "pt2", tmp_path / "c.pt2", signals)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["the previous one"]
 
 
