@@ -205,13 +205,19 @@ SEVERAL = {
 """Likewise, and a function that writes the files."""
 
 
-def write_all(folder, name, signal):
-    """Write a signal in every format, and return the names of the records' files."""
-    for ending, write in SINGLE.items():
-        (folder / f"{name}{ending}").write_bytes(write(signal))
-    for write in SEVERAL.values():
-        write(folder, name, signal)
-    return [f"{name}{ending}" for ending in (*SINGLE, *SEVERAL)]
+EVERY = (*SINGLE, *SEVERAL)
+FEW = ("-scp.scp", "-muse.xml", "-npz.npz", "-csv.csv")
+"""Formats enough for a split in which each label is there and is not, see `write_labels`."""
+
+
+def write_formats(folder, name, signal, endings=EVERY):
+    """Write a signal in formats, by default in every one, and return the names of the records' files."""
+    for ending in endings:
+        if ending in SINGLE:
+            (folder / f"{name}{ending}").write_bytes(SINGLE[ending](signal))
+        else:
+            SEVERAL[ending](folder, name, signal)
+    return [f"{name}{ending}" for ending in endings]
 
 
 def write_damaged(source, target, name):

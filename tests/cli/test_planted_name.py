@@ -23,7 +23,7 @@ from data_prep.readers.files import read_head
 from data_prep.synthetic.folder import write_ptbxl
 from data_prep.synthetic.waveform import synthesize
 from ecgmtl.cli import app
-from tests.planted_files import FAMILY, GIVEN, NUMBER, PERSON, write_all, write_damaged, write_labels
+from tests.planted_files import EVERY, FAMILY, FEW, GIVEN, NUMBER, PERSON, write_damaged, write_formats, write_labels
 from tests.serve.client import ask, running
 
 TINY = [
@@ -52,7 +52,7 @@ def source(tmp_path_factory):
     names, splits = [], []
     for seed, split in enumerate(("train", "validation", "test")):
         signal = (synthesize(["NORM", "SR"], 500, 10.0, np.random.default_rng(seed)) / 1000).astype(np.float32)
-        written = write_all(folder / "sound", f"r{seed}", signal)
+        written = write_formats(folder / "sound", f"r{seed}", signal, FEW if seed else EVERY)
         names, splits = [*names, *written], [*splits, *[split] * len(written)]
     write_labels(folder / "sound", names, splits)
     write_damaged(folder / "sound", folder / "damaged", "r0")
@@ -101,7 +101,7 @@ def outputs(source, migrated, tmp_path_factory):
         assert done.exit_code == code, done.output
 
     sound, damaged, model = source / "sound", source / "damaged", "run/model.safetensors"
-    first = [sound / "r0", *sorted(sound.glob("r0-*"))]
+    first, few = [sound / "r0", *sorted(sound.glob("r0-*"))], sorted(sound.glob("r1-*"))
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         ecgmtl("data", "check", sound, "--workers", 1, code=3)
@@ -115,10 +115,10 @@ def outputs(source, migrated, tmp_path_factory):
         ecgmtl("compare", "arms", "--data", "store", "--out", "compared", "--seeds", 1)
         ecgmtl("export", "run", "--to", "mlflow-files", "--out", "exported", "--data", "store")
         ecgmtl("predict", model, sound, damaged, "--out", "p.csv", "--workers", 1, code=3)
-        ecgmtl("predict", "exported", *first, damaged, "--out", "p.parquet", "--workers", 1, code=3)
-        ecgmtl("predict", *first, damaged, "--out", "p.jsonl", "--window", "best", "--workers", 1, code=3)
+        ecgmtl("predict", "exported", *few, damaged, "--out", "p.parquet", "--workers", 1, code=3)
+        ecgmtl("predict", *few, damaged, "--out", "p.jsonl", "--window", "best", "--workers", 1, code=3)
         ecgmtl("predict", model, *first, damaged, "--report", "p.html", "--report-details", 1, code=3)
-        ecgmtl("predict", model, *first, damaged, code=3)
+        ecgmtl("predict", model, *few, damaged, code=3)
         ecgmtl("convert", sound, "wfdb")
         ecgmtl("convert", damaged, "wfdb-of-damaged", code=3)
         ecgmtl("reconstruct", "run", sound / "r0-muse.xml", "--from", "I,II,V2", "--out", "filled")
