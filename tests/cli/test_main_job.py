@@ -92,19 +92,18 @@ def wait_for_epoch(run, epoch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("how", "code", "epoch"), [(signal.SIGKILL, -9, 3), (signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 2)]
-)
-def test_an_interrupted_run_resumes_bit_for_bit(folder, trained, how, code, epoch, tmp_path):
+def test_a_run_that_is_interrupted_in_each_way_resumes_bit_for_bit(folder, trained, tmp_path):
     run = tmp_path / "runs/cut"
-    process = start(folder, "train", "--data", "store", "--out", run, "--no-track", *SMALL)
-    wait_for_epoch(run, epoch)
-    process.send_signal(how)
-    err = process.communicate(timeout=60)[1]
-    assert process.returncode == code, err
-    if code > 0:
-        assert f"ecgmtl train --resume {run}" in err
-    assert not (run / "model.safetensors").exists()
+    begin, resume = ("--data", "store", "--out", run, *SMALL), ("--resume", run)
+    for how, code, epoch in ((signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 2), (signal.SIGKILL, -9, 3)):
+        process = start(folder, "train", *(begin if epoch == 1 else resume), "--no-track")
+        wait_for_epoch(run, epoch)
+        process.send_signal(how)
+        err = process.communicate(timeout=60)[1]
+        assert process.returncode == code, err
+        if code > 0:
+            assert f"ecgmtl train --resume {run}" in err
+        assert not (run / "model.safetensors").exists()
     ecgmtl(folder, "train", "--resume", run, "--no-track")
     whole, resumed = (checkpoint.load(path).model.state_dict() for path in (trained, run / "model.safetensors"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
@@ -130,8 +129,9 @@ def test_a_forest_is_added_to_a_trained_network(folder, trained):
     assert both.forest.value.shape[:3] == (2, 5, 5)
     card = (folder / "runs/forest/model_card.md").read_text()
     assert "boosted trees beside it" in card
-    predicted = ecgmtl(folder, "predict", "runs/forest/model.safetensors", "records", "--out", "forest.csv")
-    assert "0 failed" in predicted
+    files = sorted((folder / "records/records100/00000").glob("0000?_lr.hea"))
+    predicted = ecgmtl(folder, "predict", "runs/forest/model.safetensors", *files, "--out", "forest.csv")
+    assert "9 records predicted, 0 failed" in predicted
 
 
 def test_other_settings_train_again(folder, trained):
@@ -202,7 +202,8 @@ def test_evaluate_measures_given_leads_and_stress(folder, trained):
 @pytest.mark.slow
 def test_a_tracked_run_is_found_in_mlflow(folder, trained, migrated):
     shutil.copy(migrated, folder / "mlflow.db")
-    ecgmtl(folder, "train", "--data", "store", "--out", "runs/tracked", *SMALL, "--set", "seed=3")
+    shorter = ("--set", "stages.0.epochs=1", "--set", "stages.1.epochs=1")
+    ecgmtl(folder, "train", "--data", "store", "--out", "runs/tracked", *SMALL, *shorter, "--set", "seed=3")
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
