@@ -52,6 +52,12 @@ def whole(out, folder):
     return read(out)
 
 
+@pytest.fixture(scope="module")
+def expected(eighteen, tmp_path_factory):
+    """The table as CSV, written in one go."""
+    return whole(tmp_path_factory.mktemp("whole") / "whole.csv", eighteen)
+
+
 def read(path):
     return pd.read_parquet(path) if path.suffix == ".parquet" else path.read_bytes()
 
@@ -77,11 +83,11 @@ def test_what_a_killed_process_left_beside_the_table_is_removed(eighteen, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.csv.12.partial", "p.csv"]
 
 
-def test_workers_write_the_same_rows_in_the_same_order(eighteen, tmp_path, small_parts, monkeypatch):
+def test_workers_write_the_same_rows_in_the_same_order(eighteen, expected, tmp_path, small_parts, monkeypatch):
     monkeypatch.setattr("data_prep.parallel.SECONDS_WORTH_WORKERS", 0.0)
     _, done = run(job_of(tmp_path / "p.csv"), eighteen, workers=2)
     assert [part.number for part in done] == [0, 1, 2, 3, 4]
-    assert read(tmp_path / "p.csv") == whole(tmp_path / "whole.csv", eighteen)
+    assert read(tmp_path / "p.csv") == expected
 
 
 @pytest.mark.parametrize(
@@ -96,7 +102,7 @@ def test_workers_write_the_same_rows_in_the_same_order(eighteen, tmp_path, small
 )
 def test_another_option_starts_over_and_is_named(eighteen, tmp_path, small_parts, change, said):
     run(job_of(tmp_path / "p.csv"), eighteen, n_parts=2)
-    differences, done = run(job_of(tmp_path / "p.csv", **change), eighteen)
+    differences, done = run(job_of(tmp_path / "p.csv", **change), eighteen, n_parts=2)
     assert differences == (said,)
     assert not any(part.kept for part in done)
 
@@ -122,7 +128,7 @@ def test_a_part_is_predicted_again_if_one_of_its_files_has_changed(eighteen, tmp
 
 
 @pytest.mark.parametrize("damage", ["half a receipt", "half a table", "no table"])
-def test_a_part_that_is_damaged_is_predicted_again(eighteen, tmp_path, small_parts, damage):
+def test_a_part_that_is_damaged_is_predicted_again(eighteen, expected, tmp_path, small_parts, damage):
     job = job_of(tmp_path / "p.csv")
     run(job, eighteen, n_parts=2)
     path = job.receipt(1) if damage == "half a receipt" else job.table(1)
@@ -131,7 +137,7 @@ def test_a_part_that_is_damaged_is_predicted_again(eighteen, tmp_path, small_par
         path.unlink()
     _, done = run(job, eighteen)
     assert [part.kept for part in done] == [True, False, False, False, False]
-    assert read(tmp_path / "p.csv") == whole(tmp_path / "whole.csv", eighteen)
+    assert read(tmp_path / "p.csv") == expected
 
 
 def kill_itself(job, number, files):
@@ -141,7 +147,7 @@ def kill_itself(job, number, files):
 
 
 def test_a_killed_worker_is_an_error_that_names_the_file_and_keeps_the_rows(
-    eighteen, tmp_path, small_parts, monkeypatch
+    eighteen, expected, tmp_path, small_parts, monkeypatch
 ):
     monkeypatch.setattr("data_prep.parallel.SECONDS_WORTH_WORKERS", 0.0)
     job = job_of(tmp_path / "p.csv")
@@ -150,7 +156,7 @@ def test_a_killed_worker_is_an_error_that_names_the_file_and_keeps_the_rows(
         with pytest.raises(PredictorError, match=r"r04.hea: a worker process was killed, .* same command again"):
             run(job, eighteen, workers=2)
     assert run(job, eighteen)[1][0].kept
-    assert read(tmp_path / "p.csv") == whole(tmp_path / "whole.csv", eighteen)
+    assert read(tmp_path / "p.csv") == expected
 
 
 def test_the_parts_are_not_taken_for_ecgs(eighteen, tmp_path, small_parts):

@@ -149,7 +149,7 @@ def finish(process):
     return process.returncode, said
 
 
-def test_two_jobs_of_which_one_is_killed_and_a_third_that_completes_the_folder(eighteen, tmp_path):
+def test_two_jobs_of_which_one_is_killed_and_a_third_that_completes_the_folder(eighteen, tmp_path, small_parts):
     jobs = [start(tmp_path, eighteen, "--out", "p/", "--part", f"{index}/2") for index in (1, 2)]
     while not list((tmp_path / "p").glob("_part-*")):
         time.sleep(0.01)
@@ -161,10 +161,9 @@ def test_two_jobs_of_which_one_is_killed_and_a_third_that_completes_the_folder(e
     assert "r05" in said
     assert "9 of 9 parts are finished" in said
     assert "predicted before and kept" in said
-    code, said = finish(start(tmp_path, eighteen, "--out", "whole.csv"))
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(tmp_path / "p")[["path", "status"]], pd.read_csv(tmp_path / "whole.csv")[["path", "status"]]
-    )
+    run(tmp_path / "whole", eighteen)
+    found, wanted = (pd.read_parquet(tmp_path / name)[["path", "status"]] for name in ("p", "whole"))
+    pd.testing.assert_frame_equal(found, wanted)
 
 
 @pytest.mark.parametrize(
