@@ -1,7 +1,7 @@
 """Write verdicts and summary of comparisons into docs/evidence.md, between its marks. No figure there is typed by hand.
 
 python docs/make/evidence.py claims compare/labels-1.0="All labels" compare/labels-0.1="A tenth of the labels"
-python docs/make/evidence.py views views/tenth="A tenth of the labels, nine folds"
+python docs/make/evidence.py views views/tenth="Two views at a tenth of the labels" views/all="Two views at all labels"
 python docs/make/evidence.py short
 
 Each comparison's report and an archive of its runs' results are written to a folder beside the page. The labels that
@@ -52,6 +52,7 @@ SHORT = (
     Row("all", "one view, weight 0.3", "all-labels", "lambda-0.3"),
     Row("all", "control: the same masks, but the encoder does not learn from the decoder", "all-labels", "detached"),
     Row("all", "pretraining, then labels alone", "all-labels", "pretrain"),
+    Row("all", "two views, weight 3", "two-views-at-all-labels", "two-3"),
     Row("a tenth", "one view, weight 0.3", "a-tenth-of-the-labels", "lambda-0.3"),
     Row("a tenth", "two views, weight 10, last epoch", "two-views-at-a-tenth-of-the-labels", "two-10"),
     Row("a tenth", "two views, weight 10", "two-views-at-a-tenth-of-the-labels", "two-10", is_stopped=True),
