@@ -1,6 +1,5 @@
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -21,12 +20,12 @@ from ecgmtl.inference.parts import (
     partial_table,
     pieces_of,
     predict_in_parts,
-    predict_part,
 )
 from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import PredictorError
 from ecgmtl.inference.table import open_predictions, row_of
 from tests.folders import ecg, write_record
+from tests.killed_worker import kill_itself
 from tests.models import job_of
 
 ROOT = Path(__file__).parents[2]
@@ -138,12 +137,6 @@ def test_a_part_that_is_damaged_is_predicted_again(eighteen, expected, tmp_path,
     _, done = run(job, eighteen)
     assert [part.kept for part in done] == [True, False, False, False, False]
     assert read(tmp_path / "p.csv") == expected
-
-
-def kill_itself(job, number, files):
-    if number == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return predict_part(job, number, files)
 
 
 def test_a_killed_worker_is_an_error_that_names_the_file_and_keeps_the_rows(
