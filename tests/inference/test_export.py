@@ -116,16 +116,16 @@ def test_a_flipped_bit_of_an_export_is_detected_or_changes_nothing(stored, signa
     assert n_detected > 20
 
 
+SMALL_ONES = {type(encoder): encoder for encoder in ENCODERS}
+EACH_SMALL = [SMALL_ONES.get(kind) or kind() for kind in get_args(get_args(EncoderSettings)[0])]
+
+
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
-@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.kind)
+@pytest.mark.parametrize("encoder", EACH_SMALL, ids=lambda encoder: encoder.kind)
 def test_every_encoder_is_exported_and_nothing_is_printed(encoder, kind, signals, tmp_path, capfd):
     report = export.export(untrained(encoder), kind, tmp_path / f"c.{kind}", signals)
     assert report.max_difference <= 1e-5
     assert capfd.readouterr() == ("", "")
-
-
-def test_the_encoders_that_are_exported_are_all():
-    assert {type(encoder) for encoder in ENCODERS} == set(get_args(get_args(EncoderSettings)[0]))
 
 
 def test_onnx_is_predicted_without_torch(exported, records):
