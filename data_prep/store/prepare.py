@@ -48,11 +48,11 @@ class PrepareReport:
     reused: bool = False
     """Whether the folder was already prepared and nothing was done."""
     notes: tuple[str, ...] = ()
+    """Sentences about decisions that were made on the user's behalf."""
     n_finished: int = 0
     """Number of chunks that are finished, whichever job did it."""
     n_chunks: int | None = None
     """Number of chunks of a folder that other jobs have to complete. None if it is complete."""
-    """Sentences about decisions that were made on the user's behalf."""
 
 
 @dataclass(frozen=True)
