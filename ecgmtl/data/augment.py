@@ -130,7 +130,7 @@ def blend(batch: Batch, alpha: float, generator: torch.Generator) -> Batch:
 @cache
 def beta_quantiles(alpha: float, device: torch.device) -> Float[Tensor, " quantile"]:
     """Return equally likely values of Beta(alpha, alpha): torch samples no Beta from a given generator."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv  # scipy.stats, which has it as beta.ppf, takes a second to import
 
     levels = (torch.arange(N_QUANTILES, dtype=torch.float64) + 0.5) / N_QUANTILES
-    return torch.from_numpy(beta.ppf(levels.numpy(), alpha, alpha)).float().to(device)
+    return torch.from_numpy(betaincinv(alpha, alpha, levels.numpy())).float().to(device)
