@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ecgmtl.cli.options import StorePath
+from ecgmtl.cli.options import StorePath, local
 from ecgmtl.cli.terminal import spoken_errors
 
 
@@ -23,7 +23,9 @@ def compare(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for results and report. If it exists, its finished runs are kept.", show_default=False
+            callback=local,
+            help="Folder for results and report. If it exists, its finished runs are kept.",
+            show_default=False,
         ),
     ],
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per arm. The file of an arm may set fewer.")] = 5,

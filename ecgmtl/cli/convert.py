@@ -6,14 +6,17 @@ from typing import Annotated
 import typer
 
 from data_prep.safe_text import printable
-from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, read_options
+from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, local, read_options
 from ecgmtl.cli.terminal import spoken_errors
 
 
 def convert(
     source: Annotated[Path, typer.Argument(help="ECG file of any format that `ecgmtl predict` reads, or a folder.")],
     out: Annotated[
-        Path, typer.Argument(help="WFDB record to write: a name without a suffix. A folder if SOURCE is one.")
+        Path,
+        typer.Argument(
+            callback=local, help="WFDB record to write: a name without a suffix. A folder if SOURCE is one."
+        ),
     ],
     fs: Fs = None,
     unit: Unit = None,

@@ -6,14 +6,23 @@ from typing import Annotated, Literal
 import typer
 
 from data_prep.safe_text import printable, printable_lines
-from ecgmtl.cli.options import Engine, FollowLinks, Fs, Leads, Unit, Workers, engine_of, read_options, share_of
+from ecgmtl.cli.options import (
+    Engine,
+    FollowLinks,
+    Fs,
+    Leads,
+    Unit,
+    Workers,
+    engine_of,
+    local,
+    read_options,
+    share_of,
+)
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
 data_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="markdown", help="Check ECG files, and prepare them for training."
 )
-
-WRITES_LOCALLY = "remote places are only read; name a local folder, and copy it there."
 
 ConfigPath = Annotated[
     Path | None,
@@ -23,7 +32,7 @@ ConfigPath = Annotated[
 
 @data_app.command()
 def synth(
-    out: Annotated[str, typer.Argument(help="Folder to write.")],
+    out: Annotated[Path, typer.Argument(callback=local, help="Folder to write.")],
     records: Annotated[int, typer.Option(min=10, help="Number of ECGs.")] = 1000,
     seed: Annotated[int, typer.Option(help="Random seed. The same seed writes the same ECGs.")] = 0,
     fs: Annotated[int, typer.Option(help="Sampling rate in hertz, 100 or 500.")] = 100,
@@ -32,17 +41,18 @@ def synth(
 
     The folder is like PTB-XL's.
     """
-    refuse_remote("OUT", out, WRITES_LOCALLY)
     with spoken_errors(), progress_bar("synthesizing") as bar:
         from data_prep.synthetic.folder import write_ptbxl
 
-        write_ptbxl(Path(out), records, seed, fs=fs, progress=bar)
+        write_ptbxl(out, records, seed, fs=fs, progress=bar)
     typer.echo(printable(f"{records} artificial ECGs in {out}; next: ecgmtl data prepare {out} {out}-prepared"))
 
 
 @data_app.command()
 def download(
-    out: Annotated[str, typer.Argument(help="Folder to write. Files that are there and verified are kept.")],
+    out: Annotated[
+        Path, typer.Argument(callback=local, help="Folder to write. Files that are there and verified are kept.")
+    ],
     rate: Annotated[
         Literal["100", "500", "both"], typer.Option(help="Sampling rate of the records to fetch, in hertz.")
     ] = "100",
@@ -56,12 +66,11 @@ def download(
     An interrupted download continues with the same command. Files that could not be fetched are listed, and the exit
     code is then 3.
     """
-    refuse_remote("OUT", out, WRITES_LOCALLY)
     with spoken_errors(lambda: "stopped; the same command continues from here."), progress_bar("fetching") as bar:
         from data_prep.sources.download import PUBLISHER
         from data_prep.sources.download import download as fetch
 
-        done = fetch(Path(out), rate, source or PUBLISHER, jobs, bar)
+        done = fetch(out, rate, source or PUBLISHER, jobs, bar)
     for path, reason in done.failures:
         typer.echo(printable(f"{path}: {reason}"), err=True)
     failed = f", {len(done.failures)} failed; the same command tries these again" if done.failures else ""
@@ -82,7 +91,7 @@ def prepare(
             "s3://bucket/folder/, https://host/folder/ (docs/cluster.md)."
         ),
     ],
-    out: Annotated[str, typer.Argument(help="Prepared folder to write.")],
+    out: Annotated[Path, typer.Argument(callback=local, help="Prepared folder to write.")],
     labels: Annotated[
         str | None,
         typer.Option(
@@ -125,7 +134,6 @@ def prepare(
     same command without --part completes what jobs have left. docs/cluster.md has an example.
     """
     share = None if part is None else share_of(part)
-    refuse_remote("OUT", out, WRITES_LOCALLY)
     others = [override for override in overrides or () if not override.startswith("preprocess.")]
     if others:
         raise typer.BadParameter(
@@ -145,7 +153,7 @@ def prepare(
             preprocess = load_config(config and find_config(config), tuple(overrides or ())).preprocess
         options = read_options(fs, unit, leads, follow_links)
         run, at_once = engine_of(engine, workers, in_parallel)
-        report = prepare_store(parse_place(source), Path(out), preprocess, labels, at_once, bar, options, run, share)
+        report = prepare_store(parse_place(source), out, preprocess, labels, at_once, bar, options, run, share)
     for note in report.notes:
         typer.echo(printable(note))
     for name, reason in report.failures:
@@ -176,11 +184,12 @@ def check(
     All that is wrong is listed, and nothing is written. The exit code is 3 if anything is wrong, for example if a file
     could not be read. Notes, as on a short record, leave it at 0.
     """
-    refuse_remote(
-        "SOURCE",
-        source,
-        "only local folders are checked; `ecgmtl data prepare` lists what cannot be read of a remote one.",
-    )
+    from data_prep.places import is_remote
+
+    if is_remote(source):
+        raise typer.BadParameter(
+            "SOURCE: only local folders are checked; `ecgmtl data prepare` lists what cannot be read of a remote one."
+        )
     folder = Path(source)
     with spoken_errors(), progress_bar("checking") as bar:
         from data_prep.check import check as check_folder
@@ -195,11 +204,3 @@ def check(
         report = check_folder(folder, workers or n_cores(), bar, read_options(fs, unit, leads, follow_links))
     typer.echo(printable_lines(report.render()))
     raise typer.Exit(0 if report.is_sound else 3)
-
-
-def refuse_remote(argument: str, text: str, reason: str) -> None:
-    """Raise BadParameter where an argument that names a local folder is an address."""
-    from data_prep.places import is_remote
-
-    if is_remote(text):
-        raise typer.BadParameter(f"{argument}: {reason}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from ecgmtl.cli.options import Checkpoint, StorePath, lead_set
+from ecgmtl.cli.options import Checkpoint, StorePath, lead_set, local
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
 if TYPE_CHECKING:
@@ -27,7 +27,12 @@ def evaluate(
         ),
     ] = "whole",
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the report. Default: a folder beside the model.", show_default=False)
+        Path | None,
+        typer.Option(
+            callback=local,
+            help="Folder for the report. Default: a folder beside the model.",
+            show_default=False,
+        ),
     ] = None,
     leads: Annotated[
         str | None,

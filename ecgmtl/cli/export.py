@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecgmtl.cli.options import Checkpoint
+from ecgmtl.cli.options import Checkpoint, local
 from ecgmtl.cli.terminal import spoken_errors
 
 if TYPE_CHECKING:
@@ -29,7 +29,12 @@ def export(
         ),
     ],
     out: Annotated[
-        Path, typer.Option(help="File to write, ending in .onnx or .pt2; a new folder for mlflow.", show_default=False)
+        Path,
+        typer.Option(
+            callback=local,
+            help="File to write, ending in .onnx or .pt2; a new folder for mlflow.",
+            show_default=False,
+        ),
     ],
     data: Annotated[
         Path | None,

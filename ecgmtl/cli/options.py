@@ -76,6 +76,19 @@ def read_options(fs: float | None, unit: str | None, leads: str | None, follow_l
         raise typer.BadParameter(str(error)) from None
 
 
+def local(path: Path | None) -> Path | None:
+    """Return the path of what is written. An address, which as a path has lost a slash, would name a local folder.
+
+    Raises:
+        typer.BadParameter: it is the address of a remote place.
+    """
+    from data_prep.places import PACKAGES
+
+    if path is not None and path.parts[:1] in {(f"{scheme}:",) for scheme in PACKAGES}:
+        raise typer.BadParameter("remote places are only read; name a local path, and copy it there.")
+    return path
+
+
 def engine_of(engine: Engine, workers: int, local: "Run") -> tuple["Run", int]:
     """Return the function that runs pieces of work, `local` or Ray's, and its number of workers."""
     if engine == "ray":

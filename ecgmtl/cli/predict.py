@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from data_prep.safe_text import printable, printable_lines
-from ecgmtl.cli.options import Engine, FollowLinks, Fs, Leads, Unit, Workers, engine_of, read_options, share_of
+from ecgmtl.cli.options import (
+    Engine,
+    FollowLinks,
+    Fs,
+    Leads,
+    Unit,
+    Workers,
+    engine_of,
+    local,
+    read_options,
+    share_of,
+)
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
 if TYPE_CHECKING:
@@ -74,7 +85,10 @@ def predict(
     ] = "first",
     report: Annotated[
         Path | None,
-        typer.Option(help="HTML page to write, ending in .html: each ECG on paper, with its prediction explained."),
+        typer.Option(
+            callback=local,
+            help="HTML page to write, ending in .html: each ECG on paper, with its prediction explained.",
+        ),
     ] = None,
     report_details: Annotated[
         int,

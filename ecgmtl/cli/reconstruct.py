@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, lead_set, read_options
+from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, lead_set, local, read_options
 from ecgmtl.cli.terminal import spoken_errors
 
 if TYPE_CHECKING:
@@ -30,7 +30,14 @@ def reconstruct(
             "--from", metavar="LEADS", help="Leads to reconstruct from, for example I,II,V2.", show_default=False
         ),
     ],
-    out: Annotated[Path, typer.Option(help="WFDB record to write: a name without a suffix.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            callback=local,
+            help="WFDB record to write: a name without a suffix.",
+            show_default=False,
+        ),
+    ],
     fs: Fs = None,
     unit: Unit = None,
     leads: Leads = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from ecgmtl.cli.options import Overrides
+from ecgmtl.cli.options import Overrides, local
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
 if TYPE_CHECKING:
@@ -44,7 +44,12 @@ def train(
     ] = None,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run. Default: runs/NAME-TIME.", show_default=False)
+        Path | None,
+        typer.Option(
+            callback=local,
+            help="Folder of the run. Default: runs/NAME-TIME.",
+            show_default=False,
+        ),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Resume the interrupted run in this folder, with its own settings.")
