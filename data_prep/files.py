@@ -72,15 +72,24 @@ def flush_folder(path: Path) -> None:
         os.close(folder)
 
 
+PARTIALS = ".*.partial"
+"""Pattern of the names of temporary files."""
+
+
 def partial(path: Path) -> Path:
     """Return the temporary file that becomes `path` once it is complete. No process on any machine has another's."""
     return path.with_name(f".{path.name}.{os.getpid()}-{TOKEN}.partial")
 
 
+def remove_matching(folder: Path, pattern: str) -> None:
+    """Remove the files in a folder that match a pattern. Another process may remove them, too."""
+    for path in list(folder.glob(pattern)):
+        path.unlink(missing_ok=True)
+
+
 def remove_partials(path: Path) -> None:
     """Remove temporary files of `path` that killed processes left. The caller is the only one that writes it."""
-    for left in path.parent.glob(f".{escape(path.name)}.*.partial"):
-        left.unlink(missing_ok=True)
+    remove_matching(path.parent, f".{escape(path.name)}.*.partial")
 
 
 def is_partial(path: Path) -> bool:

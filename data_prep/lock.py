@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from data_prep.errors import UserError
+from data_prep.files import PARTIALS, remove_matching
 
 LOCK = ".lock"
 """Name of the lock file. It stays in its folder, and is locked only while a process holds it."""
@@ -21,7 +22,7 @@ class FolderInUseError(UserError):
 @contextmanager
 def locked(
     folder: Path,
-    partials: str | None = ".*.partial",
+    partials: str | None = PARTIALS,
     name: str = LOCK,
     *,
     waits: bool = False,
@@ -43,8 +44,8 @@ def locked(
     try:
         lock.acquire(timeout=-1 if waits else 0)
         path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-        for left in list(folder.glob(partials)) if partials else ():
-            left.unlink(missing_ok=True)
+        if partials:
+            remove_matching(folder, partials)
     except Timeout as error:
         raise FolderInUseError(
             f"{folder} is in use by {holder_of(path)}; wait for it, stop it, or choose another folder."

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from data_prep.files import PARTIALS, remove_matching
 from data_prep.lock import LOCK, FolderInUseError, locked
 from data_prep.share import Share
 from data_prep.store.manifest import StoreError
@@ -33,7 +34,7 @@ def whole(out: Path) -> Iterator[None]:
             with gate(out):
                 refuse_while_held(out, [path.name for path in out.glob(SHARES)])
                 forget_jobs(out)
-        remove_partials(out)
+        remove_matching(out, PARTIALS)
         yield
 
 
@@ -88,11 +89,5 @@ def refuse_while_held(out: Path, locks: Iterable[str]) -> None:
 
 def forget_jobs(out: Path) -> None:
     """Remove the locks of shares, and the partial files of killed jobs. The caller is in the gate, and no job works."""
-    for path in list(out.glob(SHARES)):
-        path.unlink(missing_ok=True)
-    remove_partials(out)
-
-
-def remove_partials(out: Path) -> None:
-    for path in list(out.glob(".*.partial")):
-        path.unlink(missing_ok=True)
+    remove_matching(out, SHARES)
+    remove_matching(out, PARTIALS)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from data_prep.files import naming, write_text
+from data_prep.files import naming, remove_matching, write_text
 from data_prep.readers import ReadOptions
 from data_prep.share import Share
 from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk, Job
@@ -116,8 +116,7 @@ def remove(out: Path) -> None:
 
 def remove_shares(out: Path) -> None:
     """Remove the ledgers of shares, whose chunks the one of the whole folder has."""
-    for path in list(out.glob("progress-*-of-*.jsonl")):
-        path.unlink(missing_ok=True)
+    remove_matching(out, "progress-*-of-*.jsonl")
 
 
 def is_wanted(before: Any) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.files import is_partial, write_first
+from data_prep.files import PARTIALS, is_partial, write_first
 from data_prep.lock import locked
 from data_prep.places import File
 from data_prep.share import Share
@@ -97,7 +97,7 @@ def require_same(folder: Path, settings: dict[str, Any]) -> None:
 
 def remove_left(folder: Path) -> None:
     """Remove partial files that killed processes left. Other processes may be writing theirs."""
-    for path in list(folder.glob(".*.partial")):
+    for path in list(folder.glob(PARTIALS)):
         try:
             if time.time() - path.stat().st_mtime > SECONDS_OF_A_PARTIAL:
                 path.unlink()
