@@ -226,11 +226,22 @@ def fetch(file: RemotePath, folder: Path) -> Path:
     if not is_local_name(file.name):
         raise RecordError(f"{file}: no local file can have its name; rename it.")
     path = folder / file.name
+    write_copy(path, file, read_all(file))
+    return path
+
+
+def read_all(file: RemotePath) -> bytes:
+    """Return a file's content.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        RecordError: it is too large, or the place refuses to give it.
+        PlaceError: the place cannot be reached.
+    """
     content = read_beginning(file, MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise RecordError(f"{file.name} holds more than {MOST_BYTES} bytes, which is not fetched; cut it first.")
-    write_copy(path, file, content)
-    return path
+    return content
 
 
 def sketch(folder: RemotePath, wanted: Mapping[str, int], into: Path) -> None:

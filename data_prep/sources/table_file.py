@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from data_prep.places import MOST_BYTES, File, read_beginning
+from data_prep.places import File, read_all
 from data_prep.sources.cells import NO, SHOWN, YES, lines
 from data_prep.sources.tables import SourceError
 
@@ -60,7 +60,7 @@ def read_table(path: File) -> TableFile:
 
 def read_content(path: File) -> bytes:
     try:
-        return path.read_bytes() if isinstance(path, Path) else read_beginning(path, MOST_BYTES)
+        return path.read_bytes() if isinstance(path, Path) else read_all(path)
     except OSError as error:
         raise SourceError(f"{path}: not readable: {error.strerror or 'there is no such file'}.") from error
 

@@ -159,6 +159,12 @@ def test_a_server_that_lists_nothing_gives_records_whose_names_have_suffixes(sou
             run(f"{url}mine/", tmp_path / "other")
 
 
+def test_a_table_that_is_too_large_is_refused_and_not_cut_off(web, monkeypatch, tmp_path):
+    monkeypatch.setattr("data_prep.places.MOST_BYTES", 40)
+    with pytest.raises(SourceError, match=r"mine/: its tables cannot be read. labels.csv holds more than 40 bytes"):
+        run(f"{web}mine/", tmp_path / "store")
+
+
 def test_a_bucket_to_which_access_is_denied_is_a_sentence(s3, monkeypatch, tmp_path):
     def refuse(*_):
         raise PermissionError("Access Denied")
