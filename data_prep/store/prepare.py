@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Generator, Iterable, Iterator, 
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class PrepareReport:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is prepared, and how."""
+    """Plan of a preparation: its records, its folder, and all that is chosen for it."""
 
     source: Source
     out: Path
@@ -68,7 +69,7 @@ class Plan:
     progress: Progress | None
     engine: Engine
 
-    @property
+    @cached_property
     def wanted(self) -> dict[str, Any]:
         """Settings that change the prepared folder, except its default label set."""
         return {"preprocess": plain(self.preprocess), "read": stated(self.options), "source": identity(self.source)}
@@ -316,11 +317,11 @@ def allocated(plan: Plan, is_new: bool) -> Job:
         raise
 
 
-def convert(plan: Plan, job: Job, firsts: Iterable[int], done: Sequence[Chunk], own: Path) -> Iterator[Chunk]:
+def convert(plan: Plan, job: Job, firsts: Sequence[int], done: Sequence[Chunk], own: Path) -> Iterator[Chunk]:
     """Prepare those chunks that are not `done`, note each in the ledger `own`, and yield it."""
-    wanted, finished = list(firsts), {chunk.first for chunk in done}
-    pieces = [(job, first, plan.records_of(first)) for first in wanted if first not in finished]
-    n_done, total = n_records(done), sum(len(plan.records_of(first)) for first in wanted)
+    finished = {chunk.first for chunk in done}
+    pieces = [(job, first, plan.records_of(first)) for first in firsts if first not in finished]
+    n_done, total = n_records(done), sum(len(plan.records_of(first)) for first in firsts)
     with closing(plan.engine(prepare_chunk, pieces, plan.workers)) as results:
         for chunk in results:
             ledger.note(own, chunk)

@@ -1,4 +1,4 @@
-"""What a command writes is local. As a path, an address would lose a slash and name a folder `s3:` here."""
+"""Commands write to local paths alone. As a path, an address would lose a slash and name a folder `s3:` here."""
 
 import pytest
 from typer.testing import CliRunner

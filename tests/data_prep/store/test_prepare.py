@@ -54,7 +54,7 @@ def whole(chunky, tmp_path_factory):
 
 
 def content(out):
-    """By name, what files hold; the lock stays, since removing it would let two processes in."""
+    """Contents of the files by their names; the lock stays, since removing it would let two processes in."""
     return {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".lock"}
 
 

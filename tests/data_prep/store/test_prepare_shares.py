@@ -72,7 +72,7 @@ def run(folder, out, share=None, **options):
 
 
 def content(out):
-    """By name, what files hold. A lock stays, since removing it would let two processes in."""
+    """Contents of the files by their names. A lock stays, since removing it would let two processes in."""
     return {path.name: path.read_bytes() for path in out.iterdir() if path.name not in (".lock", claims.GATE)}
 
 
