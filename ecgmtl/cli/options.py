@@ -76,28 +76,34 @@ def read_options(fs: float | None, unit: str | None, leads: str | None, follow_l
         raise typer.BadParameter(str(error)) from None
 
 
+ONLY_READ = "remote places are only read; name a local path, and copy it there."
+"""Answer where a command would write to an address."""
+
+
 def local(path: Path | None) -> Path | None:
     """Return the path of what is written. An address, which as a path has lost a slash, would name a local folder.
 
     Raises:
         typer.BadParameter: it is the address of a remote place.
     """
+    if path is None:
+        return None
     from data_prep.places import PACKAGES
 
-    if path is not None and path.parts[:1] in {(f"{scheme}:",) for scheme in PACKAGES}:
-        raise typer.BadParameter("remote places are only read; name a local path, and copy it there.")
+    if path.parts[:1] in {(f"{scheme}:",) for scheme in PACKAGES}:
+        raise typer.BadParameter(ONLY_READ)
     return path
 
 
-def engine_of(engine: Engine, workers: int, local: "Run") -> tuple["Run", int]:
-    """Return the function that runs pieces of work, `local` or Ray's, and its number of workers."""
+def engine_of(engine: Engine, workers: int, here: "Run") -> tuple["Run", int]:
+    """Return the function that runs pieces of work, the one for this machine or Ray's, and its number of workers."""
     if engine == "ray":
         from data_prep.on_ray import in_order_on_ray
 
         return in_order_on_ray, workers
     from data_prep.parallel import n_cores
 
-    return local, workers or n_cores()
+    return here, workers or n_cores()
 
 
 def share_of(part: str) -> "Share":

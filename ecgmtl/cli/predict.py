@@ -14,6 +14,7 @@ import typer
 
 from data_prep.safe_text import printable, printable_lines
 from ecgmtl.cli.options import (
+    ONLY_READ,
     Engine,
     FollowLinks,
     Fs,
@@ -241,7 +242,7 @@ class Outputs(NamedTuple):
         from data_prep.places import is_remote
 
         if out is not None and is_remote(out):
-            raise typer.BadParameter("--out: remote places are only read; name a local path, and copy it there.")
+            raise typer.BadParameter(f"--out: {ONLY_READ}")
         if out is None or not out.endswith(("/", os.sep)):
             if part is not None:
                 raise typer.BadParameter("--part writes a folder; name one with --out, ending in /.")
