@@ -103,8 +103,11 @@ class Stage(TaskSettings):
             raise ValueError(
                 f"flow names {', '.join(headless)}, which has no head; name {reads}, whose output it scores"
             )
-        if self.masks and self.augment.leads_missing:
-            raise ValueError(f"stage '{self.name}' masks leads by masking.leads; leave augment.leads_missing out")
+        if self.masks and not self.has_clean_view and self.augment.leads_missing:
+            raise ValueError(
+                f"stage '{self.name}' masks leads by masking.leads; leave augment.leads_missing out, or let a task read "
+                f"the clean view"
+            )
         if self.teachers and "teachers" not in self.needs:
             raise ValueError(
                 f"stage '{self.name}': the loss 'distillation' needs `teachers`, and `teachers` need the loss "

@@ -40,7 +40,8 @@ class AugmentSettings(Settings):
     lead_dropout: float = Field(0.0, ge=0, lt=1)
     """Probability that a lead is set to 0 mV in the encoder's input."""
     leads_missing: float = Field(0.0, ge=0, lt=1)
-    """Probability that an independent lead is masked throughout, as masking does; for stages without masking."""
+    """Probability that an independent lead is masked throughout, as masking does, where nothing else masks: in stages
+    without masking, and in the clean view."""
     mixup: NonNegativeFloat = 0.0
     """Parameter of mixup: pairs are blended by a fraction from Beta(mixup, mixup) (Zhang et al., ICLR 2018)."""
 

@@ -21,6 +21,8 @@ class DecaySettings(MethodSettings):
     kind: Literal["decay"] = "decay"
     main: str = MAIN
     """Task whose loss always has the weight 1."""
+    constant: tuple[str, ...] = ()
+    """Further tasks whose losses always have the weight 1, such as a second label set."""
     start: NonNegativeFloat = 0.5
     """Weight of each auxiliary task at the first step."""
     floor: NonNegativeFloat = 0.0
@@ -47,7 +49,13 @@ class DecaySettings(MethodSettings):
             )
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Decay":
-        return Decay(where_main(self.main, tasks), self)
+        unknown = sorted(set(self.constant) - set(tasks))
+        if unknown:
+            raise ValueError(
+                f"weighting.constant names {', '.join(unknown)}; the stage's losses are {', '.join(tasks)}"
+            )
+        is_main = where_main(self.main, tasks)
+        return Decay([main or task in self.constant for main, task in zip(is_main, tasks, strict=True)], self)
 
     def weight(self, progress: float) -> float:
         """Return the auxiliary weight when this fraction of the steps is done."""
@@ -64,18 +72,19 @@ class Decay(Weighting):
     r"""Decaying weights: the network follows :math:`\nabla L_{main} + \lambda(p) \sum_{aux} \nabla L_i`.
 
     p is the fraction of the stage's steps that is done. At a weight of exactly 0 the auxiliary tasks are not computed.
+    Tasks in `constant` count as main ones.
     """
 
-    is_main: Tensor
+    keeps_weight: Tensor
 
-    def __init__(self, is_main: list[bool], settings: DecaySettings) -> None:
+    def __init__(self, keeps_weight: list[bool], settings: DecaySettings) -> None:
         super().__init__()
         self.settings = settings
-        self.main_alone = tuple(is_main)
-        self.register_buffer("is_main", torch.tensor(is_main))
+        self.main_alone = tuple(keeps_weight)
+        self.register_buffer("keeps_weight", torch.tensor(keeps_weight))
 
     def active(self, moment: Moment) -> tuple[bool, ...] | None:
         return None if self.settings.weight(moment.progress) > 0 else self.main_alone
 
     def forward(self, losses: Float[Tensor, " task"], moment: Moment) -> Weighted:
-        return Weighted(torch.where(self.is_main, 1.0, self.settings.weight(moment.progress)))
+        return Weighted(torch.where(self.keeps_weight, 1.0, self.settings.weight(moment.progress)))
