@@ -105,8 +105,8 @@ class Stage(TaskSettings):
             )
         if self.masks and not self.has_clean_view and self.augment.leads_missing:
             raise ValueError(
-                f"stage '{self.name}' masks leads by masking.leads; leave augment.leads_missing out, or let a task read "
-                f"the clean view"
+                f"stage '{self.name}' masks leads by masking.leads; leave augment.leads_missing out, or let a task "
+                f"read the clean view"
             )
         if self.teachers and "teachers" not in self.needs:
             raise ValueError(

@@ -48,6 +48,8 @@ class Reconstructed(NamedTuple):
 class Decoder(nn.Module):
     """Decoder of 8 or 12 leads, in standardized units. Each frame unfolds into its `stride` samples."""
 
+    fills_in = True
+
     def __init__(self, n_features: int, stride: int, settings: DecoderSettings) -> None:
         super().__init__()
         width, kernel = settings.width, settings.kernel_size
@@ -116,6 +118,8 @@ class Classifier(nn.Module):
 
 class LatentHead(nn.Module):
     """Head that maps the features of a masked record to those of the unmasked record, frame by frame."""
+
+    fills_in = True
 
     def __init__(self, n_features: int) -> None:
         super().__init__()

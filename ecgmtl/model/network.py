@@ -1,6 +1,6 @@
 """The multi-task network: a shared encoder, and one head a task."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
 import torch
@@ -84,15 +84,19 @@ class MultiTaskModel(nn.Module):
         mask: Bool[Tensor, "batch basis time"] | None = None,
         tasks: Collection[str] = (RECONSTRUCTION, MAIN),
         flow: Mapping[str, float] | None = None,
+        masked_view: bool = False,
     ) -> dict[str, Any]:
         """Return the output of each task's head for signals in mV. Masked samples never reach the encoder.
 
         tasks: names of the heads to compute; the others cost nothing.
         flow: fraction of a head's gradient that reaches the encoder, by task; 1 for tasks that are not named.
+        masked_view: True where the pass is the masked view of two, whatever heads it computes. Otherwise it is taken
+            for one if masked samples are to be filled in. A record that lacks leads, which a mask tells the
+            classifier, is not.
         """
         rows = mark(self.standardize(signals), mask)
-        set_view(self.encoder, masked=mask is not None)
         asked = tuple(name for name in self.heads if name in tasks)
+        set_view(self.encoder, masked=mask is not None and (masked_view or self.fills_in(asked)))
         read = self.encoder(rows, asked) if asked else {}
         features = {name: let_through(read[name], (flow or {}).get(name, 1.0)) for name in asked}
         pooled = pool_each({name: features[name] for name in asked if is_pooled(self.heads[name])})
@@ -103,6 +107,10 @@ class MultiTaskModel(nn.Module):
         if self.forest is not None and MAIN in outputs:
             outputs[MAIN] = outputs[MAIN] + self.forest(signals, mask)
         return outputs
+
+    def fills_in(self, asked: Iterable[str]) -> bool:
+        """Tell whether a head fills in what is masked, in mV or in features."""
+        return any(getattr(self.heads[name], "fills_in", False) for name in asked)
 
     def classify(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
         """Return the logits of unmasked signals, in mV, without running the decoder."""

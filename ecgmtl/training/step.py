@@ -93,7 +93,7 @@ class Learner:
         kept = self.norms if batch.clean is not None and self.stage.statistics == "clean" else ()
         with autocast(self.precision, self.device), statistics_kept(kept):
             outputs: dict[str, Any] = (network or self.network)(
-                batch.encoder_input, batch.mask, heads, self.stage.flow or None
+                batch.encoder_input, batch.mask, heads, self.stage.flow or None, batch.clean is not None
             )
         return outputs
 

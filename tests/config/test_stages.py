@@ -22,6 +22,11 @@ def stage(**changes):
     return Stage(**{**fields, **changes})
 
 
+def test_leads_may_be_missing_in_the_clean_view_of_a_stage_that_masks():
+    two = {**JOINT, "trains": ("encoder", "decoder", "classifier"), "views": {"classification": "clean"}}
+    assert stage(**two, augment=AugmentSettings(leads_missing=0.1)).masks
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -116,6 +116,32 @@ def test_norms_by_view_keep_statistics_of_each_and_use_them():
         assert torch.equal(norm(features), expected)
 
 
+def test_a_record_that_lacks_leads_is_normalized_as_an_unmasked_one():
+    missing = CLEAN.model_copy(update={"augment": CLEAN.augment.model_copy(update={"leads_missing": 0.3})})
+    run = training(missing)
+    batch = first_batch(run)
+    lacking = batch.clean.mask.all(dim=2)
+    assert 0 < lacking.float().mean() < 1
+    assert torch.equal(lacking, batch.clean.mask.any(dim=2))
+    assert not torch.equal(batch.mask, batch.clean.mask)
+    norm = next(module for module in run.model.modules() if isinstance(module, BatchNormByView))
+    before = norm.running_mean.clone(), norm.masked_mean.clone()
+    run.model.train()
+    run.learner.losses(batch, (False, True), 0.0)
+    assert not torch.equal(norm.running_mean, before[0])
+    assert torch.equal(norm.masked_mean, before[1])
+
+
+def test_labels_of_the_masked_view_alone_do_not_move_the_statistics_of_the_clean_one():
+    run = training(BOTH)
+    batch = first_batch(run)
+    norm = next(module for module in run.model.modules() if isinstance(module, BatchNormByView))
+    before = norm.masked_mean.clone()
+    run.model.train()
+    run.learner.losses(batch, (False, True), 0.0)  # without the decoder, whose head would tell the masked view
+    assert not torch.equal(norm.masked_mean, before)
+
+
 def test_norms_by_view_change_the_reconstruction_and_not_the_classifier():
     outputs = {}
     for normalization in ("auto", "batch"):
