@@ -265,5 +265,7 @@ def without_label_sets(config: "Config", names: list[str]) -> list[str]:
         if len(losses) < len(stage.losses):
             learns_others = any(task.startswith(PREFIX) for task in losses)
             trains = [part for part in stage.trains if part != "auxiliary_classifiers" or learns_others]
-            overrides += [f"stages.{index}.losses={json.dumps(losses)}", f"stages.{index}.trains={json.dumps(trains)}"]
+            views = {task: view for task, view in stage.views.items() if task in losses}
+            changes = {"losses": losses, "trains": trains, "views": views}
+            overrides += [f"stages.{index}.{setting}={json.dumps(value)}" for setting, value in changes.items()]
     return overrides

@@ -21,8 +21,8 @@ class DecaySettings(MethodSettings):
     kind: Literal["decay"] = "decay"
     main: str = MAIN
     """Task whose loss always has the weight 1."""
-    constant: tuple[str, ...] = ()
-    """Further tasks whose losses always have the weight 1, such as a second label set."""
+    auxiliary: tuple[str, ...] = ()
+    """Tasks whose weight decays, while the others keep the weight 1. Without names, all tasks but the main one."""
     start: NonNegativeFloat = 0.5
     """Weight of each auxiliary task at the first step."""
     floor: NonNegativeFloat = 0.0
@@ -49,13 +49,15 @@ class DecaySettings(MethodSettings):
             )
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Decay":
-        unknown = sorted(set(self.constant) - set(tasks))
+        is_main = where_main(self.main, tasks)
+        if self.main in self.auxiliary:
+            raise ValueError(f"weighting.auxiliary names {self.main}, which is weighting.main; name other tasks")
+        unknown = sorted(set(self.auxiliary) - set(tasks))
         if unknown:
             raise ValueError(
-                f"weighting.constant names {', '.join(unknown)}; the stage's losses are {', '.join(tasks)}"
+                f"weighting.auxiliary names {', '.join(unknown)}; the stage's losses are {', '.join(tasks)}"
             )
-        is_main = where_main(self.main, tasks)
-        return Decay([main or task in self.constant for main, task in zip(is_main, tasks, strict=True)], self)
+        return Decay([task not in self.auxiliary for task in tasks] if self.auxiliary else is_main, self)
 
     def weight(self, progress: float) -> float:
         """Return the auxiliary weight when this fraction of the steps is done."""
@@ -72,7 +74,7 @@ class Decay(Weighting):
     r"""Decaying weights: the network follows :math:`\nabla L_{main} + \lambda(p) \sum_{aux} \nabla L_i`.
 
     p is the fraction of the stage's steps that is done. At a weight of exactly 0 the auxiliary tasks are not computed.
-    Tasks in `constant` count as main ones.
+    Tasks that are neither the main nor an auxiliary one count as main ones.
     """
 
     keeps_weight: Tensor

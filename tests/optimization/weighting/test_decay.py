@@ -34,12 +34,19 @@ def test_decay_never_weakens_the_main_task():
         assert weighting(LOSSES, at(progress)).weights.tolist() == pytest.approx([auxiliary, 1.0, auxiliary])
 
 
-def test_tasks_named_constant_keep_the_weight_one():
-    weighting = DecaySettings(start=0.5, shape="linear", constant=(TASKS[2],)).build(TASKS)
+def test_only_tasks_named_auxiliary_fade():
+    weighting = DecaySettings(start=0.5, shape="linear", auxiliary=(TASKS[0],)).build(TASKS)
     assert weighting(LOSSES, at(0.5)).weights.tolist() == pytest.approx([0.25, 1.0, 1.0])
     assert weighting.active(at(1.0)) == (False, True, True)
-    with pytest.raises(ValueError, match=r"weighting\.constant names age; the stage's losses are"):
-        DecaySettings(constant=("age",)).build(TASKS)
+
+
+@pytest.mark.parametrize(
+    ("auxiliary", "said"),
+    [(("age",), "names age; the stage's losses are"), (("classification",), "which is weighting.main")],
+)
+def test_tasks_that_cannot_fade_are_refused(auxiliary, said):
+    with pytest.raises(ValueError, match=said):
+        DecaySettings(auxiliary=auxiliary).build(TASKS)
 
 
 def test_auxiliary_tasks_are_inactive_when_their_weight_is_exactly_zero():
