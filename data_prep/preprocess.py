@@ -14,7 +14,7 @@ from data_prep.quality import CheckInput, Finding, check_signal, has_failure, re
 from data_prep.quality.electrode_off import clip
 from data_prep.quality.flat_leads import check_flat_leads, complete_leads, find_dead
 from data_prep.quality.gaps import check_gaps, fill_gaps
-from data_prep.quality.lead_names import check_leads, find_leads, find_reconstructed
+from data_prep.quality.lead_names import check_leads, find_estimated, find_leads, find_reconstructed
 from data_prep.quality.length import SHORTEST, check_fit, check_length
 from data_prep.quality.lost_voltage import AXES, Loss, find_loss, find_loss_in_parts, to_typical
 from data_prep.record import Record, Recording
@@ -125,15 +125,17 @@ class Preprocess:
             return Examined(None, (*findings, *gaps))
         reconstructed = frozenset(find_reconstructed(record.leads))
         dead = [lead for lead in find_dead(leads, recorded, record.fs, loss is not None) if lead not in reconstructed]
-        findings += check_flat_leads(leads, dead, related)
+        absent = find_estimated(record.leads, related)
+        findings += check_flat_leads(leads, dead, related, len(absent))
         usable = not has_failure(findings)
-        known, signal = _complete(leads, recorded, dead, related) if usable else _without(dead, leads, recorded)
+        lost = (*dead, *absent)
+        known, signal = _complete(leads, recorded, lost, related) if usable else _without(dead, leads, recorded)
         signal = np.ascontiguousarray(signal)  # sums depend on the order in memory
         signal = self.level(resample(signal, record.fs, self.fs)[:, : self.n_samples])
         if loss is not None:
             findings.append(loss.finding)
             signal, recorded = to_typical(signal, AXES[loss.of]), to_typical(recorded, AXES[loss.of])
-        estimated = {lead for lead in dead if lead not in LIMB_LEADS or not related}
+        estimated = {lead for lead in lost if lead not in LIMB_LEADS or not related}
         findings += check_signal(
             CheckInput(
                 leads=known,
@@ -197,12 +199,12 @@ def _in_order(
 
 
 def _complete(
-    leads: tuple[str, ...], signal: Float32[np.ndarray, "lead time"], dead: Sequence[str], related: bool
+    leads: tuple[str, ...], signal: Float32[np.ndarray, "lead time"], lost: Sequence[str], related: bool
 ) -> tuple[tuple[str, ...], Float32[np.ndarray, "12 time"]]:
-    """Return all 12 leads where those that are dead or missing follow from the others."""
-    if not dead and leads == STANDARD_LEADS:
+    """Return all 12 leads where those that are lost, and limb leads that are missing, follow from the others."""
+    if not lost and leads == STANDARD_LEADS:
         return leads, signal
-    return STANDARD_LEADS, complete_leads(dict(zip(leads, signal, strict=True)), dead, related)
+    return STANDARD_LEADS, complete_leads(dict(zip(leads, signal, strict=True)), lost, related)
 
 
 def _without(

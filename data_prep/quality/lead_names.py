@@ -1,6 +1,7 @@
 """Names of a record's leads: which are missing, named twice, derivable, or marked as reconstructed by a model.
 
-The algebra between limb leads is exact, so a derived lead changes no prediction beyond rounding.
+The algebra between limb leads is exact, so a derived lead changes no prediction beyond rounding. A chest lead that the
+file lacks is estimated as a flat one is (`flat_leads.py`), unless a column of the file may be that lead.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,9 +30,9 @@ def find_leads(leads: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
 
 
 def check_leads(record: Record, related: bool = True) -> Iterator[Finding]:
-    """Yield failures if one of twelve leads is missing or named twice, and notes on derived and reconstructed leads.
+    """Yield failures if leads are missing or one is named twice, and notes on derived and estimated leads.
 
-    Limb leads may be missing only where the leads are `related`, that is, have one voltage scale.
+    Leads may be missing only where they are `related`, that is, have one voltage scale.
     """
     columns = find_leads(record.leads)
     yield from check_twice(record, columns)
@@ -45,7 +46,12 @@ def check_leads(record: Record, related: bool = True) -> Iterator[Finding]:
     absent = [lead for lead in STANDARD_LEADS if lead not in columns]
     enough = sum(lead in LIMB_LEADS for lead in columns) >= FEWEST_LIMB_LEADS
     derived = tuple(lead for lead in absent if lead in LIMB_LEADS and enough)
-    yield from check_missing(record, [lead for lead in absent if lead not in derived])
+    estimated = find_estimated(record.leads, related)
+    yield from check_missing(record, [lead for lead in absent if lead not in (*derived, *estimated)])
+    if estimated:
+        names = ", ".join(estimated)
+        sentence = f"no lead {names} in the file; estimated from the other leads, so the result is less certain."
+        yield Finding("lead-estimated", sentence, leads=estimated, value=len(estimated))
     if derived and related:
         sentence = f"no lead {', '.join(derived)} in the file; computed from the other limb leads."
         yield Finding("lead-derived", sentence, leads=derived, value=len(derived))
@@ -55,6 +61,19 @@ def check_leads(record: Record, related: bool = True) -> Iterator[Finding]:
             "of which lost its voltage by itself; give all twelve, or leads in mV."
         )
         yield Finding("lead-missing", sentence, Severity.FAILURE, derived, len(derived))
+
+
+@lru_cache(maxsize=256)
+def find_estimated(names: tuple[str, ...], related: bool = True) -> tuple[str, ...]:
+    """Return the chest leads that a file lacks and that the others give: few, where no column has an unknown name.
+
+    A column of an unknown name may be one of them.
+    """
+    columns = find_leads(names)
+    absent = tuple(lead for lead in STANDARD_LEADS if lead not in columns and lead not in LIMB_LEADS)
+    n_limb = sum(lead in LIMB_LEADS for lead in columns)
+    is_known = all(standard_lead(name) for name in names)
+    return absent if related and is_known and len(absent) <= MOST_ESTIMATED and n_limb >= FEWEST_LIMB_LEADS else ()
 
 
 def find_reconstructed(names: Sequence[str]) -> tuple[str, ...]:

@@ -9,14 +9,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from data_prep.leads import BASIS_LEADS
 from data_prep.places import File, PlaceError
 from data_prep.quality import Finding, QualityError, Severity
-from data_prep.quality.lead_names import find_leads
 from data_prep.readers import OtherFile, ReadOptions, find_files, open_recording, read_record
 from data_prep.record import Record, RecordError, Recording
 from ecgmtl.inference.metadata import ModelMetadata
-from ecgmtl.inference.predictor import Completer, Predictor
+from ecgmtl.inference.predictor import Predictor
 from ecgmtl.inference.unlike_training import check_typicality
 from ecgmtl.inference.windows import (
     Signals,
@@ -178,27 +176,17 @@ def prepare(predictor: Predictor, ecg: File | Record, options: ReadOptions, wind
     seconds = preprocess.seconds if window is Window.FIRST else None
 
     def first_or_best() -> Signals:
-        if window is Window.BEST and is_longer(recording := open_ecg(predictor, ecg, options), preprocess):
+        if window is Window.BEST and is_longer(recording := open_ecg(ecg, options), preprocess):
             return pick_best(recording, preprocess)
-        record = read(predictor, ecg, replace(options, seconds=seconds))
+        record = ecg if isinstance(ecg, Record) else read_record(ecg, replace(options, seconds=seconds))
         return Signals(record, preprocess(record))
 
     return failing_alone(path_of(ecg), first_or_best)
 
 
-def read(predictor: Predictor, ecg: File | Record, options: ReadOptions) -> Record:
-    """Read an ECG, and reconstruct chest leads that it lacks if the model can."""
-    record = ecg if isinstance(ecg, Record) else read_record(ecg, options)
-    return predictor.complete(record) if isinstance(predictor, Completer) else record
-
-
-def open_ecg(predictor: Predictor, ecg: File | Record, options: ReadOptions) -> Recording:
-    """Read an ECG as `read` does, or open it to be read in parts where it is long and has all leads."""
-    if not isinstance(ecg, Record):
-        recording = open_recording(ecg, replace(options, seconds=None))
-        if not isinstance(recording, Record) and find_leads(recording.leads).keys() >= set(BASIS_LEADS):
-            return recording
-    return read(predictor, ecg, replace(options, seconds=None))
+def open_ecg(ecg: File | Record, options: ReadOptions) -> Recording:
+    """Open an ECG, to be read in parts where it is long."""
+    return ecg if isinstance(ecg, Record) else open_recording(ecg, replace(options, seconds=None))
 
 
 T = TypeVar("T")
@@ -229,7 +217,7 @@ def predict_windows(
     path, preprocess = path_of(ecg), predictor.metadata.preprocess
 
     def mean_of_all() -> Prediction | Failure:
-        recording = open_ecg(predictor, ecg, options)
+        recording = open_ecg(ecg, options)
         if isinstance(recording, Record) and not is_longer(recording, preprocess):
             return replace(next(predict_batch(predictor, [recording], keep_signals=keep_signals)), path=path)
         windows = ((path, signals) for _, signals in prepare_windows(recording, preprocess))

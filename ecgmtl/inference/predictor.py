@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float32
 
 from data_prep.errors import UserError
-from data_prep.record import Record
 from ecgmtl.identity import sha256
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.models import BUNDLED, URIS, WEIGHTS, find_model
@@ -40,14 +39,6 @@ class Reconstructor(Protocol):
 
     def reconstruct_masked(self, signal: Float32[np.ndarray, "lead time"]) -> Float32[np.ndarray, "lead time"] | None:
         """Reconstruct each sample of a signal in mV from the rest of it. None if no stage trained the decoder."""
-
-
-@runtime_checkable
-class Completer(Protocol):
-    """A classifier that can reconstruct absent leads."""
-
-    def complete(self, record: Record) -> Record:
-        """Return a record with the chest leads that it lacks. It is unchanged where that cannot be done."""
 
 
 def require_typicality(predictor: Predictor, name: str) -> None:

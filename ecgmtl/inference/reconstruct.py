@@ -4,7 +4,7 @@ A reconstructed lead looks like a measured one, so it is marked in three places:
 the trace and converters keep; in comments of the header; and in a warning of every later prediction.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,8 @@ import torch
 from jaxtyping import Float32, Int16
 
 from data_prep.errors import UserError
-from data_prep.filters import resample
 from data_prep.lead_set import GivenLeads, LeadSet, take_leads
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, MARK, STANDARD_LEADS, derive_limb_leads
-from data_prep.quality.flat_leads import FEWEST_LIMB_LEADS
-from data_prep.quality.lead_names import find_leads
 from data_prep.record import Record, RecordError, Remark
 from data_prep.wfdb_writer import is_record_name, write_record, write_whole_record
 from ecgmtl import __version__
@@ -86,30 +83,6 @@ def reconstruct(stored: Checkpoint, record: Record, leads: LeadSet) -> Reconstru
         )
     on_record = [Remark(finding.code, finding.sentence) for finding in given.findings]
     return Reconstruction(leads, signal.astype(np.int16), preprocess.fs, record.fs, (*on_record, *remarks))
-
-
-def complete(stored: Checkpoint, record: Record) -> Record:
-    """Return a record with the chest leads that it lacks, reconstructed and named so, at the record's own rate.
-
-    It is returned unchanged where it lacks none, has fewer than two limb leads, or cannot be reconstructed from.
-    """
-    present = find_leads(record.leads)
-    limbs = sum(lead in LIMB_LEADS for lead in present)
-    absent = [lead for lead in STANDARD_LEADS if lead not in present and lead not in LIMB_LEADS]
-    if not absent or limbs < FEWEST_LIMB_LEADS:
-        return record
-    try:
-        result = reconstruct(stored, record, LeadSet(tuple(lead for lead in STANDARD_LEADS if lead in present)))
-    except (ReconstructError, RecordError):
-        return record
-    rows = result.signal[[STANDARD_LEADS.index(lead) for lead in absent]].astype(np.float32) / 1000
-    n_samples = len(record.signal)
-    rows = resample(rows, result.fs, record.fs)[:, :n_samples]
-    rows = np.pad(rows, ((0, 0), (0, n_samples - rows.shape[1])), "edge")
-    names = (*record.leads, *(lead + MARK for lead in absent))
-    rare = remarks_on(stored, result.leads)
-    signal = np.concatenate([record.signal, rows.T], axis=1)
-    return replace(record, signal=signal, leads=names, remarks=(*record.remarks, *rare))
 
 
 def remarks_on(stored: Checkpoint, leads: LeadSet) -> list[Remark]:

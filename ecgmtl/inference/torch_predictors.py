@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Bool, Float32
 from torch import Tensor
 
-from data_prep.record import Record
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.lead_algebra import BASIS_INDEX, N_BASIS
@@ -24,7 +23,6 @@ from ecgmtl.device import describe_device, full_precision, pick_device
 from ecgmtl.inference.metadata import MetadataError, ModelMetadata
 from ecgmtl.inference.mlflow_files import MODEL
 from ecgmtl.inference.onnx_predictor import OnnxPredictor
-from ecgmtl.inference.reconstruct import complete
 from ecgmtl.tracking.store import default_store, import_mlflow
 
 EXTRA = "ecgmtl.json"
@@ -119,10 +117,6 @@ class CheckpointPredictor:
             parts = self.stored.model.reconstruct(batch, masks)
             basis = torch.where(masks, parts[:, BASIS_INDEX], 0).sum(dim=0)
             return (self.stored.model.lead_algebra @ basis).cpu().numpy()
-
-    def complete(self, record: Record) -> Record:
-        """Return a record with the chest leads that it lacks, where the model can reconstruct them."""
-        return complete(self.stored, record)
 
     def sample_mask(self, n_samples: int, masking: MaskingSettings) -> Tensor:
         """Sample the mask that all records share."""

@@ -10,17 +10,12 @@ import wfdb
 from data_prep.lead_set import LeadSet
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
 from data_prep.preprocess import Preprocess
-from data_prep.quality import Severity
 from data_prep.readers import read_record
 from data_prep.record import RecordError
 from ecgmtl import checkpoint
 from ecgmtl.data.masking import MaskingSettings, rarity, sample_mask
-from ecgmtl.inference import export
-from ecgmtl.inference.predict import predict_records
-from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.reconstruct import (
     ReconstructError,
-    complete,
     header_at,
     reconstruct,
     window_starts,
@@ -217,46 +212,3 @@ def test_a_file_is_read_as_in_prediction(stored, tmp_path):
     record = read_record(write_wfdb(tmp_path))
     found = reconstruct(stored, record, LEADS).signal
     np.testing.assert_array_equal(found[GIVEN], np.fromfile(tmp_path / "00001_lr.dat", "<i2").reshape(-1, 12).T[GIVEN])
-
-
-def absent(*leads, fs=500.0):
-    """A record without some leads."""
-    kept = [index for index, lead in enumerate(STANDARD_LEADS) if lead not in leads]
-    signal = beats(n_samples=round(10 * fs), fs=fs)
-    return make_record(signal[:, kept], fs, [STANDARD_LEADS[index] for index in kept])
-
-
-def test_a_chest_lead_that_a_record_lacks_is_reconstructed_for_a_prediction(stored, tmp_path):
-    checkpoint.save(tmp_path / "m.safetensors", stored)
-    predictor = load_predictor(tmp_path / "m.safetensors")
-    record = absent("V3", "aVL")
-    completed = complete(stored, record)
-    assert completed.leads == (*record.leads, "V3 reconstructed")
-    np.testing.assert_array_equal(completed.signal[:, :10], record.signal)
-    expected = reconstruct(stored, record, LeadSet(record.leads)).signal[8] / 1000
-    np.testing.assert_allclose(completed.signal[::5, 10], expected, atol=0.05)  # resampled to 500 Hz
-    (result,) = predict_records(predictor, [record])
-    labels = [(finding.label, finding.severity) for finding in result.findings]
-    assert ("lead-reconstructed=V3", Severity.NOTE) in labels
-    assert ("lead-derived=aVL", Severity.NOTE) in labels
-    assert result.undecided is None
-
-
-def test_no_decision_is_made_on_more_than_two_reconstructed_chest_leads(stored, tmp_path):
-    checkpoint.save(tmp_path / "m.safetensors", stored)
-    (result,) = predict_records(load_predictor(tmp_path / "m.safetensors"), [absent("V1", "V2", "V6")])
-    assert "lead V1, V2, V6 reconstructed by a model, not measured" in result.undecided
-
-
-def test_a_record_that_cannot_be_completed_is_refused_as_before(stored, signals, tmp_path):
-    whole = make_record()
-    assert complete(stored, whole) is whole
-    alone = make_record(beats()[:, [1, 6]], leads=["II", "V1"])
-    assert complete(stored, alone) is alone
-    flat = beats()[:, :8]
-    flat[:, 6] = 0
-    dead = make_record(flat, leads=STANDARD_LEADS[:8])
-    assert complete(stored, dead) is dead
-    export.export(stored, "onnx", tmp_path / "m.onnx", signals)
-    (result,) = predict_records(load_predictor(tmp_path / "m.onnx"), [absent("V3")])
-    assert [finding.code for finding in result.findings] == ["lead-missing"]

@@ -54,6 +54,46 @@ def test_too_many_dead_leads_are_refused_by_name(ecg, leads, state):
     assert "at least 2 limb leads and all but 2 of the chest leads must be alive" in str(caught.value)
 
 
+def lacking(ecg, leads, names=STANDARD_LEADS):
+    kept = [index for index, lead in enumerate(STANDARD_LEADS) if lead not in leads]
+    return make_record(ecg[:, kept], FS, [names[index] for index in kept])
+
+
+@pytest.mark.parametrize("leads", [["V3"], ["V2", "V5"], ["aVL", "V6"]])
+def test_one_or_two_chest_leads_that_a_file_lacks_are_estimated_as_flat_ones_are(ecg, leads):
+    prepared = Preprocess()(lacking(ecg, leads))
+    chest = [lead for lead in leads if lead not in LIMB_LEADS]
+    said = f"no lead {', '.join(chest)} in the file; estimated from the other leads, so the result is less certain."
+    assert said in sentences(prepared)
+    flat = Preprocess()(without(ecg, chest, "flat"))
+    np.testing.assert_allclose(prepared.signal, flat.signal, atol=1e-3)  # derived leads are rounded to whole uV
+
+
+@pytest.mark.parametrize(
+    ("leads", "names"),
+    [
+        (["V1", "V2", "V3"], STANDARD_LEADS),
+        (["V3"], (*STANDARD_LEADS[:6], "foo", *STANDARD_LEADS[7:])),  # the column foo may be V3
+        (["V3", *LIMB_LEADS[1:]], STANDARD_LEADS),
+    ],
+)
+def test_a_file_that_lacks_more_or_may_name_a_lead_in_another_way_is_refused(ecg, leads, names):
+    with pytest.raises(RecordError, match=r"no lead .*V3"):
+        Preprocess()(lacking(ecg, leads, names))
+
+
+def test_absent_and_dead_chest_leads_count_together(ecg):
+    record = without(ecg, ["V1", "V2"], "flat")
+    with pytest.raises(RecordError, match="all but 2 of the chest leads must be there and alive"):
+        Preprocess()(lacking(record.signal, ["V3"]))
+
+
+def test_no_lead_is_estimated_where_each_lost_its_voltage(ecg):
+    scaled = (ecg - ecg.mean(axis=0)) / ecg.std(axis=0)
+    with pytest.raises(RecordError, match="no lead V3"):
+        Preprocess()(lacking(scaled, ["V3"]))
+
+
 def test_limb_leads_that_a_file_lacks_do_not_follow_from_a_dead_one(ecg):
     eight = [0, 1, *range(6, 12)]
     record = make_record(without(ecg, ["I"], "flat").signal[:, eight], FS, [STANDARD_LEADS[lead] for lead in eight])
