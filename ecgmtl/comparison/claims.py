@@ -133,8 +133,14 @@ def joint(verdicts: Sequence[Verdict]) -> Verdict:
     return "cannot tell" if "cannot tell" in verdicts else "holds"
 
 
-def claims_section(rows: Sequence[ClaimRow]) -> Section:
-    """Return the section on claims: the rule, a row per claim, and joint verdicts."""
+def claims_left_out(comparison: Comparison) -> tuple[str, ...]:
+    """Return the titles of claims about another share of labels than the runs had."""
+    shares = (None, comparison.label_share)
+    return tuple(claim.title for claim in comparison.claims.claims if claim.label_share not in shares)
+
+
+def claims_section(rows: Sequence[ClaimRow], left_out: Sequence[str] = ()) -> Section:
+    """Return the section on claims: the rule, a row per claim, joint verdicts, and the titles of those left out."""
     is_over_folds = any(row.p_holm is not None for row in rows)
     cells = [
         {
@@ -153,7 +159,8 @@ def claims_section(rows: Sequence[ClaimRow]) -> Section:
     for row in rows:
         verdicts.setdefault(row.claim, []).append(row.verdict)
     several = tuple(f"{claim}: {joint(each)}." for claim, each in verdicts.items() if len(each) > 1)
-    return Section("Claims", (FOLDS_RULE if is_over_folds else RULE,), pd.DataFrame(cells), notes=several)
+    others = (f"Not judged, as they are about another share of labels: {'; '.join(left_out)}.",) if left_out else ()
+    return Section("Claims", (FOLDS_RULE if is_over_folds else RULE,), pd.DataFrame(cells), notes=(*several, *others))
 
 
 def fold_cells(row: ClaimRow) -> dict[str, str]:

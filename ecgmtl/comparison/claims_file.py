@@ -31,6 +31,8 @@ EffectName = (
     | SweepEffect
 )
 SWEEP_EFFECTS = ("gained_over_other_weights", "gained_in_range", "gained_over_tuned")
+REFERENCE_EFFECTS = ("saved", "saved_time", "calmer")
+"""Effects that are measured against the reference of the whole comparison."""
 
 
 class Claim(Settings):
@@ -79,6 +81,17 @@ class ClaimsFile(Settings):
     equal_compute: Name | None = None
     """Arm that learns what the reference learns, for as long as an auxiliary task would cost."""
     claims: tuple[Claim, ...] = ()
+
+    @model_validator(mode="after")
+    def measure_against_the_reference(self) -> "ClaimsFile":
+        """Refuse another reference where an effect is measured against that of the whole comparison."""
+        for claim in self.claims:
+            if claim.effect in REFERENCE_EFFECTS and claim.reference != self.reference:
+                raise ValueError(
+                    f"the claim '{claim.title}' has reference '{claim.reference}', but the effect '{claim.effect}' is "
+                    f"measured against '{self.reference}'; name that, or take another effect"
+                )
+        return self
 
 
 def read_claims(path: Path) -> ClaimsFile:

@@ -84,9 +84,11 @@ def compare_in(plan: Plan, store: Store, say: Callable[[str], None]) -> Outcome:
         params["folds"] = " ".join(map(str, plan.folds))
     with tracker.run(f"compare-{plan.out.name}", tags={}, params=params, resume=known_run(plan.out)) as run_id:
         facts = facts_of(plan.out)
-        known = {"mlflow_run": run_id or facts.get("mlflow_run"), "bases": facts.get("bases", {}) | bases(plan.arms)}
-        if plan.folds:
-            known["label_share"] = label_share_of(plan.arms)
+        known = {
+            "mlflow_run": run_id or facts.get("mlflow_run"),
+            "bases": facts.get("bases", {}) | bases(plan.arms),
+            "label_share": label_share_of(plan.arms),
+        }
         write_text(plan.out / FACTS, json.dumps(known))
         failed = tune_and_run(plan, store, run_id, say)
         report = write_report(plan.out)

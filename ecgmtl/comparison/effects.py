@@ -87,7 +87,7 @@ def less_noise(evidence: Evidence, claim: Claim) -> Effect:
     def scale(run: RunResult) -> float:
         return run.diagnostics.get(NOISE, np.nan)
 
-    mine, others = paired_figures(evidence.comparison, claim.arm, scale)
+    mine, others = paired_figures(evidence.comparison, claim.arm, scale, claim.reference)
     return Effect(below(ratio_interval(mine, others)), int(np.isfinite(mine - others).sum()))
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ecgmtl.comparison.claims import ClaimRow, claim_rows, claims_section
+from ecgmtl.comparison.claims import ClaimRow, claim_rows, claims_left_out, claims_section
 from ecgmtl.comparison.course import (
     SHARES,
     CourseRow,
@@ -68,8 +68,8 @@ SHARED_METHODS = (
     "Times to a threshold are interpolated linearly between evaluations.",
     "Seconds include the effect of other work on the same machine. The pace, from an arm's fastest epoch, is "
     "affected least.",
-    "Arms that reconstruct see masked records, and the reference sees unmasked ones. An arm with masked records whose "
-    "encoder learns only classification shows the effect of masking alone.",
+    "An arm whose classifier reads masked records differs from one whose classifier reads unmasked ones by the masks, "
+    "too. One whose encoder learns only classification from masked records shows the effect of masking alone.",
     "Bands of curves are pointwise t intervals of the mean, not bands for the whole curve.",
     "If an arm keeps its best epoch or was tuned, that choice was made on the same validation records, and its score "
     "is optimistic. Use the test split for an unbiased score.",
@@ -137,7 +137,7 @@ def sections(comparison: Comparison, figures: Figures) -> list[Section]:
     ]
     return [
         opening(comparison, figures),
-        *([claims_section(figures.claims)] if figures.claims else []),
+        *([claims_section(figures.claims, claims_left_out(comparison))] if figures.claims else []),
         arms_section(comparison),
         final,
         course_section(comparison.reference, figures.courses, units),
@@ -175,7 +175,7 @@ def seeds_opening(comparison: Comparison) -> str:
         f"{len(comparison.arms)} ways of training (arms), {seeds} each, {n_runs} runs. All are scored by the "
         f"macro AUROC of classification on the same {len(truth.patients)} validation records of "
         f"{len(set(truth.patients.tolist()))} patients, {len(truth.label_names)} labels, and compared with the arm "
-        f"{comparison.reference}, which learns classification alone."
+        f"{named_reference(comparison)}"
     )
 
 
@@ -190,8 +190,14 @@ def folds_opening(comparison: Comparison) -> str:
         f"({', '.join(map(str, folds))}) with up to {counted(n_seeds, 'seed')} each, {n_runs} runs. Every run is "
         f"trained without its fold and scored by the macro AUROC of classification on it. Together they judge "
         f"{judged.sum()} records of {len(np.unique(truth.patients[judged]))} patients, {len(truth.label_names)} "
-        f"labels. Arms are compared with the arm {comparison.reference}, which learns classification alone."
+        f"labels. Arms are compared with the arm {named_reference(comparison)}"
     )
+
+
+def named_reference(comparison: Comparison) -> str:
+    """Return the name of the reference arm and what it does, as a sentence ends."""
+    about = comparison.about(comparison.reference).about.rstrip(".")
+    return f"{comparison.reference}: {about[0].lower()}{about[1:]}." if about else f"{comparison.reference}."
 
 
 def counted(n: int, noun: str) -> str:

@@ -268,11 +268,13 @@ def test_without_the_file_there_are_no_claims_and_the_shipped_reference(simulate
         ("effect: gaind", "claims.0.effect"),
         ("effect: gained_over_tuned", "the effect 'gained_over_tuned' needs `sweep`"),
         ("effect: gained, bond: 1", "claims.0.bond: there is no such setting"),
+        ("effect: saved, reference: c", "has reference 'c', but the effect 'saved' is measured against 'a'"),
     ],
 )
 def test_an_error_in_a_claim_is_reported_with_its_key(changed, message, tmp_path):
     path = tmp_path / CLAIMS
-    claim = "{title: t, measured: m, unit: u, arm: b, reference: a, " + changed + "}"
+    reference = "" if "reference" in changed else "reference: a, "
+    claim = "{title: t, measured: m, unit: u, arm: b, " + reference + changed + "}"
     path.write_text(f"reference: a\nclaims: [{claim}]\n")
     with pytest.raises(ConfigError, match=re.escape(message)):
         read_claims(path)

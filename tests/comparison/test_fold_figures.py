@@ -123,7 +123,9 @@ def test_the_six_claims_are_data_and_apply_to_their_share_of_labels(folder, comp
     expected = ttest_1samp((scores(comparison, "pretrain") - scores(comparison, "single")).mean(axis=1), 0.003).pvalue
     assert t_test_p(first.effect, 9, 0.3) == pytest.approx(expected, rel=1e-2)
     assert first.planned_smallest_effect == 0.8
-    assert "(0.8 by the simulation before)" in (folder / "report.md").read_text()
+    text = (folder / "report.md").read_text()
+    assert "(0.8 by the simulation before)" in text
+    assert "about another share of labels: Two views beat it by 2 points at a tenth." in text
     tenth = read_comparison(folder)
     rows = claim_rows(type(tenth)(tenth.truth, tenth.arms, 0.1, tenth.claims), {})
     assert "Two views beat it by 2 points at a tenth" in {row.claim for row in rows}
