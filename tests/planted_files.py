@@ -169,6 +169,14 @@ def npz(signal):
     return buffer.getvalue()
 
 
+def mat(signal):
+    """A struct of more channels than leads, and fields, variables and a description that name the patient."""
+    planted = {"name": NAME, "id": NUMBER, FAMILY: PERSON, "leads": np.array([*STANDARD_LEADS, NAME], object)}
+    content = vendor.matlab(np.column_stack([signal, signal[:, :1]]), **planted)
+    more = vendor.matlab(signal[:50], **planted).replace(b"ECG", b"Dr_")[128:]
+    return PERSON.encode().rjust(60).join([b"MATLAB 5.0 MAT-file, ", content[81:]]) + more
+
+
 def parquet(signal):
     columns = {lead: signal[:, index] for lead, index in SMALL.items()}
     table = pa.table(columns | {NAME: signal[:, 0], f"{FAMILY} [mV]": signal[:, 0], "note": [PERSON] * len(signal)})
@@ -191,6 +199,7 @@ SINGLE = {
     "-kardia.json": kardia,
     "-apple.csv": apple,
     "-npz.npz": npz,
+    "-mat.mat": mat,
     "-parquet.parquet": parquet,
     "-csv.csv": comma_separated,
 }

@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy.io import savemat
 
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
 
@@ -395,8 +396,18 @@ def parquet(signal):
     return buffer.getvalue()
 
 
+def matlab(signal, compressed=False, **more):
+    """A struct as of CPSC 2018, with what the files of CPSC 2018 do not state."""
+    leads = np.array([*STANDARD_LEADS], object)
+    facts = {"sex": "Male", "age": 60.0, "data": signal.T.astype(np.float64), "fs": 500.0, "unit": "mV", "leads": leads}
+    savemat(buffer := io.BytesIO(), {"ECG": facts | more}, do_compression=compressed)
+    return buffer.getvalue()
+
+
 FILES |= {
     "a.parquet": parquet,
+    "matlab.mat": matlab,
+    "packed.mat": lambda signal: matlab(signal, compressed=True),
     "cardiosoft.xml": lambda signal: cardiosoft(signal).encode("latin-1"),
     "sapphire.xml": lambda signal: sapphire(signal).encode(),
     "schiller.xml": lambda signal: schiller(signal).encode(),

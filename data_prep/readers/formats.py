@@ -20,6 +20,7 @@ from data_prep.readers import (
     edf,
     ishne,
     kardia,
+    mat,
     mfer,
     mortara,
     muse,
@@ -69,6 +70,7 @@ FORMATS: tuple[Format, ...] = (
     edan,
     kardia,
     apple,
+    mat,
     npz,
     npy_file,
     parquet,
@@ -82,6 +84,7 @@ READERS: dict[str, Callable[[Path, ReadOptions], Record]] = {
 GENERIC: dict[Format, Callable[[Path, ReadOptions], str | None]] = {
     npz: reason_not_ecg,
     csv: reason_not_ecg,
+    mat: mat.reason_not_ecg,
     npy_file: npy_file.reason_not_ecg,
     parquet: parquet.reason_not_ecg,
 }

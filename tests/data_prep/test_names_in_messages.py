@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from data_prep import ReadOptions, RecordError, read_record
 from data_prep.check import check
@@ -78,6 +79,17 @@ NPZ = {
     "another array": {"name": NAME},
     "objects": {"leads": np.array([NAME] * 12, object)},
 }
+MAT = {
+    "leads": {"leads": np.array([*STANDARD_LEADS[:-1], NAME], object)},
+    "no lead": {"leads": np.array([NAME] * 12, object)},
+    "unit": {"unit": NAME},
+    "rate": {"fs": NAME},
+    "signal": {"signal": NAME},
+    "another recording": {"Ann_Kim": beats()},
+    "a struct": {"signal": 0, "Ann_Kim": {"Ann_Kim": beats(), "Kim": beats()}},
+    "a complex array": {"signal": 0, "Ann_Kim": beats() * 1j},
+    "another rate": {"Ann_Kim": {"fs": 500}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +106,10 @@ def planted(tmp_path_factory):
     for number, arrays in enumerate(NPZ.values()):
         paths.append(root / f"n{number}.npz")
         np.savez(paths[-1], **({"signal": beats(), "fs": 100, "leads": STANDARD_LEADS} | arrays))
+    for number, arrays in enumerate(MAT.values()):
+        paths.append(root / f"m{number}.mat")
+        leads = np.array(STANDARD_LEADS, object)
+        savemat(paths[-1], {"signal": beats(), "fs": 100, "unit": "mV", "leads": leads} | arrays)
     return root, paths
 
 

@@ -584,7 +584,7 @@ def peer(path):
     return [lead.label for lead in leads], np.stack([lead.samples for lead in leads], axis=1), leads[0].sampling_rate
 
 
-PEERLESS = "cardiosoft.xml", "sapphire.xml", "schiller.xml", "apple.csv", "a.parquet"
+PEERLESS = "cardiosoft.xml", "sapphire.xml", "schiller.xml", "apple.csv", "a.parquet", "matlab.mat", "packed.mat"
 
 
 @pytest.mark.parametrize("name", [name for name in vendor.FILES if name not in PEERLESS])
