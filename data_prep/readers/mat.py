@@ -57,7 +57,7 @@ def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:  # noqa: ARG
     """Return why a file is no ECG: nothing in it has the shape of a recording; None if something has, or on damage."""
     try:
         variables = _variables(path)
-    except (RecordError, OSError):
+    except (RecordError, OSError, MemoryError):  # reading it says what is wrong
         return None
     if any(_is_signal(variable) or _may_hold_signals(variable) for variable in variables):
         return None

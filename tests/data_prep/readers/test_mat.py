@@ -204,6 +204,15 @@ def test_what_is_ambiguous_or_no_signal_is_named(tmp_path, variables, reason):
     assert "Doe" not in message
 
 
+def test_a_search_goes_on_where_a_file_needs_more_memory_than_there_is(tmp_path, monkeypatch):
+    def raise_error(path):
+        raise MemoryError
+
+    path = save(tmp_path / "a.mat", {"sig": beats()})
+    monkeypatch.setattr("data_prep.readers.mat.list_variables", raise_error)
+    assert list(find_files([tmp_path])) == [path]
+
+
 def test_objects_are_refused_and_the_workspace_of_functions_is_left_out(tmp_path):
     function = element(14, element(6, struct.pack("<II", 16, 0)))
     assert "object or function handle" in refusal(write(tmp_path / "a.mat", HEADER + function))
