@@ -114,12 +114,17 @@ def is_level_5(head: bytes) -> bool:
 
 def is_level_4(head: bytes) -> bool:
     """Return whether a file that begins so is of level 4: all five numbers and the name of its first variable fit."""
+    return _is_variable_4(head) and all(struct.unpack_from(f"{_level_4_order(head)}2I", head, 4))
+
+
+def _is_variable_4(head: bytes) -> bool:
+    """Return whether a variable of level 4, which may be empty, begins so."""
     order = _level_4_order(head)
     if order is None:
         return False
     kind, n_rows, n_columns, is_complex, n_name = struct.unpack_from(f"{order}5I", head)
     is_plain = kind % 1000 < 100 and kind // 10 % 10 < len(_LEVEL_4_NUMBERS) and kind % 10 < 3 and is_complex < 2
-    is_matrix = 0 < n_rows < 2**31 and 0 < n_columns < 2**31
+    is_matrix = n_rows < 2**31 and n_columns < 2**31
     name = head[_LEVEL_4_BYTES : _LEVEL_4_BYTES + n_name]
     return is_plain and is_matrix and 2 <= n_name <= 64 and _IDENTIFIER.fullmatch(name) is not None
 
@@ -370,7 +375,7 @@ def _walk_4(path: Path, stream: BinaryIO, size: int) -> Iterator[Variable]:
         number += 1
         stream.seek(at)
         head = stream.read(_LEVEL_4_BYTES + 64)
-        if not is_level_4(head):
+        if not _is_variable_4(head):
             raise _damaged(path.name)
         order = _level_4_order(head) or "<"
         kind, n_rows, n_columns, is_complex, n_name = struct.unpack_from(f"{order}5I", head)

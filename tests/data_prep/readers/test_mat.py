@@ -204,6 +204,11 @@ def test_what_is_ambiguous_or_no_signal_is_named(tmp_path, variables, reason):
     assert "Doe" not in message
 
 
+def test_an_empty_variable_of_level_4_is_left_out(tmp_path):
+    path = save(tmp_path / "a.mat", {"sig": beats(), "note": np.zeros((0, 0)), "fs": 100}, format="4")
+    assert np.array_equal(read_record(path, OPTIONS).signal, beats())
+
+
 def test_a_search_goes_on_where_a_file_needs_more_memory_than_there_is(tmp_path, monkeypatch):
     def raise_error(path):
         raise MemoryError
