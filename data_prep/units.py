@@ -9,6 +9,8 @@ from data_prep.record import NO_UNIT
 
 UNITS = {"nV": 1e-6, "uV": 1e-3, "mV": 1.0, "V": 1e3, NO_UNIT: 1.0}
 """Millivolts in one of each unit."""
+MICROVOLTS = 1000.0
+"""Microvolts in a millivolt."""
 UNIT_NAMES = f"nV, uV, mV, V, or {NO_UNIT} where the voltage was lost"
 
 _PREFIXES = {

@@ -13,9 +13,9 @@ from data_prep.quality.electrode_off import LARGEST
 from data_prep.readers import ReadOptions, read_record
 from data_prep.record import RecordError
 from data_prep.store.signals_file import SignalsFile
+from data_prep.units import MICROVOLTS
 
 RECORDS_A_CHUNK = 64
-MICROVOLTS_A_MILLIVOLT = 1000
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ def prepare_chunk(job: Job, first: int, files: Sequence[str]) -> Chunk:
 
 def to_microvolts(name: str, signal: Float32[np.ndarray, "lead time"]) -> Int16[np.ndarray, "lead time"]:
     """Return the signal in whole microvolts. Raise RecordError if a value does not fit into 16 bits."""
-    microvolts = np.rint(signal * MICROVOLTS_A_MILLIVOLT)
+    microvolts = np.rint(signal * MICROVOLTS)
     most = np.abs(microvolts).max()
     if not most <= np.iinfo(np.int16).max:  # not a number fails too
         raise RecordError(
-            f"{name}: it reaches {most / MICROVOLTS_A_MILLIVOLT:.1f} mV; a prepared folder holds up to {LARGEST} mV. "
+            f"{name}: it reaches {most / MICROVOLTS:.1f} mV; a prepared folder holds up to {LARGEST} mV. "
             f"The header's gain or unit is probably wrong."
         )
     return microvolts.astype(np.int16)

@@ -20,6 +20,7 @@ from data_prep.quality.lost_voltage import AXES, to_typical
 from data_prep.sources.tables import SEPARATOR
 from data_prep.store.manifest import LOST_VOLTAGE, MANIFEST, RECORDS, SIGNALS, StoreError, read_manifest
 from data_prep.store.verified import require_intact
+from data_prep.units import MICROVOLTS
 
 AT_A_TIME = 256
 """Number of records that are filtered together, so that their floats take little memory."""
@@ -66,6 +67,10 @@ class Store:
             signals[part] = np.rint(self._filtered(rows[part], *self.band)).clip(*INT16)
         return signals
 
+    def read_millivolts(self, rows: Int64[np.ndarray, " row"]) -> Float32[np.ndarray, "row lead time"]:
+        """Return the signals of some records, in millivolts, as a model reads them."""
+        return self.read(rows).astype(np.float32) / MICROVOLTS
+
     def _filtered(
         self, rows: Int64[np.ndarray, " row"], low: float, high: float
     ) -> Float32[np.ndarray, "row lead time"]:
@@ -79,7 +84,7 @@ class Store:
             part = band_pass(stored[some, :, :end], self.preprocess.fs, low, high)
             for of, axes in AXES.items():
                 gone = lost[some] == of
-                part[gone] = 1000 * to_typical(part[gone], axes)
+                part[gone] = MICROVOLTS * to_typical(part[gone], axes)
             filtered[some, :, :end] = part
         return filtered
 

@@ -118,7 +118,7 @@ def write_reduced(stored: "Stored", kind: str, file: Path, to: str, out: Path, s
         raise typer.BadParameter(f"{reduction.option} needs --to onnx, and --data with a prepared folder.")
     splits = store.records["split"].to_numpy()
     train, validation = (np.flatnonzero(splits == split) for split in ("train", "validation"))
-    signals = [store.read(rows).astype(np.float32) / 1000 for rows in (train[:N_SCALED], validation)]
+    signals = [store.read_millivolts(rows) for rows in (train[:N_SCALED], validation)]
     judged = Judged(signals[1], store.labels(stored.label_set)[validation])
     report = export_reduced(stored, reduction, out, signals[0], judged, *score_and_card(file))
     return (
@@ -147,11 +147,12 @@ def records_to_compare(config: "Config", store: "Store | None") -> "Float32[np.n
     from data_prep.record import Record
     from data_prep.synthetic.folder import LEADS
     from data_prep.synthetic.waveform import synthesize
+    from data_prep.units import MICROVOLTS
     from ecgmtl.training.report import N_COMPARED
 
     if store is not None:
-        return store.read(np.arange(len(store.records))[:N_COMPARED]).astype(np.float32) / 1000
+        return store.read_millivolts(np.arange(len(store.records))[:N_COMPARED])
     preprocess, fs = config.preprocess, config.preprocess.fs
     ecgs = (synthesize(["NORM", "SR"], fs, preprocess.seconds, np.random.default_rng(i)) for i in range(N_COMPARED))
-    records = (Record(f"synthetic {i}", (ecg / 1000).astype(np.float32), fs, LEADS) for i, ecg in enumerate(ecgs))
+    records = (Record(f"synthetic {i}", (ecg / MICROVOLTS).astype(np.float32), fs, LEADS) for i, ecg in enumerate(ecgs))
     return np.stack([preprocess(record).signal for record in records])

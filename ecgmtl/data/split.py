@@ -13,14 +13,13 @@ from torch import Tensor
 
 from data_prep.preprocess import Preprocess
 from data_prep.store.manifest import StoreError
+from data_prep.units import MICROVOLTS
 from ecgmtl.data.batch import Batch
 
 if TYPE_CHECKING:  # a store needs pandas, which the modules of a checkpoint do without
     from data_prep.store.open import Store
 
 SplitName = Literal["train", "validation", "test"]
-MICROVOLTS = 1000.0
-"""Microvolts in a millivolt."""
 
 
 @dataclass(frozen=True)

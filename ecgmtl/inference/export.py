@@ -20,6 +20,7 @@ from data_prep.errors import UserError
 from data_prep.extras import EXTRAS, import_extra
 from data_prep.store.open import Store
 from data_prep.synthetic.waveform import synthesize
+from data_prep.units import MICROVOLTS
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.inference.metadata import ModelMetadata
@@ -122,7 +123,7 @@ def add_typicality(stored: Checkpoint, store: Store) -> Checkpoint:
     def batches(split: str) -> Iterator[Float32[np.ndarray, "record lead time"]]:
         rows = np.flatnonzero(splits == split)
         for first in range(0, len(rows), AT_A_TIME):
-            yield store.read(rows[first : first + AT_A_TIME]).astype(np.float32) / 1000
+            yield store.read_millivolts(rows[first : first + AT_A_TIME])
 
     typicality = fit_typicality(batches("train"), batches("validation"), stored.config.preprocess.fs)
     return replace(stored, typicality=typicality)
@@ -251,7 +252,7 @@ def write_mlflow_files(stored: Checkpoint, metadata: ModelMetadata, path: Path) 
         for name in columns(metadata.label_names)
     ]
     preprocess = metadata.preprocess
-    ecg = synthesize(["NORM", "SR"], preprocess.fs, preprocess.seconds, np.random.default_rng(0)).T / 1000
+    ecg = synthesize(["NORM", "SR"], preprocess.fs, preprocess.seconds, np.random.default_rng(0)).T / MICROVOLTS
     mlflow.pyfunc.save_model(
         str(path),
         loader_module="ecgmtl.inference.mlflow_files",

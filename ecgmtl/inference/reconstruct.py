@@ -15,6 +15,7 @@ from data_prep.errors import UserError
 from data_prep.lead_set import GivenLeads, LeadSet, take_leads
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, MARK, STANDARD_LEADS, derive_limb_leads
 from data_prep.record import Record, RecordError, Remark
+from data_prep.units import MICROVOLTS
 from data_prep.wfdb_writer import is_record_name, write_record, write_whole_record
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
@@ -53,7 +54,7 @@ class Reconstruction:
 
     def to_record(self, name: str) -> Record:
         """Return the leads in mV as a record, under their marked names."""
-        return Record(name, (self.signal.T / 1000).astype(np.float32), self.fs, self.names, self.remarks)
+        return Record(name, (self.signal.T / MICROVOLTS).astype(np.float32), self.fs, self.names, self.remarks)
 
 
 def reconstruct(stored: Checkpoint, record: Record, leads: LeadSet) -> Reconstruction:
@@ -69,17 +70,17 @@ def reconstruct(stored: Checkpoint, record: Record, leads: LeadSet) -> Reconstru
     if record.fs != preprocess.fs:
         sentence = f"resampled from {record.fs:g} to {preprocess.fs} Hz, the model's rate."
         remarks.append(Remark("resampled", sentence))
-    rows = {lead: np.rint(1000 * row) for lead, row in given.rows.items()}
+    rows = {lead: np.rint(MICROVOLTS * row) for lead, row in given.rows.items()}
     for lead, row in zip(BASIS_LEADS, reconstruct_basis(stored, given, leads), strict=True):
-        rows.setdefault(lead, np.rint(1000 * row))
+        rows.setdefault(lead, np.rint(MICROVOLTS * row))
     derive_limb_leads(rows)
     signal = np.rint(np.stack([rows[lead] for lead in STANDARD_LEADS]))
     highest = np.abs(signal).max(axis=1)
     if highest.max() > LARGEST:
         lead = STANDARD_LEADS[int(highest.argmax())]
         raise RecordError(
-            f"{record.name}: lead {lead} reaches {highest.max() / 1000:.1f} mV; up to {LARGEST / 1000} mV can be "
-            f"written. Remove its offset first."
+            f"{record.name}: lead {lead} reaches {highest.max() / MICROVOLTS:.1f} mV; up to {LARGEST / MICROVOLTS} mV "
+            f"can be written. Remove its offset first."
         )
     on_record = [Remark(finding.code, finding.sentence) for finding in given.findings]
     return Reconstruction(leads, signal.astype(np.int16), preprocess.fs, record.fs, (*on_record, *remarks))

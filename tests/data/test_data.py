@@ -56,6 +56,7 @@ def test_a_batch_is_in_mv(store):
     split = load_split(store, "train", "superdiagnostic")
     batch = split.batch(torch.tensor([2, 0]))
     np.testing.assert_array_equal(batch.signals.numpy(), store.signals[[3, 0]].astype(np.float32) / 1000)
+    np.testing.assert_array_equal(batch.signals.numpy(), store.read_millivolts(np.array([3, 0])))
     assert batch.labels.tolist() == [[1, 1], [1, 0]]
     assert batch.auxiliary_labels == {}
 
