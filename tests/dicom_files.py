@@ -5,8 +5,7 @@ from pydicom import Dataset, FileDataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, TwelveLeadECGWaveformStorage, generate_uid
 
-from data_prep.leads import STANDARD_LEADS
-from data_prep.readers.dicom import LEAD_CODES
+from data_prep.leads import LEAD_CODES, STANDARD_LEADS
 
 CODES = {lead: f"2:{number}" for number, lead in LEAD_CODES.items()}
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from data_prep.leads import standard_lead
+from data_prep.leads import LEAD_CODES, standard_lead
 from data_prep.readers.channels import one_of_several
 from data_prep.readers.columns import find_columns, to_millivolts, to_record
 from data_prep.readers.files import read_head, regular_size, require_sane_size
@@ -27,11 +27,6 @@ LEAD_SCHEMES = frozenset({"MDC", "SCPECG"})
 """Coding schemes of ISO/IEEE 11073-10101 and EN 1064, in which the last number of a code is the lead."""
 _BARE = re.compile(rb"\x08\x00[\x05\x08\x12-\x18\x20]\x00(?:[A-Z]{2}.\x00|.\x00{3})[ -~]", re.DOTALL)
 """First element of a data set without preamble: of group 8, with a type or a length below 256, and text."""
-LEAD_CODES = {
-    **dict(enumerate(("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"), start=1)),
-    **dict(enumerate(("III", "aVR", "aVL", "aVF"), start=61)),
-}
-"""CID 3001 of PS3.16."""
 
 
 def recognizes(head: bytes) -> bool:

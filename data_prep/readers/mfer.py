@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from data_prep.leads import LEAD_CODES
 from data_prep.readers.channels import Channel, one_of_several, to_record
 from data_prep.readers.files import read_bytes, require_sane_size
 from data_prep.readers.options import ReadOptions
@@ -28,10 +29,6 @@ TAGS = frozenset({*range(0x19), FRAME, OF_CHANNEL, *range(0x40, 0x47), GROUP, *r
 TYPES = {0: "i2", 1: "u2", 2: "i4", 3: "u1", 4: "u2", 5: "i1", 6: "u4", 7: "f4", 8: "f8"}
 DOMINANT_BEAT = 9
 MAX_CHANNELS = 4096
-LEADS = {
-    **dict(enumerate(("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"), start=1)),
-    **dict(enumerate(("III", "aVR", "aVL", "aVF"), start=61)),
-}
 Definitions = dict[int, tuple[bytes, bool]]
 """The value of each tag, and whether its bytes are little-endian."""
 
@@ -91,7 +88,7 @@ def read(path: Path, options: ReadOptions) -> Record:
         Channel(lead, np.concatenate([frame.values[index] for frame in same]), unit, step, zero)
         for index, (lead, unit, step, zero, _) in enumerate(first.layout)
     ]
-    rates = {layout[4] for layout in first.layout if layout[0] in LEADS.values()} or {first.layout[0][4]}
+    rates = {layout[4] for layout in first.layout if layout[0] in LEAD_CODES.values()} or {first.layout[0][4]}
     if len(rates) > 1:
         raise RecordError(f"{path.name}: its leads should have one sampling rate; found {len(rates)}.")
     several = len(file.frames) if len(same) < len(file.frames) else 1
@@ -233,7 +230,7 @@ class _File:
         zero = float(np.frombuffer(value[: kind.itemsize], kind)[0]) if len(value) >= kind.itemsize else 0.0
         value, little = self._value(channel, LEAD)
         code = int.from_bytes(value[:2], "little" if little else "big")
-        return LEADS.get(code, f"code {code}"), unit, size, zero * size, self._rate(channel)
+        return LEAD_CODES.get(code, f"code {code}"), unit, size, zero * size, self._rate(channel)
 
     def _rate(self, channel: int) -> float:
         """Return the sampling rate in hertz, 1000 where a file states none."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from data_prep.leads import standard_lead
+from data_prep.leads import LEAD_CODES
 from data_prep.readers.channels import Channel, to_record
 from data_prep.readers.files import read_bytes, require_sane_size
 from data_prep.readers.huffman import DEFAULT, Table, decode, read_tables
@@ -33,11 +33,6 @@ LEAD = struct.Struct("<IIB")
 BEAT = struct.Struct("<HIII")
 SECOND_DIFFERENCES = 2
 DEFAULT_TABLE = 19999
-LEADS = {
-    **dict(enumerate(("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"), start=1)),
-    **dict(enumerate(("III", "aVR", "aVL", "aVF"), start=61)),
-}
-"""Codes of the standard leads (EN 1064, table of section 3)."""
 
 
 def recognizes(head: bytes) -> bool:
@@ -63,10 +58,11 @@ def read(path: Path, options: ReadOptions) -> Record:
     first = min(lead.start for lead in file.leads)
     length = max(lead.start + len(row) for lead, row in zip(file.leads, rows, strict=True)) - first
     require_sane_size(path.name, length, len(rows))
+    names = [LEAD_CODES.get(lead.code, f"code {lead.code}") for lead in file.leads]
     channels = [
-        Channel(LEADS.get(lead.code, f"code {lead.code}"), _placed(row, lead.start - first, length), "uV", step / 1000)
-        for lead, row in zip(file.leads, rows, strict=True)
-        if standard_lead(LEADS.get(lead.code, "")) is not None or options.column_names is not None
+        Channel(name, _placed(row, lead.start - first, length), "uV", step / 1000)
+        for name, lead, row in zip(names, file.leads, rows, strict=True)
+        if lead.code in LEAD_CODES or options.column_names is not None
     ]
     if not channels:
         raise RecordError(f"{path.name}: none of its {len(rows)} leads is a standard one (I, II, ..., V6).")
