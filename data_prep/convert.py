@@ -13,12 +13,10 @@ from data_prep.errors import UserError
 from data_prep.leads import MARK, is_reconstructed, standard_lead
 from data_prep.readers import OtherFile, ReadOptions, find_files, read_record
 from data_prep.record import NO_UNIT, Record, RecordError
-from data_prep.wfdb_writer import MISSING, STEPS_PER_MV, is_record_name, write_record, write_whole_record
+from data_prep.wfdb_writer import LARGEST, MISSING, STEPS_PER_MV, is_record_name, write_record, write_whole_record
 
 NOT_ALLOWED = re.compile(r"[^-\w]", re.ASCII)
 """Character that no name of a WFDB record has."""
-LARGEST = 32_767
-"""Largest value of a sample of 16 bits. That below its negative marks a missing sample."""
 
 
 class ConvertError(UserError):

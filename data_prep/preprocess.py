@@ -11,15 +11,19 @@ from jaxtyping import Float32
 from data_prep.filters import band_pass, resample
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, STANDARD_LEADS, standard_lead
 from data_prep.quality import CheckInput, Finding, check_signal, has_failure, refuse_failures
-from data_prep.quality.electrode_off import clip
 from data_prep.quality.flat_leads import check_flat_leads, complete_leads, find_dead
 from data_prep.quality.gaps import check_gaps, fill_gaps
 from data_prep.quality.lead_names import check_leads, find_estimated, find_leads, find_reconstructed
 from data_prep.quality.length import SHORTEST, check_fit, check_length
 from data_prep.quality.lost_voltage import AXES, Loss, find_loss, find_loss_in_parts, to_typical
 from data_prep.record import Record, Recording
+from data_prep.units import MICROVOLTS
+from data_prep.wfdb_writer import LARGEST
 
 __all__ = ["BASIS_LEADS", "STANDARD_LEADS", "Prepared", "Preprocess", "standard_lead"]
+
+HIGHEST = LARGEST / MICROVOLTS
+"""Highest voltage that 16 bits hold in steps of 1 µV, in millivolts."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,7 @@ class Preprocess:
         )
         if has_failure(findings):
             return Examined(None, tuple(findings), loss)
-        signal = self._pad(clip(signal, findings), nearly=record.signal.shape[0] >= needed - 1)
+        signal = self._pad(_clip(signal, findings), nearly=record.signal.shape[0] >= needed - 1)
         return Examined(signal, tuple(findings), loss)
 
     def n_needed(self, fs: float) -> int:
@@ -174,6 +178,15 @@ class Preprocess:
         if self.band is not None:
             signal = band_pass(signal, self.fs, *self.band)
         return signal
+
+
+def _clip(signal: Float32[np.ndarray, "lead time"], findings: list[Finding]) -> Float32[np.ndarray, "lead time"]:
+    """Return the signal within what a prepared folder can hold, and add a finding if values were cut off."""
+    largest = float(max(signal.max(), -signal.min()))
+    if largest <= HIGHEST:
+        return signal
+    findings.append(Finding("clipped", f"values up to {largest:.3g} mV are cut off at {HIGHEST} mV.", value=largest))
+    return np.clip(signal, -HIGHEST, HIGHEST)
 
 
 def _is_real(value: object) -> bool:

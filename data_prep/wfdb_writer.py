@@ -18,6 +18,8 @@ STEPS_PER_MV = 1000.0
 """Default gain: a step of 1 µV."""
 MISSING = -32_768
 """Value that marks a missing sample in format 16."""
+LARGEST = 32_767
+"""Largest value of a sample of 16 bits, here and in a prepared folder. The value below its negative is MISSING."""
 
 
 def is_record_name(name: str) -> bool:

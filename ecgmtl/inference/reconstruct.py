@@ -16,14 +16,12 @@ from data_prep.lead_set import GivenLeads, LeadSet, take_leads
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, MARK, STANDARD_LEADS, derive_limb_leads
 from data_prep.record import Record, RecordError, Remark
 from data_prep.units import MICROVOLTS
-from data_prep.wfdb_writer import is_record_name, write_record, write_whole_record
+from data_prep.wfdb_writer import LARGEST, is_record_name, write_record, write_whole_record
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.masking import rarity
 from ecgmtl.identity import sha256
 
-LARGEST = 32_767
-"""Largest value of a sample of 16 bits, in µV. The value below its negative means `no sample`."""
 BATCH = 64
 """Number of windows that are reconstructed at once."""
 RARE = 0.05
