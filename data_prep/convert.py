@@ -13,7 +13,7 @@ from data_prep.errors import UserError
 from data_prep.leads import MARK, is_reconstructed, standard_lead
 from data_prep.readers import OtherFile, ReadOptions, find_files, read_record
 from data_prep.record import NO_UNIT, Record, RecordError
-from data_prep.wfdb_writer import LARGEST, MISSING, STEPS_PER_MV, is_record_name, write_record, write_whole_record
+from data_prep.wfdb_writer import LARGEST, MISSING, STEPS_PER_MV, header_at, write_record, write_whole_record
 
 NOT_ALLOWED = re.compile(r"[^-\w]", re.ASCII)
 """Character that no name of a WFDB record has."""
@@ -48,7 +48,7 @@ def convert(source: Path, out: Path, options: ReadOptions) -> Iterator[Converted
         files = [file for file in find_files([source], options) if isinstance(file, Path)]
         if len(files) != 1:
             raise ConvertError(f"{source}: should be one ECG or a folder; found {len(files)} files.")
-        yield convert_file(files[0], header_at(out), options)
+        yield convert_file(files[0], header_at(out, ConvertError), options)
         return
     if out.exists() and not out.is_dir():
         raise ConvertError(f"{out}: is a file; name a folder, because {source} is one.")
@@ -67,20 +67,6 @@ def convert(source: Path, out: Path, options: ReadOptions) -> Iterator[Converted
             continue
         headers[header] = relative
         yield convert_file(file, header, options)
-
-
-def header_at(out: Path) -> Path:
-    """Return the header of a record from its name with or without a suffix of WFDB.
-
-    Raises:
-        ConvertError: WFDB does not allow the name.
-    """
-    stem = out.name.removesuffix(".hea").removesuffix(".dat")
-    if out.is_dir() or not is_record_name(stem):
-        raise ConvertError(
-            f"{out}: should be the name of a WFDB record, which consists of letters, digits, - and _ alone."
-        )
-    return out.with_name(f"{stem}.hea")
 
 
 def convert_file(path: Path, header: Path, options: ReadOptions) -> Converted:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int16
 
+from data_prep.errors import UserError
 from data_prep.files import naming
 
 STEPS_PER_MV = 1000.0
@@ -25,6 +26,23 @@ LARGEST = 32_767
 def is_record_name(name: str) -> bool:
     """Return whether WFDB allows a name for a record: it has letters, digits, - and _ alone."""
     return re.fullmatch(r"[-\w]+", name, re.ASCII) is not None
+
+
+def header_at(out: Path, error: type[UserError]) -> Path:
+    """Return the header of a record to write, from its name with or without a suffix of WFDB.
+
+    Raises:
+        error: WFDB does not allow the name, or it is that of a folder.
+    """
+    if out.is_dir():
+        raise error(f"{out}: is a folder; name a record in it, for example {out / 'ecg'}.")
+    header = out.with_suffix(".hea") if out.suffix.lower() in (".hea", ".dat") else out.with_name(f"{out.name}.hea")
+    if not is_record_name(header.stem):
+        raise error(
+            f"{out}: should be the name of a WFDB record, which consists of letters, digits, - and _ alone; .hea may "
+            "follow it."
+        )
+    return header
 
 
 def write_whole_record(header: Path, write: Callable[[Path], object]) -> None:

@@ -68,14 +68,14 @@ def write_reconstructed(model: Path, file: str, leads: "LeadSet", out: Path, opt
     """
     from data_prep.readers import find_record, read_record
     from ecgmtl import checkpoint
-    from ecgmtl.inference.reconstruct import ReconstructError, header_at, reconstruct, write_reconstruction
+    from ecgmtl.inference.reconstruct import ReconstructError, new_header, reconstruct, write_reconstruction
 
     model = checkpoint.model_file(model)
     if model.suffix in (".onnx", ".pt2") or model.is_dir() or ":/" in str(model):
         raise ReconstructError(
             f"{model}: has no decoder; only a checkpoint (.safetensors, or a run's folder) can reconstruct leads."
         )
-    header, path = header_at(out), find_record(file)
+    header, path = new_header(out), find_record(file)
     results = reconstruct(checkpoint.load(model), read_record(path, options), leads)
     write_reconstruction(results, header, model)
     for remark in results.remarks:

@@ -16,7 +16,7 @@ from data_prep.lead_set import GivenLeads, LeadSet, take_leads
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, MARK, STANDARD_LEADS, derive_limb_leads
 from data_prep.record import Record, RecordError, Remark
 from data_prep.units import MICROVOLTS
-from data_prep.wfdb_writer import LARGEST, is_record_name, write_record, write_whole_record
+from data_prep.wfdb_writer import LARGEST, header_at, write_record, write_whole_record
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.masking import rarity
@@ -167,6 +167,7 @@ def write_reconstruction(result: Reconstruction, header: Path, model: Path) -> N
     require_new(header)
     remarks = comments(result, model)
     try:
+        header.parent.mkdir(parents=True, exist_ok=True)
         write_whole_record(
             header, lambda beside: write_record(beside, result.signal.T, result.fs, result.names, remarks)
         )
@@ -174,19 +175,13 @@ def write_reconstruction(result: Reconstruction, header: Path, model: Path) -> N
         raise ReconstructError(f"{header}: cannot be written: {error.strerror or error}.") from error
 
 
-def header_at(out: Path) -> Path:
+def new_header(out: Path) -> Path:
     """Return the path of the header to write, from a name with or without a suffix of WFDB.
 
     Raises:
         ReconstructError: WFDB does not allow the name, or the record exists already.
     """
-    if out.suffix.lower() not in ("", ".hea", ".dat"):
-        raise ReconstructError(f"{out}: is not the name of a WFDB record; name it without a suffix, or with .hea.")
-    header = out.with_suffix(".hea")
-    if not is_record_name(header.stem):
-        raise ReconstructError(f"{out}: names of WFDB records consist of letters, digits, - and _ alone.")
-    if not header.parent.is_dir():
-        raise ReconstructError(f"{out}: there is no folder {header.parent}.")
+    header = header_at(out, ReconstructError)
     require_new(header)
     return header
 

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from data_prep.convert import Converted, ConvertError, convert
 from data_prep.leads import STANDARD_LEADS
 from data_prep.readers import ReadOptions, read_record
+from data_prep.wfdb_writer import header_at
 from ecgmtl.cli import app
 
 OPTIONS = ReadOptions()
@@ -97,11 +98,22 @@ def test_nothing_but_leads_is_taken_from_a_file(npz, tmp_path):
     assert "Mustermann" not in (tmp_path / "a.hea").read_text()
 
 
-@pytest.mark.parametrize("out", ["a b", "Röder", "a.xml", ""])
+@pytest.mark.parametrize("out", ["a b", "Röder", "a.xml", "a.b.hea"])
 def test_a_name_that_wfdb_does_not_allow_is_refused(npz, tmp_path, out):
     npz("a.npz")
     with pytest.raises(ConvertError, match="should be the name of a WFDB record"):
         list(convert(tmp_path / "in/a.npz", tmp_path / out, OPTIONS))
+
+
+@pytest.mark.parametrize("out", ["a", "a.hea", "a.dat", "a.HEA"])
+def test_a_record_is_named_with_or_without_a_suffix(tmp_path, out):
+    assert header_at(tmp_path / out, ConvertError) == tmp_path / "a.hea"
+
+
+def test_a_folder_is_no_name_for_a_record(npz, tmp_path):
+    npz("a.npz")
+    with pytest.raises(ConvertError, match=r"is a folder; name a record in it, for example \S+ecg\."):
+        list(convert(tmp_path / "in/a.npz", tmp_path, OPTIONS))
 
 
 def test_a_missing_file_is_a_failure(tmp_path):

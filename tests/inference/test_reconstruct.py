@@ -16,7 +16,7 @@ from ecgmtl import checkpoint
 from ecgmtl.data.masking import MaskingSettings, rarity, sample_mask
 from ecgmtl.inference.reconstruct import (
     ReconstructError,
-    header_at,
+    new_header,
     reconstruct,
     window_starts,
     write_reconstruction,
@@ -41,7 +41,7 @@ def written(stored, tmp_path):
     model = tmp_path / "model.safetensors"
     checkpoint.save(model, stored)
     found = reconstruct(stored, make_record(name="patient 4711"), LEADS)
-    header = header_at(tmp_path / "filled")
+    header = new_header(tmp_path / "filled")
     write_reconstruction(found, header, model)
     return found, model, header
 
@@ -160,12 +160,19 @@ def test_no_file_is_overwritten(written):
     assert header.with_suffix(".dat").read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    ("name", "said"), [("a.csv", "without a suffix"), ("a b", "letters, digits"), ("no/a", "there is no folder")]
-)
-def test_a_path_that_cannot_be_written_is_rejected(tmp_path, name, said):
+@pytest.mark.parametrize(("name", "said"), [("a.csv", "a WFDB record"), ("a b", "letters, digits"), ("", "a folder")])
+def test_a_name_that_cannot_be_written_is_rejected(tmp_path, name, said):
     with pytest.raises(ReconstructError, match=said):
-        header_at(tmp_path / name)
+        new_header(tmp_path / name)
+
+
+def test_the_folder_of_a_record_is_made(written, tmp_path):
+    found, model, _ = written
+    write_reconstruction(found, new_header(tmp_path / "new/a"), model)
+    assert (tmp_path / "new/a.hea").is_file()
+    (tmp_path / "file").touch()
+    with pytest.raises(ReconstructError, match=r"file/a\.hea: cannot be written"):
+        write_reconstruction(found, new_header(tmp_path / "file/a"), model)
 
 
 def test_a_model_without_trained_decoder_is_rejected(stored):
