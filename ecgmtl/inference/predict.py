@@ -19,11 +19,11 @@ from ecgmtl.inference.unlike_training import check_typicality
 from ecgmtl.inference.windows import (
     Signals,
     Window,
+    count_windows,
     is_longer,
     pick_best,
     prepare_windows,
     summarize_findings,
-    window_starts,
 )
 from ecgmtl.metrics.sigmoid import logit, sigmoid
 
@@ -225,7 +225,7 @@ def predict_windows(
         while items := list(islice(windows, BATCH)):
             results += classify_batch(predictor, items, keep_signals)
         kept = [result for result in results if isinstance(result, Prediction)]
-        n_windows = len(window_starts(recording, preprocess))
+        n_windows = count_windows(recording, preprocess)
         return combine(predictor.metadata, kept, n_windows, recording.seconds) if kept else results[0]
 
     return failing_alone(path, mean_of_all)

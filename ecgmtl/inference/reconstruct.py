@@ -21,6 +21,7 @@ from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.masking import rarity
 from ecgmtl.identity import sha256
+from ecgmtl.inference.windows import window_starts
 
 BATCH = 64
 """Number of windows that are reconstructed at once."""
@@ -119,7 +120,7 @@ def reconstruct_basis(stored: Checkpoint, given: GivenLeads, leads: LeadSet) -> 
     known = np.zeros((len(STANDARD_LEADS), n_samples), np.float32)
     for lead, row in given.rows.items():
         known[STANDARD_LEADS.index(lead)] = row
-    starts = window_starts(n_samples, size)
+    starts = window_starts(n_samples, size)[::-1]  # where the last two overlap, the earlier one is written over it
     reconstructed = np.empty((len(BASIS_LEADS), n_samples), np.float32)
     basis = [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]
     device = next(stored.model.parameters()).device
@@ -132,15 +133,6 @@ def reconstruct_basis(stored: Checkpoint, given: GivenLeads, leads: LeadSet) -> 
         for start, window in zip(some, complete[:, basis], strict=True):
             reconstructed[:, start : start + size] = window[:, : n_samples - start]
     return reconstructed
-
-
-def window_starts(n_samples: int, size: int) -> list[int]:
-    """Return the starts of adjacent windows, the last of which is moved back so that it ends with the record.
-
-    The last comes first, so that the earlier window is kept where the last two overlap.
-    """
-    last = max(n_samples - size, 0)
-    return sorted({*range(0, last + 1, size), last}, reverse=True)
 
 
 def comments(result: Reconstruction, model: Path) -> list[str]:

@@ -42,10 +42,19 @@ def is_longer(recording: Recording, preprocess: Preprocess) -> bool:
     return recording.n_samples > preprocess.n_needed(recording.fs)
 
 
-def window_starts(recording: Recording, preprocess: Preprocess) -> list[int]:
-    """Return the first sample of each window. Windows are adjacent; the last one ends with the recording."""
-    size, n_samples = preprocess.n_needed(recording.fs), recording.n_samples
-    return sorted({*range(0, n_samples - size + 1, size), n_samples - size})
+def window_starts(n_samples: int, size: int) -> list[int]:
+    """Return the first sample of each window of `size` samples.
+
+    Windows are adjacent. The last one is moved back so that it ends with the recording; a recording that is shorter
+    than a window has one.
+    """
+    last = max(n_samples - size, 0)
+    return sorted({*range(0, last + 1, size), last})
+
+
+def count_windows(recording: Recording, preprocess: Preprocess) -> int:
+    """Return the number of windows of a recording, whether or not they can be used."""
+    return len(window_starts(recording.n_samples, preprocess.n_needed(recording.fs)))
 
 
 def prepare_windows(recording: Recording, preprocess: Preprocess) -> Iterator[tuple[int, Signals]]:
@@ -54,7 +63,8 @@ def prepare_windows(recording: Recording, preprocess: Preprocess) -> Iterator[tu
     Raises:
         QualityError: none can be used. The error is that of the first.
     """
-    size, starts = preprocess.n_needed(recording.fs), window_starts(recording, preprocess)
+    size = preprocess.n_needed(recording.fs)
+    starts = window_starts(recording.n_samples, size)
     scale, first, any_usable = find_scale(recording), None, False
     for some in (starts[i : i + AT_ONCE] for i in range(0, len(starts), AT_ONCE)):
         part = recording.part(some[0], some[-1] + size)
@@ -83,7 +93,7 @@ def pick_best(recording: Recording, preprocess: Preprocess) -> Signals:
     seconds = start / recording.fs
     sentence = (
         f"lasts {recording.seconds:.5g} s; the {preprocess.seconds:g} s from {seconds:.5g} s on are used, the best of "
-        f"{len(window_starts(recording, preprocess))} windows."
+        f"{count_windows(recording, preprocess)} windows."
     )
     findings = (Finding("best-window", sentence, value=seconds), *best.prepared.findings)
     return best._replace(prepared=replace(best.prepared, findings=findings))

@@ -18,7 +18,6 @@ from ecgmtl.inference.reconstruct import (
     ReconstructError,
     new_header,
     reconstruct,
-    window_starts,
     write_reconstruction,
 )
 from ecgmtl.model.encoders.cnn import CnnSettings
@@ -84,13 +83,6 @@ def test_other_leads_of_the_file_are_not_used(stored, rng):
     wanted = reconstruct(stored, make_record(signal), LEADS).signal
     for record in (make_record(other), alone):
         np.testing.assert_array_equal(reconstruct(stored, record, LEADS).signal, wanted)
-
-
-def test_windows_are_adjacent_and_the_last_ends_with_the_record():
-    assert window_starts(1000, 1000) == [0]
-    assert window_starts(400, 1000) == [0]
-    assert window_starts(2000, 1000) == [1000, 0]
-    assert window_starts(2300, 1000) == [1300, 1000, 0]
 
 
 def test_a_longer_record_is_reconstructed_window_by_window(stored):

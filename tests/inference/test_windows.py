@@ -16,7 +16,7 @@ from data_prep.synthetic.waveform import synthesize
 from ecgmtl.cli import app
 from ecgmtl.inference.predict import Failure, Prediction, predict, predict_records
 from ecgmtl.inference.predictor import load_predictor
-from ecgmtl.inference.windows import Window, prepare_windows
+from ecgmtl.inference.windows import Window, prepare_windows, window_starts
 from tests.wfdb_files import write_wfdb
 
 
@@ -38,6 +38,13 @@ def make_record(signal, fs=100.0):
 def predict_one(predictor, record, window):
     (result,) = predict_records(predictor, [record], window=window)
     return result
+
+
+def test_windows_are_adjacent_and_the_last_ends_with_the_record():
+    assert window_starts(1000, 1000) == [0]
+    assert window_starts(400, 1000) == [0]
+    assert window_starts(2000, 1000) == [0, 1000]
+    assert window_starts(2300, 1000) == [0, 1000, 1300]
 
 
 def test_all_windows_give_the_mean_of_their_probabilities(predictor):
