@@ -27,7 +27,7 @@ from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.mlflow_files import COLUMN, MODEL
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.seal import KEY, OPEN, seal
-from ecgmtl.inference.table import columns
+from ecgmtl.inference.table import TEXTS, columns
 from ecgmtl.inference.torch_predictors import EXTRA, metadata_of
 from ecgmtl.metrics.sigmoid import sigmoid
 from ecgmtl.metrics.typicality import fit_typicality
@@ -246,9 +246,8 @@ def write_mlflow_files(stored: Checkpoint, metadata: ModelMetadata, path: Path) 
 
     file = path.with_name(MODEL)
     write_onnx(stored, metadata, file)
-    texts = ("path", "status", "message", "findings", "warnings")
     outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.string if name in texts else DataType.double, name, required=False)
+        ColSpec(DataType.string if name in TEXTS else DataType.double, name, required=False)
         for name in columns(metadata.label_names)
     ]
     preprocess = metadata.preprocess

@@ -15,6 +15,8 @@ from ecgmtl.inference.predict import Failure, Prediction
 
 Write = Callable[[list[dict[str, Any]]], None]
 """Function that appends rows to a table."""
+TEXTS = ("path", "status", "message", "findings", "warnings")
+"""Columns that hold text."""
 
 
 class PredictionsFileError(UserError):
@@ -107,8 +109,7 @@ def write_parquet(path: Path, names: list[str]) -> Iterator[Write]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    texts = ("path", "status", "message", "findings", "warnings")
-    types = [pa.string() if n in texts else pa.int8() if n.startswith("decision_") else pa.float64() for n in names]
+    types = [pa.string() if n in TEXTS else pa.int8() if n.startswith("decision_") else pa.float64() for n in names]
     schema = pa.schema(list(zip(names, types, strict=True)))
     with pq.ParquetWriter(path, schema) as writer:
         yield lambda rows: writer.write_table(
