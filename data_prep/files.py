@@ -73,7 +73,9 @@ def flush_folder(path: Path) -> None:
 
 
 PARTIALS = ".*.partial"
-"""Pattern of the names of temporary files."""
+"""Pattern of temporary files in a folder."""
+PARTIALS_BELOW = f"**/{PARTIALS}"
+"""Pattern of temporary files in a folder and in those below it."""
 
 
 def partial(path: Path) -> Path:

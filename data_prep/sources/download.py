@@ -15,7 +15,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from data_prep.errors import UserError
-from data_prep.files import file_sha256, write_whole, written_in_parts
+from data_prep.files import PARTIALS_BELOW, file_sha256, write_whole, written_in_parts
 from data_prep.lock import locked
 
 PUBLISHER = "https://physionet.org/files/ptb-xl/1.0.3/"
@@ -99,7 +99,7 @@ def download(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DownloadError(f"{folder}: cannot be written: {error.strerror}; choose another folder.") from error
-    with locked(folder, "**/.*.partial"):
+    with locked(folder, PARTIALS_BELOW):
         text = server.fetch_text(CHECKSUMS)
         listed = wanted(read_list(text, server.address(CHECKSUMS)), rate)
         require_space(folder, [each for each in listed if not (folder / each.path).is_file()])

@@ -153,18 +153,19 @@ def open_run(
 
     Processes that were started again after a failure go on with the run that they had begun.
     """
+    from data_prep.files import PARTIALS_BELOW
     from data_prep.lock import locked
     from ecgmtl.ranks import was_restarted
-    from ecgmtl.training.folder import PARTIALS, RunFolder
+    from ecgmtl.training.folder import RunFolder
     from ecgmtl.training.schedule import stages_until
 
     if isinstance(source, RunFolder):
-        held.enter_context(locked(source.path, PARTIALS))
+        held.enter_context(locked(source.path, PARTIALS_BELOW))
         return source
     stages_until(source, last, data)
     records = data or synthetic_store(source)
     path = out or RunFolder.default_path(source)
-    held.enter_context(locked(path, PARTIALS))
+    held.enter_context(locked(path, PARTIALS_BELOW))
     if was_restarted() and (path / "run.json").is_file():
         return RunFolder.reopen(path)
     return RunFolder.create(path, source, records)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from data_prep.files import PARTIALS_BELOW
 from data_prep.lock import locked
 from data_prep.preprocess import Preprocess
 from data_prep.store.open import Store
@@ -29,7 +30,7 @@ from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.tasks import MAIN
 from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
-from ecgmtl.training.folder import PARTIALS, RunFolder
+from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.record import SILENT
 from ecgmtl.training.schedule import Schedule
 
@@ -95,7 +96,7 @@ def run_job(job: Job) -> RunResult:
         TrainingError: a loss is not finite.
     """
     torch.set_num_threads(job.threads)
-    with locked(job.folder().path, PARTIALS):
+    with locked(job.folder().path, PARTIALS_BELOW):
         return run_in(job)
 
 

@@ -27,7 +27,6 @@ from ecgmtl.checkpoint import MODEL, CheckpointError
 from ecgmtl.config.run import Config, ConfigError, load_config, parse_config
 from ecgmtl.identity import command
 
-PARTIALS = "**/.*.partial"
 TRAIN_AGAIN = "restore a copy of it, or train again with another --out, which reuses the finished stages"
 WITHOUT_CURVES = "delete the file to continue without the curves of earlier epochs"
 
