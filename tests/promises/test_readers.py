@@ -279,6 +279,23 @@ def test_a_table_without_lead_names_is_an_ecg_once_the_user_names_its_columns(tm
     assert list(find_files([tmp_path], ReadOptions(leads=("foo=V1",)))) == [path]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32", "latin-1"])
+@pytest.mark.parametrize("separator", ["", ",", ";", "\t", "|", " "])
+def test_a_folder_reads_the_tables_that_are_read_by_name(tmp_path, encoding, separator):
+    mark = separator or "^"
+    rows = [mark.join(row) for row in (STANDARD_LEADS, *[["0.1"] * 12] * 300)]
+    text = "\n".join([*([] if separator else ["sep=^"]), "# fs=100 unit=µV", *rows, ""])
+    (tmp_path / "a.csv").write_bytes(text.encode(encoding))
+    assert read_record(tmp_path / "a.csv").signal.shape == (300, 12)
+    assert list(find_files([tmp_path])) == [tmp_path / "a.csv"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_table_about_records_is_known_in_every_encoding(tmp_path, encoding):
+    (tmp_path / "a.csv").write_bytes(METADATA["metadata.csv"].encode(encoding))
+    assert list(find_files([tmp_path])) == [OtherFile(tmp_path / "a.csv", Kind.TABLE)]
+
+
 def test_the_output_is_no_input_and_samples_under_another_name_belong_to_their_header(tmp_path):
     header = write_wfdb(tmp_path)
     write(header, header.read_text().replace(f"{header.stem}.dat", "other.dat"))

@@ -3,9 +3,9 @@
 import codecs
 import re
 from collections.abc import Iterator
+from io import BytesIO, TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
 
 from data_prep.record import RecordError
 
@@ -22,11 +22,16 @@ _MARKS = {
 }
 
 
-def open_text(path: Path) -> TextIO:
+def open_text(path: Path) -> TextIOWrapper:
     """Open a text file in the encoding that its byte order mark states; without one, as UTF-8 or else Latin-1."""
     with path.open("rb") as file:
         start = file.read(MAX_LINE)
     return path.open(encoding=_encoding(path.name, start), errors="replace", newline="")
+
+
+def open_head(name: str, head: bytes) -> TextIOWrapper:
+    """Open the first bytes of a text file as `open_text` opens the whole of it."""
+    return TextIOWrapper(BytesIO(head), _encoding(name, head), "replace", newline="")
 
 
 def _encoding(name: str, start: bytes) -> str:
@@ -66,7 +71,7 @@ class Lines:
     `comments` holds the comments before the first line, `separator` what a spreadsheet's line `sep=;` there declares.
     """
 
-    def __init__(self, name: str, text: TextIO) -> None:
+    def __init__(self, name: str, text: TextIOWrapper) -> None:
         self.comments: list[str] = []
         self.separator: str | None = None
         self._name, self._text, self._begun, self._n_lines = name, text, False, 0

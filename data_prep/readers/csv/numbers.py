@@ -31,13 +31,17 @@ def split_row(line: str, separator: str) -> list[str]:
     return [cell.strip().strip("\"'").strip() for cell in cells]
 
 
+def parse_number(cell: str) -> float | None:
+    """Return the number in a cell, with a decimal point or comma; None if it holds none."""
+    try:
+        return float(cell.replace(",", ".", 1))
+    except ValueError:
+        return None
+
+
 def is_number(cell: str) -> bool:
     """Return whether a cell is a number, with a decimal point or comma."""
-    try:
-        float(cell.replace(",", ".", 1))
-    except ValueError:
-        return False
-    return True
+    return parse_number(cell) is not None
 
 
 def find_decimal(name: str, rows: Sequence[str], separator: str) -> Literal[".", ","]:
