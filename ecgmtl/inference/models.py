@@ -4,7 +4,7 @@ Nothing here imports torch or MLflow, except the list of registered models.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
@@ -146,11 +146,13 @@ def score_of(run: Path) -> str:
     report = json.loads((run / "validation" / "metrics.json").read_text(encoding="utf-8"))
     if "classification" not in report:
         return ""
-    score = report["classification"]["headline"]["macro_auroc"]
-    return (
-        f"macro AUROC {score['value']:.4f} (95 % interval {score['low']:.4f} to {score['high']:.4f}) on the validation "
-        f"split, {report['n_records']} records"
-    )
+    return describe_score(report["classification"]["headline"]["macro_auroc"], report["n_records"])
+
+
+def describe_score(macro_auroc: Mapping[str, float], n_records: int) -> str:
+    """Return a macro AUROC on the validation split in words: its `value`, and `low` to `high` where it has these."""
+    interval = f" (95 % interval {macro_auroc['low']:.4f} to {macro_auroc['high']:.4f})" if "low" in macro_auroc else ""
+    return f"macro AUROC {macro_auroc['value']:.4f}{interval} on the validation split, {n_records} records"
 
 
 def _runs() -> list[Path]:

@@ -16,6 +16,7 @@ from ecgmtl.evaluation.evaluate import FITTED_UNDER, evaluate
 from ecgmtl.evaluation.report import write_evaluation
 from ecgmtl.inference import export
 from ecgmtl.inference.export import ExportError
+from ecgmtl.inference.models import describe_score
 from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import Tracker
 from ecgmtl.training.curves import training_curves
@@ -47,20 +48,25 @@ def report_run(
     is_new = folder.tracked(LOGGED_WEIGHTS) != weights  # a finished run that is resumed has logged its model already
     if evaluation.classification is not None and tracker.active_run_id is not None and is_new:
         when_logged = partial(folder.note_tracked, LOGGED_WEIGHTS, weights)
-        log_classifier(stored, validation, tracker, card, headline(summary), when_logged)
+        log_classifier(stored, validation, tracker, card, score_in(summary), when_logged)
     log_evaluation(tracker, summary, folder.path / "validation", "validation")
     return summary
 
 
 def headline(summary: dict[str, float]) -> str:
-    """Return a line with the validation scores and their 95 % intervals over patients."""
-    parts = []
-    if "macro_auroc" in summary:
-        low, high = (summary.get(f"macro_auroc_{end}", float("nan")) for end in ("low", "high"))
-        parts.append(f"macro AUROC {summary['macro_auroc']:.4f} (95 % interval {low:.4f} to {high:.4f})")
-    if "reconstruction_rmse_mv" in summary:
-        parts.append(f"RMSE of masked samples {summary['reconstruction_rmse_mv']:.4f} mV")
-    return f"validation split, {summary['n_records']:.0f} records: {', '.join(parts) or 'no score'}"
+    """Return a line with the validation scores, of which the first has its 95 % interval over patients."""
+    score, rmse = score_in(summary), summary.get("reconstruction_rmse_mv")
+    masked = "" if rmse is None else f"RMSE of masked samples {rmse:.4f} mV"
+    if score:
+        return f"{score}; {masked}" if masked else score
+    return f"{masked or 'no score'} on the validation split, {summary['n_records']:.0f} records"
+
+
+def score_in(summary: dict[str, float]) -> str:
+    """Return the score that travels with the classifier, as every export of it words it; empty if there is none."""
+    names = {"value": "macro_auroc", "low": "macro_auroc_low", "high": "macro_auroc_high"}
+    estimate = {name: summary[key] for name, key in names.items() if key in summary}
+    return describe_score(estimate, int(summary["n_records"])) if "value" in estimate else ""
 
 
 def log_evaluation(tracker: Tracker, summary: dict[str, float], folder: Path, name: str) -> None:
