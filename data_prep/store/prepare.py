@@ -43,11 +43,9 @@ class PrepareReport:
     failures: tuple[tuple[str, str], ...]
     """(name, reason) of each record that was left out."""
     n_warned: int = 0
-    """Number of records with a text in the column `warnings` of records.csv."""
+    """Number of these records with a text in the column `warnings` of records.csv."""
     n_resumed: int = 0
-    """Number of records that an earlier, interrupted run had prepared."""
-    reused: bool = False
-    """Whether the folder was already prepared and nothing was done."""
+    """Number of these records that earlier runs or other jobs had prepared."""
     notes: tuple[str, ...] = ()
     """Sentences about decisions that were made on the user's behalf."""
     n_finished: int = 0
@@ -186,7 +184,9 @@ def complete(plan: Plan, job: Job, share: Share, report: PrepareReport) -> Prepa
     done = ledger.intact(job, chunks)
     chunks = [*done, *convert(plan, job, plan.firsts, done, ledger.path_of(plan.out, share))]
     claims.forget_jobs(plan.out)
-    return conclude(plan, job, chunks, n_records(done))
+    n_new = report.n_records - report.n_resumed
+    n_done = n_records(done) - sum(len(chunk.failures) for chunk in done)
+    return conclude(plan, job, chunks, max(n_done - n_new, 0))
 
 
 def conclude(plan: Plan, job: Job, chunks: Sequence[Chunk], n_resumed: int) -> PrepareReport:
@@ -259,7 +259,7 @@ def reuse(plan: Plan) -> PrepareReport:
     if failures:
         notes += (f"{len(failures)} records were left out; delete {out} to try again.",)
     n_warned = int((store.records["warnings"] != "").sum())
-    return PrepareReport(len(store.records), failures, n_warned, len(store.records), reused=True, notes=notes)
+    return PrepareReport(len(store.records), failures, n_warned, len(store.records), notes=notes)
 
 
 @contextmanager

@@ -127,7 +127,8 @@ def prepare(
     """Prepare every record for training.
 
     Records are read, checked, preprocessed and written as one array. Those that cannot be used
-    are left out and listed, and the exit code is then 3. An interrupted preparation continues with the same command.
+    are left out and listed, and the exit code is then 3. Warnings are in the column `warnings` of OUT/records.csv. An
+    interrupted preparation continues with the same command.
 
     Several machines that share the folder OUT prepare it together: each gives the same command with another --part, at
     any time. The one that finds all chunks finished writes the tables, and the folder is the same as one machine's. The
@@ -158,11 +159,12 @@ def prepare(
         typer.echo(printable(note))
     for name, reason in report.failures:
         typer.echo(printable(f"{name}: {reason}"), err=True)
-    left_out = f", {len(report.failures)} left out" if report.failures else ""
+    counts = {"left out": len(report.failures), "with warnings": report.n_warned, "there already": report.n_resumed}
+    of_these = "".join(f", {count} {what}" for what, count in counts.items() if count)
     if report.n_chunks is None:
-        typer.echo(printable(f"{report.n_records} records in {out}") + left_out)
+        typer.echo(printable(f"{report.n_records} records in {out}") + of_these)
     else:
-        typer.echo(f"{report.n_records} records in part {part}" + left_out)
+        typer.echo(f"{report.n_records} records in part {part}" + of_these)
         rest = "; another job is still at work, and completes it" if report.n_finished == report.n_chunks else ""
         typer.echo(printable(f"{report.n_finished} of {report.n_chunks} chunks of {out} are finished{rest}"))
     raise typer.Exit(3 if report.failures else 0)

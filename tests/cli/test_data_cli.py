@@ -55,6 +55,14 @@ def test_check_and_prepare_take_options_that_files_do_not_state(folder, tmp_path
     assert manifest["read"]["fs"] == 250
 
 
+def test_prepare_counts_records_with_warnings_and_those_that_were_there_already(folder, tmp_path, rng):
+    np.savetxt(folder / "b.csv", 1000 * ecg(rng, 1250, 250), "%d", ",")  # 5 s
+    (folder / "labels.csv").write_text("record,patient_id,split,AF\na,1,train,1\nb,2,train,0\n")
+    told = [ecgmtl("data", "prepare", folder, tmp_path / "s", *STATED).splitlines()[-1] for _ in range(2)]
+    said = f"2 records in {tmp_path / 's'}, 1 with warnings"
+    assert told == [said, f"{said}, 2 there already"]
+
+
 def test_check_exits_with_3_where_a_file_cannot_be_read_or_is_missing(folder):
     ecgmtl("data", "check", folder, *STATED, code=0)
     (folder / "b.csv").write_text("I,II\n1,x\n")

@@ -78,7 +78,7 @@ def test_a_folder_that_was_prepared_without_a_column_is_said_to_lack_it(tmp_path
     assert not any("lacks" in note for note in before.notes)
     forget_column(out, "report_words")
     again = prepare(folder, out, Preprocess())
-    assert again.reused
+    assert again.n_resumed == again.n_records
     assert again.notes[-1] == f"{out} lacks the column report_words; delete it and prepare again to have it."
 
 

@@ -161,7 +161,7 @@ def test_a_finished_store_is_reused(chunky, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "store")
     before, began = content(tmp_path / "store"), time.perf_counter()
     report = prepare(chunky, tmp_path / "store", Preprocess(), progress=kill)
-    assert report.reused
+    assert report.n_resumed == report.n_records
     assert time.perf_counter() - began < 1
     assert content(tmp_path / "store") == before
 
@@ -169,7 +169,7 @@ def test_a_finished_store_is_reused(chunky, whole, tmp_path):
 def test_another_default_label_set_needs_no_new_signals(folder, tmp_path):
     prepare(folder, tmp_path / "store", Preprocess())
     before = open_store(tmp_path / "store").sha256
-    assert prepare(folder, tmp_path / "store", Preprocess(), "rhythm").reused
+    assert prepare(folder, tmp_path / "store", Preprocess(), "rhythm").n_resumed == 4
     store = open_store(tmp_path / "store")
     assert store.default_labels == "rhythm"
     assert store.sha256 == before
@@ -294,7 +294,7 @@ def test_a_preparation_resumes_only_with_the_read_options_it_began_with(bare, tm
         with pytest.raises(StoreError, match=rf"other settings \(--fs 250.0, this asks for {other.fs}"):
             prepare(bare, tmp_path / "store", Preprocess(), options=other)
     report = prepare(bare, tmp_path / "store", Preprocess(), options=STATED)
-    assert (report.n_resumed, report.reused) == (1, finished)
+    assert report.n_resumed == 1
 
 
 def test_a_folder_prepared_before_read_options_were_kept_had_none(folder, tmp_path):
@@ -302,7 +302,7 @@ def test_a_folder_prepared_before_read_options_were_kept_had_none(folder, tmp_pa
     manifest = json.loads((tmp_path / "store/manifest.json").read_text())
     del manifest["read"]
     write_manifest(tmp_path / "store", manifest)
-    assert prepare(folder, tmp_path / "store", Preprocess()).reused
+    assert prepare(folder, tmp_path / "store", Preprocess()).n_resumed == 4
     with pytest.raises(StoreError, match=r"--unit None, this asks for uV"):
         prepare(folder, tmp_path / "store", Preprocess(), options=ReadOptions(unit="uV"))
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -88,7 +89,7 @@ def test_three_jobs_in_any_order_write_what_one_call_writes(folder, whole, tmp_p
     assert counts[:2] == [chunks[order[0]], chunks[order[0]] + chunks[order[1]]]
     assert (report.n_chunks, report.n_records, len(report.failures)) == (None, 25, 3)
     assert content(tmp_path / "store") == whole
-    assert run(folder, tmp_path / "store", "1/3").reused
+    assert run(folder, tmp_path / "store", "1/3").n_resumed == 25
 
 
 def test_a_job_without_chunks_may_complete_the_folder_or_do_nothing(folder, whole, tmp_path):
@@ -135,7 +136,7 @@ def test_jobs_complete_what_a_call_without_a_share_has_left(folder, whole, tmp_p
     with pytest.raises(KilledError):
         run(folder, tmp_path / "store", progress=kill_after_three)
     assert run(folder, tmp_path / "store", "1/2").n_resumed == A_CHUNK  # the third chunk
-    run(folder, tmp_path / "store", "2/2")
+    assert run(folder, tmp_path / "store", "2/2").n_resumed == 15  # all that it did not prepare itself
     assert content(tmp_path / "store") == whole
 
 
@@ -324,6 +325,7 @@ def test_two_jobs_at_once_of_which_one_is_killed_and_begins_again(folder, whole,
         open_store(tmp_path / "store")
     code, said = finish(start(folder, tmp_path / "store", "--part", "1/2"))
     assert (code, "25 records in" in said) == (3, True), said
+    assert re.search(r"25 records in \S+, 3 left out(, \d+ with warnings)?, \d+ there already\n", said), said
     assert content(tmp_path / "store") == whole
 
 
