@@ -7,7 +7,7 @@ from ecgmtl.optimization.weighting import Moment
 
 
 class Stretch:
-    """A weighting in training, called as the trainer calls it, on losses that are a function of the step alone."""
+    """A weighting in training, called as a Learner calls it, on losses that are a function of the step alone."""
 
     n_steps, epoch_steps = 200, 40
 

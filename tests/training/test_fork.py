@@ -84,7 +84,7 @@ class Branch:
 
     def __init__(self, run, stage, trained):
         self.network = deepcopy(run.model)
-        self.loss_of = Learner(self.network, stage, run.config, run.train).losses  # the losses alone are the trainer's
+        self.loss_of = Learner(self.network, stage, run.config, run.train).losses  # only the losses are a Learner's
         self.trained = {name: p for name, p in self.network.named_parameters() if name.startswith(trained)}
         matrices, others = ([p for p in self.trained.values() if (p.dim() > 1) is large] for large in (True, False))
         groups = [{"params": matrices, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}]
