@@ -1,8 +1,9 @@
-"""Write verdicts and summary of comparisons into docs/evidence.md, between its marks. No figure there is typed by hand.
+"""Write verdicts and summary of comparisons into a page, between its marks. No figure there is typed by hand.
 
 python docs/make/evidence.py claims compare/labels-1.0="All labels" compare/labels-0.1="A tenth of the labels"
 python docs/make/evidence.py views views/tenth="Two views at a tenth of the labels" views/all="Two views at all labels"
 python docs/make/evidence.py short
+python docs/make/evidence.py schedules schedules="Both tasks in one stage" --page docs/recipe.md
 
 Each comparison's report and an archive of its runs' results are written to a folder beside the page. The labels that
 the runs were evaluated on are left out, because they belong to the data. The summary is made of the tables there.
@@ -63,7 +64,7 @@ SHORT = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("mark", choices=("claims", "views", "short"))
+    parser.add_argument("mark", choices=("claims", "views", "short", "schedules"))
     parser.add_argument("comparisons", nargs="*", metavar="FOLDER=TITLE")
     parser.add_argument("--page", type=Path, default=PAGE)
     arguments = parser.parse_args()

@@ -31,9 +31,10 @@ def test_the_recipe_leaves_out_a_label_set_that_the_store_lacks(few_prepared, tm
     assert (found.auxiliary_labels, found.encoder, found.forest) == ((), recipe.encoder, recipe.forest)
     assert [(stage.trains, stage.losses) for stage in found.stages] == [
         (("encoder", "decoder"), ("reconstruction",)),
-        (("encoder", "classifier"), ("classification",)),
-        (("decoder",), ("reconstruction",)),
+        (("encoder", "decoder", "classifier"), ("reconstruction", "classification")),
+        (("encoder", "decoder", "classifier"), ("reconstruction", "classification")),
     ]
+    assert [stage.views for stage in found.stages] == [{}, {"classification": "clean"}, {"classification": "clean"}]
 
 
 def test_batches_that_do_not_fit_into_memory_are_halved_and_it_is_said(few_prepared, tmp_path, monkeypatch):
