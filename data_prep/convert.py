@@ -11,7 +11,7 @@ from jaxtyping import Float, Int16
 
 from data_prep.errors import UserError
 from data_prep.leads import MARK, is_reconstructed, standard_lead
-from data_prep.readers import OtherFile, ReadOptions, find_files, read_record
+from data_prep.readers import OtherFile, ReadOptions, find_files, holds_ecg, read_record
 from data_prep.record import NO_UNIT, Record, RecordError
 from data_prep.wfdb_writer import LARGEST, MISSING, STEPS_PER_MV, header_at, write_record, write_whole_record
 
@@ -73,6 +73,9 @@ def convert_file(path: Path, header: Path, options: ReadOptions) -> Converted:
     """Read one file whole and write it. Whatever is wrong with it is its failure."""
     if header.exists():
         return Converted(path, header, existed=True)
+    samples = header.with_suffix(".dat")
+    if holds_ecg(samples, options):
+        return Converted(path, failure=f"{samples} is an ECG, which the record would replace; choose another OUT.")
     try:
         record = read_record(path, replace(options, seconds=None))
         warnings = write(record, header)

@@ -7,7 +7,7 @@ from data_prep.readers.find import find_files, find_record, find_records
 from data_prep.readers.formats import FORMATS, READERS, files_of, format_names, is_ecg
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.other_files import OtherFile, summarize
-from data_prep.readers.read import local_copy, open_recording, read_record
+from data_prep.readers.read import holds_ecg, local_copy, open_recording, read_record
 
 __all__ = [
     "FORMATS",
@@ -19,6 +19,7 @@ __all__ = [
     "find_record",
     "find_records",
     "format_names",
+    "holds_ecg",
     "is_ecg",
     "local_copy",
     "open_recording",

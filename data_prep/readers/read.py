@@ -14,6 +14,7 @@ from data_prep.readers import wfdb
 from data_prep.readers.files import regular_size
 from data_prep.readers.formats import READERS, SAMPLE_SUFFIXES, format_names, format_of, why_not_ecg
 from data_prep.readers.options import ReadOptions
+from data_prep.readers.other_files import names_leads
 from data_prep.readers.wfdb.long_record import open_long_record
 from data_prep.readers.wfdb.samples import FORMS
 from data_prep.record import Record, RecordError, Recording, Remark
@@ -56,6 +57,20 @@ def open_recording(file: File, options: ReadOptions = ReadOptions()) -> Recordin
         if long is not None and not is_other_rate(long.fs, options):  # a remark is added to records in memory alone
             return long
     return read_record(file, options)
+
+
+def holds_ecg(path: Path, options: ReadOptions = ReadOptions()) -> bool:  # noqa: B008, it is frozen
+    """Return whether a local file is an ECG, whatever its suffix: by its content, or because its reader reads it."""
+    if not path.is_file():
+        return False
+    module = format_of(path)
+    if why_not_ecg(path, module, options) is not None:
+        return False
+    if module is not None or (path.suffix.lower() == ".csv" and names_leads(path, options)):
+        return True
+    with suppress(RecordError):
+        return len(_read_local(path, options).signal) > 0
+    return False
 
 
 @contextmanager

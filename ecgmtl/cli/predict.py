@@ -321,7 +321,7 @@ def predict_to(model: str, paths: list[str], outputs: Outputs, how: How, debug: 
     from data_prep.readers import summarize
     from data_prep.readers.other_files import Kind
 
-    refuse_to_replace(outputs.table, how.read)
+    refuse_to_replace(outputs, how.read)
     tally = (write_parts if outputs.in_parts else stream)(model, paths, outputs, how, debug)
     without = f" ({tally.undecided} without a decision)" if tally.undecided else ""
     where = "".join(f"; {printable(str(path))}" for path in outputs.written)
@@ -465,13 +465,14 @@ def refuse_nothing(paths: list[str], n_files: int, tally: Tally) -> None:
         raise PredictorError(f"{', '.join(paths)}: no ECG file found; the formats are {format_names()}.{other_files}")
 
 
-def refuse_to_replace(out: Path | None, options: "ReadOptions") -> None:
-    """Raise PredictorError if the table of predictions would replace an ECG."""
-    from data_prep.readers.other_files import names_leads
+def refuse_to_replace(outputs: Outputs, options: "ReadOptions") -> None:
+    """Raise PredictorError if the table of predictions or the report would replace an ECG."""
+    from data_prep.readers import holds_ecg
     from ecgmtl.inference.predictor import PredictorError
 
-    if out is not None and out.suffix == ".csv" and out.is_file() and names_leads(out, options):
-        raise PredictorError(f"{out} is an ECG, which the table would replace; choose another --out.")
+    for path, name, option in ((outputs.table, "table", "--out"), (outputs.report, "report", "--report")):
+        if path is not None and holds_ecg(path, options):
+            raise PredictorError(f"{path} is an ECG, which the {name} would replace; choose another {option}.")
 
 
 def show_failure(path: str, reason: str, traceback: str) -> None:

@@ -7,9 +7,11 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from data_prep.readers import ReadOptions, holds_ecg
 from ecgmtl import checkpoint
 from ecgmtl.cli import app
 from tests.folders import ecg
+from tests.vendor_files import parquet
 from tests.wfdb_files import write_wfdb
 
 STATED = ["--fs", "250", "--unit", "uV", "--leads", "I,II,III,aVR,aVL,aVF,V1,V2,V3,V4,V5,V6"]
@@ -125,10 +127,36 @@ def test_a_file_without_a_reader_fails_a_strict_prediction(stored, tmp_path, str
     assert "not read: 1 without a reader (1 .xml): a.xml" in text
 
 
-def test_a_prediction_does_not_replace_an_ecg(stored, folder, tmp_path):
+@pytest.mark.parametrize(
+    ("option", "name", "content"),
+    [
+        ("--out", "ecg.csv", "# fs=100 unit=mV\nI,II\n1,2\n"),
+        ("--out", "ecg.csv", "I\n1\n2\n"),
+        ("--out", "ecg.jsonl", "I,II\n1,2\n3,4\n"),
+        ("--out", "ecg.parquet", None),
+        ("--report", "ecg.html", "I,II\n1,2\n3,4\n"),
+    ],
+)
+def test_a_prediction_does_not_replace_an_ecg(stored, folder, tmp_path, rng, option, name, content):
     checkpoint.save(tmp_path / "m.safetensors", stored)
-    out = tmp_path / "ecg.csv"
-    out.write_text("# fs=100 unit=mV\nI,II\n1,2\n")
-    text = ecgmtl("predict", tmp_path / "m.safetensors", folder, "--out", out, code=1)
-    assert "is an ECG, which the table would replace" in " ".join(text.split())
-    assert out.read_text().startswith("# fs=100")
+    out = tmp_path / name
+    out.write_bytes(parquet(ecg(rng, 1000)) if content is None else content.encode())
+    before = out.read_bytes()
+    text = ecgmtl("predict", tmp_path / "m.safetensors", folder, option, out, code=1)
+    what = option.replace("--out", "--table").strip("-")
+    assert f"is an ECG, which the {what} would replace; choose another {option}." in " ".join(text.split())
+    assert out.read_bytes() == before
+
+
+def test_a_table_of_numbers_is_an_ecg_if_its_leads_are_given(folder):
+    table = folder / "a.csv"
+    assert holds_ecg(table, ReadOptions.of_text(250, "uV", STATED[-1]))
+    assert not holds_ecg(table)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_a_prediction_replaces_an_earlier_one(stored, folder, tmp_path, suffix):
+    checkpoint.save(tmp_path / "m.safetensors", stored)
+    (tmp_path / "p.csv").touch()
+    for _ in range(2):
+        ecgmtl("predict", tmp_path / "m.safetensors", folder, *STATED, "--workers", 1, "--out", tmp_path / f"p{suffix}")

@@ -84,6 +84,16 @@ def test_a_lost_voltage_scale_stays_lost(npz, tmp_path):
     assert not read_record(tmp_path / "a.hea").calibrated
 
 
+def test_an_ecg_that_is_called_as_the_samples_of_the_record_is_kept(npz, tmp_path):
+    npz("a.npz")
+    out = tmp_path / "a.dat"
+    (tmp_path / "in/a.npz").replace(out)
+    before = out.read_bytes()
+    (result,) = convert(out, tmp_path / "a", OPTIONS)
+    assert result.failure == f"{out} is an ECG, which the record would replace; choose another OUT."
+    assert out.read_bytes() == before
+
+
 def test_what_looks_like_a_suffix_is_not_written(npz, tmp_path):
     npz("a.npz")
     named = (tmp_path / "in/a.npz").rename(tmp_path / "in/2024.Mustermann")
