@@ -120,7 +120,7 @@ class Schedule:
     def require_room(self, stages: tuple[Stage, ...]) -> None:
         """Raise TrainingError if the files of the stages that are left to train do not fit on the disk."""
         folder = self.record.folder.path
-        left = stages[len(list(folder.glob(f"stages/*/{MODEL}"))) :]
+        left = [stage for stage in stages if self.results.find(stage.name) is None]
         # a finished stage leaves one model, beside which the next stage writes
         n_kept = max((i + WEIGHTS_KEPT + FORK_KEPT * bool(stage.fork) for i, stage in enumerate(left)), default=1)
         weights = self.build_model().state_dict().values()

@@ -1,5 +1,6 @@
 """Order of stages: the weights a stage starts from, teachers that are earlier stages, and resumption."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,22 @@ def test_a_run_without_enough_disk_space_is_refused_before_it_starts(few_prepare
         TrainingError, match=r"/run: the run needs .* MB for its states, models and pictures; 0.0 MB are free"
     ):
         run.run()
+
+
+def test_stages_that_train_again_need_the_room_of_their_models_too(few_prepared, tmp_path, monkeypatch):
+    run = schedule(few_prepared, tmp_path / "run", {"name": "first", **LABELS}, {"name": "second", **LABELS})
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+
+    def needed(schedule):
+        with pytest.raises(TrainingError) as refusal:
+            schedule.require_room(schedule.config.stages)
+        return re.search(r"needs ([\d.]+) MB", str(refusal.value))[1]
+
+    untrained = needed(run)
+    run.train_stages(run.config.stages)
+    assert needed(run) < untrained
+    assert needed(with_record(run, data_sha256="other")) == untrained
 
 
 def test_the_lineage_of_a_model_has_the_stages_that_trained_its_weights(few_prepared, tmp_path):
