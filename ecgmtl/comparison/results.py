@@ -294,9 +294,21 @@ def read_comparison(folder: Path) -> Comparison:
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """Return the facts that `ecgmtl compare` stored about a comparison."""
+    """Return the facts that `ecgmtl compare` stored about a comparison.
+
+    Raises:
+        ComparisonError: the file is damaged.
+    """
     path = folder / FACTS
-    facts: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    remedy = "delete it, and `ecgmtl compare` writes it again"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ComparisonError(f"{path}: damaged ({error}); {remedy}.") from error
+    if not isinstance(facts, dict) or not isinstance(facts.get("bases", {}), dict):
+        raise ComparisonError(f"{path}: should contain the facts of a comparison; {remedy}.")
     return facts
 
 

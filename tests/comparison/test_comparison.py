@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from ecgmtl.comparison.results import (
+    FACTS,
     Point,
     budget,
     course,
@@ -90,6 +91,15 @@ def test_damaged_truth_is_named(folder, kept):
     path = folder / TRUTH
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(ComparisonError, match=r"truth\.npz: damaged"):
+        read_comparison(folder)
+
+
+@pytest.mark.parametrize("facts", [b"", b'{"label_', b"[]", b'{"bases": 1}', b"\xff"])
+def test_damaged_facts_are_named_with_a_remedy(folder, facts):
+    (folder / FACTS).write_bytes(facts)
+    with pytest.raises(
+        ComparisonError, match=r"comparison\.json: .*; delete it, and `ecgmtl compare` writes it again\.$"
+    ):
         read_comparison(folder)
 
 
