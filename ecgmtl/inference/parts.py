@@ -281,11 +281,12 @@ def state_of(path: Path) -> tuple[int, int] | None:
 
 
 def read_receipt(job: Job, number: int) -> Part | None:
-    """Return the receipt of a part whose table is there, or None."""
+    """Return the receipt of a part whose table is there, or None. A receipt that lacks fields counts as none."""
     fields = read_json(job.receipt(number))
-    if not isinstance(fields, dict):
+    try:
+        part = Part(**{**fields, "failures": tuple(map(tuple, fields["failures"])), "kept": True})
+    except (TypeError, KeyError):  # another or no object
         return None
-    part = Part(**{**fields, "failures": tuple(map(tuple, fields["failures"])), "kept": True})
     state = state_of(job.table(number))
     return part if state is not None and state[0] == part.n_bytes else None
 

@@ -126,6 +126,15 @@ def test_a_part_is_predicted_again_if_one_of_its_files_has_changed(eighteen, tmp
     assert read(tmp_path / "p.csv") == whole(tmp_path / "whole.csv", folder)
 
 
+@pytest.mark.parametrize("receipt", ["{}", "[]", "null", '{"failures": 1}', '{"failures": [], "number": 1, "more": 2}'])
+def test_a_receipt_that_lacks_fields_counts_as_none(tmp_path, receipt):
+    job = job_of(tmp_path / "p.csv")
+    job.folder.mkdir()
+    job.table(1).touch()
+    job.receipt(1).write_text(receipt)
+    assert parts.read_receipt(job, 1) is None
+
+
 @pytest.mark.parametrize("damage", ["half a receipt", "half a table", "no table"])
 def test_a_part_that_is_damaged_is_predicted_again(eighteen, expected, tmp_path, small_parts, damage):
     job = job_of(tmp_path / "p.csv")
