@@ -37,18 +37,22 @@ def show(
 
 
 def describe(source: str, overrides: tuple[str, ...] = ()) -> str:
-    """Return a config, the built-in `defaults` or the description of a checkpoint as YAML; or list the `configs`."""
+    """Return a config, the built-in `defaults` or the description of a checkpoint as YAML; or list the `configs`.
+
+    Raises:
+        typer.BadParameter: there are overrides, and `source` is no config.
+    """
     from ecgmtl.config.shipped import describe_shipped, find_config
 
     if source == "configs":
+        refuse_overrides(overrides, "`configs` lists the shipped ones")
         return describe_shipped()
     from ecgmtl.inference.models import find_model, is_model
 
-    if is_model(source):
-        return describe_model(find_model(source))
     path = Path(source)
-    if source != "defaults" and cannot_be_config(path):
-        return describe_model(source)
+    if is_model(source) or (source != "defaults" and cannot_be_config(path)):
+        refuse_overrides(overrides, f"{source} is no config")
+        return describe_model(find_model(source) if is_model(source) else source)
 
     import yaml
 
@@ -56,6 +60,14 @@ def describe(source: str, overrides: tuple[str, ...] = ()) -> str:
 
     config = load_config(None if source == "defaults" else find_config(path), overrides)
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def refuse_overrides(overrides: tuple[str, ...], named: str) -> None:
+    """Raise typer.BadParameter if there are overrides where no config is `named`."""
+    if overrides:
+        raise typer.BadParameter(
+            f"--set {overrides[0]}: changes a setting of a config, and {named}; name a config, or leave out --set."
+        )
 
 
 def cannot_be_config(path: Path) -> bool:

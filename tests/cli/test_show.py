@@ -61,6 +61,26 @@ def test_a_run_is_shown_as_its_model(path):
 
 
 @pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ("configs", "`configs` lists the shipped ones"),
+        ("ptbxl-superdiagnostic", "ptbxl-superdiagnostic is no config"),
+        ("run/model.safetensors", "run/model.safetensors is no config"),
+        ("run", "run is no config"),
+    ],
+)
+def test_a_setting_is_refused_where_no_config_is_named(monkeypatch, tmp_path, source, named):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/run.json").write_text("{}")
+    done = CliRunner().invoke(app, ["show", source, "--set", "seed=1"], env={"COLUMNS": "300"})
+    assert done.exit_code == 2, done.output
+    assert (
+        f"--set seed=1: changes a setting of a config, and {named}; name a config, or leave out --set." in done.output
+    )
+
+
+@pytest.mark.parametrize(
     ("name", "error"),
     [
         ("none.yaml", ConfigError),
