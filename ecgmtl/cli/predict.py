@@ -365,7 +365,10 @@ def write_table(job: "Job", paths: list[str], run: "Run", debug: bool) -> Tally:
     from ecgmtl.inference.parts import discard, finish, partial_folder, partial_table, pieces_of
 
     tally, written = Tally(), (job.out, partial_folder(job.out))
-    with partial_table(job) as differences, prediction_bar(lambda: count_records(paths, written)) as advance:
+    with (
+        partial_table(job) as differences,
+        prediction_bar(lambda: count_records(paths, job.options, written)) as advance,
+    ):
         if differences:
             reason = f"an interrupted run had another value of {', '.join(differences)}"
             typer.echo(printable(f"{job.out}: starts over, because {reason}"), err=True)
@@ -417,7 +420,7 @@ def stream(model: str, paths: list[str], outputs: Outputs, how: How, debug: bool
     with (
         table(predictor.metadata.label_names, outputs.table) as write,
         report_page(outputs, predictor, name) as add,
-        prediction_bar(lambda: count_records(paths, outputs.written), bool(outputs.written)) as advance,
+        prediction_bar(lambda: count_records(paths, how.read, outputs.written), bool(outputs.written)) as advance,
     ):
         keeps = outputs.report is not None
         results = predict(predictor, paths, how.read, how.batch, outputs.written, keeps, Window(how.window))
@@ -496,11 +499,11 @@ def prediction_bar(count: Callable[[], int], shows: bool = True) -> Iterator[Cal
         yield lambda done: bar(done, total)
 
 
-def count_records(paths: list[str], written: tuple[Path, ...]) -> int:
-    """Return the number of records that `paths` name, without the files that are written."""
+def count_records(paths: list[str], options: "ReadOptions", written: tuple[Path, ...]) -> int:
+    """Return the number of records that `paths` name, read with these options, without the files that are written."""
     from data_prep.readers import OtherFile, find_files
 
-    return sum(not isinstance(file, OtherFile) for file in find_files(paths, leave_out=written))
+    return sum(not isinstance(file, OtherFile) for file in find_files(paths, options, written))
 
 
 def report_page(outputs: Outputs, predictor: "Predictor", model: str) -> AbstractContextManager["Add"]:

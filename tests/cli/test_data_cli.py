@@ -1,6 +1,7 @@
 """The commands of `ecgmtl data` as they are typed."""
 
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from tests.vendor_files import parquet
 from tests.wfdb_files import write_wfdb
 
 STATED = ["--fs", "250", "--unit", "uV", "--leads", "I,II,III,aVR,aVL,aVF,V1,V2,V3,V4,V5,V6"]
+NAMES = [f"channel {number}" for number in range(12)]
+"""Columns that are no leads, unless --leads says so."""
 
 
 def ecgmtl(*arguments, code=0):
@@ -152,6 +155,26 @@ def test_a_table_of_numbers_is_an_ecg_if_its_leads_are_given(folder):
     table = folder / "a.csv"
     assert holds_ecg(table, ReadOptions.of_text(250, "uV", STATED[-1]))
     assert not holds_ecg(table)
+
+
+@pytest.mark.parametrize("option", ["--out", "--report"])
+def test_the_bar_of_a_prediction_counts_with_the_options_of_the_files(stored, folder, tmp_path, monkeypatch, option):
+    checkpoint.save(tmp_path / "m.safetensors", stored)
+    np.savetxt(folder / "named.csv", np.zeros((2500, 12)), "%d", ",", header=",".join(NAMES), comments="")
+    counts = []
+
+    @contextmanager
+    def bar(count, _shows=True):
+        counts.append(count())
+        yield lambda _done: None
+
+    monkeypatch.setattr("ecgmtl.cli.predict.prediction_bar", bar)
+    out = tmp_path / {"--out": "p.csv", "--report": "p.html"}[option]
+    leads = ",".join(f"{name}=V{number}" for number, name in enumerate(NAMES[:6], 1))
+    read = ["--fs", 250, "--unit", "uV", "--leads", leads]
+    text = ecgmtl("predict", tmp_path / "m.safetensors", folder, *read, "--workers", 1, option, out, code=1)
+    assert "0 records predicted, 2 failed" in text
+    assert counts == [2]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
