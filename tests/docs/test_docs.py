@@ -107,6 +107,22 @@ def test_longer_yaml_works(page):
         assert isinstance(parse_config(yaml.safe_load(block), page.name), Config)
 
 
+def is_part(value, whole):
+    """Whether a tree holds nothing but what is in another one, which may have more settings."""
+    if isinstance(value, dict):
+        return isinstance(whole, dict) and all(key in whole and is_part(value[key], whole[key]) for key in value)
+    if isinstance(value, list):
+        return isinstance(whole, list) and len(value) == len(whole) and all(map(is_part, value, whole))
+    return value == whole
+
+
+@every_page
+def test_a_shortened_config_has_the_numbers_of_its_file(page):
+    shortened = r"This is \[(configs/\w+\.yaml)\]\([^)]*\), shortened:\n\n```yaml\n(.*?)```"
+    for file, block in re.findall(shortened, page.read_text(encoding="utf-8"), re.DOTALL):
+        assert is_part(yaml.safe_load(block), yaml.safe_load((ROOT / file).read_text(encoding="utf-8")))
+
+
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
 def test_relative_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
