@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ecgmtl.cli.options import StorePath, local
+from ecgmtl.cli.options import StorePath, local, local_input
 from ecgmtl.cli.terminal import spoken_errors
 
 
@@ -14,9 +14,10 @@ def compare(
     arms: Annotated[
         Path,
         typer.Argument(
+            callback=local_input,
             help="Folder with one YAML file per arm, or a shipped one: configs/compare, configs/pretraining, "
             "configs/recipes or configs/views. Its file `_claims.yaml` names the reference arm (`single` if there is "
-            "no such file), and may list claims about the arms. The report has a verdict on each claim."
+            "no such file), and may list claims about the arms. The report has a verdict on each claim.",
         ),
     ],
     data: StorePath,

@@ -6,12 +6,17 @@ from typing import Annotated
 import typer
 
 from data_prep.safe_text import printable
-from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, local, read_options
+from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, local, local_input, read_options
 from ecgmtl.cli.terminal import spoken_errors
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="ECG file of any format that `ecgmtl predict` reads, or a folder.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            callback=local_input, help="ECG file of any format that `ecgmtl predict` reads, or a folder of them."
+        ),
+    ],
     out: Annotated[
         Path,
         typer.Argument(

@@ -15,6 +15,7 @@ from ecgmtl.cli.options import (
     Workers,
     engine_of,
     local,
+    local_input,
     read_options,
     share_of,
 )
@@ -26,7 +27,11 @@ data_app = typer.Typer(
 
 ConfigPath = Annotated[
     Path | None,
-    typer.Option("--config", help="Config whose preprocessing is used: a YAML file, or the name of a shipped config."),
+    typer.Option(
+        "--config",
+        callback=local_input,
+        help="Config whose preprocessing is used: a YAML file, or the name of a shipped config.",
+    ),
 ]
 
 

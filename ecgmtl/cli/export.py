@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecgmtl.cli.options import Checkpoint, local
+from ecgmtl.cli.options import Checkpoint, local, local_input
 from ecgmtl.cli.terminal import spoken_errors
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def export(
         Path | None,
         typer.Option(
             "--data",
+            callback=local_input,
             help="Prepared folder whose records the export is compared on. If it is the one that the model was trained "
             "on, the export of an older model learns from it to tell records unlike the training records. Default: "
             "synthetic ECGs.",

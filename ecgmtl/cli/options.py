@@ -13,11 +13,55 @@ if TYPE_CHECKING:
 
     Run = Callable[[Callable[..., Any], Any, int], Generator[Any, None, None]]
 
+ONLY_READ = "remote places are only read; name a local path, and copy it there."
+"""Answer where a command would write to an address."""
+NOT_READ_HERE = (
+    "remote places are read by `predict`, `reconstruct` and `data prepare` alone, as ECGs (docs/cluster.md); copy it "
+    "here, and name a local path."
+)
+"""Answer where a command would read something else than ECGs from an address."""
+
+
+def local(path: Path | None) -> Path | None:
+    """Return the path of what is written. An address, which as a path has lost a slash, would name a local folder.
+
+    Raises:
+        typer.BadParameter: it is the address of a remote place.
+    """
+    if path is not None and is_address(path):
+        raise typer.BadParameter(ONLY_READ)
+    return path
+
+
+def local_input(path: Path | None) -> Path | None:
+    """Return the path of what is read.
+
+    Raises:
+        typer.BadParameter: it is the address of a remote place.
+    """
+    if path is not None and is_address(path):
+        raise typer.BadParameter(NOT_READ_HERE)
+    return path
+
+
+def is_address(path: Path) -> bool:
+    """Return whether a path was an address of a remote place, of which it has lost a slash."""
+    from data_prep.places import PACKAGES
+
+    return any(part.lower() in {f"{scheme}:" for scheme in PACKAGES} for part in path.parts[:1])
+
+
 Checkpoint = Annotated[
     str, typer.Argument(help="Run (its folder, or its name in runs/), or the checkpoint (.safetensors) that it wrote.")
 ]
 StorePath = Annotated[
-    Path, typer.Option("--data", help="Prepared folder, as written by `ecgmtl data prepare`.", show_default=False)
+    Path,
+    typer.Option(
+        "--data",
+        callback=local_input,
+        help="Prepared folder, as written by `ecgmtl data prepare`.",
+        show_default=False,
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -74,25 +118,6 @@ def read_options(fs: float | None, unit: str | None, leads: str | None, follow_l
         return ReadOptions.of_text(fs, unit, leads, follow_links)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-
-
-ONLY_READ = "remote places are only read; name a local path, and copy it there."
-"""Answer where a command would write to an address."""
-
-
-def local(path: Path | None) -> Path | None:
-    """Return the path of what is written. An address, which as a path has lost a slash, would name a local folder.
-
-    Raises:
-        typer.BadParameter: it is the address of a remote place.
-    """
-    if path is None:
-        return None
-    from data_prep.places import PACKAGES
-
-    if path.parts[:1] in {(f"{scheme}:",) for scheme in PACKAGES}:
-        raise typer.BadParameter(ONLY_READ)
-    return path
 
 
 def engine_of(engine: Engine, workers: int, here: "Run") -> tuple["Run", int]:

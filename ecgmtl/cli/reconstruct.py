@@ -22,7 +22,11 @@ def reconstruct(
         ),
     ],
     file: Annotated[
-        str, typer.Argument(help="One ECG, in any format of docs/own-data.md. It needs only the leads of --from.")
+        str,
+        typer.Argument(
+            help="One ECG, in any format of docs/own-data.md, or its address: s3://bucket/file.hea, "
+            "https://host/file.hea (docs/cluster.md). It needs only the leads of --from."
+        ),
     ],
     start: Annotated[
         str,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecgmtl.cli.options import Overrides
+from ecgmtl.cli.options import Overrides, local_input
 from ecgmtl.cli.terminal import spoken_errors
 
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ def describe(source: str, overrides: tuple[str, ...] = ()) -> str:
     """Return a config, the built-in `defaults` or the description of a checkpoint as YAML; or list the `configs`.
 
     Raises:
-        typer.BadParameter: there are overrides, and `source` is no config.
+        typer.BadParameter: there are overrides, and `source` is no config; or it is the address of a remote place.
     """
+    local_input(Path(source))
     from ecgmtl.config.shipped import describe_shipped, find_config
 
     if source == "configs":

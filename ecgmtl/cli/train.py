@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from ecgmtl.cli.options import Overrides, local
+from ecgmtl.cli.options import Overrides, local, local_input
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def train(
     config: Annotated[
         Path | None,
         typer.Option(
+            callback=local_input,
             help="Config of the run: a YAML file, or the name of a shipped config (`ecgmtl show configs` lists them). "
             "Default: ptbxl with --data, a small demonstration without.",
             show_default=False,
@@ -35,6 +36,7 @@ def train(
         Path | None,
         typer.Option(
             "--data",
+            callback=local_input,
             help="Prepared folder, as written by `ecgmtl data prepare`. Default: built-in synthetic ECGs.",
             show_default=False,
         ),
@@ -52,7 +54,8 @@ def train(
         ),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Resume the interrupted run in this folder, with its own settings.")
+        Path | None,
+        typer.Option(callback=local_input, help="Resume the interrupted run in this folder, with its own settings."),
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Processor threads; 0 uses all.")] = 0,
     track: Annotated[bool, typer.Option(help="Log the run to MLflow.")] = True,

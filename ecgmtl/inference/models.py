@@ -45,10 +45,14 @@ def find_model(name: str) -> str:
     not exist is returned unchanged.
 
     Raises:
-        ModelNameError: a bare name belongs to no model.
+        ModelNameError: a bare name belongs to no model, or it is the address of a remote place.
     """
     if name == BUNDLED:
         return str(BUNDLED_FILE)
+    if is_remote(name) and not name.startswith(URIS):
+        raise ModelNameError(
+            f"{name}: models are read from this computer or from MLflow; copy it here, and name its path."
+        )
     if name.startswith(URIS) or Path(name).exists() or not _is_bare(name):
         return name
     if (RUNS / name / RUN).is_file():

@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+import ecgmtl
+from ecgmtl import checkpoint
+from ecgmtl.cli import app
 from tests.folders import ecg, write_record
-from tests.places import s3_server
+from tests.places import s3_server, web_server
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -87,3 +91,18 @@ def test_a_local_prediction_imports_nothing_for_remote_places(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "set()", done.stderr
+
+
+def test_reconstruct_and_python_read_addresses_too(stored, tmp_path):
+    write_record(tmp_path / "r", ecg(np.random.default_rng(0)))
+    model = tmp_path / "model.safetensors"
+    checkpoint.save(model, stored)
+    with web_server(tmp_path) as address:
+        remote = f"{address}/r.hea"
+        done = CliRunner().invoke(
+            app, ["reconstruct", str(model), remote, "--from", "I,II,V2", "--out", f"{tmp_path}/f"]
+        )
+        assert done.exit_code == 0, done.output
+        assert np.array_equal(ecgmtl.read(remote).signal, ecgmtl.read(tmp_path / "r.hea").signal)
+        assert list(ecgmtl.load(model).predict(remote)["status"]) == ["ok"]
+    assert ecgmtl.read(tmp_path / "f").leads[6:8] == ("V1 reconstructed", "V2")
