@@ -1,7 +1,7 @@
 """`ecgmtl evaluate`: evaluate a checkpoint on a split of a prepared folder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -18,9 +18,9 @@ N_LABELS_SHOWN = 30
 def evaluate(
     model: Checkpoint,
     data: StorePath,
-    split: Annotated[str, typer.Option(help="Split to evaluate on: train, validation or test.")] = "test",
+    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Split to evaluate on.")] = "test",
     protocol: Annotated[
-        str,
+        Literal["whole", "helme", "fm-bench"],
         typer.Option(
             help="How records are cut into windows and which records count: whole, or the protocols of two papers, "
             "helme and fm-bench. Scores of different protocols must not be compared."

@@ -1,7 +1,7 @@
 """`ecgmtl export`: write the classifier of a checkpoint for programs that do not use ecgmtl."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def export(
     model: Checkpoint,
     to: Annotated[
-        str,
+        Literal["onnx", "pt2", "mlflow", "mlflow-files"],
         typer.Option(
             help="Format: onnx (runs without torch; needs `pip install 'ecgmtl[onnx]'`), pt2 (a torch program), "
             "mlflow (an MLflow model folder that takes arrays and needs torch alone) or mlflow-files (one that takes "
@@ -71,7 +71,13 @@ def export(
 
     Example: ecgmtl export runs/mine --to onnx --out classifier.onnx
     """
+    reduction = reduction_of(int8, fp16)
+    if reduction is not None and (to != "onnx" or data is None):
+        raise typer.BadParameter(f"--{reduction} needs --to onnx, and --data with a prepared folder.")
     with spoken_errors():
+        from ecgmtl.inference.export_path import require_path
+
+        require_path(to, out)
         import torch
 
         from ecgmtl import checkpoint
@@ -85,11 +91,9 @@ def export(
         store = None if data is None else open_for(data, stored.config.preprocess, stored.config.validation_fold)
         if store is not None:
             stored = add_typicality(stored, store)
-        if int8 or fp16:
-            if int8 and fp16:
-                raise typer.BadParameter("--int8 and --fp16: choose one of them.")
-            typer.echo(write_reduced(stored, "int8" if int8 else "fp16", file, to, out, store))
-            return
+            if reduction is not None:
+                typer.echo(write_reduced(stored, reduction, file, out, store))
+                return
         signals = torch.from_numpy(records_to_compare(stored.config, store))
         report = export_classifier(stored, to, out, signals, *score_and_card(file))
     typer.echo(
@@ -102,11 +106,21 @@ def export(
         )
 
 
-def write_reduced(stored: "Stored", kind: str, file: Path, to: str, out: Path, store: "Store | None") -> str:
+def reduction_of(int8: bool, fp16: bool) -> Literal["int8", "fp16"] | None:
+    """Return the reduction that the options name, or None.
+
+    Raises:
+        typer.BadParameter: they name two.
+    """
+    if int8 and fp16:
+        raise typer.BadParameter("--int8 and --fp16: choose one of them.")
+    return "int8" if int8 else "fp16" if fp16 else None
+
+
+def write_reduced(stored: "Stored", kind: str, file: Path, out: Path, store: "Store") -> str:
     """Write an export in fewer bits and return what came of it.
 
     Raises:
-        typer.BadParameter: the format is not onnx, or there are no records to scale and compare on.
         ExportError: the export is less accurate, or cannot be written.
     """
     import numpy as np
@@ -115,8 +129,6 @@ def write_reduced(stored: "Stored", kind: str, file: Path, to: str, out: Path, s
     from ecgmtl.inference.reduced import REDUCTIONS, Judged, export_reduced
 
     reduction = REDUCTIONS[kind]
-    if to != "onnx" or store is None:
-        raise typer.BadParameter(f"{reduction.option} needs --to onnx, and --data with a prepared folder.")
     splits = store.records["split"].to_numpy()
     train, validation = (np.flatnonzero(splits == split) for split in ("train", "validation"))
     signals = [store.read_millivolts(rows) for rows in (train[:N_SCALED], validation)]

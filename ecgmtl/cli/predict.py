@@ -316,11 +316,14 @@ def predict_to(model: str, paths: list[str], outputs: Outputs, how: How, debug: 
     decision is a failure.
 
     Raises:
-        PredictorError: the model does not exist or cannot tell what it should, or there is no ECG file.
+        PredictionsFileError, ReportError: the table or the report has an unknown suffix.
+        PredictorError: the model does not exist or cannot tell what it should, there is no ECG file, or an ECG would be
+            replaced.
     """
     from data_prep.readers import summarize
     from data_prep.readers.other_files import Kind
 
+    require_suffixes(outputs)
     refuse_to_replace(outputs, how.read)
     tally = (write_parts if outputs.in_parts else stream)(model, paths, outputs, how, debug)
     without = f" ({tally.undecided} without a decision)" if tally.undecided else ""
@@ -466,6 +469,18 @@ def refuse_nothing(paths: list[str], n_files: int, tally: Tally) -> None:
     if not n_files:
         other_files = "\n".join(["", *summarize(tally.others)])
         raise PredictorError(f"{', '.join(paths)}: no ECG file found; the formats are {format_names()}.{other_files}")
+
+
+def require_suffixes(outputs: Outputs) -> None:
+    """Raise PredictionsFileError or ReportError if the table or the report has an unknown suffix."""
+    if outputs.table is not None and outputs.share is None:
+        from ecgmtl.inference.table import format_of
+
+        format_of(outputs.table)
+    if outputs.report is not None:
+        from ecgmtl.report_page.page import require_page
+
+        require_page(outputs.report)
 
 
 def refuse_to_replace(outputs: Outputs, options: "ReadOptions") -> None:

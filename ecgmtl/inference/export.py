@@ -16,13 +16,13 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from data_prep.errors import UserError
 from data_prep.extras import EXTRAS, import_extra
 from data_prep.store.open import Store
 from data_prep.synthetic.waveform import synthesize
 from data_prep.units import MICROVOLTS
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
+from ecgmtl.inference.export_path import ExportError, is_folder, require_path
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.mlflow_files import COLUMN, MODEL
 from ecgmtl.inference.predictor import load_predictor
@@ -40,10 +40,6 @@ TOLERANCE = 1e-5
 
 AT_A_TIME = 256
 """Number of records that are read from a store at a time."""
-
-
-class ExportError(UserError):
-    """An export that failed or was rejected."""
 
 
 class ExportReport(NamedTuple):
@@ -85,26 +81,16 @@ def export(
         ExportError: `to` is not a known format, the result differs from the checkpoint, or `out` cannot be written.
         MissingExtraError: the format needs a package that is not installed.
     """
-    write = WRITERS.get(to)
-    if write is None:
-        raise ExportError(f"--to {to}: is not one of {', '.join(WRITERS)}.")
-    is_folder = to.startswith("mlflow")
-    suffix = "" if is_folder else f".{to}"
-    if suffix and out.suffix != suffix:
-        raise ExportError(f"{out}: an export to {to} should end in {suffix}.")
-    if out.is_dir() and any(out.iterdir()):
-        raise ExportError(f"{out}: is a folder that is not empty; choose a new one.")
-    if is_folder and out.is_file():
-        raise ExportError(f"{out}: is a file, and an MLflow model is a folder; choose another --out.")
+    require_path(to, out)
     if not len(signals):
         raise ExportError(f"{out}: there is no record to compare the export on.")
     metadata = metadata_of(stored).model_copy(update={"score": score, "card": card})
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
-            beside = Path(folder) / f"classifier{suffix}"
+            beside = Path(folder) / ("classifier" if is_folder(to) else f"classifier.{to}")
             with quiet():
-                write(stored, metadata, beside)
+                WRITERS[to](stored, metadata, beside)
                 difference = compare(stored, beside, signals)
             shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
             beside.replace(out)

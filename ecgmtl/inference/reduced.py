@@ -11,7 +11,8 @@ from jaxtyping import Float32, Shaped
 
 from data_prep.extras import import_extra
 from ecgmtl.checkpoint import Checkpoint
-from ecgmtl.inference.export import ExportError, export, quiet
+from ecgmtl.inference.export import export, quiet
+from ecgmtl.inference.export_path import ExportError
 from ecgmtl.inference.fp16 import halve
 from ecgmtl.inference.int8 import BATCH, Signals, quantize
 from ecgmtl.inference.onnx_predictor import OnnxPredictor

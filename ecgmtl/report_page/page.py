@@ -48,6 +48,12 @@ class Detail:
         return False
 
 
+def require_page(path: Path) -> None:
+    """Raise ReportError if a name does not end in .html."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ReportError(f"{path}: a report should end in .html; found '{path.suffix}'.")
+
+
 @contextmanager
 def open_report(path: Path, predictor: Predictor, model: str, n_detailed: int) -> Iterator[Add]:
     """Yield a function that adds results to the page. The file appears under its name when the block has ended.
@@ -58,8 +64,7 @@ def open_report(path: Path, predictor: Predictor, model: str, n_detailed: int) -
     Raises:
         ReportError: the name does not end in .html, or the folder cannot be written.
     """
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise ReportError(f"{path}: a report should end in .html; found '{path.suffix}'.")
+    require_page(path)
     with (
         written_in_parts(path, ReportError) as beside,
         beside.open("w", encoding="utf-8", newline="\n") as file,

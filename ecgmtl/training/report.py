@@ -15,7 +15,7 @@ from ecgmtl.data.split import Split
 from ecgmtl.evaluation.evaluate import FITTED_UNDER, evaluate
 from ecgmtl.evaluation.report import write_evaluation
 from ecgmtl.inference import export
-from ecgmtl.inference.export import ExportError
+from ecgmtl.inference.export_path import ExportError
 from ecgmtl.inference.models import describe_score
 from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import Tracker

@@ -245,7 +245,7 @@ def test_a_tracked_run_is_found_in_mlflow(folder, trained, migrated):
         (["predict", "runs/whole/model.safetensors", "empty"], 1, "no ECG file found"),
         (["predict", "runs/whole/model.safetensors", "x.hea", "--out", "p.xls"], 1, ".csv, .parquet, .jsonl"),
         (["predict", "runs/whole/model.safetensors", "x.csv", "--unit", "kV"], 2, "kV"),
-        (["export", "runs/whole/model.safetensors", "--to", "tflite", "--out", "c"], 1, "onnx, pt2, mlflow"),
+        (["export", "runs/whole/model.safetensors", "--to", "tflite", "--out", "c"], 2, "onnx', 'pt2', 'mlflow"),
         (["evaluate", "runs/whole/model.safetensors", "--data", "store", "--from", "I,X"], 2, "unknown lead X"),
         (["reconstruct", "c.onnx", "x.hea", "--from", "I,II", "--out", "y"], 1, "only a checkpoint"),
         (["reconstruct", "runs/whole/model.safetensors", "x.hea", "--from", "aVF,V1", "--out", "y"], 2, "aVF alone"),

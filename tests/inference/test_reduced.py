@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from ecgmtl.inference import reduced
-from ecgmtl.inference.export import ExportError
+from ecgmtl.inference.export_path import ExportError
 from ecgmtl.inference.fp16 import halve
 from ecgmtl.inference.onnx_predictor import OnnxPredictor
 from ecgmtl.inference.reduced import REDUCTIONS, Judged, export_reduced
