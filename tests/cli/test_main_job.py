@@ -229,7 +229,11 @@ def test_a_tracked_run_is_found_in_mlflow(folder, trained, migrated):
     ("arguments", "code", "said"),
     [
         (["train", "--set", "sed=1"], 1, "sed"),
-        (["train", "--data", "store", "--stage", "joint"], 1, "ecgmtl train --config quick --data store --stage joint"),
+        (
+            ["train", "--config", "reconstruction", "--data", "store", "--stage", "joint"],
+            1,
+            "ecgmtl train --config quick --data store --stage joint",
+        ),
         (["train", "--data", "store", "--config", "ptbx"], 1, "the shipped configs are ptbxl, "),
         (["train", "--data", "nowhere"], 1, "nowhere"),
         (
