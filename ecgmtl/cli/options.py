@@ -22,26 +22,18 @@ NOT_READ_HERE = (
 """Answer where a command would read something else than ECGs from an address."""
 
 
-def local(path: Path | None) -> Path | None:
-    """Return the path of what is written. An address, which as a path has lost a slash, would name a local folder.
+def refusing(answer: str) -> Callable[[Path | None], Path | None]:
+    """Return a callback that returns a local path, and answers so where it is the address of a remote place.
 
-    Raises:
-        typer.BadParameter: it is the address of a remote place.
+    An address has lost a slash as a path, and would name a local folder.
     """
-    if path is not None and is_address(path):
-        raise typer.BadParameter(ONLY_READ)
-    return path
 
+    def callback(path: Path | None) -> Path | None:
+        if path is not None and is_address(path):
+            raise typer.BadParameter(answer)
+        return path
 
-def local_input(path: Path | None) -> Path | None:
-    """Return the path of what is read.
-
-    Raises:
-        typer.BadParameter: it is the address of a remote place.
-    """
-    if path is not None and is_address(path):
-        raise typer.BadParameter(NOT_READ_HERE)
-    return path
+    return callback
 
 
 def is_address(path: Path) -> bool:
@@ -50,6 +42,8 @@ def is_address(path: Path) -> bool:
 
     return any(part.lower() in {f"{scheme}:" for scheme in PACKAGES} for part in path.parts[:1])
 
+
+local, local_input = refusing(ONLY_READ), refusing(NOT_READ_HERE)
 
 Checkpoint = Annotated[
     str, typer.Argument(help="Run (its folder, or its name in runs/), or the checkpoint (.safetensors) that it wrote.")
