@@ -4,7 +4,7 @@ The algebra between limb leads is exact, so a derived lead changes no prediction
 file lacks is estimated as a flat one is (`flat_leads.py`), unless a column of the file may be that lead.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from data_prep.leads import (
@@ -44,13 +44,14 @@ def check_leads(record: Record, related: bool = True) -> Iterator[Finding]:
         severity = Severity.NO_DECISION if n_chest > MOST_ESTIMATED else Severity.NOTE
         yield Finding("lead-reconstructed", sentence, severity, reconstructed, len(reconstructed))
     absent = [lead for lead in STANDARD_LEADS if lead not in columns]
-    enough = sum(lead in LIMB_LEADS for lead in columns) >= FEWEST_LIMB_LEADS
-    derived = tuple(lead for lead in absent if lead in LIMB_LEADS and enough)
+    derived = tuple(lead for lead in absent if lead in LIMB_LEADS) if gives_limb_leads(columns) else ()
     estimated = find_estimated(record.leads, related)
-    yield from check_missing(record, [lead for lead in absent if lead not in (*derived, *estimated)])
+    yield from check_missing(record, [lead for lead in absent if lead not in derived + estimated])
     if estimated:
-        names = ", ".join(estimated)
-        sentence = f"no lead {names} in the file; estimated from the other leads, so the result is less certain."
+        sentence = (
+            f"no lead {', '.join(estimated)} in the file; "
+            "estimated from the other leads, so the result is less certain."
+        )
         yield Finding("lead-estimated", sentence, leads=estimated, value=len(estimated))
     if derived and related:
         sentence = f"no lead {', '.join(derived)} in the file; computed from the other limb leads."
@@ -71,9 +72,13 @@ def find_estimated(names: tuple[str, ...], related: bool = True) -> tuple[str, .
     """
     columns = find_leads(names)
     absent = tuple(lead for lead in STANDARD_LEADS if lead not in columns and lead not in LIMB_LEADS)
-    n_limb = sum(lead in LIMB_LEADS for lead in columns)
     is_known = all(standard_lead(name) for name in names)
-    return absent if related and is_known and len(absent) <= MOST_ESTIMATED and n_limb >= FEWEST_LIMB_LEADS else ()
+    return absent if related and is_known and len(absent) <= MOST_ESTIMATED and gives_limb_leads(columns) else ()
+
+
+def gives_limb_leads(leads: Iterable[str]) -> bool:
+    """Return whether the limb leads among these give the others."""
+    return sum(lead in LIMB_LEADS for lead in leads) >= FEWEST_LIMB_LEADS
 
 
 def find_reconstructed(names: Sequence[str]) -> tuple[str, ...]:

@@ -15,9 +15,9 @@ def compare(
         Path,
         typer.Argument(
             callback=local_input,
-            help="Folder with one YAML file per arm, or a shipped one: configs/compare, configs/pretraining, "
-            "configs/recipes or configs/views. Its file `_claims.yaml` names the reference arm (`single` if there is "
-            "no such file), and may list claims about the arms. The report has a verdict on each claim.",
+            help="Folder with one YAML file per arm, or a shipped one, such as configs/compare: `ecgmtl show configs` "
+            "lists them. Its file `_claims.yaml` names the reference arm (`single` if there is no such file), and may "
+            "list claims about the arms. The report has a verdict on each claim.",
         ),
     ],
     data: StorePath,

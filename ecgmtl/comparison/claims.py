@@ -67,8 +67,7 @@ def claim_rows(comparison: Comparison, resampled: Resampled) -> list[ClaimRow]:
     present = [
         claim
         for claim in comparison.claims.claims
-        if {claim.arm, claim.reference} <= comparison.arms.keys()
-        and claim.label_share in (None, comparison.label_share)
+        if {claim.arm, claim.reference} <= comparison.arms.keys() and has_its_labels(comparison, claim)
     ]
     rows = [row_of(claim, EFFECTS[claim.effect](evidence, claim)) for claim in present]
     rows = [row for row in rows if row.n_seeds]
@@ -135,8 +134,12 @@ def joint(verdicts: Sequence[Verdict]) -> Verdict:
 
 def claims_left_out(comparison: Comparison) -> tuple[str, ...]:
     """Return the titles of claims about another share of labels than the runs had."""
-    shares = (None, comparison.label_share)
-    return tuple(claim.title for claim in comparison.claims.claims if claim.label_share not in shares)
+    return tuple(claim.title for claim in comparison.claims.claims if not has_its_labels(comparison, claim))
+
+
+def has_its_labels(comparison: Comparison, claim: Claim) -> bool:
+    """Return whether the runs had the share of labels that a claim is about."""
+    return claim.label_share in (None, comparison.label_share)
 
 
 def claims_section(rows: Sequence[ClaimRow], left_out: Sequence[str] = ()) -> Section:
