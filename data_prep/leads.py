@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from jaxtyping import Float32
@@ -104,8 +104,7 @@ def derive_limb_leads(leads: dict[str, Float32[np.ndarray, " time"]]) -> tuple[s
     if len(known) < 2:
         return ()
     missing = tuple(name for name in LIMB_LEADS if name not in leads)
-    from_both = np.linalg.inv([FROM_I_AND_II[name] for name in known[:2]]).astype(np.float32)
-    for name, (a, b) in zip(("I", "II"), from_both, strict=True):
+    for name, (a, b) in zip(("I", "II"), _from_both(known[0], known[1]), strict=True):
         if name in missing:
             leads[name] = a * leads[known[0]] + b * leads[known[1]]
     first, second = leads["I"], leads["II"]
@@ -114,6 +113,12 @@ def derive_limb_leads(leads: dict[str, Float32[np.ndarray, " time"]]) -> tuple[s
             a, b = FROM_I_AND_II[name]
             leads[name] = a * first + b * second
     return missing
+
+
+@cache
+def _from_both(one: str, other: str) -> Float32[np.ndarray, "2 2"]:
+    """Return the matrix from two limb leads to I and II."""
+    return np.linalg.inv([FROM_I_AND_II[one], FROM_I_AND_II[other]]).astype(np.float32)
 
 
 def identity_errors(leads: dict[str, Float32[np.ndarray, " time"]]) -> dict[str, Float32[np.ndarray, " time"]]:

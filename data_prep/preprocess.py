@@ -57,7 +57,7 @@ def find_scale(recording: Recording) -> Scale:
     """Return how a recording lost its voltage scale, as far as its standard leads show it."""
     columns = [indices[0] for indices in find_leads(recording.leads).values()]
     if isinstance(recording, Record):
-        return Scale(find_loss(recording.signal.T[columns], recording.calibrated))
+        return Scale(find_loss(np.ascontiguousarray(recording.signal.T[columns]), recording.calibrated))
     return Scale(
         find_loss_in_parts(lambda: (part.signal.T[columns] for part in recording.parts()), recording.calibrated)
     )
@@ -134,7 +134,6 @@ class Preprocess:
         usable = not has_failure(findings)
         lost = (*dead, *absent)
         known, signal = _complete(leads, recorded, lost, related) if usable else _without(dead, leads, recorded)
-        signal = np.ascontiguousarray(signal)  # sums depend on the order in memory
         signal = self.level(resample(signal, record.fs, self.fs)[:, : self.n_samples])
         if loss is not None:
             findings.append(loss.finding)
@@ -208,7 +207,8 @@ def _in_order(
     """Return the standard leads among the `columns` in their order, and their rows."""
     leads = tuple(lead for lead in STANDARD_LEADS if lead in columns)
     order = [columns[lead][0] for lead in leads]
-    return leads, signal[: len(order)] if order == list(range(len(order))) else signal[order]
+    # sums depend on the order in memory, and are quickest along it
+    return leads, np.ascontiguousarray(signal[: len(order)] if order == list(range(len(order))) else signal[order])
 
 
 def _complete(

@@ -21,8 +21,13 @@ def check(subject: CheckInput) -> Iterator[Finding]:
     """Yield a note on leads whose baseline wanders."""
     if not subject.calibrated:
         return
-    spans = measure(subject.recorded, subject.recorded_fs)
-    leads = tuple(lead for lead, span in zip(subject.recorded_leads, spans, strict=True) if span > LARGEST_WANDER)
+    wide = np.flatnonzero(subject.recorded_extremes.spans > LARGEST_WANDER)  # medians span no more than the lead
+    if not len(wide):
+        return
+    spans = measure(subject.recorded[wide], subject.recorded_fs)
+    leads = tuple(
+        subject.recorded_leads[index] for index, span in zip(wide, spans, strict=True) if span > LARGEST_WANDER
+    )
     if leads:
         sentence = f"lead {', '.join(leads)} wanders: the baseline spans up to {spans.max():.2g} mV."
         yield Finding("baseline-wander", sentence, leads=leads, value=float(spans.max()))

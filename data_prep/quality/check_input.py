@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -11,6 +12,17 @@ from data_prep.filters import band_pass
 
 BAND = (0.5, 40.0)
 """Band in hertz in which leads are compared with each other."""
+
+
+class Extremes(NamedTuple):
+    """Smallest and largest value of each lead, in mV."""
+
+    lowest: Float32[np.ndarray, " lead"]
+    highest: Float32[np.ndarray, " lead"]
+
+    @property
+    def spans(self) -> Float32[np.ndarray, " lead"]:
+        return self.highest - self.lowest
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,11 @@ class CheckInput:
     def spans(self) -> Float32[np.ndarray, " lead"]:
         """Largest less smallest value of each lead of `signal`, in mV."""
         return self.signal.max(axis=1) - self.signal.min(axis=1)
+
+    @cached_property
+    def recorded_extremes(self) -> Extremes:
+        """Smallest and largest value of each lead of `recorded`."""
+        return Extremes(self.recorded.min(axis=1), self.recorded.max(axis=1))
 
     @cached_property
     def deviations(self) -> Float32[np.ndarray, " lead"]:

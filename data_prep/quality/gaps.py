@@ -85,7 +85,7 @@ def _filled(leads: Sequence[str], filled: Bool[np.ndarray, "lead time"], how: st
 
 def check_gaps(leads: Sequence[str], signal: Float32[np.ndarray, "lead time"]) -> Iterator[Finding]:
     """Yield a failure if there are values that are not numbers, or too large to compute with."""
-    largest = np.abs(signal).max(initial=0)
+    largest = np.maximum(signal.max(initial=0), -signal.min(initial=0))
     if largest < HUGE:
         return
     if np.isfinite(signal).all():

@@ -36,11 +36,14 @@ def check(subject: CheckInput) -> Iterator[Finding]:
 
 def check_identities(leads: dict[str, Float32[np.ndarray, " time"]]) -> Iterator[Finding]:
     """Yield no decision if the limb leads among `leads` contradict each other."""
-    sizes = {identity: float(error.std()) for identity, error in identity_errors(leads).items()}
-    violated = [identity for identity, size in sizes.items() if size > MISMATCH]
+    errors = identity_errors(leads)
+    if not errors:
+        return
+    sizes = np.std(list(errors.values()), axis=1)
+    violated = [identity for identity, size in zip(errors, sizes, strict=True) if size > MISMATCH]
     if not violated:
         return
-    largest = max(sizes.values())
+    largest = float(sizes.max())
     sentence = f"{', '.join(violated)} violated, by up to {largest:.2g} mV rms; are leads swapped or wrongly named?"
     named = tuple(identity.partition(" ")[0] for identity in violated)
     yield Finding("limb-leads-contradict", sentence, Severity.NO_DECISION, named, largest)

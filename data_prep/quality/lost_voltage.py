@@ -50,9 +50,10 @@ def find_loss(signal: Float32[np.ndarray, "lead time"], calibrated: bool = True)
 
     Samples at which a lead is not a number are ignored.
     """
-    signal = signal[np.isfinite(signal).any(axis=1)]  # a missing lead
-    finite = np.isfinite(signal).all(axis=0)
-    signal = signal if finite.all() else signal[:, finite]
+    finite = np.isfinite(signal)
+    if not finite.all():
+        is_there = finite.any(axis=1)  # False for a missing lead
+        signal = signal[is_there][:, finite[is_there].all(axis=0)]
     if not signal.size or not (moving := signal.max(axis=1) > signal.min(axis=1)).any():
         return _unstated(calibrated)
     signal = signal if moving.all() else signal[moving]

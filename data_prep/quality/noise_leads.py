@@ -55,10 +55,10 @@ def find_noise(
     judged = [lead for lead in leads if lead in BASIS_LEADS and lead not in excluded]
     signal = filtered[[leads.index(lead) for lead in judged]].astype(np.float64)
     signal -= signal.mean(axis=1, keepdims=True)
-    deviations = signal.std(axis=1, keepdims=True)
-    if len(judged) < FEWEST or not deviations.all():
+    products = signal @ signal.T
+    sizes = np.sqrt(np.diag(products))
+    if len(judged) < FEWEST or not sizes.all():
         return ()
-    signal /= deviations
-    correlations = signal @ signal.T / signal.shape[1] + RIDGE * np.eye(len(judged))
+    correlations = products / np.outer(sizes, sizes) + RIDGE * np.eye(len(judged))
     explained = 1 - 1 / (np.diag(correlations) * np.diag(np.linalg.inv(correlations)))
     return tuple(lead for lead, share in zip(judged, explained, strict=True) if share < UNRELATED)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
-from data_prep.quality.check_input import CheckInput
+from data_prep.quality.check_input import CheckInput, Extremes
 from data_prep.quality.finding import Finding
 
 AT_RAIL = 0.05
@@ -21,7 +21,7 @@ value near its baseline, because values are rounded."""
 
 def check(subject: CheckInput) -> Iterator[Finding]:
     """Yield a note on leads that stay at their extreme value."""
-    seconds = seconds_at_rail(subject.recorded, subject.recorded_fs)
+    seconds = seconds_at_rail(subject.recorded, subject.recorded_fs, subject.recorded_extremes)
     leads = tuple(lead for lead, time in zip(subject.recorded_leads, seconds, strict=True) if time >= AT_RAIL)
     if leads:
         longest = float(seconds.max())
@@ -29,14 +29,17 @@ def check(subject: CheckInput) -> Iterator[Finding]:
         yield Finding("saturated", sentence, leads=leads, value=longest)
 
 
-def seconds_at_rail(signal: Float32[np.ndarray, "lead time"], fs: float) -> Float64[np.ndarray, " lead"]:
+def seconds_at_rail(
+    signal: Float32[np.ndarray, "lead time"], fs: float, extremes: Extremes
+) -> Float64[np.ndarray, " lead"]:
     """Return how long each lead is at its largest or smallest value. Single samples do not count."""
     seconds = np.zeros(len(signal))
-    for extreme in (signal.max(axis=1), signal.min(axis=1)):
-        at_extreme = in_runs(signal == extreme[:, None]) / fs
-        for lead in np.flatnonzero(at_extreme >= AT_RAIL):
-            if abs(extreme[lead] - np.median(signal[lead])) > FAR:
-                seconds[lead] = max(seconds[lead], at_extreme[lead])
+    for extreme in extremes:
+        at = signal == extreme[:, None]
+        often = np.flatnonzero(np.count_nonzero(at, axis=1) >= AT_RAIL * fs)
+        for lead, n_samples in zip(often, in_runs(at[often]), strict=True):
+            if n_samples >= AT_RAIL * fs and abs(extreme[lead] - np.median(signal[lead])) > FAR:
+                seconds[lead] = max(seconds[lead], n_samples / fs)
     return seconds
 
 

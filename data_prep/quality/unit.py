@@ -4,6 +4,7 @@ The bounds stand beside their reasons below. None of 3,835 records of PTB-XL is 
 """
 
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 import numpy as np
 from jaxtyping import Float32
@@ -38,7 +39,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
     if judged and (reason := odd_size([leads[index] for index in judged], spans[judged], subject.unit)):
         code = "no-signal" if not spans[judged].any() else "unit"
         yield Finding(code, reason, Severity.FAILURE, value=float(spans[judged].max()))
-    elif spans.max() <= WIDE and (middle := float(np.median(subject.deviations))) > LOUD:
+    elif spans.max() <= WIDE and (middle := median(subject.deviations.tolist())) > LOUD:
         sentence = (
             f"half of the leads deviate by more than {LOUD:g} mV, which no heart makes; is the unit right? "
             f"Pass --unit {NO_UNIT} if the voltage was lost."

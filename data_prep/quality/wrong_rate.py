@@ -113,11 +113,12 @@ def describe(leads: Float32[np.ndarray, "lead time"]) -> Float64[np.ndarray, " n
     The leads are sampled at RATE and filtered by `BAND`.
     """
     for _ in range(N_SMOOTHED):
-        leads = (leads[:, 1:] + leads[:, :-1]) / 2
-    leads = leads / (leads.std(axis=1, keepdims=True) + TINY)
+        leads = leads[:, 1:] + leads[:, :-1]
+        leads /= 2
+    leads /= leads.std(axis=1, keepdims=True) + TINY
     squares, sizes = np.empty((2, len(LAGS)))
     for index, lag in enumerate(LAGS):
         step = leads[:, lag:] - leads[:, :-lag]
         squares[index] = np.vdot(step, step) / step.size
-        sizes[index] = np.abs(step, out=step).mean()
+        sizes[index] = np.abs(step, out=step).sum() / step.size
     return np.log(np.concatenate([squares + TINY**2, sizes + TINY]))
