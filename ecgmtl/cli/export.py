@@ -1,20 +1,12 @@
 """`ecgmtl export`: write the classifier of a checkpoint for programs that do not use ecgmtl."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from ecgmtl.cli.options import Checkpoint, local, local_input
 from ecgmtl.cli.terminal import spoken_errors
-
-if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import Float32
-
-    from data_prep.store.open import Store
-    from ecgmtl.checkpoint import Checkpoint as Stored
-    from ecgmtl.config.run import Config
 
 
 def export(
@@ -82,9 +74,10 @@ def export(
 
         from ecgmtl import checkpoint
         from ecgmtl.data.split import open_for
-        from ecgmtl.inference.export import add_typicality
+        from ecgmtl.inference.export import add_typicality, signals_to_compare
         from ecgmtl.inference.export import export as export_classifier
         from ecgmtl.inference.models import find_model
+        from ecgmtl.inference.reduced import reduce_and_judge
 
         file = checkpoint.model_file(Path(find_model(model)))
         stored = checkpoint.load(file)
@@ -92,9 +85,9 @@ def export(
         if store is not None:
             stored = add_typicality(stored, store)
             if reduction is not None:
-                typer.echo(write_reduced(stored, reduction, file, out, store))
+                typer.echo(reduce_and_judge(stored, reduction, out, store, *score_and_card(file)).summary)
                 return
-        signals = torch.from_numpy(records_to_compare(stored.config, store))
+        signals = torch.from_numpy(signals_to_compare(stored.config, store))
         report = export_classifier(stored, to, out, signals, *score_and_card(file))
     typer.echo(
         f"{report.path}: {report.size_bytes / 1e6:.2f} MB, "
@@ -117,29 +110,6 @@ def reduction_of(int8: bool, fp16: bool) -> Literal["int8", "fp16"] | None:
     return "int8" if int8 else "fp16" if fp16 else None
 
 
-def write_reduced(stored: "Stored", kind: str, file: Path, out: Path, store: "Store") -> str:
-    """Write an export in fewer bits and return what came of it.
-
-    Raises:
-        ExportError: the export is less accurate, or cannot be written.
-    """
-    import numpy as np
-
-    from ecgmtl.inference.int8 import N_SCALED
-    from ecgmtl.inference.reduced import REDUCTIONS, Judged, export_reduced
-
-    reduction = REDUCTIONS[kind]
-    splits = store.records["split"].to_numpy()
-    train, validation = (np.flatnonzero(splits == split) for split in ("train", "validation"))
-    signals = [store.read_millivolts(rows) for rows in (train[:N_SCALED], validation)]
-    judged = Judged(signals[1], store.labels(stored.label_set)[validation])
-    report = export_reduced(stored, reduction, out, signals[0], judged, *score_and_card(file))
-    return (
-        f"{report.path}: {report.size_bytes / 1e6:.2f} MB, macro AUROC {report.macro_auroc:.4f} in {reduction.numbers} "
-        f"for {report.macro_auroc_float32:.4f} in float32, on {report.n_records} validation records"
-    )
-
-
 def score_and_card(model: Path) -> tuple[str, str]:
     """Return the validation score and the model card from the folder of a run; empty texts beside any other file."""
     from contextlib import suppress
@@ -151,21 +121,3 @@ def score_and_card(model: Path) -> tuple[str, str]:
         card = (model.parent / "model_card.md").read_text(encoding="utf-8")
         score = score_of(model.parent)
     return score, card
-
-
-def records_to_compare(config: "Config", store: "Store | None") -> "Float32[np.ndarray, 'record 12 time']":
-    """Return signals in mV from a prepared folder, or synthetic ones preprocessed as the model needs them."""
-    import numpy as np
-
-    from data_prep.record import Record
-    from data_prep.synthetic.folder import LEADS
-    from data_prep.synthetic.waveform import synthesize
-    from data_prep.units import MICROVOLTS
-    from ecgmtl.training.report import N_COMPARED
-
-    if store is not None:
-        return store.read_millivolts(np.arange(len(store.records))[:N_COMPARED])
-    preprocess, fs = config.preprocess, config.preprocess.fs
-    ecgs = (synthesize(["NORM", "SR"], fs, preprocess.seconds, np.random.default_rng(i)) for i in range(N_COMPARED))
-    records = (Record(f"synthetic {i}", (ecg / MICROVOLTS).astype(np.float32), fs, LEADS) for i, ecg in enumerate(ecgs))
-    return np.stack([preprocess(record).signal for record in records])

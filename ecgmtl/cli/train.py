@@ -1,6 +1,5 @@
 """`ecgmtl train`: train a new run or resume one, on a prepared folder or on synthetic ECGs."""
 
-import json
 import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -242,34 +241,14 @@ def settings_of(path: Path | None, overrides: tuple[str, ...], data: Path | None
 
 
 def recipe_for(data: Path, overrides: tuple[str, ...]) -> "Config":
-    """Return the shipped recipe, without the auxiliary label sets that this store lacks."""
+    """Return the shipped recipe, without the auxiliary label sets that this store lacks, and say so."""
     from data_prep.store.open import open_store
-    from ecgmtl.config.run import load_config
-    from ecgmtl.config.shipped import RECIPE, find_config
+    from ecgmtl.config.shipped import RECIPE, load_recipe
 
-    label_sets = set(open_store(data).label_sets)
-    recipe = load_config(find_config(Path(RECIPE)))
-    dropped = [name for name in recipe.auxiliary_labels if name not in label_sets]
+    config, dropped = load_recipe(open_store(data).label_sets, overrides)
     without = f", without the label set {' and '.join(dropped)}, which {data} does not have" if dropped else ""
     typer.echo(
         f"No --config: training the shipped recipe '{RECIPE}'{without}. --config NAME chooses another; "
         f"'ecgmtl show configs' lists them."
     )
-    return load_config(find_config(Path(RECIPE)), (*without_label_sets(recipe, dropped), *overrides))
-
-
-def without_label_sets(config: "Config", names: list[str]) -> list[str]:
-    """Return the overrides that remove these auxiliary label sets from a config."""
-    from ecgmtl.tasks import PREFIX
-
-    kept = [name for name in config.auxiliary_labels if name not in names]
-    overrides = [f"auxiliary_labels={json.dumps(kept)}"] if names else []
-    for index, stage in enumerate(config.stages):
-        losses = [task for task in stage.losses if task.removeprefix(PREFIX) not in names]
-        if len(losses) < len(stage.losses):
-            learns_others = any(task.startswith(PREFIX) for task in losses)
-            trains = [part for part in stage.trains if part != "auxiliary_classifiers" or learns_others]
-            views = {task: view for task, view in stage.views.items() if task in losses}
-            changes = {"losses": losses, "trains": trains, "views": views}
-            overrides += [f"stages.{index}.{setting}={json.dumps(value)}" for setting, value in changes.items()]
-    return overrides
+    return config

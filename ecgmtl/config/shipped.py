@@ -3,12 +3,15 @@
 The first sentence of the comment at its top describes a config, and that of its `_base.yaml` a folder of arms.
 """
 
+import json
+from collections.abc import Collection, Sequence
 from itertools import takewhile
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ecgmtl.config.run import Config
     from ecgmtl.config.stage import Stage
 
 PACKAGE = Path(__file__).parents[1]
@@ -46,6 +49,37 @@ def find_config(path: Path) -> Path:
 
     reason = "is a folder, and a config is a YAML file" if path.is_dir() else "no such file"
     raise ConfigError(f"{path}: {reason}; the shipped configs are {', '.join(names)}.")
+
+
+def load_recipe(label_sets: Collection[str], overrides: Sequence[str] = ()) -> "tuple[Config, list[str]]":
+    """Return the shipped recipe for records with these label sets, and the auxiliary label sets that it lost thereby.
+
+    Raises:
+        ConfigError: an override names no setting, or its value is not allowed.
+    """
+    from ecgmtl.config.run import load_config
+
+    file = FOLDER / f"{RECIPE}.yaml"
+    whole = load_config(file)
+    dropped = [name for name in whole.auxiliary_labels if name not in label_sets]
+    return load_config(file, (*without_label_sets(whole, dropped), *overrides)), dropped
+
+
+def without_label_sets(config: "Config", names: Collection[str]) -> list[str]:
+    """Return the overrides that remove these auxiliary label sets from a config whose weighting names none of them."""
+    from ecgmtl.tasks import PREFIX
+
+    kept = [name for name in config.auxiliary_labels if name not in names]
+    overrides = [f"auxiliary_labels={json.dumps(kept)}"] if names else []
+    for index, stage in enumerate(config.stages):
+        losses = [task for task in stage.losses if task.removeprefix(PREFIX) not in names]
+        if len(losses) < len(stage.losses):
+            learns_others = any(task.startswith(PREFIX) for task in losses)
+            trains = [part for part in stage.trains if part != "auxiliary_classifiers" or learns_others]
+            views = {task: view for task, view in stage.views.items() if task in losses}
+            changes = {"losses": losses, "trains": trains, "views": views}
+            overrides += [f"stages.{index}.{setting}={json.dumps(value)}" for setting, value in changes.items()]
+    return overrides
 
 
 def find_arms(path: Path) -> Path:

@@ -17,11 +17,14 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from data_prep.extras import EXTRAS, import_extra
+from data_prep.record import Record
 from data_prep.store.open import Store
+from data_prep.synthetic.folder import LEADS
 from data_prep.synthetic.waveform import synthesize
 from data_prep.units import MICROVOLTS
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
+from ecgmtl.config.run import Config
 from ecgmtl.inference.export_path import ExportError, is_folder, require_path
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.mlflow_files import COLUMN, MODEL
@@ -40,6 +43,8 @@ TOLERANCE = 1e-5
 
 AT_A_TIME = 256
 """Number of records that are read from a store at a time."""
+N_COMPARED = 64
+"""Number of records on which an export is compared with its checkpoint."""
 
 
 class ExportReport(NamedTuple):
@@ -98,6 +103,16 @@ def export(
         raise ExportError(f"{out}: cannot be written: {error.strerror or error}.") from error
     files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
     return ExportReport(out, sum(path.stat().st_size for path in files), difference, len(signals))
+
+
+def signals_to_compare(config: Config, store: Store | None) -> Float32[np.ndarray, "record 12 time"]:
+    """Return signals in mV from a prepared folder, or synthetic ones preprocessed as the model needs them."""
+    if store is not None:
+        return store.read_millivolts(np.arange(len(store.records))[:N_COMPARED])
+    preprocess, fs = config.preprocess, config.preprocess.fs
+    ecgs = (synthesize(["NORM", "SR"], fs, preprocess.seconds, np.random.default_rng(i)) for i in range(N_COMPARED))
+    records = (Record(f"synthetic {i}", (ecg / MICROVOLTS).astype(np.float32), fs, LEADS) for i, ecg in enumerate(ecgs))
+    return np.stack([preprocess(record).signal for record in records])
 
 
 def add_typicality(stored: Checkpoint, store: Store) -> Checkpoint:

@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float32, Shaped
 
 from data_prep.extras import import_extra
+from data_prep.store.open import Store
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.inference.export import export, quiet
 from ecgmtl.inference.export_path import ExportError
 from ecgmtl.inference.fp16 import halve
-from ecgmtl.inference.int8 import BATCH, Signals, quantize
+from ecgmtl.inference.int8 import BATCH, N_SCALED, Signals, quantize
 from ecgmtl.inference.onnx_predictor import OnnxPredictor
 from ecgmtl.metrics.ranking import macro_auroc
 
@@ -46,6 +47,15 @@ class ReducedReport(NamedTuple):
     macro_auroc: float
     macro_auroc_float32: float
     n_records: int
+    numbers: str
+    """Name of the numbers, for messages."""
+
+    @property
+    def summary(self) -> str:
+        return (
+            f"{self.path}: {self.size_bytes / 1e6:.2f} MB, macro AUROC {self.macro_auroc:.4f} in {self.numbers} for "
+            f"{self.macro_auroc_float32:.4f} in float32, on {self.n_records} validation records"
+        )
 
 
 class Judged(NamedTuple):
@@ -54,6 +64,21 @@ class Judged(NamedTuple):
     signals: Signals
     """Signals in mV, as the model reads them."""
     labels: Shaped[np.ndarray, "record label"]
+
+
+def reduce_and_judge(
+    stored: Checkpoint, kind: str, out: Path, store: Store, score: str = "", card: str = ""
+) -> ReducedReport:
+    """Write an export in fewer bits. It is scaled on training records of a store and judged on validation ones.
+
+    Raises:
+        ExportError, MissingExtraError: as `export_reduced`.
+    """
+    splits = store.records["split"].to_numpy()
+    train, validation = (np.flatnonzero(splits == split) for split in ("train", "validation"))
+    scaled_on, signals = (store.read_millivolts(rows) for rows in (train[:N_SCALED], validation))
+    judged = Judged(signals, store.labels(stored.label_set)[validation])
+    return export_reduced(stored, REDUCTIONS[kind], out, scaled_on, judged, score, card)
 
 
 def export_reduced(
@@ -91,7 +116,7 @@ def export_reduced(
             small.replace(out)
     except OSError as error:
         raise ExportError(f"{out}: cannot be written: {error.strerror or error}.") from error
-    return ReducedReport(out, out.stat().st_size, after, before, len(judged.labels))
+    return ReducedReport(out, out.stat().st_size, after, before, len(judged.labels), numbers)
 
 
 def infer(path: Path, signals: Signals) -> Float32[np.ndarray, "record label"]:

@@ -27,8 +27,6 @@ log = logging.getLogger("ecgmtl")
 
 LOGGED_WEIGHTS = "logged weights"
 """Entry of run.json with the SHA-256 of the weights whose model is logged in MLflow."""
-N_COMPARED = 64
-"""Number of records on which an exported classifier is compared with its checkpoint."""
 
 
 def report_run(
@@ -84,7 +82,7 @@ def log_classifier(
     when_logged: Callable[[], object],
 ) -> None:
     """Log the classifier as an MLflow model. It is compared with the checkpoint first, as any export."""
-    signals = split.batch(torch.arange(min(N_COMPARED, len(split)), device=split.device)).signals.cpu()
+    signals = split.batch(torch.arange(min(export.N_COMPARED, len(split)), device=split.device)).signals.cpu()
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "classifier"
         try:
