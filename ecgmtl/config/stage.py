@@ -155,6 +155,8 @@ class Stage(TaskSettings):
     def summary(self) -> str:
         """Short description of the stage."""
         weighting = f", {self.weighting.kind} weighting" if len(self.losses) > 1 else ""
+        if self.n_views > 1:
+            weighting += ", in two views"
         if self.fork:
             weighting += ", merged with the main task alone"
         epochs = f"{self.epochs} epoch{'s' * (self.epochs > 1)}"

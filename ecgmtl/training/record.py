@@ -121,9 +121,7 @@ class RunRecord:
             "",
         ]
         for number, stage in enumerate(stages, 1):
-            tasks = " + ".join(stage.losses)
-            epochs = f"{stage.epochs} epoch{'s' if stage.epochs > 1 else ''}"
-            lines.append(f"{number}. `{stage.name}`: {tasks}; {stage.weighting.kind} weighting, {epochs}")
+            lines.append(f"{number}. `{stage.name}`: {stage.summary}")
         if self.config.forest and self.config.learns_to_classify(stages[-1].name):
             lines += ["", f"Then {self.config.forest.n_trees} boosted trees for each label, beside the network."]
         return "\n".join(lines)

@@ -122,7 +122,7 @@ def describe(
     parts = (name for name in summary if f"{name}_low" in summary or name.startswith("reconstruction_"))
     shown = [name for name in parts if not name.endswith("n_samples")]
     n_labeled = int(train.labeled.sum())
-    stages = (f"{s.name}: {', '.join(s.losses)}; {s.weighting.kind} weighting" for s in stored.stages_done)
+    stages = (f"{stage.name}: {stage.summary}" for stage in stored.stages_done)
     return ModelCard(
         name=folder.path.name,
         version=__version__,

@@ -137,4 +137,4 @@ def test_the_tracker_gets_the_data_tags_parameters_and_note_of_a_run(few_prepare
     note = facts.arguments["note"]
     assert f"{counts['train']} training records" in note
     assert f"validated on {counts['validation']} records" in note
-    assert "2. `second`: classification; fixed weighting, 1 epoch" in note
+    assert f"2. `second`: {run.config.stages[1].summary}" in note
