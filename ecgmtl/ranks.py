@@ -29,11 +29,28 @@ def process_group() -> Iterator[None]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    _join("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
     finally:
         leave()
+
+
+def _join(backend: str) -> None:
+    """Form the group.
+
+    Processes that are started again find the store of those before them, and would connect to addresses there that
+    nobody has any more. So each start has keys of its own, where one node counts the starts.
+    """
+    if os.environ.get("GROUP_WORLD_SIZE") != "1":
+        dist.init_process_group(backend)
+        return
+    from torch.distributed.distributed_c10d import PrefixStore  # a torch without parallel training has neither
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, n_ranks = next(rendezvous("env://"))
+    start = PrefixStore(f"start-{n_restarts()}", store)
+    dist.init_process_group(backend, store=start, rank=rank, world_size=n_ranks)
 
 
 def leave() -> None:
@@ -64,7 +81,12 @@ def n_ranks() -> int:
 
 def was_restarted() -> bool:
     """Tell whether `torchrun` started these processes again after one of them had failed."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return n_restarts() > 0
+
+
+def n_restarts() -> int:
+    """Return how often `torchrun` has started these processes again."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def own_rows(n_rows: int) -> Int64[Tensor, " row"]:

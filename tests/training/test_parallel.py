@@ -23,6 +23,7 @@ from ecgmtl.optimization.weighting.fixed import FixedSettings
 from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
 from ecgmtl.tasks import LossInput, build_task
 from ecgmtl.training.stage import TrainingError
+from tests import killed_rank
 from tests.places import free_port
 from tests.trainings import JOINT, training
 
@@ -173,7 +174,7 @@ stages:
 
 
 @pytest.mark.slow
-def test_torchrun_trains_one_run_in_one_folder(tmp_path):
+def test_torchrun_trains_one_run_in_one_folder_although_a_process_is_killed(tmp_path):
     from data_prep.preprocess import Preprocess
     from data_prep.store.prepare import prepare
     from data_prep.synthetic.folder import write_ptbxl
@@ -181,16 +182,16 @@ def test_torchrun_trains_one_run_in_one_folder(tmp_path):
     write_ptbxl(tmp_path / "source", 60, 0)
     prepare(tmp_path / "source", tmp_path / "store", Preprocess(), "superdiagnostic", workers=1)
     (tmp_path / "tiny.yaml").write_text(TINY)
-    common = ["-m", "ecgmtl", "train", "--config", "tiny.yaml", "--data", "store", "--no-track", "--out"]
-    together = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint"]
-    together += [f"127.0.0.1:{free_port()}"]
+    common = ["train", "--config", "tiny.yaml", "--data", "store", "--no-track", "--out"]
+    together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
     environment = {**os.environ, "PYTHONPATH": str(Path(checkpoint.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *together, *common, "two/run"]
+    command = [sys.executable, *together, killed_rank.__file__, *common, "two/run"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert "exitcode: -9" in done.stderr
     assert done.stdout.count("model: ") == 1
     with contextlib.chdir(tmp_path):
-        alone = CliRunner().invoke(app, [*common[2:], "one/run"])
+        alone = CliRunner().invoke(app, [*common, "one/run"])
     assert alone.output.count("model: ") == 1, alone.output
     history = [json.loads(line) for line in (tmp_path / "two/run/history.jsonl").read_text().splitlines()]
     assert [(line["stage"], line["epoch"]) for line in history] == [("first", 0), ("second", 0), ("second", 1)]
