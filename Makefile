@@ -64,13 +64,14 @@ lock: $(TOOLS)/.stamp
 # some gigabytes, so continuous integration leaves it out.
 BOUNDS := lowest-direct-3.11 highest-3.11 highest-3.12 highest-3.13
 BOUNDS_TESTS := tests/data_prep/readers/test_dicom.py tests/data_prep/readers/test_edf.py tests/data_prep/readers/test_npz.py \
+  tests/data_prep/readers/test_stack.py tests/data_prep/test_convert_stack.py \
   tests/data_prep/store/test_store.py tests/test_checkpoint.py tests/inference/test_predictor.py tests/metrics tests/model/forest \
   tests/cli/test_main_job.py::test_a_small_quick_run_gives_the_golden_figures
 PYTHON_OF = $(lastword $(subst -, ,$*))
 bounds: $(BOUNDS:%=bounds-%)
 bounds-%: $(TOOLS)/.stamp
 	@if $(TOOLS)/bin/uv venv -q --clear --no-python-downloads --python $(PYTHON_OF) build/$@; then \
-	  $(TOOLS)/bin/uv pip install -q --python build/$@ --resolution $(patsubst %-$(PYTHON_OF),%,$*) -e '.[onnx]' && \
+	  $(TOOLS)/bin/uv pip install -q --python build/$@ --resolution $(patsubst %-$(PYTHON_OF),%,$*) -e '.[onnx,hdf5]' && \
 	  $(TOOLS)/bin/uv pip freeze -q --exclude-editable --python build/$@ > build/$@.txt && \
 	  $(TOOLS)/bin/uv pip install -q --python build/$@ -c build/$@.txt pytest hypothesis beartype && \
 	  build/$@/bin/python -m pytest -W default $(BOUNDS_TESTS); \

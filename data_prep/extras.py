@@ -6,7 +6,7 @@ from typing import Any
 
 from data_prep.errors import UserError
 
-EXTRAS = {"onnx": "onnx", "onnxscript": "onnx", "ray": "ray"}
+EXTRAS = {"onnx": "onnx", "onnxscript": "onnx", "ray": "ray", "h5py": "hdf5"}
 """Extra that installs each package. Any other package comes with ecgmtl itself."""
 
 
