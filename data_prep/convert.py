@@ -1,8 +1,9 @@
 """Conversion of ECG files of any format to WFDB records, without anything that may name a patient but the file name."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +12,31 @@ from jaxtyping import Float, Int16
 
 from data_prep.errors import UserError
 from data_prep.leads import MARK, is_reconstructed, standard_lead
-from data_prep.readers import OtherFile, ReadOptions, find_files, holds_ecg, read_record
+from data_prep.readers import (
+    OtherFile,
+    ReadOptions,
+    Stack,
+    find_files,
+    holds_ecg,
+    open_stack,
+    rate_remarks,
+    read_record,
+)
 from data_prep.record import NO_UNIT, Record, RecordError
-from data_prep.wfdb_writer import LARGEST, MISSING, STEPS_PER_MV, header_at, write_record, write_whole_record
+from data_prep.wfdb_writer import (
+    LARGEST,
+    MISSING,
+    STEPS_PER_MV,
+    header_at,
+    is_record_name,
+    write_record,
+    write_whole_record,
+)
 
 NOT_ALLOWED = re.compile(r"[^-\w]", re.ASCII)
 """Character that no name of a WFDB record has."""
+LONGEST_ID = 64
+"""Largest number of characters of an id that becomes the name of a record."""
 
 
 class ConvertError(UserError):
@@ -25,7 +45,7 @@ class ConvertError(UserError):
 
 @dataclass(frozen=True)
 class Converted:
-    """Outcome for one file."""
+    """Outcome for one ECG of a file."""
 
     path: Path
     header: Path | None = None
@@ -39,7 +59,8 @@ class Converted:
 def convert(source: Path, out: Path, options: ReadOptions) -> Iterator[Converted | OtherFile]:
     """Convert a file to the record `out`, or each file below a folder to a record of the same place below `out`.
 
-    A record that is there already is left as it is, so that an interrupted conversion can be continued.
+    A file of many ECGs becomes a folder of records: `out` itself, or one of the file's name below `out`. A record that
+    is there already is left as it is, so that an interrupted conversion can be continued.
 
     Raises:
         ConvertError: there is no such file, or `out` is no name for it.
@@ -48,36 +69,105 @@ def convert(source: Path, out: Path, options: ReadOptions) -> Iterator[Converted
         files = [file for file in find_files([source], options) if isinstance(file, Path)]
         if len(files) != 1:
             raise ConvertError(f"{source}: should be one ECG or a folder; found {len(files)} files.")
-        yield convert_file(files[0], header_at(out, ConvertError), options)
+        yield from failing(files[0], convert_named(files[0], out, options))
         return
     if out.exists() and not out.is_dir():
         raise ConvertError(f"{out}: is a file; name a folder, because {source} is one.")
-    headers: dict[Path, Path] = {}
+    origins: dict[Path, str] = {}
     for file in find_files([source], options):
         if isinstance(file, OtherFile):
             yield file
-            continue
-        relative = file.relative_to(source)
-        header = out / relative.parent / f"{NOT_ALLOWED.sub('_', relative.stem)}.hea"
-        if header in headers:
-            reason = (
-                f"{relative}: {headers[header]} is converted to {header}, too; convert one of them to another folder."
-            )
-            yield Converted(file, failure=reason)
-            continue
-        headers[header] = relative
-        yield convert_file(file, header, options)
+        else:
+            yield from failing(file, convert_found(file, file.relative_to(source), out, options, origins))
 
 
-def convert_file(path: Path, header: Path, options: ReadOptions) -> Converted:
-    """Read one file whole and write it. Whatever is wrong with it is its failure."""
+def failing(file: Path, results: Iterator[Converted]) -> Iterator[Converted]:
+    """Yield the results of a file. A RecordError becomes its failure."""
+    try:
+        yield from results
+    except RecordError as error:
+        yield Converted(file, failure=str(error))
+
+
+def convert_named(file: Path, out: Path, options: ReadOptions) -> Iterator[Converted]:
+    """Convert a file to the record `out`, or a file of many ECGs to records in the folder `out`."""
+    with open_stack(file, options) as stack:
+        if stack is None or len(stack) == 1:
+            yield convert_file(file, header_at(out, ConvertError), options)
+            return
+        if out.suffix.lower() in (".hea", ".dat") or (out.exists() and not out.is_dir()):
+            raise ConvertError(f"{out}: name a folder, because {file} holds {len(stack)} ECGs.")
+        yield from convert_stack(stack, out, options, {})
+
+
+def convert_found(
+    file: Path, relative: Path, out: Path, options: ReadOptions, origins: dict[Path, str]
+) -> Iterator[Converted]:
+    """Convert a file of a folder. `origins` holds what each header was converted from, so that none is used twice."""
+    place = out / relative.parent / record_name(relative)
+    with open_stack(file, options) as stack:
+        if stack is not None and len(stack) != 1:
+            yield from convert_stack(stack, place, options, origins)
+            return
+    header = place.with_name(f"{place.name}.hea")
+    yield refused(file, str(relative), header, origins) or convert_file(file, header, options)
+
+
+def refused(file: Path, label: str, header: Path, origins: dict[Path, str]) -> Converted | None:
+    """Return the failure of an ECG if another one is converted to its header. Otherwise note that it is."""
+    other = origins.setdefault(header, label)
+    if other == label:
+        return None
+    reason = f"{label}: {other} is converted to {header}, too; convert one of them to another folder."
+    return Converted(file, failure=reason)
+
+
+def record_name(path: Path) -> str:
+    """Return the name of a file without its suffix as that of a record."""
+    return NOT_ALLOWED.sub("_", path.stem)
+
+
+def convert_stack(stack: Stack, folder: Path, options: ReadOptions, origins: dict[Path, str]) -> Iterator[Converted]:
+    """Convert each ECG of a file to a record in a folder. Whatever is wrong with one is its own failure.
+
+    Raises:
+        RecordError: a fact that all of them need is missing.
+    """
+    layout, file = stack.layout(options), stack.path
+    names, remarks = names_of(stack)
+    remarks += tuple(remark.sentence for remark in rate_remarks(layout.fs, options))
+    for index, name in enumerate(names):
+        header, read = folder / f"{name}.hea", partial(stack.finite_record, index, name, layout)
+        result = refused(file, f"{file.name}, {name}", header, origins) or convert_file(file, header, options, read)
+        yield replace(result, warnings=(*remarks, *result.warnings))
+        remarks = ()  # on the file, so they are said once
+
+
+def names_of(stack: Stack) -> tuple[Sequence[str], tuple[str, ...]]:
+    """Return the name of each record, and remarks: its id, or else the name of the file and a number from 0."""
+    ids = stack.ids or ()
+    if ids and all(map(is_safe_name, ids)) and len({name.casefold() for name in ids}) == len(ids):
+        return ids, stack.remarks
+    digits = len(str(len(stack) - 1))
+    names = [f"{record_name(stack.path)}_{number:0{digits}}" for number in range(len(stack))]
+    unusable = ("its ids are not all different or are no names of records, so its ECGs are numbered from 0.",)
+    return names, (*stack.remarks, *(unusable if ids else ()))
+
+
+def is_safe_name(name: str) -> bool:
+    """Return whether an id may be the name of a record: a short one of WFDB that no command takes for an option."""
+    return is_record_name(name) and not name.startswith("-") and len(name) <= LONGEST_ID
+
+
+def convert_file(path: Path, header: Path, options: ReadOptions, read: Callable[[], Record] | None = None) -> Converted:
+    """Read one file, or one ECG of it by `read`, whole and write it. Whatever is wrong with it is its failure."""
     if header.exists():
         return Converted(path, header, existed=True)
     samples = header.with_suffix(".dat")
     if holds_ecg(samples, options):
         return Converted(path, failure=f"{samples} is an ECG, which the record would replace; choose another OUT.")
     try:
-        record = read_record(path, replace(options, seconds=None))
+        record = read() if read else read_record(path, replace(options, seconds=None))
         warnings = write(record, header)
     except RecordError as error:
         return Converted(path, failure=str(error))

@@ -11,6 +11,7 @@ import re
 import struct
 import zipfile
 
+import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -177,6 +178,18 @@ def mat(signal):
     return PERSON.encode().rjust(60).join([b"MATLAB 5.0 MAT-file, ", content[81:]]) + more
 
 
+def hdf5(signal):
+    """A block of the user's before the file, and names of leads, attributes, groups and texts that name the patient."""
+    content = vendor.hdf5(np.column_stack([signal, signal[:, 0]]), leads=(*STANDARD_LEADS, NAME))
+    with h5py.File(buffer := io.BytesIO(), "w", userblock_size=512) as file:
+        with h5py.File(io.BytesIO(content), "r") as source:
+            source.copy("tracings", file, name=FAMILY)
+        file[FAMILY].attrs["patient"] = np.bytes_(PERSON)
+        file.attrs[NAME] = NUMBER
+        file["exam_id"], file[f"{NAME}/{NUMBER}"] = [np.bytes_(NUMBER)], [PERSON]
+    return PERSON.encode().ljust(512) + buffer.getvalue()[512:]
+
+
 def parquet(signal):
     columns = {lead: signal[:, index] for lead, index in SMALL.items()}
     table = pa.table(columns | {NAME: signal[:, 0], f"{FAMILY} [mV]": signal[:, 0], "note": [PERSON] * len(signal)})
@@ -200,6 +213,7 @@ SINGLE = {
     "-apple.csv": apple,
     "-npz.npz": npz,
     "-mat.mat": mat,
+    "-hdf5.h5": hdf5,
     "-parquet.parquet": parquet,
     "-csv.csv": comma_separated,
 }

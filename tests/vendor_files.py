@@ -404,7 +404,23 @@ def matlab(signal, compressed=False, **more):
     return buffer.getvalue()
 
 
+# HDF5
+
+
+def hdf5(signal, leads=STANDARD_LEADS, fs=500, **packing):
+    """A single ECG in an array of three axes, which states all that is known of it."""
+    import h5py  # of an extra
+
+    with h5py.File(buffer := io.BytesIO(), "w") as file:
+        dataset = file.create_dataset("tracings", data=signal[np.newaxis], **packing)
+        dataset.attrs.update({"fs": fs, "unit": np.bytes_("mV"), "leads": np.array(leads, "S"), "patient": "Doe"})
+        file["exam_id"] = [b"Doe"]
+    return buffer.getvalue()
+
+
 FILES |= {
+    "plain.h5": hdf5,
+    "packed.h5": lambda signal: hdf5(signal, chunks=(1, *signal.shape), compression="gzip", shuffle=True),
     "a.parquet": parquet,
     "matlab.mat": matlab,
     "packed.mat": lambda signal: matlab(signal, compressed=True),

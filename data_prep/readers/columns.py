@@ -82,12 +82,22 @@ def _unit_or_none(name: str, stated: str | None) -> str | None:
     return split_unit(name)[1] or (None if stated is None else parse_unit(stated))
 
 
+def missing_facts(name: str, n_leads: int, leads: bool, fs: bool, unit: bool) -> str:
+    """Return a sentence that says which facts a file lacks, and the options that state them."""
+    lacking = {
+        "sampling rate (pass --fs)": fs,
+        "unit (pass --unit)": unit,
+        f"names of leads (pass --leads with {n_leads} names in their order)": leads,
+    }
+    return f"{name} does not state: {', '.join(fact for fact, is_lacking in lacking.items() if is_lacking)}."
+
+
 def to_millivolts(
     values: Shaped[np.ndarray, "time column"], columns: Sequence[Column]
 ) -> Float32[np.ndarray, "time kept"]:
     """Return the kept columns in millivolts."""
     scale = np.array([UNITS[column.unit] for column in columns])
-    with np.errstate(over="ignore"):  # overflowing values become infinite, which Preprocess refuses
+    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite or is no number Preprocess refuses
         return (values[:, [column.index for column in columns]] * scale).astype(np.float32)
 
 

@@ -2,11 +2,13 @@
 
 To add a format, write a module with the names of `Format` and put it into FORMATS: one import and one entry. Messages,
 folders and the model card follow from that. `muse.py` is an example in XML. Modules that are not formats help them:
-`files` and `xml_tree` open files safely, `channels` and `columns` make records. A test then asks for a row in
-docs/own-data.md. Add a writer to FILES of `tests/vendor_files.py`, too: its file is damaged at random by `tests/fuzz`.
+`files` and `xml_tree` open files safely, `channels` and `columns` make records, `stack` reads files of many ECGs. A
+test then asks for a row in docs/own-data.md. Add a writer to FILES of `tests/vendor_files.py`, too: its file is damaged
+at random by `tests/fuzz`.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -18,6 +20,7 @@ from data_prep.readers import (
     dicom,
     edan,
     edf,
+    hdf5,
     ishne,
     kardia,
     mat,
@@ -35,6 +38,7 @@ from data_prep.readers import (
 from data_prep.readers.files import read_head
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.other_files import reason_not_ecg
+from data_prep.readers.stack import Stack
 from data_prep.record import Record
 
 
@@ -71,6 +75,7 @@ FORMATS: tuple[Format, ...] = (
     kardia,
     apple,
     mat,
+    hdf5,
     npz,
     npy_file,
     parquet,
@@ -85,10 +90,17 @@ GENERIC: dict[Format, Callable[[Path, ReadOptions], str | None]] = {
     npz: reason_not_ecg,
     csv: reason_not_ecg,
     mat: mat.reason_not_ecg,
+    hdf5: hdf5.reason_not_ecg,
     npy_file: npy_file.reason_not_ecg,
     parquet: parquet.reason_not_ecg,
 }
 """Formats that hold tables or arrays of any kind, and for each a function that says why a sound file is no ECG."""
+STACKS: dict[Format, Callable[[Path, ReadOptions], AbstractContextManager[Stack | None]]] = {
+    hdf5: hdf5.open_stack,
+    npz: npz.open_stack,
+    npy_file: npy_file.open_stack,
+}
+"""Formats whose files may hold many ECGs in one array, and for each a function that opens it."""
 SAMPLE_SUFFIXES = (".dat", ".mat")
 """Suffixes of files that belong to a .hea beside them."""
 AMBIGUOUS_SUFFIXES = (*SAMPLE_SUFFIXES, ".txt")
@@ -110,6 +122,11 @@ def format_of(path: Path) -> Format | None:
     return next((module for module in FORMATS if module.recognizes(head)), None) if head else None
 
 
+def format_of_suffix(path: Path) -> Format | None:
+    """Return the format that alone has a file's suffix, or None."""
+    return next((module for module in FORMATS if path.suffix.lower() in module.SUFFIXES), None)
+
+
 def files_of(path: Path) -> frozenset[Path]:
     """Return the local files that a record is read from: `path`, and what a WFDB header names."""
     return wfdb.files_of(path) if path.suffix.lower() == ".hea" else frozenset({path})
@@ -122,8 +139,7 @@ def is_ecg(path: Path) -> bool:
 
 def why_not_ecg(path: Path, module: Format | None, options: ReadOptions) -> str | None:
     """Return why a file is no ECG, where its format, by its content or else its suffix, also holds other things."""
-    suffix = path.suffix.lower()
-    module = module or next((each for each in FORMATS if suffix in each.SUFFIXES), None)
+    module = module or format_of_suffix(path)
     return GENERIC[module](path, options) if module in GENERIC else None
 
 

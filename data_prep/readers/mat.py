@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from data_prep.leads import split_unit, standard_lead
-from data_prep.readers.columns import Column, find_columns, to_millivolts, to_record
+from data_prep.readers.columns import Column, find_columns, missing_facts, to_millivolts, to_record
 from data_prep.readers.files import read_head, require_sane_size
 from data_prep.readers.mat_variables import (
     Kind,
@@ -78,7 +78,8 @@ def read(path: Path, options: ReadOptions) -> Record:
     leads, fs = _leads(name, facts, n_leads, options), _rate(name, facts, options)
     units = _units(name, facts, n_leads, options)
     if leads is None or fs is None or not (units or options.unit or any(split_unit(lead)[1] for lead in leads)):
-        raise RecordError(_missing(name, n_leads, leads is None, fs is None, not (units or options.unit)))
+        lacking = missing_facts(name, n_leads, leads is None, fs is None, not (units or options.unit))
+        raise RecordError(f"{lacking} A WFDB record needs its header beside it.")
     columns, remarks = find_columns(name, leads, units or [None] * n_leads, options)
     values = _in_millivolts(signal, columns, options.samples_to_read(n_samples, fs))
     return to_record(path.stem, values, fs, columns, remarks, n_samples)
@@ -222,19 +223,6 @@ def _units(name: str, facts: Sequence[Variable], n_leads: int, options: ReadOpti
     if len(units) not in (0, 1, n_leads):
         raise RecordError(f"{name} states {len(units)} units for {n_leads} leads; save one.")
     return [*units] * (n_leads if len(units) == 1 else 1)
-
-
-def _missing(name: str, n_leads: int, leads: bool, fs: bool, unit: bool) -> str:
-    lacking = [
-        fact
-        for fact, is_lacking in (
-            ("sampling rate (pass --fs)", fs),
-            ("unit (pass --unit)", unit),
-            (f"names of leads (pass --leads with {n_leads} names in their order)", leads),
-        )
-        if is_lacking
-    ]
-    return f"{name} does not state: {', '.join(lacking)}. A WFDB record needs its header beside it."
 
 
 def _in_millivolts(signal: Variable, columns: Sequence[Column], n_read: int) -> Float32[np.ndarray, "time lead"]:

@@ -6,6 +6,7 @@ The format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.ht
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -22,6 +23,8 @@ MAX_SKIPPED = 2**31
 """Largest number of bytes that are skipped before the values that are used."""
 BLOCK = 2**22
 """Number of bytes that are read at a time."""
+STACKED = 3
+"""Number of axes of an array that stacks recordings."""
 _LENGTH_BYTES = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}
 """Size of the length of the header in each version of the format."""
 _ITEM = r"(['\"])(?:descr|fortran_order|shape)\1\s*:\s*(?:'[^'\\]*'|\"[^\"\\]*\"|True|False|\([\d\s,L]*\))"
@@ -54,8 +57,8 @@ class Header(NamedTuple):
         return math.prod(self.shape)
 
 
-def read_header(source: str, stream: Stream, size: int) -> Header:
-    """Read the header at the start of an array of `size` bytes, and check that it promises that size.
+def read_header(source: str, stream: Stream, size: int | None) -> Header:
+    """Read the header at the start of an array, and check that it promises `size` bytes, if that is known.
 
     Raises:
         RecordError: the header is damaged, or belongs to an unsupported kind of array.
@@ -69,9 +72,10 @@ def read_header(source: str, stream: Stream, size: int) -> Header:
         raise RecordError(f"{source} has a header of {length} bytes, more than {MAX_HEADER}; it is damaged.")
     dtype, by_columns, shape = _parse(source, stream.read(length).decode("latin-1"))
     header = Header(dtype, by_columns, shape, 8 + length_bytes + length)
-    require_sane_size(source, header.n_values, 1)
+    if len(shape) != STACKED:  # of which one is read after the other
+        require_sane_size(source, header.n_values, 1)
     promised = header.n_bytes + header.n_values * dtype.itemsize
-    if promised != size:
+    if size is not None and promised != size:
         compared = "fewer" if promised > size else "more"
         raise RecordError(f"{source} holds {compared} than the {header.n_values} values that it promises.")
     return header
@@ -94,9 +98,9 @@ def _parse(source: str, text: str) -> tuple[np.dtype, bool, tuple[int, ...]]:
     return dtype, by_columns == "True", tuple([int(number) for number in numbers])
 
 
-def read_fact(source: str, stream: Stream, size: int) -> np.ndarray:
+def read_fact(source: str, stream: Stream, size: int, at_most: int = MAX_TEXT) -> np.ndarray:
     """Read a small array completely."""
-    if size > MAX_TEXT + MAX_HEADER:
+    if size > at_most + MAX_HEADER:
         raise RecordError(f"{source} holds {size} bytes, more than such an array needs.")
     header = read_header(source, stream, size)
     content = _read_exactly(source, stream, header.n_values * header.dtype.itemsize)
@@ -140,6 +144,43 @@ def read_rows(source: str, stream: Stream, header: Header, n_rows: int) -> Itera
         stream.seek(header.n_bytes + index * n_total * width)
         column[:] = np.frombuffer(_read_exactly(source, stream, n_rows * width), header.dtype)
     yield columns.T
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """An array of three axes in an open file, of which parts are read."""
+
+    source: str
+    """Name of the file in messages."""
+    stream: Stream
+    header: Header
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.header.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.header.dtype
+
+    @property
+    def n_together(self) -> int:
+        """Number of parts that lie together: all of them in Fortran's order, which has the first axis innermost."""
+        return self.shape[0] if self.header.by_columns else 1
+
+    def read(self, first: int, count: int) -> Shaped[np.ndarray, "record first_axis second_axis"]:
+        """Read `count` parts along the first axis, from number `first` on."""
+        n_total, *inner = self.shape
+        n_values, width = math.prod(inner), self.dtype.itemsize
+        if not self.header.by_columns:
+            self.stream.seek(self.header.n_bytes + first * n_values * width)
+            content = _read_exactly(self.source, self.stream, count * n_values * width)
+            return np.frombuffer(content, self.dtype).reshape(count, *inner)
+        values = np.empty((n_values, count), self.dtype)
+        for place, run in enumerate(values):
+            self.stream.seek(self.header.n_bytes + (place * n_total + first) * width)
+            run[:] = np.frombuffer(_read_exactly(self.source, self.stream, count * width), self.dtype)
+        return values.reshape(*reversed(inner), count).T
 
 
 def _read_exactly(source: str, stream: Stream, size: int) -> bytes:

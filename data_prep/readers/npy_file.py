@@ -1,14 +1,20 @@
-"""NumPy's .npy files: (time, lead), or (lead, time) where that is certain. The options give rate, unit and leads."""
+"""NumPy's .npy files: (time, lead), or (lead, time) where that is certain. The options give rate, unit and leads.
+
+An array of three axes is a stack of ECGs.
+"""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from data_prep.readers.columns import find_columns, to_millivolts, to_record
 from data_prep.readers.files import regular_size
-from data_prep.readers.npy import Header, read_header, read_rows
+from data_prep.readers.npy import Header, Stacked, read_header, read_rows
 from data_prep.readers.options import ReadOptions
+from data_prep.readers.stack import N_LEADS, Facts, Stack, batch_size, check_promise, find_lead_axis, read_single
 from data_prep.record import Record, RecordError
 
 NAME = "NumPy .npy"
@@ -22,13 +28,23 @@ def recognizes(head: bytes) -> bool:
 
 
 def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:
-    """Return why an array is no ECG: its shape; or None if it may be one."""
+    """Return why an array is no ECG: its shape; or None if it may be one, or many."""
+    names = options.column_names
     try:
-        shape = _header(path).shape
+        regular_size(path)
+        with path.open("rb") as stream:
+            shape = read_header(path.name, stream, None).shape
     except (RecordError, OSError):
         return "it is no array of numbers"
-    n_leads = (len(options.column_names),) if options.column_names else (8, 12)
-    return None if len(shape) == 2 and {*shape} & {*n_leads} else f"it is an array of shape {shape}"
+    if find_lead_axis(shape, names) is not None:
+        return "it is the signals of a prepared folder" if _is_prepared(path) else None
+    is_ecg = len(shape) == 2 and bool({*shape} & {*((len(names),) if names else N_LEADS)})
+    return None if is_ecg else f"it is an array of shape {shape}"
+
+
+def _is_prepared(path: Path) -> bool:
+    """Return whether an array belongs to a folder that `ecgmtl data prepare` wrote."""
+    return path.name == "signals.npy" and path.with_name("manifest.json").is_file()
 
 
 def _header(path: Path) -> Header:
@@ -37,12 +53,29 @@ def _header(path: Path) -> Header:
         return read_header(path.name, stream, size)
 
 
+@contextmanager
+def open_stack(path: Path, options: ReadOptions) -> Iterator[Stack | None]:
+    """Open an array of three axes that may hold ECGs. Yield None for any other."""
+    header = _header(path)
+    axis = find_lead_axis(header.shape, options.column_names)
+    if axis is None or header.dtype.kind not in "iuf" or _is_prepared(path):
+        yield None
+        return
+    with path.open("rb") as stream:
+        values = Stacked(path.name, stream, header)
+        check_promise(path.name, values, header.n_bytes + header.n_values * header.dtype.itemsize)
+        yield Stack(path, values, axis, batch_size(values, values.n_together), Facts())
+
+
 def read(path: Path, options: ReadOptions) -> Record:
     """Return the record in an array.
 
     Raises:
         RecordError: it is damaged, its shape does not fit the leads, or an option is missing.
     """
+    with open_stack(path, options) as stack:
+        if stack is not None:
+            return read_single(stack, options)
     name, header = path.name, _header(path)
     names = options.column_names
     if names is None or options.fs is None or options.unit is None:

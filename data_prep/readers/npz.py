@@ -1,8 +1,13 @@
-"""NumPy archives: `signal` (time, lead), `fs` in hertz, `leads`, and optionally `unit` (mV by default)."""
+"""NumPy archives: `signal` (time, lead), `fs` in hertz, `leads`, and optionally `unit` (mV by default).
+
+An array of three axes, whatever its name, is a stack of ECGs.
+"""
 
 import math
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +15,27 @@ import numpy as np
 from data_prep.leads import split_unit
 from data_prep.readers.columns import find_columns, to_millivolts, to_record
 from data_prep.readers.files import regular_size
-from data_prep.readers.npy import Header, read_fact, read_header, read_rows, to_texts
+from data_prep.readers.npy import MAX_TEXT, STACKED, Header, Stacked, read_fact, read_header, read_rows, to_texts
 from data_prep.readers.options import ReadOptions
+from data_prep.readers.stack import (
+    MAX_IDS,
+    NO_IDS,
+    Facts,
+    Stack,
+    batch_size,
+    check_promise,
+    find_lead_axis,
+    is_ids,
+    read_single,
+    to_ids,
+)
 from data_prep.record import Record, RecordError, Remark
 from data_prep.units import parse_rate
 
 NAME = "NumPy .npz"
 SUFFIXES: tuple[str, ...] = (".npz",)
+MAX_MEMBERS = 4096
+"""Largest number of members among which a stack of ECGs is looked for."""
 NO_CHECKSUM = Remark("unverified", "only its beginning was read, so the archive's checksum was not compared.")
 _FORM = "np.savez(path, signal=<time x lead, mV>, fs=500, leads=['I', 'II', ...])"
 
@@ -28,14 +47,90 @@ def recognizes(head: bytes) -> bool:
 
 def read(path: Path, options: ReadOptions) -> Record:
     """Return the record in an archive. Nothing in it is unpickled, and only what is used is unpacked."""
+    with _opened(path) as archive:
+        with _stack_in(path, archive, options) as stack:
+            if stack is not None:
+                return read_single(stack, options)
+        return _read(path, archive, options)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     regular_size(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            return _read(path, archive, options)
+            yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: encrypted
         raise RecordError(
             f"{path.name} is not a readable .npz archive: it is damaged, cut off or encrypted; write it with {_FORM}."
         ) from error
+
+
+@contextmanager
+def open_stack(path: Path, options: ReadOptions) -> Iterator[Stack | None]:
+    """Open the one array of three axes that may hold ECGs: `signal`, or any other. Yield None if there is none.
+
+    Raises:
+        RecordError: there are several, or what is stated beside it is unreadable.
+    """
+    with _opened(path) as archive, _stack_in(path, archive, options) as stack:
+        yield stack
+
+
+@contextmanager
+def _stack_in(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Iterator[Stack | None]:
+    name, headers = path.name, _of_three_axes(path.name, archive)
+    leads = _stated_leads(name, archive) if headers else None
+    axes = {key: find_lead_axis(header.shape, leads or options.column_names) for key, header in headers.items()}
+    keys = [key for key, axis in axes.items() if axis is not None]
+    if len(keys) > 1:
+        shapes = ", ".join(" x ".join(map(str, headers[key].shape)) for key in keys)
+        raise RecordError(f"{name} holds {len(keys)} arrays of ECGs ({shapes}); save each in a file of its own.")
+    if not keys:
+        yield None
+        return
+    (key,) = keys
+    with archive.open(f"{key}.npy") as stream:
+        values = Stacked(name, stream, headers[key])
+        check_promise(name, values, path.stat().st_size)
+        ids, remarks = _ids(name, archive, values.shape[0])
+        facts, at_a_time = _facts(name, archive, leads), batch_size(values, values.n_together)
+        yield Stack(path, values, axes[key] or 0, at_a_time, facts, ids, remarks)
+
+
+def _of_three_axes(name: str, archive: zipfile.ZipFile) -> dict[str, Header]:
+    """Return the headers of the arrays of three axes by their keys. Where there is a `signal`, it is the only one."""
+    entries = [archive.NameToInfo["signal.npy"]] if "signal.npy" in archive.NameToInfo else archive.infolist()
+    headers = {}
+    for entry in entries[:MAX_MEMBERS]:
+        if entry.filename.endswith(".npy"):
+            with suppress(RecordError), archive.open(entry) as stream:
+                header = read_header(name, stream, entry.file_size)
+                if len(header.shape) == STACKED and header.dtype.kind in "iuf":
+                    headers[entry.filename.removesuffix(".npy")] = header
+    return headers
+
+
+def _stated_leads(name: str, archive: zipfile.ZipFile) -> tuple[str, ...] | None:
+    stated = _fact(name, archive, "leads")
+    return None if stated is None else tuple(to_texts(f"{name}: 'leads'", stated))
+
+
+def _facts(name: str, archive: zipfile.ZipFile, leads: tuple[str, ...] | None) -> Facts:
+    fs, unit = _fact(name, archive, "fs"), _fact(name, archive, "unit")
+    units = () if unit is None else tuple(to_texts(f"{name}: 'unit'", unit))
+    return Facts(None if fs is None else _fs(name, fs, ReadOptions()), units, leads)
+
+
+def _ids(name: str, archive: zipfile.ZipFile, n_records: int) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """Return the id of each ECG, or a remark why they cannot be read; neither where there are none."""
+    keys = [key for key in (entry.filename.removesuffix(".npy") for entry in archive.infolist()) if is_ids(key)]
+    for key in keys:
+        with suppress(RecordError):
+            values = _fact(name, archive, key, MAX_IDS)
+            if values is not None and (ids := to_ids(values, n_records)) is not None:
+                return ids, ()
+    return None, (NO_IDS,) if keys else ()
 
 
 def _read(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Record:
@@ -66,12 +161,12 @@ def _member(name: str, key: str) -> str:
     return f"{name} is not a readable .npz archive: {key}.npy"
 
 
-def _fact(name: str, archive: zipfile.ZipFile, key: str) -> np.ndarray | None:
+def _fact(name: str, archive: zipfile.ZipFile, key: str, at_most: int = MAX_TEXT) -> np.ndarray | None:
     if f"{key}.npy" not in archive.NameToInfo:
         return None
     entry = archive.getinfo(f"{key}.npy")
     with archive.open(entry) as stream:
-        return read_fact(_member(name, key), stream, entry.file_size)
+        return read_fact(_member(name, key), stream, entry.file_size, at_most)
 
 
 def _leads(name: str, header: Header, stated: np.ndarray | None, options: ReadOptions) -> tuple[str, ...]:

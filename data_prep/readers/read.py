@@ -3,7 +3,7 @@
 import glob
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,10 +11,20 @@ from tempfile import TemporaryDirectory
 from data_prep import places
 from data_prep.places import File, RemotePath
 from data_prep.readers import wfdb
+from data_prep.readers.faults import naming_faults
 from data_prep.readers.files import regular_size
-from data_prep.readers.formats import READERS, SAMPLE_SUFFIXES, format_names, format_of, why_not_ecg
+from data_prep.readers.formats import (
+    READERS,
+    SAMPLE_SUFFIXES,
+    STACKS,
+    format_names,
+    format_of,
+    format_of_suffix,
+    why_not_ecg,
+)
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.other_files import names_leads
+from data_prep.readers.stack import Stack
 from data_prep.readers.wfdb.long_record import open_long_record
 from data_prep.readers.wfdb.samples import FORMS
 from data_prep.record import Record, RecordError, Recording, Remark
@@ -32,18 +42,18 @@ def read_record(file: File, options: ReadOptions = ReadOptions()) -> Record:  # 
     """
     with local_copy(file) as path:
         record = _read_local(path, options)
-    if not is_other_rate(record.fs, options):
-        return record
+    return replace(record, remarks=(*record.remarks, *rate_remarks(record.fs, options)))
+
+
+def rate_remarks(fs: float, options: ReadOptions) -> tuple[Remark, ...]:
+    """Return a remark if a file's rate is not the one that was given for files that state none."""
+    if options.fs is None or abs(fs / options.fs - 1) <= SAME_RATE:
+        return ()
     sentence = (
-        f"its stated sampling rate of {record.fs:g} Hz is used, not the given one of {options.fs:g} Hz; correct the "
-        "file if it states a wrong one."
+        f"its stated sampling rate of {fs:g} Hz is used, not the given one of {options.fs:g} Hz; correct the file if "
+        "it states a wrong one."
     )
-    return replace(record, remarks=(*record.remarks, Remark("rate-not-used", sentence)))
-
-
-def is_other_rate(fs: float, options: ReadOptions) -> bool:
-    """Return whether a file's rate is not the one that was given for files that state none."""
-    return options.fs is not None and abs(fs / options.fs - 1) > SAME_RATE
+    return (Remark("rate-not-used", sentence),)
 
 
 def open_recording(file: File, options: ReadOptions = ReadOptions()) -> Recording:  # noqa: B008, it is frozen
@@ -54,7 +64,7 @@ def open_recording(file: File, options: ReadOptions = ReadOptions()) -> Recordin
     """
     if isinstance(file, Path) and file.suffix.lower() == ".hea":
         long = open_long_record(file, options)
-        if long is not None and not is_other_rate(long.fs, options):  # a remark is added to records in memory alone
+        if long is not None and not rate_remarks(long.fs, options):  # a remark is added to records in memory alone
             return long
     return read_record(file, options)
 
@@ -71,6 +81,23 @@ def holds_ecg(path: Path, options: ReadOptions = ReadOptions()) -> bool:  # noqa
     with suppress(RecordError):
         return len(_read_local(path, options).signal) > 0
     return False
+
+
+@contextmanager
+def open_stack(path: Path, options: ReadOptions = ReadOptions()) -> Iterator[Stack | None]:  # noqa: B008, it is frozen
+    """Open a local file of many ECGs in one array. Yield None for any other file, also where it cannot be read.
+
+    Raises:
+        RecordError: its array of ECGs is damaged, or what is stated beside it is unreadable.
+    """
+    module = format_of(path) or format_of_suffix(path)
+    if module not in STACKS:
+        yield None
+        return
+    with ExitStack() as opened:
+        with naming_faults(path.name, f"sound {module.NAME} file"):
+            stack = opened.enter_context(STACKS[module](path, options))
+        yield stack
 
 
 @contextmanager
@@ -122,24 +149,12 @@ def _read_local(path: Path, options: ReadOptions) -> Record:
     if reader is None:
         raise RecordError(_no_reader(path))
     try:
-        return reader(path, options)
+        with naming_faults(path.name, f"{suffix} file" if module is None else f"sound {module.NAME} file"):
+            return reader(path, options)
     except RecordError as error:
         if (reason := why_not_ecg(path, module, options)) is not None:
             raise RecordError(f"{path.name} is not an ECG: {reason}.") from error
         raise
-    except ModuleNotFoundError as error:
-        raise RecordError(
-            f"{path.name} cannot be read: the package {error.name} is not installed; pip install {error.name}."
-        ) from error
-    except MemoryError as error:
-        raise RecordError(f"{path.name} cannot be read: it needs more memory than there is; cut it first.") from error
-    except Exception as error:  # whatever a damaged file makes a library raise
-        if isinstance(error, OSError) and error.errno is not None and error.strerror:  # the system's own sentence
-            raise RecordError(f"{path.name} cannot be read: {error.strerror}.") from error
-        kind = f"{suffix} file" if module is None else f"sound {module.NAME} file"
-        raise RecordError(
-            f"{path.name} cannot be read: it is damaged, or not a {kind} ({type(error).__name__})."
-        ) from error
 
 
 def _no_reader(path: Path) -> str:

@@ -14,13 +14,16 @@ def convert(
     source: Annotated[
         Path,
         typer.Argument(
-            callback=local_input, help="ECG file of any format that `ecgmtl predict` reads, or a folder of them."
+            callback=local_input,
+            help="ECG file of any format that `ecgmtl predict` reads, a file of many ECGs (HDF5, .npy or .npz), or a "
+            "folder of files.",
         ),
     ],
     out: Annotated[
         Path,
         typer.Argument(
-            callback=local, help="WFDB record to write: a name without a suffix. A folder if SOURCE is one."
+            callback=local,
+            help="WFDB record to write: a name without a suffix. A folder if SOURCE is one, or holds many ECGs.",
         ),
     ],
     fs: Fs = None,
@@ -32,7 +35,8 @@ def convert(
 
     A record holds the standard leads in mV, at the file's own sampling rate. Samples are rounded to 1 µV and otherwise
     unchanged; missing ones stay missing. Nothing else is taken from a file, so no name, age or comment of a patient is
-    written. The names of records are those of the files, so rename files that are called after patients.
+    written. The names of records are those of the files, so rename files that are called after patients. Of a file of
+    many ECGs, each becomes a record that is called after its id, or else numbered from 0.
 
     Records that are there already are left as they are: run the same command again to continue.
 

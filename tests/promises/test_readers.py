@@ -206,7 +206,7 @@ def mixed(tmp_path):
         write(tmp_path / name, text)
     write(tmp_path / "ecg.csv", "# fs=100 unit=mV\nI,II\n0.1,0.2\n")
     write(tmp_path / "columns.txt", "I,II\n0.1,0.2\n")
-    for name in ("aecg.xml", "ecg.h5", "alone.dat"):
+    for name in ("aecg.xml", "ecg.ecg3", "alone.dat"):
         (tmp_path / name).write_bytes(b"ECG")
     write(tmp_path / "good.xml", muse(muse_waveform(beats())))
     write(tmp_path / "vendor's export", muse(muse_waveform(beats())))
@@ -233,7 +233,7 @@ def test_every_file_of_a_folder_is_accounted_for(mixed):
         for kind in Kind
     }
     assert by_kind == {
-        Kind.NO_READER: {"aecg.xml", "ecg.h5", "alone.dat", "numbers.txt"},
+        Kind.NO_READER: {"aecg.xml", "ecg.ecg3", "alone.dat", "numbers.txt"},
         Kind.TABLE: {*METADATA, "probabilities.npz"},
         Kind.OTHER: {"README.md", "notes.txt", "LICENSE"},  # good.atr belongs to good.hea
     }
@@ -242,7 +242,7 @@ def test_every_file_of_a_folder_is_accounted_for(mixed):
 def test_files_that_are_not_read_are_counted_and_named_by_kind(mixed):
     others = [other for other in find_files([mixed]) if isinstance(other, OtherFile)]
     assert summarize(others) == [
-        "not read: 4 without a reader (1 .xml, 1 .dat, 1 .h5, 1 .txt): aecg.xml, alone.dat, ecg.h5, numbers.txt",
+        "not read: 4 without a reader (1 .xml, 1 .dat, 1 .ecg3, 1 .txt): aecg.xml, alone.dat, ecg.ecg3, numbers.txt",
         "not read: 6 tables about records: "
         "labels.csv, metadata.csv, numbers.csv, patients.csv, predictions.csv and 1 more",
         "not read: 3 other files (1 no ending, 1 .md, 1 .txt): LICENSE, README.md, notes.txt",

@@ -1,11 +1,13 @@
 """The service as a process: what it answers, what it refuses, and how it ends."""
 
+import io
 import os
 import signal
 import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from data_prep.readers import read_record
@@ -81,6 +83,15 @@ def test_each_file_of_a_request_is_accounted_for_under_its_own_name(url, records
     assert [other["path"] for other in answer["other_files"]] == ["letter.docx"]
     for result in answer["results"]:
         assert (result["message"] is not None) == (result["status"] == "failed")
+
+
+def test_a_file_of_many_ecgs_is_refused_alone_with_the_command_that_converts_it(url, table):
+    np.save(content := io.BytesIO(), np.ones((5, 1000, 12), np.int8))
+    answer = ask(url, "/api/predict", [("X.npy", content.getvalue()), ("t.csv", table)])[2]
+    messages = {result["path"]: result["message"] for result in answer["results"]}
+    assert "X.npy is an array of 5 ECGs (5 x 1000 x 12), not a single one" in messages["X.npy"]
+    assert "ecgmtl convert X.npy X-wfdb --fs HERTZ --unit UNIT --leads NAMES" in messages["X.npy"]
+    assert messages["t.csv"] is None
 
 
 def test_facts_that_a_file_lacks_come_with_the_request(url, table):
