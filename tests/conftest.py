@@ -14,14 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from jaxtyping import install_import_hook
 
-from tests.annotations import check
+from tests import annotations
 
 matplotlib.use("Agg")
 # a shell starts background jobs deaf to Ctrl-C, and their children inherit that: the tests of interruption would hang
 signal.signal(signal.SIGINT, signal.default_int_handler)
-install_import_hook(["data_prep", "ecgmtl"], f"{check.__module__}.{check.__name__}")
+annotations.install()
 
 pytest_plugins = ["tests.models"]
 SHARED = Path(__file__).parent.parent.parent / "shared/data"
