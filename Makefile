@@ -35,7 +35,7 @@ demo: $(VENV)/.stamp
 	@echo "Look at $(DEMO)/report/reconstruction.png and $(DEMO)/predictions.csv; 'cd $(DEMO) && ../$(BIN)/ecgmtl ui' shows the run."
 
 test: $(VENV)/.stamp
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.stamp
 	$(BIN)/ruff format --check .
