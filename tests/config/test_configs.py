@@ -19,9 +19,16 @@ SHIPPED = [path for path in sorted(CONFIGS.rglob("*.yaml")) if not path.name.sta
 
 
 def shortened(path):
-    """The config of a file, eager, with one epoch a stage, of a few steps, for the rate of the very first one is 0."""
+    """The config of a file, eager, with one epoch a stage, of few steps: more than one, for the rate of the first is 0.
+
+    An epoch has three steps, or five where the tasks take turns.
+    """
     config = load_config(path) if path.parent == CONFIGS else load_arm(path).config
-    stages = [stage.model_copy(update={"epochs": 1, "batch_size": 4}) for stage in config.stages]
+    sizes = [4 if stage.weighting.kind == "alternating" else 7 for stage in config.stages]
+    stages = [
+        stage.model_copy(update={"epochs": 1, "batch_size": size})
+        for stage, size in zip(config.stages, sizes, strict=True)
+    ]
     return config.model_copy(update={"stages": tuple(stages), "compile": False})
 
 
