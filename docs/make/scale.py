@@ -31,7 +31,7 @@ class Rate(NamedTuple):
 
 RATES = (
     Rate("prepare (100 Hz)", 3_835, 10, 2, "core", "[speed.md](speed.md#prediction)"),
-    Rate("predict, ONNX", 1_855, 10, 2, "core", "[speed.md](speed.md#prediction)"),
+    Rate("predict, ONNX", 103_545, 223, 2, "core", "[speed.md](speed.md#prediction)"),
     Rate("predict, checkpoint", 16_000, 24, 1, "H200 with 16 cores", "[speed.md](speed.md#prediction)"),
     Rate("train the recipe, 60 epochs", 2_010, 77, 1, "H200", "[README](../README.md#results)"),
 )
