@@ -19,7 +19,7 @@ def exams(n_exams=5, n_samples=1024, fs=400.0, first=60):
 
 
 def pieces(values):
-    """What is left of each ECG of `exams` without the zeros."""
+    """Return each ECG of `exams` without the zeros at its ends."""
     return [values[index, 60 + index : values.shape[1] - 30 - 2 * index] for index in range(len(values))]
 
 

@@ -3,6 +3,7 @@
 python docs/make/label_shares.py
 """
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,7 +54,7 @@ def points(method: Method, figure: str, evidence: Path = DOCS / "evidence") -> l
         if method.arms[share] in table.index:
             row = 100 * table.loc[method.arms[share]]
             found.append(Point(share, *(row[f"{figure}{end}"] for end in ("", "_low", "_high"))))
-    return [point for point in found if point.value == point.value]  # the reference has no difference to itself
+    return [point for point in found if not math.isnan(point.value)]  # the reference has no difference to itself
 
 
 def draw(evidence: Path = DOCS / "evidence") -> Figure:

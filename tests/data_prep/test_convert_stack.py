@@ -22,7 +22,7 @@ IDS = np.array([1169160, 12, 2873686, 168405, 271011])
 
 
 def outcome(source, out, options=OPTIONS):
-    """What became of each ECG: the name of its record, or why there is none."""
+    """Return, for each ECG, the name of its record, or why there is none."""
     results = list(convert(source, out, options))
     return [result.header.stem if result.header else result.failure for result in results], results
 

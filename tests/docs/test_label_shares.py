@@ -1,4 +1,4 @@
-"""What the picture over the share of labels shows, against the tables on the page of evidence."""
+"""The picture over the share of labels shows what the tables of the page of evidence have."""
 
 import pandas as pd
 import pytest

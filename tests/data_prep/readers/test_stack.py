@@ -381,7 +381,7 @@ print(failed, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - befor
 @pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux counts it")
 @pytest.mark.parametrize("name", ["a.npz", "a.npy", "plain.h5", "packed.h5", "bomb.h5"])
 def test_memory_is_bounded_by_a_few_ecgs(tmp_path, rng, name):
-    """Of 40 ECGs of 2.4 MB each. In one file a chunk of 0.5 MB unpacks to 500 MB."""
+    """Each file has 40 ECGs of 2.4 MB. In one of them a chunk of 0.5 MB unpacks to 500 MB."""
     path, values = tmp_path / name, np.zeros((40, 50_000, 12), np.float32)
     values[:, :, :2] = rng.integers(9, size=(50_000, 2))
     if path.suffix == ".h5":
