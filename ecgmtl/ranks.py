@@ -48,9 +48,9 @@ def _join(backend: str) -> None:
     from torch.distributed.distributed_c10d import PrefixStore  # a torch without parallel training has neither
     from torch.distributed.rendezvous import rendezvous
 
-    store, rank, n_ranks = next(rendezvous("env://"))
+    store, own, count = next(rendezvous("env://"))
     start = PrefixStore(f"start-{n_restarts()}", store)
-    dist.init_process_group(backend, store=start, rank=rank, world_size=n_ranks)
+    dist.init_process_group(backend, store=start, rank=own, world_size=count)
 
 
 def leave() -> None:
