@@ -11,6 +11,13 @@ from data_prep.readers.options import ReadOptions
 from data_prep.record import NO_UNIT, Record, RecordError, Remark
 from data_prep.units import UNIT_NAMES, UNITS, parse_unit
 
+STATE_RATE = frozenset({"fs", "samplingrate", "samplerate", "samplingfrequency", "freq", "frequency"})
+STATE_UNIT = frozenset({"unit", "units"})
+STATE_LEADS = frozenset({"leads", "lead", "leadnames", "channels", "channelnames", "labels", "signames"})
+"""Names of variables and attributes, in lower case and without underscores, that state facts."""
+MAX_FACT = 2**16
+"""Largest one in bytes."""
+
 
 @dataclass(frozen=True)
 class Column:

@@ -5,29 +5,29 @@ Sampling rate, unit and names of the leads are attributes of the array, or optio
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from data_prep.readers.columns import MAX_FACT, STATE_LEADS, STATE_RATE, STATE_UNIT
 from data_prep.readers.faults import naming_faults
 from data_prep.readers.files import regular_size
 from data_prep.readers.hdf5_datasets import Dataset, open_datasets, read_attributes
 from data_prep.readers.hdf5_texts import read_texts
-from data_prep.readers.mat import LEADS, MAX_FACT, RATES, UNITS
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.stack import (
     MAX_IDS,
-    NO_IDS,
     Facts,
     Stack,
     batch_size,
     check_promise,
     find_lead_axis,
+    first_ids,
     is_ids,
     parse_fs,
     read_single,
-    to_ids,
 )
 from data_prep.record import Record, RecordError
 
@@ -112,9 +112,12 @@ def _facts(name: str, dataset: Dataset) -> Facts:
         RecordError: two of them differ, or the sampling rate is none.
     """
     attributes = [(key.lower().replace("_", ""), fact) for key, fact in read_attributes(dataset, MAX_FACT)]
-    rates = {parse_fs(name, fact[0] if isinstance(fact, tuple) else fact) for key, fact in attributes if key in RATES}
+    rates = {
+        parse_fs(name, fact[0] if isinstance(fact, tuple) else fact) for key, fact in attributes if key in STATE_RATE
+    }
     units, leads = (
-        {fact for key, fact in attributes if key in names and isinstance(fact, tuple)} for names in (UNITS, LEADS)
+        {fact for key, fact in attributes if key in names and isinstance(fact, tuple)}
+        for names in (STATE_UNIT, STATE_LEADS)
     )
     if max(len(rates), len(units), len(leads)) > 1:
         raise RecordError(
@@ -125,14 +128,10 @@ def _facts(name: str, dataset: Dataset) -> Facts:
 
 def _ids(path: Path, values: Dataset, datasets: Sequence[Dataset]) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
     """Return the id of each ECG, or a remark why they cannot be read; neither where there are none."""
-    beside = [
+    beside = (
         dataset for dataset in datasets if dataset.place.group == values.place.group and is_ids(dataset.place.name)
-    ]
-    for dataset in beside:
-        with suppress(RecordError):
-            if (ids := to_ids(_read_ids(path, dataset), values.shape[0])) is not None:
-                return ids, ()
-    return None, (NO_IDS,) if beside else ()
+    )
+    return first_ids((partial(_read_ids, path, dataset) for dataset in beside), values.shape[0])
 
 
 def _read_ids(path: Path, dataset: Dataset) -> np.ndarray:

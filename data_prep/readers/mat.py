@@ -12,7 +12,17 @@ import numpy as np
 from jaxtyping import Float32
 
 from data_prep.leads import split_unit, standard_lead
-from data_prep.readers.columns import Column, find_columns, missing_facts, to_millivolts, to_record
+from data_prep.readers.columns import (
+    MAX_FACT,
+    STATE_LEADS,
+    STATE_RATE,
+    STATE_UNIT,
+    Column,
+    find_columns,
+    missing_facts,
+    to_millivolts,
+    to_record,
+)
 from data_prep.readers.files import read_head, require_sane_size
 from data_prep.readers.mat_variables import (
     Kind,
@@ -34,14 +44,8 @@ MAX_LEADS = 40
 MIN_SAMPLES = 100
 MIN_RATIO = 5
 """Smallest ratio of the axes of a signal, of which the shorter one is that of the leads."""
-MAX_FACT = 2**16
-"""Largest variable in bytes that states a fact, such as the names of the leads."""
 MAX_STRUCTS = 2**30
 """Largest size in bytes of all structs that are looked into."""
-RATES = frozenset({"fs", "samplingrate", "samplerate", "samplingfrequency", "freq", "frequency"})
-UNITS = frozenset({"unit", "units"})
-LEADS = frozenset({"leads", "lead", "leadnames", "channels", "channelnames", "labels", "signames"})
-"""Names of variables, in lower case and without underscores, that state facts."""
 _HDF5 = b"MATLAB 7.3"
 _BLOCK = 2**18
 """Number of samples that are converted at a time."""
@@ -169,7 +173,7 @@ def _named(facts: Sequence[Variable], names: frozenset[str]) -> Iterator[Variabl
 
 def _leads(name: str, facts: Sequence[Variable], n_leads: int, options: ReadOptions) -> Sequence[str] | None:
     """Return the names of the leads that the file states, or else those of the options."""
-    own = set(_named(facts, LEADS))
+    own = set(_named(facts, STATE_LEADS))
     stated = {}
     for fact in facts:
         if _n_texts(fact) != n_leads or (n_leads == 1 and fact not in own):  # a single text may be anything
@@ -195,7 +199,7 @@ def _n_texts(fact: Variable) -> int:
 def _rate(name: str, facts: Sequence[Variable], options: ReadOptions) -> float | None:
     """Return the sampling rate that the file states in a number or a text, or else that of the options."""
     stated: dict[float, str] = {}
-    for fact in _named(facts, RATES):
+    for fact in _named(facts, STATE_RATE):
         if fact.kind is Kind.TEXT:
             texts = to_texts(fact)
             rate = parse_rate(texts[0]) if texts else None
@@ -216,7 +220,7 @@ def _units(name: str, facts: Sequence[Variable], n_leads: int, options: ReadOpti
     """Return the unit of each lead that the file states outside the leads' names; none where it states none."""
     if options.unit is not None:
         return [None] * n_leads
-    stated = {tuple(texts) for fact in _named(facts, UNITS) if (texts := to_texts(fact))}
+    stated = {tuple(texts) for fact in _named(facts, STATE_UNIT) if (texts := to_texts(fact))}
     if len({tuple(map(parse_unit, texts)) for texts in stated}) > 1:
         raise RecordError(f"{name} states several units; pass --unit to say which one is right.")
     units = next(iter(stated), ())

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,14 @@ from data_prep.readers.npy import MAX_TEXT, STACKED, Header, Stacked, read_fact,
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.stack import (
     MAX_IDS,
-    NO_IDS,
     Facts,
     Stack,
     batch_size,
     check_promise,
     find_lead_axis,
+    first_ids,
     is_ids,
     read_single,
-    to_ids,
 )
 from data_prep.record import Record, RecordError, Remark
 from data_prep.units import parse_rate
@@ -124,13 +124,8 @@ def _facts(name: str, archive: zipfile.ZipFile, leads: tuple[str, ...] | None) -
 
 def _ids(name: str, archive: zipfile.ZipFile, n_records: int) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
     """Return the id of each ECG, or a remark why they cannot be read; neither where there are none."""
-    keys = [key for key in (entry.filename.removesuffix(".npy") for entry in archive.infolist()) if is_ids(key)]
-    for key in keys:
-        with suppress(RecordError):
-            values = _fact(name, archive, key, MAX_IDS)
-            if values is not None and (ids := to_ids(values, n_records)) is not None:
-                return ids, ()
-    return None, (NO_IDS,) if keys else ()
+    keys = (entry.filename.removesuffix(".npy") for entry in archive.infolist())
+    return first_ids((partial(_fact, name, archive, key, MAX_IDS) for key in keys if is_ids(key)), n_records)
 
 
 def _read(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Record:

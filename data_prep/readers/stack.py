@@ -6,7 +6,8 @@ becomes a record, and the sentence by which it is refused where a single ECG is 
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -188,6 +189,20 @@ def batch_size(values: Values, n_together: int) -> int:
 def is_ids(name: str) -> bool:
     """Return whether an array of this name holds the id of each ECG."""
     return name.lower().replace("_", "") in IDS
+
+
+def first_ids(
+    readers: Iterable[Callable[[], np.ndarray | None]], n_records: int
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """Return the id of each ECG from the first array that has them, or a remark if none of the arrays does."""
+    remarks: tuple[str, ...] = ()
+    for read in readers:
+        remarks = (NO_IDS,)
+        with suppress(RecordError):
+            values = read()
+            if values is not None and (ids := to_ids(values, n_records)) is not None:
+                return ids, ()
+    return None, remarks
 
 
 def to_ids(values: np.ndarray, n_records: int) -> tuple[str, ...] | None:
