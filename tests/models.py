@@ -16,6 +16,7 @@ from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.run import Config
 from ecgmtl.inference import export
 from ecgmtl.inference.models import BUNDLED_FILE
+from ecgmtl.inference.options import PredictOptions
 from ecgmtl.inference.parts import Job, load_once
 from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import load_predictor
@@ -90,6 +91,6 @@ def mlflow_files(stored, signals, tmp_path_factory):
 
 def job_of(out, **changes):
     """A job that predicts with the bundled model, four records at a time."""
-    digest = load_once(str(BUNDLED_FILE), 1, True, None)[1]
-    settings = {"model": str(BUNDLED_FILE), "digest": digest, "options": ReadOptions(), "batch_size": 4}
-    return Job(**settings | {"n_threads": 1, "out": out} | changes)
+    model, options = str(BUNDLED_FILE), PredictOptions(batch_size=4)
+    digest = load_once(model, options, 1)[1]
+    return Job(**{"model": model, "digest": digest, "options": options, "n_threads": 1, "out": out} | changes)

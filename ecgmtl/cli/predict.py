@@ -1,10 +1,7 @@
 """`ecgmtl predict`: one row per ECG, in a table or on screen. Only what the model needs is imported."""
 
 import os
-import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -12,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
-from data_prep.safe_text import printable, printable_lines
 from ecgmtl.cli.options import (
     ONLY_READ,
     Engine,
@@ -26,19 +22,18 @@ from ecgmtl.cli.options import (
     read_options,
     share_of,
 )
-from ecgmtl.cli.terminal import progress_bar, spoken_errors
+from ecgmtl.cli.prediction_output import introduce, line_of, prediction_bar, say, show_counts, show_failure
+from ecgmtl.cli.terminal import spoken_errors
 
 if TYPE_CHECKING:
-    from data_prep.places import File
-    from data_prep.readers import OtherFile, ReadOptions
+    from data_prep.readers import ReadOptions
     from data_prep.share import Share
-    from ecgmtl.inference.parts import Job, Part, Piece
-    from ecgmtl.inference.predict import Failure, Prediction
+    from ecgmtl.inference.counts import Counts
+    from ecgmtl.inference.options import PredictOptions
     from ecgmtl.inference.predictor import Predictor
     from ecgmtl.inference.table import Write
+    from ecgmtl.inference.write import Run
     from ecgmtl.report_page.page import Add
-
-    Run = Callable[[Job, Iterable[Piece]], Generator[Part, None, None]]
 
 
 def predict(
@@ -168,58 +163,47 @@ def predict(
     outputs = Outputs.parse(out, part, report, report_details)
     with spoken_errors(outputs.advice):
         from ecgmtl.inference.models import split_model
+        from ecgmtl.inference.options import PredictOptions
+        from ecgmtl.inference.windows import Window
 
         model, paths = split_model(arguments)
         read = read_options(fs, unit, leads, follow_links)
-        how = How(read, batch, window, strict, reconstruction_error, warn_ood, workers, engine)
-        counts = predict_to(model, paths, outputs, how, debug)
-    raise typer.Exit(counts.exit_code(strict))
+        options = PredictOptions(read, batch, Window(window), strict, reconstruction_error, warn_ood)
+        counts = predict_to(model, paths, outputs, options, Processes(workers, engine), debug)
+    raise typer.Exit(exit_code(counts, strict))
 
 
-class How(NamedTuple):
-    """Settings of a prediction, as the command line has them."""
+def exit_code(counts: "Counts", strict: bool) -> int:
+    """Return the exit code of the command. `strict` counts files without a reader as failed.
 
-    read: "ReadOptions"
-    batch: int
-    window: str = "first"
-    strict: bool = False
-    reconstruction_error: bool = True
-    warn_ood: bool | None = None
-    workers: int = 0
+    Without a result, the share of the parts is empty, which is no failure.
+    """
+    if not counts.ok and counts.failed:
+        return 1
+    return 3 if counts.failed or (strict and counts.without_reader) else 0
+
+
+class Processes(NamedTuple):
+    """Processes that predict the parts of a table."""
+
+    number: int = 0
+    """0 is one for each core, or for each CPU of the cluster."""
     engine: Engine = "local"
 
     def run(self) -> "Run":
-        """Return the function that predicts parts, with its engine and workers."""
+        """Return the function that predicts parts in these processes."""
         from data_prep.parallel import in_order
         from ecgmtl.inference.parts import predict_in_parts
 
-        engine, workers = engine_of(self.engine, self.workers, in_order)
+        engine, workers = engine_of(self.engine, self.number, in_order)
         return partial(predict_in_parts, workers=workers, engine=engine)
 
     @property
     def n_threads(self) -> int:
-        """Number of threads in which each worker computes."""
+        """Number of threads in which each process computes."""
         from data_prep.parallel import n_cores
 
-        return max(n_cores() // (self.workers or n_cores()), 1) if self.engine == "local" else 1
-
-
-class Counts(NamedTuple):
-    """Numbers of files by outcome."""
-
-    ok: int
-    failed: int
-    without_reader: int
-    """Files that may be ECGs, in formats that are not read."""
-
-    def exit_code(self, strict: bool) -> int:
-        """Return the exit code of the command. `strict` counts files without a reader as failed.
-
-        Without a result, the share of the parts is empty, which is no failure.
-        """
-        if not self.ok and self.failed:
-            return 1
-        return 3 if self.failed or (strict and self.without_reader) else 0
+        return max(n_cores() // (self.number or n_cores()), 1) if self.engine == "local" else 1
 
 
 class Outputs(NamedTuple):
@@ -269,206 +253,81 @@ class Outputs(NamedTuple):
         return "stopped; finished parts are kept, and the same command continues from here."
 
 
-@dataclass
-class Tally:
-    """Results so far."""
-
-    ok: int = 0
-    failed: int = 0
-    undecided: int = 0
-    kept: int = 0
-    """Number of results that are an earlier run's."""
-    n_parts: int = 0
-    """Number of parts of the table."""
-    others: "list[OtherFile]" = field(default_factory=list)
-
-    def only_records(self, files: "Iterable[File | OtherFile]") -> "Iterator[File]":
-        """Yield the records among files, and keep the others."""
-        from data_prep.readers import OtherFile
-
-        for file in files:
-            if isinstance(file, OtherFile):
-                self.others.append(file)
-            else:
-                yield file
-
-    def add(self, result: "Prediction | Failure | OtherFile") -> None:
-        from data_prep.readers import OtherFile
-        from ecgmtl.inference.predict import Prediction
-
-        if isinstance(result, OtherFile):
-            self.others.append(result)
-        elif isinstance(result, Prediction):
-            self.ok, self.undecided = self.ok + 1, self.undecided + (result.undecided is not None)
-        else:
-            self.failed += 1
-
-    def add_part(self, part: "Part") -> None:
-        self.ok, self.failed = self.ok + part.ok, self.failed + part.failed
-        self.undecided, self.n_parts = self.undecided + part.undecided, self.n_parts + 1
-        self.kept += part.kept * (part.ok + part.failed)
-
-
-def predict_to(model: str, paths: list[str], outputs: Outputs, how: How, debug: bool = False) -> Counts:
+def predict_to(
+    model: str,
+    paths: list[str],
+    outputs: Outputs,
+    options: "PredictOptions",
+    processes: Processes = Processes(),  # noqa: B008, it is immutable
+    debug: bool = False,
+) -> "Counts":
     """Predict for all files that `paths` name, and write a table and a report, or print.
 
-    Failures are rows of the table. They are also printed to stderr as they occur. With `strict` a record without a
-    decision is a failure.
+    Failures are rows of the table. They are also printed to stderr as they occur.
 
     Raises:
         PredictionsFileError, ReportError: the table or the report has an unknown suffix.
         PredictorError: the model does not exist or cannot tell what it should, there is no ECG file, or an ECG would be
             replaced.
     """
-    from data_prep.readers import summarize
-    from data_prep.readers.other_files import Kind
-
     require_suffixes(outputs)
-    refuse_to_replace(outputs, how.read)
-    tally = (write_parts if outputs.in_parts else stream)(model, paths, outputs, how, debug)
-    without = f" ({tally.undecided} without a decision)" if tally.undecided else ""
-    where = "".join(f"; {printable(str(path))}" for path in outputs.written)
-    if tally.kept:
-        typer.echo(f"{records(tally.kept)} predicted before and kept", err=True)
-    typer.echo(f"{records(tally.ok)} predicted{without}, {tally.failed} failed{where}", err=True)
-    for line in summarize(tally.others):
-        typer.echo(line, err=True)
-    return Counts(tally.ok, tally.failed, sum(other.kind is Kind.NO_READER for other in tally.others))
+    refuse_to_replace(outputs, options.read)
+    if outputs.in_parts:
+        counts = write_parts(model, paths, outputs, options, processes, debug)
+    else:
+        counts = stream(model, paths, outputs, options, debug)
+    show_counts(counts, outputs.written)
+    return counts
 
 
-def write_parts(model: str, paths: list[str], outputs: Outputs, how: How, debug: bool) -> Tally:
+def write_parts(
+    model: str, paths: list[str], outputs: Outputs, options: "PredictOptions", processes: Processes, debug: bool
+) -> "Counts":
     """Predict part by part, with several processes, what earlier runs have not finished."""
     from ecgmtl.inference.parts import Job, load_once
-    from ecgmtl.inference.windows import Window
+    from ecgmtl.inference.write import Progress, write_share, write_table
 
     assert outputs.table is not None  # noqa: S101, `Outputs.in_parts`
-    predictor, digest = load_once(model, how.n_threads, how.reconstruction_error, how.warn_ood)
+    predictor, digest = load_once(model, options, processes.n_threads)
     introduce(model, predictor)
-    job = Job(
-        model,
-        digest,
-        outputs.table,
-        how.read,
-        how.batch,
-        Window(how.window),
-        how.strict,
-        how.reconstruction_error,
-        how.warn_ood,
-        how.n_threads,
-        keeps_parts=outputs.share is not None,
-    )
+    job = Job(model, digest, outputs.table, options, processes.n_threads, keeps_parts=outputs.share is not None)
+    progress = Progress(prediction_bar, partial(show_failure, debug=debug), say)
     if outputs.share is None:
-        return write_table(job, paths, how.run(), debug)
-    return write_share(job, outputs.share, paths, how.run(), debug)
+        return write_table(job, paths, processes.run(), progress)
+    return write_share(job, outputs.share, paths, processes.run(), progress)
 
 
-def write_table(job: "Job", paths: list[str], run: "Run", debug: bool) -> Tally:
-    """Predict into parts, and join them into a table."""
-    from data_prep.readers import find_files
-    from ecgmtl.inference.parts import discard, finish, partial_folder, partial_table, pieces_of
-
-    tally, written = Tally(), (job.out, partial_folder(job.out))
-    with (
-        partial_table(job) as differences,
-        prediction_bar(lambda: count_records(paths, job.options, written)) as advance,
-    ):
-        if differences:
-            reason = f"an interrupted run had another value of {', '.join(differences)}"
-            typer.echo(printable(f"{job.out}: starts over, because {reason}"), err=True)
-        files = tally.only_records(find_files(paths, job.options, written))
-        run_parts(run(job, pieces_of(job, files)), tally, advance, debug)
-        if not tally.n_parts:
-            discard(job)
-        refuse_nothing(paths, tally.n_parts, tally)
-        finish(job, tally.n_parts)
-    return tally
-
-
-def write_share(job: "Job", share: "Share", paths: list[str], run: "Run", debug: bool) -> Tally:
-    """Predict one share of a folder of parts."""
-    from data_prep.readers import find_files
-    from ecgmtl.inference.shares import Listing, count_finished, shared_folder
-
-    tally = Tally()
-    listing = Listing.of(job, tally.only_records(find_files(paths, job.options, (job.out,))), share)
-    refuse_nothing(paths, listing.n_files, tally)
-    with shared_folder(job, listing, share), prediction_bar(lambda: listing.n_files_of_share) as advance:
-        run_parts(run(job, listing.pieces), tally, advance, debug)
-    typer.echo(f"{count_finished(job)} of {listing.n_parts} parts are finished", err=True)
-    return tally
-
-
-def run_parts(parts: "Generator[Part, None, None]", tally: Tally, advance: Callable[[int], None], debug: bool) -> None:
-    """Count the results of parts as they are predicted, and show their failures."""
-    with closing(parts):
-        for part in parts:
-            tally.add_part(part)
-            for path, reason, traceback in part.failures:
-                show_failure(path, reason, traceback if debug else "")
-            advance(tally.ok + tally.failed)
-
-
-def stream(model: str, paths: list[str], outputs: Outputs, how: How, debug: bool) -> Tally:
+def stream(model: str, paths: list[str], outputs: Outputs, options: "PredictOptions", debug: bool) -> "Counts":
     """Predict one batch after the other, for the screen or a report."""
     from data_prep.readers import OtherFile
+    from ecgmtl.inference.counts import Counts
     from ecgmtl.inference.predict import Failure, Prediction, fail_undecided, predict
-    from ecgmtl.inference.predictor import load_predictor, with_typicality
     from ecgmtl.inference.table import row_of
-    from ecgmtl.inference.windows import Window
+    from ecgmtl.inference.write import count_records
 
-    predictor = load_predictor(model, reconstruction_error=how.reconstruction_error)
-    predictor = with_typicality(predictor, model, how.warn_ood)
-    name = introduce(model, predictor)
-    tally = Tally()
+    predictor = options.load(model)
+    name, counts = introduce(model, predictor), Counts()
+    read, written, size = options.read, outputs.written, options.batch_size
     with (
         table(predictor.metadata.label_names, outputs.table) as write,
         report_page(outputs, predictor, name) as add,
-        prediction_bar(lambda: count_records(paths, how.read, outputs.written), bool(outputs.written)) as advance,
+        prediction_bar(lambda: count_records(paths, read, written), bool(written)) as advance,
     ):
-        keeps = outputs.report is not None
-        results = predict(predictor, paths, how.read, how.batch, outputs.written, keeps, Window(how.window))
-        while chunk := list(islice(results, how.batch)):
-            if how.strict:
-                chunk = [each if isinstance(each, OtherFile) else fail_undecided(each) for each in chunk]
-            write([row_of(result) for result in chunk if isinstance(result, Prediction | Failure)])
+        results = predict(predictor, paths, read, size, written, outputs.report is not None, options.window)
+        while chunk := list(islice(results, size)):
+            if options.strict:
+                chunk = [fail_undecided(result) for result in chunk]
+            write([row_of(result) for result in chunk if not isinstance(result, OtherFile)])
             for result in chunk:
                 add(result)
-                tally.add(result)
+                counts.add(result)
                 if isinstance(result, Failure):
-                    show_failure(str(result.path), result.reason, result.traceback if debug else "")
-                elif isinstance(result, Prediction) and not outputs.written:
+                    show_failure(str(result.path), result.reason, result.traceback, debug)
+                elif isinstance(result, Prediction) and not written:
                     typer.echo(line_of(result))
-            advance(tally.ok + tally.failed)
-        refuse_nothing(paths, tally.ok + tally.failed, tally)
-    return tally
-
-
-def records(count: int) -> str:
-    """Return the number of records in words."""
-    return "1 record" if count == 1 else f"{count} records"
-
-
-def introduce(model: str, predictor: "Predictor") -> str:
-    """Return the model's name for people. Say it if the model is the bundled one, and the device if it may be a GPU."""
-    from ecgmtl.inference.models import BUNDLED, name_of
-    from ecgmtl.inference.predictor import OnDevice
-
-    if isinstance(predictor, OnDevice):
-        typer.echo(f"device: {predictor.device_name}", err=True)
-    name = name_of(model)
-    if name == BUNDLED:
-        typer.echo(f"model: {name}, bundled with ecgmtl; {predictor.metadata.score}", err=True)
-    return name
-
-
-def refuse_nothing(paths: list[str], n_files: int, tally: Tally) -> None:
-    """Raise PredictorError if there was no ECG file."""
-    from data_prep.readers import format_names, summarize
-    from ecgmtl.inference.predictor import PredictorError
-
-    if not n_files:
-        other_files = "\n".join(["", *summarize(tally.others)])
-        raise PredictorError(f"{', '.join(paths)}: no ECG file found; the formats are {format_names()}.{other_files}")
+            advance(counts.done)
+        counts.require_ecgs(paths, counts.done)
+    return counts
 
 
 def require_suffixes(outputs: Outputs) -> None:
@@ -493,34 +352,6 @@ def refuse_to_replace(outputs: Outputs, options: "ReadOptions") -> None:
             raise PredictorError(f"{path} is an ECG, which the {name} would replace; choose another {option}.")
 
 
-def show_failure(path: str, reason: str, traceback: str) -> None:
-    """Print a failure to stderr."""
-    typer.echo(printable(f"{path}: {reason}"), err=True)
-    if traceback:
-        typer.echo(printable_lines(traceback), err=True)
-
-
-@contextmanager
-def prediction_bar(count: Callable[[], int], shows: bool = True) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar if it `shows` and stderr is a terminal; otherwise do nothing.
-
-    The files are counted first, which takes a small fraction of the time to read them.
-    """
-    if not shows or not sys.stderr.isatty():
-        yield lambda _done: None
-        return
-    total = count()
-    with progress_bar("predicting") as bar:
-        yield lambda done: bar(done, total)
-
-
-def count_records(paths: list[str], options: "ReadOptions", written: tuple[Path, ...]) -> int:
-    """Return the number of records that `paths` name, read with these options, without the files that are written."""
-    from data_prep.readers import OtherFile, find_files
-
-    return sum(not isinstance(file, OtherFile) for file in find_files(paths, options, written))
-
-
 def report_page(outputs: Outputs, predictor: "Predictor", model: str) -> AbstractContextManager["Add"]:
     """Open the report. Where there is none its results are dropped."""
     if outputs.report is None:
@@ -535,10 +366,3 @@ def table(label_names: tuple[str, ...], out: Path | None) -> AbstractContextMana
     from ecgmtl.inference.table import open_predictions
 
     return nullcontext(lambda _rows: None) if out is None else open_predictions(out, label_names)
-
-
-def line_of(result: "Prediction") -> str:
-    """Return a prediction as one line: each label's calibrated probability, with a star where the decision is yes."""
-    labels = (f"{name} {p:.2f}{'*' if result.decisions.get(name) else ' '}" for name, p in result.calibrated.items())
-    remarks = f"  ({result.warnings})" if result.warnings else ""
-    return printable(f"{result.path}  {'  '.join(labels)}{remarks}")

@@ -22,8 +22,9 @@ from data_prep.files import remove_partials, write_text
 from data_prep.lock import locked
 from data_prep.parallel import in_order
 from data_prep.places import File, RemotePath
-from data_prep.readers import ReadOptions, files_of
+from data_prep.readers import files_of
 from ecgmtl.identity import sha256
+from ecgmtl.inference.options import PredictOptions
 from ecgmtl.inference.predict import (
     Failure,
     Prediction,
@@ -32,7 +33,7 @@ from ecgmtl.inference.predict import (
     predict_batch,
     prepare_batch,
 )
-from ecgmtl.inference.predictor import Predictor, PredictorError, digest_of, load_predictor, with_typicality
+from ecgmtl.inference.predictor import Predictor, PredictorError, digest_of
 from ecgmtl.inference.table import PredictionsFileError, format_of, join, open_predictions, row_of
 from ecgmtl.inference.windows import Window
 
@@ -47,20 +48,13 @@ Piece = tuple[int, tuple[File, ...]]
 
 @dataclass(frozen=True)
 class Job:
-    """Table to write, and settings that all of its parts have in common."""
+    """Table to write, and the model and options that all of its parts have in common."""
 
     model: str
     digest: str
     """Digest of the model."""
     out: Path
-    options: ReadOptions
-    batch_size: int
-    window: Window = Window.FIRST
-    strict: bool = False
-    """Whether a record without a decision is a failure."""
-    reconstruction_error: bool = True
-    warn_ood: bool | None = None
-    """Whether records unlike the training records are told. None: if the model can."""
+    options: PredictOptions = PredictOptions()  # noqa: RUF009, it is frozen
     n_threads: int = 0
     """Number of threads in which the model computes; 0 is one for each core. It changes no row."""
     keeps_parts: bool = False
@@ -72,7 +66,7 @@ class Job:
 
     @property
     def files_a_part(self) -> int:
-        return max(FILES_A_PART // self.batch_size, 1) * self.batch_size
+        return max(FILES_A_PART // self.options.batch_size, 1) * self.options.batch_size
 
     def table(self, number: int) -> Path:
         """Return the path of the table of a part."""
@@ -83,20 +77,10 @@ class Job:
         return self.folder / f"_part-{number:06d}.json"
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that change the rows, under the names that they have on the command line."""
+        """Return the settings that change the rows, by their names for people."""
         from ecgmtl import __version__
 
-        read = {f"--{name.replace('_', '-')}": value for name, value in asdict(self.options).items()}
-        settings = {
-            "the version of ecgmtl": __version__,
-            "the model": self.digest,
-            **read,
-            "--batch": self.batch_size,
-            "--window": str(self.window),
-            "--strict": self.strict,
-            "--reconstruction-error": self.reconstruction_error,
-            "--warn-ood": self.warn_ood is not False,
-        }
+        settings = {"the version of ecgmtl": __version__, "the model": self.digest, **self.options.as_typed()}
         return json.loads(json.dumps(settings))
 
 
@@ -214,18 +198,23 @@ def predict_part(job: Job, number: int, files: Sequence[File]) -> Part:
 
 def predict_files(predictor: Predictor, job: Job, files: Sequence[File]) -> Iterator[Prediction | Failure]:
     """Yield a result for each file. The next batches are read while the model computes."""
-    batches = [files[first : first + job.batch_size] for first in range(0, len(files), job.batch_size)]
-    for result in read_ahead(predictor, job, batches):
-        yield fail_undecided(result) if job.strict else result
+    size = job.options.batch_size
+    batches = [files[first : first + size] for first in range(0, len(files), size)]
+    for result in read_ahead(predictor, job.options, batches):
+        yield fail_undecided(result) if job.options.strict else result
 
 
-def read_ahead(predictor: Predictor, job: Job, batches: Sequence[Sequence[File]]) -> Iterator[Prediction | Failure]:
-    if job.window is Window.ALL:
+def read_ahead(
+    predictor: Predictor, options: PredictOptions, batches: Sequence[Sequence[File]]
+) -> Iterator[Prediction | Failure]:
+    """Yield a result for each file of the batches. A thread reads the next batch meanwhile."""
+    read, window = options.read, options.window
+    if window is Window.ALL:
         for batch in batches:
-            yield from predict_batch(predictor, batch, job.options, window=job.window)
+            yield from predict_batch(predictor, batch, read, window=window)
         return
     with ThreadPoolExecutor(1) as reader:
-        for items in reader.map(lambda batch: prepare_batch(predictor, batch, job.options, job.window), batches):
+        for items in reader.map(lambda batch: prepare_batch(predictor, batch, read, window), batches):
             yield from classify_batch(predictor, items)
 
 
@@ -235,16 +224,16 @@ def predictor_of(job: Job) -> Predictor:
     Raises:
         PredictorError: it is not the model that the job began with.
     """
-    predictor, digest = load_once(job.model, job.n_threads, job.reconstruction_error, job.warn_ood)
+    predictor, digest = load_once(job.model, job.options, job.n_threads)
     if digest != job.digest:
         raise PredictorError(f"{job.model}: was replaced by another model in the meantime; give the command again.")
     return predictor
 
 
 @lru_cache(maxsize=1)
-def load_once(model: str, n_threads: int, reconstruction_error: bool, warn_ood: bool | None) -> tuple[Predictor, str]:
-    """Return a predictor and its digest."""
-    predictor = with_typicality(load_predictor(model, n_threads, reconstruction_error), model, warn_ood)
+def load_once(model: str, options: PredictOptions, n_threads: int = 0) -> tuple[Predictor, str]:
+    """Return the predictor for these options, and its digest."""
+    predictor = options.load(model, n_threads)
     return predictor, digest_of(model, predictor)
 
 

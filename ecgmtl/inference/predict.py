@@ -281,7 +281,10 @@ def report_bug(path: File, error: Exception) -> Failure:
     return replace(fail(path, "bug", reason), traceback="".join(format_exception(error)))
 
 
-def fail_undecided(result: Prediction | Failure) -> Prediction | Failure:
+Result = TypeVar("Result", bound=Prediction | Failure | OtherFile)
+
+
+def fail_undecided(result: Result) -> Result | Failure:
     """Return a prediction without a decision as a failure for the same reason, and any other result unchanged."""
     if not isinstance(result, Prediction) or result.undecided is None:
         return result

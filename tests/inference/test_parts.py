@@ -13,6 +13,7 @@ import pytest
 from data_prep.readers import ReadOptions, find_files, find_records
 from ecgmtl.inference import parts
 from ecgmtl.inference.models import BUNDLED_FILE
+from ecgmtl.inference.options import PredictOptions
 from ecgmtl.inference.parts import (
     finish,
     load_once,
@@ -45,7 +46,7 @@ def run(job, folder, workers=1, n_parts=None):
 
 def whole(out, folder):
     """Write the same table in one go."""
-    predictor = load_once(str(BUNDLED_FILE), 1, True, None)[0]
+    predictor = load_once(str(BUNDLED_FILE), PredictOptions(), 1)[0]
     with open_predictions(out, predictor.metadata.label_names) as write:
         write([row_of(result) for result in predict(predictor, folder, batch_size=4)])
     return read(out)
@@ -92,7 +93,7 @@ def test_workers_write_the_same_rows_in_the_same_order(eighteen, expected, tmp_p
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"options": ReadOptions(fs=100)}, "--fs"),
+        ({"read": ReadOptions(fs=100)}, "--fs"),
         ({"strict": True}, "--strict"),
         ({"batch_size": 2}, "--batch"),
         ({"reconstruction_error": False}, "--reconstruction-error"),
@@ -101,7 +102,8 @@ def test_workers_write_the_same_rows_in_the_same_order(eighteen, expected, tmp_p
 )
 def test_another_option_starts_over_and_is_named(eighteen, tmp_path, small_parts, change, said):
     run(job_of(tmp_path / "p.csv"), eighteen, n_parts=2)
-    differences, done = run(job_of(tmp_path / "p.csv", **change), eighteen, n_parts=2)
+    other = PredictOptions(**{"batch_size": 4} | change)
+    differences, done = run(job_of(tmp_path / "p.csv", options=other), eighteen, n_parts=2)
     assert differences == (said,)
     assert not any(part.kept for part in done)
 

@@ -16,6 +16,7 @@ from data_prep.lock import FolderInUseError
 from data_prep.readers import ReadOptions, find_records
 from data_prep.share import Share
 from ecgmtl.inference.models import BUNDLED_FILE
+from ecgmtl.inference.options import PredictOptions
 from ecgmtl.inference.parts import Job, predict_in_parts
 from ecgmtl.inference.shares import Listing, shared_folder
 from ecgmtl.inference.table import PredictionsFileError
@@ -68,7 +69,7 @@ def test_a_part_is_predicted_again_if_a_file_has_changed(eighteen, tmp_path, sma
     ("change", "said"),
     [
         ({"digest": "0" * 64}, "the model"),
-        ({"options": ReadOptions(fs=100), "strict": True}, "--fs, --strict"),
+        ({"options": PredictOptions(ReadOptions(fs=100), 4, strict=True)}, "--fs, --strict"),
     ],
 )
 def test_another_model_or_option_is_refused_and_changes_nothing(eighteen, tmp_path, small_parts, change, said):
@@ -96,7 +97,7 @@ def test_a_folder_of_other_files_is_refused(eighteen, tmp_path, small_parts):
 
 
 def test_two_processes_write_different_shares_at_once_but_not_the_same(eighteen, tmp_path, small_parts):
-    job = Job(str(BUNDLED_FILE), "", tmp_path / "p", ReadOptions(), 4, keeps_parts=True)
+    job = Job(str(BUNDLED_FILE), "", tmp_path / "p", PredictOptions(batch_size=4), keeps_parts=True)
     listing = Listing.of(job, [Path("a.hea")], Share(1, 2))
     with (
         shared_folder(job, listing, Share(1, 2)),

@@ -1,0 +1,81 @@
+"""Output of `ecgmtl predict` beside its table and report: the model, a bar, results, failures and counts."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from data_prep.safe_text import printable, printable_lines
+from ecgmtl.cli.terminal import progress_bar
+
+if TYPE_CHECKING:
+    from ecgmtl.inference.counts import Counts
+    from ecgmtl.inference.predict import Prediction
+    from ecgmtl.inference.predictor import Predictor
+
+
+def say(text: str) -> None:
+    """Print a line to stderr."""
+    typer.echo(printable(text), err=True)
+
+
+def introduce(model: str, predictor: "Predictor") -> str:
+    """Return the model's name for people. Say it if the model is the bundled one, and the device if it may be a GPU."""
+    from ecgmtl.inference.models import BUNDLED, name_of
+    from ecgmtl.inference.predictor import OnDevice
+
+    if isinstance(predictor, OnDevice):
+        typer.echo(f"device: {predictor.device_name}", err=True)
+    name = name_of(model)
+    if name == BUNDLED:
+        typer.echo(f"model: {name}, bundled with ecgmtl; {predictor.metadata.score}", err=True)
+    return name
+
+
+@contextmanager
+def prediction_bar(count: Callable[[], int], shows: bool = True) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar if it `shows` and stderr is a terminal; otherwise do nothing.
+
+    The files are counted first, which takes a small fraction of the time to read them.
+    """
+    if not shows or not sys.stderr.isatty():
+        yield lambda _done: None
+        return
+    total = count()
+    with progress_bar("predicting") as bar:
+        yield lambda done: bar(done, total)
+
+
+def line_of(result: "Prediction") -> str:
+    """Return a prediction as one line: each label's calibrated probability, with a star where the decision is yes."""
+    labels = (f"{name} {p:.2f}{'*' if result.decisions.get(name) else ' '}" for name, p in result.calibrated.items())
+    remarks = f"  ({result.warnings})" if result.warnings else ""
+    return printable(f"{result.path}  {'  '.join(labels)}{remarks}")
+
+
+def show_failure(path: str, reason: str, traceback: str, debug: bool) -> None:
+    """Print a failure to stderr, with the traceback of a bug if `debug`."""
+    say(f"{path}: {reason}")
+    if debug and traceback:
+        typer.echo(printable_lines(traceback), err=True)
+
+
+def show_counts(counts: "Counts", written: Sequence[Path]) -> None:
+    """Print to stderr how many records were predicted, where they are, and which files were not read."""
+    from data_prep.readers import summarize
+
+    without = f" ({counts.undecided} without a decision)" if counts.undecided else ""
+    where = "".join(f"; {printable(str(path))}" for path in written)
+    if counts.kept:
+        typer.echo(f"{records(counts.kept)} predicted before and kept", err=True)
+    typer.echo(f"{records(counts.ok)} predicted{without}, {counts.failed} failed{where}", err=True)
+    for line in summarize(counts.others):
+        typer.echo(line, err=True)
+
+
+def records(count: int) -> str:
+    """Return the number of records in words."""
+    return "1 record" if count == 1 else f"{count} records"

@@ -1,0 +1,45 @@
+"""Options of a prediction: how files are read, and what becomes of their results."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from data_prep.readers import ReadOptions
+from ecgmtl.inference.predict import BATCH
+from ecgmtl.inference.predictor import Predictor, load_predictor, with_typicality
+from ecgmtl.inference.windows import Window
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Options of a prediction for many files. Each of them may change rows of the table."""
+
+    read: ReadOptions = ReadOptions()  # noqa: RUF009, it is frozen
+    batch_size: int = BATCH
+    """Number of records that are read and classified at once."""
+    window: Window = Window.FIRST
+    strict: bool = False
+    """Whether a record without a decision is a failure."""
+    reconstruction_error: bool = True
+    """Whether a checkpoint also measures the error of its reconstruction."""
+    warn_ood: bool | None = None
+    """Whether records unlike the training records are told. None: if the model can."""
+
+    def as_typed(self) -> dict[str, Any]:
+        """Return the options under the names that they have on the command line."""
+        return {
+            **{f"--{name.replace('_', '-')}": value for name, value in asdict(self.read).items()},
+            "--batch": self.batch_size,
+            "--window": str(self.window),
+            "--strict": self.strict,
+            "--reconstruction-error": self.reconstruction_error,
+            "--warn-ood": self.warn_ood is not False,
+        }
+
+    def load(self, model: str, n_threads: int = 0) -> Predictor:
+        """Load the model that predicts with these options, in `n_threads`, or with 0 in one for each core.
+
+        Raises:
+            PredictorError: it cannot tell records unlike the training records, and should.
+            UserError: as `load_predictor`.
+        """
+        return with_typicality(load_predictor(model, n_threads, self.reconstruction_error), model, self.warn_ood)
