@@ -30,13 +30,12 @@ from ecgmtl.metrics.typicality import Typicality
 from ecgmtl.model.forest.forest import Forest
 from ecgmtl.model.forest.measurements import measurement_names
 from ecgmtl.model.network import MultiTaskModel
+from ecgmtl.run_files import MODEL, RUN, is_run
 from ecgmtl.settings import Settings
 
 VERSION: Literal[4] = 4
 KEY = "ecgmtl"
 """Key of the description in the metadata of a safetensors file."""
-MODEL = "model.safetensors"
-"""Name of the file of a model in the folder of its run or stage."""
 
 
 class CheckpointError(UserError):
@@ -217,11 +216,9 @@ def describe(path: Path) -> Description:
         CheckpointError: the file is missing, damaged, of another version, or not a checkpoint.
     """
     if path.is_dir():
-        raise CheckpointError(
-            f"{path}: is neither a checkpoint nor the folder of a training run, which has a run.json."
-        )
+        raise CheckpointError(f"{path}: is neither a checkpoint nor the folder of a training run, which has a {RUN}.")
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; a trained model is runs/<run>/model.safetensors.")
+        raise CheckpointError(f"{path}: no such file; a trained model is runs/<run>/{MODEL}.")
     with open_safetensors(path) as file:
         metadata = file.metadata() or {}
     if KEY not in metadata:
@@ -298,11 +295,6 @@ def load_state(path: Path) -> dict[str, Any]:
             f"{path}: holds a {type(state).__name__}, not a training state; delete it to train the stage again."
         )
     return state
-
-
-def is_run(path: Path) -> bool:
-    """Tell whether a path is the folder of a training run."""
-    return (path / "run.json").is_file()
 
 
 def model_file(path: Path) -> Path:

@@ -10,6 +10,7 @@ import pytest
 
 import ecgmtl
 from ecgmtl import checkpoint
+from ecgmtl.run_files import MODEL
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def folder(stored, records, tmp_path, monkeypatch):
     run = tmp_path / "runs" / "mine"
     run.mkdir(parents=True)
     (run / "run.json").write_text("{}")
-    checkpoint.save(run / checkpoint.MODEL, stored)
+    checkpoint.save(run / MODEL, stored)
     (tmp_path / "recordings").mkdir()
     for name in ("r0.hea", "r0.dat", "r1.hea", "r1.dat"):
         shutil.copy(records / name, tmp_path / "recordings")

@@ -15,7 +15,7 @@ from benchmarks.survival.commands import TRACEBACK
 from benchmarks.survival.processes import Ended, address_space, command, finish, forked, wait
 from benchmarks.survival.registry import Measured, Most, Trial, fault
 from benchmarks.survival.training import Place, are_same, mlflow_faults, trained_place, weights
-from ecgmtl.checkpoint import MODEL
+from ecgmtl.run_files import MODEL
 from tests.fuzz.mutants import flip_bit
 from tests.places import free_port
 

@@ -21,7 +21,8 @@ from data_prep.preprocess import Preprocess
 from data_prep.store.prepare import prepare
 from data_prep.synthetic.folder import write_ptbxl
 from ecgmtl import checkpoint
-from ecgmtl.checkpoint import MODEL, CheckpointError
+from ecgmtl.checkpoint import CheckpointError
+from ecgmtl.run_files import MODEL
 from tests.commands import EPOCHS, SMALL
 
 N_RECORDS = 120

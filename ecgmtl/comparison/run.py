@@ -27,6 +27,7 @@ from ecgmtl.evaluation.stress import Ranker
 from ecgmtl.metrics.ranking import macro_auroc
 from ecgmtl.metrics.sigmoid import sigmoid
 from ecgmtl.model.network import MultiTaskModel
+from ecgmtl.run_files import is_run
 from ecgmtl.tasks import MAIN
 from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
@@ -81,7 +82,7 @@ class Job(NamedTuple):
     def folder(self) -> RunFolder:
         """Create the run's folder, or reopen the one of an interrupted run with the same settings."""
         path = self.out / "runs" / f"{self.result.parent.name}-{self.result.stem}"
-        if not (path / "run.json").is_file():
+        if not is_run(path):
             return RunFolder.create(path, self.config, self.data)
         folder = RunFolder.reopen(path)
         if folder.config != self.config:

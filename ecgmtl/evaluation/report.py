@@ -21,6 +21,7 @@ from ecgmtl.evaluation.protocols import Protocol
 from ecgmtl.evaluation.reconstruction import ReconstructionReport
 from ecgmtl.evaluation.stress import StressReport
 from ecgmtl.evaluation.text import given_leads_section, render, stress_section
+from ecgmtl.run_files import METRICS
 
 PICTURE_DPI = 120
 
@@ -69,7 +70,7 @@ def write_evaluation(evaluation: Evaluation, out: Path, title: str = "Evaluation
     """
     out.mkdir(parents=True, exist_ok=True)
     texts = {
-        "metrics.json": json.dumps(as_tree(evaluation, title), indent=2, allow_nan=False) + "\n",
+        METRICS: json.dumps(as_tree(evaluation, title), indent=2, allow_nan=False) + "\n",
         "report.md": f"# {escaped(title)}\n\n" + as_text(evaluation, n_shown=None),
     }
     if evaluation.classification:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from data_prep.errors import UserError
 from data_prep.places import is_remote
+from ecgmtl.run_files import METRICS, MODEL, RUN, VALIDATION, is_run
 
 BUNDLED = "ptbxl-superdiagnostic"
 """Name of the bundled classifier: the recipe `ptbxl`, trained on PTB-XL's diagnostic superclasses."""
@@ -19,9 +20,8 @@ RUNS = Path("runs")
 """Folder of the runs, in the working folder."""
 URIS = ("runs:/", "models:/", "mlflow-artifacts:/")
 SUFFIXES = (".safetensors", ".onnx", ".pt2")
-RUN, MLFLOW = "run.json", "MLmodel"
-"""Files by which the folder of a run and that of an MLflow model are known."""
-WEIGHTS = "model.safetensors"
+MLFLOW = "MLmodel"
+"""File by which the folder of an MLflow model is known."""
 
 
 class ModelNameError(UserError):
@@ -55,7 +55,7 @@ def find_model(name: str) -> str:
         )
     if name.startswith(URIS) or Path(name).exists() or not _is_bare(name):
         return name
-    if (RUNS / name / RUN).is_file():
+    if is_run(RUNS / name):
         return str(RUNS / name)
     close = get_close_matches(name, [BUNDLED, *(path.name for path in _runs())], n=1)
     suggestion = f" Did you mean {close[0]}?" if close else ""
@@ -79,8 +79,8 @@ def is_model(name: str) -> bool:
     if name == BUNDLED or name.startswith(URIS) or path.suffix in SUFFIXES:
         return True
     if path.exists():
-        return (path / RUN).is_file() or (path / MLFLOW).is_file()
-    return _is_bare(name) and (RUNS / name / RUN).is_file()
+        return is_run(path) or (path / MLFLOW).is_file()
+    return _is_bare(name) and is_run(RUNS / name)
 
 
 def split_model(arguments: Sequence[str]) -> tuple[str, list[str]]:
@@ -97,7 +97,7 @@ def split_model(arguments: Sequence[str]) -> tuple[str, list[str]]:
         if not rest:
             raise ModelNameError(f"{first}: is a model; name the ECG files after it.")
         return find_model(first), rest
-    if (inside := [path for path in sorted(Path(first).glob("*")) if (path / RUN).is_file()]) and Path(first).is_dir():
+    if (inside := [path for path in sorted(Path(first).glob("*")) if is_run(path)]) and Path(first).is_dir():
         raise ModelNameError(f"{first}: is a folder of runs; name one of them, for example {inside[-1]}.")
     if rest and not _exists(first):
         raise ModelNameError(
@@ -147,7 +147,7 @@ def score_of(run: Path) -> str:
     Raises:
         OSError, ValueError, LookupError, TypeError: the report is missing or damaged.
     """
-    report = json.loads((run / "validation" / "metrics.json").read_text(encoding="utf-8"))
+    report = json.loads((run / VALIDATION / METRICS).read_text(encoding="utf-8"))
     if "classification" not in report:
         return ""
     return describe_score(report["classification"]["headline"]["macro_auroc"], report["n_records"])
@@ -164,7 +164,7 @@ def _runs() -> list[Path]:
 
 
 def _summarize_run(path: Path) -> str:
-    if not (path / WEIGHTS).is_file():
+    if not (path / MODEL).is_file():
         return f"not finished; continue with: ecgmtl train --resume {path}"
     try:
         return score_of(path) or "finished, without a score"

@@ -10,8 +10,9 @@ from jaxtyping import Float32
 from data_prep.errors import UserError
 from ecgmtl.identity import sha256
 from ecgmtl.inference.metadata import ModelMetadata
-from ecgmtl.inference.models import BUNDLED, URIS, WEIGHTS, find_model
+from ecgmtl.inference.models import BUNDLED, MLFLOW, URIS, find_model
 from ecgmtl.metrics.typicality import FEWEST
+from ecgmtl.run_files import MODEL, RUN
 
 
 class PredictorError(UserError):
@@ -92,7 +93,7 @@ def load_predictor(model: str | Path = BUNDLED, n_threads: int = 0, reconstructi
     model = find_model(str(model))
     path = Path(model)
     if not model.startswith(URIS) and not path.exists():
-        raise PredictorError(f"{model}: no such file; a trained model is runs/<run>, or its model.safetensors.")
+        raise PredictorError(f"{model}: no such file; a trained model is runs/<run>, or its {MODEL}.")
     if path.suffix == ".onnx":
         from ecgmtl.inference.onnx_predictor import OnnxPredictor
 
@@ -106,11 +107,11 @@ def load_predictor(model: str | Path = BUNDLED, n_threads: int = 0, reconstructi
     if path.suffix == ".pt2":
         return torch_predictors.load_pt2(path)
     path = model_file(path)
-    if (path / "MLmodel").is_file():
+    if (path / MLFLOW).is_file():
         return torch_predictors.load_mlflow(model)
     if path.is_dir():
         raise PredictorError(
-            f"{model}: is neither the folder of a training run (run.json) nor an MLflow model (MLmodel)."
+            f"{model}: is neither the folder of a training run ({RUN}) nor an MLflow model ({MLFLOW})."
         )
     if path.suffix == ".safetensors":
         return torch_predictors.CheckpointPredictor(path, reconstruction_error)
@@ -125,5 +126,5 @@ def digest_of(model: str, predictor: Predictor) -> str:
     It is that of the model's file; of MLflow's models, that of what is known of the training.
     """
     path = Path(find_model(model))
-    weights = path / WEIGHTS if path.is_dir() else path
+    weights = path / MODEL if path.is_dir() else path
     return sha256(weights.read_bytes() if weights.is_file() else predictor.metadata.to_json().encode())

@@ -1,6 +1,7 @@
 """Models of finished stages: their keys, their files, and those that another stage builds on."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from ecgmtl.checkpoint import CheckpointError, model_file
 from ecgmtl.config.run import Config
 from ecgmtl.config.stage import Stage
 from ecgmtl.identity import code_digest, sha256
-from ecgmtl.training.folder import finished_stage
+from ecgmtl.run_files import MODEL
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,20 @@ class StageResults:
         names = {earlier.name for earlier in self.config.stages}
         files = [self.file_of(name) if name in names else model_file(Path(name)) for name in stage.teachers]
         return stage.model_copy(update={"teachers": tuple(map(str, files))})
+
+
+def finished_stage(key: str, beside: Path) -> Path | None:
+    """Return the model of a finished stage with this key, from any run folder beside this one, or None."""
+    for path in stage_models(beside):
+        try:
+            if checkpoint.describe(path).provenance.get("stage_key") == key:
+                checkpoint.read(path)
+                return path
+        except CheckpointError:
+            continue  # a damaged or older model is skipped; its own run reports it when it is used
+    return None
+
+
+def stage_models(beside: Path) -> Iterator[Path]:
+    """Yield the models of all stages that are finished, in this run's folder and those beside it."""
+    yield from sorted(beside.parent.glob(f"*/stages/*/{MODEL}"))

@@ -1,4 +1,4 @@
-"""Folder of a training run, and the finished stages in all such folders.
+"""Folder of a training run.
 
 runs/quick-20261121-101500/
     config.yaml            whole config
@@ -11,7 +11,6 @@ runs/quick-20261121-101500/
 
 import json
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,10 +21,9 @@ import yaml
 
 from data_prep.files import naming, write_text
 from data_prep.lock import LOCK
-from ecgmtl import checkpoint
-from ecgmtl.checkpoint import MODEL, CheckpointError
 from ecgmtl.config.run import Config, ConfigError, load_config, parse_config
 from ecgmtl.identity import command
+from ecgmtl.run_files import CONFIG, HISTORY, RUN, is_run
 
 TRAIN_AGAIN = "restore a copy of it, or train again with another --out, which reuses the finished stages"
 WITHOUT_CURVES = "delete the file to continue without the curves of earlier epochs"
@@ -45,7 +43,7 @@ class RunFolder:
             ConfigError: the folder contains a run, or cannot be written.
         """
         path = path or cls.default_path(config)
-        if (path / "run.json").exists():
+        if (path / RUN).exists():
             raise ConfigError(f"{path}: contains a run. Resume it with --resume {path}, or choose another --out.")
         folder = cls(named(path))
         try:
@@ -67,19 +65,19 @@ class RunFolder:
             return
         shutil.rmtree(stages, ignore_errors=True)
         with suppress(OSError):  # Windows keeps a file that is locked
-            for name in ("config.yaml", "run.json", "history.jsonl", LOCK):
+            for name in (CONFIG, RUN, HISTORY, LOCK):
                 (self.path / name).unlink(missing_ok=True)
             self.path.rmdir()
 
     @classmethod
     def reopen(cls, path: Path) -> "RunFolder":
-        if not (path / "run.json").is_file():
-            raise ConfigError(f"--resume {path}: contains no run. The folder of a run has a run.json.")
+        if not is_run(path):
+            raise ConfigError(f"--resume {path}: contains no run. The folder of a run has a {RUN}.")
         return cls(named(path))
 
     @property
     def config(self) -> Config:
-        return load_config(self.path / "config.yaml")
+        return load_config(self.path / CONFIG)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -88,7 +86,7 @@ class RunFolder:
         Raises:
             ConfigError: the file is damaged.
         """
-        path = self.path / "run.json"
+        path = self.path / RUN
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
@@ -113,7 +111,7 @@ class RunFolder:
 
     @property
     def history(self) -> Path:
-        return self.path / "history.jsonl"
+        return self.path / HISTORY
 
     def stage(self, index: int, name: str) -> Path:
         path = self.path / "stages" / f"{index}-{name}"
@@ -121,7 +119,7 @@ class RunFolder:
         return path
 
     def write_facts(self, facts: dict[str, Any]) -> None:
-        write_text(self.path / "run.json", json.dumps(facts, indent=2))
+        write_text(self.path / RUN, json.dumps(facts, indent=2))
 
     def tracked(self, name: str) -> str | None:
         """Return MLflow's id of this run or of one of its stages."""
@@ -130,7 +128,7 @@ class RunFolder:
 
     def write_config(self, config: Config) -> None:
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-        write_text(self.path / "config.yaml", text)
+        write_text(self.path / CONFIG, text)
 
     def halve_batch(self, stage: str) -> int:
         """Halve the stage's batches, and return how many records they have now. Its curves in MLflow begin anew.
@@ -141,7 +139,7 @@ class RunFolder:
         tree = self.config.model_dump(mode="json")
         settings = tree["stages"][self.config.place_of(stage)]
         settings["batch_size"] //= 2
-        config = parse_config(tree, str(self.path / "config.yaml"))
+        config = parse_config(tree, str(self.path / CONFIG))
         self.write_config(config)
         self.write_facts({**self.facts, "tracked": {}})
         return int(settings["batch_size"])
@@ -242,19 +240,3 @@ def is_epoch(value: object) -> bool:
 def named(path: Path) -> Path:
     """Return the folder under its own name. From `.` neither the name nor the folders beside it can be read."""
     return path if path.name not in ("", "..") else path.resolve()
-
-
-def finished_stage(key: str, beside: Path) -> Path | None:
-    """Return the model of a finished stage with this key, from any run folder beside this one, or None."""
-    for path in stage_models(beside):
-        try:
-            if checkpoint.describe(path).provenance.get("stage_key") == key:
-                checkpoint.read(path)
-                return path
-        except CheckpointError:
-            continue  # a damaged or older model is skipped; its own run reports it when it is used
-    return None
-
-
-def stage_models(beside: Path) -> Iterator[Path]:
-    yield from sorted(beside.parent.glob(f"*/stages/*/{MODEL}"))

@@ -9,6 +9,7 @@ from ecgmtl import __version__
 from ecgmtl.config.run import Config
 from ecgmtl.config.stage import Stage
 from ecgmtl.identity import code_digest, commit, versions
+from ecgmtl.run_files import CONFIG
 from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import Tracker
 from ecgmtl.training.folder import RunFolder
@@ -61,7 +62,7 @@ class RunRecord:
         )
         with run as run_id:
             self.folder.note_tracked(PARENT, run_id)
-            self.tracker.log_artifact(self.folder.path / "config.yaml")
+            self.tracker.log_artifact(self.folder.path / CONFIG)
             self.log_data()
             if self.config.learns_to_classify(stages[-1].name):
                 self.tracker.announce(names.final("validation", names.MACRO_AUROC))

@@ -10,13 +10,14 @@ import torch
 
 from data_prep.leads import STANDARD_LEADS
 from ecgmtl import __version__, checkpoint
-from ecgmtl.checkpoint import MODEL, Checkpoint
+from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.split import Split
 from ecgmtl.evaluation.evaluate import FITTED_UNDER, evaluate
 from ecgmtl.evaluation.report import write_evaluation
 from ecgmtl.inference import export
 from ecgmtl.inference.export_path import ExportError
 from ecgmtl.inference.models import describe_score
+from ecgmtl.run_files import CARD, MODEL, VALIDATION
 from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import Tracker
 from ecgmtl.training.curves import training_curves
@@ -34,11 +35,11 @@ def report_run(
 ) -> dict[str, float]:
     """Write the report into the run's folder, log it, and return the headline scores."""
     evaluation = evaluate(stored, validation, FITTED_UNDER, cross_fitted=True)
-    write_evaluation(evaluation, folder.path / "validation", f"{folder.path.name} on the validation split")
+    write_evaluation(evaluation, folder.path / VALIDATION, f"{folder.path.name} on the validation split")
     curves = folder.path / "training.png"
     training_curves(folder.read_history()).savefig(curves, dpi=110)
     summary = evaluation.summary()
-    card, card_file = describe(stored, summary, (train, validation), folder), folder.path / "model_card.md"
+    card, card_file = describe(stored, summary, (train, validation), folder), folder.path / CARD
     card_file.write_text(render_model_card(card), encoding="utf-8")
     for path in (curves, card_file):
         tracker.log_artifact(path)
@@ -47,7 +48,7 @@ def report_run(
     if evaluation.classification is not None and tracker.active_run_id is not None and is_new:
         when_logged = partial(folder.note_tracked, LOGGED_WEIGHTS, weights)
         log_classifier(stored, validation, tracker, card, score_in(summary), when_logged)
-    log_evaluation(tracker, summary, folder.path / "validation", "validation")
+    log_evaluation(tracker, summary, folder.path / VALIDATION, "validation")
     return summary
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from data_prep.store.open import Store
 from ecgmtl import checkpoint
-from ecgmtl.checkpoint import MODEL, Checkpoint
+from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.run import Config, ConfigError
 from ecgmtl.config.shipped import with_stage
 from ecgmtl.config.stage import UNTRAINED, Stage
@@ -28,6 +28,7 @@ from ecgmtl.model.heads import Classifier
 from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.model.normalization import synchronize_norms
 from ecgmtl.ranks import is_first, is_parallel, leave, wait_for_all
+from ecgmtl.run_files import MODEL
 from ecgmtl.tasks import build_task
 from ecgmtl.tasks.labels import prevalence
 from ecgmtl.tracking.tracker import Tracker

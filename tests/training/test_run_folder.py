@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from ecgmtl import checkpoint
-from ecgmtl.checkpoint import MODEL, CheckpointError, model_file
+from ecgmtl.checkpoint import CheckpointError, model_file
 from ecgmtl.config.run import Config, ConfigError, load_config
 from ecgmtl.model.encoders.cnn import CnnSettings
-from ecgmtl.training.folder import RunFolder, finished_stage
+from ecgmtl.run_files import MODEL
+from ecgmtl.training.finished import finished_stage
+from ecgmtl.training.folder import RunFolder
 from tests.models import untrained
 
 

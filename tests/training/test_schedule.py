@@ -10,8 +10,9 @@ import torch
 
 from data_prep.store.manifest import StoreError
 from ecgmtl import checkpoint
-from ecgmtl.checkpoint import MODEL, CheckpointError
+from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.config.run import ConfigError, parse_config
+from ecgmtl.run_files import MODEL
 from ecgmtl.tracking.tracker import NoTracker
 from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.record import SILENT
