@@ -76,7 +76,7 @@ def export(
         from ecgmtl.data.split import open_for
         from ecgmtl.inference.export import add_typicality, signals_to_compare
         from ecgmtl.inference.export import export as export_classifier
-        from ecgmtl.inference.models import find_model
+        from ecgmtl.inference.models import find_model, score_and_card
         from ecgmtl.inference.reduced import reduce_and_judge
 
         file = checkpoint.model_file(Path(find_model(model)))
@@ -108,16 +108,3 @@ def reduction_of(int8: bool, fp16: bool) -> Literal["int8", "fp16"] | None:
     if int8 and fp16:
         raise typer.BadParameter("--int8 and --fp16: choose one of them.")
     return "int8" if int8 else "fp16" if fp16 else None
-
-
-def score_and_card(model: Path) -> tuple[str, str]:
-    """Return the validation score and the model card from the folder of a run; empty texts beside any other file."""
-    from contextlib import suppress
-
-    from ecgmtl.inference.models import score_of
-
-    score = card = ""
-    with suppress(OSError, ValueError, LookupError, TypeError):  # a report may be deleted or edited
-        card = (model.parent / "model_card.md").read_text(encoding="utf-8")
-        score = score_of(model.parent)
-    return score, card

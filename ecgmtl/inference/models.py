@@ -5,13 +5,14 @@ Nothing here imports torch or MLflow, except the list of registered models.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.errors import UserError
 from data_prep.places import is_remote
-from ecgmtl.run_files import METRICS, MODEL, RUN, VALIDATION, is_run
+from ecgmtl.run_files import CARD, METRICS, MODEL, RUN, VALIDATION, is_run
 
 BUNDLED = "ptbxl-superdiagnostic"
 """Name of the bundled classifier: the recipe `ptbxl`, trained on PTB-XL's diagnostic superclasses."""
@@ -151,6 +152,15 @@ def score_of(run: Path) -> str:
     if "classification" not in report:
         return ""
     return describe_score(report["classification"]["headline"]["macro_auroc"], report["n_records"])
+
+
+def score_and_card(model: Path) -> tuple[str, str]:
+    """Return the validation score and the model card from the folder of a run; empty texts beside any other file."""
+    score = card = ""
+    with suppress(OSError, ValueError, LookupError, TypeError):  # a report may be deleted or edited
+        card = (model.parent / CARD).read_text(encoding="utf-8")
+        score = score_of(model.parent)
+    return score, card
 
 
 def describe_score(macro_auroc: Mapping[str, float], n_records: int) -> str:
