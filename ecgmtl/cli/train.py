@@ -1,21 +1,18 @@
 """`ecgmtl train`: train a new run or resume one, on a prepared folder or on synthetic ECGs."""
 
 import shlex
-from collections.abc import Callable
-from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecgmtl.cli.options import Overrides, local, local_input
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
+from ecgmtl.run_files import is_run
 
 if TYPE_CHECKING:
-    from data_prep.store.open import Store
     from ecgmtl.config.run import Config
-    from ecgmtl.training.folder import RunFolder
-    from ecgmtl.training.stage import BatchTooLargeError
 
 SYNTHETIC = Path("data/synthetic")
 N_SYNTHETIC = 1500
@@ -89,123 +86,33 @@ def train(
         raise typer.BadParameter("--register needs MLflow; leave out --no-track")
     folders: list[Path] = []
 
+    def opened(folder: Path) -> None:
+        folders.append(folder)
+        if is_first():
+            typer.echo(f"run: {folder}")
+
     def on_interrupt() -> str:
-        is_kept = folders and (folders[0] / "run.json").is_file()
+        is_kept = folders and is_run(folders[0])
         return f"stopped; resume with: ecgmtl train --resume {folders[0]}" if is_kept else "stopped."
 
     with spoken_errors(on_interrupt):
+        from ecgmtl.cli.progress import stage_progress
+        from ecgmtl.ranks import is_first
         from ecgmtl.tracking.models import require_model_name
         from ecgmtl.training.folder import RunFolder
+        from ecgmtl.training.session import Display, Session, start_training
 
         if register is not None:
             require_model_name(register)
         settings = RunFolder.reopen(resume) if resume else settings_of(config, tuple(overrides or ()), data)
-        model = start_training(settings, data, out, stage, Session(threads, track, register, folders.append))
-        from ecgmtl.ranks import is_first
-
+        session = Session(stage, threads, track, register)
+        display = Display(opened, stage_progress, partial(typer.echo, err=True))
+        model = start_training(settings, data or synthetic_store, out, session, display)
         if not is_first():
             return
     typer.echo(f"model: {model}")
     run = shlex.quote(str(model.parent))
     typer.echo(f"next: ecgmtl evaluate {run} --data STORE, ecgmtl predict {run} FILES --out predictions.csv, ecgmtl ui")
-
-
-class Session(NamedTuple):
-    """How to run, apart from what to run."""
-
-    threads: int
-    """Processor threads; 0 uses all."""
-    track: bool
-    """Whether the run is logged to MLflow."""
-    register: str | None
-    """Name under which MLflow registers the classifier."""
-    opened: Callable[[Path], None]
-    """Called with the folder of the run as soon as it is known."""
-
-
-def start_training(
-    source: "Config | RunFolder", data: Path | None, out: Path | None, last: str | None, how: Session
-) -> Path:
-    """Train up to the stage named `last` and return the file of the model."""
-    import torch
-
-    from ecgmtl.data.split import open_for
-    from ecgmtl.ranks import from_first, is_first, process_group
-    from ecgmtl.training.folder import RunFolder, SharedFolder
-
-    if how.threads:
-        torch.set_num_threads(how.threads)
-    with process_group(), ExitStack() as held:
-        folder = from_first(lambda: open_run(source, data, out, last, held))
-        folder = folder if is_first() else SharedFolder(folder.path)
-        try:
-            config = folder.config
-            store = open_for(folder.data, config.preprocess, config.validation_fold)
-            return train_in(folder, store, last, how)
-        except Exception:
-            if not isinstance(source, RunFolder):
-                folder.remove_unless_begun()
-            raise
-
-
-def open_run(
-    source: "Config | RunFolder", data: Path | None, out: Path | None, last: str | None, held: ExitStack
-) -> "RunFolder":
-    """Lock the folder of a run, as long as `held` lasts, and create it where it is a new one.
-
-    Processes that were started again after a failure go on with the run that they had begun.
-    """
-    from data_prep.files import PARTIALS_BELOW
-    from data_prep.lock import locked
-    from ecgmtl.ranks import was_restarted
-    from ecgmtl.training.folder import RunFolder
-    from ecgmtl.training.schedule import stages_until
-
-    if isinstance(source, RunFolder):
-        held.enter_context(locked(source.path, PARTIALS_BELOW))
-        return source
-    stages_until(source, last, data)
-    records = data or synthetic_store(source)
-    path = out or RunFolder.default_path(source)
-    held.enter_context(locked(path, PARTIALS_BELOW))
-    if was_restarted() and (path / "run.json").is_file():
-        return RunFolder.reopen(path)
-    return RunFolder.create(path, source, records)
-
-
-def train_in(folder: "RunFolder", store: "Store", last: str | None, how: Session) -> Path:
-    """Train in the locked folder of a run. In a parallel training only the first process logs and shows progress."""
-    from ecgmtl.cli.progress import stage_progress
-    from ecgmtl.ranks import is_first, is_parallel
-    from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
-    from ecgmtl.training.record import SILENT
-    from ecgmtl.training.schedule import Schedule
-    from ecgmtl.training.stage import BatchTooLargeError
-
-    how.opened(folder.path)
-    if not is_first():
-        tracker = open_tracker(EXPERIMENT, enabled=False)
-        return Schedule.prepare(store, folder, tracker, SILENT).run(last)
-    typer.echo(f"run: {folder.path}")
-    while True:
-        tracker = open_tracker(EXPERIMENT, enabled=how.track)
-        try:
-            with stage_progress() as progress:
-                return Schedule.prepare(store, folder, tracker, progress).run(last, how.register)
-        except BatchTooLargeError as error:
-            if is_parallel() or error.batch_size == 1:
-                raise
-            halve_batch(folder, error)
-
-
-def halve_batch(folder: "RunFolder", error: "BatchTooLargeError") -> None:
-    """Halve the batches of a stage for which memory was too small, and say so."""
-    n_records = folder.halve_batch(error.stage)
-    typer.echo(
-        f"stage {error.stage}: a batch of {error.batch_size} records needs more memory than there is; the stage starts "
-        f"again with batches of {n_records}, as {folder.path / 'config.yaml'} says now. Its results will differ.",
-        err=True,
-    )
 
 
 def synthetic_store(config: "Config") -> Path:
