@@ -21,7 +21,6 @@ from data_prep.readers.stack import (
     MAX_IDS,
     Facts,
     Stack,
-    batch_size,
     check_promise,
     find_lead_axis,
     first_ids,
@@ -91,7 +90,7 @@ def open_stack(path: Path, options: ReadOptions) -> Iterator[Stack | None]:
         facts = _facts(path.name, values)
         axis = _lead_axis(values, options)
         ids, remarks = _ids(path, values, datasets.own)
-        yield Stack(path, values, axis or 0, batch_size(values, values.n_together), facts, ids, remarks)
+        yield Stack(path, values, axis or 0, facts, ids, remarks)
 
 
 def _signals(datasets: Sequence[Dataset], options: ReadOptions) -> list[Dataset]:

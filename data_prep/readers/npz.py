@@ -22,7 +22,6 @@ from data_prep.readers.stack import (
     MAX_IDS,
     Facts,
     Stack,
-    batch_size,
     check_promise,
     find_lead_axis,
     first_ids,
@@ -94,8 +93,7 @@ def _stack_in(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Ite
         values = Stacked(name, stream, headers[key])
         check_promise(name, values, path.stat().st_size)
         ids, remarks = _ids(name, archive, values.shape[0])
-        facts, at_a_time = _facts(name, archive, leads), batch_size(values, values.n_together)
-        yield Stack(path, values, axes[key] or 0, at_a_time, facts, ids, remarks)
+        yield Stack(path, values, axes[key] or 0, _facts(name, archive, leads), ids, remarks)
 
 
 def _of_three_axes(name: str, archive: zipfile.ZipFile) -> dict[str, Header]:

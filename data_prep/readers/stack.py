@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -67,6 +68,10 @@ class Values(Protocol):
     @property
     def dtype(self) -> np.dtype: ...
 
+    @property
+    def n_together(self) -> int:
+        """Number of ECGs whose values lie together, of which one is not read without the others."""
+
     def read(self, first: int, count: int) -> Shaped[np.ndarray, "record first_axis second_axis"]:
         """Read some of the ECGs."""
 
@@ -79,8 +84,6 @@ class Stack:
     values: Values
     lead_axis: int
     """Axis of the leads, 1 or 2."""
-    at_a_time: int
-    """Number of ECGs that are read at a time."""
     facts: Facts
     ids: tuple[str, ...] | None = None
     """Id of each ECG, where the file has them."""
@@ -95,6 +98,12 @@ class Stack:
     @property
     def n_leads(self) -> int:
         return self.values.shape[self.lead_axis]
+
+    @cached_property
+    def at_a_time(self) -> int:
+        """Number of ECGs that are read at a time."""
+        record_bytes = math.prod(self.values.shape[1:]) * self.values.dtype.itemsize
+        return max(1, min(self.values.n_together, len(self), BATCH // record_bytes))
 
     def layout(self, options: ReadOptions) -> Layout:
         """Return how the ECGs are read with these options.
@@ -178,12 +187,6 @@ def check_promise(name: str, values: Values, size: int) -> None:
             f"{name} promises {values.shape[0]} ECGs of {n_bytes} bytes, more than its {size} bytes can hold; it is "
             "damaged."
         )
-
-
-def batch_size(values: Values, n_together: int) -> int:
-    """Return how many ECGs to read at a time of an array in which so many lie together."""
-    record_bytes = math.prod(values.shape[1:]) * values.dtype.itemsize
-    return max(1, min(n_together, values.shape[0], BATCH // record_bytes))
 
 
 def is_ids(name: str) -> bool:
