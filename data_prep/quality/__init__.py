@@ -27,10 +27,11 @@ __all__ = ["CheckInput", "Finding", "QualityError", "Severity", "check_signal", 
 
 Check = Callable[[CheckInput], Iterator[Finding]]
 
+SIZES: tuple[Check, ...] = (unit.check, electrode_off.check)
+"""Checks of the leads' sizes. A size that is no ECG's prevents all others."""
+USUAL_SIZES: tuple[Check, ...] = (noise_leads.check,)
+"""Checks that are left out where a size is odd, which they would find again."""
 CHECKS: tuple[Check, ...] = (
-    unit.check,
-    electrode_off.check,
-    noise_leads.check,
     limb_identities.check,
     saturation.check,
     noise.check,
@@ -38,20 +39,25 @@ CHECKS: tuple[Check, ...] = (
     baseline_wander.check,
     pacing.check,
 )
-"""Checks of the leads in mV. They follow the checks of length, names, gaps and flat leads, which Preprocess makes."""
+"""Checks of single leads in mV, and of the limb leads' algebra."""
 RELATIONS: tuple[Check, ...] = (wrong_rate.check, arms.check, lead_twice.check)
 """Checks of how the leads agree. They follow where no other check forbids a decision."""
 
 
 def check_signal(subject: CheckInput) -> Iterator[Finding]:
-    """Yield all findings on a record's leads. A size that is no ECG's prevents the other checks."""
-    grave = False
-    for check in CHECKS:
-        findings = tuple(check(subject))
-        yield from findings
+    """Yield all findings on a record's leads.
+
+    The checks of length, names, gaps and flat leads, which Preprocess makes, come before.
+    """
+    findings: list[Finding] = []
+    for check in SIZES:
+        findings += check(subject)
         if has_failure(findings):
+            yield from findings
             return
-        grave = grave or any(finding.severity is Severity.NO_DECISION for finding in findings)
-    if not grave:
+    for check in CHECKS if findings else (*USUAL_SIZES, *CHECKS):
+        findings += check(subject)
+    yield from findings
+    if all(finding.severity is Severity.NOTE for finding in findings):
         for check in RELATIONS:
             yield from check(subject)

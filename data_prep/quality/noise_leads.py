@@ -24,7 +24,6 @@ import numpy as np
 from jaxtyping import Float32
 
 from data_prep.leads import BASIS_LEADS
-from data_prep.quality import electrode_off, unit
 from data_prep.quality.check_input import CheckInput
 from data_prep.quality.finding import Finding, Severity
 
@@ -37,9 +36,7 @@ RIDGE = 1e-6
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:
-    """Yield no decision if leads are noise. Leads of an odd size are not judged again."""
-    if any((*unit.check(subject), *electrode_off.check(subject))):
-        return
+    """Yield no decision if leads are noise."""
     if noise := find_noise(subject.leads, subject.filtered, subject.unmeasured):
         sentence = f"lead {', '.join(noise)} noise: the other leads explain nothing of it."
         yield Finding("noise-lead", sentence, Severity.NO_DECISION, noise, len(noise))

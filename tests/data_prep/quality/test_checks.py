@@ -10,7 +10,7 @@ from data_prep import Preprocess, find_records, read_record
 from data_prep.filters import resample
 from data_prep.leads import STANDARD_LEADS
 from data_prep.perturb import swap_arms
-from data_prep.quality import CHECKS, RELATIONS, Severity
+from data_prep.quality import CHECKS, RELATIONS, SIZES, USUAL_SIZES, Severity
 from data_prep.record import Remark
 from data_prep.synthetic.waveform import synthesize
 from tests.wfdb_files import make_record
@@ -133,7 +133,7 @@ def test_every_check_takes_some_of_the_leads():
     record = make_record(ecg()[:, :7], 500, STANDARD_LEADS[:7])
     findings = Preprocess().examine(replace(record, remarks=(Remark("cut-off", "odd."),))).findings
     assert [finding.code for finding in findings] == ["cut-off", "lead-missing"]
-    assert len(CHECKS) + len(RELATIONS) > 10
+    assert len((*SIZES, *USUAL_SIZES, *CHECKS, *RELATIONS)) > 10
 
 
 @pytest.mark.real
