@@ -23,8 +23,8 @@ from data_prep.readers import (
     read_record,
 )
 from data_prep.record import NO_UNIT, Record, RecordError
+from data_prep.units import HIGHEST, LARGEST_SAMPLE
 from data_prep.wfdb_writer import (
-    LARGEST,
     MISSING,
     STEPS_PER_MV,
     header_at,
@@ -209,7 +209,7 @@ def to_steps(row: Float[np.ndarray, " time"]) -> Steps:
     """Round a lead in mV to 1 µV, or coarser if it exceeds 32.767 mV. Missing samples are marked."""
     known = np.isfinite(row)
     largest = float(np.abs(row[known]).max(initial=0.0))
-    per_mv = STEPS_PER_MV if largest * STEPS_PER_MV <= LARGEST else LARGEST / largest
+    per_mv = STEPS_PER_MV if largest * STEPS_PER_MV <= LARGEST_SAMPLE else LARGEST_SAMPLE / largest
     values = np.where(known, np.rint(np.where(known, row, 0).astype(np.float64) * per_mv), MISSING)
     return Steps(values.astype(np.int16), per_mv)
 
@@ -222,6 +222,6 @@ def remarks(record: Record, names: list[str], steps: list[Steps]) -> Iterator[st
         if step.per_mv != STEPS_PER_MV
     ]
     if coarse:
-        yield f"values above {LARGEST / STEPS_PER_MV} mV: lead {', '.join(coarse)}."
+        yield f"values above {HIGHEST} mV: lead {', '.join(coarse)}."
     if len(names) < len(record.leads):
         yield f"columns left out, because they are no standard leads: {len(record.leads) - len(names)}."

@@ -17,13 +17,9 @@ from data_prep.quality.lead_names import check_leads, find_estimated, find_leads
 from data_prep.quality.length import SHORTEST, check_fit, check_length
 from data_prep.quality.lost_voltage import AXES, Loss, find_loss, find_loss_in_parts, to_typical
 from data_prep.record import Record, Recording
-from data_prep.units import MICROVOLTS
-from data_prep.wfdb_writer import LARGEST
+from data_prep.units import HIGHEST
 
 __all__ = ["BASIS_LEADS", "STANDARD_LEADS", "Prepared", "Preprocess", "standard_lead"]
-
-HIGHEST = LARGEST / MICROVOLTS
-"""Highest voltage that 16 bits hold in steps of 1 µV, in millivolts."""
 
 
 @dataclass(frozen=True)

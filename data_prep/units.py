@@ -11,6 +11,10 @@ UNITS = {"nV": 1e-6, "uV": 1e-3, "mV": 1.0, "V": 1e3, NO_UNIT: 1.0}
 """Millivolts in one of each unit."""
 MICROVOLTS = 1000.0
 """Microvolts in a millivolt."""
+LARGEST_SAMPLE = 32_767
+"""Largest value of a sample of 16 bits, in which prepared folders and written WFDB records hold microvolts."""
+HIGHEST = LARGEST_SAMPLE / MICROVOLTS
+"""Highest voltage that such a sample holds, in millivolts."""
 UNIT_NAMES = f"nV, uV, mV, V, or {NO_UNIT} where the voltage was lost"
 
 _PREFIXES = {

@@ -14,13 +14,12 @@ from jaxtyping import Int16
 
 from data_prep.errors import UserError
 from data_prep.files import naming
+from data_prep.units import LARGEST_SAMPLE, MICROVOLTS
 
-STEPS_PER_MV = 1000.0
+STEPS_PER_MV = MICROVOLTS
 """Default gain: a step of 1 µV."""
-MISSING = -32_768
+MISSING = -LARGEST_SAMPLE - 1
 """Value that marks a missing sample in format 16."""
-LARGEST = 32_767
-"""Largest value of a sample of 16 bits, here and in a prepared folder. The value below its negative is MISSING."""
 
 
 def is_record_name(name: str) -> bool:

@@ -8,12 +8,11 @@ from jaxtyping import Float32, Int16
 
 from data_prep.leads import STANDARD_LEADS
 from data_prep.places import File
-from data_prep.preprocess import HIGHEST, Preprocess
+from data_prep.preprocess import Preprocess
 from data_prep.readers import ReadOptions, read_record
 from data_prep.record import RecordError
 from data_prep.store.signals_file import SignalsFile
-from data_prep.units import MICROVOLTS
-from data_prep.wfdb_writer import LARGEST
+from data_prep.units import HIGHEST, LARGEST_SAMPLE, MICROVOLTS
 
 RECORDS_A_CHUNK = 64
 
@@ -72,7 +71,7 @@ def to_microvolts(name: str, signal: Float32[np.ndarray, "lead time"]) -> Int16[
     """Return the signal in whole microvolts. Raise RecordError if a value does not fit into 16 bits."""
     microvolts = np.rint(signal * MICROVOLTS)
     most = np.abs(microvolts).max()
-    if not most <= LARGEST:  # not a number fails too
+    if not most <= LARGEST_SAMPLE:  # not a number fails too
         raise RecordError(
             f"{name}: it reaches {most / MICROVOLTS:.1f} mV; a prepared folder holds up to {HIGHEST} mV. "
             f"The header's gain or unit is probably wrong."

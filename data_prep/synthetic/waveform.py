@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int16
 
-from data_prep.wfdb_writer import LARGEST
+from data_prep.units import LARGEST_SAMPLE
 
 DOWER = np.array([
     [0.632, -0.235, 0.059],  # I
@@ -229,4 +229,4 @@ def all_leads(basis: np.ndarray) -> Int16[np.ndarray, "time 12"]:
     one, two = basis[:, 0], basis[:, 1]
     limbs = [one, two, two - one, -(one + two) // 2, one - two // 2, two - one // 2]
     leads = np.column_stack([*limbs, basis[:, 2:]])
-    return np.clip(leads, -LARGEST, LARGEST).astype(np.int16)
+    return np.clip(leads, -LARGEST_SAMPLE, LARGEST_SAMPLE).astype(np.int16)

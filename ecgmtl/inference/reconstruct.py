@@ -15,8 +15,8 @@ from data_prep.errors import UserError
 from data_prep.lead_set import GivenLeads, LeadSet, take_leads
 from data_prep.leads import BASIS_LEADS, LIMB_LEADS, MARK, STANDARD_LEADS, derive_limb_leads
 from data_prep.record import Record, RecordError, Remark
-from data_prep.units import MICROVOLTS
-from data_prep.wfdb_writer import LARGEST, header_at, write_record, write_whole_record
+from data_prep.units import HIGHEST, LARGEST_SAMPLE, MICROVOLTS
+from data_prep.wfdb_writer import header_at, write_record, write_whole_record
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.masking import rarity
@@ -75,10 +75,10 @@ def reconstruct(stored: Checkpoint, record: Record, leads: LeadSet) -> Reconstru
     derive_limb_leads(rows)
     signal = np.rint(np.stack([rows[lead] for lead in STANDARD_LEADS]))
     highest = np.abs(signal).max(axis=1)
-    if highest.max() > LARGEST:
+    if highest.max() > LARGEST_SAMPLE:
         lead = STANDARD_LEADS[int(highest.argmax())]
         raise RecordError(
-            f"{record.name}: lead {lead} reaches {highest.max() / MICROVOLTS:.1f} mV; up to {LARGEST / MICROVOLTS} mV "
+            f"{record.name}: lead {lead} reaches {highest.max() / MICROVOLTS:.1f} mV; up to {HIGHEST} mV "
             f"can be written. Remove its offset first."
         )
     on_record = [Remark(finding.code, finding.sentence) for finding in given.findings]
