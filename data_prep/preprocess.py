@@ -43,6 +43,19 @@ class Examined(NamedTuple):
     loss: Loss | None = None
 
 
+class Recorded(NamedTuple):
+    """Standard leads as the file has them, and how they lost their voltage scale."""
+
+    leads: tuple[str, ...]
+    signal: Float32[np.ndarray, "lead time"]
+    loss: Loss | None
+
+    @property
+    def related(self) -> bool:
+        """Whether the leads share one voltage scale, so that the algebra between them holds."""
+        return self.loss is None or self.loss.of != "lead"
+
+
 class Scale(NamedTuple):
     """Voltage scale of a record. All of its samples tell whether it was lost; those of one window may not."""
 
@@ -51,12 +64,11 @@ class Scale(NamedTuple):
 
 def find_scale(recording: Recording) -> Scale:
     """Return how a recording lost its voltage scale, as far as its standard leads show it."""
-    columns = [indices[0] for indices in find_leads(recording.leads).values()]
+    columns = find_leads(recording.leads)
     if isinstance(recording, Record):
-        return Scale(find_loss(np.ascontiguousarray(recording.signal.T[columns]), recording.calibrated))
-    return Scale(
-        find_loss_in_parts(lambda: (part.signal.T[columns] for part in recording.parts()), recording.calibrated)
-    )
+        return Scale(find_loss(_in_order(columns, recording.signal.T)[1], recording.calibrated))
+    first = [indices[0] for indices in columns.values()]
+    return Scale(find_loss_in_parts(lambda: (part.signal.T[first] for part in recording.parts()), recording.calibrated))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,33 +127,47 @@ class Preprocess:
         columns = find_leads(record.leads)
         if not columns:
             return Examined(None, (*findings, *check_leads(record)))
-        loss = (scale or find_scale(record)).loss
-        related = loss is None or loss.of != "lead"
-        findings += check_leads(record, related)
-        leads, recorded = _in_order(columns, record.signal[start : start + needed].T)
-        recorded = fill_gaps(leads, recorded, record.fs, findings, related)
-        gaps = tuple(check_gaps(leads, recorded))
-        if gaps:
+        leads, whole = _in_order(columns, record.signal.T)
+        loss = find_loss(whole, record.calibrated) if scale is None else scale.loss
+        recorded = Recorded(leads, np.ascontiguousarray(whole[:, start : start + needed]), loss)
+        findings += check_leads(record, recorded.related)
+        filled = fill_gaps(leads, recorded.signal, record.fs, findings, recorded.related)
+        if gaps := tuple(check_gaps(leads, filled)):
             return Examined(None, (*findings, *gaps))
+        signal = self._standardize(record, recorded._replace(signal=filled), findings)
+        if has_failure(findings):
+            return Examined(None, tuple(findings), loss)
+        signal = self._pad(_clip(signal, findings), nearly=record.signal.shape[0] >= needed - 1)
+        return Examined(signal, tuple(findings), loss)
+
+    def _standardize(
+        self, record: Record, recorded: Recorded, findings: list[Finding]
+    ) -> Float32[np.ndarray, "lead part"]:
+        """Return leads without gaps in standard form, with dead and missing ones replaced, and add what is odd of them.
+
+        Where too many leads are dead, those that are left are returned. The findings then have a failure.
+        """
+        leads, signal, loss = recorded
+        related = recorded.related
         reconstructed = frozenset(find_reconstructed(record.leads))
-        dead = [lead for lead in find_dead(leads, recorded, record.fs, loss is not None) if lead not in reconstructed]
+        dead = [lead for lead in find_dead(leads, signal, record.fs, loss is not None) if lead not in reconstructed]
         absent = find_estimated(record.leads, related)
         findings += check_flat_leads(leads, dead, related, len(absent))
-        usable = not has_failure(findings)
         lost = (*dead, *absent)
-        known, signal = _complete(leads, recorded, lost, related) if usable else _without(dead, leads, recorded)
-        signal = self.level(resample(signal, record.fs, self.fs)[:, : self.n_samples])
+        estimated = {lead for lead in lost if lead not in LIMB_LEADS or not related}
+        usable = not has_failure(findings)
+        known, kept = _complete(leads, signal, lost, related) if usable else _without(dead, leads, signal)
+        standard = self.level(resample(kept, record.fs, self.fs)[:, : self.n_samples])
         if loss is not None:
             findings.append(loss.finding)
-            signal, recorded = to_typical(signal, AXES[loss.of]), to_typical(recorded, AXES[loss.of])
-        estimated = {lead for lead in lost if lead not in LIMB_LEADS or not related}
+            standard, signal = to_typical(standard, AXES[loss.of]), to_typical(signal, AXES[loss.of])
         findings += check_signal(
             CheckInput(
                 leads=known,
-                signal=signal,
+                signal=standard,
                 fs=self.fs,
                 recorded_leads=leads,
-                recorded=recorded,
+                recorded=signal,
                 recorded_fs=record.fs,
                 unit=record.unit,
                 calibrated=loss is None,
@@ -151,10 +177,7 @@ class Preprocess:
                 unmeasured=reconstructed | estimated,
             )
         )
-        if has_failure(findings):
-            return Examined(None, tuple(findings), loss)
-        signal = self._pad(_clip(signal, findings), nearly=record.signal.shape[0] >= needed - 1)
-        return Examined(signal, tuple(findings), loss)
+        return standard
 
     def n_needed(self, fs: float) -> int:
         """Return the number of samples that make `seconds` at a rate of `fs` hertz."""
