@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from data_prep.filters import band_pass, resample
-from data_prep.leads import BASIS_LEADS, LIMB_LEADS, STANDARD_LEADS, standard_lead
+from data_prep.leads import LIMB_LEADS, STANDARD_LEADS
 from data_prep.quality import CheckInput, Finding, check_signal, has_failure, refuse_failures
 from data_prep.quality.flat_leads import check_flat_leads, complete_leads, find_dead
 from data_prep.quality.gaps import check_gaps, fill_gaps
@@ -18,8 +18,6 @@ from data_prep.quality.length import SHORTEST, check_fit, check_length
 from data_prep.quality.lost_voltage import AXES, Loss, find_loss, find_loss_in_parts, to_typical
 from data_prep.record import Record, Recording
 from data_prep.units import HIGHEST
-
-__all__ = ["BASIS_LEADS", "STANDARD_LEADS", "Prepared", "Preprocess", "standard_lead"]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from data_prep.preprocess import STANDARD_LEADS
+from data_prep.leads import STANDARD_LEADS
 from ecgmtl.data.lead_algebra import BASIS_INDEX, extend_mask
 from ecgmtl.data.masking import MaskingSettings, sample_mask
 from ecgmtl.data.split import Split
