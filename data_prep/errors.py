@@ -16,7 +16,7 @@ traceback. Each class is defined beside the code that raises it:
     ├── ReportError            ecgmtl.report_page.page
     ├── ServeError             ecgmtl.serve.server
     ├── StrictYamlError        ecgmtl.config.parse
-    ├── ConfigError            ecgmtl.config.run
+    ├── ConfigError            ecgmtl.config.parse
     ├── CheckpointError        ecgmtl.checkpoint
     ├── MetadataError          ecgmtl.inference.metadata
     ├── ModelNameError         ecgmtl.inference.models

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from data_prep.errors import UserError
 from data_prep.files import write_whole
-from ecgmtl.config.run import Config, ConfigError, parse_config
+from ecgmtl.config.parse import ConfigError
+from ecgmtl.config.run import Config, parse_config
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.identity import sha256

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, field_validator
 
-from ecgmtl.config.run import Config, ConfigError, explain, load_config, parse_config, read_yaml, set_key
+from ecgmtl.config.parse import ConfigError, explain, read_yaml, set_key
+from ecgmtl.config.run import Config, load_config, parse_config
 from ecgmtl.config.shipped import find_arms
 from ecgmtl.settings import Settings
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
-from ecgmtl.config.run import ConfigError, explain, read_yaml
+from ecgmtl.config.parse import ConfigError, explain, read_yaml
 from ecgmtl.config.shipped import FOLDER
 from ecgmtl.settings import Name, Settings
 

@@ -13,7 +13,7 @@ from data_prep.parallel import end_with_parent
 from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.comparison.results import RunResult
 from ecgmtl.comparison.run import Job, run_job
-from ecgmtl.config.run import ConfigError
+from ecgmtl.config.parse import ConfigError
 from ecgmtl.training.stage import TrainingError
 
 Failure = TrainingError | CheckpointError | ConfigError

@@ -1,5 +1,6 @@
-"""Strict YAML, in which a duplicate key is an error. PyYAML alone silently takes the last one."""
+"""Settings as text: strict YAML, changes of single keys, and errors in the words of the user's own file."""
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -8,12 +9,16 @@ from yaml import MappingNode, ScalarNode
 from data_prep.errors import UserError
 
 
+class ConfigError(UserError):
+    """Settings that make no run; the message names file, key, what was found and what would do."""
+
+
 class StrictYamlError(UserError):
     """Text that is no YAML, or says two things at once; the message is one line that names the place."""
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Loader of plain values that refuses duplicate keys."""
+    """Loader of plain values that refuses duplicate keys, of which PyYAML alone silently takes the last one."""
 
     def compose_mapping_node(self, anchor: Any) -> MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -46,3 +51,76 @@ def load_yaml(text: str) -> object:
         raise StrictYamlError(f"a value cannot be read: {error}") from error
     except RecursionError as error:
         raise StrictYamlError("nested too deeply") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a tree of settings.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds no settings.
+    """
+    try:
+        tree = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, StrictYamlError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}.") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: should hold settings as `key: value`; found {type(tree).__name__}.")
+    return tree
+
+
+def read_value(dotted: str, value: str) -> object:
+    """Parse the value of an override."""
+    try:
+        return load_yaml(value)
+    except StrictYamlError as error:
+        raise ConfigError(f"--set {dotted}={value}: the value cannot be read as YAML: {error}.") from None
+
+
+def set_key(tree: Any, dotted: str, value: object) -> None:
+    """Set one value of a tree."""
+    *parents, last = dotted.split(".")
+    try:
+        for key in parents:
+            if isinstance(tree, dict) and tree.get(key) is None:
+                tree[key] = {}  # a group that is left out by default, as is the forest
+            tree = tree[int(key)] if isinstance(tree, list) else tree[key]
+        if last == "kind" and tree.get(last) != value:
+            tree.clear()  # the settings of one kind do not apply to another
+        tree[int(last) if isinstance(tree, list) else last] = value
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ConfigError(f"--set {dotted}: there is no such key in the config.") from error
+
+
+def explain(mistake: Any, tree: Any) -> str:
+    """Describe one error of pydantic in a line: the key in the user's tree, and what is wrong with it."""
+    key = dotted_key(mistake["loc"], tree)
+    if mistake["type"] == "union_tag_invalid":
+        known = mistake["ctx"]["expected_tags"].replace("'", "")
+        return f"{key}.kind: '{mistake['ctx']['tag']}' is not one of {known}."
+    if mistake["type"] == "union_tag_not_found":
+        return f"{key}: should have a `kind`."
+    if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{key}: there is no such setting; is it misspelled?"
+    message = mistake["msg"].removeprefix("Value error, ").removesuffix(".")
+    if holds_groups(mistake["input"]):  # the message names the key
+        return f"{message}." if not key or message.startswith(f"{key}.") else f"{key}: {message}."
+    return f"{key}: {message}; found {mistake['input']!r}."
+
+
+def holds_groups(value: object) -> bool:
+    """Tell whether a value is, or contains, a group of settings."""
+    return isinstance(value, dict) or (isinstance(value, list | tuple) and any(map(holds_groups, value)))
+
+
+def dotted_key(keys: tuple[str | int, ...], tree: Any) -> str:
+    """Return the dotted key as the user wrote it: pydantic puts the kind of a group among the keys."""
+    written: list[str] = []
+    for key in keys:
+        if isinstance(tree, dict) and tree.get("kind") == key:
+            continue
+        written.append(str(key))
+        try:
+            tree = tree[key]
+        except (LookupError, TypeError):
+            tree = None
+    return ".".join(written)

@@ -10,6 +10,8 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
+from ecgmtl.config.parse import ConfigError
+
 if TYPE_CHECKING:
     from ecgmtl.config.run import Config
     from ecgmtl.config.stage import Stage
@@ -45,8 +47,6 @@ def find_config(path: Path) -> Path:
     for name in names:
         if path in (Path(name), Path("configs") / f"{name}.yaml"):
             return FOLDER / f"{name}.yaml"
-    from ecgmtl.config.run import ConfigError  # imports torch, which a list of names does not need
-
     reason = "is a folder, and a config is a YAML file" if path.is_dir() else "no such file"
     raise ConfigError(f"{path}: {reason}; the shipped configs are {', '.join(names)}.")
 
@@ -94,8 +94,6 @@ def find_arms(path: Path) -> Path:
     for name in names:
         if path in (Path(name), Path("configs") / name):
             return FOLDER / name
-    from ecgmtl.config.run import ConfigError
-
     reason = "no arm is in this folder" if path.is_dir() else "no such folder"
     shipped = ", ".join(f"configs/{name}" for name in names)
     raise ConfigError(f"{path}: {reason}; arms are the .yaml files of one, as in the shipped {shipped}.")

@@ -21,7 +21,8 @@ import yaml
 
 from data_prep.files import naming, write_text
 from data_prep.lock import LOCK
-from ecgmtl.config.run import Config, ConfigError, load_config, parse_config
+from ecgmtl.config.parse import ConfigError
+from ecgmtl.config.run import Config, load_config, parse_config
 from ecgmtl.identity import command
 from ecgmtl.run_files import CONFIG, HISTORY, RUN, is_run
 

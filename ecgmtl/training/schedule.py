@@ -15,7 +15,8 @@ from torch import Tensor
 from data_prep.store.open import Store
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import Checkpoint
-from ecgmtl.config.run import Config, ConfigError
+from ecgmtl.config.parse import ConfigError
+from ecgmtl.config.run import Config
 from ecgmtl.config.shipped import with_stage
 from ecgmtl.config.stage import UNTRAINED, Stage
 from ecgmtl.data.split import Split, lead_statistics, load_split, require_both_classes

@@ -11,7 +11,8 @@ from ecgmtl import checkpoint
 from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.cli import app
 from ecgmtl.cli.show import describe
-from ecgmtl.config.run import Config, ConfigError, load_config, parse_config
+from ecgmtl.config.parse import ConfigError
+from ecgmtl.config.run import Config, load_config, parse_config
 from ecgmtl.inference.torch_predictors import metadata_of
 from ecgmtl.model.encoders.cnn import CnnSettings
 from ecgmtl.report_page.facts import facts

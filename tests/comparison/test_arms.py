@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ecgmtl.comparison.arms import expand, load_arm, load_arms
-from ecgmtl.config.run import ConfigError
+from ecgmtl.config.parse import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "configs/compare"
 VIEWS = SHIPPED.with_name("views")

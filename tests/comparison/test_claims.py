@@ -18,7 +18,7 @@ from ecgmtl.comparison.results import KEPT_CLAIMS, read_comparison, result_path,
 from ecgmtl.comparison.statistics import Interval
 from ecgmtl.comparison.tables import arm_rows, resample_runs
 from ecgmtl.comparison.text import final_section
-from ecgmtl.config.run import ConfigError
+from ecgmtl.config.parse import ConfigError
 from tests import comparisons
 from tests.comparisons import make_run, write_comparison
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ecgmtl.config.run import Config, ConfigError, load_config, parse_config
+from ecgmtl.config.parse import ConfigError
+from ecgmtl.config.run import Config, load_config, parse_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TAUGHT_BY = (

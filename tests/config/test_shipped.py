@@ -13,7 +13,8 @@ import pytest
 
 from ecgmtl.cli.show import describe
 from ecgmtl.config import shipped
-from ecgmtl.config.run import ConfigError, load_config
+from ecgmtl.config.parse import ConfigError
+from ecgmtl.config.run import load_config
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"

@@ -24,7 +24,8 @@ from ecgmtl import checkpoint
 from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.comparison.results import read_comparison, result_path
 from ecgmtl.comparison.truth import ComparisonError
-from ecgmtl.config.run import Config, ConfigError, load_config
+from ecgmtl.config.parse import ConfigError
+from ecgmtl.config.run import Config, load_config
 from ecgmtl.inference.metadata import MetadataError, ModelMetadata
 from ecgmtl.inference.predictor import PredictorError, load_predictor
 from ecgmtl.inference.torch_predictors import metadata_of

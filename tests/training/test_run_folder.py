@@ -6,7 +6,8 @@ import pytest
 
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import CheckpointError, model_file
-from ecgmtl.config.run import Config, ConfigError, load_config
+from ecgmtl.config.parse import ConfigError
+from ecgmtl.config.run import Config, load_config
 from ecgmtl.model.encoders.cnn import CnnSettings
 from ecgmtl.run_files import MODEL
 from ecgmtl.training.finished import finished_stage

@@ -11,7 +11,8 @@ import torch
 from data_prep.store.manifest import StoreError
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import CheckpointError
-from ecgmtl.config.run import ConfigError, parse_config
+from ecgmtl.config.parse import ConfigError
+from ecgmtl.config.run import parse_config
 from ecgmtl.run_files import MODEL
 from ecgmtl.tracking.tracker import NoTracker
 from ecgmtl.training.folder import RunFolder
