@@ -132,16 +132,17 @@ def test_relative_links_lead_somewhere(page):
 
 @cache
 def defined_in(name):
-    path = next((ROOT / "tests").rglob(name), None)
-    if path is None:
+    """The functions of the one test file of this name; none if there is no such file, or are several."""
+    found = [*(ROOT / "tests").rglob(name)]
+    if len(found) != 1:
         return set()
-    return {part.name for part in ast.walk(ast.parse(path.read_text())) if isinstance(part, ast.FunctionDef)}
+    return {part.name for part in ast.walk(ast.parse(found[0].read_text())) if isinstance(part, ast.FunctionDef)}
 
 
 @every_page
 def test_files_and_tests_that_are_named_exist(page):
     text = page.read_text(encoding="utf-8")
-    named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", text)
+    named = re.findall(r"`(?:tests/)?((?:\w+/)*test_\w+\.py)(?:::(\w+))?`", text)
     missing = [
         f"{name}::{test}" for name, test in named if not defined_in(name) or (test and test not in defined_in(name))
     ]
