@@ -57,6 +57,10 @@ class Store:
         """Return the same records with their signals in memory, read and filtered once."""
         return replace(self, signals=self.read(np.arange(len(self.records))), band=None)
 
+    def rows_of(self, split: str) -> Int64[np.ndarray, " row"]:
+        """Return the rows of the records of a split, in their order; none where it has no record."""
+        return np.flatnonzero(self.records["split"].to_numpy() == split)
+
     def read(self, rows: Int64[np.ndarray, " row"]) -> Int16[np.ndarray, "row lead time"]:
         """Return the signals of some records, in microvolts."""
         if self.band is None:

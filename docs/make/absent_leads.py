@@ -47,7 +47,7 @@ def main() -> None:
     folder, store, predictor = Path(sys.argv[1]), open_store(Path(sys.argv[2])), load_predictor()
     allowed = flat_leads.MOST_ESTIMATED
     flat_leads.MOST_ESTIMATED = lead_names.MOST_ESTIMATED = len(ABSENT[-1].split())  # what is refused is measured, too
-    rows = np.flatnonzero(store.records["split"] == "validation")
+    rows = store.rows_of("validation")
     truth = store.labels(predictor.metadata.label_set)[rows]
     records = [read_record(folder / f"{name}.hea") for name in store.records["name"].iloc[rows]]
     whole = decisions_of(predictor, logits_of(predictor, records, []))

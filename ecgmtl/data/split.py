@@ -112,7 +112,7 @@ def load_split(
     Raises:
         StoreError: the store has no record of this split.
     """
-    rows = np.flatnonzero((store.records["split"] == split).to_numpy())
+    rows = store.rows_of(split)
     if not len(rows):
         counts = ", ".join(f"{name} {n}" for name, n in store.records["split"].value_counts().items())
         raise StoreError(f"{store.path}: no record of the split '{split}'; it has {counts}.")

@@ -119,10 +119,9 @@ def add_typicality(stored: Checkpoint, store: Store) -> Checkpoint:
     """Return the checkpoint with the typicality that it lacks, if the store holds the data that it was trained on."""
     if stored.typicality is not None or stored.provenance.get("data_sha256") != store.sha256:
         return stored
-    splits = store.records["split"].to_numpy()
 
     def batches(split: str) -> Iterator[Float32[np.ndarray, "record lead time"]]:
-        rows = np.flatnonzero(splits == split)
+        rows = store.rows_of(split)
         for first in range(0, len(rows), AT_A_TIME):
             yield store.read_millivolts(rows[first : first + AT_A_TIME])
 

@@ -74,8 +74,7 @@ def reduce_and_judge(
     Raises:
         ExportError, MissingExtraError: as `export_reduced`.
     """
-    splits = store.records["split"].to_numpy()
-    train, validation = (np.flatnonzero(splits == split) for split in ("train", "validation"))
+    train, validation = store.rows_of("train"), store.rows_of("validation")
     scaled_on, signals = (store.read_millivolts(rows) for rows in (train[:N_SCALED], validation))
     judged = Judged(signals, store.labels(stored.label_set)[validation])
     return export_reduced(stored, REDUCTIONS[kind], out, scaled_on, judged, score, card)
