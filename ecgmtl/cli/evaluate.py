@@ -1,15 +1,12 @@
 """`ecgmtl evaluate`: evaluate a checkpoint on a split of a prepared folder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import typer
 
 from ecgmtl.cli.options import Checkpoint, StorePath, lead_set, local
 from ecgmtl.cli.terminal import progress_bar, spoken_errors
-
-if TYPE_CHECKING:
-    from ecgmtl.evaluation.report import Evaluation
 
 N_LABELS_SHOWN = 30
 """Largest number of labels that are listed on a terminal."""
@@ -61,39 +58,17 @@ def evaluate(
         from ecgmtl.evaluation.evaluate import Further, evaluate_file
         from ecgmtl.evaluation.report import as_text
         from ecgmtl.inference.models import find_model
+        from ecgmtl.tracking.tracker import TrackingError
+        from ecgmtl.training.report import log_to_run
 
         further = Further(None if leads is None else lead_set(leads), stress)
         file = model_file(Path(find_model(model)))
         with progress_bar("evaluating") as bar:
             evaluation, folder = evaluate_file(file, data, split, protocol, out, bar, further)
-        log_to_run(evaluation, file, folder, Measured(data, split, protocol))
+        try:
+            log_to_run(evaluation, file, folder, data, split)
+        except TrackingError as error:
+            typer.echo(f"the report is not in MLflow: {error}", err=True)
         text = as_text(evaluation, N_LABELS_SHOWN)
     typer.echo(text)
     typer.echo(f"report: {folder}")
-
-
-class Measured(NamedTuple):
-    """Records that a model was measured on, and how."""
-
-    data: Path
-    split: str
-    protocol: str
-
-
-def log_to_run(evaluation: "Evaluation", model: Path, folder: Path, measured: Measured) -> None:
-    """Add the report to the model's MLflow run, if there is one and MLflow can be reached."""
-    from data_prep.store.open import open_store
-    from ecgmtl.tracking.tracker import EXPERIMENT, TrackingError, has_store, open_tracker
-    from ecgmtl.training.report import log_evaluation
-
-    run_id = evaluation.provenance.get("mlflow_run")
-    if not run_id or not has_store():
-        return
-    try:
-        tracker = open_tracker(EXPERIMENT)
-        with tracker.run(f"{model.parent.name} {folder.name}", tags={}, params={}, resume=run_id):
-            n_records = {measured.split: len(evaluation.names)}
-            tracker.log_input(measured.data.name, open_store(measured.data).sha256, str(measured.data), n_records)
-            log_evaluation(tracker, evaluation.summary(), folder, f"{measured.split} {measured.protocol}")
-    except TrackingError as error:
-        typer.echo(f"the report is not in MLflow: {error}", err=True)

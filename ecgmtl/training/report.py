@@ -1,4 +1,4 @@
-"""Report on a finished run: validation scores and plots, training curves, the model for MLflow."""
+"""Report on a finished run: validation scores and plots, training curves, the model, and later evaluations of it."""
 
 import logging
 import tempfile
@@ -9,17 +9,18 @@ from pathlib import Path
 import torch
 
 from data_prep.leads import STANDARD_LEADS
+from data_prep.store.open import open_store
 from ecgmtl import __version__, checkpoint
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.split import Split
 from ecgmtl.evaluation.evaluate import FITTED_UNDER, evaluate
-from ecgmtl.evaluation.report import write_evaluation
+from ecgmtl.evaluation.report import Evaluation, write_evaluation
 from ecgmtl.inference import export
 from ecgmtl.inference.export_path import ExportError
 from ecgmtl.inference.models import describe_score
 from ecgmtl.run_files import CARD, MODEL, VALIDATION
 from ecgmtl.tracking import names
-from ecgmtl.tracking.tracker import Tracker
+from ecgmtl.tracking.tracker import EXPERIMENT, Tracker, has_store, open_tracker
 from ecgmtl.training.curves import training_curves
 from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.model_card import Figure, Label, ModelCard, TrainingData, render_description, render_model_card
@@ -72,6 +73,24 @@ def log_evaluation(tracker: Tracker, summary: dict[str, float], folder: Path, na
     """Log scores as `final <name> …`, and the report's files in a folder of that name."""
     tracker.log_final({names.final(name, key): value for key, value in summary.items()})
     tracker.log_artifact(folder, name)
+
+
+def log_to_run(evaluation: Evaluation, model: Path, folder: Path, data: Path, split: str) -> None:
+    """Add a later evaluation to the MLflow run that trained the `model`. Without such a run nothing is logged.
+
+    `folder` is that of the report, and `data` the prepared folder whose `split` was evaluated.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+        StoreError: the prepared folder cannot be read.
+    """
+    run_id = evaluation.provenance.get("mlflow_run")
+    if not run_id or not has_store():
+        return
+    tracker = open_tracker(EXPERIMENT)
+    with tracker.run(f"{model.parent.name} {folder.name}", tags={}, params={}, resume=run_id):
+        tracker.log_input(data.name, open_store(data).sha256, str(data), {split: len(evaluation.names)})
+        log_evaluation(tracker, evaluation.summary(), folder, f"{split} {evaluation.protocol.name}")
 
 
 def log_classifier(
