@@ -1,10 +1,11 @@
 """The formats that are read. A file's content says which one it has; its suffix counts only if that cannot.
 
 To add a format, write a module with the names of `Format` and put it into FORMATS: one import and one entry. Messages,
-folders and the model card follow from that. `muse.py` is an example in XML. Modules that are not formats help them:
-`files` and `xml_tree` open files safely, `channels` and `columns` make records, `stack` reads files of many ECGs. A
-test then asks for a row in docs/own-data.md. Add a writer to FILES of `tests/vendor_files.py`, too: its file is damaged
-at random by `tests/fuzz`.
+folders and the model card follow from that. If the format also holds other things than ECGs, the module has the name
+of `GenericFormat` too; if it may hold many ECGs, that of `StackFormat`. `muse.py` is an example in XML. Modules that
+are not formats help them: `files` and `xml_tree` open files safely, `channels` and `columns` make records, `stack`
+reads files of many ECGs. A test then asks for a row in docs/own-data.md. Add a writer to FILES of
+`tests/vendor_files.py`, too: its file is damaged at random by `tests/fuzz`.
 """
 
 from collections.abc import Callable
@@ -37,7 +38,6 @@ from data_prep.readers import (
 )
 from data_prep.readers.files import read_head
 from data_prep.readers.options import ReadOptions
-from data_prep.readers.other_files import reason_not_ecg
 from data_prep.readers.stack import Stack
 from data_prep.record import Record
 
@@ -56,6 +56,22 @@ class Format(Protocol):
 
     def read(self, path: Path, options: ReadOptions) -> Record:
         """Return the record at `path`; raise RecordError if it is damaged or is not an ECG."""
+
+
+@runtime_checkable
+class GenericFormat(Format, Protocol):
+    """A format that holds tables or arrays of any kind."""
+
+    def reason_not_ecg(self, path: Path, options: ReadOptions) -> str | None:
+        """Return why a sound file is no ECG, or None if it may be one."""
+
+
+@runtime_checkable
+class StackFormat(Format, Protocol):
+    """A format whose files may hold many ECGs in one array."""
+
+    def open_stack(self, path: Path, options: ReadOptions) -> AbstractContextManager[Stack | None]:
+        """Open the array of a file that holds one. Yield None for any other file."""
 
 
 FORMATS: tuple[Format, ...] = (
@@ -86,27 +102,12 @@ READERS: dict[str, Callable[[Path, ReadOptions], Record]] = {
     suffix: module.read for module in FORMATS for suffix in module.SUFFIXES
 }
 """Readers by suffix, for files that no format recognizes by their content."""
-GENERIC: dict[Format, Callable[[Path, ReadOptions], str | None]] = {
-    npz: reason_not_ecg,
-    csv: reason_not_ecg,
-    mat: mat.reason_not_ecg,
-    hdf5: hdf5.reason_not_ecg,
-    npy_file: npy_file.reason_not_ecg,
-    parquet: parquet.reason_not_ecg,
-}
-"""Formats that hold tables or arrays of any kind, and for each a function that says why a sound file is no ECG."""
-STACKS: dict[Format, Callable[[Path, ReadOptions], AbstractContextManager[Stack | None]]] = {
-    hdf5: hdf5.open_stack,
-    npz: npz.open_stack,
-    npy_file: npy_file.open_stack,
-}
-"""Formats whose files may hold many ECGs in one array, and for each a function that opens it."""
 SAMPLE_SUFFIXES = (".dat", ".mat")
 """Suffixes of files that belong to a .hea beside them."""
 AMBIGUOUS_SUFFIXES = (*SAMPLE_SUFFIXES, ".txt")
 """Suffixes that files of all kinds have. In a folder, such a file is read only if its content is recognized."""
 CERTAIN_SUFFIXES = frozenset(
-    suffix for module in FORMATS if module not in GENERIC for suffix in module.SUFFIXES
+    suffix for module in FORMATS if not isinstance(module, GenericFormat) for suffix in module.SUFFIXES
 ).difference(AMBIGUOUS_SUFFIXES)
 """Suffixes of which a file in a folder is read without a look at its content."""
 
@@ -140,7 +141,7 @@ def is_ecg(path: Path) -> bool:
 def why_not_ecg(path: Path, module: Format | None, options: ReadOptions) -> str | None:
     """Return why a file is no ECG, where its format, by its content or else its suffix, also holds other things."""
     module = module or format_of_suffix(path)
-    return GENERIC[module](path, options) if module in GENERIC else None
+    return module.reason_not_ecg(path, options) if isinstance(module, GenericFormat) else None
 
 
 def format_names() -> str:

@@ -4,6 +4,7 @@ An array of three axes, whatever its name, is a stack of ECGs.
 """
 
 import math
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ NAME = "NumPy .npz"
 SUFFIXES: tuple[str, ...] = (".npz",)
 MAX_MEMBERS = 4096
 """Largest number of members among which a stack of ECGs is looked for."""
+EVALUATION = frozenset({"label_names.npy", "probabilities.npy"})
+"""Members by which the arrays of an evaluation are known."""
 NO_CHECKSUM = Remark("unverified", "only its beginning was read, so the archive's checksum was not compared.")
 _FORM = "np.savez(path, signal=<time x lead, mV>, fs=500, leads=['I', 'II', ...])"
 
@@ -42,6 +45,20 @@ _FORM = "np.savez(path, signal=<time x lead, mV>, fs=500, leads=['I', 'II', ...]
 def recognizes(head: bytes) -> bool:
     """Return whether a file that begins so is an archive whose first member is an array."""
     return head[:4] == b"PK\x03\x04" and b".npy" in head[30 : 30 + int.from_bytes(head[26:28], "little")]
+
+
+def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:  # noqa: ARG001, a format's function
+    """Return why an archive is no ECG: it is an evaluation; or None if it may be one."""
+    if path.suffix.lower() not in SUFFIXES:
+        return None
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return None
+        with zipfile.ZipFile(path) as archive:
+            is_evaluation = EVALUATION.issubset(archive.namelist())
+    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
+        return None
+    return "it holds predictions or an evaluation of ecgmtl" if is_evaluation else None
 
 
 def read(path: Path, options: ReadOptions) -> Record:

@@ -1,23 +1,17 @@
 """Files in a folder of ECGs that are not read: their kinds, by name and content, and a summary of them."""
 
 import os
-import re
-import stat
-import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.files import is_partial
-from data_prep.leads import standard_lead
 from data_prep.places import File
-from data_prep.readers.csv.lines import Lines, open_head
-from data_prep.readers.csv.numbers import find_separator, is_number, parse_number, split_row
+from data_prep.readers.csv.beginning import read_beginning
 from data_prep.readers.files import read_head
 from data_prep.readers.options import ReadOptions
-from data_prep.record import RecordError
 from data_prep.safe_text import printable
 
 KNOWN_TABLES = frozenset({"ptbxl_database.csv", "scp_statements.csv", "labels.csv", "records.csv"})
@@ -27,10 +21,7 @@ SETTINGS_SUFFIXES = frozenset({".yaml", ".yml", ".toml", ".cfg", ".ini", ".json"
 MODEL_SUFFIXES = frozenset({".safetensors", ".onnx", ".pt2"})
 NO_ECG_SUFFIXES = TEXT_SUFFIXES | SETTINGS_SUFFIXES | MODEL_SUFFIXES
 """Suffixes of files that hold no ECG. A file with an unknown suffix may hold one."""
-PREDICTIONS = ["path", "status", "message"]
-"""First columns of a table of predictions."""
 NAMES_SHOWN = 5
-_STATES_FACTS = re.compile(r"fs|unit|rate|hz", re.IGNORECASE)
 
 
 class Kind(StrEnum):
@@ -57,96 +48,12 @@ def kind_of(path: Path, is_ecg: bool, is_table: bool, options: ReadOptions) -> K
         return None
     suffix = path.suffix.lower()
     if suffix == ".txt":
-        cells = _read_beginning(path).header
-        n_leads = sum(standard_lead(options.lead_of(cell)) is not None for cell in cells)
-        is_numbers = len(cells) > 1 and all(map(is_number, cells))
-        if n_leads > 1 or (is_numbers and options.column_names):
+        table = read_beginning(path)
+        is_numbers = len(table.header) > 1 and table.has_no_names
+        if len(table.leads(options)) > 1 or (is_numbers and options.column_names):
             return None
         return Kind.NO_READER if is_numbers else Kind.OTHER
     return Kind.OTHER if suffix in NO_ECG_SUFFIXES or path.name.startswith(".") else Kind.NO_READER
-
-
-def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:
-    """Return why a file that has a reader cannot be an ECG, by its first lines, or None if it may be one."""
-    suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv"):
-        return _reason(_read_beginning(path), options)
-    return "it holds predictions or an evaluation of ecgmtl" if suffix == ".npz" and _holds_evaluation(path) else None
-
-
-def _reason(table: "_Beginning", options: ReadOptions) -> str | None:
-    cells, rows = table.header, table.rows
-    if cells[:3] == PREDICTIONS:
-        return "it holds predictions of ecgmtl"
-    states_facts = any(_STATES_FACTS.search(comment) for comment in table.comments)
-    if (
-        len(cells) < 2
-        or len(next(rows, [])) != len(cells)
-        or states_facts
-        or any(standard_lead(options.lead_of(cell)) for cell in cells)
-    ):
-        return None
-    return (
-        None
-        if _may_be_leads(table)
-        else f"it is a table about something else: none of its {len(cells)} columns is a lead"
-    )
-
-
-def names_leads(path: Path, options: ReadOptions) -> bool:
-    """Return whether a table's header names a lead."""
-    return any(standard_lead(options.lead_of(cell)) for cell in _read_beginning(path).header)
-
-
-def _may_be_leads(table: "_Beginning") -> bool:
-    """Return whether columns may be leads without usual names: all are numbers, and half of them fall below 0."""
-    if all(map(is_number, table.header)):
-        return True  # no names at all
-    rows = [[parse_number(cell) for cell in row] for row in table.rows][:-1]  # the last may be cut off
-    if not rows or any(number is None for row in rows for number in row):
-        return False
-    columns = list(zip(*rows, strict=False))
-    return 2 * sum(min(column) < 0 for column in columns) >= len(columns)
-
-
-class _Beginning(NamedTuple):
-    """First lines of a table of text, as its reader sees them."""
-
-    comments: Sequence[str] = ()
-    """Comments above the first row."""
-    lines: Sequence[str] = ()
-    """Rows as they stand, without comments and blank lines. The first may name the columns."""
-    separator: str = ","
-
-    @property
-    def header(self) -> list[str]:
-        """Cells of the first row; none if there is no row."""
-        return split_row(self.lines[0], self.separator) if self.lines else []
-
-    @property
-    def rows(self) -> Iterator[list[str]]:
-        """Cells of each row below the header."""
-        return (split_row(line, self.separator) for line in self.lines[1:])
-
-
-def _read_beginning(path: Path) -> _Beginning:
-    """Return the first lines of a regular file, or none if it cannot be read or is no text."""
-    try:
-        lines = Lines(path.name, open_head(path.name, read_head(path)))
-        separator = lines.separator or find_separator(lines.peek() or "")
-        return _Beginning(lines.comments, list(lines), separator)
-    except RecordError:  # zero bytes, or thousands of blank lines
-        return _Beginning()
-
-
-def _holds_evaluation(path: Path) -> bool:
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return False
-        with zipfile.ZipFile(path) as archive:
-            return {"label_names.npy", "probabilities.npy"} <= set(archive.namelist())
-    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
-        return False
 
 
 class Parts(NamedTuple):

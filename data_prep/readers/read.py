@@ -11,19 +11,19 @@ from tempfile import TemporaryDirectory
 from data_prep import places
 from data_prep.places import File, RemotePath
 from data_prep.readers import wfdb
+from data_prep.readers.csv.beginning import read_beginning
 from data_prep.readers.faults import naming_faults
 from data_prep.readers.files import regular_size
 from data_prep.readers.formats import (
     READERS,
     SAMPLE_SUFFIXES,
-    STACKS,
+    StackFormat,
     format_names,
     format_of,
     format_of_suffix,
     why_not_ecg,
 )
 from data_prep.readers.options import ReadOptions
-from data_prep.readers.other_files import names_leads
 from data_prep.readers.stack import Stack
 from data_prep.readers.wfdb.long_record import open_long_record
 from data_prep.readers.wfdb.samples import FORMS
@@ -76,7 +76,7 @@ def holds_ecg(path: Path, options: ReadOptions = ReadOptions()) -> bool:  # noqa
     module = format_of(path)
     if why_not_ecg(path, module, options) is not None:
         return False
-    if module is not None or (path.suffix.lower() == ".csv" and names_leads(path, options)):
+    if module is not None or (path.suffix.lower() == ".csv" and read_beginning(path).leads(options)):
         return True
     with suppress(RecordError):
         return len(_read_local(path, options).signal) > 0
@@ -91,12 +91,12 @@ def open_stack(path: Path, options: ReadOptions = ReadOptions()) -> Iterator[Sta
         RecordError: its array of ECGs is damaged, or what is stated beside it is unreadable.
     """
     module = format_of(path) or format_of_suffix(path)
-    if module not in STACKS:
+    if not isinstance(module, StackFormat):
         yield None
         return
     with ExitStack() as opened:
         with naming_faults(path.name, f"sound {module.NAME} file"):
-            stack = opened.enter_context(STACKS[module](path, options))
+            stack = opened.enter_context(module.open_stack(path, options))
         yield stack
 
 

@@ -19,6 +19,7 @@ from jaxtyping import Float32, Float64
 
 from data_prep.leads import split_unit, standard_lead
 from data_prep.readers.columns import Column, find_columns, to_millivolts, to_record
+from data_prep.readers.csv.beginning import read_beginning
 from data_prep.readers.csv.facts import find_rate, find_unit
 from data_prep.readers.csv.lines import Lines, decode_head, open_text
 from data_prep.readers.csv.numbers import Table, find_decimal, find_separator, is_number, split_row
@@ -46,6 +47,11 @@ def recognizes(head: bytes) -> bool:
         return False
     rows = [split_row(line, separator) for line in lines[1:3]]
     return any(len(row) == len(names) and all(not cell or is_number(cell) for cell in row) for row in rows)
+
+
+def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:
+    """Return why a table cannot be an ECG, by its first lines. Return None if it may be one, or has another suffix."""
+    return read_beginning(path).reason_not_ecg(options) if path.suffix.lower() in (".csv", ".tsv") else None
 
 
 def read(path: Path, options: ReadOptions) -> Record:
