@@ -79,8 +79,8 @@ def compare(
     """
     with spoken_errors(lambda: "stopped; the same command continues from here."):
         from ecgmtl.comparison.arms import load_arms
-        from ecgmtl.comparison.compare import Plan
         from ecgmtl.comparison.compare import compare as compare_arms
+        from ecgmtl.comparison.plan import Plan
 
         judged = () if folds is None else parse_folds(folds)
         plan = Plan(load_arms(arms, only or (), overrides or ()), data, out, seeds, tune, jobs, track, judged)

@@ -1,10 +1,9 @@
 """`ecgmtl compare`: train every arm with every seed, keep each result, and write one report on all of them."""
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,36 +12,16 @@ from data_prep.lock import locked
 from data_prep.store.open import Store
 from ecgmtl.comparison.arms import Arm
 from ecgmtl.comparison.claims_file import CLAIMS, read_claims
+from ecgmtl.comparison.plan import Plan
 from ecgmtl.comparison.queue import run_all
 from ecgmtl.comparison.report import PLOTS, REPORT, TABLES, write_report
-from ecgmtl.comparison.results import FACTS, KEPT_CLAIMS, Tried, facts_of, read_result, result_path
-from ecgmtl.comparison.run import TUNING, Job, open_once
+from ecgmtl.comparison.results import FACTS, KEPT_CLAIMS, facts_of
+from ecgmtl.comparison.run import open_once
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, Truth, is_same, read_truth, write_truth
 from ecgmtl.config.run import Config
 from ecgmtl.data.split import load_split, open_for, split_anew
 from ecgmtl.identity import sha256
 from ecgmtl.tracking.tracker import EXPERIMENT, Tracker, open_tracker
-
-TUNED_ON = 0.1
-"""Fraction of the training patients on which settings are tried. So tuning does not look at the judged records."""
-SEED_STRIDE = 1000
-"""Difference between the configs' seeds of two successive seeds of the same fold."""
-
-
-class Plan(NamedTuple):
-    """Arms to compare, the data, and the output folder."""
-
-    arms: Sequence[Arm]
-    data: Path
-    out: Path
-    seeds: int
-    tune: int = 0
-    """Number of settings to try for each arm, and fold, before its seeds are run. The arm's own are the first."""
-    jobs: int = 1
-    """Number of parallel runs. Each gets its share of the processor."""
-    track: bool = True
-    folds: tuple[int, ...] = ()
-    """Folds that are judged, each by runs that are trained on all the others. Without any, the validation split is."""
 
 
 class Outcome(NamedTuple):
@@ -98,74 +77,8 @@ def compare_in(plan: Plan, store: Store, say: Callable[[str], None]) -> Outcome:
 
 def tune_and_run(plan: Plan, store: Store, run_id: str | None, say: Callable[[str], None]) -> dict[str, str]:
     """Tune the arms, run their seeds, and return the failed runs with their reasons."""
-
-    def job(
-        arm: Arm,
-        seed: int,
-        settings: dict[str, Any],
-        path: Path,
-        tried: tuple[Tried, ...] = (),
-        fold: int | None = None,
-    ) -> Job:
-        config = arm.with_settings({**settings, **seed_and_fold(seed, fold)}, arm.name)
-        identity = sha256(f"{config.model_dump_json()} {store.sha256}".encode())
-        threads = max(1, (os.cpu_count() or 1) // plan.jobs)
-        return Job(arm.name, seed, arm.file, config, plan.data, plan.out, path, identity, threads, run_id, tried, fold)
-
-    folds = plan.folds or (None,)
-    trials = [
-        job(arm, 0, settings | {"validation_share": TUNED_ON}, trial_path(plan, arm, trial, fold), fold=fold)
-        for fold in folds
-        for arm in plan.arms
-        for trial, settings in enumerate(arm.settings_to_try(plan.tune))
-    ]
-    failed = run_all(trials, plan.jobs, say)
-    chosen = {(arm.name, fold): tuning_of(arm, plan, fold) for arm in plan.arms for fold in folds}
-    # one seed and fold of every arm before the next, so that an interrupted comparison is balanced
-    runs = [
-        job(
-            arm,
-            seed,
-            best_of(chosen[arm.name, fold]),
-            result_path(plan.out, arm.name, seed, fold),
-            chosen[arm.name, fold],
-            fold,
-        )
-        for seed in range(plan.seeds)
-        for fold in folds
-        for arm in plan.arms
-        if seed in arm.seeds(plan.seeds)
-    ]
-    return failed | run_all(runs, plan.jobs, say)
-
-
-def seed_and_fold(seed: int, fold: int | None) -> dict[str, int]:
-    """Return the seed and the validation fold of a run's config.
-
-    Each fold has seeds of its own, which all arms share. So the folds differ in everything that is random, and the
-    spread over folds includes that over seeds.
-    """
-    return {"seed": seed} if fold is None else {"seed": SEED_STRIDE * seed + fold, "validation_fold": fold}
-
-
-def trial_path(plan: Plan, arm: Arm, trial: int, fold: int | None) -> Path:
-    """Return the path of the result of a trial, which is made without the judged fold."""
-    return plan.out / TUNING / result_path(plan.out, arm.name, trial, fold).name
-
-
-def tuning_of(arm: Arm, plan: Plan, fold: int | None) -> tuple[Tried, ...]:
-    """Return the score of each setting that could be trained."""
-    trials = []
-    for trial, settings in enumerate(arm.settings_to_try(plan.tune)):
-        path = trial_path(plan, arm, trial, fold)
-        if path.is_file():
-            trials.append(Tried(settings=settings, score=read_result(path).macro_auroc))
-    return tuple(trials)
-
-
-def best_of(trials: tuple[Tried, ...]) -> dict[str, Any]:
-    """Return the settings with the highest score, or none if nothing was tried."""
-    return max(trials, key=lambda trial: trial.score).settings if trials else {}
+    failed = run_all(plan.trials(store.sha256, run_id), plan.jobs, say)
+    return failed | run_all(plan.runs(store.sha256, run_id), plan.jobs, say)
 
 
 def refuse_other_data(arms: Sequence[Arm]) -> None:

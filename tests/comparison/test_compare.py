@@ -20,7 +20,8 @@ from data_prep.store.open import open_store
 from data_prep.store.prepare import prepare
 from ecgmtl.cli import app
 from ecgmtl.comparison.arms import load_arm, load_arms
-from ecgmtl.comparison.compare import Plan, compare
+from ecgmtl.comparison.compare import compare
+from ecgmtl.comparison.plan import Plan
 from ecgmtl.comparison.results import read_comparison, read_result, result_path
 from ecgmtl.comparison.run import Job
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, read_truth
