@@ -21,9 +21,6 @@ class Age(ColumnTask):
     part: ClassVar[str] = "age"
     column: ClassVar[str | None] = "age"
 
-    def __init__(self, name: str = "age") -> None:
-        super().__init__(name)
-
     def targets(self, column: np.ndarray) -> Float[np.ndarray, "record target"]:
         years = column.astype(np.float64)
         known = (years >= 0) & (years <= OLDEST)

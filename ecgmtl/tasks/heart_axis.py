@@ -19,9 +19,6 @@ class HeartAxis(ClassTask):
     column: ClassVar[str | None] = "heart_axis"
     n_outputs: ClassVar[int] = N_CLASSES
 
-    def __init__(self, name: str = "heart_axis") -> None:
-        super().__init__(name)
-
     def targets(self, column: np.ndarray) -> Float[np.ndarray, "record target"]:
         classes = [CLASSES.get(str(code).strip()) for code in column]
         rows = np.full((len(classes), N_CLASSES), np.nan, dtype=np.float32)

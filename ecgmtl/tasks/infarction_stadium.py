@@ -27,9 +27,6 @@ class InfarctionStadium(ClassTask):
     column: ClassVar[str | None] = "infarction_stadium1"
     n_outputs: ClassVar[int] = N_CLASSES
 
-    def __init__(self, name: str = "infarction_stadium") -> None:
-        super().__init__(name)
-
     def encode(self, train: Split, validation: Split) -> Targets:
         first, second = (
             torch.from_numpy(stage_shares(self.values(split), split.columns.get(SECOND)))

@@ -34,9 +34,6 @@ class Measurements(ElementTask):
 
     part: ClassVar[str] = "measurements"
 
-    def __init__(self, name: str = "measurements") -> None:
-        super().__init__(name)
-
     @property
     def lacks_targets(self) -> str:
         return f"to measure: none has a heartbeat and its voltage scale; leave {self.name} out"

@@ -30,9 +30,6 @@ class Report(ElementTask):
     column: ClassVar[str | None] = "report_words"
     n_outputs: ClassVar[int] = N_WORDS
 
-    def __init__(self, name: str = "report") -> None:
-        super().__init__(name)
-
     def encode(self, train: Split, validation: Split) -> Targets:
         words = frequent_words(self.values(train), train.patients)
         first, second = (torch.from_numpy(occurrences(self.values(split), words)) for split in (train, validation))

@@ -20,9 +20,6 @@ class Sex(ColumnTask):
     likelihood: ClassVar[Likelihood] = "bernoulli"
     column: ClassVar[str | None] = "sex"
 
-    def __init__(self, name: str = "sex") -> None:
-        super().__init__(name)
-
     def targets(self, column: np.ndarray) -> Float[np.ndarray, "record target"]:
         code = column.astype(np.float64)
         return np.where((code == 0) | (code == 1), code, np.nan).astype(np.float32)[:, None]
