@@ -15,10 +15,10 @@ from ecgmtl.data.split import Split, load_split, open_for
 from ecgmtl.device import pick_device
 from ecgmtl.metrics.ranking import mean_defined
 from ecgmtl.tracking.tracker import NoTracker
+from ecgmtl.training.epoch_report import EpochReport
 from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.record import Progress
 from ecgmtl.training.schedule import Schedule
-from ecgmtl.training.stage import EpochReport
 
 Say = Callable[[str], None]
 

@@ -10,8 +10,8 @@ from ecgmtl.cli.remaining_time import RemainingTime, spell_time
 from ecgmtl.cli.terminal import Bar, open_bar
 from ecgmtl.config.stage import Stage
 from ecgmtl.tracking import names
+from ecgmtl.training.epoch_report import EpochReport
 from ecgmtl.training.record import Progress
-from ecgmtl.training.stage import EpochReport
 
 
 @contextmanager

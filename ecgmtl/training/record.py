@@ -12,8 +12,8 @@ from ecgmtl.identity import code_digest, commit, versions
 from ecgmtl.run_files import CONFIG
 from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import Tracker
+from ecgmtl.training.epoch_report import EpochReport
 from ecgmtl.training.folder import RunFolder
-from ecgmtl.training.stage import EpochReport
 
 PARENT = "parent"
 """Name of the whole run, among its stages, in the run's folder."""
