@@ -22,8 +22,8 @@ from data_prep.readers import (
     rate_remarks,
     read_record,
 )
-from data_prep.record import NO_UNIT, Record, RecordError
-from data_prep.units import HIGHEST, LARGEST_SAMPLE
+from data_prep.record import Record, RecordError
+from data_prep.units import HIGHEST, LARGEST_SAMPLE, NO_UNIT
 from data_prep.wfdb_writer import (
     MISSING,
     STEPS_PER_MV,

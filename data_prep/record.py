@@ -12,9 +12,6 @@ from data_prep.errors import UserError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NO_UNIT = "none"
-"""Unit of values whose voltage scale is lost."""
-
 
 class RecordError(UserError):
     """A file that cannot be used as an ECG record. The message says which file, what was found, and what would do."""

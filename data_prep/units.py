@@ -5,8 +5,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from data_prep.record import NO_UNIT
-
+NO_UNIT = "none"
+"""Unit of values whose voltage scale is lost."""
 UNITS = {"nV": 1e-6, "uV": 1e-3, "mV": 1.0, "V": 1e3, NO_UNIT: 1.0}
 """Millivolts in one of each unit."""
 MICROVOLTS = 1000.0

@@ -12,8 +12,7 @@ from jaxtyping import Float32
 from data_prep.quality.check_input import CheckInput
 from data_prep.quality.electrode_off import WIDE
 from data_prep.quality.finding import Finding, Severity
-from data_prep.record import NO_UNIT
-from data_prep.units import UNITS
+from data_prep.units import NO_UNIT, UNITS
 
 WIDEST = 100.0
 """Millivolts that no electrode makes a lead span. Most recorders end at 65."""

@@ -8,8 +8,8 @@ from jaxtyping import Float32, Shaped
 
 from data_prep.leads import describe_lead, split_unit, standard_lead
 from data_prep.readers.options import ReadOptions
-from data_prep.record import NO_UNIT, Record, RecordError, Remark
-from data_prep.units import UNIT_NAMES, UNITS, parse_unit
+from data_prep.record import Record, RecordError, Remark
+from data_prep.units import NO_UNIT, UNIT_NAMES, UNITS, parse_unit
 
 STATE_RATE = frozenset({"fs", "samplingrate", "samplerate", "samplingfrequency", "freq", "frequency"})
 STATE_UNIT = frozenset({"unit", "units"})

@@ -12,7 +12,8 @@ import numpy as np
 from data_prep.readers.channels import Channel, to_record
 from data_prep.readers.files import refuse_outside_link, regular_size, require_sane_size
 from data_prep.readers.options import ReadOptions
-from data_prep.record import NO_UNIT, Record, RecordError
+from data_prep.record import Record, RecordError
+from data_prep.units import NO_UNIT
 
 NAME = "EDAN Holter"
 SUFFIXES: tuple[str, ...] = ()

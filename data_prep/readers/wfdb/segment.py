@@ -15,8 +15,8 @@ from data_prep.readers.options import ReadOptions
 from data_prep.readers.wfdb.formats import FORMATS
 from data_prep.readers.wfdb.header import Header, Signal, parse_header
 from data_prep.readers.wfdb.samples import read_samples, verify_samples
-from data_prep.record import NO_UNIT, Record, RecordError, Remark
-from data_prep.units import UNIT_NAMES, UNITS
+from data_prep.record import Record, RecordError, Remark
+from data_prep.units import NO_UNIT, UNIT_NAMES, UNITS
 
 MAX_HEADER = 2**20
 MAX_OFFSET = 1e4
