@@ -27,7 +27,8 @@ from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.run import Config
 from ecgmtl.inference.export_path import ExportError, is_folder, require_path
 from ecgmtl.inference.metadata import ModelMetadata
-from ecgmtl.inference.mlflow_files import COLUMN, MODEL
+from ecgmtl.inference.mlflow_files import COLUMN
+from ecgmtl.inference.onnx_predictor import MLFLOW_ONNX
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.seal import KEY, OPEN, seal
 from ecgmtl.inference.table import TEXTS, columns
@@ -244,7 +245,7 @@ def write_mlflow_files(stored: Checkpoint, metadata: ModelMetadata, path: Path) 
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
     from mlflow.types.schema import AnyType
 
-    file = path.with_name(MODEL)
+    file = path.with_name(MLFLOW_ONNX)
     write_onnx(stored, metadata, file)
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string if name in TEXTS else DataType.double, name, required=False)

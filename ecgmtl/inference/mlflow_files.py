@@ -8,7 +8,7 @@ import numpy as np
 
 from data_prep.leads import STANDARD_LEADS
 from data_prep.record import Record
-from ecgmtl.inference.onnx_predictor import OnnxPredictor
+from ecgmtl.inference.onnx_predictor import MLFLOW_ONNX, OnnxPredictor
 from ecgmtl.inference.predict import BATCH, Failure, Prediction, predict_batch
 from ecgmtl.inference.predictor import Predictor
 from ecgmtl.inference.table import columns, row_of, with_codes
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 COLUMN = "ecg"
 """Column of the input: the path of a file, or an array of 12 leads in mV at the model's sampling rate."""
-MODEL = "model.onnx"
 
 
 class FilesModel:
@@ -62,4 +61,4 @@ class FilesModel:
 def _load_pyfunc(path: str) -> FilesModel:
     """Load the model, as MLflow asks of a module."""
     file = Path(path)
-    return FilesModel(OnnxPredictor(file / MODEL if file.is_dir() else file))
+    return FilesModel(OnnxPredictor(file / MLFLOW_ONNX if file.is_dir() else file))

@@ -10,6 +10,9 @@ from ecgmtl.inference.metadata import MetadataError, ModelMetadata
 from ecgmtl.inference.models import name_of
 from ecgmtl.inference.seal import refuse_damage
 
+MLFLOW_ONNX = "model.onnx"
+"""Name of the file in the folder of an MLflow model that takes ECG files."""
+
 
 class OnnxPredictor:
     """Classifier in an ONNX file. Raises MetadataError if the file is damaged or not exported by ecgmtl.

@@ -21,8 +21,7 @@ from ecgmtl.data.lead_algebra import BASIS_INDEX, N_BASIS
 from ecgmtl.data.masking import MASK_SEED, MaskingSettings, sample_mask
 from ecgmtl.device import describe_device, full_precision, pick_device
 from ecgmtl.inference.metadata import MetadataError, ModelMetadata
-from ecgmtl.inference.mlflow_files import MODEL
-from ecgmtl.inference.onnx_predictor import OnnxPredictor
+from ecgmtl.inference.onnx_predictor import MLFLOW_ONNX, OnnxPredictor
 from ecgmtl.tracking.store import default_store, import_mlflow
 
 EXTRA = "ecgmtl.json"
@@ -209,7 +208,7 @@ def load_mlflow(uri: str) -> "GraphPredictor | OnnxPredictor":
             copy = copy_model(uri, Path(folder))
             info = mlflow.models.get_model_info(copy)
             reject_code(uri, info.flavors)
-            if (graph := Path(copy) / "data" / MODEL).is_file():
+            if (graph := Path(copy) / "data" / MLFLOW_ONNX).is_file():
                 return OnnxPredictor(graph)
             program = Path(copy) / "data" / "model.pt2"  # MLflow would follow the path and kind that MLmodel names
             reject_pickles(program)
