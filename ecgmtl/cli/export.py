@@ -76,8 +76,9 @@ def export(
         from ecgmtl.data.split import open_for
         from ecgmtl.inference.export import add_typicality, signals_to_compare
         from ecgmtl.inference.export import export as export_classifier
-        from ecgmtl.inference.models import find_model, score_and_card
+        from ecgmtl.inference.models import find_model
         from ecgmtl.inference.reduced import reduce_and_judge
+        from ecgmtl.inference.run_score import score_and_card
 
         file = checkpoint.model_file(Path(find_model(model)))
         stored = checkpoint.load(file)

@@ -22,7 +22,7 @@ def models() -> None:
 
     Example: ecgmtl predict ptbxl-superdiagnostic recordings/
     """
-    from ecgmtl.inference.models import list_models
+    from ecgmtl.inference.model_list import list_models
 
     with spoken_errors():
         for kind, group in groupby(list_models(), key=lambda model: model.kind):

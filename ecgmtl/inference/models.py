@@ -1,18 +1,12 @@
-"""Models by name: the bundled one, the runs in `runs/`, and those registered in MLflow.
+"""Models by name: the bundled one, the runs in `runs/`, and those of MLflow, none of which is opened here."""
 
-Nothing here imports torch or MLflow, except the list of registered models.
-"""
-
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple
 
 from data_prep.errors import UserError
 from data_prep.places import is_remote
-from ecgmtl.run_files import CARD, METRICS, MODEL, RUN, VALIDATION, is_run
+from ecgmtl.run_files import RUN, is_run
 
 BUNDLED = "ptbxl-superdiagnostic"
 """Name of the bundled classifier: the recipe `ptbxl`, trained on PTB-XL's diagnostic superclasses."""
@@ -27,16 +21,6 @@ MLFLOW = "MLmodel"
 
 class ModelNameError(UserError):
     """A name under which there is no model."""
-
-
-class NamedModel(NamedTuple):
-    """A model as `ecgmtl models` lists it."""
-
-    kind: str
-    """`bundled`, `run` or `registered`."""
-    name: str
-    """Name to pass for MODEL."""
-    summary: str
 
 
 def find_model(name: str) -> str:
@@ -58,7 +42,7 @@ def find_model(name: str) -> str:
         return name
     if is_run(RUNS / name):
         return str(RUNS / name)
-    close = get_close_matches(name, [BUNDLED, *(path.name for path in _runs())], n=1)
+    close = get_close_matches(name, [BUNDLED, *(path.name for path in runs())], n=1)
     suggestion = f" Did you mean {close[0]}?" if close else ""
     raise ModelNameError(
         f"{name}: there is no file, run or bundled model of this name; `ecgmtl models` lists them.{suggestion}"
@@ -116,67 +100,6 @@ def _exists(name: str) -> bool:
     return Path(name).exists() or Path(f"{name}.hea").exists() or is_pattern
 
 
-def list_models() -> Iterator[NamedModel]:
-    """Yield the bundled model, the runs in `runs/`, the newest first, and the models registered in MLflow."""
-    yield NamedModel("bundled", BUNDLED, summarize_bundled())
-    for path in sorted(_runs(), key=lambda run: (run / RUN).stat().st_mtime, reverse=True):
-        yield NamedModel("run", path.name, _summarize_run(path))
-    yield from (NamedModel("registered", uri, summary) for uri, summary in registered())
-
-
-def registered() -> Iterator[tuple[str, str]]:
-    """Yield the URI and a summary of each model that is registered in MLflow. Nothing is created by looking."""
-    from ecgmtl.tracking.store import has_store
-
-    if has_store():
-        from ecgmtl.tracking.models import list_registered
-
-        yield from list_registered()
-
-
-def summarize_bundled() -> str:
-    """Return the labels and the score of the bundled model."""
-    from ecgmtl.inference.onnx_predictor import OnnxPredictor
-
-    metadata = OnnxPredictor(BUNDLED_FILE).metadata
-    return f"{', '.join(metadata.label_names)}; {metadata.score or 'not evaluated'}"
-
-
-def score_of(run: Path) -> str:
-    """Return the validation score of a run with its 95 % interval, or an empty text if it has no classifier.
-
-    Raises:
-        OSError, ValueError, LookupError, TypeError: the report is missing or damaged.
-    """
-    report = json.loads((run / VALIDATION / METRICS).read_text(encoding="utf-8"))
-    if "classification" not in report:
-        return ""
-    return describe_score(report["classification"]["headline"]["macro_auroc"], report["n_records"])
-
-
-def score_and_card(model: Path) -> tuple[str, str]:
-    """Return the validation score and the model card from the folder of a run; empty texts beside any other file."""
-    score = card = ""
-    with suppress(OSError, ValueError, LookupError, TypeError):  # a report may be deleted or edited
-        card = (model.parent / CARD).read_text(encoding="utf-8")
-        score = score_of(model.parent)
-    return score, card
-
-
-def describe_score(macro_auroc: Mapping[str, float], n_records: int) -> str:
-    """Return a macro AUROC on the validation split in words: its `value`, and `low` to `high` where it has these."""
-    interval = f" (95 % interval {macro_auroc['low']:.4f} to {macro_auroc['high']:.4f})" if "low" in macro_auroc else ""
-    return f"macro AUROC {macro_auroc['value']:.4f}{interval} on the validation split, {n_records} records"
-
-
-def _runs() -> list[Path]:
+def runs() -> list[Path]:
+    """Return the folders of all runs in `runs/`."""
     return [path.parent for path in RUNS.glob(f"*/{RUN}")]
-
-
-def _summarize_run(path: Path) -> str:
-    if not (path / MODEL).is_file():
-        return f"not finished; continue with: ecgmtl train --resume {path}"
-    try:
-        return score_of(path) or "finished, without a score"
-    except (OSError, ValueError, LookupError, TypeError):
-        return "finished; its report cannot be read"

@@ -17,7 +17,7 @@ from ecgmtl.evaluation.evaluate import FITTED_UNDER, evaluate
 from ecgmtl.evaluation.report import Evaluation, write_evaluation
 from ecgmtl.inference import export
 from ecgmtl.inference.export_path import ExportError
-from ecgmtl.inference.models import describe_score
+from ecgmtl.inference.run_score import describe_score
 from ecgmtl.run_files import CARD, MODEL, VALIDATION
 from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import EXPERIMENT, Tracker, has_store, open_tracker

@@ -1,6 +1,6 @@
 import json
 
-from ecgmtl.inference.models import score_of
+from ecgmtl.inference.run_score import score_of
 from ecgmtl.training.report import headline, score_in
 
 SUMMARY = {"n_records": 267.0, "macro_auroc": 0.92, "macro_auroc_low": 0.9, "macro_auroc_high": 0.94}

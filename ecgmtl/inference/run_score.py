@@ -1,0 +1,35 @@
+"""The validation score of a run in words, and its model card, from the files of its folder."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from ecgmtl.run_files import CARD, METRICS, VALIDATION
+
+
+def score_of(run: Path) -> str:
+    """Return the validation score of a run with its 95 % interval, or an empty text if it has no classifier.
+
+    Raises:
+        OSError, ValueError, LookupError, TypeError: the report is missing or damaged.
+    """
+    report = json.loads((run / VALIDATION / METRICS).read_text(encoding="utf-8"))
+    if "classification" not in report:
+        return ""
+    return describe_score(report["classification"]["headline"]["macro_auroc"], report["n_records"])
+
+
+def score_and_card(model: Path) -> tuple[str, str]:
+    """Return the validation score and the model card from the folder of a run; empty texts beside any other file."""
+    score = card = ""
+    with suppress(OSError, ValueError, LookupError, TypeError):  # a report may be deleted or edited
+        card = (model.parent / CARD).read_text(encoding="utf-8")
+        score = score_of(model.parent)
+    return score, card
+
+
+def describe_score(macro_auroc: Mapping[str, float], n_records: int) -> str:
+    """Return a macro AUROC on the validation split in words: its `value`, and `low` to `high` where it has these."""
+    interval = f" (95 % interval {macro_auroc['low']:.4f} to {macro_auroc['high']:.4f})" if "low" in macro_auroc else ""
+    return f"macro AUROC {macro_auroc['value']:.4f}{interval} on the validation split, {n_records} records"
