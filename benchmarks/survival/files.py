@@ -330,8 +330,9 @@ EIGHT = ("I", "II", *STANDARD_LEADS[6:])
     },
 )
 def shuffle_leads(trial: Trial) -> Measured:
-    from ecgmtl.inference.predict import Prediction, predict_records
+    from ecgmtl.inference.predict import predict_records
     from ecgmtl.inference.predictor import load_predictor
+    from ecgmtl.inference.result import Prediction
 
     predictor, chance = load_predictor(n_threads=1), trial.chance
     signal = beats().astype(np.float32)
@@ -394,8 +395,9 @@ def spoiled(signal: np.ndarray) -> Iterator[np.ndarray]:
     {"probabilities that are no number": Most(0), "failures by a bug": Most(0)},
 )
 def spoil_signals(trial: Trial) -> Measured:
-    from ecgmtl.inference.predict import Failure, predict_records
+    from ecgmtl.inference.predict import predict_records
     from ecgmtl.inference.predictor import load_predictor
+    from ecgmtl.inference.result import Failure
 
     predictor = load_predictor(n_threads=1)
     signal = ecg(np.random.default_rng(trial.seed), 5000, 500).astype(np.float32)

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from ecgmtl.inference.occlusion import STEP, logits, occlude, without_window
-from ecgmtl.inference.predict import Prediction, predict
+from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import Predictor, load_predictor
+from ecgmtl.inference.result import Prediction
 
 REMOVED = (0, 1, 2, 5, 10, 20)
 """Numbers of parts that are removed."""

@@ -301,7 +301,8 @@ def stream(model: str, paths: list[str], outputs: Outputs, options: "PredictOpti
     """Predict one batch after the other, for the screen or a report."""
     from data_prep.readers import OtherFile
     from ecgmtl.inference.counts import Counts
-    from ecgmtl.inference.predict import Failure, Prediction, fail_undecided, predict
+    from ecgmtl.inference.predict import predict
+    from ecgmtl.inference.result import Failure, Prediction, fail_undecided
     from ecgmtl.inference.table import row_of
     from ecgmtl.inference.write import count_records
 

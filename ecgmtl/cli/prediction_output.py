@@ -13,8 +13,8 @@ from ecgmtl.cli.terminal import progress_bar
 
 if TYPE_CHECKING:
     from ecgmtl.inference.counts import Counts
-    from ecgmtl.inference.predict import Prediction
     from ecgmtl.inference.predictor import Predictor
+    from ecgmtl.inference.result import Prediction
 
 
 def say(text: str) -> None:

@@ -7,8 +7,8 @@ from data_prep.places import File
 from data_prep.readers import OtherFile, format_names, summarize
 from data_prep.readers.other_files import Kind
 from ecgmtl.inference.parts import Part
-from ecgmtl.inference.predict import Failure, Prediction
 from ecgmtl.inference.predictor import PredictorError
+from ecgmtl.inference.result import Failure, Prediction
 
 
 @dataclass

@@ -25,15 +25,9 @@ from data_prep.places import File, RemotePath
 from data_prep.readers import files_of
 from ecgmtl.identity import sha256
 from ecgmtl.inference.options import PredictOptions
-from ecgmtl.inference.predict import (
-    Failure,
-    Prediction,
-    classify_batch,
-    fail_undecided,
-    predict_batch,
-    prepare_batch,
-)
+from ecgmtl.inference.predict import classify_batch, predict_batch, prepare_batch
 from ecgmtl.inference.predictor import Predictor, PredictorError, digest_of
+from ecgmtl.inference.result import Failure, Prediction, fail_undecided
 from ecgmtl.inference.table import PredictionsFileError, format_of, join, open_predictions, row_of
 from ecgmtl.inference.windows import Window
 

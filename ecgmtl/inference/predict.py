@@ -1,20 +1,20 @@
 """Predictions for ECG files, which are read in batches. A file that fails does not stop the others."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from traceback import format_exception
 from typing import TypeVar
 
 import numpy as np
 
 from data_prep.places import File, PlaceError
-from data_prep.quality import Finding, QualityError, Severity
+from data_prep.quality import Finding, QualityError
 from data_prep.readers import OtherFile, ReadOptions, find_files, open_recording, read_record
 from data_prep.record import Record, RecordError, Recording
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.predictor import Predictor
+from ecgmtl.inference.result import NO_DECISION, Failure, Prediction, fail, report_bug
 from ecgmtl.inference.unlike_training import check_typicality
 from ecgmtl.inference.windows import (
     Signals,
@@ -31,7 +31,6 @@ BATCH = 64
 """Number of records that are read and classified at once."""
 TINY = 1e-12
 """Smallest mean probability that is calibrated, since the logit of 0 is infinite."""
-NO_DECISION = Severity.NO_DECISION
 NOT_FINITE = (
     "the model's output for this record is not a finite number. The model is probably damaged, or its training "
     "diverged; take another copy of it, or train it again."
@@ -53,50 +52,6 @@ the limb leads    120     31 %
 V3                120     22 %
 ================  ======  =======
 """
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Prediction for one record."""
-
-    path: File
-    probabilities: dict[str, float]
-    """Uncalibrated probabilities: the sigmoid of each logit."""
-    calibrated: dict[str, float]
-    """Probabilities calibrated to the frequencies of the validation split."""
-    decisions: dict[str, bool]
-    """Whether the calibrated probability reaches the label's threshold. Empty where the record is `undecided`."""
-    reconstruction_rmse: float | None
-    """Error of the reconstruction of masked samples, in mV. None for a model without a decoder."""
-    findings: tuple[Finding, ...] = ()
-    """Findings on the record. Those that forbid a decision come first."""
-    signals: Signals | None = field(default=None, repr=False, compare=False)
-    """None unless `predict` was told to keep them."""
-    unlike_training: float | None = None
-    """How unlike the training records it is: above 1, no decision is made. None for a model that cannot tell."""
-
-    @property
-    def undecided(self) -> str | None:
-        """Reason why no decision is made, or None."""
-        return " ".join(finding.sentence for finding in self.findings if finding.severity is NO_DECISION) or None
-
-    @property
-    def warnings(self) -> str:
-        """Sentences of the findings. The reason why no decision is made comes first, if there is one."""
-        notes = [finding.sentence for finding in self.findings if finding.severity is not NO_DECISION]
-        return " ".join(notes if self.undecided is None else [f"No decision: {self.undecided}", *notes])
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A file for which there is no prediction."""
-
-    path: File
-    reason: str
-    findings: tuple[Finding, ...] = ()
-    """Findings on the record, among them the failure itself."""
-    traceback: str = ""
-    """Traceback of an unexpected error, which is a bug in ecgmtl; empty where the file is at fault."""
 
 
 def predict(
@@ -273,27 +228,6 @@ def classify_all(predictor: Predictor, prepared: list[tuple[File, Signals]]) -> 
         if len(prepared) == 1:
             return [report_bug(prepared[0][0], error)]
         return [result for one in prepared for result in classify_all(predictor, [one])]
-
-
-def report_bug(path: File, error: Exception) -> Failure:
-    """Return the failure of a file by a bug. It names only the type of the error, as its text may quote the file."""
-    reason = f"{path.name}: {type(error).__name__}, a bug in ecgmtl. Add --debug to see where, and report it."
-    return replace(fail(path, "bug", reason), traceback="".join(format_exception(error)))
-
-
-Result = TypeVar("Result", bound=Prediction | Failure | OtherFile)
-
-
-def fail_undecided(result: Result) -> Result | Failure:
-    """Return a prediction without a decision as a failure for the same reason, and any other result unchanged."""
-    if not isinstance(result, Prediction) or result.undecided is None:
-        return result
-    return Failure(result.path, f"{result.path.name}: {result.undecided}", result.findings)
-
-
-def fail(path: File, code: str, reason: str) -> Failure:
-    """Return the failure of a file for one reason."""
-    return Failure(path, reason, (Finding(code, reason.removeprefix(f"{path.name}: "), Severity.FAILURE),))
 
 
 def classify(predictor: Predictor, prepared: list[tuple[File, Signals]]) -> Iterator[Prediction | Failure]:

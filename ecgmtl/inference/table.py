@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from data_prep.errors import UserError
 from data_prep.files import write_whole, written_in_parts
 from data_prep.safe_text import cell, path_cell
-from ecgmtl.inference.predict import Failure, Prediction
+from ecgmtl.inference.result import Failure, Prediction
 
 Write = Callable[[list[dict[str, Any]]], None]
 """Function that appends rows to a table."""

@@ -12,8 +12,9 @@ from data_prep.leads import BASIS_LEADS
 from data_prep.readers import OtherFile, ReadOptions, find_record, read_record, summarize
 from data_prep.record import Record
 from ecgmtl.inference.models import BUNDLED
-from ecgmtl.inference.predict import BATCH, Failure, Prediction, predict, predict_records
+from ecgmtl.inference.predict import BATCH, predict, predict_records
 from ecgmtl.inference.predictor import Predictor, load_predictor, without_typicality
+from ecgmtl.inference.result import Failure, Prediction
 from ecgmtl.inference.table import columns, row_of, with_codes
 from ecgmtl.inference.windows import Window
 

@@ -9,8 +9,8 @@ from scipy.ndimage import uniform_filter1d
 from data_prep.quality import Finding, Severity
 from data_prep.safe_text import printable
 from ecgmtl.inference.occlusion import WINDOW, occlude
-from ecgmtl.inference.predict import Failure, Prediction
 from ecgmtl.inference.predictor import Predictor, Reconstructor
+from ecgmtl.inference.result import Failure, Prediction
 from ecgmtl.inference.windows import Signals
 from ecgmtl.report_page.drawing import as_prepared, as_read, pack
 

@@ -14,8 +14,8 @@ from data_prep.errors import UserError
 from data_prep.files import written_in_parts
 from data_prep.readers import OtherFile
 from data_prep.safe_text import printable
-from ecgmtl.inference.predict import Failure, Prediction
 from ecgmtl.inference.predictor import Predictor
+from ecgmtl.inference.result import Failure, Prediction
 from ecgmtl.report_page.card import Card, card
 from ecgmtl.report_page.facts import facts
 

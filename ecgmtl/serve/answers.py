@@ -10,7 +10,7 @@ from data_prep.quality import Finding, Severity
 from data_prep.readers import OtherFile
 from data_prep.safe_text import printable
 from ecgmtl.inference.metadata import ModelMetadata
-from ecgmtl.inference.predict import Failure, Prediction
+from ecgmtl.inference.result import Failure, Prediction
 
 
 class FindingAnswer(BaseModel):

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp
 from data_prep.readers import OtherFile, ReadOptions
 from data_prep.safe_text import printable, printable_lines
 from ecgmtl import __version__
-from ecgmtl.inference.predict import Failure, Prediction
 from ecgmtl.inference.predictor import Predictor
+from ecgmtl.inference.result import Failure, Prediction
 from ecgmtl.inference.windows import Window
 from ecgmtl.report_page.facts import facts
 from ecgmtl.serve.answers import Answer, OtherAnswer, answer_of, others_of

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from data_prep.readers import OtherFile, ReadOptions, find_files
 from data_prep.readers.other_files import Kind
-from ecgmtl.inference.predict import Failure, Prediction, predict_batch, report_bug
+from ecgmtl.inference.predict import predict_batch
 from ecgmtl.inference.predictor import Predictor
+from ecgmtl.inference.result import Failure, Prediction, report_bug
 from ecgmtl.inference.windows import Window
 from ecgmtl.report_page.card import Card, card
 from ecgmtl.serve.uploads import Limits, Upload, store

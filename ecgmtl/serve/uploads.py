@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 from data_prep.places import File
 from data_prep.readers import OtherFile
 from data_prep.safe_text import printable
-from ecgmtl.inference.predict import Failure, Prediction
+from ecgmtl.inference.result import Failure, Prediction
 
 LONGEST_NAME = 200
 """Length of a file's name in bytes up to which it is kept. Most file systems take 255."""

@@ -11,8 +11,9 @@ from data_prep.readers import READERS, ReadOptions, read_record
 from ecgmtl import checkpoint
 from ecgmtl.inference.export import export
 from ecgmtl.inference.metadata import MetadataError
-from ecgmtl.inference.predict import Failure, Prediction, fail_undecided, predict
+from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.inference.result import Failure, Prediction, fail_undecided
 from ecgmtl.optimization.weighting.fixed import FixedSettings
 from tests.models import predictions
 from tests.wfdb_files import beats, write_wfdb

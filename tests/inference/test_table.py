@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.quality import Finding, Severity
-from ecgmtl.inference.predict import Failure, Prediction
+from ecgmtl.inference.result import Failure, Prediction
 from ecgmtl.inference.table import PredictionsFileError, open_predictions, row_of
 
 LABELS = ("MI", "NORM")

@@ -14,8 +14,9 @@ from data_prep.readers.wfdb.long_record import LongRecord
 from data_prep.record import Record
 from data_prep.synthetic.waveform import synthesize
 from ecgmtl.cli import app
-from ecgmtl.inference.predict import Failure, Prediction, predict, predict_records
+from ecgmtl.inference.predict import predict, predict_records
 from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.inference.result import Failure, Prediction
 from ecgmtl.inference.windows import Window, prepare_windows, window_starts
 from tests.wfdb_files import write_wfdb
 

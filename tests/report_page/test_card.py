@@ -15,8 +15,9 @@ from data_prep.quality import Finding, Severity
 from data_prep.readers import read_record
 from data_prep.record import Record
 from ecgmtl import checkpoint
-from ecgmtl.inference.predict import Failure, predict
+from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.inference.result import Failure
 from ecgmtl.inference.windows import Signals
 from ecgmtl.metrics.calibration import ThresholdFigures
 from ecgmtl.report_page.card import card

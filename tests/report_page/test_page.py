@@ -13,8 +13,9 @@ from data_prep.quality import Finding
 from data_prep.readers import OtherFile, read_record
 from data_prep.readers.other_files import Kind
 from ecgmtl import checkpoint
-from ecgmtl.inference.predict import Failure, predict
+from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.inference.result import Failure
 from ecgmtl.metrics.calibration import Calibration
 from ecgmtl.report_page import page as report_page
 from ecgmtl.report_page.page import Detail, ReportError, data_block, open_report

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ecgmtl.inference.predict import Failure, Prediction
 from ecgmtl.inference.predictor import load_predictor
+from ecgmtl.inference.result import Failure, Prediction
 from ecgmtl.serve.guard import Guard
 from ecgmtl.serve.predictions import Wishes, make_card, predict_uploads
 from ecgmtl.serve.server import ServeError, hosts_of, is_loopback, listen
