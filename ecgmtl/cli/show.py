@@ -26,7 +26,7 @@ def show(
     """Print a config with all its defaults, or describe a model.
 
     The `provenance` of a model says where it came from: the command and the commit that trained it, the versions of the
-    packages that computed, and the SHA-256 of the prepared data and of the code. Exported models say the same.
+    packages that were used, and the SHA-256 of the prepared data and of the code. Exported models have it, too.
 
     Example: ecgmtl show configs
 

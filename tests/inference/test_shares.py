@@ -171,7 +171,7 @@ def test_two_jobs_of_which_one_is_killed_and_a_third_that_completes_the_folder(e
     [
         (("--out", "p.csv", "--part", "1/2"), "--part writes a folder"),
         (("--part", "1/2"), "--part writes a folder"),
-        (("--out", "s3://bucket/p/"), "--out: remote places are only read"),
+        (("--out", "s3://bucket/p/"), "--out: remote addresses can only be read"),
         (("--out", "p/", "--part", "3/2"), "'3/2' is no share"),
         (("--out", "p/", "--report", "r.html"), "--report is written with one table"),
     ],
