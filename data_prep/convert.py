@@ -150,7 +150,7 @@ def names_of(stack: Stack) -> tuple[Sequence[str], tuple[str, ...]]:
         return ids, stack.remarks
     digits = len(str(len(stack) - 1))
     names = [f"{record_name(stack.path)}_{number:0{digits}}" for number in range(len(stack))]
-    unusable = ("its ids are not all different or are no names of records, so its ECGs are numbered from 0.",)
+    unusable = ("its ids are not all different or cannot be names of records, so its ECGs are numbered from 0.",)
     return names, (*stack.remarks, *(unusable if ids else ()))
 
 
@@ -224,4 +224,4 @@ def remarks(record: Record, names: list[str], steps: list[Steps]) -> Iterator[st
     if coarse:
         yield f"values above {LARGEST / STEPS_PER_MV} mV: lead {', '.join(coarse)}."
     if len(names) < len(record.leads):
-        yield f"columns left out, because they are no standard leads: {len(record.leads) - len(names)}."
+        yield f"columns left out, because they are not standard leads: {len(record.leads) - len(names)}."

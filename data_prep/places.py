@@ -63,9 +63,9 @@ class RemotePath:
             )
         parts = urlsplit(url)
         if "@" in parts.netloc:
-            raise PlaceError(f"{scheme}://…: holds a user or a password; give them in the environment.")
+            raise PlaceError(f"{scheme}://…: holds a user name or a password; set them in the environment.")
         if scheme != "s3" and (parts.query or parts.fragment):
-            raise PlaceError(f"{scheme}://{parts.netloc}…: holds a query (? or #); name the file alone.")
+            raise PlaceError(f"{scheme}://{parts.netloc}…: holds a query (? or #); name only the file.")
         if not parts.netloc:
             raise PlaceError(f"{url}: names no {'bucket' if scheme == 's3' else 'server'}.")
         return cls(f"{scheme}://{url.partition('://')[2]}")

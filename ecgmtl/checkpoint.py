@@ -143,7 +143,8 @@ def load(path: Path) -> Checkpoint:
     has_forest = any(name.startswith("forest.") for name in tensors)
     if has_forest and description.measurements != tuple(measurement_names(config.preprocess.fs)):
         raise CheckpointError(
-            f"{path}: its boosted trees were fitted on other measurements than this ecgmtl computes; train it again."
+            f"{path}: its boosted trees were fitted on measurements other than those that this ecgmtl computes; "
+            "train it again."
         )
     try:
         model = build_model(config, description, tensors)

@@ -36,7 +36,7 @@ def check_fit(record: Record, needed: int, seconds: float, fs: int) -> Iterator[
         sentence = f"lasts {record.seconds:.5g} s; only the first {seconds:g} s are used."
         yield Finding("long", sentence, value=record.seconds)
     if n_samples < needed - 1:
-        sentence = f"lasts {record.seconds:.5g} s; filled up with zeros to {seconds:g} s."
+        sentence = f"lasts {record.seconds:.5g} s; padded with zeros to {seconds:g} s."
         yield Finding("short", sentence, value=record.seconds)
     if record.fs < fs:  # nothing is in it above half its own rate
         yield Finding("upsampled", f"sampled at {record.fs:g} Hz, upsampled to {fs} Hz.", value=record.fs)

@@ -35,7 +35,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
     leads = tuple(lead for lead, size in zip(subject.recorded_leads, sizes, strict=True) if size > LARGEST_NOISE)
     if leads:
         size = float(sizes.max())
-        sentence = f"lead {', '.join(leads)} noisy: high-frequency noise of up to {size:.2g} mV, as of tense muscles."
+        sentence = f"lead {', '.join(leads)} noisy: high-frequency noise of up to {size:.2g} mV, as from tense muscles."
         yield Finding("noise", sentence, leads=leads, value=size)
 
 

@@ -36,7 +36,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
     smallest = max(SMALLEST_SPIKE, ABOVE_NOISE * float(noise.measure(subject.recorded, subject.recorded_fs).max()))
     if len(sizes) >= FEWEST and sizes[FEWEST - 1] > smallest:
         n_spikes = int((sizes > smallest).sum())
-        sentence = f"{n_spikes} sharp spikes, as of a pacemaker; the model was hardly trained on paced hearts."
+        sentence = f"{n_spikes} sharp spikes, like those of a pacemaker; the model was hardly trained on paced hearts."
         yield Finding("pacing-spikes", sentence, value=float(sizes[FEWEST - 1]))
 
 

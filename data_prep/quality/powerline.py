@@ -34,7 +34,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
         if hums.any():
             leads = tuple(lead for lead, hum in zip(subject.recorded_leads, hums, strict=True) if hum)
             size = float(at[hums].max())
-            sentence = f"lead {', '.join(leads)} hums at {line:g} Hz with up to {size:.2g} mV, as of the power line."
+            sentence = f"lead {', '.join(leads)} hums at {line:g} Hz with up to {size:.2g} mV, as from the power line."
             yield Finding("powerline", sentence, leads=leads, value=size)
 
 

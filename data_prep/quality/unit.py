@@ -41,7 +41,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
         yield Finding(code, reason, Severity.FAILURE, value=float(spans[judged].max()))
     elif spans.max() <= WIDE and (middle := median(subject.deviations.tolist())) > LOUD:
         sentence = (
-            f"half of the leads deviate by more than {LOUD:g} mV, which no heart makes; is the unit right? "
+            f"half of the leads deviate by more than {LOUD:g} mV, which no heart produces; is the unit right? "
             f"Pass --unit {NO_UNIT} if the voltage was lost."
         )
         yield Finding("unit", sentence, Severity.NO_DECISION, value=middle)

@@ -49,7 +49,7 @@ def read(path: Path, options: ReadOptions) -> Record:
         try:
             file = pydicom.dcmread(path, force=_BARE.match(read_head(path)) is not None)
         except pydicom.errors.InvalidDicomError as error:
-            raise RecordError(f"{path.name} is no DICOM file: its first 132 bytes should end in DICM.") from error
+            raise RecordError(f"{path.name} is not a DICOM file: its first 132 bytes should end in DICM.") from error
         groups = [_Group(path.name, group) for group in file.get("WaveformSequence") or ()]
         if not groups:
             raise RecordError(f"{path.name} is a DICOM file without a waveform; only ECG waveforms are read.")

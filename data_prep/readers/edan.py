@@ -43,7 +43,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     """
     header, name = path.read_bytes()[: LABELS + N_CHANNELS * LABEL], path.name
     if len(header) < LABELS + N_CHANNELS * LABEL or header[12] != N_CHANNELS:
-        raise RecordError(f"{name} has other than {N_CHANNELS} channels, which is not read.")
+        raise RecordError(f"{name} does not have {N_CHANNELS} channels, which is not supported.")
     samples = path.with_name(SAMPLES)
     size = regular_size(samples, f"the samples of {name} are not there; put them beside it")
     if not options.follow_links:

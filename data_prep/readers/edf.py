@@ -36,7 +36,7 @@ def require_whole(path: Path, size: int) -> None:
     promised = n_bytes + n_records * n_samples * (3 if head.startswith(b"\xff") else 2)
     if n_records > 0 and size < promised:
         found = f"the file has {size} bytes, its header promises {promised}; it is cut off"
-        raise RecordError(f"{path.name} is no sound EDF or BDF file: {found}.")
+        raise RecordError(f"{path.name} is not a valid EDF or BDF file: {found}.")
 
 
 def read(path: Path, options: ReadOptions) -> Record:
@@ -53,7 +53,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     try:
         opened = pyedflib.EdfReader(str(path), pyedflib.DO_NOT_READ_ANNOTATIONS, pyedflib.CHECK_FILE_SIZE)
     except OSError as error:  # its sentences are fixed, and quote nothing of the file
-        raise RecordError(f"{name} is no sound EDF or BDF file: {str(error).removeprefix(f'{path}: ')}") from error
+        raise RecordError(f"{name} is not a valid EDF or BDF file: {str(error).removeprefix(f'{path}: ')}") from error
     with opened as file:
         labels, units = file.getSignalLabels(), [file.getPhysicalDimension(i) for i in range(file.signals_in_file)]
         kept = [i for i, label in enumerate(labels) if standard_lead(options.lead_of(label)) is not None]

@@ -47,7 +47,7 @@ def recognizes(head: bytes) -> bool:
 def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:
     """Return why a file holds no ECGs: no array has their shape; None if one has, or reading it says what is wrong."""
     try:
-        with naming_faults(path.name, "sound HDF5 file"), open_datasets(path) as datasets:
+        with naming_faults(path.name, "valid HDF5 file"), open_datasets(path) as datasets:
             return None if datasets.n_elsewhere or _signals(datasets.own, options) else _NO_ECGS
     except RecordError:
         return None

@@ -90,7 +90,7 @@ def decode(name: str, stored: bytes, count: int, tables: Sequence[Table]) -> Int
         if match is None or match.lastindex is None:
             if len(bits) - position < table.longest:
                 break  # what fills the last byte
-            raise RecordError(f"{name}: bits of a lead are no Huffman code; it is damaged.")
+            raise RecordError(f"{name}: the bits of a lead are not a Huffman code; it is damaged.")
         code, end = table.codes[match.lastindex - 1], match.end()
         if code.is_value:
             values.append(code.value + _signed(bits[end - code.n_extra : end]))

@@ -28,13 +28,13 @@ def read(path: Path, options: ReadOptions) -> Record:
     """Return the raw signal of a recording.
 
     Raises:
-        RecordError: it is no JSON, holds no such signal, or a fact is missing.
+        RecordError: it is not valid JSON, holds no such signal, or a fact is missing.
     """
     name = path.name
     try:
         tree = json.loads(read_bytes(path, MAX_BYTES))
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"{name} is no JSON; it is damaged or cut off.") from error
+        raise RecordError(f"{name} is not valid JSON; it is damaged or cut off.") from error
     signal = _entry(_entry(tree, "data"), "raw")
     samples = _entry(signal, "samples")
     if not isinstance(samples, dict) or not samples:

@@ -93,8 +93,8 @@ def _variables(path: Path) -> list[Variable]:
     """Return the variables of a file, with the fields of its structs."""
     if read_head(path).startswith(_HDF5):
         raise RecordError(
-            f"{path.name} is a MATLAB 7.3 file, which is not read; save it by save(file, '-v7') in MATLAB, or in "
-            "another format."
+            f"{path.name} is a MATLAB 7.3 file, which is not supported; save it with save(file, '-v7') in MATLAB, or "
+            "in another format."
         )
     variables = [variable for variable in list_variables(path) if variable.name or variable.kind is Kind.OBJECT]
     structs = [variable for variable in variables if variable.kind is Kind.STRUCT and _n_values(variable) == 1]

@@ -229,7 +229,7 @@ def _load(variable: Variable) -> memoryview:
 
 
 def _damaged(source: str) -> RecordError:
-    return RecordError(f"{source} is no sound MATLAB file; it is damaged or cut off.")
+    return RecordError(f"{source} is not a valid MATLAB file; it is damaged or cut off.")
 
 
 def _label(name: str, number: int, parent: Variable | None = None) -> str:

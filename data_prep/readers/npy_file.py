@@ -35,7 +35,7 @@ def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:
         with path.open("rb") as stream:
             shape = read_header(path.name, stream, None).shape
     except (RecordError, OSError):
-        return "it is no array of numbers"
+        return "it is not an array of numbers"
     if find_lead_axis(shape, names) is not None:
         return "it is the signals of a prepared folder" if _is_prepared(path) else None
     is_ecg = len(shape) == 2 and bool({*shape} & {*((len(names),) if names else N_LEADS)})

@@ -87,4 +87,6 @@ def _require_leads(leads: tuple[str, ...]) -> None:
         if not column:
             raise ValueError(f"leads: '{entry}' names no column; write every entry as foo=V1, or every entry as V1.")
         if standard_lead(lead) is None:
-            raise ValueError(f"leads: '{entry}' gives no standard lead; there are {', '.join(STANDARD_LEADS)}.")
+            raise ValueError(
+                f"leads: '{entry}' does not name a standard lead; the leads are {', '.join(STANDARD_LEADS)}."
+            )

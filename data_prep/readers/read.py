@@ -95,7 +95,7 @@ def open_stack(path: Path, options: ReadOptions = ReadOptions()) -> Iterator[Sta
         yield None
         return
     with ExitStack() as opened:
-        with naming_faults(path.name, f"sound {module.NAME} file"):
+        with naming_faults(path.name, f"valid {module.NAME} file"):
             stack = opened.enter_context(STACKS[module](path, options))
         yield stack
 
@@ -149,7 +149,7 @@ def _read_local(path: Path, options: ReadOptions) -> Record:
     if reader is None:
         raise RecordError(_no_reader(path))
     try:
-        with naming_faults(path.name, f"{suffix} file" if module is None else f"sound {module.NAME} file"):
+        with naming_faults(path.name, f"{suffix} file" if module is None else f"valid {module.NAME} file"):
             return reader(path, options)
     except RecordError as error:
         if (reason := why_not_ecg(path, module, options)) is not None:
@@ -165,4 +165,4 @@ def _no_reader(path: Path) -> str:
     if not path.exists():
         return f"{path}: there is no such file."
     regular_size(path)
-    return f"{path.name}: its content is of no format with a reader; there is one for {format_names()}."
+    return f"{path.name}: its content is in no supported format; the formats are {format_names()}."

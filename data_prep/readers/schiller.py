@@ -50,5 +50,5 @@ def _n_leads(wave: Element) -> int:
 
 def _rate(name: str, wave: Element) -> float | None:
     if text_of(wave, ".//samplerate/exponent") not in ("", "0", "1"):
-        raise RecordError(f"{name} states its sampling rate with an exponent other than 1, which is not read.")
+        raise RecordError(f"{name} states its sampling rate with an exponent other than 1, which is not supported.")
     return number(text_of(wave, ".//samplerate/value"))

@@ -151,7 +151,7 @@ class Server:
         """
         parts = urlsplit(source)
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
-            raise DownloadError(f"{source}: is no https address; only on this machine itself may it be http.")
+            raise DownloadError(f"{source}: is not an https address; http is allowed only on this machine.")
         self.source = source.rstrip("/") + "/"
         proxy = getproxies().get(parts.scheme) if parts.hostname not in LOOPBACK else None
         # attempts are made here, because a connection may also be cut in the middle of a file
@@ -196,7 +196,7 @@ class Server:
                     digest.update(chunk)
                     file.write(chunk)
             same = digest.hexdigest() == listed.sha256
-            require(same, "what the server sent has another SHA-256 than the publisher's list")
+            require(same, "what the server sent has a different SHA-256 from the publisher's list")
 
     def chunks(self, path: str) -> Iterator[bytes]:
         """Yield the bytes of a file.
@@ -235,7 +235,7 @@ class Server:
             except HTTPError as error:
                 reason = f"the connection failed ({type(error).__name__})"
             except UnicodeDecodeError:
-                reason = "it is no list of sums"
+                reason = "it is not a list of sums"
         raise DownloadError(f"{reason}, {ATTEMPTS} times")
 
 
@@ -256,8 +256,8 @@ def read_list(text: str, source: str) -> list[Listed]:
         match = LINE.fullmatch(line.strip())
         if match is None or ".." in match[2].split("/"):
             raise DownloadError(
-                f"{source}, line {number}: should be a SHA-256 sum and a path inside the folder; this is no list of "
-                f"PTB-XL's publisher."
+                f"{source}, line {number}: should be a SHA-256 sum and a path inside the folder; this is not a list "
+                f"from PTB-XL's publisher."
             )
         listed.append(Listed(match[2], match[1]))
     if not listed:
@@ -278,5 +278,5 @@ def require_space(folder: Path, missing: Sequence[Listed]) -> None:
     if needed > free:
         raise DownloadError(
             f"{folder}: {len(missing)} files of about {needed / 1e9:.2f} GB are to be fetched, but {free / 1e9:.2f} GB "
-            f"are free; free some space, choose another folder, or take one sampling rate."
+            f"are free; free some space, choose another folder, or fetch only one sampling rate."
         )

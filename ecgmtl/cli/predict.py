@@ -376,7 +376,7 @@ def write_table(job: "Job", paths: list[str], run: "Run", debug: bool) -> Tally:
         prediction_bar(lambda: count_records(paths, job.options, written)) as advance,
     ):
         if differences:
-            reason = f"an interrupted run had another value of {', '.join(differences)}"
+            reason = f"an interrupted run had a different value of {', '.join(differences)}"
             typer.echo(printable(f"{job.out}: starts over, because {reason}"), err=True)
         files = tally.only_records(find_files(paths, job.options, written))
         run_parts(run(job, pieces_of(job, files)), tally, advance, debug)

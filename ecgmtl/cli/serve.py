@@ -51,5 +51,5 @@ def serve(
             limits = Limits(int(max_mb * 1e6), int(4 * max_mb * 1e6))
             app = create_app(load_predictor(name), name, hosts, limits, debug)
             if not is_loopback(host):
-                typer.echo(f"{host}: whoever reaches this address can send files; there is no password.", err=True)
+                typer.echo(f"{host}: anyone who can reach this address can send files; there is no password.", err=True)
             run(app, listener, lambda: typer.echo(f"{name}: {address(listener)} (Ctrl-C stops)"))

@@ -52,7 +52,7 @@ def describe(source: str, overrides: tuple[str, ...] = ()) -> str:
 
     path = Path(source)
     if is_model(source) or (source != "defaults" and cannot_be_config(path)):
-        refuse_overrides(overrides, f"{source} is no config")
+        refuse_overrides(overrides, f"{source} is not a config")
         return describe_model(find_model(source) if is_model(source) else source)
 
     import yaml

@@ -111,7 +111,8 @@ class Config(Settings):
             earlier = {before.name: before for before in stages[:index]}
             if stage.start not in (None, UNTRAINED, *earlier):
                 raise ValueError(
-                    f"stage '{stage.name}' starts from '{stage.start}'; there is {', '.join((*earlier, UNTRAINED))}"
+                    f"stage '{stage.name}' starts from '{stage.start}'; choose one of "
+                    f"{', '.join((*earlier, UNTRAINED))}"
                 )
             for teacher in {later.name for later in stages[index:]}.intersection(stage.teachers):
                 raise ValueError(f"stage '{stage.name}' has the teacher '{teacher}', which must come before it")

@@ -174,7 +174,7 @@ def predict_in_parts(
         first = next(iter(begun.values()), job.out)
         raise PredictorError(
             f"{first}: a worker process was killed, perhaps for lack of memory, at this file or one of the "
-            f"{len(begun) * job.files_a_part} after it. What is done is kept: give the same command again to continue, "
+            f"{len(begun) * job.files_a_part} after it. What is done is kept: run the same command again to continue, "
             "with fewer --workers if necessary."
         ) from error
 
@@ -237,7 +237,7 @@ def predictor_of(job: Job) -> Predictor:
     """
     predictor, digest = load_once(job.model, job.n_threads, job.reconstruction_error, job.warn_ood)
     if digest != job.digest:
-        raise PredictorError(f"{job.model}: was replaced by another model in the meantime; give the command again.")
+        raise PredictorError(f"{job.model}: was replaced by another model in the meantime; run the command again.")
     return predictor
 
 

@@ -172,7 +172,7 @@ def half_gradients(
         ValueError: there are fewer than two records, or parameters without gradient.
     """
     if not n_half:
-        raise ValueError(f"a probe needs at least 2 records, one a half; the batch has {len(batch.signals)}")
+        raise ValueError(f"a probe needs at least 2 records, one per half; the batch has {len(batch.signals)}")
     if not parameters or not all(parameter.requires_grad for parameter in parameters):
         raise ValueError("a probe needs trainable parameters; the layer is frozen, or the tasks share none")
     halves = (part(batch, slice(0, n_half)), part(batch, slice(n_half, 2 * n_half)))

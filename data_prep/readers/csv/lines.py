@@ -105,7 +105,7 @@ class Lines:
             line = self._text.readline(MAX_LINE + 1)
             if len(line) > MAX_LINE:
                 raise RecordError(
-                    f"{self._name} has a line of more than {MAX_LINE} characters; a table has one row a line."
+                    f"{self._name} has a line of more than {MAX_LINE} characters; a table has one row per line."
                 )
             if not line:
                 return None

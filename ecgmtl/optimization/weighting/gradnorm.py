@@ -55,7 +55,7 @@ class GradNormSettings(MethodSettings):
         if stage.algorithm == "sgd":
             raise ValueError(
                 f"stage '{stage.name}': gradnorm's weights need steps that do not shrink with the gradients they "
-                f"balance; take the algorithm adamw, or another weighting than gradnorm"
+                f"balance; take the algorithm adamw, or a weighting other than gradnorm"
             )
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "GradNorm":

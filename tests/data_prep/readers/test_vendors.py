@@ -87,7 +87,7 @@ def test_the_sampling_rate_of_muse(tmp_path, signal, base, exponent, fs):
         ({"LeadAmplitudeUnits": "COUNTS"}, "lead I has a stated unit that is not one of"),
         ({"LeadAmplitudeUnitsPerBit": None}, "states no voltage of a step of lead I"),
         ({"LeadAmplitudeUnitsPerBit": 0}, "the voltage of a step should be a number above 0; found 0"),
-        ({"WaveFormData": "A?A"}, "no Base64"),
+        ({"WaveFormData": "A?A"}, "are not Base64"),
     ],
 )
 def test_what_is_missing_or_contradictory_in_muse_is_refused(tmp_path, signal, changes, message):
@@ -96,7 +96,7 @@ def test_what_is_missing_or_contradictory_in_muse_is_refused(tmp_path, signal, c
 
 def test_a_wrong_checksum_of_muse_is_told(tmp_path, signal):
     text = vendor.muse(vendor.muse_waveform(signal, LeadDataCRC32=7))
-    assert "lead I: the checksum does not fit" in read_record(write(tmp_path / "a.xml", text)).remarks[0].sentence
+    assert "lead I: the checksum does not match" in read_record(write(tmp_path / "a.xml", text)).remarks[0].sentence
 
 
 def test_a_median_beat_alone_is_no_ecg(tmp_path, signal):
@@ -156,12 +156,12 @@ def test_xml_of_too_many_or_too_deep_elements_is_refused(tmp_path, monkeypatch, 
 def test_xml_that_is_cut_off_is_refused_without_a_word_of_it(tmp_path, signal):
     text = vendor.muse(vendor.muse_waveform(signal), name="Jane Doe")[:400]
     message = refusal(write(tmp_path / "a.xml", text))
-    assert message == "a.xml is no well-formed XML; it is damaged or cut off."
+    assert message == "a.xml is not well-formed XML; it is damaged or cut off."
 
 
 def test_other_xml_says_which_formats_there_are(tmp_path):
     message = refusal(write(tmp_path / "a.xml", "<svg/>"))
-    assert message.startswith("a.xml: its content is of no format with a reader; there is one for WFDB, DICOM, ")
+    assert message.startswith("a.xml: its content is in no supported format; the formats are WFDB, DICOM, ")
 
 
 # HL7 aECG
@@ -230,7 +230,7 @@ def test_a_pulse_of_calibration_at_the_end_is_no_part_of_an_ecg(tmp_path, signal
     ("old", "new", "message"),
     [
         ("resolution", "other", "states no resolution"),
-        ("XLI", "ZIP", "another method than XLI"),
+        ("XLI", "ZIP", "a method other than XLI"),
         ('"3000"', '"9000"', "promises 4500 samples of each lead; found 1500"),
         ("parsedwaveforms", "other", "holds no parsedwaveforms"),
     ],
@@ -339,7 +339,7 @@ def test_a_damaged_section_of_scp_is_told(tmp_path, signal):
     content[-100] ^= 1
     record = read_record(write(tmp_path / "a.scp", bytes(content)))
     assert [remark.sentence for remark in record.remarks] == [
-        "the checksum of section 6 does not fit; the file may be damaged."
+        "the checksum of section 6 does not match; the file may be damaged."
     ]
     cut = read_record(write(tmp_path / "b.scp", bytes(content[:-1000])))
     assert cut.remarks[0].sentence == "section 6 is cut off; what is there of it is read."
@@ -457,7 +457,7 @@ def test_the_values_that_mfer_names_as_missing_are_missing(tmp_path, signal):
 
 
 def test_a_frame_of_mfer_that_is_cut_off_is_refused(tmp_path, signal):
-    assert "no sound MFER file" in refusal(write(tmp_path / "a.mwf", vendor.mfer(signal)[:-1000]))
+    assert "not a valid MFER file" in refusal(write(tmp_path / "a.mwf", vendor.mfer(signal)[:-1000]))
 
 
 # EDAN
@@ -538,7 +538,7 @@ def test_a_table_of_parquet_about_records_is_no_ecg(tmp_path):
     assert "is not an ECG: it is a table about something else" in refusal(path)
     assert list(find_files([tmp_path])) == [OtherFile(path, Kind.TABLE)]
     write(path, path.read_bytes()[:-9])
-    assert refusal(path) == "a.parquet is no sound Parquet file; it is damaged or cut off."
+    assert refusal(path) == "a.parquet is not a valid Parquet file; it is damaged or cut off."
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
