@@ -40,7 +40,7 @@ LONGEST_ID = 64
 
 
 class ConvertError(UserError):
-    """A path from which or to which nothing can be converted."""
+    """A path that cannot be converted from or to."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def record_name(path: Path) -> str:
 
 
 def convert_stack(stack: Stack, folder: Path, options: ReadOptions, origins: dict[Path, str]) -> Iterator[Converted]:
-    """Convert each ECG of a file to a record in a folder. Whatever is wrong with one is its own failure.
+    """Convert each ECG of a file to a record in a folder. An error in one of them is its own failure only.
 
     Raises:
         RecordError: a fact that all of them need is missing.

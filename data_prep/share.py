@@ -15,7 +15,7 @@ class Share:
         """Read a share as `2/3`.
 
         Raises:
-            ValueError: it is no such share.
+            ValueError: it is not such a share.
         """
         index, _, n_shares = text.partition("/")
         if not (index.isdecimal() and n_shares.isdecimal() and 1 <= int(index) <= int(n_shares)):

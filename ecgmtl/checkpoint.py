@@ -58,7 +58,7 @@ class Description(Settings):
     measurements: tuple[str, ...] | None = None
     """Names of the measurements that the boosted trees were fitted on."""
     typicality: Typicality | None = None
-    """How the training records look. Files of earlier versions, and of stages within a run, lack it."""
+    """Distribution of the training records. Files of earlier versions, and of stages within a run, lack it."""
     weights_sha256: str
     tensors: dict[str, tuple[str, tuple[int, ...]]] | None = None
     """Type and shape of each tensor, which `weights_sha256` does not cover. Files of earlier versions lack them."""
@@ -88,7 +88,7 @@ class Checkpoint:
     provenance: dict[str, str] = field(default_factory=dict)
     """Stage, data, code, command and package versions that the model came from."""
     typicality: Typicality | None = None
-    """How the training records look, by which records unlike them are found."""
+    """Distribution of the training records, by which records unlike them are detected."""
 
     @property
     def stages_done(self) -> tuple[Stage, ...]:
@@ -302,7 +302,7 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def is_run(path: Path) -> bool:
-    """Tell whether a path is the folder of a training run."""
+    """Return whether a path is the folder of a training run."""
     return (path / "run.json").is_file()
 
 

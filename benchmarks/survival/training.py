@@ -117,7 +117,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def are_same(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool:
-    """Tell whether weights are equal bit for bit."""
+    """Return whether weights are equal bit for bit."""
     return some.keys() == others.keys() and all(torch.equal(value, others[name]) for name, value in some.items())
 
 

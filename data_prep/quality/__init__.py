@@ -44,7 +44,7 @@ RELATIONS: tuple[Check, ...] = (wrong_rate.check, arms.check, lead_twice.check)
 
 
 def check_signal(subject: CheckInput) -> Iterator[Finding]:
-    """Yield all findings on a record's leads. A size that is no ECG's prevents the other checks."""
+    """Yield all findings on a record's leads. If no ECG has their size, the other checks are skipped."""
     grave = False
     for check in CHECKS:
         findings = tuple(check(subject))

@@ -18,13 +18,13 @@ from data_prep.quality.finding import Finding
 SMALLEST_SPIKE = 0.3
 """Millivolts."""
 ABOVE_NOISE = 6.0
-"""Times the standard deviation of the high-frequency noise that a spike exceeds."""
+"""Least size of a spike, as a multiple of the standard deviation of the high-frequency noise."""
 FEWEST = 3
 """Number of spikes in a record."""
 STEP = 0.002
 """Seconds of a step."""
 APART = 0.2
-"""Seconds by which spikes are apart. A dual-chamber pacemaker's two spikes may count as one."""
+"""Least distance between spikes, in seconds. A dual-chamber pacemaker's two spikes may count as one."""
 LOWEST_RATE = 450.0
 
 

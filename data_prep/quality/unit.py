@@ -16,7 +16,7 @@ from data_prep.record import NO_UNIT
 from data_prep.units import UNITS
 
 WIDEST = 100.0
-"""Millivolts that no electrode makes a lead span. Most recorders end at 65."""
+"""Millivolts that no electrode makes a lead span. Most recorders saturate at 65."""
 NARROW = 0.1
 """Millivolts that at least one lead of an ECG spans: every lead of 3,835 records of PTB-XL spans 0.15 or more."""
 SMALL = 0.3

@@ -16,7 +16,7 @@ from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError, Remark
 
 FEWEST = 6
-"""Smallest number of leads whose equality says that they are no ECG."""
+"""Smallest number of leads that cannot all be equal in an ECG."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def to_record(
     leads = _leads(channels, options)
     fs = _rate(name, fs, options)
     kept = [i for i, lead in enumerate(leads) if standard_lead(options.lead_of(lead)) is not None]
-    kept = kept or list(range(len(channels)))  # without a lead, `find_columns` says what would do
+    kept = kept or list(range(len(channels)))  # without a lead, `find_columns` says how to fix it
     columns, left_out = find_columns(name, [leads[i] for i in kept], [channels[i].unit for i in kept], options)
     lengths = sorted({len(channels[i].values) for i in kept})
     if len(lengths) > 1:

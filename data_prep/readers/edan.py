@@ -28,7 +28,7 @@ DATES = range(631_152_000, 3_155_760_000)
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is a header of EDAN: dates, channels and rate where they should be."""
+    """Return whether a file that begins like this is an EDAN header: dates, channels and rate where they should be."""
     if len(head) < LABELS + LABEL or head[12] not in (3, N_CHANNELS):
         return False
     begin, end = struct.unpack_from("<II", head, 4)

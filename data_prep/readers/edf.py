@@ -1,4 +1,4 @@
-"""EDF, EDF+ and BDF (www.edfplus.info), read by pyEDFlib. Signals that are no leads are left out."""
+"""EDF, EDF+ and BDF (www.edfplus.info), read by pyEDFlib. Signals that are not leads are left out."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ HEADER_BYTES, RECORDS, SIGNALS = slice(184, 192), slice(236, 244), slice(252, 25
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is EDF or BDF: a version, and numbers where the header has its sizes."""
+    """Return whether a file that begins like this is EDF or BDF: a version, and numbers where the header has sizes."""
     sizes = head[184:192].strip(), head[252:256].strip()
     return head[:8] in (b"0       ", b"\xffBIOSEMI") and all(size.isdigit() for size in sizes)
 
@@ -57,7 +57,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     with opened as file:
         labels, units = file.getSignalLabels(), [file.getPhysicalDimension(i) for i in range(file.signals_in_file)]
         kept = [i for i, label in enumerate(labels) if standard_lead(options.lead_of(label)) is not None]
-        index = kept or list(range(len(labels)))  # without a lead, `find_columns` says what would do
+        index = kept or list(range(len(labels)))  # without a lead, `find_columns` says how to fix it
         columns, remarks = find_columns(name, [labels[i] for i in index], [units[i] or None for i in index], options)
         rates = {float(file.getSampleFrequency(i)) for i in index}
         if len(rates) > 1:

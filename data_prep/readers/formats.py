@@ -94,7 +94,7 @@ GENERIC: dict[Format, Callable[[Path, ReadOptions], str | None]] = {
     npy_file: npy_file.reason_not_ecg,
     parquet: parquet.reason_not_ecg,
 }
-"""Formats that hold tables or arrays of any kind, and for each a function that says why a sound file is no ECG."""
+"""Formats that hold tables or arrays of any kind, and for each a function that says why a valid file is not an ECG."""
 STACKS: dict[Format, Callable[[Path, ReadOptions], AbstractContextManager[Stack | None]]] = {
     hdf5: hdf5.open_stack,
     npz: npz.open_stack,
@@ -138,7 +138,7 @@ def is_ecg(path: Path) -> bool:
 
 
 def why_not_ecg(path: Path, module: Format | None, options: ReadOptions) -> str | None:
-    """Return why a file is no ECG, where its format, by its content or else its suffix, also holds other things."""
+    """Return why a file is not an ECG, where its format, by its content or else its suffix, also holds other things."""
     module = module or format_of_suffix(path)
     return GENERIC[module](path, options) if module in GENERIC else None
 

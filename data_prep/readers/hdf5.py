@@ -1,4 +1,4 @@
-"""HDF5 files of many ECGs, as those of CODE-15 %: one array, (record, time, lead) or (record, lead, time), and ids.
+"""HDF5 files of many ECGs, like CODE-15 %: one array, (record, time, lead) or (record, lead, time), and ids.
 
 Sampling rate, unit and names of the leads are attributes of the array, or options.
 """
@@ -40,7 +40,7 @@ _NO_ECGS = "it holds no array of ECGs, (record, time, lead) or (record, lead, ti
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is HDF5."""
+    """Return whether a file that begins like this is HDF5."""
     return any(head.startswith(_SIGNATURE, place) for place in _PLACES)
 
 

@@ -38,7 +38,7 @@ _OVERHEAD = 2**12
 
 
 class Place(NamedTuple):
-    """Where a dataset is found."""
+    """Location of a dataset."""
 
     source: str
     """Name of the file."""

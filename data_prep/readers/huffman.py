@@ -80,7 +80,7 @@ def decode(name: str, stored: bytes, count: int, tables: Sequence[Table]) -> Int
     """Return `count` values, or fewer if the bits end before.
 
     Raises:
-        RecordError: bits are no code of the table, or a table is missing.
+        RecordError: bits are not a code of the table, or a table is missing.
     """
     bits = "".join(f"{byte:08b}" for byte in stored)
     values: list[int] = []

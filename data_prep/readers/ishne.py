@@ -22,7 +22,7 @@ LEADS = dict(enumerate(("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3",
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is of ISHNE."""
+    """Return whether a file that begins like this is of ISHNE."""
     return head.startswith(MAGIC)
 
 

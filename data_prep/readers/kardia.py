@@ -20,7 +20,7 @@ _KEYS = re.compile(rb'"(recordedAt|algorithmDetermination|patientID|amplitudeRes
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is a recording of Kardia: an object with several of its keys."""
+    """Return whether a file that begins like this is a recording of Kardia: an object with several of its keys."""
     return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and len(set(_KEYS.findall(head))) >= 2
 
 

@@ -53,12 +53,12 @@ _NAMES_SHOWN = 5
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is written by MATLAB."""
+    """Return whether a file that begins like this is written by MATLAB."""
     return head.startswith(_HDF5) or is_level_5(head) or is_level_4(head)
 
 
 def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:  # noqa: ARG001, a format's function
-    """Return why a file is no ECG: nothing in it has the shape of a recording; None if something has, or on damage."""
+    """Return why a file is not an ECG: nothing has the shape of a recording; None if something has, or if damaged."""
     try:
         variables = _variables(path)
     except (RecordError, OSError, MemoryError):  # reading it says what is wrong

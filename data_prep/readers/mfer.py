@@ -34,7 +34,7 @@ Definitions = dict[int, tuple[bytes, bool]]
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so has MFER's preamble, or several of its definitions one after the other."""
+    """Return whether a file that begins like this has MFER's preamble, or several of its definitions in a row."""
     if head[:1] == bytes([PREAMBLE]) and head[2:6] == b"MFR ":
         return True
     found, at = list[int](), 0

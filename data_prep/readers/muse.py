@@ -22,7 +22,7 @@ KINDS = {1: "i1", 2: "<i2", 4: "<i4"}
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is a MUSE export."""
+    """Return whether a file that begins like this is a MUSE export."""
     return has_element(head, "restingecg")
 
 

@@ -23,12 +23,12 @@ _REMEDY = "pass --fs, --unit and --leads with the names of the columns in their 
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is an array of NumPy."""
+    """Return whether a file that begins like this is an array of NumPy."""
     return head.startswith(b"\x93NUMPY")
 
 
 def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:
-    """Return why an array is no ECG: its shape; or None if it may be one, or many."""
+    """Return why an array is not an ECG: its shape; or None if it may be one, or many."""
     names = options.column_names
     try:
         regular_size(path)

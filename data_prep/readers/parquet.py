@@ -21,7 +21,7 @@ RATES = "fs", "sampling_rate"
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is Parquet."""
+    """Return whether a file that begins like this is Parquet."""
     return head.startswith(b"PAR1")
 
 

@@ -29,7 +29,7 @@ CHUNK = struct.Struct("<ixxh")
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is a Philips export."""
+    """Return whether a file that begins like this is a Philips export."""
     return has_element(head, "restingecgdata")
 
 

@@ -16,7 +16,7 @@ MARKS = b"<wavedata", RHYTHM.encode()
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is an export of Schiller, by its root or by the elements of waves."""
+    """Return whether a file that begins like this is an export of Schiller, by its root or by the elements of waves."""
     root = root_of(head)
     lower = head.replace(b"\0", b"").lower()
     return root.endswith("schilleredi") or (bool(root) and all(mark in lower for mark in MARKS))
@@ -26,7 +26,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     """Return the rhythm of a file: of several the one with the most leads.
 
     Raises:
-        RecordError: there is no rhythm, values are no numbers, or the voltage of a bit or its unit is unknown.
+        RecordError: there is no rhythm, values are not numbers, or the voltage of a bit or its unit is unknown.
     """
     waves = [wave for wave in named(read_tree(path), "wavedata") if text_of(wave, "type").lower() == RHYTHM]
     if not waves:

@@ -36,7 +36,7 @@ DEFAULT_TABLE = 19999
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is an SCP-ECG record: section 0 comes first and points to itself."""
+    """Return whether a file that begins like this is an SCP-ECG record: section 0 comes first and points to itself."""
     if len(head) < 32:
         return False
     size, number, length = struct.unpack_from("<I2xHI", head, 2)

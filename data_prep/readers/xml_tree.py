@@ -29,12 +29,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufeff]")
 
 
 def root_of(head: bytes) -> str:
-    """Return the name of the root element of a document that begins so, or nothing for anything else."""
+    """Return the name of the root element of a document that begins like this, or nothing for anything else."""
     return next(iter(_elements(head)), "")
 
 
 def has_element(head: bytes, *names: str) -> bool:
-    """Return whether a document that begins so has an element of one of these names, as its root or in an envelope."""
+    """Return whether a document that begins like this has an element of one of these names, as its root or wrapped."""
     return not _elements(head).isdisjoint(names)
 
 

@@ -31,7 +31,7 @@ LINE = re.compile(r"([0-9a-f]{64}) [ *]?([A-Za-z0-9_.\-]+(?:/[A-Za-z0-9_.\-]+)*)
 """Line of the list: a sum, and a path of plain names."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ATTEMPTS = 4
-"""Number of times that a file is asked for."""
+"""Number of attempts to fetch a file."""
 PAUSE = 0.5
 """Seconds before the second attempt; each later pause is twice as long."""
 TIMEOUT = urllib3.Timeout(connect=10, read=30)
@@ -49,7 +49,7 @@ BLOCK = 4096
 
 
 class DownloadError(UserError):
-    """A download that cannot be made; the message says why, and what would do."""
+    """A download that cannot be made; the message says why, and how to fix it."""
 
 
 class Listed(NamedTuple):
@@ -176,7 +176,7 @@ class Server:
             raise DownloadError(f"{self.address(path)}: {error}; check the address and the connection.") from error
 
     def bring(self, listed: Listed, folder: Path) -> bool:
-        """Have a file with the right sum in the folder, and return whether it was fetched.
+        """Ensure that the folder has a file with the right checksum, and return whether it was fetched.
 
         Raises:
             DownloadError: no attempt gave a file with the right sum.
@@ -220,7 +220,7 @@ class Server:
             response.release_conn()
 
     def repeated(self, attempt: Callable[[], T]) -> T:
-        """Return what the attempt gives, which is repeated after a pause where it fails.
+        """Return the result of the attempt, retrying after a pause if it fails.
 
         Raises:
             DownloadError: all attempts failed; the message has the last reason.
@@ -249,7 +249,7 @@ def read_list(text: str, source: str) -> list[Listed]:
     """Read the list of sums.
 
     Raises:
-        DownloadError: a line is no sum with a path inside the folder, or the list is empty.
+        DownloadError: a line is not a checksum with a path inside the folder, or the list is empty.
     """
     listed = []
     for number, line in enumerate(text.splitlines(), 1):

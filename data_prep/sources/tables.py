@@ -30,7 +30,7 @@ class SourceFinding:
     """The record, line or patient that the finding is about."""
     message: str
     is_note: bool = False
-    """Whether it is only worth knowing: the record is used as if it were not there."""
+    """Whether it is only a note: the record is used regardless."""
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ def intact(job: Job, chunks: Iterable[Chunk]) -> list[Chunk]:
 
 def require_same(out: Path, existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raise StoreError naming the settings in which two preparations differ."""
-    unstated = dataclasses.asdict(ReadOptions())  # in folders from before options were written down
+    unstated = dataclasses.asdict(ReadOptions())  # in folders written before options were recorded
     before = {**existing["preprocess"], **as_options({**unstated, **existing.get("read", {})})}
     now = {**wanted["preprocess"], **as_options(wanted["read"])}
     if N_SHARES in existing:  # its jobs have more in common

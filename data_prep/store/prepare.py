@@ -49,7 +49,7 @@ class PrepareReport:
     notes: tuple[str, ...] = ()
     """Sentences about decisions that were made on the user's behalf."""
     n_finished: int = 0
-    """Number of chunks that are finished, whichever job did it."""
+    """Number of chunks that are finished, whichever job finished them."""
     n_chunks: int | None = None
     """Number of chunks of a folder that other jobs have to complete. None if it is complete."""
 

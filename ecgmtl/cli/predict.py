@@ -218,7 +218,7 @@ class Counts(NamedTuple):
     def exit_code(self, strict: bool) -> int:
         """Return the exit code of the command. `strict` counts files without a reader as failed.
 
-        Without a result, the share of the parts is empty, which is no failure.
+        Without a result, the share of the parts is empty, which is not a failure.
         """
         if not self.ok and self.failed:
             return 1
@@ -240,7 +240,7 @@ class Outputs(NamedTuple):
         """Return the outputs that the command line names.
 
         Raises:
-            typer.BadParameter: they do not go together, or `part` is no share.
+            typer.BadParameter: they do not go together, or `part` is not a share.
         """
         from data_prep.places import is_remote
 

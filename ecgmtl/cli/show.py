@@ -40,7 +40,7 @@ def describe(source: str, overrides: tuple[str, ...] = ()) -> str:
     """Return a config, the built-in `defaults` or the description of a checkpoint as YAML; or list the `configs`.
 
     Raises:
-        typer.BadParameter: there are overrides, and `source` is no config; or it is the address of a remote place.
+        typer.BadParameter: there are overrides, and `source` is not a config; or it is the address of a remote place.
     """
     local_input(Path(source))
     from ecgmtl.config.shipped import describe_shipped, find_config
@@ -72,7 +72,7 @@ def refuse_overrides(overrides: tuple[str, ...], named: str) -> None:
 
 
 def cannot_be_config(path: Path) -> bool:
-    """Return whether a path is no config, which is a YAML file or the name of a shipped one."""
+    """Return whether a path is not a config, which is a YAML file or the name of a shipped one."""
     from ecgmtl.config.shipped import config_names
 
     if path.is_dir():

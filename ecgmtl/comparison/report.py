@@ -36,7 +36,7 @@ CAPTIONS = {
     "middle and end of the last stage that measured them: mean over {units} and 95 % band.",
 }
 OVER_TOO: dict[UnitName, str] = {"seeds": " and patients", "folds": ""}
-"""What else the interval of a final score is over, by what it is over."""
+"""Addition to the units of an interval of a final score, by its units."""
 STYLE = """
 *, ::before, ::after { box-sizing: border-box }
 :root { color-scheme: light dark; --text: #222; --page: #fff; --soft: #555; --line: #ddd;

@@ -18,7 +18,7 @@ DASH = "–"
 
 
 UnitName = Literal["seeds", "folds"]
-"""What intervals are over."""
+"""Units that intervals are over."""
 
 
 def units_of(comparison: Comparison) -> UnitName:

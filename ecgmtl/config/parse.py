@@ -9,7 +9,7 @@ from data_prep.errors import UserError
 
 
 class StrictYamlError(UserError):
-    """Text that is no YAML, or says two things at once; the message is one line that names the place."""
+    """Text that is not valid YAML, or contradicts itself; the message is one line that names the place."""
 
 
 class StrictLoader(yaml.SafeLoader):

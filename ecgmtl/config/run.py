@@ -27,7 +27,7 @@ from ecgmtl.tasks import PREFIX, TASKS, ModelFacts, Task, build_task
 
 
 class ConfigError(UserError):
-    """Settings that make no run; the message names file, key, what was found and what would do."""
+    """Settings that are not a valid run; the message names the file, the key, what was found and how to fix it."""
 
 
 JOINT = {"trains": ("encoder", "decoder", "classifier"), "losses": ("reconstruction", "classification")}
@@ -204,11 +204,11 @@ class Config(Settings):
         return (stage,) if start == UNTRAINED else (*self.lineage(start), stage)
 
     def learns_to_classify(self, last: str) -> bool:
-        """Tell whether any stage up to `last` trained the classifier."""
+        """Return whether any stage up to `last` trained the classifier."""
         return any(stage.classifies for stage in self.lineage(last))
 
     def learns(self, task: str) -> bool:
-        """Tell whether any stage learns a task."""
+        """Return whether any stage learns a task."""
         return any(task in stage.losses for stage in self.stages)
 
 
@@ -295,7 +295,7 @@ def explain(mistake: Any, tree: Any) -> str:
 
 
 def holds_groups(value: object) -> bool:
-    """Tell whether a value is, or contains, a group of settings."""
+    """Return whether a value is, or contains, a group of settings."""
     return isinstance(value, dict) or (isinstance(value, list | tuple) and any(map(holds_groups, value)))
 
 

@@ -37,7 +37,7 @@ from ecgmtl.inference.table import PredictionsFileError, format_of, join, open_p
 from ecgmtl.inference.windows import Window
 
 FILES_A_PART = 256
-"""Number of files of a part, or a little less: a whole number of batches. An interruption loses a part a worker."""
+"""Number of files of a part, or a little less: a whole number of batches. An interruption loses one part per worker."""
 SETTINGS = "_settings.json"
 Engine = Callable[[Callable[..., Any], Iterable[tuple[object, ...]], int], Generator[Any, None, None]]
 """Function that yields the results of another one in the order of its arguments, computed by so many workers."""
@@ -60,7 +60,7 @@ class Job:
     """Whether a record without a decision is a failure."""
     reconstruction_error: bool = True
     warn_ood: bool | None = None
-    """Whether records unlike the training records are told. None: if the model can."""
+    """Whether records unlike the training records are detected. None: if the model supports it."""
     n_threads: int = 0
     """Number of threads in which the model computes; 0 is one for each core. It changes no row."""
     keeps_parts: bool = False

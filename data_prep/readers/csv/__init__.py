@@ -36,7 +36,7 @@ _ROWS = 2**16
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is a table with at least two leads in its first row and numbers below."""
+    """Return whether a file that begins like this is a table: at least two leads in its first row, numbers below."""
     lines = decode_head(head)
     if len(lines) < 2:
         return False

@@ -24,7 +24,7 @@ START = {"gaussian": 1.0, "bernoulli": math.log(2)}
 """Loss of a constant prediction that ignores how common labels are, by likelihood."""
 
 SMOOTHING = 0.9
-"""Decay a step of the running means."""
+"""Decay of the running means per step."""
 
 
 class GradNormSettings(MethodSettings):
