@@ -38,7 +38,7 @@ class NamedComparison(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of the summary: an arm's difference to classification alone."""
+    """A row of the summary: an arm's difference from classification alone."""
 
     labels: str
     method: str
