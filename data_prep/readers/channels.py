@@ -17,6 +17,10 @@ from data_prep.record import Record, RecordError, Remark
 
 FEWEST = 6
 """Smallest number of leads that cannot all be equal in an ECG."""
+SAME = 0.02
+"""Largest difference in mV between leads that are equal but for rounding."""
+PULSE = 0.2
+"""Smallest height in mV of a pulse of calibration."""
 
 
 @dataclass(frozen=True)
@@ -84,18 +88,19 @@ def _without_pulse(signal: Float32[np.ndarray, "time lead"]) -> Float32[np.ndarr
     """Return the signal without the pulse of calibration that some recorders append: 0, then 1 mV, then 0 in all leads.
 
     Leads of an ECG are not all equal, since aVR is half the negative sum of I and II. Uncut, a pulse makes 1 mV the
-    largest value of every lead, as if the record had been normalized.
+    largest value of every lead, as if the record had been normalized. Resampled, it differs by some steps from lead to
+    lead.
     """
-    same = (signal == signal[:, :1]).all(axis=1)
-    if len(same) < 2 or same.all() or signal.shape[1] < FEWEST:
+    same = np.ptp(signal, axis=1) <= SAME
+    if len(same) < 2 or not same[-1] or same.all() or signal.shape[1] < FEWEST:
         return signal
     begin = len(same) - int(np.argmin(same[::-1]))
-    zeros = np.flatnonzero(signal[begin:, 0] == 0)
-    if not len(zeros):
+    level = signal[begin:, 0]
+    is_zero, is_high = np.abs(level) <= SAME, level >= level.max() - SAME
+    if level.max() < PULSE or not is_zero[-1]:
         return signal
-    begin += int(zeros[0])  # a few samples before may be equal by chance
-    pulse = signal[begin:, 0]
-    return signal[:begin] if len(np.unique(pulse)) == 2 and pulse[-1] == 0 else signal
+    first = int(np.argmax(is_zero))  # a few samples before may be equal by chance
+    return signal[: begin + first] if (is_zero | is_high)[first:].all() else signal
 
 
 def _leads(channels: Sequence[Channel], options: ReadOptions) -> list[str]:

@@ -219,11 +219,19 @@ def test_a_rhythm_of_philips(tmp_path, signal, version, encoding, how):
     assert_reads(write(tmp_path / "a.xml", text, encoding), signal, 5)
 
 
-def test_a_pulse_of_calibration_at_the_end_is_no_part_of_an_ecg(tmp_path, signal):
-    pulse = np.repeat([0.0, 1.0, 0.0], [25, 100, 25])[:, None] * np.ones(12)
-    text = vendor.philips(np.concatenate((signal, pulse)))
-    record = read_record(write(tmp_path / "a.xml", text, "utf-16"))
+@pytest.mark.parametrize("noise", [0, 0.005])
+def test_a_pulse_of_calibration_at_the_end_is_no_part_of_an_ecg(tmp_path, signal, noise):
+    pulse = np.repeat([0.0, 1.0, 0.0], [25, 100, 25])[:, None] + np.random.default_rng(0).uniform(
+        -noise, noise, (150, 12)
+    )
+    series = vendor.aecg_series(np.concatenate((signal, pulse)), step=5)
+    record = read_record(write(tmp_path / "a.xml", vendor.aecg(series)))
     np.testing.assert_allclose(record.signal, signal, atol=0.0026)
+
+
+def test_an_end_without_voltage_is_kept(tmp_path, signal):
+    series = vendor.aecg_series(np.concatenate((signal, np.zeros((150, 12)))), step=5)
+    assert len(read_record(write(tmp_path / "a.xml", vendor.aecg(series))).signal) == 1650
 
 
 @pytest.mark.parametrize(
