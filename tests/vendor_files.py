@@ -373,6 +373,17 @@ def edan(signal, fs=500):
     return bytes(header), (rows.astype(np.int32) + 16384).astype("<u2").tobytes()
 
 
+def contec(signal, connected=(0, 1, 2, 3, 4, 5, 6, 7)):
+    """A file of steps of 5 µV, in which leads that are not connected hold 0x6800."""
+    header = (
+        b"0000011".ljust(10, b"\0") + b"2024-01-01 00:00:00".ljust(22, b"\0") + b"Doe".ljust(8, b"\0") + b"\1\x36\x49"
+    )
+    leads = ("II", "III", "V1", "V2", "V3", "V4", "V5", "V6")
+    rows = np.column_stack([stored(values, 5) for values in columns(signal, leads).values()]) + 2048
+    rows[:, [index for index in range(8) if index not in connected]] = 0x6800
+    return header + rows.astype("<u2").tobytes() + bytes(37)
+
+
 def kardia(signal, leads=("I",), step=500, **changes):
     names = {"I": "leadI", "II": "leadII", "III": "leadIII", "aVR": "AVR", "aVL": "AVL", "aVF": "AVF"}
     samples = {names[lead]: stored(each, step / 1000).tolist() for lead, each in columns(signal, leads).items()}
@@ -430,6 +441,7 @@ FILES |= {
     "mortara.xml": lambda signal: mortara(signal).encode(),
     "a.ecg": ishne,
     "a.mwf": mfer,
+    "contec.ecg": contec,
     "a.json": lambda signal: kardia(signal, STANDARD_LEADS[:6]).encode(),
     "apple.csv": lambda signal: apple(signal).encode(),
 }

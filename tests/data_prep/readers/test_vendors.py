@@ -487,6 +487,21 @@ def test_a_recording_of_edan_has_no_voltages_unless_a_unit_is_given(tmp_path, si
     assert refusal(path) == "ecgraw.dat: the samples of patient.hea are not there; put them beside it."
 
 
+# Contec
+
+
+@pytest.mark.parametrize("connected", [range(8), (0, 1)])
+def test_a_recording_of_contec_has_the_leads_that_were_connected(tmp_path, signal, connected):
+    path = write(tmp_path / "a.ECG", vendor.contec(signal, connected))
+    leads = [("II", "III", *STANDARD_LEADS[6:])[index] for index in connected]
+    assert_reads(path, signal, 5, leads, fs=800)
+
+
+def test_a_recording_of_contec_that_ends_within_a_sample_is_refused(tmp_path, signal):
+    path = write(tmp_path / "a.ECG", vendor.contec(signal)[:-1])
+    assert "should have 80 bytes and 16 for each sample; found 24079 bytes" in refusal(path)
+
+
 # Kardia and Apple
 
 
@@ -594,7 +609,7 @@ def peer(path):
 
 PEERLESS = (
     "cardiosoft.xml", "sapphire.xml", "schiller.xml", "apple.csv", "a.parquet", "matlab.mat", "packed.mat", "plain.h5",
-    "packed.h5",
+    "packed.h5", "contec.ecg",
 )  # fmt: skip
 
 
