@@ -391,6 +391,29 @@ def kardia(signal, leads=("I",), step=500, **changes):
     return json.dumps({"id": "x", "recordedAt": "2024-01-01T00:00:00Z", "patientID": "y", "data": {"raw": raw}})
 
 
+def fhir(signal, leads=STANDARD_LEADS, step=0.001, unit="mV", n_parts=1, interval=None, **changes):
+    """An observation in a bundle, whose samples are steps of so many units from an origin of 100 steps."""
+    codes = dict(zip((*BASIS_LEADS, "III", "aVR", "aVL", "aVF"), (*range(1, 9), *range(61, 65)), strict=True))
+    components = [
+        {
+            "code": {"coding": [{"system": "urn:oid:2.16.840.1.113883.6.24", "code": str(131328 + codes[lead])}]},
+            "valueSampledData": {
+                "origin": {"value": -100 * step, "code": unit},
+                **(interval or {"period": 2}),
+                "factor": step,
+                "dimensions": 1,
+                "data": " ".join(map(str, np.round(part / step).astype(int) + 100)),
+            }
+            | changes,
+        }
+        for lead, values in columns(signal, leads).items()
+        for part in np.array_split(values, n_parts)
+    ]
+    pulse = {"code": {"text": "heart rate"}, "valueQuantity": {"value": 72}}
+    observation = {"resourceType": "Observation", "subject": "x", "component": [pulse, *components]}
+    return json.dumps({"resourceType": "Bundle", "entry": [{"resource": observation}]})
+
+
 def apple(signal, german=False):
     values = signal[:, 0] * 1000
     if german:
@@ -443,5 +466,6 @@ FILES |= {
     "a.mwf": mfer,
     "contec.ecg": contec,
     "a.json": lambda signal: kardia(signal, STANDARD_LEADS[:6]).encode(),
+    "fhir.json": lambda signal: fhir(signal).encode(),
     "apple.csv": lambda signal: apple(signal).encode(),
 }

@@ -2,9 +2,9 @@
 
 To add a format, write a module with the names of `Format` and put it into FORMATS: one import and one entry. Messages,
 folders and the model card follow from that. `muse.py` is an example in XML. Modules that are not formats help them:
-`files` and `xml_tree` open files safely, `channels` and `columns` make records, `stack` reads files of many ECGs. A
-test then asks for a row in docs/own-data.md. Add a writer to FILES of `tests/vendor_files.py`, too: its file is damaged
-at random by `tests/fuzz`.
+`files`, `xml_tree` and `json_tree` open files safely, `channels` and `columns` make records, `stack` reads files of
+many ECGs. A test then asks for a row in docs/own-data.md. Add a writer to FILES of `tests/vendor_files.py`, too: its
+file is damaged at random by `tests/fuzz`.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from data_prep.readers import (
     dicom,
     edan,
     edf,
+    fhir,
     hdf5,
     ishne,
     kardia,
@@ -75,6 +76,7 @@ FORMATS: tuple[Format, ...] = (
     edan,
     contec,
     kardia,
+    fhir,
     apple,
     mat,
     hdf5,

@@ -520,6 +520,38 @@ def test_what_is_missing_in_kardia_is_refused(tmp_path, signal):
         assert message in refusal(write(tmp_path / "a.json", vendor.kardia(signal, **changes)))
 
 
+# FHIR
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"n_parts": 3}, {"interval": {"interval": 2000, "intervalUnit": "us"}}, {"leads": BASIS_LEADS}]
+)
+def test_an_observation_of_fhir(tmp_path, signal, how):
+    path = write(tmp_path / "a.json", vendor.fhir(signal, **how))
+    assert_reads(path, signal, 1, how.get("leads", STANDARD_LEADS))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"unit": None}, "states no unit for lead I; pass --unit."),
+        ({"unit": "mm[Hg]"}, "a stated unit that is not one of"),
+        ({"period": None}, "states no sampling rate; pass --fs."),
+        ({"interval": {"interval": 2, "intervalUnit": "min"}}, "the unit of its time is none of s, ms, us"),
+        ({"dimensions": 2}, "several values at a time"),
+        ({"data": "1 x"}, "not all numbers"),
+        ({"data": None}, "holds no samples"),
+    ],
+)
+def test_what_is_missing_or_damaged_in_fhir_is_refused(tmp_path, signal, changes, message):
+    assert message in refusal(write(tmp_path / "a.json", vendor.fhir(signal, **changes)))
+
+
+def test_values_of_fhir_beyond_its_limits_are_missing(tmp_path, signal):
+    path = write(tmp_path / "a.json", vendor.fhir(signal, data="U L E 100"))
+    np.testing.assert_array_equal(np.isnan(read_record(path).signal[:, 0]), [True, True, True, False])
+
+
 @pytest.mark.parametrize("german", [False, True])
 def test_the_lead_of_apple_health(tmp_path, signal, german):
     assert_reads(write(tmp_path / "a.csv", vendor.apple(signal, german)), signal, 0.01, ("I",))
@@ -609,7 +641,7 @@ def peer(path):
 
 PEERLESS = (
     "cardiosoft.xml", "sapphire.xml", "schiller.xml", "apple.csv", "a.parquet", "matlab.mat", "packed.mat", "plain.h5",
-    "packed.h5", "contec.ecg",
+    "packed.h5", "contec.ecg", "fhir.json",
 )  # fmt: skip
 
 

@@ -1,0 +1,38 @@
+"""JSON documents, read within bounds, whose parts may be of any type."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from data_prep.readers.files import read_bytes
+from data_prep.record import RecordError
+
+MAX_BYTES = 2**26
+"""Largest document."""
+
+
+def begins_object(head: bytes) -> bool:
+    """Return whether a file that begins so may be an object of JSON."""
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
+
+
+def read_json(path: Path) -> Any:
+    """Return what a document holds.
+
+    Raises:
+        RecordError: the file is larger than MAX_BYTES, or is no JSON.
+    """
+    try:
+        return json.loads(read_bytes(path, MAX_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path.name} is no JSON; it is damaged or cut off.") from error
+
+
+def entry(tree: Any, key: str) -> Any:
+    """Return an entry of an object; None if it has none, or is no object."""
+    return tree.get(key) if isinstance(tree, dict) else None
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number, and none that a computation makes infinite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
