@@ -391,6 +391,21 @@ def kardia(signal, leads=("I",), step=500, **changes):
     return json.dumps({"id": "x", "recordedAt": "2024-01-01T00:00:00Z", "patientID": "y", "data": {"raw": raw}})
 
 
+def atc(signal, leads=("I",), step=500):
+    """A file of blocks, each with its size before it and the sum of its bytes behind it; the steps are nanovolts."""
+
+    def block(name, content):
+        block = name + struct.pack("<I", len(content)) + content
+        return block + struct.pack("<I", sum(block))
+
+    rows = [stored(values, step / 1000).tobytes() for values in columns(signal, leads).values()]
+    content = b"ALIVE\0\0\0" + struct.pack("<I", 4) + block(b"info", b"Doe".ljust(264, b"\0"))
+    content += block(b"fmt ", struct.pack("<BHHBH", 1, 500, step, 2, 0))
+    for index, row in enumerate(rows, 1):
+        content += block(b"ecg " if index == 1 else b"ecg%d" % index, row)
+    return content + block(b"avg ", rows[0][:900])
+
+
 def fhir(signal, leads=STANDARD_LEADS, step=0.001, unit="mV", n_parts=1, interval=None, **changes):
     """An observation in a bundle, whose samples are steps of so many units from an origin of 100 steps."""
     codes = dict(zip((*BASIS_LEADS, "III", "aVR", "aVL", "aVF"), (*range(1, 9), *range(61, 65)), strict=True))
@@ -466,6 +481,7 @@ FILES |= {
     "a.mwf": mfer,
     "contec.ecg": contec,
     "a.json": lambda signal: kardia(signal, STANDARD_LEADS[:6]).encode(),
+    "a.atc": lambda signal: atc(signal, STANDARD_LEADS[:6]),
     "fhir.json": lambda signal: fhir(signal).encode(),
     "apple.csv": lambda signal: apple(signal).encode(),
 }

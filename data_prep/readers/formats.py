@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 from data_prep.readers import (
     aecg,
     apple,
+    atc,
     cardiosoft,
     contec,
     csv,
@@ -76,6 +77,7 @@ FORMATS: tuple[Format, ...] = (
     edan,
     contec,
     kardia,
+    atc,
     fhir,
     apple,
     mat,

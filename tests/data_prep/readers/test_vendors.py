@@ -520,6 +520,20 @@ def test_what_is_missing_in_kardia_is_refused(tmp_path, signal):
         assert message in refusal(write(tmp_path / "a.json", vendor.kardia(signal, **changes)))
 
 
+@pytest.mark.parametrize("leads", [("I",), STANDARD_LEADS[:6]])
+def test_leads_of_atc(tmp_path, signal, leads):
+    assert assert_reads(write(tmp_path / "a.atc", vendor.atc(signal, leads)), signal, 0.5, leads).remarks == ()
+
+
+def test_damage_of_atc_is_told(tmp_path, signal):
+    content = bytearray(vendor.atc(signal))
+    assert "ends within a block" in refusal(write(tmp_path / "a.atc", bytes(content[:-1])))
+    assert "holds no block that states" in refusal(write(tmp_path / "a.atc", bytes(content[:288])))
+    content[400] ^= 1
+    remarks = read_record(write(tmp_path / "a.atc", bytes(content))).remarks
+    assert [remark.code for remark in remarks] == ["checksum"]
+
+
 # FHIR
 
 
@@ -641,7 +655,7 @@ def peer(path):
 
 PEERLESS = (
     "cardiosoft.xml", "sapphire.xml", "schiller.xml", "apple.csv", "a.parquet", "matlab.mat", "packed.mat", "plain.h5",
-    "packed.h5", "contec.ecg", "fhir.json",
+    "packed.h5", "contec.ecg", "fhir.json", "a.atc",
 )  # fmt: skip
 
 
