@@ -59,6 +59,23 @@ def test_a_column_of_times_is_left_out(tmp_path, name, times):
 
 
 @pytest.mark.parametrize(
+    ("name", "a_second", "digits", "fs"),
+    [("time_s", 1, 6, 360), ("time (ms)", 1000, 0, 360), ("seconds", 1, 3, 512), ("t_us", 1e6, 0, 333.3)],
+)
+def test_a_column_of_times_with_a_unit_states_the_rate(tmp_path, name, a_second, digits, fs):
+    rows = "".join(f"{i / fs * a_second:.{digits}f},1,2\n" for i in range(1500))
+    record = read_record(write(tmp_path / "a.csv", f"# unit=mV\n{name},I,II\n{rows}"))
+    assert record.fs == pytest.approx(fs, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["time", "time_s"])
+def test_a_column_of_times_without_a_unit_or_with_a_gap_states_no_rate(tmp_path, name):
+    rows = "".join(f"{(i + (i > 700) * 50) / 100},1,2\n" for i in range(1500))
+    path = write(tmp_path / "a.csv", f"# unit=mV\n{name},I,II\n{rows}")
+    assert "states no sampling rate" in refusal(path)
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("", "is empty"),
