@@ -97,7 +97,7 @@ def _read_names(name: str, lines: Lines, options: ReadOptions) -> tuple[list[str
         if len(commented) == len(names) and any(map(standard_lead, commented)):
             return commented, separator
     if options.column_names is None:
-        raise RecordError(f"{name} names no leads; its first row must, for example I,II,III,aVR,...")
+        raise RecordError(f"{name} names no leads; its first row must, for example I,II,III,aVR,..., or pass --leads.")
     return list(options.column_names), separator
 
 
