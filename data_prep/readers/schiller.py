@@ -11,8 +11,8 @@ from data_prep.record import Record, RecordError
 
 NAME = "Schiller XML"
 SUFFIXES: tuple[str, ...] = ()
-RHYTHM = "ecg_rhythms"
-MARKS = b"<wavedata", RHYTHM.encode()
+RHYTHMS = frozenset({"ecg_rhythms", "ecg_rhythm"})
+MARKS = b"<wavedata", b"ecg_rhythm"
 
 
 def recognizes(head: bytes) -> bool:
@@ -28,7 +28,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     Raises:
         RecordError: there is no rhythm, values are not numbers, or the voltage of a bit or its unit is unknown.
     """
-    waves = [wave for wave in named(read_tree(path), "wavedata") if text_of(wave, "type").lower() == RHYTHM]
+    waves = [wave for wave in named(read_tree(path), "wavedata") if text_of(wave, "type").lower() in RHYTHMS]
     if not waves:
         raise RecordError(f"{path.name} holds no rhythm; averaged beats are not read.")
     best = max(waves, key=_n_leads)

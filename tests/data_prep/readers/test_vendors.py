@@ -388,8 +388,9 @@ def test_what_is_missing_or_contradictory_in_cardiosoft_is_refused(tmp_path, sig
 
 
 @pytest.mark.parametrize(("step", "unit"), [(5, "uV"), (0.005, "mV")])
-def test_a_rhythm_of_schiller(tmp_path, signal, step, unit):
-    assert_reads(write(tmp_path / "a.xml", vendor.schiller(signal, step, unit)), signal, 5)
+@pytest.mark.parametrize("kind", ["ECG_RHYTHMS", "ECG_RHYTHM"])
+def test_a_rhythm_of_schiller(tmp_path, signal, step, unit, kind):
+    assert_reads(write(tmp_path / "a.xml", vendor.schiller(signal, step, unit, kind=kind)), signal, 5)
 
 
 @pytest.mark.parametrize(
