@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 NO_UNIT = "none"
 """Unit of values whose voltage scale is lost."""
+RATES = (50.0, 50_000.0)
+"""Lowest and highest sampling rate of an ECG, in hertz."""
 
 
 class RecordError(UserError):

@@ -15,7 +15,7 @@ class ReadOptions:
     """Facts that a file may not state, or may state wrongly, and how much of a file is read."""
 
     fs: float | None = None
-    """Sampling rate in hertz for files that state none. What a file states takes precedence."""
+    """Sampling rate in hertz for files that state none, or one that no ECG has. Otherwise the file's own is used."""
     unit: str | None = None
     """Unit of the values, which replaces what the file states."""
     leads: tuple[str, ...] | None = None

@@ -27,7 +27,7 @@ from data_prep.readers.other_files import names_leads
 from data_prep.readers.stack import Stack
 from data_prep.readers.wfdb.long_record import open_long_record
 from data_prep.readers.wfdb.samples import FORMS
-from data_prep.record import Record, RecordError, Recording, Remark
+from data_prep.record import RATES, Record, RecordError, Recording, Remark
 
 SAME_RATE = 0.001
 """Relative difference up to which two rates are the same, since some files round theirs."""
@@ -41,8 +41,16 @@ def read_record(file: File, options: ReadOptions = ReadOptions()) -> Record:  # 
         PlaceError: it is remote, and its place cannot be reached.
     """
     with local_copy(file) as path:
-        record = _read_local(path, options)
+        record = with_possible_rate(_read_local(path, options), options)
     return replace(record, remarks=(*record.remarks, *rate_remarks(record.fs, options)))
+
+
+def with_possible_rate(record: Record, options: ReadOptions) -> Record:
+    """Return the record at the rate that was given, if no ECG has the one that its file states."""
+    if options.fs is None or RATES[0] <= record.fs <= RATES[1]:
+        return record
+    seconds = None if record.total_seconds is None else record.total_seconds * record.fs / options.fs
+    return replace(record, fs=options.fs, total_seconds=seconds)
 
 
 def rate_remarks(fs: float, options: ReadOptions) -> tuple[Remark, ...]:

@@ -74,7 +74,10 @@ Engine = Annotated[
     ),
 ]
 Fs = Annotated[
-    float | None, typer.Option("--fs", help="Sampling rate in hertz, for files that state none, for example 500.")
+    float | None,
+    typer.Option(
+        "--fs", help="Sampling rate in hertz, for files that state none or an impossible one, for example 500."
+    ),
 ]
 Unit = Annotated[
     str | None,

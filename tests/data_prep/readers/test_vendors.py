@@ -176,6 +176,13 @@ def test_a_rhythm_of_aecg(tmp_path, signal, step, unit, atol, increment):
     assert record.remarks == ()
 
 
+@pytest.mark.parametrize("increment", [("2", "s"), ("0.002", "ms")])
+def test_a_rate_that_no_ecg_has_is_replaced_by_the_given_one(tmp_path, signal, increment):
+    path = write(tmp_path / "a.xml", vendor.aecg(vendor.aecg_series(signal, increment=increment)))
+    assert read_record(path).fs in (0.5, 500_000)
+    assert assert_reads(path, signal, 2.5, options=ReadOptions(fs=FS)).remarks == ()
+
+
 def test_an_origin_of_aecg_is_added(tmp_path, signal):
     path = write(tmp_path / "a.xml", vendor.aecg(vendor.aecg_series(signal, zero=1000)))
     assert_reads(path, signal + 1, 2.5)
