@@ -30,7 +30,7 @@ class Channel:
     lead: str
     """Name of the lead as the file spells it."""
     values: Shaped[np.ndarray, " time"]
-    """Values as stored. -32768 in 16 bits, which no amplifier gives, stands for a missing sample."""
+    """Values as stored. -32768 in 16 bits, or in text of that range, stands for a missing sample."""
     unit: str | None
     """Unit of `step` and `zero` as the file spells it; None where it states none."""
     step: float = 1.0
@@ -128,6 +128,7 @@ def _voltages(name: str, channel: Channel, n_read: int) -> Float64[np.ndarray, "
         )
     stored = channel.values[:n_read]
     values = stored.astype(np.float64)
-    if stored.dtype.kind == "i" and stored.dtype.itemsize == 2:
-        values[stored == np.iinfo(np.int16).min] = np.nan
+    lowest, kind = np.iinfo(np.int16).min, stored.dtype
+    if (kind.kind == "i" and kind.itemsize == 2) or (kind.kind == "f" and not (stored < lowest).any()):
+        values[stored == lowest] = np.nan
     return values * channel.step + channel.zero

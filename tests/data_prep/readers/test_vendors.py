@@ -183,6 +183,16 @@ def test_a_rate_that_no_ecg_has_is_replaced_by_the_given_one(tmp_path, signal, i
     assert assert_reads(path, signal, 2.5, options=ReadOptions(fs=FS)).remarks == ()
 
 
+@pytest.mark.parametrize("lower", [False, True])
+def test_the_lowest_value_of_16_bits_is_missing_in_text_too(tmp_path, signal, lower):
+    text = vendor.aecg(vendor.aecg_series(signal)).replace(
+        "<digits>", "<digits>-32768 -40000 " if lower else "<digits>-32768 "
+    )
+    record = read_record(write(tmp_path / "a.xml", text))
+    assert np.isnan(record.signal[0]).all() == (not lower)
+    assert not np.isnan(record.signal[1:]).any()
+
+
 def test_an_origin_of_aecg_is_added(tmp_path, signal):
     path = write(tmp_path / "a.xml", vendor.aecg(vendor.aecg_series(signal, zero=1000)))
     assert_reads(path, signal + 1, 2.5)
