@@ -25,7 +25,7 @@ _JOINED = r"(?:[\s_:.]*|-)"
 _SPELLING = re.compile(
     rf"(?:mdc_ecg_(?:lead|elec_potl)_|(?:(?:ecg|ekg){_JOINED})?(?:lead{_JOINED})?)"
     rf"(?P<bracket>[(\[])?(?P<lead>[a-z]+[1-6]?)(?(bracket)[)\]])"
-    rf"(?:{_JOINED}(?:lead|ecg|ekg))?",
+    rf"(?:{_JOINED}(?:lead|ecg|ekg)|-ref)?",
     re.IGNORECASE,
 )
 """A lead with words around it. A hyphen joins two words only if no space is beside it: `Lead -aVR` is inverted."""

@@ -35,6 +35,7 @@ def only(leads, signal=None):
                 "{} (\u00b5V)",
                 "{}_uV",
                 "EKG {}",
+                "ECG {}-Ref",
                 "Lead ({})",
             )
         ],
