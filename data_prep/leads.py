@@ -20,6 +20,7 @@ _STANDARD = {
     **{name.lower(): name for name in STANDARD_LEADS},
     **{f"c{number}": f"V{number}" for number in range(1, 7)},  # the electrodes' names after IEC 60601
     **{f"d{name.lower()}": name for name in ("I", "II", "III")},  # as written in Latin America
+    **{f"d{number}": name for number, name in enumerate(("I", "II", "III"), start=1)},
 }
 _JOINED = r"(?:[\s_:.]*|-)"
 _SPELLING = re.compile(
