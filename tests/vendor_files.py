@@ -429,6 +429,12 @@ def fhir(signal, leads=STANDARD_LEADS, step=0.001, unit="mV", n_parts=1, interva
     return json.dumps({"resourceType": "Bundle", "entry": [{"resource": observation}]})
 
 
+def json_leads(signal, leads=STANDARD_LEADS, unit="mV", fs=500):
+    rows = {lead: values.tolist() for lead, values in columns(signal, leads).items()}
+    facts = {"patient": {"name": "Doe", "age": 60}, "test": {"sampleRate": 1000}}
+    return json.dumps(facts | {"signal": {"leads": rows, "sample_rate": fs, "unit": unit}}, indent=2)
+
+
 def apple(signal, german=False):
     values = signal[:, 0] * 1000
     if german:
@@ -483,5 +489,6 @@ FILES |= {
     "a.json": lambda signal: kardia(signal, STANDARD_LEADS[:6]).encode(),
     "a.atc": lambda signal: atc(signal, STANDARD_LEADS[:6]),
     "fhir.json": lambda signal: fhir(signal).encode(),
+    "leads.json": lambda signal: json_leads(signal).encode(),
     "apple.csv": lambda signal: apple(signal).encode(),
 }

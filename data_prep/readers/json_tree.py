@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float64
+
 from data_prep.readers.files import read_bytes
 from data_prep.record import RecordError
 
@@ -36,3 +39,14 @@ def entry(tree: Any, key: str) -> Any:
 def is_number(value: Any) -> bool:
     """Return whether a value is a number, and none that a computation makes infinite."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def numbers(name: str, values: Any) -> Float64[np.ndarray, " time"]:
+    """Return the numbers of a list, with NaN for null.
+
+    Raises:
+        RecordError: it is no list, or something else is among them.
+    """
+    if not isinstance(values, list) or not all(value is None or is_number(value) for value in values):
+        raise RecordError(f"{name}: the samples of a lead are not a list of numbers; it is damaged.")
+    return np.array([np.nan if value is None else value for value in values], np.float64)

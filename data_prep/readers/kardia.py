@@ -2,12 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from data_prep.readers.channels import Channel, to_record
-from data_prep.readers.json_tree import begins_object, entry, is_number, read_json
+from data_prep.readers.json_tree import begins_object, entry, is_number, numbers, read_json
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
 
@@ -37,11 +34,5 @@ def read(path: Path, options: ReadOptions) -> Record:
     if not is_number(step):
         raise RecordError(f"{name} states no amplitude resolution, so its voltages are unknown.")
     step = step / 1000  # of nV
-    channels = [Channel(LEADS.get(key, str(key)), _values(name, values), "uV", step) for key, values in samples.items()]
+    channels = [Channel(LEADS.get(key, str(key)), numbers(name, values), "uV", step) for key, values in samples.items()]
     return to_record(path, channels, float(fs) if is_number(fs) else None, options)
-
-
-def _values(name: str, values: Any) -> np.ndarray:
-    if not isinstance(values, list) or not all(value is None or is_number(value) for value in values):
-        raise RecordError(f"{name}: the samples of a lead are not a list of numbers; it is damaged.")
-    return np.array([np.nan if value is None else value for value in values], np.float64)

@@ -1,6 +1,7 @@
 """Files of vendors become the voltages that an independent writer put into them, in every variant of their formats."""
 
 import base64
+import json
 import re
 import struct
 import warnings
@@ -584,6 +585,32 @@ def test_values_of_fhir_beyond_its_limits_are_missing(tmp_path, signal):
     np.testing.assert_array_equal(np.isnan(read_record(path).signal[:, 0]), [True, True, True, False])
 
 
+# JSON
+
+
+@pytest.mark.parametrize("fs", [500, "500 Hz"])
+@pytest.mark.parametrize("leads", [BASIS_LEADS, STANDARD_LEADS])
+def test_an_object_of_leads_in_json(tmp_path, signal, leads, fs):
+    assert_reads(write(tmp_path / "a.json", vendor.json_leads(signal, leads, fs=fs)), signal, 0.001, leads)
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"unit": None}, "states no unit for lead I; pass --unit."),
+        ({"unit": "counts"}, "a stated unit that is not one of"),
+        ({"fs": "fast"}, "a sampling rate that is not a number of hertz"),
+    ],
+)
+def test_what_is_missing_or_unknown_in_json_is_refused(tmp_path, signal, facts, message):
+    assert message in refusal(write(tmp_path / "a.json", vendor.json_leads(signal, **facts)))
+
+
+def test_lists_of_numbers_under_other_names_are_no_ecg(tmp_path):
+    path = write(tmp_path / "a.json", json.dumps({key: list(range(50)) for key in "ijk"}))
+    assert list(find_files([tmp_path])) == [OtherFile(path, Kind.OTHER)]
+
+
 @pytest.mark.parametrize("german", [False, True])
 def test_the_lead_of_apple_health(tmp_path, signal, german):
     assert_reads(write(tmp_path / "a.csv", vendor.apple(signal, german)), signal, 0.01, ("I",))
@@ -673,7 +700,7 @@ def peer(path):
 
 PEERLESS = (
     "cardiosoft.xml", "sapphire.xml", "schiller.xml", "apple.csv", "a.parquet", "matlab.mat", "packed.mat", "plain.h5",
-    "packed.h5", "contec.ecg", "fhir.json", "a.atc",
+    "packed.h5", "contec.ecg", "fhir.json", "a.atc", "leads.json",
 )  # fmt: skip
 
 
