@@ -435,10 +435,10 @@ def json_leads(signal, leads=STANDARD_LEADS, unit="mV", fs=500):
     return json.dumps(facts | {"signal": {"leads": rows, "sample_rate": fs, "unit": unit}}, indent=2)
 
 
-def apple(signal, german=False):
+def apple(signal, german=False, rate="500"):
     values = signal[:, 0] * 1000
     if german:
-        facts = 'Name,"Müller, Jan"\nAufzeichnungsdatum,2024-01-01\nAbtastrate,500 Hertz\n\n'
+        facts = f'Name,"Müller, Jan"\nAufzeichnungsdatum,2024-01-01\nAbtastrate,{rate} Hertz\n\n'
         facts += "Ableitung,Ableitung I\nEinheit,µV\n\n"
         return facts + "\n".join(f'"{value:.3f}"'.replace(".", ",") for value in values) + "\n"
     facts = 'Name,Jane Doe\nRecorded Date,2024-01-01 00:00:00 +0000\nDevice,"Watch6,2"\nSample Rate,500 hertz\n\n'

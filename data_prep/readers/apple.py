@@ -60,8 +60,9 @@ def _split(text: str) -> tuple[list[list[str]], list[str]]:
 
 
 def _rate(facts: list[list[str]]) -> float | None:
+    """Return the sampling rate in hertz. A comma in it is a decimal one, as in `511,844 hertz`, and not quoted."""
     texts = (",".join(row[1:]).strip() for row in facts)
-    rates = (parse_rate(text) for text in texts if text.lower().endswith(("hertz", "hz")))
+    rates = (parse_rate(text.replace(",", ".")) for text in texts if text.lower().endswith(("hertz", "hz")))
     return next((rate for rate in rates if rate is not None), None)
 
 

@@ -616,6 +616,11 @@ def test_the_lead_of_apple_health(tmp_path, signal, german):
     assert_reads(write(tmp_path / "a.csv", vendor.apple(signal, german)), signal, 0.01, ("I",))
 
 
+def test_the_decimal_comma_of_a_rate_of_apple_health(tmp_path, signal):
+    path = write(tmp_path / "a.csv", vendor.apple(signal, german=True, rate="511,844"))
+    assert read_record(path).fs == 511.844
+
+
 def test_a_recording_of_apple_health_without_a_unit_is_refused_with_what_would_do(tmp_path, signal):
     path = write(tmp_path / "a.csv", vendor.apple(signal).replace("Unit,µV\n", ""))
     assert refusal(path) == "a.csv states no unit for lead I; pass --unit."
