@@ -26,7 +26,7 @@ FORMAT = struct.Struct("<BHHBH")
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is an ATC."""
+    """Return whether a file that begins like this is an ATC."""
     return head.startswith(MAGIC)
 
 

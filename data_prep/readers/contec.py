@@ -29,7 +29,7 @@ _HEADER = re.compile(rb"\d{7}\0{3}\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\0")
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is of an ECG90A: the number of a case, then date and time."""
+    """Return whether a file that begins like this is of an ECG90A: the number of a case, then date and time."""
     return _HEADER.match(head) is not None
 
 

@@ -32,7 +32,7 @@ _RESOURCE = re.compile(rb'"resourceType"\s*:\s*"(?:Observation|Bundle)"')
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is an observation, or a bundle of some, with sampled data."""
+    """Return whether a file that begins like this is an observation, or a bundle of some, with sampled data."""
     return begins_object(head) and b'"valueSampledData"' in head and _RESOURCE.search(head) is not None
 
 

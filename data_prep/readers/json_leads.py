@@ -28,7 +28,7 @@ _LIST = re.compile(rb'"([^"\\]{1,24})"\s*:\s*\[(?:\s*-?\d[\d.eE+-]*\s*,){20}')
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is an object with numbers under the name of a lead."""
+    """Return whether a file that begins like this is an object with numbers under the name of a lead."""
     names = (name.decode("latin-1") for name in _LIST.findall(head) if name not in NO_LEADS)
     return begins_object(head) and any(map(standard_lead, names))
 
@@ -37,7 +37,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     """Return the leads of the object that has the most, then the longest of those.
 
     Raises:
-        RecordError: it is no JSON, a lead is no list of numbers, or a fact is missing.
+        RecordError: it is not valid JSON, a lead is no list of numbers, or a fact is missing.
     """
     objects = list(_objects(read_json(path), [], 0))
     if not objects:

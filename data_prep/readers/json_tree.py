@@ -15,7 +15,7 @@ MAX_BYTES = 2**26
 
 
 def begins_object(head: bytes) -> bool:
-    """Return whether a file that begins so may be an object of JSON."""
+    """Return whether a file that begins like this may be an object of JSON."""
     return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
 
 
@@ -23,12 +23,12 @@ def read_json(path: Path) -> Any:
     """Return what a document holds.
 
     Raises:
-        RecordError: the file is larger than MAX_BYTES, or is no JSON.
+        RecordError: the file is larger than MAX_BYTES, or is not valid JSON.
     """
     try:
         return json.loads(read_bytes(path, MAX_BYTES))
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"{path.name} is no JSON; it is damaged or cut off.") from error
+        raise RecordError(f"{path.name} is not valid JSON; it is damaged or cut off.") from error
 
 
 def entry(tree: Any, key: str) -> Any:

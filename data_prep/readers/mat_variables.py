@@ -118,7 +118,7 @@ def is_level_4(head: bytes) -> bool:
 
 
 def _is_variable_4(head: bytes) -> bool:
-    """Return whether a variable of level 4, which may be empty, begins so."""
+    """Return whether a variable of level 4, which may be empty, begins like this."""
     order = _level_4_order(head)
     if order is None:
         return False

@@ -50,7 +50,9 @@ def with_possible_rate(record: Record, options: ReadOptions) -> Record:
     if options.fs is None or RATES[0] <= record.fs <= RATES[1]:
         return record
     seconds = None if record.total_seconds is None else record.total_seconds * record.fs / options.fs
-    return replace(record, fs=options.fs, total_seconds=seconds)
+    sentence = f"its stated sampling rate of {record.fs:g} Hz, which no ECG has, is replaced by {options.fs:g} Hz."
+    remarks = (*record.remarks, Remark("rate-replaced", sentence))
+    return replace(record, fs=options.fs, total_seconds=seconds, remarks=remarks)
 
 
 def rate_remarks(fs: float, options: ReadOptions) -> tuple[Remark, ...]:

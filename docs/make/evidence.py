@@ -1,7 +1,8 @@
 """Write verdicts and summary of comparisons into a page, between its marks. No figure there is typed by hand.
 
 python docs/make/evidence.py claims compare/labels-1.0="All labels" compare/labels-0.1="A tenth of the labels"
-python docs/make/evidence.py views views/tenth="Two views at a tenth of the labels" views/all="Four methods at all labels"
+python docs/make/evidence.py views views/tenth="Two views at a tenth of the labels" \\
+  views/all="Four methods at all labels"
 python docs/make/evidence.py short
 python docs/make/evidence.py schedules schedules="Both tasks in one stage" --page docs/recipe.md
 
