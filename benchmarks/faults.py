@@ -53,7 +53,7 @@ class Line(NamedTuple):
         return f"| {self.name} | {fault.what} | {self.cases} | {required} | {measured} | {verdict} |"
 
 
-HEAD = "| id | what | tried | required | measured | survived |\n|---|---|---|---|---|---|"
+HEAD = "| id | fault | cases | required | measured | survived |\n|---|---|---|---|---|---|"
 
 
 def load_faults() -> None:

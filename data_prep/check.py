@@ -212,7 +212,7 @@ def other_rates(checked: Sequence[CheckedFile]) -> Iterator[SourceFinding]:
             continue
         usual = rates[top_folder(result.file)].most_common(1)[0][0]
         if result.fs != usual:
-            message = f"{result.file} has {result.fs:g} samples a second, most others have {usual:g}."
+            message = f"{result.file} has {result.fs:g} samples per second, most others have {usual:g}."
             yield file_finding("other sampling rate", result.file, message)
 
 

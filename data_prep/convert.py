@@ -40,7 +40,7 @@ LONGEST_ID = 64
 
 
 class ConvertError(UserError):
-    """A path from which or to which nothing can be converted."""
+    """A path that cannot be converted from or to."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def record_name(path: Path) -> str:
 
 
 def convert_stack(stack: Stack, folder: Path, options: ReadOptions, origins: dict[Path, str]) -> Iterator[Converted]:
-    """Convert each ECG of a file to a record in a folder. Whatever is wrong with one is its own failure.
+    """Convert each ECG of a file to a record in a folder. An error in one of them is its own failure only.
 
     Raises:
         RecordError: a fact that all of them need is missing.
@@ -150,7 +150,7 @@ def names_of(stack: Stack) -> tuple[Sequence[str], tuple[str, ...]]:
         return ids, stack.remarks
     digits = len(str(len(stack) - 1))
     names = [f"{record_name(stack.path)}_{number:0{digits}}" for number in range(len(stack))]
-    unusable = ("its ids are not all different or are no names of records, so its ECGs are numbered from 0.",)
+    unusable = ("its ids are not all different or cannot be names of records, so its ECGs are numbered from 0.",)
     return names, (*stack.remarks, *(unusable if ids else ()))
 
 
@@ -224,4 +224,4 @@ def remarks(record: Record, names: list[str], steps: list[Steps]) -> Iterator[st
     if coarse:
         yield f"values above {HIGHEST} mV: lead {', '.join(coarse)}."
     if len(names) < len(record.leads):
-        yield f"columns left out, because they are no standard leads: {len(record.leads) - len(names)}."
+        yield f"columns left out, because they are not standard leads: {len(record.leads) - len(names)}."

@@ -37,4 +37,4 @@ their messages.
 
 
 class UserError(Exception):
-    """An error that the user can correct. Its message names the thing, what was found, and what would do."""
+    """An error that the user can correct. Its message names the thing, what was found, and how to fix it."""

@@ -106,7 +106,7 @@ def band_pass(
 
 
 class _Matrices(NamedTuple):
-    """A recursive filter that computes blocks of samples at once. The state holds all that earlier samples leave."""
+    """A recursive filter that computes blocks of samples at once. The state holds the effect of all earlier samples."""
 
     direct: Float64[np.ndarray, "block block"]
     """Matrix from a block's input to its output."""
@@ -115,11 +115,11 @@ class _Matrices(NamedTuple):
     recall: Float64[np.ndarray, "state block"]
     """Matrix from the state before a block to its output."""
     spread: Float64[np.ndarray, "states states"]
-    """Matrix from a state, and what each of N_BLOCKS blocks adds to it, to the states before each block and at last."""
+    """Matrix from a state, and what each of N_BLOCKS blocks adds, to the states before each block and at the end."""
 
 
 def _filter(samples: Float64[np.ndarray, "row time"], matrices: _Matrices) -> Float64[np.ndarray, "row time"]:
-    """Run a filter over rows as if the first sample of each had been there for ever.
+    """Run a filter over rows as if the first sample of each had been there forever.
 
     The filter removes what is constant, so that this is the same as to start at rest from the difference to it.
     """

@@ -46,7 +46,7 @@ class LeadSet:
         names = [name.strip() for name in text.split(",") if name.strip()]
         unknown = [name for name in names if standard_lead(name) is None]
         if unknown:
-            raise ValueError(f"unknown lead {', '.join(unknown)}; there are {', '.join(STANDARD_LEADS)}.")
+            raise ValueError(f"unknown lead {', '.join(unknown)}; the leads are {', '.join(STANDARD_LEADS)}.")
         given = {standard_lead(name) for name in names}
         return cls(tuple(lead for lead in STANDARD_LEADS if lead in given))
 

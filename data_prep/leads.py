@@ -20,12 +20,13 @@ _STANDARD = {
     **{name.lower(): name for name in STANDARD_LEADS},
     **{f"c{number}": f"V{number}" for number in range(1, 7)},  # the electrodes' names after IEC 60601
     **{f"d{name.lower()}": name for name in ("I", "II", "III")},  # as written in Latin America
+    **{f"d{number}": name for number, name in enumerate(("I", "II", "III"), start=1)},
 }
 _JOINED = r"(?:[\s_:.]*|-)"
 _SPELLING = re.compile(
     rf"(?:mdc_ecg_(?:lead|elec_potl)_|(?:(?:ecg|ekg){_JOINED})?(?:lead{_JOINED})?)"
     rf"(?P<bracket>[(\[])?(?P<lead>[a-z]+[1-6]?)(?(bracket)[)\]])"
-    rf"(?:{_JOINED}(?:lead|ecg|ekg))?",
+    rf"(?:{_JOINED}(?:lead|ecg|ekg)|-ref)?",
     re.IGNORECASE,
 )
 """A lead with words around it. A hyphen joins two words only if no space is beside it: `Lead -aVR` is inverted."""

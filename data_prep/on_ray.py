@@ -12,7 +12,7 @@ from data_prep.parallel import PIECES_A_WORKER, n_cores
 
 Result = TypeVar("Result")
 RETRIES = 3
-"""Number of times that a piece is begun again after its worker was killed. A part is written at once or not at all."""
+"""Number of times that a piece is restarted after its worker was killed. A part is written at once or not at all."""
 
 
 def in_order_on_ray(
@@ -20,7 +20,7 @@ def in_order_on_ray(
 ) -> Generator[Result, None, None]:
     """Yield the results of function(*piece) in the order of the pieces, as `data_prep.parallel.in_order` does.
 
-    A piece whose worker is killed is begun again on another one. 0 `workers` are as many as the cluster has CPUs.
+    A piece whose worker is killed is restarted on another one. 0 `workers` mean as many as the cluster has CPUs.
 
     Raises:
         MissingExtraError: Ray is not installed.

@@ -29,7 +29,7 @@ MOST_BYTES = 2**31
 MOST_NAME_BYTES = 255
 """Length of the longest name of a local file."""
 ATTEMPTS = {"s3": 1, "http": 3, "https": 3}
-"""Number of times that a place is asked before it counts as out of reach. s3fs itself repeats what fails."""
+"""Number of attempts before a place counts as unreachable. s3fs itself retries what fails."""
 THREADS = 16
 """Number of files that are fetched at a time."""
 PAUSE = 0.5
@@ -38,7 +38,7 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 class PlaceError(UserError):
-    """A remote place that cannot be reached at all, which is no fault of a single file."""
+    """A remote place that cannot be reached at all, which is not the fault of a single file."""
 
 
 @dataclass(frozen=True, order=True)
@@ -63,9 +63,9 @@ class RemotePath:
             )
         parts = urlsplit(url)
         if "@" in parts.netloc:
-            raise PlaceError(f"{scheme}://…: holds a user or a password; give them in the environment.")
+            raise PlaceError(f"{scheme}://…: holds a user name or a password; set them in the environment.")
         if scheme != "s3" and (parts.query or parts.fragment):
-            raise PlaceError(f"{scheme}://{parts.netloc}…: holds a query (? or #); name the file alone.")
+            raise PlaceError(f"{scheme}://{parts.netloc}…: holds a query (? or #); name only the file.")
         if not parts.netloc:
             raise PlaceError(f"{url}: names no {'bucket' if scheme == 's3' else 'server'}.")
         return cls(f"{scheme}://{url.partition('://')[2]}")
@@ -163,7 +163,7 @@ def exists(place: RemotePath) -> bool:
 
 
 def matches(place: RemotePath) -> list[RemotePath]:
-    """Return what a pattern with * and [] names, in the order of names."""
+    """Return the places that a pattern with * and [] matches, sorted by name."""
     urls = reach(place, lambda files: files.glob(place.url))
     return sorted(RemotePath(url if _URL.match(url) else f"s3://{url}") for url in urls)
 
@@ -278,7 +278,7 @@ def is_local_name(name: str) -> bool:
 
 
 def reach(place: RemotePath, ask: Callable[["AbstractFileSystem"], T]) -> T:
-    """Return what a place answers, which is asked again after a pause where the connection fails.
+    """Return the answer of a place, retrying after a pause if the connection fails.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -78,7 +78,7 @@ class Preprocess:
     fs: int = 100
     """Sampling rate of the result, in hertz."""
     seconds: float = 10.0
-    """Length of the result. Longer records lose their end, shorter ones are padded with zeros."""
+    """Length of the result. Longer records are cut off at the end, shorter ones are padded with zeros."""
     baseline: Literal["keep", "mean"] = "mean"
     """`mean` subtracts each lead's mean, which preserves the identities between leads."""
     band: Sequence[float] | None = None

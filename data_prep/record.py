@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class RecordError(UserError):
-    """A file that cannot be used as an ECG record. The message says which file, what was found, and what would do."""
+    """A file that cannot be used as an ECG record. The message says which file, what was found, and how to fix it."""
 
 
 class Remark(NamedTuple):

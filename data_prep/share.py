@@ -15,11 +15,11 @@ class Share:
         """Read a share as `2/3`.
 
         Raises:
-            ValueError: it is no such share.
+            ValueError: it is not such a share.
         """
         index, _, n_shares = text.partition("/")
         if not (index.isdecimal() and n_shares.isdecimal() and 1 <= int(index) <= int(n_shares)):
-            raise ValueError(f"'{text}' is no share of the parts; it must be i/n, from 1/n to n/n.")
+            raise ValueError(f"'{text}' is not a share of the parts; it must be I/N, from 1/N to N/N.")
         return cls(int(index), int(n_shares))
 
     def __contains__(self, number: int) -> bool:

@@ -5,6 +5,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+RATES = (50.0, 50_000.0)
+"""Lowest and highest sampling rate of an ECG, in hertz."""
 NO_UNIT = "none"
 """Unit of values whose voltage scale is lost."""
 UNITS = {"nV": 1e-6, "uV": 1e-3, "mV": 1.0, "V": 1e3, NO_UNIT: 1.0}

@@ -58,7 +58,7 @@ class Description(Settings):
     measurements: tuple[str, ...] | None = None
     """Names of the measurements that the boosted trees were fitted on."""
     typicality: Typicality | None = None
-    """How the training records look. Files of earlier versions, and of stages within a run, lack it."""
+    """Distribution of the training records. Files of earlier versions, and of stages within a run, lack it."""
     weights_sha256: str
     tensors: dict[str, tuple[str, tuple[int, ...]]] | None = None
     """Type and shape of each tensor, which `weights_sha256` does not cover. Files of earlier versions lack them."""
@@ -88,7 +88,7 @@ class Checkpoint:
     provenance: dict[str, str] = field(default_factory=dict)
     """Stage, data, code, command and package versions that the model came from."""
     typicality: Typicality | None = None
-    """How the training records look, by which records unlike them are found."""
+    """Distribution of the training records, by which records unlike them are detected."""
 
     @property
     def stages_done(self) -> tuple[Stage, ...]:
@@ -143,7 +143,8 @@ def load(path: Path) -> Checkpoint:
     has_forest = any(name.startswith("forest.") for name in tensors)
     if has_forest and description.measurements != tuple(measurement_names(config.preprocess.fs)):
         raise CheckpointError(
-            f"{path}: its boosted trees were fitted on other measurements than this ecgmtl computes; train it again."
+            f"{path}: its boosted trees were fitted on measurements other than those that this ecgmtl computes; "
+            "train it again."
         )
     try:
         model = build_model(config, description, tensors)

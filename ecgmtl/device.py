@@ -19,7 +19,7 @@ def pick_device() -> torch.device:
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Tell whether the processor computes in bf16 natively, not by an emulation slower than fp32."""
+    """Return whether the processor computes in bf16 natively, not by an emulation slower than fp32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
@@ -39,7 +39,7 @@ def resolve(precision: Precision, device: torch.device) -> Precision:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means that the memory of the GPU or of the machine was too small."""
+    """Return whether an error means that the memory of the GPU or of the machine was too small."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in SCARCE)
@@ -68,6 +68,6 @@ def describe_device(device: torch.device) -> str:
 
 
 def compiled(network: nn.Module, backend: str = "inductor") -> nn.Module:
-    """Compile the network so that several backward passes, one a task, can follow one forward pass."""
+    """Compile the network so that several backward passes, one for each task, can follow one forward pass."""
     functorch.donated_buffer = False
     return cast("nn.Module", torch.compile(network, backend=backend))

@@ -79,7 +79,7 @@ def command() -> str:
 def commit() -> str:
     """Return the commit of the code that runs, followed by `with changes` if it was edited since.
 
-    It is empty where the code is no checkout, as an installed package, or git is missing.
+    It is empty where the code is not a checkout, such as an installed package, or git is missing.
     """
     home, git = Path(__file__).parent.parent, shutil.which("git")
     if git is None or not (home / ".git").exists():

@@ -40,7 +40,7 @@ def _join(backend: str) -> None:
     """Form the group.
 
     Processes that are started again find the store of those before them, and would connect to addresses there that
-    nobody has any more. So each start has keys of its own, where one node counts the starts.
+    no longer exist. So each start has keys of its own, where one node counts the starts.
     """
     if os.environ.get("GROUP_WORLD_SIZE") != "1":
         dist.init_process_group(backend)
@@ -60,12 +60,12 @@ def leave() -> None:
 
 
 def is_parallel() -> bool:
-    """Tell whether this process is one of several that train together, and not the first one working for all."""
+    """Return whether this process is one of several that train together, and not the first one working for all."""
     return dist.is_available() and dist.is_initialized() and not FOR_ALL.get()
 
 
 def is_first() -> bool:
-    """Tell whether this process writes what all of them have computed. It still does after `leave`."""
+    """Return whether this process writes what all of them have computed. It still does after `leave`."""
     return dist.get_rank() == 0 if is_parallel() else os.environ.get("RANK", "0") == "0"
 
 
@@ -80,7 +80,7 @@ def n_ranks() -> int:
 
 
 def was_restarted() -> bool:
-    """Tell whether `torchrun` started these processes again after one of them had failed."""
+    """Return whether `torchrun` started these processes again after one of them had failed."""
     return n_restarts() > 0
 
 

@@ -373,6 +373,17 @@ def edan(signal, fs=500):
     return bytes(header), (rows.astype(np.int32) + 16384).astype("<u2").tobytes()
 
 
+def contec(signal, connected=(0, 1, 2, 3, 4, 5, 6, 7)):
+    """A file of steps of 5 µV, in which leads that are not connected hold 0x6800."""
+    header = (
+        b"0000011".ljust(10, b"\0") + b"2024-01-01 00:00:00".ljust(22, b"\0") + b"Doe".ljust(8, b"\0") + b"\1\x36\x49"
+    )
+    leads = ("II", "III", "V1", "V2", "V3", "V4", "V5", "V6")
+    rows = np.column_stack([stored(values, 5) for values in columns(signal, leads).values()]) + 2048
+    rows[:, [index for index in range(8) if index not in connected]] = 0x6800
+    return header + rows.astype("<u2").tobytes() + bytes(37)
+
+
 def kardia(signal, leads=("I",), step=500, **changes):
     names = {"I": "leadI", "II": "leadII", "III": "leadIII", "aVR": "AVR", "aVL": "AVL", "aVF": "AVF"}
     samples = {names[lead]: stored(each, step / 1000).tolist() for lead, each in columns(signal, leads).items()}
@@ -380,10 +391,54 @@ def kardia(signal, leads=("I",), step=500, **changes):
     return json.dumps({"id": "x", "recordedAt": "2024-01-01T00:00:00Z", "patientID": "y", "data": {"raw": raw}})
 
 
-def apple(signal, german=False):
+def atc(signal, leads=("I",), step=500):
+    """A file of blocks, each with its size before it and the sum of its bytes behind it; the steps are nanovolts."""
+
+    def block(name, content):
+        block = name + struct.pack("<I", len(content)) + content
+        return block + struct.pack("<I", sum(block))
+
+    rows = [stored(values, step / 1000).tobytes() for values in columns(signal, leads).values()]
+    content = b"ALIVE\0\0\0" + struct.pack("<I", 4) + block(b"info", b"Doe".ljust(264, b"\0"))
+    content += block(b"fmt ", struct.pack("<BHHBH", 1, 500, step, 2, 0))
+    for index, row in enumerate(rows, 1):
+        content += block(b"ecg " if index == 1 else b"ecg%d" % index, row)
+    return content + block(b"avg ", rows[0][:900])
+
+
+def fhir(signal, leads=STANDARD_LEADS, step=0.001, unit="mV", n_parts=1, interval=None, **changes):
+    """An observation in a bundle, whose samples are steps of so many units from an origin of 100 steps."""
+    codes = dict(zip((*BASIS_LEADS, "III", "aVR", "aVL", "aVF"), (*range(1, 9), *range(61, 65)), strict=True))
+    components = [
+        {
+            "code": {"coding": [{"system": "urn:oid:2.16.840.1.113883.6.24", "code": str(131328 + codes[lead])}]},
+            "valueSampledData": {
+                "origin": {"value": -100 * step, "code": unit},
+                **(interval or {"period": 2}),
+                "factor": step,
+                "dimensions": 1,
+                "data": " ".join(map(str, np.round(part / step).astype(int) + 100)),
+            }
+            | changes,
+        }
+        for lead, values in columns(signal, leads).items()
+        for part in np.array_split(values, n_parts)
+    ]
+    pulse = {"code": {"text": "heart rate"}, "valueQuantity": {"value": 72}}
+    observation = {"resourceType": "Observation", "subject": "x", "component": [pulse, *components]}
+    return json.dumps({"resourceType": "Bundle", "entry": [{"resource": observation}]})
+
+
+def json_leads(signal, leads=STANDARD_LEADS, unit="mV", fs=500):
+    rows = {lead: values.tolist() for lead, values in columns(signal, leads).items()}
+    facts = {"patient": {"name": "Doe", "age": 60}, "test": {"sampleRate": 1000}}
+    return json.dumps(facts | {"signal": {"leads": rows, "sample_rate": fs, "unit": unit}}, indent=2)
+
+
+def apple(signal, german=False, rate="500"):
     values = signal[:, 0] * 1000
     if german:
-        facts = 'Name,"Müller, Jan"\nAufzeichnungsdatum,2024-01-01\nAbtastrate,500 Hertz\n\n'
+        facts = f'Name,"Müller, Jan"\nAufzeichnungsdatum,2024-01-01\nAbtastrate,{rate} Hertz\n\n'
         facts += "Ableitung,Ableitung I\nEinheit,µV\n\n"
         return facts + "\n".join(f'"{value:.3f}"'.replace(".", ",") for value in values) + "\n"
     facts = 'Name,Jane Doe\nRecorded Date,2024-01-01 00:00:00 +0000\nDevice,"Watch6,2"\nSample Rate,500 hertz\n\n'
@@ -430,6 +485,10 @@ FILES |= {
     "mortara.xml": lambda signal: mortara(signal).encode(),
     "a.ecg": ishne,
     "a.mwf": mfer,
+    "contec.ecg": contec,
     "a.json": lambda signal: kardia(signal, STANDARD_LEADS[:6]).encode(),
+    "a.atc": lambda signal: atc(signal, STANDARD_LEADS[:6]),
+    "fhir.json": lambda signal: fhir(signal).encode(),
+    "leads.json": lambda signal: json_leads(signal).encode(),
     "apple.csv": lambda signal: apple(signal).encode(),
 }

@@ -111,7 +111,8 @@ NAMES = ("a b", "Übung 心電図", "x" * 200, "a\nb", "a,b", 'a"b', "=1+1", "a%
 
 @fault(
     "R10",
-    "headers with marks, line ends and encodings of all kinds; names of files with spaces, line ends and 200 letters",
+    "headers with byte order marks, line endings and encodings of all kinds; file names with spaces, line breaks and "
+    "200 letters",
     {"rows lost": Most(0), "tracebacks": Most(0), "names that the table changes": Most(0)},
 )
 def odd_texts(trial: Trial) -> Measured:
@@ -199,7 +200,7 @@ def mix_bad_records(trial: Trial) -> Measured:
 
 @fault(
     "R12",
-    "an empty folder, a missing path, one record twice, one name in two folders",
+    "an empty folder, a missing path, the same record twice, the same name in two folders",
     {"other exit codes": Most(0), "slowest refusal": Most(1, "processor s"), "rows lost or doubled": Most(0)},
 )
 def odd_folders(trial: Trial) -> Measured:
@@ -338,7 +339,7 @@ def hostile(folder: Path, mark: Path) -> Iterator[tuple[Path, Callable[[Path], o
 
 @fault(
     "R16",
-    "hostile models, training states, arrays, YAML and XML: pickles, Python tags, entities, archives that inflate",
+    "malicious models, training states, arrays, YAML and XML: pickles, Python tags, entities, decompression bombs",
     {
         "code run": Most(0),
         "not refused": Most(0),
@@ -385,7 +386,7 @@ def open_hostile(trial: Trial) -> Measured:
 
 @fault(
     "R17",
-    "a disk that is full (tmpfs of 1 MB) or fills up, files of at most 60 kB (RLIMIT_FSIZE), a read-only file system",
+    "a disk that is full (tmpfs of 1 MB) or fills up, a limit of 60 kB a file (RLIMIT_FSIZE), a read-only file system",
     {
         "commands that end in another way than by a sentence": Most(0),
         "messages that do not name the file": Most(0),
@@ -503,7 +504,7 @@ def tests_that_fail(*words: str) -> tuple[int, int]:
 
 @fault(
     "R19",
-    "MLflow's store is damaged, deleted, unwritable, of an old or unknown kind, or away",
+    "MLflow's store is damaged, deleted, unwritable, unreachable, or of an old or unknown kind",
     {"tests that fail": Most(0)},
 )
 def break_mlflow(_trial: Trial) -> Measured:
@@ -516,7 +517,7 @@ def break_mlflow(_trial: Trial) -> Measured:
 
 @fault(
     "R20",
-    "four processes log into one SQLite store at once, which none of them finds",
+    "four processes log to one SQLite store at once, which does not exist before",
     {"points lost": Most(0), "lines on stderr": Most(0)},
 )
 def share_database(trial: Trial) -> Measured:
@@ -547,7 +548,8 @@ def share_database(trial: Trial) -> Measured:
 
 @fault(
     "R25",
-    "a planted name in headers, tables and XML is looked for in what readers, checks and predictions write",
+    "a planted name of a patient in headers, tables and XML is searched for in all output of readers, checks and "
+    "predictions",
     {"tests that fail": Most(0)},
 )
 def plant_names(_trial: Trial) -> Measured:

@@ -80,7 +80,7 @@ def damage_headers(trial: Trial) -> Measured:
 
 @fault(
     "R2",
-    "samples that are cut off, too long, of an odd length, missing, or have a flipped bit",
+    "sample files that are cut off, too long, of odd length, missing, or have a flipped bit",
     {"not noticed": Most(0), "other errors than RecordError": Most(0)},
 )
 def damage_samples(trial: Trial) -> Measured:
@@ -205,7 +205,7 @@ def watched(path: Path, outside: Path) -> tuple[Reading, int, int]:
 
 @fault(
     "R4",
-    "records that name files elsewhere: ../, absolute, addresses, links, pipes, devices, folders, themselves",
+    "records that refer to files elsewhere: ../, absolute paths, addresses, links, pipes, devices, folders, themselves",
     {"not refused": Most(0), "slowest": Most(1, "s"), "files opened elsewhere": Most(0), "connections": Most(0)},
 )
 def lead_elsewhere(trial: Trial) -> Measured:
@@ -233,7 +233,7 @@ NO_UNITS = ("mmHg", "kV", "bpm", "Ω")
 
 @fault(
     "R5",
-    "units from nV to V, gains and units that cannot be",
+    "units from nV to V, and impossible gains and units",
     {"largest error": Most(1, "LSB"), "impossible ones that are read": Most(0)},
 )
 def change_units(trial: Trial) -> Measured:
@@ -280,7 +280,7 @@ def loudness(old: float, frequency: float, new: int = 100) -> float:
 
 @fault(
     "R6",
-    "14 sampling rates from 100 to 2,000 Hz brought to 100 Hz, and rates that cannot be",
+    "14 sampling rates from 100 to 2,000 Hz resampled to 100 Hz, and impossible rates",
     {
         "other lengths than 1,000 samples": Most(0),
         "change of sines of 1 to 40 Hz": Most(2, "%"),
@@ -322,7 +322,7 @@ EIGHT = ("I", "II", *STANDARD_LEADS[6:])
 
 @fault(
     "R7",
-    "leads in other orders and spellings, 8, 15, 3 or 1 of them, or one twice",
+    "leads in other orders and spellings; 8, 15, 3 or 1 leads; a lead that occurs twice",
     {
         "difference of probabilities": Most(0),
         "error of derived leads": Most(1, "LSB"),
@@ -391,7 +391,7 @@ def spoiled(signal: np.ndarray) -> Iterator[np.ndarray]:
 
 @fault(
     "R8",
-    "gaps, −32768, ±∞, flat leads, saturation and hum of the power line",
+    "gaps, −32768, ±∞, flat leads, saturation and power-line hum",
     {"probabilities that are no number": Most(0), "failures by a bug": Most(0)},
 )
 def spoil_signals(trial: Trial) -> Measured:

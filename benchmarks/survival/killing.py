@@ -55,7 +55,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @fault(
     "S1",
-    "kill -9 at random moments of `data prepare`, which is called again until it is done",
+    "kill -9 at random moments of `data prepare`, which is repeated until it is done",
     {"stores that look whole and are not": Most(0), "stores that differ from an uninterrupted one": Most(0)},
 )
 def kill_preparing(trial: Trial) -> Measured:
@@ -165,14 +165,14 @@ def kill_parquet(trial: Trial) -> Measured:
     return kill_predicting(trial, ".parquet")
 
 
-@fault("S4", "kill -9 at random moments of `predict` into JSON lines", TABLES)
+@fault("S4", "kill -9 at random moments of `predict` into JSON Lines", TABLES)
 def kill_json_lines(trial: Trial) -> Measured:
     return kill_predicting(trial, ".jsonl")
 
 
 @fault(
     "S5",
-    "kill -9 at random moments of `compare`, which is called again until it is done",
+    "kill -9 at random moments of `compare`, which is repeated until it is done",
     {"results that differ from an uninterrupted comparison's": Most(0), "exit codes other than 0": Most(0)},
 )
 def kill_comparing(trial: Trial) -> Measured:

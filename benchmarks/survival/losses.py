@@ -43,7 +43,7 @@ def has_epochs(run: Path, n_epochs: int) -> bool:
 
 @fault(
     "S7",
-    "memory that is too small for a batch of training (RLIMIT_AS)",
+    "too little memory for a training batch (RLIMIT_AS)",
     {"trainings that do not end": Most(0), "trainings that do not say that they halved the batch": Most(0)},
 )
 def starve(trial: Trial) -> Measured:
@@ -111,7 +111,7 @@ MLFLOW = {
 }
 
 
-@fault("S9", "MLflow's SQLite database is locked for 20 s of a training", MLFLOW)
+@fault("S9", "MLflow's SQLite database is locked for 20 s during training", MLFLOW)
 def lock_database(trial: Trial) -> Measured:
     place = trained_place(trial)
     run = new_run(place, trial.folder / "work")
@@ -124,7 +124,7 @@ def lock_database(trial: Trial) -> Measured:
     return Measured("1 training", figures_of(place, run, ended or finish(process)))
 
 
-@fault("S10", "the MLflow server is killed during a training, and comes back", MLFLOW)
+@fault("S10", "the MLflow server is killed during training, and comes back", MLFLOW)
 def lose_server(trial: Trial) -> Measured:
     from ecgmtl.tracking.ui import server, wait_until_it_answers
 
@@ -156,7 +156,7 @@ def lose_server(trial: Trial) -> Measured:
 
 @fault(
     "S11",
-    "two trainings are started in one folder at once",
+    "two training runs are started in the same folder at once",
     {"pairs of which not just one is refused": Most(0), "weights that differ": Most(0), "tracebacks": Most(0)},
 )
 def train_twice(trial: Trial) -> Measured:
@@ -175,7 +175,7 @@ def train_twice(trial: Trial) -> Measured:
     return Measured(f"{n_pairs} pairs", figures | {"tracebacks": log.count(TRACEBACK)})
 
 
-@fault("S12", "the clock is set back by an hour in each epoch of a training (time.time is replaced)", MLFLOW)
+@fault("S12", "the clock is set back by an hour in each epoch of training (time.time is replaced)", MLFLOW)
 def set_clock_back(trial: Trial) -> Measured:
     from ecgmtl.training.stage import StageTraining
 
@@ -220,7 +220,7 @@ def alter_store(trial: Trial) -> Measured:
 
 @fault(
     "R21",
-    "the same training twice, in new folders",
+    "the same training run twice, in new folders",
     {"trainings whose weights differ": Most(0)},
 )
 def train_again(trial: Trial) -> Measured:

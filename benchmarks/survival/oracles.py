@@ -77,7 +77,7 @@ def compare_rules(trial: Trial) -> Measured:
 
 @fault(
     "R26",
-    "an ECG on paper: 10 mm a millivolt, 25 mm a second, each lead once beside the rhythm strip",
+    "an ECG on paper: 10 mm/mV, 25 mm/s, each lead once in addition to the rhythm strip",
     {"error of a millivolt": Most(0.1, "mm"), "error of a second": Most(0.1, "mm"), "leads lost or doubled": Most(0)},
 )
 def measure_paper(_trial: Trial) -> Measured:

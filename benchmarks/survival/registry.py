@@ -66,7 +66,7 @@ class Fault(NamedTuple):
     run: Run
 
     def is_survived(self, figures: dict[str, float]) -> bool:
-        """Tell whether all figures are there and none is above its bound. NaN is above every bound."""
+        """Return whether all figures are there and none is above its bound. NaN is above every bound."""
         return all(figures.get(name, float("nan")) <= most.value for name, most in self.required.items())
 
 

@@ -118,7 +118,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def are_same(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> bool:
-    """Tell whether weights are equal bit for bit."""
+    """Return whether weights are equal bit for bit."""
     return some.keys() == others.keys() and all(torch.equal(value, others[name]) for name, value in some.items())
 
 
@@ -255,7 +255,7 @@ def mlflow_faults(place: Place, database: Path) -> tuple[int, int]:
 
 @fault(
     "R13",
-    "kill -9 at random moments of training, of all stages; resumed until the run is done",
+    "kill -9 at random moments of training in all stages, which is resumed until the run is done",
     {
         "checkpoints that do not load": Most(0),
         "runs whose weights differ from an uninterrupted run's": Most(0),
@@ -291,7 +291,7 @@ def kill_trainings(trial: Trial) -> Measured:
 
 @fault(
     "R14",
-    "SIGINT and SIGTERM at random moments of a tracked training",
+    "SIGINT and SIGTERM at random moments of a training run that is logged to MLflow",
     {
         "other exit codes than 130 and 143": Most(0),
         "slowest exit": Most(5, "s"),

@@ -39,7 +39,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
         return
     signal = subject.filtered[[subject.leads.index(lead) for lead in BASIS_LEADS]].astype(np.float64)
     if (value := measure(signal @ signal.T)) > BOUND:
-        sentence = "the arm electrodes are probably exchanged (lead I looks inverted against the chest leads)."
+        sentence = "the arm electrodes are probably exchanged (lead I looks inverted relative to the chest leads)."
         yield Finding("arms-swapped", sentence, Severity.NO_DECISION, value=value)
 
 

@@ -1,4 +1,4 @@
-"""Baseline wander, as breathing, moving and drying electrodes make it.
+"""Baseline wander, as caused by breathing, movement and drying electrodes.
 
 The value is the span of a lead's medians over each second. It is above the bound in 124 of 3,356 records of PTB-XL's
 folds 1 to 8 and in 19 of 479 of fold 9. PTB-XL notes a drift in 8 % of its records; whether

@@ -127,7 +127,7 @@ def complete_leads(
 
 
 def _estimate(rows: dict[str, Float32[np.ndarray, " time"]], dead: Sequence[str]) -> None:
-    """Add the most likely chest leads given the living leads, C_dl C_ll^-1 x, as of jointly Gaussian leads."""
+    """Add the most likely chest leads given the living leads, C_dl C_ll^-1 x, as for jointly Gaussian leads."""
     living = [lead for lead in BASIS_LEADS if lead in rows]
     known, lost = [BASIS_LEADS.index(lead) for lead in living], [BASIS_LEADS.index(lead) for lead in dead]
     weights = np.linalg.solve(COVARIANCE[np.ix_(known, known)], COVARIANCE[np.ix_(known, lost)]).T.astype(np.float32)

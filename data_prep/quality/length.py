@@ -4,11 +4,10 @@ from collections.abc import Iterator
 
 from data_prep.quality.finding import Finding, Severity
 from data_prep.record import Record
+from data_prep.units import RATES
 
 SHORTEST = 2.5
 """Seconds. A shorter record is refused. A longer one that does not fill the input is padded."""
-RATES = (50.0, 50_000.0)
-"""Lowest and highest sampling rate of an ECG, in hertz."""
 FIT_CODES = frozenset({"long", "upsampled"})
 """Codes that depend on a model's input alone, and say nothing of the record."""
 
@@ -17,7 +16,8 @@ def check_length(record: Record, shortest: float = SHORTEST) -> Iterator[Finding
     """Yield a failure if no ECG has the record's sampling rate, or if it lasts less than `shortest` seconds."""
     if not RATES[0] <= record.fs <= RATES[1]:
         sentence = (
-            f"a sampling rate of {record.fs:g} Hz is not that of an ECG; {RATES[0]:g} to {RATES[1]:g} Hz are read."
+            f"a sampling rate of {record.fs:g} Hz is not that of an ECG; {RATES[0]:g} to {RATES[1]:g} Hz are read. "
+            "Pass --fs if the file states a wrong one."
         )
         yield Finding("sampling-rate", sentence, Severity.FAILURE, value=record.fs)
         return
@@ -36,7 +36,7 @@ def check_fit(record: Record, needed: int, seconds: float, fs: int) -> Iterator[
         sentence = f"lasts {record.seconds:.5g} s; only the first {seconds:g} s are used."
         yield Finding("long", sentence, value=record.seconds)
     if n_samples < needed - 1:
-        sentence = f"lasts {record.seconds:.5g} s; filled up with zeros to {seconds:g} s."
+        sentence = f"lasts {record.seconds:.5g} s; padded with zeros to {seconds:g} s."
         yield Finding("short", sentence, value=record.seconds)
     if record.fs < fs:  # nothing is in it above half its own rate
         yield Finding("upsampled", f"sampled at {record.fs:g} Hz, upsampled to {fs} Hz.", value=record.fs)

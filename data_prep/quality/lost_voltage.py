@@ -41,7 +41,9 @@ class Loss(NamedTuple):
 
     @property
     def finding(self) -> Finding:
-        sentence = f"{self.reason}; it is scaled to {TYPICAL_MV} mV RMS, and what depends on the voltage is unsure."
+        sentence = (
+            f"{self.reason}; it is scaled to {TYPICAL_MV} mV RMS, and whatever depends on the voltage is uncertain."
+        )
         return Finding("lost-voltage", sentence)
 
 

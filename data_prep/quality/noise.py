@@ -1,4 +1,4 @@
-"""High-frequency noise, as muscles and loose electrodes make it.
+"""High-frequency noise, as caused by muscles and loose electrodes.
 
 The noise is the median size of second differences over 10 ms, scaled to the standard deviation of white noise. A median
 over time is that between the waves of the ECG. In 267 records of PTB-XL at 500 Hz and at 100 Hz it agrees (r = 0.98).
@@ -35,7 +35,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
     leads = tuple(lead for lead, size in zip(subject.recorded_leads, sizes, strict=True) if size > LARGEST_NOISE)
     if leads:
         size = float(sizes.max())
-        sentence = f"lead {', '.join(leads)} noisy: high-frequency noise of up to {size:.2g} mV, as of tense muscles."
+        sentence = f"lead {', '.join(leads)} noisy: high-frequency noise of up to {size:.2g} mV, as from tense muscles."
         yield Finding("noise", sentence, leads=leads, value=size)
 
 

@@ -18,13 +18,13 @@ from data_prep.quality.finding import Finding
 SMALLEST_SPIKE = 0.3
 """Millivolts."""
 ABOVE_NOISE = 6.0
-"""Times the standard deviation of the high-frequency noise that a spike exceeds."""
+"""Least size of a spike, as a multiple of the standard deviation of the high-frequency noise."""
 FEWEST = 3
 """Number of spikes in a record."""
 STEP = 0.002
 """Seconds of a step."""
 APART = 0.2
-"""Seconds by which spikes are apart. A dual-chamber pacemaker's two spikes may count as one."""
+"""Least distance between spikes, in seconds. A dual-chamber pacemaker's two spikes may count as one."""
 LOWEST_RATE = 450.0
 
 
@@ -36,7 +36,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
     smallest = max(SMALLEST_SPIKE, ABOVE_NOISE * float(noise.measure(subject.recorded, subject.recorded_fs).max()))
     if len(sizes) >= FEWEST and sizes[FEWEST - 1] > smallest:
         n_spikes = int((sizes > smallest).sum())
-        sentence = f"{n_spikes} sharp spikes, as of a pacemaker; the model was hardly trained on paced hearts."
+        sentence = f"{n_spikes} sharp spikes, like those of a pacemaker; the model was hardly trained on paced hearts."
         yield Finding("pacing-spikes", sentence, value=float(sizes[FEWEST - 1]))
 
 

@@ -1,7 +1,8 @@
 """Hum of the power line at 50 or 60 Hz. It shows only in records sampled at 150 Hz or more.
 
-The amplitude is measured in each second and compared with those 5 Hz beside. The value is the median over the seconds.
-It is above the bound in 2 of 267 records of PTB-XL's fold 9 at 500 Hz, at 50 Hz, the line of their country.
+The amplitude is measured in each second and compared with those 5 Hz above and below. The value is the median over the
+seconds. It is above the bound in 2 of 267 records of PTB-XL's fold 9 at 500 Hz, at 50 Hz, their country's power-line
+frequency.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from data_prep.quality.finding import Finding
 LARGEST_HUM = 0.02
 """Amplitude in mV above which there is hum."""
 STANDS_OUT = 3.0
-"""Times by which the amplitude exceeds those beside it."""
+"""Ratio of the amplitude to those beside it above which there is hum."""
 LOWEST_RATE = 150.0
 """Lowest sampling rate in hertz: above twice the 65 Hz beside the line."""
 LINES = (50.0, 60.0)
@@ -34,7 +35,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
         if hums.any():
             leads = tuple(lead for lead, hum in zip(subject.recorded_leads, hums, strict=True) if hum)
             size = float(at[hums].max())
-            sentence = f"lead {', '.join(leads)} hums at {line:g} Hz with up to {size:.2g} mV, as of the power line."
+            sentence = f"lead {', '.join(leads)} hums at {line:g} Hz with up to {size:.2g} mV, as from the power line."
             yield Finding("powerline", sentence, leads=leads, value=size)
 
 

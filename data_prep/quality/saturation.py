@@ -1,4 +1,4 @@
-"""Saturation: a lead that stays at its largest or smallest value, as where an amplifier or a converter ends.
+"""Saturation: a lead that stays at its largest or smallest value, as when an amplifier or a converter saturates.
 
 3 of 3,356 records of PTB-XL's folds 1 to 8 have such a lead, and none of 479 in fold 9. Copies of the latter whose
 largest lead is cut off at half of its largest value are found in 98 %, at 0.7 of it in 75 %, at 0.9 of it in 10 %.

@@ -15,7 +15,7 @@ from data_prep.quality.finding import Finding, Severity
 from data_prep.units import NO_UNIT, UNITS
 
 WIDEST = 100.0
-"""Millivolts that no electrode makes a lead span. Most recorders end at 65."""
+"""Millivolts that no electrode makes a lead span. Most recorders saturate at 65."""
 NARROW = 0.1
 """Millivolts that at least one lead of an ECG spans: every lead of 3,835 records of PTB-XL spans 0.15 or more."""
 SMALL = 0.3
@@ -40,7 +40,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
         yield Finding(code, reason, Severity.FAILURE, value=float(spans[judged].max()))
     elif spans.max() <= WIDE and (middle := median(subject.deviations.tolist())) > LOUD:
         sentence = (
-            f"half of the leads deviate by more than {LOUD:g} mV, which no heart makes; is the unit right? "
+            f"half of the leads deviate by more than {LOUD:g} mV, which no heart produces; is the unit right? "
             f"Pass --unit {NO_UNIT} if the voltage was lost."
         )
         yield Finding("unit", sentence, Severity.NO_DECISION, value=middle)

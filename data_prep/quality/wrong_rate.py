@@ -3,11 +3,11 @@
 Steps of a lead over several lags tell how long its waves last: by their mean square and by their mean size. A linear
 function of the logarithms, fitted by logistic regression, tells a record from the same one read at half its rate, and
 another one from the same one read at twice its rate. The value is the log odds of equally many of both. A signal that
-is no ECG at all may have any odds. So the logarithms must also be near to those of ECGs read at the wrong rate, by
+is not an ECG at all may have any odds. So the logarithms must also be near to those of ECGs read at the wrong rate, by
 Mahalanobis' distance. They depend on nothing above some 25 Hz, where a record read at half its rate would be empty.
 
 ==============================  =====================  ============  ================
-told to be wrong, of PTB-XL     folds 1 to 8 left out  fold 9        fold 9 at 500 Hz
+judged to be wrong, of PTB-XL   folds 1 to 8 left out  fold 9        fold 9 at 500 Hz
 ==============================  =====================  ============  ================
 as recorded                     6 of 3,356 (0.2 %)     1 of 479      0 of 267
 read at half the rate           96.4 %                 97.1 %        95.9 %
@@ -36,7 +36,7 @@ from data_prep.quality.finding import Finding, Severity
 BOUND = 2.5
 """Log odds above which a rate is probably wrong."""
 FARTHEST = 80.0
-"""Squared distance above which a signal is no ECG read at a wrong rate. Beats drawn with bell curves are at
+"""Squared distance above which a signal is not an ECG read at a wrong rate. Beats simulated with bell curves have
 119, white noise, random walks and sines above 160."""
 FITTED = Path(__file__).with_name("wrong_rate.json")
 RATE = 100
@@ -76,7 +76,7 @@ class Scale(NamedTuple):
 
 @cache
 def scales() -> tuple[Scale, ...]:
-    """Return the factors that are told."""
+    """Return the factors that are checked."""
     fitted = json.loads(FITTED.read_text(encoding="utf-8"))
     return tuple(
         Scale(

@@ -24,7 +24,7 @@ SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is an annotated ECG."""
+    """Return whether a file that begins like this is an annotated ECG."""
     return has_element(head, "annotatedecg")
 
 

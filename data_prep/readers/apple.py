@@ -25,7 +25,7 @@ _HERTZ = re.compile(rb"h(?:ert)?z", re.IGNORECASE)
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so has lines of facts, one of them a rate in hertz, and then values."""
+    """Return whether a file that begins like this has lines of facts, one of them a rate in hertz, and then values."""
     if not _HERTZ.search(head):
         return False
     facts, values = _split(text_of(head))
@@ -36,7 +36,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     """Return the one lead of a recording.
 
     Raises:
-        RecordError: a value is no number, or the rate or unit is missing.
+        RecordError: a value is not a number, or the rate or unit is missing.
     """
     facts, lines = _split(text_of(read_bytes(path, MAX_BYTES)))
     values = [number(line.strip().strip('"')) for line in lines if line.strip(' ",;')]
@@ -60,8 +60,9 @@ def _split(text: str) -> tuple[list[list[str]], list[str]]:
 
 
 def _rate(facts: list[list[str]]) -> float | None:
+    """Return the sampling rate in hertz. A comma in it is a decimal one, as in `511,844 hertz`, and not quoted."""
     texts = (",".join(row[1:]).strip() for row in facts)
-    rates = (parse_rate(text) for text in texts if text.lower().endswith(("hertz", "hz")))
+    rates = (parse_rate(text.replace(",", ".")) for text in texts if text.lower().endswith(("hertz", "hz")))
     return next((rate for rate in rates if rate is not None), None)
 
 

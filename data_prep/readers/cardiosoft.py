@@ -27,7 +27,7 @@ _UNIT = re.compile(r"(?P<unit>[num\u00b5\u03bc]?V)\s*(?:per|/)\s*(?:lsb|bit)", r
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is of CardioSoft, CASE or Sapphire."""
+    """Return whether a file that begins like this is of CardioSoft, CASE or Sapphire."""
     return has_element(head, "cardiologyxml", "sapphire")
 
 

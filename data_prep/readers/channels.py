@@ -16,7 +16,11 @@ from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError, Remark
 
 FEWEST = 6
-"""Smallest number of leads whose equality says that they are no ECG."""
+"""Smallest number of leads that cannot all be equal in an ECG."""
+SAME = 0.02
+"""Largest difference in mV between leads that are equal but for rounding."""
+PULSE = 0.2
+"""Smallest height in mV of a pulse of calibration."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Channel:
     lead: str
     """Name of the lead as the file spells it."""
     values: Shaped[np.ndarray, " time"]
-    """Values as stored. -32768 in 16 bits, which no amplifier gives, stands for a missing sample."""
+    """Values as stored. -32768 in 16 bits, or in text of that range, stands for a missing sample."""
     unit: str | None
     """Unit of `step` and `zero` as the file spells it; None where it states none."""
     step: float = 1.0
@@ -55,7 +59,7 @@ def to_record(
     leads = _leads(channels, options)
     fs = _rate(name, fs, options)
     kept = [i for i, lead in enumerate(leads) if standard_lead(options.lead_of(lead)) is not None]
-    kept = kept or list(range(len(channels)))  # without a lead, `find_columns` says what would do
+    kept = kept or list(range(len(channels)))  # without a lead, `find_columns` says how to fix it
     columns, left_out = find_columns(name, [leads[i] for i in kept], [channels[i].unit for i in kept], options)
     lengths = sorted({len(channels[i].values) for i in kept})
     if len(lengths) > 1:
@@ -84,18 +88,19 @@ def _without_pulse(signal: Float32[np.ndarray, "time lead"]) -> Float32[np.ndarr
     """Return the signal without the pulse of calibration that some recorders append: 0, then 1 mV, then 0 in all leads.
 
     Leads of an ECG are not all equal, since aVR is half the negative sum of I and II. Uncut, a pulse makes 1 mV the
-    largest value of every lead, as if the record had been normalized.
+    largest value of every lead, as if the record had been normalized. Resampled, it differs by some steps from lead to
+    lead.
     """
-    same = (signal == signal[:, :1]).all(axis=1)
-    if len(same) < 2 or same.all() or signal.shape[1] < FEWEST:
+    same = np.ptp(signal, axis=1) <= SAME
+    if len(same) < 2 or not same[-1] or same.all() or signal.shape[1] < FEWEST:
         return signal
     begin = len(same) - int(np.argmin(same[::-1]))
-    zeros = np.flatnonzero(signal[begin:, 0] == 0)
-    if not len(zeros):
+    level = signal[begin:, 0]
+    is_zero, is_high = np.abs(level) <= SAME, level >= level.max() - SAME
+    if level.max() < PULSE or not is_zero[-1]:
         return signal
-    begin += int(zeros[0])  # a few samples before may be equal by chance
-    pulse = signal[begin:, 0]
-    return signal[:begin] if len(np.unique(pulse)) == 2 and pulse[-1] == 0 else signal
+    first = int(np.argmax(is_zero))  # a few samples before may be equal by chance
+    return signal[: begin + first] if (is_zero | is_high)[first:].all() else signal
 
 
 def _leads(channels: Sequence[Channel], options: ReadOptions) -> list[str]:
@@ -123,6 +128,7 @@ def _voltages(name: str, channel: Channel, n_read: int) -> Float64[np.ndarray, "
         )
     stored = channel.values[:n_read]
     values = stored.astype(np.float64)
-    if stored.dtype.kind == "i" and stored.dtype.itemsize == 2:
-        values[stored == np.iinfo(np.int16).min] = np.nan
+    lowest, kind = np.iinfo(np.int16).min, stored.dtype
+    if (kind.kind == "i" and kind.itemsize == 2) or (kind.kind == "f" and not (stored < lowest).any()):
+        values[stored == lowest] = np.nan
     return values * channel.step + channel.zero

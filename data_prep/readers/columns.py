@@ -104,7 +104,7 @@ def to_millivolts(
 ) -> Float32[np.ndarray, "time kept"]:
     """Return the kept columns in millivolts."""
     scale = np.array([UNITS[column.unit] for column in columns])
-    with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite or is no number Preprocess refuses
+    with np.errstate(over="ignore", invalid="ignore"):  # Preprocess refuses what becomes infinite or is not a number
         return (values[:, [column.index for column in columns]] * scale).astype(np.float32)
 
 

@@ -30,7 +30,7 @@ _BARE = re.compile(rb"\x08\x00[\x05\x08\x12-\x18\x20]\x00(?:[A-Z]{2}.\x00|.\x00{
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is DICOM, with the preamble or without, as some recorders leave it out."""
+    """Return whether a file that begins like this is DICOM, with or without the preamble, which some recorders omit."""
     return head[128:132] == b"DICM" or _BARE.match(head) is not None
 
 
@@ -49,7 +49,7 @@ def read(path: Path, options: ReadOptions) -> Record:
         try:
             file = pydicom.dcmread(path, force=_BARE.match(read_head(path)) is not None)
         except pydicom.errors.InvalidDicomError as error:
-            raise RecordError(f"{path.name} is no DICOM file: its first 132 bytes should end in DICM.") from error
+            raise RecordError(f"{path.name} is not a DICOM file: its first 132 bytes should end in DICM.") from error
         groups = [_Group(path.name, group) for group in file.get("WaveformSequence") or ()]
         if not groups:
             raise RecordError(f"{path.name} is a DICOM file without a waveform; only ECG waveforms are read.")

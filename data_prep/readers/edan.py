@@ -29,7 +29,7 @@ DATES = range(631_152_000, 3_155_760_000)
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is a header of EDAN: dates, channels and rate where they should be."""
+    """Return whether a file that begins like this is an EDAN header: dates, channels and rate where they should be."""
     if len(head) < LABELS + LABEL or head[12] not in (3, N_CHANNELS):
         return False
     begin, end = struct.unpack_from("<II", head, 4)
@@ -44,7 +44,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     """
     header, name = path.read_bytes()[: LABELS + N_CHANNELS * LABEL], path.name
     if len(header) < LABELS + N_CHANNELS * LABEL or header[12] != N_CHANNELS:
-        raise RecordError(f"{name} has other than {N_CHANNELS} channels, which is not read.")
+        raise RecordError(f"{name} does not have {N_CHANNELS} channels, which is not supported.")
     samples = path.with_name(SAMPLES)
     size = regular_size(samples, f"the samples of {name} are not there; put them beside it")
     if not options.follow_links:

@@ -1,4 +1,4 @@
-"""EDF, EDF+ and BDF (www.edfplus.info), read by pyEDFlib. Signals that are no leads are left out."""
+"""EDF, EDF+ and BDF (www.edfplus.info), read by pyEDFlib. Signals that are not leads are left out."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ HEADER_BYTES, RECORDS, SIGNALS = slice(184, 192), slice(236, 244), slice(252, 25
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is EDF or BDF: a version, and numbers where the header has its sizes."""
+    """Return whether a file that begins like this is EDF or BDF: a version, and numbers where the header has sizes."""
     sizes = head[184:192].strip(), head[252:256].strip()
     return head[:8] in (b"0       ", b"\xffBIOSEMI") and all(size.isdigit() for size in sizes)
 
@@ -36,7 +36,7 @@ def require_whole(path: Path, size: int) -> None:
     promised = n_bytes + n_records * n_samples * (3 if head.startswith(b"\xff") else 2)
     if n_records > 0 and size < promised:
         found = f"the file has {size} bytes, its header promises {promised}; it is cut off"
-        raise RecordError(f"{path.name} is no sound EDF or BDF file: {found}.")
+        raise RecordError(f"{path.name} is not a valid EDF or BDF file: {found}.")
 
 
 def read(path: Path, options: ReadOptions) -> Record:
@@ -53,11 +53,11 @@ def read(path: Path, options: ReadOptions) -> Record:
     try:
         opened = pyedflib.EdfReader(str(path), pyedflib.DO_NOT_READ_ANNOTATIONS, pyedflib.CHECK_FILE_SIZE)
     except OSError as error:  # its sentences are fixed, and quote nothing of the file
-        raise RecordError(f"{name} is no sound EDF or BDF file: {str(error).removeprefix(f'{path}: ')}") from error
+        raise RecordError(f"{name} is not a valid EDF or BDF file: {str(error).removeprefix(f'{path}: ')}") from error
     with opened as file:
         labels, units = file.getSignalLabels(), [file.getPhysicalDimension(i) for i in range(file.signals_in_file)]
         kept = [i for i, label in enumerate(labels) if standard_lead(options.lead_of(label)) is not None]
-        index = kept or list(range(len(labels)))  # without a lead, `find_columns` says what would do
+        index = kept or list(range(len(labels)))  # without a lead, `find_columns` says how to fix it
         columns, remarks = find_columns(name, [labels[i] for i in index], [units[i] or None for i in index], options)
         rates = {float(file.getSampleFrequency(i)) for i in index}
         if len(rates) > 1:

@@ -3,8 +3,8 @@
 To add a format, write a module with the names of `Format` and put it into FORMATS: one import and one entry. Messages,
 folders and the model card follow from that. If the format also holds other things than ECGs, the module has the name
 of `GenericFormat` too; if it may hold many ECGs, that of `StackFormat`. `muse.py` is an example in XML. Modules that
-are not formats help them: `files` and `xml_tree` open files safely, `channels` and `columns` make records, `stack`
-reads files of many ECGs. A test then asks for a row in docs/own-data.md. Add a writer to FILES of
+are not formats help them: `files`, `xml_tree` and `json_tree` open files safely, `channels` and `columns` make
+records, `stack` reads files of many ECGs. A test then asks for a row in docs/own-data.md. Add a writer to FILES of
 `tests/vendor_files.py`, too: its file is damaged at random by `tests/fuzz`.
 """
 
@@ -16,13 +16,17 @@ from typing import Protocol, runtime_checkable
 from data_prep.readers import (
     aecg,
     apple,
+    atc,
     cardiosoft,
+    contec,
     csv,
     dicom,
     edan,
     edf,
+    fhir,
     hdf5,
     ishne,
+    json_leads,
     kardia,
     mat,
     mfer,
@@ -88,7 +92,11 @@ FORMATS: tuple[Format, ...] = (
     ishne,
     mfer,
     edan,
+    contec,
     kardia,
+    atc,
+    fhir,
+    json_leads,
     apple,
     mat,
     hdf5,
@@ -139,7 +147,7 @@ def is_ecg(path: Path) -> bool:
 
 
 def why_not_ecg(path: Path, module: Format | None, options: ReadOptions) -> str | None:
-    """Return why a file is no ECG, where its format, by its content or else its suffix, also holds other things."""
+    """Return why a file is not an ECG, where its format, by its content or else its suffix, also holds other things."""
     module = module or format_of_suffix(path)
     return module.reason_not_ecg(path, options) if isinstance(module, GenericFormat) else None
 

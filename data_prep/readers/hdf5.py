@@ -1,4 +1,4 @@
-"""HDF5 files of many ECGs, as those of CODE-15 %: one array, (record, time, lead) or (record, lead, time), and ids.
+"""HDF5 files of many ECGs, like CODE-15 %: one array, (record, time, lead) or (record, lead, time), and ids.
 
 Sampling rate, unit and names of the leads are attributes of the array, or options.
 """
@@ -39,14 +39,14 @@ _NO_ECGS = "it holds no array of ECGs, (record, time, lead) or (record, lead, ti
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is HDF5."""
+    """Return whether a file that begins like this is HDF5."""
     return any(head.startswith(_SIGNATURE, place) for place in _PLACES)
 
 
 def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:
     """Return why a file holds no ECGs: no array has their shape; None if one has, or reading it says what is wrong."""
     try:
-        with naming_faults(path.name, "sound HDF5 file"), open_datasets(path) as datasets:
+        with naming_faults(path.name, "valid HDF5 file"), open_datasets(path) as datasets:
             return None if datasets.n_elsewhere or _signals(datasets.own, options) else _NO_ECGS
     except RecordError:
         return None

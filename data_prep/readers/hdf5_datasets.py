@@ -38,7 +38,7 @@ _OVERHEAD = 2**12
 
 
 class Place(NamedTuple):
-    """Where a dataset is found."""
+    """Location of a dataset."""
 
     source: str
     """Name of the file."""
@@ -69,15 +69,15 @@ class Dataset:
         known = [code for code in (SHUFFLE, DEFLATE, FLETCHER32) if code in self.filters]
         if list(self.filters) not in (known, [LZF], [SHUFFLE, LZF], [LZF, FLETCHER32], [SHUFFLE, LZF, FLETCHER32]):
             raise RecordError(
-                f"{self.place.source} is packed by other filters than gzip, lzf and shuffle; unpack it by h5repack -f "
-                "NONE."
+                f"{self.place.source} is compressed by filters other than gzip, lzf and shuffle; decompress it with "
+                "h5repack -f NONE."
             )
         steps = self.chunk or self.shape
         n_chunks = math.prod(math.ceil(size / step) for size, step in zip(self.shape[1:], steps[1:], strict=True))
         if self._chunk_bytes > MAX_CHUNK or n_chunks > MAX_CHUNKS:
             raise RecordError(
                 f"{self.place.source} is stored in chunks of {self._chunk_bytes} bytes, which are too large or too "
-                "many; store it as one piece by h5repack -l CONTI."
+                "many; store it as one piece with h5repack -l CONTI."
             )
 
     def read(self, first: int, count: int) -> Shaped[np.ndarray, "..."]:
@@ -116,13 +116,15 @@ class Dataset:
             self.id.get_create_plist().get_fill_value(fill)
             return np.broadcast_to(fill, chunk)
         if stored.size > 2 * self._chunk_bytes + _OVERHEAD:
-            raise RecordError(f"{self.place.source} has a packed chunk that is larger than its values; it is damaged.")
+            raise RecordError(
+                f"{self.place.source} has a compressed chunk that is larger than its values; it is damaged."
+            )
         mask, content = self.id.read_direct_chunk(start)
         for place in reversed(range(len(self.filters))):
             if not mask >> place & 1:
                 content = self._undo(self.filters[place], content)
         if len(content) != self._chunk_bytes:
-            raise RecordError(f"{self.place.source} has a chunk of another size than it states; it is damaged.")
+            raise RecordError(f"{self.place.source} has a chunk of a size other than it states; it is damaged.")
         return np.frombuffer(content, self.dtype).reshape(chunk)
 
     def _undo(self, code: int, content: bytes) -> bytes:
@@ -130,12 +132,12 @@ class Dataset:
         if code == FLETCHER32:
             return content[:-4]
         if code == LZF:
-            raise RecordError(f"{self.place.source} has texts that lzf packed, which are not read.")
+            raise RecordError(f"{self.place.source} has texts compressed with lzf, which are not supported.")
         if code == DEFLATE:
             inflater = zlib.decompressobj()
             content = inflater.decompress(content, self._chunk_bytes + 1)
             if not inflater.eof:
-                raise RecordError(f"{self.place.source} has a packed chunk that is damaged.")
+                raise RecordError(f"{self.place.source} has a compressed chunk that is damaged.")
             return content
         return np.frombuffer(content, np.uint8).reshape(self.dtype.itemsize, -1).T.tobytes()
 

@@ -80,7 +80,7 @@ def decode(name: str, stored: bytes, count: int, tables: Sequence[Table]) -> Int
     """Return `count` values, or fewer if the bits end before.
 
     Raises:
-        RecordError: bits are no code of the table, or a table is missing.
+        RecordError: bits are not a code of the table, or a table is missing.
     """
     bits = "".join(f"{byte:08b}" for byte in stored)
     values: list[int] = []
@@ -90,7 +90,7 @@ def decode(name: str, stored: bytes, count: int, tables: Sequence[Table]) -> Int
         if match is None or match.lastindex is None:
             if len(bits) - position < table.longest:
                 break  # what fills the last byte
-            raise RecordError(f"{name}: bits of a lead are no Huffman code; it is damaged.")
+            raise RecordError(f"{name}: the bits of a lead are not a Huffman code; it is damaged.")
         code, end = table.codes[match.lastindex - 1], match.end()
         if code.is_value:
             values.append(code.value + _signed(bits[end - code.n_extra : end]))

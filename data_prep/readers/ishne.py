@@ -22,7 +22,7 @@ LEADS = dict(enumerate(("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3",
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is of ISHNE."""
+    """Return whether a file that begins like this is of ISHNE."""
     return head.startswith(MAGIC)
 
 
@@ -41,7 +41,7 @@ def read(path: Path, options: ReadOptions) -> Record:
         fs = struct.unpack_from("<h", header, 272)[0]
         begin = HEADER + n_variable
         if not 1 <= n_leads <= MAX_LEADS or n_variable < 0 or begin >= size:
-            raise RecordError(f"{name} has {n_leads} leads and {n_variable} bytes of remarks, which cannot be.")
+            raise RecordError(f"{name} has {n_leads} leads and {n_variable} bytes of remarks, which is impossible.")
         checksum, rest = struct.unpack_from("<H", header, 8)[0], header[10:] + file.read(min(n_variable, 2**20))
         n_samples = (size - begin) // (2 * n_leads)
         require_sane_size(name, n_samples, n_leads)
@@ -55,5 +55,5 @@ def read(path: Path, options: ReadOptions) -> Record:
     ]
     own = binascii.crc_hqx(rest, 0xFFFF)
     is_sound = checksum in (0, own, int.from_bytes(own.to_bytes(2, "little"), "big")) or n_variable > 2**20
-    damaged = Remark("checksum", "the checksum of its header does not fit; the file may be damaged.")
+    damaged = Remark("checksum", "the checksum of its header does not match; the file may be damaged.")
     return to_record(path, channels, float(fs), options, () if is_sound else (damaged,), n_samples)

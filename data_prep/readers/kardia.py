@@ -1,61 +1,38 @@
 """AliveCor Kardia JSON: one lead or six, in steps of nanovolts (developers.kardia.com). The raw signal is read."""
 
-import json
 import re
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from data_prep.readers.channels import Channel, to_record
-from data_prep.readers.files import read_bytes
+from data_prep.readers.json_tree import begins_object, entry, is_number, numbers, read_json
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
 
 NAME = "Kardia JSON"
 SUFFIXES: tuple[str, ...] = ()
-MAX_BYTES = 2**26
 LEADS = {"leadI": "I", "leadII": "II", "leadIII": "III", "AVR": "aVR", "AVL": "aVL", "AVF": "aVF"}
 _KEYS = re.compile(rb'"(recordedAt|algorithmDetermination|patientID|amplitudeResolution|data12L|leadI)"\s*:')
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is a recording of Kardia: an object with several of its keys."""
-    return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and len(set(_KEYS.findall(head))) >= 2
+    """Return whether a file that begins like this is a recording of Kardia: an object with several of its keys."""
+    return begins_object(head) and len(set(_KEYS.findall(head))) >= 2
 
 
 def read(path: Path, options: ReadOptions) -> Record:
     """Return the raw signal of a recording.
 
     Raises:
-        RecordError: it is no JSON, holds no such signal, or a fact is missing.
+        RecordError: it is not valid JSON, holds no such signal, or a fact is missing.
     """
     name = path.name
-    try:
-        tree = json.loads(read_bytes(path, MAX_BYTES))
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{name} is no JSON; it is damaged or cut off.") from error
-    signal = _entry(_entry(tree, "data"), "raw")
-    samples = _entry(signal, "samples")
+    signal = entry(entry(read_json(path), "data"), "raw")
+    samples = entry(signal, "samples")
     if not isinstance(samples, dict) or not samples:
         raise RecordError(f"{name} holds no raw signal of one lead or six; other recordings of Kardia are not read.")
-    step, fs = _entry(signal, "amplitudeResolution"), _entry(signal, "frequency")
-    if not _is_number(step):
+    step, fs = entry(signal, "amplitudeResolution"), entry(signal, "frequency")
+    if not is_number(step):
         raise RecordError(f"{name} states no amplitude resolution, so its voltages are unknown.")
     step = step / 1000  # of nV
-    channels = [Channel(LEADS.get(key, str(key)), _values(name, values), "uV", step) for key, values in samples.items()]
-    return to_record(path, channels, float(fs) if _is_number(fs) else None, options)
-
-
-def _entry(tree: Any, key: str) -> Any:
-    return tree.get(key) if isinstance(tree, dict) else None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-
-
-def _values(name: str, values: Any) -> np.ndarray:
-    if not isinstance(values, list) or not all(value is None or _is_number(value) for value in values):
-        raise RecordError(f"{name}: the samples of a lead are not a list of numbers; it is damaged.")
-    return np.array([np.nan if value is None else value for value in values], np.float64)
+    channels = [Channel(LEADS.get(key, str(key)), numbers(name, values), "uV", step) for key, values in samples.items()]
+    return to_record(path, channels, float(fs) if is_number(fs) else None, options)

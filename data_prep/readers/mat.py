@@ -53,12 +53,12 @@ _NAMES_SHOWN = 5
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is written by MATLAB."""
+    """Return whether a file that begins like this is written by MATLAB."""
     return head.startswith(_HDF5) or is_level_5(head) or is_level_4(head)
 
 
 def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:  # noqa: ARG001, a format's function
-    """Return why a file is no ECG: nothing in it has the shape of a recording; None if something has, or on damage."""
+    """Return why a file is not an ECG: nothing has the shape of a recording; None if something has, or if damaged."""
     try:
         variables = _variables(path)
     except (RecordError, OSError, MemoryError):  # reading it says what is wrong
@@ -93,8 +93,8 @@ def _variables(path: Path) -> list[Variable]:
     """Return the variables of a file, with the fields of its structs."""
     if read_head(path).startswith(_HDF5):
         raise RecordError(
-            f"{path.name} is a MATLAB 7.3 file, which is not read; save it by save(file, '-v7') in MATLAB, or in "
-            "another format."
+            f"{path.name} is a MATLAB 7.3 file, which is not supported; save it with save(file, '-v7') in MATLAB, or "
+            "in another format."
         )
     variables = [variable for variable in list_variables(path) if variable.name or variable.kind is Kind.OBJECT]
     structs = [variable for variable in variables if variable.kind is Kind.STRUCT and _n_values(variable) == 1]

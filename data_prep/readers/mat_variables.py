@@ -108,17 +108,17 @@ class _Element(NamedTuple):
 
 
 def is_level_5(head: bytes) -> bool:
-    """Return whether a file that begins so is of level 5, which MATLAB writes by `-v6` and `-v7`."""
+    """Return whether a file that begins like this is of level 5, which MATLAB writes by `-v6` and `-v7`."""
     return head.startswith(b"MATLAB") and head[124:_HEADER_BYTES] in _ORDERS
 
 
 def is_level_4(head: bytes) -> bool:
-    """Return whether a file that begins so is of level 4: all five numbers and the name of its first variable fit."""
+    """Return whether a file that begins like this is of level 4: the five numbers and the name of a variable fit."""
     return _is_variable_4(head) and all(struct.unpack_from(f"{_level_4_order(head)}2I", head, 4))
 
 
 def _is_variable_4(head: bytes) -> bool:
-    """Return whether a variable of level 4, which may be empty, begins so."""
+    """Return whether a variable of level 4, which may be empty, begins like this."""
     order = _level_4_order(head)
     if order is None:
         return False
@@ -155,7 +155,7 @@ def list_variables(path: Path) -> list[Variable]:
 
 
 def list_fields(variable: Variable) -> list[Variable]:
-    """Return the fields of a struct that is no array of structs. Fields of those are not listed."""
+    """Return the fields of a struct that is not an array of structs. Fields of those are not listed."""
     source, content, order = variable.source, _load(variable), variable.order
     length = _element(source, content, 0, order)
     names = _element(source, content, length.after, order)
@@ -229,7 +229,7 @@ def _load(variable: Variable) -> memoryview:
 
 
 def _damaged(source: str) -> RecordError:
-    return RecordError(f"{source} is no sound MATLAB file; it is damaged or cut off.")
+    return RecordError(f"{source} is not a valid MATLAB file; it is damaged or cut off.")
 
 
 def _label(name: str, number: int, parent: Variable | None = None) -> str:

@@ -34,7 +34,7 @@ Definitions = dict[int, tuple[bytes, bool]]
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so has MFER's preamble, or several of its definitions one after the other."""
+    """Return whether a file that begins like this has MFER's preamble, or several of its definitions in a row."""
     if head[:1] == bytes([PREAMBLE]) and head[2:6] == b"MFR ":
         return True
     found, at = list[int](), 0
@@ -115,7 +115,7 @@ class _File:
     frames: list[_Frame] = field(default_factory=list)
 
     def damage(self, reason: str) -> RecordError:
-        return RecordError(f"{self.name} is no sound MFER file: {reason}.")
+        return RecordError(f"{self.name} is not a valid MFER file: {reason}.")
 
     def walk(self, content: bytes, channel: int | None, depth: int = 0) -> None:
         """Follow definitions, those of one channel if it is given."""
@@ -192,7 +192,7 @@ class _File:
         if self._integer(-1, KIND, 0) & 0xFFFF == DOMINANT_BEAT:
             return
         if any(self._value(-1, PACKED)[0][:2].strip(b"\0")):
-            raise RecordError(f"{self.name} packs its samples, which is not read.")
+            raise RecordError(f"{self.name} compresses its samples, which is not supported.")
         types = [self._type(channel) for channel in range(n_channels)]
         blocks = [self._integer(channel, BLOCK, 1) for channel in range(n_channels)]
         size = sum(block * each.itemsize for block, each in zip(blocks, types, strict=True))
@@ -209,7 +209,7 @@ class _File:
     def _type(self, channel: int) -> np.dtype:
         code = self._integer(channel, TYPE, 0)
         if code not in TYPES:
-            raise RecordError(f"{self.name} has values of type {code}, which is not read.")
+            raise RecordError(f"{self.name} has values of type {code}, which is not supported.")
         return np.dtype(TYPES[code]).newbyteorder("<" if self.little else ">")
 
     def _values(self, channel: int, stored: np.ndarray) -> Float64[np.ndarray, " time"]:
@@ -239,6 +239,6 @@ class _File:
             return 1000.0
         unit, number = interval
         if unit not in (0, 1) or not number > 0:
-            raise self.damage("its sampling interval is no time, or not above 0")
+            raise self.damage("its sampling interval is not a time above 0")
         rate = number if unit == 0 else 1 / number
         return float(np.round(rate, 6)) if math.isfinite(rate) else 0.0

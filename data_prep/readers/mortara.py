@@ -18,7 +18,7 @@ MARKS = (b"ACQUISITION_TIME", b"UNITS_PER_MV", b"<TYPICAL_CYCLE", b"<CHANNEL", b
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is of an ELI."""
+    """Return whether a file that begins like this is of an ELI."""
     upper = head.replace(b"\0", b"").upper()
     return root_of(head) == "ecg" and any(mark in upper for mark in MARKS)
 

@@ -22,7 +22,7 @@ KINDS = {1: "i1", 2: "<i2", 4: "<i4"}
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is a MUSE export."""
+    """Return whether a file that begins like this is a MUSE export."""
     return has_element(head, "restingecg")
 
 
@@ -67,7 +67,7 @@ def _channel(name: str, index: int, lead: Element, remarks: list[Remark]) -> Cha
         raise RecordError(f"{name}: {where} promises {promised} samples; found {len(values)}; it is damaged.")
     checksum = text_of(lead, "leaddatacrc32")
     if checksum.isascii() and checksum.isdecimal() and int(checksum) not in (0, zlib.crc32(content)):
-        sentence = f"{where}: the checksum does not fit the samples; the file may be damaged."
+        sentence = f"{where}: the checksum does not match the samples; the file may be damaged."
         remarks.append(Remark("checksum", sentence))
     step = number(text_of(lead, "leadamplitudeunitsperbit"))
     if step is None:

@@ -23,19 +23,19 @@ _REMEDY = "pass --fs, --unit and --leads with the names of the columns in their 
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is an array of NumPy."""
+    """Return whether a file that begins like this is an array of NumPy."""
     return head.startswith(b"\x93NUMPY")
 
 
 def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:
-    """Return why an array is no ECG: its shape; or None if it may be one, or many."""
+    """Return why an array is not an ECG: its shape; or None if it may be one, or many."""
     names = options.column_names
     try:
         regular_size(path)
         with path.open("rb") as stream:
             shape = read_header(path.name, stream, None).shape
     except (RecordError, OSError):
-        return "it is no array of numbers"
+        return "it is not an array of numbers"
     if find_lead_axis(shape, names) is not None:
         return "it is the signals of a prepared folder" if _is_prepared(path) else None
     is_ecg = len(shape) == 2 and bool({*shape} & {*((len(names),) if names else N_LEADS)})

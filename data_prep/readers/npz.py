@@ -43,7 +43,7 @@ _FORM = "np.savez(path, signal=<time x lead, mV>, fs=500, leads=['I', 'II', ...]
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is an archive whose first member is an array."""
+    """Return whether a file that begins like this is an archive whose first member is an array."""
     return head[:4] == b"PK\x03\x04" and b".npy" in head[30 : 30 + int.from_bytes(head[26:28], "little")]
 
 

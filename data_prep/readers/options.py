@@ -15,7 +15,7 @@ class ReadOptions:
     """Facts that a file may not state, or may state wrongly, and how much of a file is read."""
 
     fs: float | None = None
-    """Sampling rate in hertz for files that state none. What a file states takes precedence."""
+    """Sampling rate in hertz for files that state none, or one that no ECG has. Otherwise the file's own is used."""
     unit: str | None = None
     """Unit of the values, which replaces what the file states."""
     leads: tuple[str, ...] | None = None
@@ -87,4 +87,6 @@ def _require_leads(leads: tuple[str, ...]) -> None:
         if not column:
             raise ValueError(f"leads: '{entry}' names no column; write every entry as foo=V1, or every entry as V1.")
         if standard_lead(lead) is None:
-            raise ValueError(f"leads: '{entry}' gives no standard lead; there are {', '.join(STANDARD_LEADS)}.")
+            raise ValueError(
+                f"leads: '{entry}' does not name a standard lead; the leads are {', '.join(STANDARD_LEADS)}."
+            )

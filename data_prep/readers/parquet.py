@@ -21,7 +21,7 @@ RATES = "fs", "sampling_rate"
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is Parquet."""
+    """Return whether a file that begins like this is Parquet."""
     return head.startswith(b"PAR1")
 
 
@@ -77,7 +77,7 @@ def _open(path: Path) -> Any:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError, ValueError) as error:  # its sentences may quote the file
-        raise RecordError(f"{path.name} is no sound Parquet file; it is damaged or cut off.") from error
+        raise RecordError(f"{path.name} is not a valid Parquet file; it is damaged or cut off.") from error
 
 
 def _rate(name: str, facts: dict[str, bytes], options: ReadOptions) -> float:
@@ -92,6 +92,6 @@ def _rate(name: str, facts: dict[str, bytes], options: ReadOptions) -> float:
 def _numbers(name: str, column: Any) -> np.ndarray:
     kind = str(column.type)
     if not kind.startswith(("int", "uint", "float", "double", "halffloat")):
-        raise RecordError(f"{name}: a column of a lead or of times holds other values than numbers.")
+        raise RecordError(f"{name}: a column of a lead or of times holds values that are not numbers.")
     values = np.asarray(column.to_numpy(), np.float64)
     return np.where(np.isfinite(values), values, math.nan)

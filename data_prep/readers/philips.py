@@ -29,7 +29,7 @@ CHUNK = struct.Struct("<ixxh")
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is a Philips export."""
+    """Return whether a file that begins like this is a Philips export."""
     return has_element(head, "restingecgdata")
 
 
@@ -79,7 +79,7 @@ class _Facts:
         if flag == "false" or method in ("", "NONE", "UNCOMPRESSED"):
             return False
         if method != "XLI":
-            raise RecordError(f"{self.name} is compressed by another method than XLI, which is not read.")
+            raise RecordError(f"{self.name} is compressed by a method other than XLI, which is not supported.")
         return True
 
     @property
@@ -90,7 +90,7 @@ class _Facts:
         count = self._number("numberofleads", "numberchannelsvalid", "numberchannelsallocated") or len(STANDARD_LEADS)
         kind = text_of(self.signal, "leadset") or text_of(self.signal, "acquisitiontype") or "STD-12"
         if int(count) != len(STANDARD_LEADS) or kind.upper() not in ("STD-12", "10-WIRE"):
-            raise RecordError(f"{self.name} names no leads, and it is no standard 12-lead ECG.")
+            raise RecordError(f"{self.name} names no leads, and it is not a standard 12-lead ECG.")
         return list(STANDARD_LEADS)
 
     @property

@@ -28,6 +28,7 @@ from data_prep.readers.stack import Stack
 from data_prep.readers.wfdb.long_record import open_long_record
 from data_prep.readers.wfdb.samples import FORMS
 from data_prep.record import Record, RecordError, Recording, Remark
+from data_prep.units import RATES
 
 SAME_RATE = 0.001
 """Relative difference up to which two rates are the same, since some files round theirs."""
@@ -41,8 +42,18 @@ def read_record(file: File, options: ReadOptions = ReadOptions()) -> Record:  # 
         PlaceError: it is remote, and its place cannot be reached.
     """
     with local_copy(file) as path:
-        record = _read_local(path, options)
+        record = with_possible_rate(_read_local(path, options), options)
     return replace(record, remarks=(*record.remarks, *rate_remarks(record.fs, options)))
+
+
+def with_possible_rate(record: Record, options: ReadOptions) -> Record:
+    """Return the record at the rate that was given, if no ECG has the one that its file states."""
+    if options.fs is None or RATES[0] <= record.fs <= RATES[1]:
+        return record
+    seconds = None if record.total_seconds is None else record.total_seconds * record.fs / options.fs
+    sentence = f"its stated sampling rate of {record.fs:g} Hz, which no ECG has, is replaced by {options.fs:g} Hz."
+    remarks = (*record.remarks, Remark("rate-replaced", sentence))
+    return replace(record, fs=options.fs, total_seconds=seconds, remarks=remarks)
 
 
 def rate_remarks(fs: float, options: ReadOptions) -> tuple[Remark, ...]:
@@ -95,7 +106,7 @@ def open_stack(path: Path, options: ReadOptions = ReadOptions()) -> Iterator[Sta
         yield None
         return
     with ExitStack() as opened:
-        with naming_faults(path.name, f"sound {module.NAME} file"):
+        with naming_faults(path.name, f"valid {module.NAME} file"):
             stack = opened.enter_context(module.open_stack(path, options))
         yield stack
 
@@ -149,7 +160,7 @@ def _read_local(path: Path, options: ReadOptions) -> Record:
     if reader is None:
         raise RecordError(_no_reader(path))
     try:
-        with naming_faults(path.name, f"{suffix} file" if module is None else f"sound {module.NAME} file"):
+        with naming_faults(path.name, f"{suffix} file" if module is None else f"valid {module.NAME} file"):
             return reader(path, options)
     except RecordError as error:
         if (reason := why_not_ecg(path, module, options)) is not None:
@@ -165,4 +176,4 @@ def _no_reader(path: Path) -> str:
     if not path.exists():
         return f"{path}: there is no such file."
     regular_size(path)
-    return f"{path.name}: its content is of no format with a reader; there is one for {format_names()}."
+    return f"{path.name}: its content is in no supported format; the formats are {format_names()}."

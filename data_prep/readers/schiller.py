@@ -11,12 +11,12 @@ from data_prep.record import Record, RecordError
 
 NAME = "Schiller XML"
 SUFFIXES: tuple[str, ...] = ()
-RHYTHM = "ecg_rhythms"
-MARKS = b"<wavedata", RHYTHM.encode()
+RHYTHMS = frozenset({"ecg_rhythms", "ecg_rhythm"})
+MARKS = b"<wavedata", b"ecg_rhythm"
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is an export of Schiller, by its root or by the elements of waves."""
+    """Return whether a file that begins like this is an export of Schiller, by its root or by the elements of waves."""
     root = root_of(head)
     lower = head.replace(b"\0", b"").lower()
     return root.endswith("schilleredi") or (bool(root) and all(mark in lower for mark in MARKS))
@@ -26,9 +26,9 @@ def read(path: Path, options: ReadOptions) -> Record:
     """Return the rhythm of a file: of several the one with the most leads.
 
     Raises:
-        RecordError: there is no rhythm, values are no numbers, or the voltage of a bit or its unit is unknown.
+        RecordError: there is no rhythm, values are not numbers, or the voltage of a bit or its unit is unknown.
     """
-    waves = [wave for wave in named(read_tree(path), "wavedata") if text_of(wave, "type").lower() == RHYTHM]
+    waves = [wave for wave in named(read_tree(path), "wavedata") if text_of(wave, "type").lower() in RHYTHMS]
     if not waves:
         raise RecordError(f"{path.name} holds no rhythm; averaged beats are not read.")
     best = max(waves, key=_n_leads)
@@ -50,5 +50,5 @@ def _n_leads(wave: Element) -> int:
 
 def _rate(name: str, wave: Element) -> float | None:
     if text_of(wave, ".//samplerate/exponent") not in ("", "0", "1"):
-        raise RecordError(f"{name} states its sampling rate with an exponent other than 1, which is not read.")
+        raise RecordError(f"{name} states its sampling rate with an exponent other than 1, which is not supported.")
     return number(text_of(wave, ".//samplerate/value"))

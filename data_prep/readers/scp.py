@@ -36,7 +36,7 @@ DEFAULT_TABLE = 19999
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is an SCP-ECG record: section 0 comes first and points to itself."""
+    """Return whether a file that begins like this is an SCP-ECG record: section 0 comes first and points to itself."""
     if len(head) < 32:
         return False
     size, number, length = struct.unpack_from("<I2xHI", head, 2)
@@ -53,7 +53,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     file = _File(path.name, read_bytes(path, MAX_BYTES))
     rhythm = file.wave(6, [lead.n_samples for lead in file.leads])
     if rhythm.is_reduced and file.version < 30:
-        raise RecordError(f"{path.name} has a lower sampling rate between the beats (bimodal), which is not read.")
+        raise RecordError(f"{path.name} has a lower sampling rate between the beats (bimodal), which is not supported.")
     step, rows = file.with_beats(rhythm)
     first = min(lead.start for lead in file.leads)
     length = max(lead.start + len(row) for lead, row in zip(file.leads, rows, strict=True)) - first
@@ -120,7 +120,7 @@ class _File:
         self.is_subtracted = bool(flags & 1)
 
     def damage(self, reason: str) -> RecordError:
-        return RecordError(f"{self.name} is no sound SCP-ECG record: {reason}.")
+        return RecordError(f"{self.name} is not a valid SCP-ECG record: {reason}.")
 
     def _sections(self) -> Iterator[tuple[int, bytes]]:
         """Yield the number and the content of each section that section 0 points to."""
@@ -140,7 +140,7 @@ class _File:
                 cut = f"section {number} is cut off; what is there of it is read."
                 self.remarks.append(Remark("cut-off", cut))
             elif checksum and checksum != binascii.crc_hqx(section[2:], 0xFFFF):
-                damaged = f"the checksum of section {number} does not fit; the file may be damaged."
+                damaged = f"the checksum of section {number} does not match; the file may be damaged."
                 self.remarks.append(Remark("checksum", damaged))
             self.version = self.version or version
             yield number, section[HEADER.size :]
@@ -209,7 +209,7 @@ class _File:
             raise self.damage("section 4 is too short for its beats")
         interval = struct.unpack_from("<H", self.section(5, 4), 2)[0]
         if interval != rhythm.interval:
-            raise RecordError(f"{self.name}: its reference beat has another sampling rate, which is not read.")
+            raise RecordError(f"{self.name}: its reference beat has another sampling rate, which is not supported.")
         length = round(milliseconds * 1000 / interval)
         reference = self.wave(5, [length] * len(self.leads))
         step = gcd(rhythm.step, reference.step)

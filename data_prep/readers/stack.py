@@ -78,7 +78,7 @@ class Values(Protocol):
 
 @dataclass(eq=False)
 class Stack:
-    """The ECGs of an open file, none of which is in memory but those read last."""
+    """The ECGs of an open file. Only those read last are in memory."""
 
     path: Path
     values: Values
@@ -141,7 +141,7 @@ class Stack:
         return to_record(name, signal, layout.fs, layout.columns, layout.remarks, len(signal))
 
     def finite_record(self, index: int, name: str, layout: Layout) -> Record:
-        """Return one ECG as `record` does. Raise RecordError, too, if some of its values are no numbers."""
+        """Return one ECG as `record` does. Raise RecordError, too, if some of its values are not numbers."""
         record = self.record(index, name, layout)
         n_others = int(np.count_nonzero(~np.isfinite(record.signal)))
         if n_others:
@@ -221,7 +221,7 @@ def parse_fs(name: str, stated: object) -> float:
     """Return the sampling rate that a file states as a number or a text.
 
     Raises:
-        RecordError: it is no number of hertz above 0.
+        RecordError: it is not a number of hertz above 0.
     """
     rate = parse_rate(stated) if isinstance(stated, str) else float(stated) if isinstance(stated, int | float) else None
     if rate is None or not 0 < rate < math.inf:

@@ -29,12 +29,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufeff]")
 
 
 def root_of(head: bytes) -> str:
-    """Return the name of the root element of a document that begins so, or nothing for anything else."""
+    """Return the name of the root element of a document that begins like this, or nothing for anything else."""
     return next(iter(_elements(head)), "")
 
 
 def has_element(head: bytes, *names: str) -> bool:
-    """Return whether a document that begins so has an element of one of these names, as its root or in an envelope."""
+    """Return whether a document that begins like this has an element of one of these names, as its root or wrapped."""
     return not _elements(head).isdisjoint(names)
 
 
@@ -51,7 +51,7 @@ def read_tree(path: Path) -> Element:
     """Return the root element of a document.
 
     Raises:
-        RecordError: the file is larger than MAX_BYTES, is no well-formed XML, declares entities, or has too many or
+        RecordError: the file is larger than MAX_BYTES, is not well-formed XML, declares entities, or has too many or
             too deeply nested elements.
     """
     content = read_bytes(path, MAX_BYTES)
@@ -62,7 +62,7 @@ def read_tree(path: Path) -> Element:
     try:
         return _parse(path.name, _DECLARATION.sub("", _CONTROL.sub(" ", _decode(content)).lstrip(), count=1))
     except (ParseError, LookupError, ValueError, UnicodeError) as error:
-        raise RecordError(f"{path.name} is no well-formed XML; it is damaged or cut off.") from error
+        raise RecordError(f"{path.name} is not well-formed XML; it is damaged or cut off.") from error
 
 
 def _decode(content: bytes) -> str:
@@ -86,7 +86,7 @@ def _parse(name: str, content: str | bytes) -> Element:
         parser.feed(content)
         root: Element = parser.close()
     except DefusedXmlException as error:
-        raise RecordError(f"{name} declares entities, which are not read in XML.") from error
+        raise RecordError(f"{name} declares entities, which are not supported.") from error
     return root
 
 
@@ -155,7 +155,7 @@ def base64(name: str, text: str) -> bytes:
     try:
         return b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise RecordError(f"{name}: the samples of a lead are no Base64; it is damaged.") from error
+        raise RecordError(f"{name}: the samples of a lead are not Base64; it is damaged.") from error
 
 
 def named(root: Element, *names: str) -> Iterator[Element]:

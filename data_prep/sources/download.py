@@ -31,7 +31,7 @@ LINE = re.compile(r"([0-9a-f]{64}) [ *]?([A-Za-z0-9_.\-]+(?:/[A-Za-z0-9_.\-]+)*)
 """Line of the list: a sum, and a path of plain names."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ATTEMPTS = 4
-"""Number of times that a file is asked for."""
+"""Number of attempts to fetch a file."""
 PAUSE = 0.5
 """Seconds before the second attempt; each later pause is twice as long."""
 TIMEOUT = urllib3.Timeout(connect=10, read=30)
@@ -49,7 +49,7 @@ BLOCK = 4096
 
 
 class DownloadError(UserError):
-    """A download that cannot be made; the message says why, and what would do."""
+    """A download that cannot be made; the message says why, and how to fix it."""
 
 
 class Listed(NamedTuple):
@@ -151,7 +151,7 @@ class Server:
         """
         parts = urlsplit(source)
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
-            raise DownloadError(f"{source}: is no https address; only on this machine itself may it be http.")
+            raise DownloadError(f"{source}: is not an https address; http is allowed only on this machine.")
         self.source = source.rstrip("/") + "/"
         proxy = getproxies().get(parts.scheme) if parts.hostname not in LOOPBACK else None
         # attempts are made here, because a connection may also be cut in the middle of a file
@@ -176,7 +176,7 @@ class Server:
             raise DownloadError(f"{self.address(path)}: {error}; check the address and the connection.") from error
 
     def bring(self, listed: Listed, folder: Path) -> bool:
-        """Have a file with the right sum in the folder, and return whether it was fetched.
+        """Ensure that the folder has a file with the right checksum, and return whether it was fetched.
 
         Raises:
             DownloadError: no attempt gave a file with the right sum.
@@ -196,7 +196,7 @@ class Server:
                     digest.update(chunk)
                     file.write(chunk)
             same = digest.hexdigest() == listed.sha256
-            require(same, "what the server sent has another SHA-256 than the publisher's list")
+            require(same, "what the server sent has a different SHA-256 from the publisher's list")
 
     def chunks(self, path: str) -> Iterator[bytes]:
         """Yield the bytes of a file.
@@ -220,7 +220,7 @@ class Server:
             response.release_conn()
 
     def repeated(self, attempt: Callable[[], T]) -> T:
-        """Return what the attempt gives, which is repeated after a pause where it fails.
+        """Return the result of the attempt, retrying after a pause if it fails.
 
         Raises:
             DownloadError: all attempts failed; the message has the last reason.
@@ -235,7 +235,7 @@ class Server:
             except HTTPError as error:
                 reason = f"the connection failed ({type(error).__name__})"
             except UnicodeDecodeError:
-                reason = "it is no list of sums"
+                reason = "it is not a list of sums"
         raise DownloadError(f"{reason}, {ATTEMPTS} times")
 
 
@@ -249,15 +249,15 @@ def read_list(text: str, source: str) -> list[Listed]:
     """Read the list of sums.
 
     Raises:
-        DownloadError: a line is no sum with a path inside the folder, or the list is empty.
+        DownloadError: a line is not a checksum with a path inside the folder, or the list is empty.
     """
     listed = []
     for number, line in enumerate(text.splitlines(), 1):
         match = LINE.fullmatch(line.strip())
         if match is None or ".." in match[2].split("/"):
             raise DownloadError(
-                f"{source}, line {number}: should be a SHA-256 sum and a path inside the folder; this is no list of "
-                f"PTB-XL's publisher."
+                f"{source}, line {number}: should be a SHA-256 sum and a path inside the folder; this is not a list "
+                f"from PTB-XL's publisher."
             )
         listed.append(Listed(match[2], match[1]))
     if not listed:
@@ -278,5 +278,5 @@ def require_space(folder: Path, missing: Sequence[Listed]) -> None:
     if needed > free:
         raise DownloadError(
             f"{folder}: {len(missing)} files of about {needed / 1e9:.2f} GB are to be fetched, but {free / 1e9:.2f} GB "
-            f"are free; free some space, choose another folder, or take one sampling rate."
+            f"are free; free some space, choose another folder, or fetch only one sampling rate."
         )

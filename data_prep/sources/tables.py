@@ -30,7 +30,7 @@ class SourceFinding:
     """The record, line or patient that the finding is about."""
     message: str
     is_note: bool = False
-    """Whether it is only worth knowing: the record is used as if it were not there."""
+    """Whether it is only a note: the record is used regardless."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def class_remarks(source: Source, labels: str) -> tuple[tuple[SourceFinding, ...
         held = cells.str.split(SEPARATOR).explode().value_counts()
         counts = {label: int(held.get(label, 0)) for label in source.label_sets[labels]}
         single = [f"{label} {count:,}" for label, count in counts.items() if count in (0, len(cells))]
-        counted = f"of {len(cells):,} {split} records, so many have the label: {', '.join(single)}"
+        counted = f"of {len(cells):,} {split} records, these numbers have the label: {', '.join(single)}"
         if len(single) == len(counts):
             text = (
                 f"Every label is given to all {split} records or to none ({counted}). A classifier needs records with "

@@ -1,6 +1,6 @@
 """Locks of a folder that is being prepared, by one process as a whole or by several jobs that prepare a share each.
 
-Whoever prepares the whole folder holds `.lock` all the while, and a job holds the lock of its share. Jobs begin and
+Whoever prepares the whole folder holds `.lock` all the time, and a job holds the lock of its share. Jobs begin and
 complete the folder one after the other, through a gate: while one is in it, no other begins, and none completes it.
 """
 

@@ -72,7 +72,7 @@ def require_same_shares(out: Path, n_shares: int, share: Share) -> None:
     if n_shares != share.n_shares:
         raise StoreError(
             f"{out} was begun with --part I/{n_shares}, this asks for {share}; give every job the same number, or "
-            "complete the folder by the same command without --part."
+            "complete the folder with the same command without --part."
         )
 
 
@@ -179,7 +179,7 @@ def intact(job: Job, chunks: Iterable[Chunk]) -> list[Chunk]:
 
 def require_same(out: Path, existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raise StoreError naming the settings in which two preparations differ."""
-    unstated = dataclasses.asdict(ReadOptions())  # in folders from before options were written down
+    unstated = dataclasses.asdict(ReadOptions())  # in folders written before options were recorded
     before = {**existing["preprocess"], **as_options({**unstated, **existing.get("read", {})})}
     now = {**wanted["preprocess"], **as_options(wanted["read"])}
     if N_SHARES in existing:  # its jobs have more in common
@@ -193,10 +193,10 @@ def require_same(out: Path, existing: Mapping[str, Any], wanted: Mapping[str, An
     ]
     if differences:
         raise StoreError(
-            f"{out} was made with other settings ({'; '.join(differences)}); choose another folder or delete it."
+            f"{out} was made with different settings ({'; '.join(differences)}); choose another folder or delete it."
         )
     if existing["source"]["sha256"] != wanted["source"]["sha256"]:
-        source = f"other records or tables ({existing['source']['name']})"
+        source = f"different records or tables ({existing['source']['name']})"
         raise StoreError(f"{out} was made from {source}; choose another folder or delete it.")
 
 

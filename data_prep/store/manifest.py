@@ -32,7 +32,7 @@ CHECKSUM = "checksum"
 
 
 class StoreError(UserError):
-    """A prepared folder that cannot be written or used. The message says which, what was found, and what would do."""
+    """A prepared folder that cannot be written or used. The message says which, what was found, and how to fix it."""
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

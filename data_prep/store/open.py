@@ -115,7 +115,7 @@ class Store:
     def label_names(self, label_set: str) -> tuple[str, ...]:
         """Return the labels of a set, in the order of the columns of `labels`."""
         if label_set not in self.manifest["label_sets"]:
-            raise StoreError(f"{self.path}: no label set '{label_set}'; there are {', '.join(self.label_sets)}.")
+            raise StoreError(f"{self.path}: no label set '{label_set}'; choose one of {', '.join(self.label_sets)}.")
         return tuple(self.manifest["label_sets"][label_set])
 
     def labels(self, label_set: str) -> UInt8[np.ndarray, "record label"]:
@@ -190,7 +190,7 @@ def read_records(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     except Exception as error:  # pandas raises errors of many kinds for cells of another type, and quotes them
         raise StoreError(f"{path}: not readable as a table of records; prepare the folder again.") from error
     if list(records.columns) != list(columns):
-        raise StoreError(f"{path}: has other columns than {MANIFEST} says; prepare the folder again.")
+        raise StoreError(f"{path}: has columns other than {MANIFEST} says; prepare the folder again.")
     return records
 
 

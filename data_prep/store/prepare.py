@@ -49,7 +49,7 @@ class PrepareReport:
     notes: tuple[str, ...] = ()
     """Sentences about decisions that were made on the user's behalf."""
     n_finished: int = 0
-    """Number of chunks that are finished, whichever job did it."""
+    """Number of chunks that are finished, whichever job finished them."""
     n_chunks: int | None = None
     """Number of chunks of a folder that other jobs have to complete. None if it is complete."""
 
@@ -117,7 +117,7 @@ def prepare(
     records.require_sound()
     labels = labels or records.default_labels
     if labels not in records.label_sets:
-        raise StoreError(f"{source}: no label set '{labels}'; there are {', '.join(records.label_sets)}.")
+        raise StoreError(f"{source}: no label set '{labels}'; choose one of {', '.join(records.label_sets)}.")
     lists_others = share is None or share.index == 1  # one job is enough, since every file is looked at
     records = remarked(records, labels, not_read(records, out, options) if lists_others else ())
     plan = Plan(records, out, preprocess, options, labels, workers, progress, engine)
@@ -271,7 +271,7 @@ def explaining(plan: Plan) -> Iterator[None]:
         row_bytes = len(STANDARD_LEADS) * plan.preprocess.n_samples * SAMPLE.itemsize
         raise StoreError(
             f"{plan.out}: cannot be written ({error.strerror}); it takes {len(plan.source.files) * row_bytes / 1e6:.1f}"
-            " MB. Make room, or choose another folder. What is prepared already is kept, and the same command "
+            " MB. Free some space, or choose another folder. What has been prepared is kept, and the same command "
             "continues from there."
         ) from error
     except BrokenProcessPool as error:

@@ -1,7 +1,8 @@
 """Write verdicts and summary of comparisons into a page, between its marks. No figure there is typed by hand.
 
 python docs/make/evidence.py claims compare/labels-1.0="All labels" compare/labels-0.1="A tenth of the labels"
-python docs/make/evidence.py views views/tenth="Two views at a tenth of the labels" views/all="Two views at all labels"
+python docs/make/evidence.py views views/tenth="Two views at a tenth of the labels" \\
+  views/all="Four methods at all labels"
 python docs/make/evidence.py short
 python docs/make/evidence.py schedules schedules="Both tasks in one stage" --page docs/recipe.md
 
@@ -38,7 +39,7 @@ class NamedComparison(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of the summary: an arm's difference to classification alone."""
+    """A row of the summary: an arm's difference from classification alone."""
 
     labels: str
     method: str
@@ -53,7 +54,10 @@ SHORT = (
     Row("all", "one view, weight 0.3", "all-labels", "lambda-0.3"),
     Row("all", "control: the same masks, but the encoder does not learn from the decoder", "all-labels", "detached"),
     Row("all", "pretraining, then labels alone", "all-labels", "pretrain"),
-    Row("all", "two views, weight 3", "two-views-at-all-labels", "two-3"),
+    Row("all", "pretraining, then labels alone", "four-methods-at-all-labels", "pretrain"),
+    Row("all", "one view, weight 3", "four-methods-at-all-labels", "one-3"),
+    Row("all", "two views, weight 3", "four-methods-at-all-labels", "two-3"),
+    Row("all", "two views, weight 3, an earlier run", "two-views-at-all-labels", "two-3"),
     Row("a tenth", "one view, weight 0.3", "a-tenth-of-the-labels", "lambda-0.3"),
     Row("a tenth", "two views, weight 10, last epoch", "two-views-at-a-tenth-of-the-labels", "two-10"),
     Row("a tenth", "two views, weight 10", "two-views-at-a-tenth-of-the-labels", "two-10", is_stopped=True),

@@ -33,7 +33,7 @@ class Row(NamedTuple):
     about: RunResult
     n_runs: int
     figures: tuple[tuple[float, Interval], ...]
-    """Mean score and paired difference to the reference, one pair for each way of choosing the epoch."""
+    """Mean score and paired difference from the reference, one pair for each way of choosing the epoch."""
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from ecgmtl.evaluation.pictures import COLORS, new_figure
 
 DOCS = Path(__file__).parents[1]
 PICTURE = DOCS / "label_shares.png"
-COMPARISONS = {10: "two-views-at-a-tenth-of-the-labels", 100: "two-views-at-all-labels"}
+COMPARISONS = {10: "two-views-at-a-tenth-of-the-labels", 100: "four-methods-at-all-labels"}
 """Folder of a comparison, by the percentage of patients that have labels."""
 BLACK = "#000000"
 
@@ -54,11 +54,11 @@ def points(method: Method, figure: str, evidence: Path = DOCS / "evidence") -> l
         if method.arms[share] in table.index:
             row = 100 * table.loc[method.arms[share]]
             found.append(Point(share, *(row[f"{figure}{end}"] for end in ("", "_low", "_high"))))
-    return [point for point in found if not math.isnan(point.value)]  # the reference has no difference to itself
+    return [point for point in found if not math.isnan(point.value)]  # the reference has no difference from itself
 
 
 def draw(evidence: Path = DOCS / "evidence") -> Figure:
-    """Draw the scores, and beside them the differences to classification alone, which are paired by fold."""
+    """Draw the scores, and beside them the differences from classification alone, which are paired by fold."""
     figure = new_figure(9, 3.2)
     scores, differences = figure.subplots(1, 2)
     for index, method in enumerate(METHODS):

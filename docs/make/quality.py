@@ -70,22 +70,22 @@ def paced(x: np.ndarray, fs: float) -> np.ndarray:
 
 
 ROWS = (
-    Row("unit", "the size is no ECG's in mV", "failure", "spans 0.1 to 100 mV, half of the leads 0.3 to 20 mV",
-        "µV read as mV", lambda x, _: 1000 * x),
+    Row("unit", "the amplitude is not that of an ECG in mV", "failure",
+        "spans 0.1 to 100 mV, half of the leads 0.3 to 20 mV", "µV read as mV", lambda x, _: 1000 * x),
     Row("unit", "half of the leads are too large", "no decision", "deviation of 0.8 mV",
         "ten times as large", lambda x, _: 10 * x),
-    Row("too-short", "shorter than an ECG", "failure", "2.5 s", "the first 2 s", lambda x, fs: x[: int(2 * fs)]),
+    Row("too-short", "too short for an ECG", "failure", "2.5 s", "the first 2 s", lambda x, fs: x[: int(2 * fs)]),
     Row("short", "padded with zeros", "note", "10 s", "the first 7 s", lambda x, fs: x[: int(7 * fs)]),
     Row("gap-filled", "missing samples computed or interpolated", "note", "50 ms, 5 % of a lead",
-        "a sample of V2 missing every 500", with_gap),
+        "every 500th sample of V2 missing", with_gap),
     Row("not-a-number", "more samples missing", "failure", "as above", "half a second of V2 missing",
         lambda x, fs: changed(x, V2, np.where(np.arange(len(x)) < fs / 2, np.nan, x[:, V2]))),
-    Row("flat-lead", "a lead is flat or noise of microvolts; replaced", "note",
+    Row("flat-lead", "a lead is flat or noise of a few microvolts, and is replaced", "note",
         "4 µV in more than half of the seconds", "V2 at 0", lambda x, _: changed(x, V2, 0 * x[:, V2])),
     Row("electrode-off", "a lead spans too much", "no decision", "20 mV", "V3 at 60 mV for 0.2 s",
         added(V3, lambda time: 60.0 * ((time > 5) & (time < 5.2)))),
-    Row("noise-lead", "a lead carries no ECG", "no decision", "R² of 0.1 on the other leads", "V3 noise of 0.3 mV",
-        lambda x, _: changed(x, V3, 0.3 * noise(x[:, V3]))),
+    Row("noise-lead", "a lead carries no ECG", "no decision", "R² of 0.1 on the other leads",
+        "V3 replaced by noise of 0.3 mV", lambda x, _: changed(x, V3, 0.3 * noise(x[:, V3]))),
     Row("limb-leads-contradict", "Einthoven's and Goldberger's identities are violated", "no decision", "0.05 mV rms",
         "I and II exchanged", lambda x, _: x[:, [1, 0, *range(2, 12)]]),
     Row("arms-swapped", "the arm electrodes are probably exchanged", "no decision", "log ratio of 0",
@@ -101,7 +101,7 @@ ROWS = (
         added(V4, lambda time: 0.1 * noise(time))),
     Row("baseline-wander", "the baseline wanders", "note", "2 mV", "sine of 0.2 Hz and 1.5 mV in V4",
         added(V4, lambda time: 1.5 * np.sin(0.4 * np.pi * time))),
-    Row("powerline", "hum of the power line", "note", "0.02 mV, 3 times its neighbors", "50 Hz, 0.05 mV in V4",
+    Row("powerline", "power-line hum", "note", "0.02 mV, 3 times its neighbors", "50 Hz, 0.05 mV in V4",
         added(V4, lambda time: 0.05 * np.sin(100 * np.pi * time)), at_500=True),
     Row("pacing-spikes", "spikes of a pacemaker", "note", "three of 0.3 mV", "a sample of 1 mV each second", paced,
         at_500=True),
@@ -137,7 +137,7 @@ def main(folder_100: Path, folder_500: Path) -> None:
     sets = {False: list(records(folder_100, "filename_lr")), True: list(records(folder_500, "filename_hr"))}
     plain = {at_500: [codes(record) for record in some] for at_500, some in sets.items()}
     lines = [line(row, sets[row.at_500], plain[row.at_500]) for row in ROWS]
-    head = "| code | meaning | severity | bound | fires on fold 9 as it is | made on purpose | then fires |"
+    head = "| code | meaning | severity | bound | fires on unchanged fold 9 | fault made on purpose | fires with it |"
     fill(PAGE, MARK, "\n".join([head, "|---|---|---|---|--:|---|--:|", *lines]))
 
 

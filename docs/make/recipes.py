@@ -36,7 +36,7 @@ class Row(NamedTuple):
     score: float
     """Mean macro AUROC."""
     difference: Interval
-    """Difference to the reference, paired by fold and seed, with the interval over folds."""
+    """Difference from the reference, paired by fold and seed, with the interval over folds."""
     seconds: float
     losses: dict[str, float]
     """Loss of macro AUROC for each perturbation, averaged over the runs."""

@@ -26,14 +26,14 @@ class Rate(NamedTuple):
     """Number of cores, or 1 for a GPU with its cores."""
     unit: str
     place: str
-    """Page that has the measurement."""
+    """Page that has the measurement. A dash where no other page has it."""
 
 
 RATES = (
     Rate("prepare (100 Hz)", 3_835, 10, 2, "core", "[speed.md](speed.md#prediction)"),
     Rate("predict, ONNX", 103_545, 223, 2, "core", "[speed.md](speed.md#prediction)"),
     Rate("predict, checkpoint", 16_000, 24, 1, "H200 with 16 cores", "[speed.md](speed.md#prediction)"),
-    Rate("train the recipe, 60 epochs", 2_010, 77, 1, "H200", "[README](../README.md#results)"),
+    Rate("train the earlier recipe, 60 epochs", 2_010, 77, 1, "H200", "–"),
 )
 BYTES = {
     "WFDB files, 500 Hz": 12 * 5_000 * 2,

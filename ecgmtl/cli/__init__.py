@@ -14,12 +14,12 @@ from ecgmtl.cli import compare, convert, data, evaluate, export, models, predict
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
-    rich_markup_mode=None,  # importing rich would take longer than all else of --help
+    rich_markup_mode=None,  # importing rich would take longer than the rest of --help
     pretty_exceptions_enable=False,
     help="Multi-task learning on 12-lead ECGs: one network reconstructs the waveform and predicts diagnoses.",
-    epilog="First steps: `ecgmtl predict FILE` reads an ECG with the bundled model. `ecgmtl train` trains a "
-    "demonstration on synthetic ECGs in minutes, and `ecgmtl predict RUN FILE` predicts with the run's model. "
-    "For your own records, begin with `ecgmtl data check FOLDER`.",
+    epilog="First steps: `ecgmtl predict FILE` predicts diagnoses for an ECG with the bundled model. `ecgmtl train` "
+    "trains a demonstration model on synthetic ECGs in minutes, and `ecgmtl predict RUN FILE` predicts with the run's "
+    "model. For your own records, begin with `ecgmtl data check FOLDER`.",
 )
 app.command()(train.train)
 app.command(options_metavar="[OPTIONS] [MODEL]")(predict.predict)

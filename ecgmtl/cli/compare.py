@@ -15,9 +15,9 @@ def compare(
         Path,
         typer.Argument(
             callback=local_input,
-            help="Folder with one YAML file per arm, or a shipped one, such as configs/compare: `ecgmtl show configs` "
-            "lists them. Its file `_claims.yaml` names the reference arm (`single` if there is no such file), and may "
-            "list claims about the arms. The report has a verdict on each claim.",
+            help="Folder with one YAML file per arm, or a shipped folder of arms, such as configs/compare: `ecgmtl "
+            "show configs` lists them. Its file `_claims.yaml` names the reference arm (`single` if there is no such "
+            "file), and may list claims about the arms. The report has a verdict on each claim.",
         ),
     ],
     data: StorePath,
@@ -25,7 +25,7 @@ def compare(
         Path,
         typer.Option(
             callback=local,
-            help="Folder for results and report. If it exists, its finished runs are kept.",
+            help="Folder for the results and the report. If it exists, its finished runs are kept.",
             show_default=False,
         ),
     ],
@@ -34,18 +34,18 @@ def compare(
         str | None,
         typer.Option(
             metavar="FOLDS",
-            help="Folds to judge the arms on, for example 1-9 or 3,6,9. For each, every arm is trained on all other "
-            "folds outside the test split with every seed, and the report is over all folds. Without it, the arms "
-            "are judged on the validation split.",
+            help="Folds to evaluate the arms on, for example 1-9 or 3,6,9. For each fold, every arm is trained with "
+            "every seed on all other folds outside the test split, and the report is over all folds. Without this "
+            "option, the arms are evaluated on the validation split.",
         ),
     ] = None,
     tune: Annotated[
         int,
         typer.Option(
             min=0,
-            help="Number of settings to try per arm, its own among them, before its seeds are trained with the best "
-            "one. Settings are judged on a tenth of the training patients, who are left out for that. With --folds "
-            "they are tried for each fold anew.",
+            help="Number of settings to try per arm, including its own, before its seeds are trained with the best "
+            "ones. Settings are evaluated on a tenth of the training patients, who are held out for this. With "
+            "--folds, settings are tried for each fold separately.",
         ),
     ] = 0,
     jobs: Annotated[

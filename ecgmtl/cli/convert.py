@@ -23,7 +23,7 @@ def convert(
         Path,
         typer.Argument(
             callback=local,
-            help="WFDB record to write: a name without a suffix. A folder if SOURCE is one, or holds many ECGs.",
+            help="WFDB record to write: a name without a suffix. A folder if SOURCE is one or holds many ECGs.",
         ),
     ],
     fs: Fs = None,
@@ -34,11 +34,11 @@ def convert(
     """Write ECG files of any format as WFDB records.
 
     A record holds the standard leads in mV, at the file's own sampling rate. Samples are rounded to 1 µV and otherwise
-    unchanged; missing ones stay missing. Nothing else is taken from a file, so no name, age or comment of a patient is
-    written. The names of records are those of the files, so rename files that are called after patients. Of a file of
-    many ECGs, each becomes a record that is called after its id, or else numbered from 0.
+    unchanged; missing ones stay missing. Nothing else is taken from a file, so no patient's name, age or comment is
+    written. Records are named after the files, so rename files that are named after patients. Each ECG in a file of
+    many ECGs becomes a record that is named after its id, or numbered from 0 if there are no ids.
 
-    Records that are there already are left as they are: run the same command again to continue.
+    Existing records are left unchanged: run the same command again to continue.
 
     Example: ecgmtl convert recordings/ wfdb/
 

@@ -44,7 +44,7 @@ def synth(
 ) -> None:
     """Write artificial ECGs with known labels.
 
-    The folder is like PTB-XL's.
+    The folder has the layout of PTB-XL.
     """
     with spoken_errors(), progress_bar("synthesizing") as bar:
         from data_prep.synthetic.folder import write_ptbxl
@@ -68,8 +68,8 @@ def download(
 ) -> None:
     """Fetch PTB-XL from its publisher, and verify every file against the publisher's SHA-256 sums.
 
-    An interrupted download continues with the same command. Files that could not be fetched are listed, and the exit
-    code is then 3.
+    If the download is interrupted, run the same command again to continue. Files that could not be fetched are listed,
+    and the exit code is then 3.
     """
     with spoken_errors(lambda: "stopped; the same command continues from here."), progress_bar("fetching") as bar:
         from data_prep.sources.download import PUBLISHER
@@ -92,7 +92,7 @@ def prepare(
     source: Annotated[
         str,
         typer.Argument(
-            help="PTB-XL's folder, or any folder of ECG files with a labels.csv. It may be an address: "
+            help="PTB-XL's folder, or any folder of ECG files with a labels.csv. It may be a remote address: "
             "s3://bucket/folder/, https://host/folder/ (docs/cluster.md)."
         ),
     ],
@@ -114,8 +114,8 @@ def prepare(
         str | None,
         typer.Option(
             metavar="I/N",
-            help="Prepare every N-th chunk of 64 records, from the I-th on, as job I of N that share the folder OUT. "
-            "Default: all chunks.",
+            help="Prepare every N-th chunk of 64 records, starting with the I-th, as job I of N that share the folder "
+            "OUT. Default: all chunks.",
             show_default=False,
         ),
     ] = None,
@@ -131,13 +131,13 @@ def prepare(
 ) -> None:
     """Prepare every record for training.
 
-    Records are read, checked, preprocessed and written as one array. Those that cannot be used
-    are left out and listed, and the exit code is then 3. Warnings are in the column `warnings` of OUT/records.csv. An
-    interrupted preparation continues with the same command.
+    Records are read, checked, preprocessed and written as one array. Those that cannot be used are left out and listed,
+    and the exit code is then 3. Warnings are in the column `warnings` of OUT/records.csv. If the preparation is
+    interrupted, run the same command again to continue.
 
-    Several machines that share the folder OUT prepare it together: each gives the same command with another --part, at
-    any time. The one that finds all chunks finished writes the tables, and the folder is the same as one machine's. The
-    same command without --part completes what jobs have left. docs/cluster.md has an example.
+    Several machines that share the folder OUT can prepare it together: each runs the same command with a different
+    --part, at any time. The one that finds all chunks finished writes the tables, and the result is the same as from
+    one machine. The same command without --part completes what is left. docs/cluster.md has an example.
     """
     share = None if part is None else share_of(part)
     others = [override for override in overrides or () if not override.startswith("preprocess.")]
@@ -188,8 +188,8 @@ def check(
 ) -> None:
     """Check a folder of ECG files, or verify a prepared folder.
 
-    All that is wrong is listed, and nothing is written. The exit code is 3 if anything is wrong, for example if a file
-    could not be read. Notes, as on a short record, leave it at 0.
+    Everything that is wrong is listed, and nothing is written. The exit code is 3 if anything is wrong, for example if
+    a file could not be read. Notes, such as the one on a short record, leave it at 0.
     """
     from data_prep.places import is_remote
 

@@ -24,7 +24,7 @@ def export(
         Path,
         typer.Option(
             callback=local,
-            help="File to write, ending in .onnx or .pt2; a new folder for mlflow.",
+            help="File to write, ending in .onnx or .pt2; for mlflow and mlflow-files, a new folder.",
             show_default=False,
         ),
     ],
@@ -33,17 +33,17 @@ def export(
         typer.Option(
             "--data",
             callback=local_input,
-            help="Prepared folder whose records the export is compared on. If it is the one that the model was trained "
-            "on, the export of an older model learns from it to tell records unlike the training records. Default: "
-            "synthetic ECGs.",
+            help="Prepared folder with the records on which the export is compared. If the model was made by an older "
+            "version and trained on this folder, its export also gets the ability to detect records unlike the "
+            "training records. Default: synthetic ECGs.",
         ),
     ] = None,
     int8: Annotated[
         bool,
         typer.Option(
             "--int8",
-            help="With --to onnx and --data: compute convolutions in 8-bit integers. The file is half as large, and is "
-            "kept only if the macro AUROC on the validation split falls by at most 0.002.",
+            help="With --to onnx and --data: compute convolutions in 8-bit integers. The file is less than half as "
+            "large, and is kept only if the macro AUROC on the validation split falls by at most 0.002.",
         ),
     ] = False,
     fp16: Annotated[
@@ -58,7 +58,7 @@ def export(
     """Export the classifier to ONNX, a torch program or MLflow.
 
     The decoder is left out. The export is compared with the checkpoint and kept only if no probability differs by more
-    than 1e-5. Sampling rate, filters, label names, calibration, thresholds, score and model card travel inside the
+    than 1e-5. Sampling rate, filters, label names, calibration, thresholds, score and model card are stored in the
     file.
 
     Example: ecgmtl export runs/mine --to onnx --out classifier.onnx

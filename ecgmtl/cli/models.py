@@ -1,4 +1,4 @@
-"""`ecgmtl models`: list the models that can be named."""
+"""`ecgmtl models`: list the models that can be passed by name."""
 
 from itertools import groupby
 
@@ -15,7 +15,7 @@ TITLES = {
 
 
 def models() -> None:
-    """List the models that can be named.
+    """List the models that can be passed by name.
 
     These are the bundled one, the runs in runs/, and those registered in MLflow. Any other model is named by its path
     or MLflow URI.

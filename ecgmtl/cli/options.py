@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
     Run = Callable[[Callable[..., Any], Any, int], Generator[Any, None, None]]
 
-ONLY_READ = "remote places are only read; name a local path, and copy it there."
-"""Answer where a command would write to an address."""
+ONLY_READ = "remote addresses can only be read; name a local path, and copy the result there."
+"""Message where a command would write to a remote address."""
 NOT_READ_HERE = (
-    "remote places are read by `predict`, `reconstruct` and `data prepare` alone, as ECGs (docs/cluster.md); copy it "
+    "only `predict`, `reconstruct` and `data prepare` read remote addresses, and only ECGs (docs/cluster.md); copy it "
     "here, and name a local path."
 )
-"""Answer where a command would read something else than ECGs from an address."""
+"""Message where a command would read anything but ECGs from a remote address."""
 
 
 def refusing(answer: str) -> Callable[[Path | None], Path | None]:
-    """Return a callback that returns a local path, and answers so where it is the address of a remote place.
+    """Return a callback that returns a local path, and raises with this message for the address of a remote place.
 
-    An address has lost a slash as a path, and would name a local folder.
+    As a Path, an address has lost a slash, and would name a local folder.
     """
 
     def callback(path: Path | None) -> Path | None:
@@ -37,7 +37,7 @@ def refusing(answer: str) -> Callable[[Path | None], Path | None]:
 
 
 def is_address(path: Path) -> bool:
-    """Return whether a path was an address of a remote place, of which it has lost a slash."""
+    """Return whether a path was the address of a remote place, which has lost a slash as a Path."""
     from data_prep.places import PACKAGES
 
     return any(part.lower() in {f"{scheme}:" for scheme in PACKAGES} for part in path.parts[:1])
@@ -69,12 +69,15 @@ Workers = Annotated[int, typer.Option(min=0, help="Number of processes. 0 means 
 Engine = Annotated[
     Literal["local", "ray"],
     typer.Option(
-        help="What runs the --workers: processes of this machine, or tasks of the Ray cluster at RAY_ADDRESS (without "
-        "one, of a cluster that is started here)."
+        help="What the --workers are: processes on this machine, or tasks of the Ray cluster at RAY_ADDRESS (without "
+        "that variable, of a cluster that is started here)."
     ),
 ]
 Fs = Annotated[
-    float | None, typer.Option("--fs", help="Sampling rate in hertz, for files that state none, for example 500.")
+    float | None,
+    typer.Option(
+        "--fs", help="Sampling rate in hertz, for files that state none or an impossible one, for example 500."
+    ),
 ]
 Unit = Annotated[
     str | None,

@@ -41,11 +41,11 @@ def predict(
         list[str],
         typer.Argument(
             metavar="PATH",
-            help="ECG files, folders or globs, in any format of docs/own-data.md, or their addresses: "
-            "s3://bucket/folder/, https://host/file.hea (docs/cluster.md). A model may stand "
-            "before them: a run (its folder, or its name in runs/), a checkpoint (.safetensors), an exported .onnx or "
-            ".pt2 file, an MLflow model folder, or an MLflow URI (runs:/…, models:/…). Without one, the bundled model "
-            "is used. `ecgmtl models` lists the models.",
+            help="ECG files, folders or globs, in any format of docs/own-data.md, or their remote addresses: "
+            "s3://bucket/folder/, https://host/file.hea (docs/cluster.md). The first argument may be a model instead: "
+            "a run (its folder, or its name in runs/), a checkpoint (.safetensors), an exported .onnx or .pt2 file, an "
+            "MLflow model folder, or an MLflow URI (runs:/…, models:/…). Without one, the bundled model is used. "
+            "`ecgmtl models` lists the models.",
         ),
     ],
     out: Annotated[
@@ -61,7 +61,8 @@ def predict(
         str | None,
         typer.Option(
             metavar="I/N",
-            help="Write every N-th part of the folder --out, from the I-th on, as job I of N. Default: all parts.",
+            help="Write every N-th part of the folder --out, starting with the I-th, as job I of N. Default: all "
+            "parts.",
             show_default=False,
         ),
     ] = None,
@@ -75,23 +76,23 @@ def predict(
     window: Annotated[
         Literal["first", "best", "all"],
         typer.Option(
-            help="What is predicted of a recording longer than the model's input: its first window, its best one (the "
-            "fewest findings and the least noise), or the mean over all of its windows."
+            help="Window to predict if a recording is longer than the model's input: the first, the best (the fewest "
+            "findings and the least noise), or the mean over all windows."
         ),
     ] = "first",
     report: Annotated[
         Path | None,
         typer.Option(
             callback=local,
-            help="HTML page to write, ending in .html: each ECG on paper, with its prediction explained.",
+            help="HTML report to write, ending in .html: each ECG on clinical paper, with its prediction explained.",
         ),
     ] = None,
     report_details: Annotated[
         int,
         typer.Option(
             min=0,
-            help="Number of records that have all details in the report: the signal as read, the reconstruction and "
-            "the explanation. As many further records with findings have them, too.",
+            help="Number of records with all details in the report: the signal as read, the reconstruction and the "
+            "explanation. The same number of further records with findings get all details, too.",
         ),
     ] = 100,
     reconstruction_error: Annotated[
@@ -99,14 +100,14 @@ def predict(
         typer.Option(
             "--reconstruction-error/--no-reconstruction-error",
             help="Whether a checkpoint also reconstructs each record, and makes no decision if the error exceeds 1 mV. "
-            "Exported models cannot. It takes a third of the time.",
+            "Exported models cannot do this. It takes a third of the time.",
         ),
     ] = True,
     strict: Annotated[
         bool,
         typer.Option(
             "--strict",
-            help="Count records without a decision as failed, and exit with 3 also if there are files of unknown "
+            help="Count records without a decision as failed, and also exit with 3 if there are files of unknown "
             "formats.",
         ),
     ] = False,
@@ -114,8 +115,9 @@ def predict(
         bool | None,
         typer.Option(
             "--warn-ood/--no-warn-ood",
-            help="Tell records that are unlike the training records, and make no decision on them. It concerns about "
-            "1 % of ordinary records. Default: on for every model that can tell; --warn-ood refuses one that cannot.",
+            help="Detect records that are unlike the training records (out of distribution), and make no decision on "
+            "them. About 1 % of ordinary records are affected. Default: on for every model that supports it; "
+            "--warn-ood refuses a model that does not.",
             show_default=False,
         ),
     ] = None,
@@ -131,33 +133,34 @@ def predict(
 
     No decision is made, and its columns are empty, if a lead is noise or spans more than 20 mV, if half of the leads
     are too large, if the limb leads contradict each other, if the arm electrodes are probably exchanged, if two leads
-    are the same, or if the reconstruction error exceeds 1 mV. The warnings begin with the reason. The last check needs
-    a decoder: checkpoints have one, exported models (.onnx, .pt2, MLflow) do not.
+    are the same, if the stated sampling rate is probably wrong, if the record is unlike the training records, or if the
+    reconstruction error exceeds 1 mV. The warnings begin with the reason. The last check needs a decoder: checkpoints
+    have one, exported models (.onnx, .pt2, MLflow) do not. docs/quality.md describes all checks.
 
     On screen, each label has its calibrated probability, with a star where the decision is yes.
 
-    The table has a row for each record. A WFDB record that joins segments is one record; its segments have rows of
-    their own only if PATHS names them. Other files in a folder (formats without a reader, tables, notes) are counted
-    and listed.
+    The table has a row for each record. A WFDB record that consists of several segments is one record; a segment has a
+    row of its own only if you pass its path. Other files in a folder (formats without a reader, tables, notes) are
+    counted and listed.
 
     The report is one page that needs no network. Its first --report-details records, and as many further ones with
     findings, have all details, which take a fraction of a second each. The others have the signal that the model reads.
 
-    A table is written in parts by --workers processes. If the command is interrupted, finished parts are kept in a
-    folder beside it, PREDICTIONS.partial for the table PREDICTIONS, and the same command continues from there. It
-    starts over where the model or an option is another one, and predicts again the parts whose files have changed. With
-    --report, or without --out, one process predicts all, and nothing is kept.
+    A table is written in parts by --workers processes. If the command is interrupted, finished parts are kept in the
+    folder TABLE.partial beside the table, and the same command continues from there. It starts over if the model or an
+    option has changed, and predicts the parts again whose files have changed. With --report, or without --out, one
+    process predicts everything, and nothing is kept after an interruption.
 
-    If --out ends in /, it is a folder, and the parts stay in it as files of Parquet. Only missing parts, and those
-    whose files have changed, are predicted. Several machines that share the folder write it together: each gives the
-    same command with another --part. The folder is refused if the model, an option or the list of files is another one
-    than when it was begun. docs/cluster.md has an example.
+    If --out ends in /, it is a folder, and the parts stay in it as Parquet files. Only missing parts, and those whose
+    files have changed, are predicted. Several machines that share the folder can write it together: each runs the same
+    command with a different --part. The folder is refused if the model, an option or the list of files has changed
+    since the folder was begun. docs/cluster.md has an example.
 
     Exit codes: 0, every record was predicted. 1, none was. 2, the command line was wrong. 3, some records failed and
-    the others were predicted; with --strict also if there are files of unknown formats. With --strict a record on which
-    no decision is made is a failed row with the reason, and has no probabilities.
+    the others were predicted; with --strict also if there are files of unknown formats. With --strict, a record on
+    which no decision is made becomes a failed row with the reason and without probabilities.
 
-    Text that a spreadsheet would run as a formula is escaped in the table: a path as ./=cmd.csv, a message as
+    Text that a spreadsheet would run as a formula is escaped in the table: a path becomes ./=cmd.csv, and a message
     '=cmd.csv. Control characters are written as escape sequences.
     """
     outputs = Outputs.parse(out, part, report, report_details)
@@ -176,7 +179,7 @@ def predict(
 def exit_code(counts: "Counts", strict: bool) -> int:
     """Return the exit code of the command. `strict` counts files without a reader as failed.
 
-    Without a result, the share of the parts is empty, which is no failure.
+    Without a result, the share of the parts is empty, which is not a failure.
     """
     if not counts.ok and counts.failed:
         return 1
@@ -221,7 +224,7 @@ class Outputs(NamedTuple):
         """Return the outputs that the command line names.
 
         Raises:
-            typer.BadParameter: they do not go together, or `part` is no share.
+            typer.BadParameter: they do not go together, or `part` is not a share.
         """
         from data_prep.places import is_remote
 

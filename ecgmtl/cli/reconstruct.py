@@ -24,7 +24,7 @@ def reconstruct(
     file: Annotated[
         str,
         typer.Argument(
-            help="One ECG, in any format of docs/own-data.md, or its address: s3://bucket/file.hea, "
+            help="One ECG, in any format of docs/own-data.md, or its remote address: s3://bucket/file.hea, "
             "https://host/file.hea (docs/cluster.md). It needs only the leads of --from."
         ),
     ],

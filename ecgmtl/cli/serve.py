@@ -1,4 +1,4 @@
-"""`ecgmtl serve`: the report page live, and predictions as JSON."""
+"""`ecgmtl serve`: a web service with a live report page, and predictions as JSON."""
 
 from typing import Annotated
 
@@ -17,11 +17,11 @@ def serve(
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0 chooses a free one.")] = 8000,
     host: Annotated[
-        str, typer.Option(help="Address to serve on. Others than this computer's own open the service to a network.")
+        str, typer.Option(help="Address to serve on. Any address but this computer's own opens it to a network.")
     ] = "127.0.0.1",
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(help="Further name under which browsers may open the page, without a port. Repeatable."),
+        typer.Option(help="Further host name under which browsers may open the page, without a port. Repeatable."),
     ] = None,
     max_mb: Annotated[
         float, typer.Option(min=0.1, help="Largest file in megabytes. A request may have four times as much.")
@@ -32,7 +32,7 @@ def serve(
 ) -> None:
     """Serve a page that predicts the ECG files dropped on it.
 
-    Ctrl-C ends the service. Programs send files to /api/predict, described in /openapi.json and docs/serve.md. Files
+    Ctrl-C stops the service. Programs send files to /api/predict, described in /openapi.json and docs/serve.md. Files
     are read in a private temporary folder, which is removed after each request. No name or content of a file is logged.
 
     Example: ecgmtl serve runs/ptbxl-… --port 0
@@ -51,5 +51,5 @@ def serve(
             limits = Limits(int(max_mb * 1e6), int(4 * max_mb * 1e6))
             app = create_app(load_predictor(name), name, hosts, limits, debug)
             if not is_loopback(host):
-                typer.echo(f"{host}: whoever reaches this address can send files; there is no password.", err=True)
+                typer.echo(f"{host}: anyone who can reach this address can send files; there is no password.", err=True)
             run(app, listener, lambda: typer.echo(f"{name}: {address(listener)} (Ctrl-C stops)"))

@@ -26,7 +26,7 @@ def show(
     """Print a config with all its defaults, or describe a model.
 
     The `provenance` of a model says where it came from: the command and the commit that trained it, the versions of the
-    packages that computed, and the SHA-256 of the prepared data and of the code. Exported models say the same.
+    packages that were used, and the SHA-256 of the prepared data and of the code. Exported models have it, too.
 
     Example: ecgmtl show configs
 
@@ -40,7 +40,7 @@ def describe(source: str, overrides: tuple[str, ...] = ()) -> str:
     """Return a config, the built-in `defaults` or the description of a checkpoint as YAML; or list the `configs`.
 
     Raises:
-        typer.BadParameter: there are overrides, and `source` is no config; or it is the address of a remote place.
+        typer.BadParameter: there are overrides, and `source` is not a config; or it is the address of a remote place.
     """
     local_input(Path(source))
     from ecgmtl.config.shipped import describe_shipped, find_config
@@ -52,7 +52,7 @@ def describe(source: str, overrides: tuple[str, ...] = ()) -> str:
 
     path = Path(source)
     if is_model(source) or (source != "defaults" and cannot_be_config(path)):
-        refuse_overrides(overrides, f"{source} is no config")
+        refuse_overrides(overrides, f"{source} is not a config")
         return describe_model(find_model(source) if is_model(source) else source)
 
     import yaml
@@ -72,7 +72,7 @@ def refuse_overrides(overrides: tuple[str, ...], named: str) -> None:
 
 
 def cannot_be_config(path: Path) -> bool:
-    """Return whether a path is no config, which is a YAML file or the name of a shipped one."""
+    """Return whether a path is not a config, which is a YAML file or the name of a shipped one."""
     from ecgmtl.config.shipped import config_names
 
     if path.is_dir():

@@ -13,7 +13,7 @@ import typer
 from data_prep.errors import UserError
 from data_prep.safe_text import printable_lines
 
-NO_ROOM = "the disk is full", "Free some room"
+NO_ROOM = "the disk is full", "Free some space"
 FULL = {
     errno.ENOSPC: NO_ROOM,
     getattr(errno, "EDQUOT", errno.ENOSPC): NO_ROOM,
@@ -68,7 +68,7 @@ def full_disk(error: OSError, on_interrupt: str) -> str:
     """Return a message that names the file, what is kept, and the command to continue with."""
     file = f"{error.filename}: " if error.filename else ""
     what, room = FULL[error.errno or errno.ENOSPC]
-    remedy = on_interrupt.removeprefix("stopped").strip("; ").rstrip(".") or "then type the same command again"
+    remedy = on_interrupt.removeprefix("stopped").strip("; ").rstrip(".") or "then run the same command again"
     return f"{file}{what}. Files that were whole are kept. {room}; {remedy}"
 
 

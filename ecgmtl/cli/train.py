@@ -24,7 +24,7 @@ def train(
         typer.Option(
             callback=local_input,
             help="Config of the run: a YAML file, or the name of a shipped config (`ecgmtl show configs` lists them). "
-            "Default: ptbxl with --data, a small demonstration without.",
+            "Default: ptbxl with --data, and quick, a small demonstration, without.",
             show_default=False,
         ),
     ] = None,
@@ -67,12 +67,13 @@ def train(
 ) -> None:
     """Train a model through the stages of a config.
 
-    Without any option, train a demonstration on synthetic ECGs, which takes minutes.
+    Without any option, train a demonstration model on synthetic ECGs, which takes minutes.
 
-    Stages are, for example, pretraining, joint training and a refit of the decoder. Finished stages with the same
-    settings, data and code are loaded from their checkpoints. An interrupted run resumes from its last complete epoch.
+    Stages are, for example, pretraining, joint training, and joint training with a decaying reconstruction weight.
+    Finished stages with the same settings, data and code are loaded from their checkpoints. An interrupted run resumes
+    from its last complete epoch.
 
-    Several processes train together when torchrun starts them: torchrun --nproc-per-node 2 -m ecgmtl train …
+    To train in several processes, start them with torchrun: torchrun --nproc-per-node 2 -m ecgmtl train …
 
     Example: ecgmtl train --config ptbxl --data data/ptbxl --out runs/mine
 

@@ -97,7 +97,7 @@ def load_arms(folder: Path, only: Sequence[str] = (), overrides: Iterable[str] =
     missing = sorted(set(only) - set(paths))
     if missing or not paths:
         what = f"no arm {', '.join(missing)}" if missing else "no arm, which is a .yaml file"
-        raise ConfigError(f"{folder}: {what}; there is {', '.join(paths) or 'none'}.")
+        raise ConfigError(f"{folder}: {what}; found {', '.join(paths) or 'none'}.")
     return [load_arm(path, tuple(overrides)) for name, path in paths.items() if name in only or not only]
 
 

@@ -162,7 +162,9 @@ def claims_section(rows: Sequence[ClaimRow], left_out: Sequence[str] = ()) -> Se
     for row in rows:
         verdicts.setdefault(row.claim, []).append(row.verdict)
     several = tuple(f"{claim}: {joint(each)}." for claim, each in verdicts.items() if len(each) > 1)
-    others = (f"Not judged, as they are about another share of labels: {'; '.join(left_out)}.",) if left_out else ()
+    others = (
+        (f"Not judged, as they are about a different fraction of labels: {'; '.join(left_out)}.",) if left_out else ()
+    )
     return Section("Claims", (FOLDS_RULE if is_over_folds else RULE,), pd.DataFrame(cells), notes=(*several, *others))
 
 

@@ -119,7 +119,7 @@ def refuse_other_base(plan: Plan) -> None:
     for name, digest in bases(plan.arms).items():
         if before.get(name, digest) != digest:
             raise ComparisonError(
-                f"{plan.out} holds arms that started from another {name} or --set, which cannot be compared with "
+                f"{plan.out} holds arms that started from a different {name} or --set, which cannot be compared with "
                 f"these. Use the same --set, or choose another --out."
             )
 
@@ -133,7 +133,7 @@ def keep_truth(plan: Plan, truth: Truth) -> None:
             raise ComparisonError(f"{plan.out}: cannot be written ({error.strerror}); choose another --out.") from error
     elif not is_same(read_truth(plan.out), truth):
         raise ComparisonError(
-            f"{plan.out} holds a comparison on other records or labels than those of {plan.data}; choose another --out."
+            f"{plan.out} holds a comparison on records or labels other than those of {plan.data}; choose another --out."
         )
 
 

@@ -19,7 +19,7 @@ from ecgmtl.metrics.ranking import macro_auroc
 
 
 class FoldRow(NamedTuple):
-    """Final macro AUROC of an arm over folds, and its paired differences to the reference."""
+    """Final macro AUROC of an arm over folds, and its paired differences from the reference."""
 
     arm: str
     n_folds: int
@@ -36,7 +36,7 @@ class FoldRow(NamedTuple):
     pooled: float
     """Macro AUROC of all folds together, as the mean over the seeds that have all folds of the comparison."""
     pooled_difference: float
-    """Its difference to the reference over the seeds that both have."""
+    """Its difference from the reference over the seeds that both have."""
     run_seconds: float
     """Seconds of one run, without validation."""
     pace: float
@@ -54,7 +54,7 @@ class CellRow(NamedTuple):
     n_judged: int
     macro_auroc: float
     difference: float
-    """Difference to the reference's run on the same fold with the same seed. It is nan where there is none."""
+    """Difference from the reference's run on the same fold with the same seed. It is nan where there is none."""
 
 
 def fold_rows(comparison: Comparison, arms: list[ArmRow]) -> list[FoldRow]:

@@ -23,12 +23,12 @@ PLOTS = "pictures"
 TABLES = "tables"
 TABLED = ("arms", "folds", "cells", "courses", "late", "thresholds", "tuning", "claims")
 CAPTIONS = {
-    "forest": "Final macro AUROC: paired difference to the reference, with 95 % interval {whole}. "
+    "forest": "Final macro AUROC: paired difference from the reference, with 95 % interval {whole}. "
     "Numbers at the right: difference and p-value after Holm.",
     "curves": "Validation macro AUROC, validation loss, and paired difference in macro AUROC, against training records "
     "seen: mean over {units} and 95 % band. The first line of each legend is the reference.",
     "curves_seconds": "The same curves against seconds of training.",
-    "areas": "Area under the learning curve: paired difference to the reference, with 95 % interval over {units}. "
+    "areas": "Area under the learning curve: paired difference from the reference, with 95 % interval over {units}. "
     "Numbers at the right: the area itself.",
     "thresholds": "Fraction of runs that have reached and held a threshold (one minus Kaplan-Meier). Lines are shifted "
     "slightly to keep them apart.",
@@ -36,7 +36,7 @@ CAPTIONS = {
     "middle and end of the last stage that measured them: mean over {units} and 95 % band.",
 }
 OVER_TOO: dict[UnitName, str] = {"seeds": " and patients", "folds": ""}
-"""What else the interval of a final score is over, by what it is over."""
+"""Addition to the units of an interval of a final score, by its units."""
 STYLE = """
 *, ::before, ::after { box-sizing: border-box }
 :root { color-scheme: light dark; --text: #222; --page: #fff; --soft: #555; --line: #ddd;

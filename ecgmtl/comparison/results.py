@@ -285,7 +285,7 @@ def read_comparison(folder: Path) -> Comparison:
     if not any(run.arm == claims.reference for run in runs):
         names = ", ".join(sorted({run.arm for run in runs})) or "no run at all"
         raise ComparisonError(
-            f"{folder}: no run of arm '{claims.reference}', which others are compared with; there is {names}."
+            f"{folder}: no run of arm '{claims.reference}', which others are compared with; found {names}."
         )
     arms: dict[str, dict[Cell, RunResult]] = {}
     for run in sorted(runs, key=partial(table_order, claims)):

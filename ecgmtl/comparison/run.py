@@ -75,7 +75,7 @@ class Job(NamedTuple):
             return False
         if read_result(self.result).identity != self.identity:
             raise ComparisonError(
-                f"{self.result} was made with other settings or data; delete it, or choose another --out."
+                f"{self.result} was made with different settings or data; delete it, or choose another --out."
             )
         return True
 
@@ -86,7 +86,7 @@ class Job(NamedTuple):
             return RunFolder.create(path, self.config, self.data)
         folder = RunFolder.reopen(path)
         if folder.config != self.config:
-            raise ComparisonError(f"{path} was started with other settings; delete it, or choose another --out.")
+            raise ComparisonError(f"{path} was started with different settings; delete it, or choose another --out.")
         return folder
 
 

@@ -31,14 +31,14 @@ Resampled = dict[str, dict[Cell, Float64[np.ndarray, " resample"]]]
 
 
 class ArmRow(NamedTuple):
-    """Final macro AUROC of an arm, and its paired differences to the reference."""
+    """Final macro AUROC of an arm, and its paired differences from the reference."""
 
     arm: str
     n_seeds: int
     final: Interval
     """Final score with its interval over seeds and patients, like that of the differences."""
     difference: Interval
-    """Difference to the reference at equal steps."""
+    """Difference from the reference at equal steps."""
     p: float
     p_holm: float
     p_sign_flip: float
@@ -47,7 +47,7 @@ class ArmRow(NamedTuple):
     """The same difference with the interval over seeds alone, which holds for these patients only."""
     over_seeds_bootstrap: Interval
     equal_compute: Interval
-    """Difference to the reference that is trained with the compute of an auxiliary task."""
+    """Difference from the reference that is trained with the compute of an auxiliary task."""
     equal_compute_p_holm: float
     steps: float
     """Ratio of steps to the reference's. Passes and seconds are ratios too."""

@@ -18,7 +18,7 @@ DASH = "–"
 
 
 UnitName = Literal["seeds", "folds"]
-"""What intervals are over."""
+"""Units that intervals are over."""
 
 
 def units_of(comparison: Comparison) -> UnitName:
@@ -56,12 +56,12 @@ def arms_section(comparison: Comparison) -> Section:
 
 MORE_COMPUTE = (
     "Arms that cost more than that (see Cost), such as those with two encoders or a gradient per task, had more "
-    "compute than it, and their difference to it is optimistic."
+    "compute than it, and their difference from it is optimistic."
 )
 
 
 def final_section(comparison: Comparison, arms: Sequence[ArmRow]) -> Section:
-    """Return the section on final scores and their differences to the reference."""
+    """Return the section on final scores and their differences from the reference."""
     reference, longer = comparison.reference, comparison.equal_compute
     longer = longer if longer in comparison.arms else None
     rows = []

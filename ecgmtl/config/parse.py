@@ -10,11 +10,11 @@ from data_prep.errors import UserError
 
 
 class ConfigError(UserError):
-    """Settings that make no run; the message names file, key, what was found and what would do."""
+    """Settings that are not a valid run; the message names the file, the key, what was found and how to fix it."""
 
 
 class StrictYamlError(UserError):
-    """Text that is no YAML, or says two things at once; the message is one line that names the place."""
+    """Text that is not valid YAML, or contradicts itself; the message is one line that names the place."""
 
 
 class StrictLoader(yaml.SafeLoader):
@@ -108,7 +108,7 @@ def explain(mistake: Any, tree: Any) -> str:
 
 
 def holds_groups(value: object) -> bool:
-    """Tell whether a value is, or contains, a group of settings."""
+    """Return whether a value is, or contains, a group of settings."""
     return isinstance(value, dict) or (isinstance(value, list | tuple) and any(map(holds_groups, value)))
 
 

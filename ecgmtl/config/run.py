@@ -105,7 +105,8 @@ class Config(Settings):
             earlier = {before.name: before for before in stages[:index]}
             if stage.start not in (None, UNTRAINED, *earlier):
                 raise ValueError(
-                    f"stage '{stage.name}' starts from '{stage.start}'; there is {', '.join((*earlier, UNTRAINED))}"
+                    f"stage '{stage.name}' starts from '{stage.start}'; choose one of "
+                    f"{', '.join((*earlier, UNTRAINED))}"
                 )
             for teacher in {later.name for later in stages[index:]}.intersection(stage.teachers):
                 raise ValueError(f"stage '{stage.name}' has the teacher '{teacher}', which must come before it")
@@ -197,11 +198,11 @@ class Config(Settings):
         return (stage,) if start == UNTRAINED else (*self.lineage(start), stage)
 
     def learns_to_classify(self, last: str) -> bool:
-        """Tell whether any stage up to `last` trained the classifier."""
+        """Return whether any stage up to `last` trained the classifier."""
         return any(stage.classifies for stage in self.lineage(last))
 
     def learns(self, task: str) -> bool:
-        """Tell whether any stage learns a task."""
+        """Return whether any stage learns a task."""
         return any(task in stage.losses for stage in self.stages)
 
 

@@ -80,7 +80,7 @@ class Stage(TaskSettings):
         unknown = sorted(task for task in set(losses) if not is_known(task))
         if unknown or not losses:
             known = f"{', '.join(TASKS)}, and {PREFIX}<label set> for one of auxiliary_labels"
-            raise ValueError(f"found {', '.join(unknown) or 'nothing'}; there is {known}")
+            raise ValueError(f"found {', '.join(unknown) or 'nothing'}; choose from {known}")
         if len(set(losses)) < len(losses):
             raise ValueError("a task is named twice; to give it more weight, set weighting.weights")
         return losses

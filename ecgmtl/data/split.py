@@ -146,7 +146,7 @@ def open_for(path: Path, preprocess: Preprocess, validation_fold: int | None = N
 
     Raises:
         StoreError: the store was prepared with other settings.
-        StoreError: the folder is no store, or a damaged one.
+        StoreError: the folder is not a store, or is damaged.
     """
     from data_prep.store.open import open_store
 

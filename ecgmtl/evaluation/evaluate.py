@@ -136,7 +136,7 @@ def evaluate_file(
     Without `out` the folder is `<split>-<protocol>` beside the model.
     """
     if split not in get_args(SplitName):
-        raise EvaluationError(f"no split '{split}'; there is {', '.join(get_args(SplitName))}.")
+        raise EvaluationError(f"no split '{split}'; choose one of {', '.join(get_args(SplitName))}.")
     chosen, model = find_protocol(protocol), checkpoints.load(path)
     store = open_for(data, model.config.preprocess, model.config.validation_fold)
     records = load_split(store, cast("SplitName", split), model.label_set, device=pick_device())

@@ -103,7 +103,7 @@ def find_protocol(name: str) -> Protocol:
         ProtocolError: there is none.
     """
     if name not in PROTOCOLS:
-        raise ProtocolError(f"no protocol '{name}'; there is {', '.join(PROTOCOLS)}.")
+        raise ProtocolError(f"no protocol '{name}'; choose one of {', '.join(PROTOCOLS)}.")
     return PROTOCOLS[name]
 
 

@@ -87,7 +87,7 @@ class Ranker:
         mask = torch.tensor([lead == missing for lead in BASIS_LEADS], device=split.device)
         for index in torch.arange(len(split), device=split.device).split(batch_size):
             signals = split.batch(index).signals
-            # filtering alone is no stress: records that were filtered in preparation are all filtered again
+            # filtering alone is not stress: records that were filtered in preparation are all filtered again
             if change is not None or self.preprocess.band is not None:
                 names = [split.names[row] for row in index.tolist()]
                 recorded = signals.cpu().numpy()

@@ -18,7 +18,7 @@ def is_folder(to: str) -> bool:
 
 
 def require_path(to: str, out: Path) -> None:
-    """Raise ExportError if `to` is not a known format, or `out` is no path for an export to it."""
+    """Raise ExportError if `to` is not a known format, or `out` is not a valid path for such an export."""
     if to not in FORMATS:
         raise ExportError(f"--to {to}: is not one of {', '.join(FORMATS)}.")
     if not is_folder(to) and out.suffix != f".{to}":

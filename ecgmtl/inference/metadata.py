@@ -37,7 +37,7 @@ class ModelMetadata(Settings):
     score: str = ""
     """Validation score with its interval, in words."""
     typicality: Typicality | None = None
-    """How the training records look, by which records unlike them are found. Earlier exports lack it."""
+    """Distribution of the training records, by which records unlike them are detected. Earlier exports lack it."""
     card: str = ""
     """Model card in Markdown: data, scores, intended use and limits."""
 

@@ -71,8 +71,8 @@ def is_model(name: str) -> bool:
 def split_model(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """Return the model and the ECG files among the arguments of a prediction: [MODEL] PATH...
 
-    The bundled model is returned where the first argument is no model. A path that does not exist is never taken for an
-    ECG if others follow it: it is more probably a model whose name is misspelled.
+    The bundled model is returned where the first argument is not a model. A path that does not exist is never taken for
+    an ECG if others follow it: it is more likely a misspelled model.
 
     Raises:
         ModelNameError: there is a model and no ECG, or the first argument may be a misspelled model.

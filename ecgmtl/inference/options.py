@@ -22,7 +22,7 @@ class PredictOptions:
     reconstruction_error: bool = True
     """Whether a checkpoint also measures the error of its reconstruction."""
     warn_ood: bool | None = None
-    """Whether records unlike the training records are told. None: if the model can."""
+    """Whether records unlike the training records are detected. None: if the model supports it."""
 
     def as_typed(self) -> dict[str, Any]:
         """Return the options under the names that they have on the command line."""

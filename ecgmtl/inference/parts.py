@@ -32,7 +32,7 @@ from ecgmtl.inference.table import PredictionsFileError, format_of, join, open_p
 from ecgmtl.inference.windows import Window
 
 FILES_A_PART = 256
-"""Number of files of a part, or a little less: a whole number of batches. An interruption loses a part a worker."""
+"""Number of files of a part, or a little less: a whole number of batches. An interruption loses one part per worker."""
 SETTINGS = "_settings.json"
 Engine = Callable[[Callable[..., Any], Iterable[tuple[object, ...]], int], Generator[Any, None, None]]
 """Function that yields the results of another one in the order of its arguments, computed by so many workers."""
@@ -152,7 +152,7 @@ def predict_in_parts(
         first = next(iter(begun.values()), job.out)
         raise PredictorError(
             f"{first}: a worker process was killed, perhaps for lack of memory, at this file or one of the "
-            f"{len(begun) * job.files_a_part} after it. What is done is kept: give the same command again to continue, "
+            f"{len(begun) * job.files_a_part} after it. What is done is kept: run the same command again to continue, "
             "with fewer --workers if necessary."
         ) from error
 
@@ -220,7 +220,7 @@ def predictor_of(job: Job) -> Predictor:
     """
     predictor, digest = load_once(job.model, job.options, job.n_threads)
     if digest != job.digest:
-        raise PredictorError(f"{job.model}: was replaced by another model in the meantime; give the command again.")
+        raise PredictorError(f"{job.model}: was replaced by another model in the meantime; run the command again.")
     return predictor
 
 

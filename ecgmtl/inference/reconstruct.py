@@ -61,7 +61,7 @@ def reconstruct(stored: Checkpoint, record: Record, leads: LeadSet) -> Reconstru
 
     Raises:
         ReconstructError: no stage trained the decoder on masked samples.
-        RecordError: the record lacks a lead of the set, or is no plausible ECG.
+        RecordError: the record lacks a lead of the set, or is not a plausible ECG.
     """
     preprocess = stored.config.preprocess
     remarks = remarks_on(stored, leads)

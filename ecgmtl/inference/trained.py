@@ -83,8 +83,8 @@ class TrainedModel:
         """Predict for files, folders, patterns and records, and return the table that `ecgmtl predict` writes.
 
         It has a row for each record, in the order given. A record that cannot be predicted has the status `failed` and
-        the reason in `message`. Of a recording longer than the model's input the first or the best `window` is
-        predicted, or the mean over all. A warning counts the files of folders that are no ECGs. With `warn_ood` no
+        the reason in `message`. If a recording is longer than the model's input, `window` selects its first or
+        best window, or the mean over all. A warning counts the files in folders that are not ECGs. With `warn_ood` no
         decision is made on records that are unlike the training records, as far as the model can tell.
         """
         import pandas as pd
@@ -104,7 +104,7 @@ class TrainedModel:
         some 60 forward passes.
 
         Raises:
-            RecordError: the file cannot be read, or is no plausible ECG.
+            RecordError: the file cannot be read, or is not a plausible ECG.
             ValueError: the model has no such label.
         """
         import pandas as pd
@@ -134,7 +134,7 @@ class TrainedModel:
 
         Raises:
             ReconstructError: the model has no decoder, as every exported model and the bundled one.
-            RecordError: the record lacks a given lead, or is no plausible ECG.
+            RecordError: the record lacks a given lead, or is not a plausible ECG.
             ValueError: a lead is unknown, or nothing is left to reconstruct.
         """
         from ecgmtl.inference.reconstruct import ReconstructError, reconstruct

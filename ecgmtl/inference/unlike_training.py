@@ -14,7 +14,7 @@ CAUSES = {
     "leads": "how its leads relate; check their order and the electrodes.",
     "polarity": "the direction of its waves; check whether the signal is upside down.",
 }
-"""What is unusual about the record, by part of its typicality, and what would do."""
+"""Text that says what is unusual about the record, and what to check, by part of its typicality."""
 
 
 class Unlikeness(NamedTuple):

@@ -41,7 +41,7 @@ def write_table(job: Job, paths: Sequence[str], run: Run, progress: Progress) ->
         progress.bar(lambda: count_records(paths, read, written)) as advance,
     ):
         if differences:
-            reason = f"an interrupted run had another value of {', '.join(differences)}"
+            reason = f"an interrupted run had a different value of {', '.join(differences)}"
             progress.say(f"{job.out}: starts over, because {reason}")
         files = counts.only_records(find_files(paths, read, written))
         count_parts(run(job, pieces_of(job, files)), counts, advance, progress)

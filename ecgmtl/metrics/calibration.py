@@ -55,10 +55,12 @@ class Calibration(Settings):
         lengths = (len(self.slope), len(self.intercept), len(self.thresholds))
         if len(set(lengths)) > 1:
             raise ValueError(
-                "slope, intercept and thresholds need a value a label; found {}, {} and {}".format(*lengths)
+                "slope, intercept and thresholds need a value for each label; found {}, {} and {}".format(*lengths)
             )
         if self.figures and len(self.figures) != lengths[0]:
-            raise ValueError(f"figures need one entry a label; found {len(self.figures)} for {lengths[0]} labels")
+            raise ValueError(
+                f"figures need one entry for each label; found {len(self.figures)} for {lengths[0]} labels"
+            )
         return self
 
     @classmethod

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Ranked(NamedTuple):
-    """Two metrics, with a row a set of weights and a column a label."""
+    """Two metrics, with a row for each set of weights and a column for each label."""
 
     auroc: Float64[np.ndarray, "weighting label"]
     auprc: Float64[np.ndarray, "weighting label"]
@@ -114,7 +114,7 @@ def macro_auroc(scores: Float[np.ndarray, "record label"], labels: Shaped[np.nda
 
 
 def has_both(labels: Shaped[np.ndarray, "record label"]) -> Bool[np.ndarray, " label"]:
-    """Tell which labels have positives and negatives."""
+    """Return which labels have positives and negatives."""
     truth = labels > 0
     return np.asarray(truth.any(axis=0) & ~truth.all(axis=0))
 

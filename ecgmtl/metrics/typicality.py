@@ -1,4 +1,4 @@
-"""Typicality of a record: how far its signal is from the training records, and when it is too far.
+"""Typicality of a record: how far its signal is from the training records, and when that is too far.
 
 Four parts of a signal are described by a few numbers each. The distance of a part is Mahalanobis' from the mean of the
 training records (Lee et al., NeurIPS 2018), and the score of a record is its largest distance. The unit is a distance
@@ -6,8 +6,8 @@ that at most 1 % of ordinary records exceed. It is chosen on the validation reco
 (Vovk et al., 2005), whatever the distribution of the distances is.
 
 The same distance of the encoder's pooled features was tried on PTB-XL, and did not help. The table gives the AUROC of
-telling 479 records that were changed after preprocessing from the records themselves. The relative Mahalanobis distance
-of the features (Ren et al., 2021) is below 0.8 for each of these faults.
+separating 479 records that were changed after preprocessing from the records themselves. With the relative Mahalanobis
+distance of the features (Ren et al., 2021) it is below 0.8 for each of these faults.
 
 ======================  =====  =========  ========
 fault                   parts  features   all five

@@ -98,7 +98,7 @@ def pool(features: Float[Tensor, "batch feature frame"]) -> Float[Tensor, "batch
 
 
 class Classifier(nn.Module):
-    """Linear classifier with one logit a label, from pooled features."""
+    """Linear classifier with one logit for each label, from pooled features."""
 
     reads_pooled = True
 

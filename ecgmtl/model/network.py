@@ -1,4 +1,4 @@
-"""The multi-task network: a shared encoder, and one head a task."""
+"""The multi-task network: a shared encoder, and one head for each task."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
@@ -61,7 +61,7 @@ class Standardize(nn.Module):
 
 
 class MultiTaskModel(nn.Module):
-    """One or more encoders, and a head a task by name. The sharing decides which features a head reads.
+    """One or more encoders, and a head for each task, by name. The sharing decides which features a head reads.
 
     The heads `reconstruction` and `classification` are always there. The forest is grown after the network is trained,
     so only a finished model has one.
@@ -109,7 +109,7 @@ class MultiTaskModel(nn.Module):
         return outputs
 
     def fills_in(self, asked: Iterable[str]) -> bool:
-        """Tell whether a head fills in what is masked, in mV or in features."""
+        """Return whether a head fills in what is masked, in mV or in features."""
         return any(getattr(self.heads[name], "fills_in", False) for name in asked)
 
     def classify(self, signals: Float[Tensor, "batch lead time"]) -> Float[Tensor, "batch label"]:
@@ -158,7 +158,7 @@ class MultiTaskModel(nn.Module):
 
 
 def is_pooled(head: nn.Module) -> bool:
-    """Tell whether a head reads features that are pooled over time."""
+    """Return whether a head reads features that are pooled over time."""
     return bool(getattr(head, "reads_pooled", False))
 
 

@@ -64,7 +64,7 @@ def group_norm(norm: BatchNorm) -> nn.GroupNorm:
 
 
 def set_view(encoder: nn.Module, masked: bool) -> None:
-    """Tell the norms with statistics of each view whether the next input is masked."""
+    """Set whether the next input is masked, for the norms with statistics of each view."""
     for module in encoder.modules():
         if isinstance(module, BatchNormByView):
             module.masked = masked

@@ -1,6 +1,6 @@
 """Curvature of a loss and tangent kernel of a network: eigenvalues, trace, and alignment with the labels.
 
-All functions use products with vectors or gradients of single records, never a matrix with a row a parameter.
+All functions use products with vectors or gradients of single records, never a matrix with a row for each parameter.
 """
 
 from collections.abc import Callable, Sequence
@@ -87,7 +87,7 @@ def tangent_kernels(
     """
     n_outputs = len(outputs_of(0))
     kernels = []
-    for k in range(n_outputs):  # one output at a time: a gradient a record has to fit into memory
+    for k in range(n_outputs):  # one output at a time: a gradient for each record has to fit into memory
         gradients = [
             torch.autograd.grad(outputs_of(i)[k], parameters, materialize_grads=True) for i in range(n_records)
         ]

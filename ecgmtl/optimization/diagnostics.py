@@ -27,7 +27,7 @@ class DiagnosticsSettings(Settings):
     every: NonNegativeInt = 50
     """Steps from one probe to the next; 0 for none."""
     ema: float = Field(0.9, ge=0, lt=1)
-    """Decay a probe of the running means of products."""
+    """Decay of the running means of products per probe."""
     curvature: CurvatureSettings | None = None
     """Hessian and tangent kernel of classification, at the start, middle and end of the stage; None for none."""
 
@@ -83,7 +83,7 @@ class GradientDiagnostics(nn.Module):
     ) -> dict[str, Float64[Tensor, ""]]:
         """Return the statistics after one more probe, by metric name. A probe that is not finite changes none of them.
 
-        first, second: a row a task, its unweighted gradient on one half; n_records: records in both halves.
+        first, second: a row for each task, its unweighted gradient on one half; n_records: records in both halves.
         """
         first, second = first.double(), second.double()
         cross = first @ second.T
@@ -162,7 +162,7 @@ def half_gradients(
     parameters: Sequence[nn.Parameter],
     model: nn.Module,
 ) -> tuple[Float32[Tensor, "task parameter"], Float32[Tensor, "task parameter"]]:
-    """Compute each loss's gradient, a row a loss, on the first and the second `n_half` records of the batch.
+    """Compute each loss's gradient, a row for each loss, on the first and the second `n_half` records of the batch.
 
     The rest of the batch is ignored. The whole model runs in eval mode, because BatchNorm would make each half depend
     on its own statistics. Training mode, gradients and the random state are restored on exit. `losses_of` should call
@@ -172,7 +172,7 @@ def half_gradients(
         ValueError: there are fewer than two records, or parameters without gradient.
     """
     if not n_half:
-        raise ValueError(f"a probe needs at least 2 records, one a half; the batch has {len(batch.signals)}")
+        raise ValueError(f"a probe needs at least 2 records, one per half; the batch has {len(batch.signals)}")
     if not parameters or not all(parameter.requires_grad for parameter in parameters):
         raise ValueError("a probe needs trainable parameters; the layer is frozen, or the tasks share none")
     halves = (part(batch, slice(0, n_half)), part(batch, slice(n_half, 2 * n_half)))

@@ -80,7 +80,7 @@ def trainable(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
 def each_gradient(
     losses: Sequence[Float[Tensor, ""]], parameters: Sequence[nn.Parameter], keep: bool = False
 ) -> list[Gradients]:
-    """Run one backward pass a loss. All but the last keep the shared graphs, and the last does so with `keep`."""
+    """Run a backward pass for each loss. All but the last keep the shared graphs, and the last does so with `keep`."""
     each: list[Gradients] = []
     for i, loss in enumerate(losses):
         if not (loss.requires_grad and parameters):

@@ -38,7 +38,7 @@ class OptimizerSettings(Settings):
     clip: PositiveFloat | None = 1.0
     """Largest norm of the gradient, to which longer ones are clipped."""
     ema: float = Field(0.99, ge=0, lt=1)
-    """Decay a step of the EMA weights, which are validated and kept; 0 for none.
+    """Decay of the EMA weights per step, which are validated and kept; 0 for none.
 
     The decay rises to this value: 0.99 is reached after 890 steps, 0.996 after 2,240, 0.999 after 8,990."""
 

@@ -195,7 +195,7 @@ class Plot {
   explanation() {
     if (!this.chosen) return [];
     return [html("section", { class: "explanation" }, html("h4", {}, "Where the prediction comes from"), this.words, this.bars,
-      html("p", { class: "hint" }, "Each part is removed alone: 0.4 s of all leads, or a lead. I and II are removed with what follows from them in the other limb leads."))];
+      html("p", { class: "hint" }, "Each part is removed by itself: 0.4 s of all leads, or one lead. I and II are removed together with their contribution to the other limb leads."))];
   }
 }
 

@@ -208,9 +208,9 @@ function thresholdTable() {
     ...[percent(label.threshold), ...label.cells].map((text) => html("td", { class: "number" }, text))));
   return [html("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Thresholds" },
     html("table", {}, html("thead", {}, html("tr", {}, ...heads.map(head))), html("tbody", {}, ...rows))),
-  html("p", { class: "hint" }, known ? "A label is predicted from its threshold on. Sensitivity is the share of records with the label for which it was predicted, "
-    + "specificity the share of the others for which it was not, and precision the share of its predictions that were right. In brackets: 95 % intervals."
-    : "A label is predicted from its threshold on. The model holds no figures on how often that is right.")];
+  html("p", { class: "hint" }, known ? "A label is predicted if its probability reaches the threshold. Sensitivity is the fraction of records with the label for which it was predicted, "
+    + "specificity the fraction of the others for which it was not, and precision the fraction of its predictions that were right. In brackets: 95 % intervals."
+    : "A label is predicted if its probability reaches the threshold. The model holds no figures on how often that is right.")];
 }
 
 /** Say what the model is, what its thresholds mean and what it is for. */

@@ -1,4 +1,4 @@
-"""The page as one HTML file, written card by card, so that memory does not grow with the number of records."""
+"""The report as one HTML file, written card by card, so that memory does not grow with the number of records."""
 
 import base64
 import hashlib
@@ -76,7 +76,7 @@ def open_report(path: Path, predictor: Predictor, model: str, n_detailed: int) -
 
 
 class Writer:
-    """Adds cards to an open page until its signals are long enough."""
+    """Writer of cards to an open page, which leaves out signals once the page is long enough."""
 
     def __init__(self, file: IO[str], predictor: Predictor, detail: Detail) -> None:
         self.file, self.predictor, self.detail = file, predictor, detail

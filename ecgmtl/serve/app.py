@@ -83,7 +83,9 @@ class Service:
 
 
 def read_wishes(
-    fs: Annotated[float | None, Query(description="Sampling rate in hertz, for files that state none.")] = None,
+    fs: Annotated[
+        float | None, Query(description="Sampling rate in hertz, for files that state none or an impossible one.")
+    ] = None,
     unit: Annotated[
         str | None, Query(description="Unit of the values: mV, uV, nV or V; replaces a stated one.")
     ] = None,

@@ -14,7 +14,7 @@ AT_ONCE = 8
 SECONDS_TO_SEND = 60.0
 """Time in which a client must have sent its files."""
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
-"""Content security policy of a response that is no page."""
+"""Content security policy of a response that is not a page."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",

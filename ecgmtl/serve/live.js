@@ -140,7 +140,7 @@ async function run() {
       add(sentence ? failed(items, sentence) : await send(items, facts), order);
     } catch (error) {
       const isGone = error instanceof TypeError;  // fetch raises it where nothing answers, or the file is gone
-      add(failed(items, isGone ? "The service does not answer, or the file changed. Does ecgmtl serve still run?" : error.message), order);
+      add(failed(items, isGone ? "The service does not answer, or the file has changed. Is ecgmtl serve still running?" : error.message), order);
     }
     work.done++;
     refreshSoon();
@@ -204,12 +204,12 @@ function factsForm() {
   const unit = html("select", {}, html("option", { value: "" }, "as stated"), ...["mV", "uV", "nV", "V"].map((name) => html("option", { value: name }, name)));
   const spans = { "": "first part", best: "best part", all: "mean of all parts" };
   const span = html("select", {}, ...Object.entries(spans).map(([value, name]) => html("option", { value }, name)));
-  return html("details", {}, html("summary", {}, "Facts that files may not state, and long recordings"),
+  return html("details", {}, html("summary", {}, "Settings for files that do not state them, and for long recordings"),
     html("div", { class: "tools" },
       field("fs", "Sampling rate in Hz", html("input", { type: "number", min: "1", step: "any", size: "6" })),
       field("unit", "Unit", unit),
       field("leads", "Leads in their order", html("input", { type: "text", placeholder: "I,II,III,…", spellcheck: "false", autocomplete: "off" })),
-      field("window", "Of a long recording", span)));
+      field("window", "For long recordings", span)));
 }
 
 function startLive() {
@@ -230,7 +230,7 @@ function startLive() {
   addEventListener("dragover", (event) => event.preventDefault());  // so that a drop is possible anywhere
   addEventListener("drop", (event) => { event.preventDefault(); mark(-depth); take(dropped(event)); });
   document.querySelector("h1").textContent = "ECG report, live";
-  byId("model").lastChild.textContent = `Made by ecgmtl ${model.version}. Files go to the service on this address and nowhere else.`;
+  byId("model").lastChild.textContent = `Made by ecgmtl ${model.version}. Files are sent to the service at this address and nowhere else.`;
   Object.assign(view, { sort: NEWEST, descending: true });
   refresh();
 }

@@ -50,7 +50,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Let signals end the server. Uvicorn's own method raises them again, which is no success."""
+        """Let signals end the server. Uvicorn's own method raises them again, which would not exit with success."""
         names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # not all of them on every system
         numbers = [number for name in names if (number := getattr(signal, name, None)) is not None]
         heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # as by nohup

@@ -61,7 +61,7 @@ TASKS: dict[str, Callable[[TaskSettings, Prevalence], Task]] = {
 
 
 def is_known(name: str) -> bool:
-    """Tell whether there is a task of this name."""
+    """Return whether there is a task of this name."""
     return name in TASKS or (name.startswith(PREFIX) and len(name) > len(PREFIX))
 
 

@@ -104,7 +104,7 @@ class Task(ABC):
 
     @property
     def lacks_targets(self) -> str:
-        """What to say where no training record has a target: where it was looked for, and what would do."""
+        """Text for an error where no training record has a target: where it was looked for, and how to fix it."""
         return (
             f"in the column '{self.column}' of the prepared folder; prepare it again from a table with that column, or "
             f"leave {self.name} out"
@@ -124,7 +124,7 @@ class Task(ABC):
     def build_head(self, n_features: int, stride: int, n_outputs: int, facts: ModelFacts) -> nn.Module | None:
         """Build the head; None where the task scores another one's output.
 
-        stride: samples a frame of the features; n_outputs: labels of the task, 0 where it has none.
+        stride: samples per frame of the features; n_outputs: labels of the task, 0 where it has none.
         """
 
     def check(self, stage: StageFacts) -> None:  # noqa: B027  (most tasks have no conditions)

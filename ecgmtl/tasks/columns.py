@@ -39,7 +39,7 @@ class ColumnTask(Task):
         raise NotImplementedError
 
     def present(self, target: Float[Tensor, "batch output"]) -> Bool[Tensor, "*batch_or_target"]:
-        """Tell which records, or which of their targets, have a value."""
+        """Return which records, or which of their targets, have a value."""
         return torch.isfinite(target).all(dim=1)
 
     def output_and_target(self, given: LossInput) -> tuple[Tensor, Tensor]:
@@ -66,7 +66,7 @@ class ColumnTask(Task):
 
 
 class ClassTask(ColumnTask):
-    """Task with one class a record. Its targets are the shares of the classes, which sum to 1."""
+    """Task with one class for each record. Its targets are the shares of the classes, which sum to 1."""
 
     likelihood: ClassVar[Likelihood] = "bernoulli"
 
@@ -83,7 +83,7 @@ class ClassTask(ColumnTask):
 
 
 class ElementTask(ColumnTask):
-    """Task with several targets a record, of which each may be missing. Its loss is a mean over those that are not."""
+    """Task with several targets for each record, each of which may be missing. Its loss is a mean over the others."""
 
     def present(self, target: Float[Tensor, "batch output"]) -> Bool[Tensor, "batch output"]:
         return torch.isfinite(target)

@@ -25,7 +25,7 @@ class ReconstructionSettings(Settings):
     """Settings of the reconstruction loss, sample by sample, in standardized units."""
 
     kind: Literal["mse", "huber", "beta_nll"] = "mse"
-    """Squared error, Huber loss for rare and huge artifacts, or a likelihood with a variance a sample and lead."""
+    """Squared error, Huber loss for rare, huge artifacts, or a likelihood with a variance for each sample and lead."""
     delta: PositiveFloat = 1.0
     """huber: error above which the loss is linear."""
     beta: float = Field(0.5, ge=0, le=1)

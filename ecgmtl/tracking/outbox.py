@@ -69,7 +69,7 @@ class Outbox:
 
     def _warn(self, error: Exception) -> None:
         if not self._has_warned:
-            message = "%s: %s. Training goes on, and logging is tried again later."
+            message = "%s: %s. Training continues, and logging will be retried later."
             log.warning(message, self._service, reason_of(error))
             self._has_warned = True
 

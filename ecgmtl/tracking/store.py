@@ -141,7 +141,7 @@ def one_at_a_time(uri: str) -> Iterator[None]:
     """Lock out other processes while the tables of a new SQLite store are made. Two at once would break it.
 
     Raises:
-        OSError, sqlite3.Error: the file cannot be written or is no database. MLflow would retry for 102 s.
+        OSError, sqlite3.Error: the file cannot be written or is not a database. MLflow would retry for 102 s.
     """
     path = database_of(uri)
     if path is None:

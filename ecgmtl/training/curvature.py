@@ -91,5 +91,5 @@ def numbered(name: str, values: Tensor) -> dict[str, Tensor]:
 
 
 def varies(labels: Tensor) -> bool:
-    """Tell whether some of the records have a label and some do not."""
+    """Return whether some of the records have a label and some do not."""
     return bool(labels.min() < labels.max())

@@ -33,7 +33,7 @@ class Progress(NamedTuple):
 
 
 SILENT = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None, lambda *_: None)
-"""Progress that nobody is shown."""
+"""Callbacks that show no progress."""
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,7 @@ class Schedule:
             aside = state.with_name("state.other.pt")
             if is_first():
                 state.replace(aside)
-            message = "has other settings, data or code; the stage starts again"
+            message = "has different settings, data or code; the stage starts again"
             self.record.progress.say(f"stage {training.stage.name}: {aside} {message}")
 
     def load_stage(self, model: MultiTaskModel, stage: Stage, finished: Path) -> int:

@@ -77,7 +77,7 @@ def open_run(
 ) -> RunFolder:
     """Lock the folder of a run, as long as `held` lasts, and create it where it is a new one.
 
-    Processes that were started again after a failure go on with the run that they had begun.
+    Processes that were restarted after a failure resume the run that they had begun.
     """
     if isinstance(source, RunFolder):
         held.enter_context(locked(source.path, PARTIALS_BELOW))

@@ -30,7 +30,7 @@ def test_an_address_is_refused_where_a_command_writes(arguments, option, tmp_pat
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
     assert done.exit_code == 2
-    assert f"{option}: remote places are only read" in done.output.replace("'", "")
+    assert f"{option}: remote addresses can only be read" in done.output.replace("'", "")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -55,7 +55,7 @@ def test_an_address_is_refused_where_a_command_reads_something_else_than_ecgs(ar
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, arguments, env={"COLUMNS": "300"})
     assert done.exit_code == 2
-    message = "remote places are read by `predict`, `reconstruct` and `data prepare` alone"
+    message = "only `predict`, `reconstruct` and `data prepare` read remote addresses"
     assert f"{option}: {message}" in done.output.replace("'", "")
     assert list(tmp_path.iterdir()) == []
 

@@ -65,9 +65,9 @@ def test_a_run_is_shown_as_its_model(path):
     ("source", "named"),
     [
         ("configs", "`configs` lists the shipped ones"),
-        ("ptbxl-superdiagnostic", "ptbxl-superdiagnostic is no config"),
-        ("run/model.safetensors", "run/model.safetensors is no config"),
-        ("run", "run is no config"),
+        ("ptbxl-superdiagnostic", "ptbxl-superdiagnostic is not a config"),
+        ("run/model.safetensors", "run/model.safetensors is not a config"),
+        ("run", "run is not a config"),
     ],
 )
 def test_a_setting_is_refused_where_no_config_is_named(monkeypatch, tmp_path, source, named):

@@ -40,7 +40,7 @@ def test_an_error_that_the_user_can_correct_is_a_sentence(name, module, capsys):
 def test_a_full_disk_is_a_sentence_and_another_error_keeps_its_traceback(capsys):
     with pytest.raises(typer.Exit), spoken_errors(lambda: "stopped; type 'again'."):
         raise OSError(errno.ENOSPC, "No space left on device", "model")
-    said = "model: the disk is full. Files that were whole are kept. Free some room; type 'again'\n"
+    said = "model: the disk is full. Files that were whole are kept. Free some space; type 'again'\n"
     assert capsys.readouterr().err == said
     with pytest.raises(typer.Exit), spoken_errors(lambda: "stopped; type 'again'."):
         raise UserError("model: cannot be written.") from OSError(errno.ENOSPC, "No space left on device", "model")

@@ -154,7 +154,7 @@ def test_only_the_named_arms_are_loaded(folder):
 
 
 def test_an_unknown_arm_is_refused_with_the_names_of_all_arms(folder):
-    with pytest.raises(ConfigError, match=r"no arm plane, to; there is plain, two\.$"):
+    with pytest.raises(ConfigError, match=r"no arm plane, to; found plain, two\.$"):
         load_arms(folder, ["to", "plane", "plain"])
 
 
@@ -162,7 +162,7 @@ def test_a_missing_folder_or_one_without_arms_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="nowhere: no such folder"):
         load_arms(tmp_path / "nowhere")
     (tmp_path / "_base.yaml").write_text(BASE)
-    with pytest.raises(ConfigError, match=r"no arm, which is a \.yaml file; there is none"):
+    with pytest.raises(ConfigError, match=r"no arm, which is a \.yaml file; found none"):
         load_arms(tmp_path)
 
 

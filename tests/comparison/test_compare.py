@@ -175,7 +175,7 @@ OTHERS = "about: Both.\nset: {stages.0.batch_size: 8}"
 def test_other_settings_are_refused_by_name(place, arms, again):
     before = contents(again)
     (arms / "joint.yaml").write_text(OTHERS)
-    with pytest.raises(ComparisonError, match=r"results/joint\.0\.json was made with other settings or data"):
+    with pytest.raises(ComparisonError, match=r"results/joint\.0\.json was made with different settings or data"):
         compare(plan(place, again, arms=arms), quiet)
     assert contents(again) == before
 
@@ -184,14 +184,14 @@ def test_a_started_run_with_other_settings_is_refused_by_name(place, arms, again
     (arms / "joint.yaml").write_text(OTHERS)
     for path in (again / "results").iterdir():
         path.unlink()
-    with pytest.raises(ComparisonError, match=r"runs/results-joint\.0 was started with other settings; delete it"):
+    with pytest.raises(ComparisonError, match=r"runs/results-joint\.0 was started with different settings; delete it"):
         compare(plan(place, again, arms=arms), quiet)
 
 
 def test_other_records_are_refused_before_anything_is_written(place, again):
     prepare(place / "records", place / "rhythms", Preprocess(), "rhythm")
     before = contents(again)
-    with pytest.raises(ComparisonError, match="holds a comparison on other records or labels"):
+    with pytest.raises(ComparisonError, match="holds a comparison on records or labels other than"):
         compare(plan(place, again)._replace(data=place / "rhythms"), quiet)
     assert contents(again) == before
 
@@ -237,13 +237,13 @@ def test_an_arm_without_its_teacher_does_not_stop_the_others(place, arms, tmp_pa
 def test_arms_of_another_base_are_refused(place, arms, again):
     compare(plan(place, again, ["single"], arms=arms), quiet)
     for words in (["label_share=0.5"], ["stages.0.epochs=3"]):
-        with pytest.raises(ComparisonError, match=r"arms that started from another _base.yaml"):
+        with pytest.raises(ComparisonError, match=r"arms that started from a different _base.yaml"):
             compare(plan(place, again)._replace(arms=load_arms(arms, ["joint"], words)), quiet)
     compare(plan(place, again)._replace(arms=load_arms(arms, ["joint"], ["label_share=1.00"])), quiet)
 
 
 def test_a_comparison_whose_reference_failed_says_so(place, tmp_path):
-    with pytest.raises(ComparisonError, match=r"no run of arm 'single'.*there is no run at all"):
+    with pytest.raises(ComparisonError, match=r"no run of arm 'single'.*found no run at all"):
         compare(plan(place, tmp_path / "x", only=["wild"], seeds=1), quiet)
 
 
@@ -415,7 +415,7 @@ def test_the_command_exits_with_code_3_if_an_arm_failed(ecgmtl, place, again):
     [
         (["nowhere", "--data", "store"], "nowhere: no such folder"),
         (["arms", "--data", "nowhere"], "nowhere"),
-        (["arms", "--data", "store", "--only", "jiont"], "arms: no arm jiont; there is joint"),
+        (["arms", "--data", "store", "--only", "jiont"], "arms: no arm jiont; found joint"),
         (["arms", "--data", "store", "--set", "preprocess.fs=500"], "prepare it again, or set preprocess.fs=100"),
         (["arms", "--data", "store", "--set", "labels=rythm"], "no label set 'rythm'"),
         (["arms", "--data", "store", "--set", "sed=1"], "sed: there is no such setting"),
@@ -433,6 +433,6 @@ def test_a_result_with_another_identity_is_refused(place, done):
     arm = load_arm(place / "arms/single.yaml")
     path = result_path(done, "single", 0)
     rest = (place / "store", done, path, "another", 1, None, ())
-    with pytest.raises(ComparisonError, match="other settings or data"):
+    with pytest.raises(ComparisonError, match="different settings or data"):
         Job("single", 0, arm.file, arm.config, *rest).is_done()
     assert (done / TRUTH).is_file()

@@ -125,7 +125,7 @@ def test_the_six_claims_are_data_and_apply_to_their_share_of_labels(folder, comp
     assert first.planned_smallest_effect == 0.8
     text = (folder / "report.md").read_text()
     assert "(0.8 by the simulation before)" in text
-    assert "about another share of labels: Two views beat it by 2 points at a tenth." in text
+    assert "about a different fraction of labels: Two views beat it by 2 points at a tenth." in text
     tenth = read_comparison(folder)
     rows = claim_rows(type(tenth)(tenth.truth, tenth.arms, 0.1, tenth.claims), {})
     assert "Two views beat it by 2 points at a tenth" in {row.claim for row in rows}

@@ -105,13 +105,13 @@ def test_damaged_facts_are_named_with_a_remedy(folder, facts):
 
 def test_a_folder_without_the_reference_is_refused(tmp_path):
     write_comparison(tmp_path, ["fixed_1", "pretrain"], n_seeds=1)
-    with pytest.raises(ComparisonError, match=r"no run of arm 'single'.*there is fixed_1, pretrain"):
+    with pytest.raises(ComparisonError, match=r"no run of arm 'single'.*found fixed_1, pretrain"):
         read_comparison(tmp_path)
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):
     write_truth(tmp_path, make_truth())
-    with pytest.raises(ComparisonError, match="there is no run at all"):
+    with pytest.raises(ComparisonError, match="found no run at all"):
         read_comparison(tmp_path)
 
 

@@ -55,7 +55,7 @@ def test_a_config_survives_yaml():
         ("preprocess.sf=1", "preprocess.sf: there is no such setting"),
         (
             "stages.0.losses=[reconstuction]",
-            "stages.0.losses: found reconstuction; there is reconstruction, classification, ",
+            "stages.0.losses: found reconstuction; choose from reconstruction, classification, ",
         ),
         ("stages.0.epochs=0", "stages.0.epochs: Input should be greater than 0; found 0"),
         ("stages.7.epochs=1", "there is no such key"),
@@ -78,7 +78,7 @@ def test_a_config_survives_yaml():
         ("stages.1.name=pretrain", "stages need names that differ; found pretrain, pretrain, decay"),
         ("stages=[]", "no stage"),
         ("stages.1.name=untrained", "a stage cannot be called untrained, which is what a stage may start from"),
-        ("stages.1.start=decay", "stage 'joint' starts from 'decay'; there is pretrain, untrained"),
+        ("stages.1.start=decay", "stage 'joint' starts from 'decay'; choose one of pretrain, untrained"),
         (TAUGHT_BY.format("decay"), "stage 'joint' has the teacher 'decay', which must come before it"),
         (TAUGHT_BY.format("pretrain"), "stage 'joint' has the teacher 'pretrain', which does not learn classification"),
         (

@@ -39,9 +39,9 @@ def test_leads_may_be_missing_in_the_clean_view_of_a_stage_that_masks():
         ),
         (
             {"losses": ()},
-            "found nothing; there is reconstruction, classification, mid_classification, consistency, agreement",
+            "found nothing; choose from reconstruction, classification, mid_classification, consistency, agreement",
         ),
-        ({"losses": ("redraw",)}, "found redraw; there is"),
+        ({"losses": ("redraw",)}, "found redraw; choose from"),
         ({"losses": ("reconstruction", "reconstruction")}, "named twice"),
         ({"trains": ("classifier",)}, "trains the classifier, on which none of its losses depends"),
         ({"epochs": 0}, "greater than 0"),
@@ -73,7 +73,7 @@ def test_leads_may_be_missing_in_the_clean_view_of_a_stage_that_masks():
         ),
         ({"teachers": ("one",)}, "needs `teachers`, and `teachers` need"),
         ({**DISTIL, "weighting": BanditSettings(main="distillation")}, "distillation alone learns none"),
-        ({"losses": ("classification_",)}, "found classification_; there is"),
+        ({"losses": ("classification_",)}, "found classification_; choose from"),
         (
             {"trains": ("auxiliary_classifiers",)},
             "trains the auxiliary_classifiers, on which none of its losses depends",

@@ -16,7 +16,7 @@ def test_a_record_one_sample_short_is_as_good_as_whole_and_one_two_short_is_fill
     np.testing.assert_array_equal(one.signal[:, :999], whole.signal[:, :999])
     np.testing.assert_array_equal(one.signal[:, 999], one.signal[:, 998])
     assert np.abs(one.signal[:, 999]).max() > 0.01
-    assert sentences(two) == ("lasts 9.98 s; filled up with zeros to 10 s.",)
+    assert sentences(two) == ("lasts 9.98 s; padded with zeros to 10 s.",)
     np.testing.assert_array_equal(two.signal[:, :998], whole.signal[:, :998])
     assert not two.signal[:, 998:].any()
 

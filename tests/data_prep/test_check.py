@@ -176,7 +176,7 @@ def test_labels_of_one_class_and_the_meaning_of_columns_are_reported(tmp_path, r
     assert report.counts == counts
     assert "split is 'Split'; labels are AF, MI; left out: device" in report.render()
     assert (
-        "of 2 validation records, so many have the label: " + ("AF 0, MI 0" if counts else "MI 0")
+        "of 2 validation records, these numbers have the label: " + ("AF 0, MI 0" if counts else "MI 0")
     ) in report.render()
     notes = prepare(tmp_path, tmp_path / "store", Preprocess()).notes
     assert any("of 2 validation records" in note for note in notes)

@@ -50,7 +50,7 @@ def test_a_lead_beyond_32_mv_is_written_in_coarser_steps_and_that_is_told(npz, t
     (result,) = convert(tmp_path / "in/a.npz", tmp_path / "a", OPTIONS)
     assert read_record(tmp_path / "a.hea").signal == pytest.approx(signal[:, :2], abs=2e-3, nan_ok=True)
     assert "lead I in steps of" in result.warnings[0]
-    assert result.warnings[1] == "columns left out, because they are no standard leads: 1."
+    assert result.warnings[1] == "columns left out, because they are not standard leads: 1."
 
 
 def test_a_folder_keeps_its_structure_and_every_file_is_accounted_for(npz, tmp_path):

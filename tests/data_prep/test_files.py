@@ -56,6 +56,6 @@ def test_a_full_disk_is_told_by_the_name_of_the_file(tmp_path):
         write_whole(tmp_path / "file", fill)
     assert told.value.filename == str(tmp_path / "file")
     assert full_disk(told.value, "stopped; go on with: this") == (
-        f"{tmp_path}/file: the disk is full. Files that were whole are kept. Free some room; go on with: this"
+        f"{tmp_path}/file: the disk is full. Files that were whole are kept. Free some space; go on with: this"
     )
-    assert full_disk(told.value, "stopped.").endswith("; then type the same command again")
+    assert full_disk(told.value, "stopped.").endswith("; then run the same command again")

@@ -35,6 +35,7 @@ def only(leads, signal=None):
                 "{} (\u00b5V)",
                 "{}_uV",
                 "EKG {}",
+                "ECG {}-Ref",
                 "Lead ({})",
             )
         ],
@@ -44,6 +45,8 @@ def only(leads, signal=None):
         ("b'II'", "II"),
         ("V\u2081", "V1"),
         ("DIII", "III"),
+        ("D2", "II"),
+        ("D4", None),
         ("MDC_ECG_ELEC_POTL_V1", "V1"),
         ("V6 reconstructed [mV]", "V6"),
         ("i", "I"),

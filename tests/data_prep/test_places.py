@@ -177,7 +177,7 @@ def test_a_server_that_is_away_is_no_fault_of_the_files(folder, monkeypatch):
     ("url", "said"),
     [
         ("ftp://host/a.hea", "ftp://…: should be a local path, or begin with s3://, http://, https://."),
-        ("https://me:secret@host/a.hea", "https://…: holds a user or a password"),
+        ("https://me:secret@host/a.hea", "https://…: holds a user name or a password"),
         ("https://host/a.hea?X-Signature=secret", "https://host…: holds a query"),
         ("https://host/a.hea#secret", "https://host…: holds a query"),
         ("s3:///a.hea", "names no bucket"),

@@ -157,7 +157,7 @@ def test_a_record_under_two_and_a_half_seconds_is_refused(n_samples):
 
 def test_a_short_record_is_filled_with_zeros_and_a_long_one_cut():
     short = Preprocess()(make_record(beats(700)))
-    assert sentences(short) == ("lasts 7 s; filled up with zeros to 10 s.",)
+    assert sentences(short) == ("lasts 7 s; padded with zeros to 10 s.",)
     assert not short.signal[:, 700:].any()
     assert np.allclose(short.signal[:, :700].mean(axis=1), 0, atol=1e-6)
     long = Preprocess()(make_record(beats(3000)))

@@ -46,7 +46,7 @@ def run(command, folder):
 
 
 def alike(shown, printed):
-    """Tell whether two lines have the same words, and almost the same figures."""
+    """Return whether two lines have the same words, and almost the same figures."""
     shown, printed = (SPEED.sub("", line).rstrip() for line in (shown, printed))
     pairs = zip(FIGURE.findall(shown), FIGURE.findall(printed), strict=False)
     same_words = re.sub(r"\s+", " ", FIGURE.sub("#", shown)) == re.sub(r"\s+", " ", FIGURE.sub("#", printed))

@@ -87,7 +87,7 @@ def test_a_record_shorter_than_a_window_is_one_window():
 
 
 def test_an_unknown_protocol_is_rejected_with_a_list_of_protocols():
-    with pytest.raises(ProtocolError, match="no protocol 'helm'; there is whole, helme, fm-bench"):
+    with pytest.raises(ProtocolError, match="no protocol 'helm'; choose one of whole, helme, fm-bench"):
         find_protocol("helm")
 
 
@@ -302,5 +302,5 @@ def test_tables_of_the_text_are_aligned(evaluation):
 
 
 def test_an_unknown_split_is_rejected(tmp_path):
-    with pytest.raises(EvaluationError, match="no split 'val'; there is train, validation, test"):
+    with pytest.raises(EvaluationError, match="no split 'val'; choose one of train, validation, test"):
         evaluate_file(tmp_path / "model.safetensors", tmp_path, "val", "whole")

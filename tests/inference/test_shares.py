@@ -75,7 +75,9 @@ def test_a_part_is_predicted_again_if_a_file_has_changed(eighteen, tmp_path, sma
 def test_another_model_or_option_is_refused_and_changes_nothing(eighteen, tmp_path, small_parts, change, said):
     run(tmp_path / "p", eighteen, "1/2")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "p").glob("*.*")}
-    with pytest.raises(PredictionsFileError, match=re.escape(f"begun with another value of {said}; name a new folder")):
+    with pytest.raises(
+        PredictionsFileError, match=re.escape(f"begun with a different value of {said}; name a new folder")
+    ):
         run(tmp_path / "p", eighteen, "2/2", **change)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "p").glob("*.*")} == before
 
@@ -85,14 +87,14 @@ def test_another_list_of_files_is_refused(eighteen, tmp_path, small_parts):
     shutil.copytree(eighteen, folder)
     run(tmp_path / "p", folder, "1/2")
     write_record(folder / "another", ecg(np.random.default_rng(1)))
-    with pytest.raises(PredictionsFileError, match="another value of the list of files"):
+    with pytest.raises(PredictionsFileError, match="a different value of the list of files"):
         run(tmp_path / "p", folder, "2/2")
 
 
 def test_a_folder_of_other_files_is_refused(eighteen, tmp_path, small_parts):
     (tmp_path / "p").mkdir()
     (tmp_path / "p/notes.txt").touch()
-    with pytest.raises(PredictionsFileError, match="holds other files than predictions; name a new folder"):
+    with pytest.raises(PredictionsFileError, match="holds files other than predictions; name a new folder"):
         run(tmp_path / "p", eighteen)
 
 
@@ -121,7 +123,7 @@ def test_partial_files_of_killed_processes_are_removed_but_not_those_of_running_
 
 @pytest.mark.parametrize("text", ["", "1", "0/3", "4/3", "1/0", "a/b", "-1/3", "1/2/3", "1.0/3", "²/3"])
 def test_what_is_no_share_is_refused(text):
-    with pytest.raises(ValueError, match="must be i/n"):
+    with pytest.raises(ValueError, match="must be I/N"):
         Share.parse(text)
 
 
@@ -172,8 +174,8 @@ def test_two_jobs_of_which_one_is_killed_and_a_third_that_completes_the_folder(e
     [
         (("--out", "p.csv", "--part", "1/2"), "--part writes a folder"),
         (("--part", "1/2"), "--part writes a folder"),
-        (("--out", "s3://bucket/p/"), "--out: remote places are only read"),
-        (("--out", "p/", "--part", "3/2"), "'3/2' is no share"),
+        (("--out", "s3://bucket/p/"), "--out: remote addresses can only be read"),
+        (("--out", "p/", "--part", "3/2"), "'3/2' is not a share"),
         (("--out", "p/", "--report", "r.html"), "--report is written with one table"),
     ],
 )

@@ -141,7 +141,7 @@ def test_a_calibration_is_stored_as_json_and_read_again(rng):
 
 
 def test_a_calibration_needs_a_value_a_label():
-    with pytest.raises(ValidationError, match="need a value a label; found 2, 1 and 2"):
+    with pytest.raises(ValidationError, match="need a value for each label; found 2, 1 and 2"):
         Calibration(slope=(1.0, 1.0), intercept=(0.0,), thresholds=(0.5, 0.5))
     with pytest.raises(ValidationError, match="finite"):
         Calibration(slope=(float("nan"),), intercept=(0.0,), thresholds=(0.5,))

@@ -112,7 +112,7 @@ def test_every_field_of_a_batch_is_halved(model, batch):
 
 
 def test_a_probe_without_halves_or_parameters_is_refused(model, batch):
-    with pytest.raises(ValueError, match="at least 2 records, one a half; the batch has 1"):
+    with pytest.raises(ValueError, match="at least 2 records, one per half; the batch has 1"):
         half_gradients(model.losses, Batch(batch.signals[:1], batch.labels[:1]), 0, [model.shared.weight], model)
     for parameters in ([], [model.frozen.weight]):
         with pytest.raises(ValueError, match="needs trainable parameters"):

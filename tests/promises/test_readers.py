@@ -37,7 +37,7 @@ def test_nonsense_is_refused_by_every_reader(tmp_path, suffix, content):
 def test_files_without_a_reader_say_which_there_are(tmp_path):
     path = write(tmp_path / "a1.docx", "")
     assert refusal(path).startswith(
-        "a1.docx: its content is of no format with a reader; there is one for WFDB, DICOM, EDF, BDF, SCP-ECG, "
+        "a1.docx: its content is in no supported format; the formats are WFDB, DICOM, EDF, BDF, SCP-ECG, "
     )
     assert refusal(tmp_path / "a1.xyz").endswith("a1.xyz: there is no such file.")
     assert refusal(tmp_path / "*.xyz").endswith("*.xyz: nothing matches this pattern.")

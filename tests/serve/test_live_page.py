@@ -121,7 +121,7 @@ def test_a_service_that_is_gone_fails_the_file_and_not_the_page(browser, url, re
     page.route("**/api/cards*", lambda route: route.abort())
     drop(page, records / "r0.hea", records / "r0.dat")
     assert titles(page, 1) == ["r0.hea"]
-    assert "Does ecgmtl serve still run?" in page.locator("article.failed .findings").inner_text()
+    assert "Is ecgmtl serve still running?" in page.locator("article.failed .findings").inner_text()
     page.unroute("**/api/cards*")
     drop(page, records / "r1.hea", records / "r1.dat")
     page.locator("svg.paper").wait_for()

@@ -69,7 +69,7 @@ def test_lost_calls_give_one_warning_at_the_end(service, box, caplog):
     assert box.close() == 5
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
     assert caplog.messages == [
-        "store: not there. Training goes on, and logging is tried again later.",
+        "store: not there. Training continues, and logging will be retried later.",
         "store: 5 entries were lost. Everything else was logged.",
     ]
 

@@ -315,7 +315,7 @@ def test_a_store_that_breaks_during_a_run_gives_one_warning_and_stops_nothing(st
         tracker.set_tags({"a": "b"})
     messages = [record.message for record in caplog.records if record.name == "ecgmtl"]
     assert len(messages) == 2, messages
-    assert "Training goes on" in messages[0]
+    assert "Training continues" in messages[0]
     assert "were lost" in messages[1]
 
 
@@ -352,7 +352,7 @@ def test_a_server_that_dies_costs_seconds_and_stops_no_training(store, tmp_path,
                 tracker.log_metrics({"train/loss": 1.0}, step)
         assert time.monotonic() - began < 20
     messages = [record.message for record in caplog.records if record.name == "ecgmtl"]
-    assert [("Training goes on" in line, "were lost" in line) for line in messages] == [(True, False), (False, True)]
+    assert [("Training continues" in line, "were lost" in line) for line in messages] == [(True, False), (False, True)]
     assert history(store, "quick", "train/loss") == [(0, 1.0)]
 
 

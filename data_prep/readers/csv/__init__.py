@@ -6,7 +6,7 @@
 
 Cells are separated by commas, semicolons, tabs, bars or spaces. A decimal comma is read where commas do not separate
 cells. A second row may hold the units. `fs` and `unit` may come from ReadOptions instead; neither is guessed. A first
-column of times is checked against `fs` and left out.
+column of times states `fs` if its name has a unit, is checked against it, and is left out.
 """
 
 import math
@@ -23,7 +23,7 @@ from data_prep.readers.csv.beginning import read_beginning
 from data_prep.readers.csv.facts import find_rate, find_unit
 from data_prep.readers.csv.lines import Lines, decode_head, open_text
 from data_prep.readers.csv.numbers import Table, find_decimal, find_separator, is_number, split_row
-from data_prep.readers.csv.times import check_times, is_time
+from data_prep.readers.csv.times import check_times, is_time, stated_rate
 from data_prep.readers.files import MAX_VALUES, regular_size, require_sane_size
 from data_prep.readers.options import WHOLE, ReadOptions
 from data_prep.record import Record, RecordError
@@ -37,7 +37,7 @@ _ROWS = 2**16
 
 
 def recognizes(head: bytes) -> bool:
-    """Return whether a file that begins so is a table with at least two leads in its first row and numbers below."""
+    """Return whether a file that begins like this is a table: at least two leads in its first row, numbers below."""
     lines = decode_head(head)
     if len(lines) < 2:
         return False
@@ -73,6 +73,10 @@ def _read(path: Path, lines: Lines, options: ReadOptions) -> Record:
     if not first:
         raise RecordError(f"{name}: not a table of numbers, since no row follows the names.")
     table = Table(name, names, separator, find_decimal(name, first, separator))
+    if fs is None and n_times:
+        fs = stated_rate(names[0], table.read(first, 0)[:, 0])
+    if fs is None:
+        raise RecordError(f"{name} states no sampling rate; put '# fs=500' on its first line or pass --fs.")
     limit = None if options.seconds is None else max(WHOLE, math.ceil(options.seconds * fs))
     signal, times = _read_rows(table, first, lines, n_times, columns, limit)
     if n_times:
@@ -99,7 +103,7 @@ def _read_names(name: str, lines: Lines, options: ReadOptions) -> tuple[list[str
         if len(commented) == len(names) and any(map(standard_lead, commented)):
             return commented, separator
     if options.column_names is None:
-        raise RecordError(f"{name} names no leads; its first row must, for example I,II,III,aVR,...")
+        raise RecordError(f"{name} names no leads; its first row must, for example I,II,III,aVR,..., or pass --leads.")
     return list(options.column_names), separator
 
 

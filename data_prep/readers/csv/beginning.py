@@ -68,7 +68,7 @@ class Beginning(NamedTuple):
 
 
 def read_beginning(path: Path) -> Beginning:
-    """Return the first lines of a regular file, or none if it cannot be read or is no text."""
+    """Return the first lines of a regular file, or none if it cannot be read or is not text."""
     try:
         lines = Lines(path.name, open_head(path.name, read_head(path)))
         separator = lines.separator or find_separator(lines.peek() or "")

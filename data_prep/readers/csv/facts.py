@@ -15,8 +15,8 @@ _RATE = re.compile(
 _UNIT = re.compile(r"(?<!time[\s_])\bunits?\s*[=:]\s*[\"']?(?P<value>[^\s,;\"']+)", re.IGNORECASE)
 
 
-def find_rate(name: str, comments: Iterable[str], options: ReadOptions) -> float:
-    """Return the sampling rate that the comments or else the options state."""
+def find_rate(name: str, comments: Iterable[str], options: ReadOptions) -> float | None:
+    """Return the sampling rate that the comments or else the options state; None if neither does."""
     stated = [
         f"{match['value']} {match['unit'] or ''}".strip() for comment in comments for match in _RATE.finditer(comment)
     ]
@@ -28,10 +28,7 @@ def find_rate(name: str, comments: Iterable[str], options: ReadOptions) -> float
     if len(rates) > 1:
         several = " and ".join(f"{rate:g} Hz" for rate in rates)
         raise RecordError(f"{name} states the sampling rates {several}; keep the right one.")
-    rate = next(iter(rates), options.fs)
-    if rate is None:
-        raise RecordError(f"{name} states no sampling rate; put '# fs=500' on its first line or pass --fs.")
-    return rate
+    return next(iter(rates), options.fs)
 
 
 def find_unit(name: str, comments: Iterable[str], options: ReadOptions) -> str | None:

@@ -59,9 +59,15 @@ def decode_head(head: bytes) -> list[str]:
     """Return the first three lines of a table, without comments and blank lines; none if it holds zero bytes."""
     text = text_of(head)
     lines = (line.strip() for line in text.splitlines()[:-1] or [text])
-    return list(islice((line for line in lines if line and line[0] != "#" and not _DECLARED.fullmatch(line)), 3))
+    return list(islice((line for line in lines if line and not _is_comment(line) and not _DECLARED.fullmatch(line)), 3))
 
 
+def _is_comment(line: str) -> bool:
+    return line.startswith("#") or _TITLE.fullmatch(line) is not None
+
+
+_TITLE = re.compile(r"\w+ signal:\s*\d+\s*x\s*\d+", re.IGNORECASE)
+"""Title above a table that GE MUSE exports as text, as in `Rhythm signal: 5000 X 12`. It counts as a comment."""
 _DECLARED = re.compile(r"\"?sep=(.)\"?\s*", re.IGNORECASE)
 
 
@@ -105,7 +111,7 @@ class Lines:
             line = self._text.readline(MAX_LINE + 1)
             if len(line) > MAX_LINE:
                 raise RecordError(
-                    f"{self._name} has a line of more than {MAX_LINE} characters; a table has one row a line."
+                    f"{self._name} has a line of more than {MAX_LINE} characters; a table has one row per line."
                 )
             if not line:
                 return None
@@ -113,7 +119,7 @@ class Lines:
             content = line.strip()
             if not content:
                 continue
-            if not content.startswith("#"):
+            if not _is_comment(content):
                 if self._begun or not (declared := _DECLARED.fullmatch(content)):
                     self._begun = True
                     return line.rstrip("\r\n") + "\n"

@@ -1,4 +1,4 @@
-"""Check of a first column of times against the sampling rate."""
+"""A first column of times: the sampling rate that it states, or the check against the one that is known."""
 
 import math
 import re
@@ -12,12 +12,29 @@ _TIMES = re.compile(
     r"(?P<name>times?|ts?|seconds|samples?|index|)(?:(?:^|[\s_]+|[\s_]*[(\[])(?P<unit>s|sec|ms|us)[)\]]?)?",
     re.IGNORECASE,
 )
+FEWEST_TIMES = 100
+ROUNDED = 0.001
+"""Relative difference up to which a rate is the integer next to it, since times are rounded."""
 _A_SECOND = {"s": 1, "sec": 1, "seconds": 1, "ms": 1e3, "us": 1e6}
 
 
 def is_time(column: str) -> bool:
     """Return whether a column of this name holds times or sample numbers."""
     return _TIMES.fullmatch(column) is not None
+
+
+def stated_rate(column: str, times: Float64[np.ndarray, " time"]) -> float | None:
+    """Return the sampling rate that evenly spaced times state if their column's name has a unit; otherwise None."""
+    match = _TIMES.fullmatch(column)
+    a_second = _A_SECOND.get((match["unit"] or match["name"]).lower()) if match else None
+    if a_second is None or len(times) < FEWEST_TIMES:
+        return None
+    even = np.linspace(times[0], times[-1], len(times))
+    step = even[1] - even[0]
+    if not step > 0 or not np.abs(times - even).max() <= step:  # times may be rounded
+        return None
+    rate = float(a_second / step)
+    return float(round(rate)) if abs(rate - round(rate)) <= ROUNDED * rate else rate
 
 
 def check_times(name: str, column: str, times: Float64[np.ndarray, " time"], fs: float) -> None:

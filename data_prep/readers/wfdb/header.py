@@ -67,7 +67,7 @@ class Header:
 
     fs: float
     n_samples: int | None
-    """Length in frames, at `fs` frames a second."""
+    """Length in frames, at `fs` frames per second."""
     signals: tuple[Signal, ...] = ()
     segments: tuple[Segment, ...] = ()
 

@@ -124,8 +124,8 @@ def _count_compressed(path: Path, samples: Path, signals: list[Signal], n_frames
     per_frame = signals[0].per_frame
     if n_frames is not None and n_samples != n_frames * per_frame:
         raise RecordError(
-            f"{samples.name} holds {n_samples} samples a lead, the header {path.name} promises {n_frames * per_frame}: "
-            "one of them is damaged or belongs to another record. Copy both again."
+            f"{samples.name} holds {n_samples} samples per lead, the header {path.name} promises "
+            f"{n_frames * per_frame}: one of them is damaged or belongs to another record. Copy both again."
         )
     return max(n_samples, 0) // per_frame
 

@@ -10,7 +10,7 @@ from ecgmtl.data.lead_algebra import N_LEADS
 
 
 class Encoder(nn.Module, ABC):
-    """Network that maps rows over time to features over frames, `stride` samples a frame, for signals of any length.
+    """Network that maps rows over time to features over frames, `stride` samples per frame, for signals of any length.
 
     The settings' `build(n_inputs)` gets 20: 12 standardized leads, then a mask for each of the 8 independent leads.
     **Unmasked batches come without the mask: an encoder reads 20 rows or the first 12 of them.** The 8 rows that are
@@ -24,11 +24,11 @@ class Encoder(nn.Module, ABC):
     widths: tuple[int, ...]
     """Number of features of each level, bottom to top."""
     strides: tuple[int, ...]
-    """Samples a frame of each level."""
+    """Samples per frame of each level."""
 
     @abstractmethod
     def layers(self) -> list[nn.Module]:
-        """Return one module a level, bottom to top."""
+        """Return one module for each level, bottom to top."""
 
     @abstractmethod
     def weights(self) -> list[nn.Parameter]:
@@ -48,7 +48,7 @@ class Encoder(nn.Module, ABC):
 
     @property
     def stride(self) -> int:
-        """Samples a frame of the top level."""
+        """Samples per frame of the top level."""
         return self.strides[-1]
 
     def last_weight(self) -> nn.Parameter:

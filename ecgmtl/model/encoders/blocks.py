@@ -161,7 +161,7 @@ class ResidualStages(nn.Sequential):
         self.widths = tuple(width for width in widths[1:] for _ in range(n_blocks))
         """Number of features of each block."""
         self.strides = tuple(2**stage for stage in range(1, len(widths)) for _ in range(n_blocks))
-        """Input frames a frame of each block."""
+        """Input frames per frame of each block."""
 
     def weights(self, below: nn.Parameter) -> list[nn.Parameter]:
         """Return the weights of all levels, as `Encoder.weights` does; `below` is the weight of the lowest level."""

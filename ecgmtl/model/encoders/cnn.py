@@ -20,7 +20,7 @@ class CnnSettings(Settings):
     The defaults are few, so that a first run is quick; recipes have more.
     """
     n_blocks: Depth = 1
-    """Number of residual blocks a stage."""
+    """Number of residual blocks in each stage."""
     kernel_size: KernelSize = 7
     """Length of a kernel in samples, an odd number."""
     drop_path: float = Field(0.0, ge=0, lt=1)

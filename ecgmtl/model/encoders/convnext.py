@@ -20,9 +20,9 @@ class ConvNextSettings(Settings):
     widths: tuple[Size, ...] = Field((64, 96, 128, 192), min_length=1)
     """Number of features of each stage; every stage but the first halves the time axis."""
     n_blocks: Depth = 1
-    """Number of blocks a stage."""
+    """Number of blocks in each stage."""
     stem_stride: Size = 2
-    """Samples a frame of the first stage."""
+    """Samples per frame of the first stage."""
     kernel_size: KernelSize = 9
     """Length of depthwise kernels in frames, an odd number; 9 at 100 Hz are 0.2 s at the bottom, 1.4 s at the top."""
     expansion: Size = 4

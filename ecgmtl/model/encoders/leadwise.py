@@ -27,7 +27,7 @@ class LeadwiseSettings(Settings):
     widths: tuple[Size, ...] = Field((64, 96, 128), min_length=1)
     """Number of features of all leads, where they are joined and in each further stage, which halves the time axis."""
     n_blocks: Depth = 1
-    """Number of residual blocks a stage."""
+    """Number of residual blocks in each stage."""
     kernel_size: KernelSize = 7
     """Length of a kernel in samples, an odd number."""
     drop_path: float = Field(0.0, ge=0, lt=1)

@@ -31,7 +31,7 @@ class S4dSettings(Settings):
     init: Start = "lin"
     """Initial frequencies of the state: evenly spaced (S4D-Lin), or denser toward 0 (S4D-Inv)."""
     steps: tuple[PositiveFloat, PositiveFloat] = (0.001, 0.1)
-    """Smallest and largest initial step a sample; a feature remembers about 1 / step samples."""
+    """Smallest and largest initial step per sample; a feature remembers about 1 / step samples."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout rate of whole features."""
 

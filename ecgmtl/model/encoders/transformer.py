@@ -45,7 +45,7 @@ class TransformerSettings(AttentionSettings):
 
 
 class Patches(nn.Module):
-    """Embedding of one frame a patch. The last patch is padded with zeros, so that no sample is dropped."""
+    """Embedding of one frame for each patch. The last patch is padded with zeros, so that no sample is dropped."""
 
     def __init__(self, n_inputs: int, width: int, patch: int) -> None:
         super().__init__()

@@ -31,9 +31,9 @@ class ForestSettings(Settings):
     """Settings of the boosted trees."""
 
     n_trees: PositiveInt = 120
-    """Number of trees a label."""
+    """Number of trees for each label."""
     n_leaves: int = Field(8, ge=2, le=1000)
-    """Largest number of leaves a tree."""
+    """Largest number of leaves of a tree."""
     lr: float = Field(0.06, gt=0, le=1)
     """Learning rate: factor on each tree's output."""
     weight: float = Field(0.5, gt=0)
@@ -66,7 +66,7 @@ class Forest(nn.Module):
         """Build the forest whose tensors a model's state dict has; None where it has none.
 
         Raises:
-            ValueError: the tensors are no trees.
+            ValueError: the tensors are not trees.
         """
         trees = {name: state[f"forest.{name}"] for name in TENSORS if f"forest.{name}" in state}
         if not trees:
@@ -107,13 +107,13 @@ def require_trees(trees: dict[str, Tensor]) -> None:
 
 
 def lost_voltage(rms: Float[Tensor, "batch 12"]) -> Bool[Tensor, " batch"]:
-    """Tell which records lost their voltage scale."""
+    """Return which records lost their voltage scale."""
     level = rms.square().mean(dim=1).sqrt()
     return of_one_size(rms) | ((level - TYPICAL_MV).abs() < AT_LEVEL * TYPICAL_MV)
 
 
 def of_one_size(rms: Float[Tensor, "batch 12"]) -> Bool[Tensor, " batch"]:
-    """Tell in which records all leads have one size. Flat and masked leads do not count."""
+    """Return in which records all leads have one size. Flat and masked leads do not count."""
     moving = rms > 0
     n_moving = moving.sum(dim=1).clamp(min=1)
     mean = rms.sum(dim=1) / n_moving

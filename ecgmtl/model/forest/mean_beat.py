@@ -10,7 +10,7 @@ from torch import Tensor
 LEAST = 0.4
 """Least steepness of a beat, as a fraction of the steepest moments around it."""
 TILT = 1e-6
-"""Relative increase a sample that breaks ties: of two equally high moments the later one counts as higher."""
+"""Relative increase per sample that breaks ties: of two equally high moments the later one counts as higher."""
 
 
 def mean_beat(
@@ -46,7 +46,7 @@ def mean_beat(
 def steepness(
     signals: Float[Tensor, "batch 12 time"], visible: Float[Tensor, "batch _ time"]
 ) -> Float[Tensor, "batch time"]:
-    """Compute how much all leads change around a sample. The edge of a mask is no change."""
+    """Compute how much all leads change around a sample. The edge of a mask does not count as a change."""
     change = (signals[..., 2:] - signals[..., :-2]).abs() * visible[..., 2:] * visible[..., :-2]
     return F.pad(change.sum(dim=1), (1, 1))
 

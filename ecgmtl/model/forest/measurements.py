@@ -85,7 +85,7 @@ def measurement_names(fs: float) -> list[str]:
 
 
 def in_rows(measured: dict[str, Float[Tensor, "batch _"]]) -> Float32[Tensor, "batch measurement"]:
-    """Join measurements into one row a record."""
+    """Join measurements into one row for each record."""
     return torch.cat(list(measured.values()), dim=1).float()
 
 
@@ -95,7 +95,7 @@ def samples(ms: float, fs: float) -> int:
 
 
 def before_padding(signals: Float[Tensor, "batch 12 time"]) -> Bool[Tensor, "batch time"]:
-    """Tell which samples come no later than the last at which any lead is not 0."""
+    """Return which samples come no later than the last at which any lead is not 0."""
     index = torch.arange(signals.shape[-1], device=signals.device)
     return index <= ((signals != 0).any(dim=1) * index).amax(dim=-1, keepdim=True)
 

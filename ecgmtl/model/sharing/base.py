@@ -71,7 +71,7 @@ class Sharing(nn.Module, ABC):
 
     @abstractmethod
     def stride(self, task: str) -> int:
-        """Return the samples a frame of the features that the task reads."""
+        """Return the samples per frame of the features that the task reads."""
 
     @abstractmethod
     def for_task(self, task: str) -> nn.Module:

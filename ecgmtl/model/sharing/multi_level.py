@@ -24,7 +24,7 @@ class MultiLevelSettings(SharingOptions):
     def check(self, trunks: Trunks) -> None:
         for task in self.levels:
             if task not in trunks:
-                raise ValueError(f"{task} reads no features of its own; there is {', '.join(trunks)}")
+                raise ValueError(f"{task} reads no features of its own; choose from {', '.join(trunks)}")
 
     def build(self, encoder: EncoderSettings, n_inputs: int, trunks: Trunks) -> "MultiLevelSharing":
         """Build the encoder.

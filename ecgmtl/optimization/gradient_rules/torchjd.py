@@ -52,7 +52,7 @@ def build_aggregator(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def is_aggregator(candidate: object, base: type) -> bool:
-    """Tell whether an object is an aggregator, not one of the package's base classes or weightings."""
+    """Return whether an object is an aggregator, not one of the package's base classes or weightings."""
     is_base = getattr(candidate, "__name__", "") in ("Aggregator", "WeightedAggregator", "GramianWeightedAggregator")
     return isinstance(candidate, type) and issubclass(candidate, base) and not is_base
 

@@ -24,7 +24,7 @@ START = {"gaussian": 1.0, "bernoulli": math.log(2)}
 """Loss of a constant prediction that ignores how common labels are, by likelihood."""
 
 SMOOTHING = 0.9
-"""Decay a step of the running means."""
+"""Decay of the running means per step."""
 
 
 class GradNormSettings(MethodSettings):
@@ -55,7 +55,7 @@ class GradNormSettings(MethodSettings):
         if stage.algorithm == "sgd":
             raise ValueError(
                 f"stage '{stage.name}': gradnorm's weights need steps that do not shrink with the gradients they "
-                f"balance; take the algorithm adamw, or another weighting than gradnorm"
+                f"balance; take the algorithm adamw, or a weighting other than gradnorm"
             )
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "GradNorm":

@@ -1,4 +1,4 @@
-"""Learnt task uncertainties (Kendall, Gal and Cipolla, CVPR 2018), in log-variance form."""
+"""Learned task uncertainties (Kendall, Gal and Cipolla, CVPR 2018), in log-variance form."""
 
 from typing import ClassVar, Literal
 
@@ -31,7 +31,7 @@ class UncertaintySettings(MethodSettings):
 
 
 class Uncertainty(Weighting):
-    r"""Weights :math:`k_i e^{-s_i}` with a learned :math:`s_i = \log\sigma_i^2` a task.
+    r"""Weights :math:`k_i e^{-s_i}` with a learned :math:`s_i = \log\sigma_i^2` for each task.
 
     s descends :math:`\sum_i k_i e^{-s_i} L_i + R(s_i)`, where k is 1/2 for a Gaussian likelihood and 1 for a Bernoulli
     one. Neither has a minimum for a negative loss, which is therefore refused.

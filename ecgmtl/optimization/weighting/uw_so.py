@@ -18,7 +18,7 @@ class UwSoSettings(MethodSettings):
     temperature: PositiveFloat = 20.0
     """Temperature in units of an inverse loss; about 1 over the smallest loss is a good choice."""
     smoothing: float = Field(0.9, ge=0, lt=1)
-    """Decay a step of the running mean of the losses; 0 uses each step's own losses."""
+    """Decay of the running mean of the losses per step; 0 uses each step's own losses."""
     floor: float = Field(0.0, ge=0, lt=1)
     """Lowest weight."""
     scaled: bool = False

@@ -180,7 +180,7 @@ def test_an_unfiltered_store_filtered_on_reading_equals_a_filtered_store(tmp_pat
 
 def test_leads_too_large_for_a_heart_are_warned_of():
     (warning,) = doubts(Preprocess()(make_record(beats() * np.float32(12))))
-    assert "deviate by more than 0.8 mV, which no heart makes" in warning
+    assert "deviate by more than 0.8 mV, which no heart produces" in warning
     assert "Pass --unit none if the voltage was lost" in warning
 
 

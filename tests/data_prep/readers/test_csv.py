@@ -58,6 +58,30 @@ def test_a_column_of_times_is_left_out(tmp_path, name, times):
     assert record.signal.tolist() == [[1, 2, 3]] * 3
 
 
+def test_a_text_of_muse_is_read_with_the_facts_that_it_lacks(tmp_path):
+    path = write(tmp_path / "a.txt", "\n\n\nRhythm signal: 2 X 3 \n\n 20 -19 -39 \n19 -19 -39 \n")
+    assert "names no leads" in refusal(path)
+    record = read_record(path, ReadOptions(fs=500, unit="uV", leads=("I", "II", "III")))
+    np.testing.assert_allclose(record.signal, [[0.02, -0.019, -0.039], [0.019, -0.019, -0.039]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "a_second", "digits", "fs"),
+    [("time_s", 1, 6, 360), ("time (ms)", 1000, 0, 360), ("seconds", 1, 3, 512), ("t_us", 1e6, 0, 333.3)],
+)
+def test_a_column_of_times_with_a_unit_states_the_rate(tmp_path, name, a_second, digits, fs):
+    rows = "".join(f"{i / fs * a_second:.{digits}f},1,2\n" for i in range(1500))
+    record = read_record(write(tmp_path / "a.csv", f"# unit=mV\n{name},I,II\n{rows}"))
+    assert record.fs == pytest.approx(fs, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["time", "time_s"])
+def test_a_column_of_times_without_a_unit_or_with_a_gap_states_no_rate(tmp_path, name):
+    rows = "".join(f"{(i + (i > 700) * 50) / 100},1,2\n" for i in range(1500))
+    path = write(tmp_path / "a.csv", f"# unit=mV\n{name},I,II\n{rows}")
+    assert "states no sampling rate" in refusal(path)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -87,10 +87,10 @@ def test_a_file_without_a_waveform_and_one_that_is_cut_are_refused(samples, tmp_
     path = write_dicom(tmp_path / "a.dcm", group(samples, channels()))
     path.write_bytes(path.read_bytes()[:-2000])
     message = refusal(path)
-    assert message.startswith("a.dcm cannot be read: it is damaged, or not a sound DICOM file (")
+    assert message.startswith("a.dcm cannot be read: it is damaged, or not a valid DICOM file (")
     assert "position" not in message  # pydicom's own sentence, as every library's, may quote the file
     path.write_bytes(b"a" * 300)
-    assert refusal(path) == "a.dcm is no DICOM file: its first 132 bytes should end in DICM."
+    assert refusal(path) == "a.dcm is not a DICOM file: its first 132 bytes should end in DICM."
 
 
 def test_zero_is_padding_only_where_all_channels_hold_it(tmp_path, samples):

@@ -47,7 +47,7 @@ def test_what_is_missing_or_contradictory_is_refused(options, message, digital, 
 def test_a_file_that_is_cut_short_is_refused(digital, tmp_path):
     path = write_edf(tmp_path / "a.edf", digital)
     path.write_bytes(path.read_bytes()[:-1000])
-    assert refusal(path).startswith("a.edf is no sound EDF or BDF file: the file")
+    assert refusal(path).startswith("a.edf is not a valid EDF or BDF file: the file")
 
 
 @pytest.mark.real

@@ -234,7 +234,9 @@ def test_a_file_without_a_recording_is_no_ecg_of_a_folder(tmp_path):
 def test_a_file_of_matlab_7_3_is_refused_by_name(tmp_path):
     content = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM" + bytes(384) + b"\x89HDF\r\n\x1a\n"
     path = write(tmp_path / "a.mat", content)
-    assert refusal(path).startswith("a.mat is a MATLAB 7.3 file, which is not read; save it by save(file, '-v7')")
+    assert refusal(path).startswith(
+        "a.mat is a MATLAB 7.3 file, which is not supported; save it with save(file, '-v7')"
+    )
     assert list(find_records([tmp_path])) == [path]
 
 
@@ -280,7 +282,7 @@ def test_a_changed_byte_of_a_compressed_signal_is_noticed(tmp_path):
     path = save(tmp_path / "a.mat", {"sig": beats(), **FACTS}, do_compression=True)
     content = bytearray(path.read_bytes())
     content[3000] ^= 1
-    assert refusal(write(path, content)) == "a.mat is no sound MATLAB file; it is damaged or cut off."
+    assert refusal(write(path, content)) == "a.mat is not a valid MATLAB file; it is damaged or cut off."
 
 
 def test_a_small_file_that_unpacks_to_a_large_one_takes_little_memory(tmp_path):

@@ -311,7 +311,7 @@ def test_filters_that_are_not_read_are_named(tmp_path):
             h5py.h5d.create(file.id, b"tracings", h5py.h5t.NATIVE_FLOAT, space, plist).write_direct_chunk(
                 (0, 0, 0), b"x"
             )
-        assert "packed by other filters than gzip, lzf and shuffle" in refusal(tmp_path / "a.h5")
+        assert "compressed by filters other than gzip, lzf and shuffle" in refusal(tmp_path / "a.h5")
 
 
 def test_objects_and_texts_are_no_values(tmp_path):

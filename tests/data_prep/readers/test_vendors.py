@@ -1,6 +1,7 @@
 """Files of vendors become the voltages that an independent writer put into them, in every variant of their formats."""
 
 import base64
+import json
 import re
 import struct
 import warnings
@@ -87,7 +88,7 @@ def test_the_sampling_rate_of_muse(tmp_path, signal, base, exponent, fs):
         ({"LeadAmplitudeUnits": "COUNTS"}, "lead I has a stated unit that is not one of"),
         ({"LeadAmplitudeUnitsPerBit": None}, "states no voltage of a step of lead I"),
         ({"LeadAmplitudeUnitsPerBit": 0}, "the voltage of a step should be a number above 0; found 0"),
-        ({"WaveFormData": "A?A"}, "no Base64"),
+        ({"WaveFormData": "A?A"}, "are not Base64"),
     ],
 )
 def test_what_is_missing_or_contradictory_in_muse_is_refused(tmp_path, signal, changes, message):
@@ -96,7 +97,7 @@ def test_what_is_missing_or_contradictory_in_muse_is_refused(tmp_path, signal, c
 
 def test_a_wrong_checksum_of_muse_is_told(tmp_path, signal):
     text = vendor.muse(vendor.muse_waveform(signal, LeadDataCRC32=7))
-    assert "lead I: the checksum does not fit" in read_record(write(tmp_path / "a.xml", text)).remarks[0].sentence
+    assert "lead I: the checksum does not match" in read_record(write(tmp_path / "a.xml", text)).remarks[0].sentence
 
 
 def test_a_median_beat_alone_is_no_ecg(tmp_path, signal):
@@ -156,12 +157,12 @@ def test_xml_of_too_many_or_too_deep_elements_is_refused(tmp_path, monkeypatch, 
 def test_xml_that_is_cut_off_is_refused_without_a_word_of_it(tmp_path, signal):
     text = vendor.muse(vendor.muse_waveform(signal), name="Jane Doe")[:400]
     message = refusal(write(tmp_path / "a.xml", text))
-    assert message == "a.xml is no well-formed XML; it is damaged or cut off."
+    assert message == "a.xml is not well-formed XML; it is damaged or cut off."
 
 
 def test_other_xml_says_which_formats_there_are(tmp_path):
     message = refusal(write(tmp_path / "a.xml", "<svg/>"))
-    assert message.startswith("a.xml: its content is of no format with a reader; there is one for WFDB, DICOM, ")
+    assert message.startswith("a.xml: its content is in no supported format; the formats are WFDB, DICOM, ")
 
 
 # HL7 aECG
@@ -174,6 +175,24 @@ def test_a_rhythm_of_aecg(tmp_path, signal, step, unit, atol, increment):
     derived = vendor.aecg_series(signal[:300], "REPRESENTATIVE_BEAT")[8:-11]
     record = assert_reads(write(tmp_path / "a.xml", vendor.aecg(series, derived=derived)), signal, atol)
     assert record.remarks == ()
+
+
+@pytest.mark.parametrize("increment", [("2", "s"), ("0.002", "ms")])
+def test_a_rate_that_no_ecg_has_is_replaced_by_the_given_one(tmp_path, signal, increment):
+    path = write(tmp_path / "a.xml", vendor.aecg(vendor.aecg_series(signal, increment=increment)))
+    assert read_record(path).fs in (0.5, 500_000)
+    record = assert_reads(path, signal, 2.5, options=ReadOptions(fs=FS))
+    assert [remark.code for remark in record.remarks] == ["rate-replaced"]
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_the_lowest_value_of_16_bits_is_missing_in_text_too(tmp_path, signal, lower):
+    text = vendor.aecg(vendor.aecg_series(signal)).replace(
+        "<digits>", "<digits>-32768 -40000 " if lower else "<digits>-32768 "
+    )
+    record = read_record(write(tmp_path / "a.xml", text))
+    assert np.isnan(record.signal[0]).all() == (not lower)
+    assert not np.isnan(record.signal[1:]).any()
 
 
 def test_an_origin_of_aecg_is_added(tmp_path, signal):
@@ -219,18 +238,26 @@ def test_a_rhythm_of_philips(tmp_path, signal, version, encoding, how):
     assert_reads(write(tmp_path / "a.xml", text, encoding), signal, 5)
 
 
-def test_a_pulse_of_calibration_at_the_end_is_no_part_of_an_ecg(tmp_path, signal):
-    pulse = np.repeat([0.0, 1.0, 0.0], [25, 100, 25])[:, None] * np.ones(12)
-    text = vendor.philips(np.concatenate((signal, pulse)))
-    record = read_record(write(tmp_path / "a.xml", text, "utf-16"))
+@pytest.mark.parametrize("noise", [0, 0.005])
+def test_a_pulse_of_calibration_at_the_end_is_no_part_of_an_ecg(tmp_path, signal, noise):
+    pulse = np.repeat([0.0, 1.0, 0.0], [25, 100, 25])[:, None] + np.random.default_rng(0).uniform(
+        -noise, noise, (150, 12)
+    )
+    series = vendor.aecg_series(np.concatenate((signal, pulse)), step=5)
+    record = read_record(write(tmp_path / "a.xml", vendor.aecg(series)))
     np.testing.assert_allclose(record.signal, signal, atol=0.0026)
+
+
+def test_an_end_without_voltage_is_kept(tmp_path, signal):
+    series = vendor.aecg_series(np.concatenate((signal, np.zeros((150, 12)))), step=5)
+    assert len(read_record(write(tmp_path / "a.xml", vendor.aecg(series))).signal) == 1650
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("resolution", "other", "states no resolution"),
-        ("XLI", "ZIP", "another method than XLI"),
+        ("XLI", "ZIP", "a method other than XLI"),
         ('"3000"', '"9000"', "promises 4500 samples of each lead; found 1500"),
         ("parsedwaveforms", "other", "holds no parsedwaveforms"),
     ],
@@ -339,7 +366,7 @@ def test_a_damaged_section_of_scp_is_told(tmp_path, signal):
     content[-100] ^= 1
     record = read_record(write(tmp_path / "a.scp", bytes(content)))
     assert [remark.sentence for remark in record.remarks] == [
-        "the checksum of section 6 does not fit; the file may be damaged."
+        "the checksum of section 6 does not match; the file may be damaged."
     ]
     cut = read_record(write(tmp_path / "b.scp", bytes(content[:-1000])))
     assert cut.remarks[0].sentence == "section 6 is cut off; what is there of it is read."
@@ -380,8 +407,9 @@ def test_what_is_missing_or_contradictory_in_cardiosoft_is_refused(tmp_path, sig
 
 
 @pytest.mark.parametrize(("step", "unit"), [(5, "uV"), (0.005, "mV")])
-def test_a_rhythm_of_schiller(tmp_path, signal, step, unit):
-    assert_reads(write(tmp_path / "a.xml", vendor.schiller(signal, step, unit)), signal, 5)
+@pytest.mark.parametrize("kind", ["ECG_RHYTHMS", "ECG_RHYTHM"])
+def test_a_rhythm_of_schiller(tmp_path, signal, step, unit, kind):
+    assert_reads(write(tmp_path / "a.xml", vendor.schiller(signal, step, unit, kind=kind)), signal, 5)
 
 
 @pytest.mark.parametrize(
@@ -457,7 +485,7 @@ def test_the_values_that_mfer_names_as_missing_are_missing(tmp_path, signal):
 
 
 def test_a_frame_of_mfer_that_is_cut_off_is_refused(tmp_path, signal):
-    assert "no sound MFER file" in refusal(write(tmp_path / "a.mwf", vendor.mfer(signal)[:-1000]))
+    assert "not a valid MFER file" in refusal(write(tmp_path / "a.mwf", vendor.mfer(signal)[:-1000]))
 
 
 # EDAN
@@ -479,6 +507,21 @@ def test_a_recording_of_edan_has_no_voltages_unless_a_unit_is_given(tmp_path, si
     assert refusal(path) == "ecgraw.dat: the samples of patient.hea are not there; put them beside it."
 
 
+# Contec
+
+
+@pytest.mark.parametrize("connected", [range(8), (0, 1)])
+def test_a_recording_of_contec_has_the_leads_that_were_connected(tmp_path, signal, connected):
+    path = write(tmp_path / "a.ECG", vendor.contec(signal, connected))
+    leads = [("II", "III", *STANDARD_LEADS[6:])[index] for index in connected]
+    assert_reads(path, signal, 5, leads, fs=800)
+
+
+def test_a_recording_of_contec_that_ends_within_a_sample_is_refused(tmp_path, signal):
+    path = write(tmp_path / "a.ECG", vendor.contec(signal)[:-1])
+    assert "should have 80 bytes and 16 for each sample; found 24079 bytes" in refusal(path)
+
+
 # Kardia and Apple
 
 
@@ -497,9 +540,86 @@ def test_what_is_missing_in_kardia_is_refused(tmp_path, signal):
         assert message in refusal(write(tmp_path / "a.json", vendor.kardia(signal, **changes)))
 
 
+@pytest.mark.parametrize("leads", [("I",), STANDARD_LEADS[:6]])
+def test_leads_of_atc(tmp_path, signal, leads):
+    assert assert_reads(write(tmp_path / "a.atc", vendor.atc(signal, leads)), signal, 0.5, leads).remarks == ()
+
+
+def test_damage_of_atc_is_told(tmp_path, signal):
+    content = bytearray(vendor.atc(signal))
+    assert "ends within a block" in refusal(write(tmp_path / "a.atc", bytes(content[:-1])))
+    assert "holds no block that states" in refusal(write(tmp_path / "a.atc", bytes(content[:288])))
+    content[400] ^= 1
+    remarks = read_record(write(tmp_path / "a.atc", bytes(content))).remarks
+    assert [remark.code for remark in remarks] == ["checksum"]
+
+
+# FHIR
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"n_parts": 3}, {"interval": {"interval": 2000, "intervalUnit": "us"}}, {"leads": BASIS_LEADS}]
+)
+def test_an_observation_of_fhir(tmp_path, signal, how):
+    path = write(tmp_path / "a.json", vendor.fhir(signal, **how))
+    assert_reads(path, signal, 1, how.get("leads", STANDARD_LEADS))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"unit": None}, "states no unit for lead I; pass --unit."),
+        ({"unit": "mm[Hg]"}, "a stated unit that is not one of"),
+        ({"period": None}, "states no sampling rate; pass --fs."),
+        ({"interval": {"interval": 2, "intervalUnit": "min"}}, "the unit of its time is none of s, ms, us"),
+        ({"dimensions": 2}, "several values at a time"),
+        ({"data": "1 x"}, "not all numbers"),
+        ({"data": None}, "holds no samples"),
+    ],
+)
+def test_what_is_missing_or_damaged_in_fhir_is_refused(tmp_path, signal, changes, message):
+    assert message in refusal(write(tmp_path / "a.json", vendor.fhir(signal, **changes)))
+
+
+def test_values_of_fhir_beyond_its_limits_are_missing(tmp_path, signal):
+    path = write(tmp_path / "a.json", vendor.fhir(signal, data="U L E 100"))
+    np.testing.assert_array_equal(np.isnan(read_record(path).signal[:, 0]), [True, True, True, False])
+
+
+# JSON
+
+
+@pytest.mark.parametrize("fs", [500, "500 Hz"])
+@pytest.mark.parametrize("leads", [BASIS_LEADS, STANDARD_LEADS])
+def test_an_object_of_leads_in_json(tmp_path, signal, leads, fs):
+    assert_reads(write(tmp_path / "a.json", vendor.json_leads(signal, leads, fs=fs)), signal, 0.001, leads)
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"unit": None}, "states no unit for lead I; pass --unit."),
+        ({"unit": "counts"}, "a stated unit that is not one of"),
+        ({"fs": "fast"}, "a sampling rate that is not a number of hertz"),
+    ],
+)
+def test_what_is_missing_or_unknown_in_json_is_refused(tmp_path, signal, facts, message):
+    assert message in refusal(write(tmp_path / "a.json", vendor.json_leads(signal, **facts)))
+
+
+def test_lists_of_numbers_under_other_names_are_no_ecg(tmp_path):
+    path = write(tmp_path / "a.json", json.dumps({key: list(range(50)) for key in "ijk"}))
+    assert list(find_files([tmp_path])) == [OtherFile(path, Kind.OTHER)]
+
+
 @pytest.mark.parametrize("german", [False, True])
 def test_the_lead_of_apple_health(tmp_path, signal, german):
     assert_reads(write(tmp_path / "a.csv", vendor.apple(signal, german)), signal, 0.01, ("I",))
+
+
+def test_the_decimal_comma_of_a_rate_of_apple_health(tmp_path, signal):
+    path = write(tmp_path / "a.csv", vendor.apple(signal, german=True, rate="511,844"))
+    assert read_record(path).fs == 511.844
 
 
 def test_a_recording_of_apple_health_without_a_unit_is_refused_with_what_would_do(tmp_path, signal):
@@ -538,7 +658,7 @@ def test_a_table_of_parquet_about_records_is_no_ecg(tmp_path):
     assert "is not an ECG: it is a table about something else" in refusal(path)
     assert list(find_files([tmp_path])) == [OtherFile(path, Kind.TABLE)]
     write(path, path.read_bytes()[:-9])
-    assert refusal(path) == "a.parquet is no sound Parquet file; it is damaged or cut off."
+    assert refusal(path) == "a.parquet is not a valid Parquet file; it is damaged or cut off."
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -586,7 +706,7 @@ def peer(path):
 
 PEERLESS = (
     "cardiosoft.xml", "sapphire.xml", "schiller.xml", "apple.csv", "a.parquet", "matlab.mat", "packed.mat", "plain.h5",
-    "packed.h5",
+    "packed.h5", "contec.ecg", "fhir.json", "a.atc", "leads.json",
 )  # fmt: skip
 
 

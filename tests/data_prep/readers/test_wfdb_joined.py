@@ -27,7 +27,7 @@ def joined(tmp_path):
 
 @pytest.fixture
 def gapped(tmp_path):
-    """A record of 11 s: 4 s of all leads, 1 s of nothing, 6 s without V6 and with the leads in another order."""
+    """A record of 11 s: 4 s of all leads, 1 s of nothing, 6 s without V6 and with the leads in a different order."""
     write_wfdb(tmp_path, beats()[:CUT], name="first")
     order = (*range(10, -1, -1),)
     write_wfdb(tmp_path, beats()[CUT:, order], name="second", leads=tuple(STANDARD_LEADS[index] for index in order))

@@ -91,8 +91,8 @@ def test_a_file_that_goes_wrong_twice_is_fetched_at_the_third_attempt(publisher,
         ("error", "the server answered 503"),
         ("cut", "the connection failed"),
         ("stated too long", "the connection failed"),
-        ("stated too short", "has another SHA-256 than the publisher's list"),
-        ("altered", "has another SHA-256 than the publisher's list"),
+        ("stated too short", "has a different SHA-256 from the publisher's list"),
+        ("altered", "has a different SHA-256 from the publisher's list"),
         ("elsewhere", "the server answered 302"),
     ],
 )
@@ -160,7 +160,7 @@ def test_a_missing_list_names_its_address(publisher, tmp_path):
 
 @pytest.mark.parametrize("source", ["http://example.org/ptb-xl/", "ftp://physionet.org/", "file:///etc/", "ptb-xl"])
 def test_an_address_without_https_is_refused(source, tmp_path):
-    with pytest.raises(DownloadError, match="is no https address"):
+    with pytest.raises(DownloadError, match="is not an https address"):
         download(tmp_path, source=source)
 
 

@@ -81,7 +81,7 @@ def test_the_same_data_have_the_same_sha256_anywhere(path, source, tmp_path):
 
 
 def test_the_error_for_an_unknown_label_set_lists_the_known_ones(path):
-    with pytest.raises(StoreError, match="no label set 'sex'; there are all, diagnostic, subdiagnostic, superdia"):
+    with pytest.raises(StoreError, match="no label set 'sex'; choose one of all, diagnostic, subdiagnostic, superdia"):
         open_store(path).labels("sex")
 
 

@@ -183,7 +183,9 @@ def test_other_settings_are_refused(folder, tmp_path, finished):
         with pytest.raises(KilledError):
             prepare(folder, tmp_path / "store", Preprocess(), progress=kill)
     before = content(tmp_path / "store")
-    expected = r"other settings \(fs 100, this asks for 50; baseline mean, this asks for keep\); choose another folder"
+    expected = (
+        r"different settings \(fs 100, this asks for 50; baseline mean, this asks for keep\); choose another folder"
+    )
     with pytest.raises(StoreError, match=expected):
         prepare(folder, tmp_path / "store", Preprocess(fs=50, baseline="keep"))
     assert content(tmp_path / "store") == before
@@ -192,7 +194,7 @@ def test_other_settings_are_refused(folder, tmp_path, finished):
 def test_another_source_is_refused(folder, tmp_path):
     prepare(folder, tmp_path / "store", Preprocess())
     edit(folder / "ptbxl_database.csv", "'NORM'", "'SR'")
-    with pytest.raises(StoreError, match=r"made from other records or tables \(ptbxl\)"):
+    with pytest.raises(StoreError, match=r"made from different records or tables \(ptbxl\)"):
         prepare(folder, tmp_path / "store", Preprocess())
 
 
@@ -291,7 +293,7 @@ def test_a_preparation_resumes_only_with_the_read_options_it_began_with(bare, tm
         with pytest.raises(KilledError):
             prepare(bare, tmp_path / "store", Preprocess(), progress=kill, options=STATED)
     for other in (ReadOptions(fs=500.0, unit="uV", leads=tuple(LEADS)), ReadOptions()):
-        with pytest.raises(StoreError, match=rf"other settings \(--fs 250.0, this asks for {other.fs}"):
+        with pytest.raises(StoreError, match=rf"different settings \(--fs 250.0, this asks for {other.fs}"):
             prepare(bare, tmp_path / "store", Preprocess(), options=other)
     report = prepare(bare, tmp_path / "store", Preprocess(), options=STATED)
     assert report.n_resumed == 1
@@ -359,7 +361,7 @@ def test_folders_that_are_not_sources_are_refused(folder, tmp_path):
 
 
 def test_the_error_for_an_unknown_label_set_lists_the_known_ones(folder, tmp_path):
-    with pytest.raises(StoreError, match="no label set 'super'; there are all, diagnostic, subdiagnostic"):
+    with pytest.raises(StoreError, match="no label set 'super'; choose one of all, diagnostic, subdiagnostic"):
         prepare(folder, tmp_path / "store", Preprocess(), "super")
 
 

@@ -183,7 +183,7 @@ def test_remote_folders_are_prepared_but_neither_written_nor_checked_by_the_comm
     code, said = ecgmtl("data", "prepare", f"{web}ptbxl/", tmp_path / "store")
     assert (code, f"4 records in {tmp_path}/store, 1 left out".replace(" ", "") in said.replace(" ", "")) == (3, True)
     code, said = ecgmtl("data", "prepare", f"{web}ptbxl/", "s3://bucket/store")
-    assert (code, "remote places are only read" in said) == (2, True)
+    assert (code, "remote addresses can only be read" in said) == (2, True)
     code, said = ecgmtl("data", "check", f"{web}ptbxl/")
     assert (code, "only local folders are checked" in said) == (2, True)
     code, said = ecgmtl("data", "prepare", "ftp://host/ptbxl/", tmp_path / "other")

@@ -164,7 +164,7 @@ def test_a_job_of_another_version_or_source_is_refused(folder, tmp_path, monkeyp
     copy = tmp_path / "ptbxl"
     shutil.copytree(folder, copy)
     edit(copy / "ptbxl_database.csv", "'NORM'", "'SR'")
-    with pytest.raises(StoreError, match=r"made from other records or tables \(ptbxl\)"):
+    with pytest.raises(StoreError, match=r"made from different records or tables \(ptbxl\)"):
         run(copy, tmp_path / "store", "2/2")
     monkeypatch.setattr(prepare, "version", lambda name: "9.9")
     with pytest.raises(StoreError, match=r"the version of ecgmtl .*, this asks for 9\.9"):
@@ -330,5 +330,5 @@ def test_two_jobs_at_once_of_which_one_is_killed_and_begins_again(folder, whole,
 
 
 def test_what_is_no_share_is_a_sentence():
-    with pytest.raises(typer.BadParameter, match="'3/2' is no share"):
+    with pytest.raises(typer.BadParameter, match="'3/2' is not a share"):
         share_of("3/2")

@@ -144,7 +144,7 @@ def test_a_forest_that_was_grown_on_other_measurements_is_refused(forest, tmp_pa
         in_another_order = measurement_names(forest.fs)[::-1]
         another_version.setattr(checkpoint, "measurement_names", lambda _: in_another_order)
         checkpoint.save(path, stored)
-    with pytest.raises(checkpoint.CheckpointError, match="fitted on other measurements"):
+    with pytest.raises(checkpoint.CheckpointError, match="fitted on measurements other"):
         checkpoint.load(path)
 
 
