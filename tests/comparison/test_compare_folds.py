@@ -112,7 +112,7 @@ def test_cells_are_averaged_within_their_fold(done):
 @pytest.mark.parametrize(
     ("folds", "overrides", "message"),
     [
-        ((), (), "holds a comparison on other records"),
+        ((), (), "holds a comparison on records or labels other than"),
         ((3,), ("validation_fold=9",), "with --folds every run is validated on its own fold"),
         ((11,), (), "validation_fold 11: .* has no such fold"),
         ((10,), (), "validation_fold 10: .* has no such fold"),  # the test split
