@@ -47,7 +47,7 @@ class Point(NamedTuple):
 
 
 def points(method: Method, figure: str, evidence: Path = DOCS / "evidence") -> list[Point]:
-    """Return a figure of each comparison that has the method's arm, by the epoch that is best by the other folds."""
+    """Return a figure of each comparison that has the method's arm, by the epoch that is best for the other folds."""
     found = []
     for share, folder in COMPARISONS.items():
         table = pd.read_csv(evidence / folder / TABLES / "late.csv").set_index("arm")
