@@ -4,6 +4,7 @@ Each is sound but for the name, so that all of it is read, predicted from and tr
 """
 
 import binascii
+import copy
 import csv
 import io
 import json
@@ -146,6 +147,43 @@ def kardia(signal):
     return json.dumps(tree).encode()
 
 
+def contec(signal):
+    """A file with the given name in its eight bytes for a name, and the number behind the samples."""
+    content = vendor.contec(signal).replace(b"Doe".ljust(8, b"\0"), GIVEN.encode().ljust(8, b"\0"))
+    return content[: -len(NUMBER)] + NUMBER.encode()
+
+
+def atc(signal):
+    content = vendor.atc(signal, STANDARD_LEADS[:6])
+    start = content.index(b"info")
+    block = content[start : start + 8] + PERSON.encode().ljust(264, b"\0")
+    return content[:start] + block + struct.pack("<I", sum(block)) + content[start + len(block) + 4 :]
+
+
+def fhir(signal):
+    """A bundle whose observation, components and codes name the patient."""
+    tree = json.loads(vendor.fhir(signal))
+    observation = tree["entry"][0]["resource"]
+    observation |= {
+        "subject": {"reference": f"Patient/{NUMBER}", "display": NAME},
+        "performer": [{"display": FAMILY}],
+        "note": [{"text": PERSON}],
+        FAMILY: PERSON,
+    }
+    more = copy.deepcopy(observation["component"][1])
+    more["code"] = {"coding": [{"code": NUMBER, "display": NAME}], "text": PERSON}
+    observation["component"].append(more)
+    return json.dumps(tree).encode()
+
+
+def json_leads(signal):
+    """An object with one more list, named after the patient, and facts about the patient around it."""
+    tree = json.loads(vendor.json_leads(signal))
+    leads = tree["signal"]["leads"]
+    leads[NAME] = leads["I"]
+    return json.dumps(tree | {"patient": {"name": NAME, "id": NUMBER}, "note": PERSON, FAMILY: [PERSON]}).encode()
+
+
 def apple(signal):
     return vendor.apple(signal).replace("Jane Doe", f'"{PERSON}"').encode()
 
@@ -209,7 +247,11 @@ SINGLE = {
     "-mortara.xml": lambda signal: in_xml(vendor.mortara(signal)),
     "-ecg.ecg": ishne,
     "-mwf.mwf": mfer,
+    "-contec.ecg": contec,
     "-kardia.json": kardia,
+    "-atc.atc": atc,
+    "-fhir.json": fhir,
+    "-leads.json": json_leads,
     "-apple.csv": apple,
     "-npz.npz": npz,
     "-mat.mat": mat,
