@@ -402,7 +402,7 @@ def atc(signal, leads=("I",), step=500):
     content = b"ALIVE\0\0\0" + struct.pack("<I", 4) + block(b"info", b"Doe".ljust(264, b"\0"))
     content += block(b"fmt ", struct.pack("<BHHBH", 1, 500, step, 2, 0))
     for index, row in enumerate(rows, 1):
-        content += block(b"ecg " if index == 1 else b"ecg%d" % index, row)
+        content += block(b"ecg " if index == 1 else b"ecg%x" % index, row)
     return content + block(b"avg ", rows[0][:900])
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.leads import STANDARD_LEADS
 from data_prep.readers.channels import Channel, to_record
 from data_prep.readers.files import read_bytes
 from data_prep.readers.options import ReadOptions
@@ -16,11 +17,12 @@ from data_prep.record import Record, RecordError, Remark
 
 NAME = "AliveCor ATC"
 SUFFIXES: tuple[str, ...] = (".atc",)
-MAGIC = b"ALIVE"
+MAGIC = b"ALIVE\0\0\0"
 HEADER = 12
 """Bytes before the first block: the magic, and the version."""
 MAX_BYTES = 2**26
-LEADS = dict(zip((b"ecg ", *(b"ecg%d" % i for i in range(2, 7))), ("I", "II", "III", "aVR", "aVL", "aVF"), strict=True))
+LEADS = dict(zip((b"ecg ", *(b"ecg%x" % i for i in range(2, 13))), STANDARD_LEADS, strict=True))
+"""Leads by the name of their block, which counts them in hexadecimal digits."""
 FORMAT = struct.Struct("<BHHBH")
 """Block of facts: kind of values, hertz, nanovolts of a step, flags, reserved."""
 
@@ -51,14 +53,14 @@ def read(path: Path, options: ReadOptions) -> Record:
 
 
 def _blocks(name: str, content: bytes, remarks: list[Remark]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the name and the content of each block, and add a remark where the sum of its bytes is another one."""
+    """Yield the name and the content of each block, and add a remark where its checksum does not match."""
     start = HEADER
     while start < len(content):
         block, size = content[start : start + 4], int.from_bytes(content[start + 4 : start + 8], "little")
         end = start + 8 + size
         if end + 4 > len(content):
             raise RecordError(f"{name} ends within a block; it is cut off.")
-        if int.from_bytes(content[end : end + 4], "little") != sum(content[start:end]):
-            remarks.append(Remark("checksum", "the checksum of a block does not fit; the file may be damaged."))
+        if int.from_bytes(content[end : end + 4], "little") != sum(content[start:end]) % 2**32:
+            remarks.append(Remark("checksum", "the checksum of a block does not match; the file may be damaged."))
         yield block, content[start + 8 : end]
         start = end + 4

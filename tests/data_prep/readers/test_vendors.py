@@ -540,7 +540,7 @@ def test_what_is_missing_in_kardia_is_refused(tmp_path, signal):
         assert message in refusal(write(tmp_path / "a.json", vendor.kardia(signal, **changes)))
 
 
-@pytest.mark.parametrize("leads", [("I",), STANDARD_LEADS[:6]])
+@pytest.mark.parametrize("leads", [("I",), STANDARD_LEADS[:6], STANDARD_LEADS])
 def test_leads_of_atc(tmp_path, signal, leads):
     assert assert_reads(write(tmp_path / "a.atc", vendor.atc(signal, leads)), signal, 0.5, leads).remarks == ()
 
@@ -552,6 +552,11 @@ def test_damage_of_atc_is_told(tmp_path, signal):
     content[400] ^= 1
     remarks = read_record(write(tmp_path / "a.atc", bytes(content))).remarks
     assert [remark.code for remark in remarks] == ["checksum"]
+
+
+def test_a_text_that_begins_like_atc_is_no_ecg(tmp_path):
+    path = write(tmp_path / "notes.txt", "ALIVE and well, ALIVECOR recordings are in the other folder.")
+    assert list(find_files([tmp_path])) == [OtherFile(path, Kind.OTHER)]
 
 
 # FHIR
