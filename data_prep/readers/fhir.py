@@ -93,8 +93,8 @@ def _rank(components: list[tuple[str, Any]]) -> tuple[int, int]:
 def _rate(name: str, data: Any) -> float | None:
     """Return the sampling rate in hertz of R4 (a period in milliseconds) or R5 (an interval and its unit)."""
     period = entry(data, "period")
-    interval, unit = (period, "ms") if is_number(period) else (entry(data, "interval"), entry(data, "intervalUnit"))
-    if not is_number(interval) or not interval > 0:
+    interval, unit = (entry(data, "interval"), entry(data, "intervalUnit")) if period is None else (period, "ms")
+    if not _number(name, interval, 0) > 0:
         return None
     if unit not in SECONDS:
         raise RecordError(f"{name}: the unit of its time is none of {', '.join(SECONDS)}; correct the file.")
@@ -103,17 +103,27 @@ def _rate(name: str, data: Any) -> float | None:
 
 def _channel(name: str, lead: str, data: Any) -> Channel:
     if entry(data, "dimensions") not in (1, None):
-        raise RecordError(f"{name} has several values at a time in one component, which is not read.")
-    origin, factor = entry(data, "origin"), entry(data, "factor")
-    zero = entry(origin, "value")
+        raise RecordError(f"{name} has several values at a time in one component, which is not supported.")
+    if any(entry(data, key) is not None for key in ("offsets", "codeMap")):
+        raise RecordError(f"{name} has samples at uneven times, or as codes, which is not supported.")
+    origin = entry(data, "origin")
     unit = entry(origin, "code") or entry(origin, "unit")
     return Channel(
         lead,
         _values(name, entry(data, "data")),
         unit if isinstance(unit, str) else None,
-        float(factor) if is_number(factor) else 1.0,
-        float(zero) if is_number(zero) else 0.0,
+        _number(name, entry(data, "factor"), 1),
+        _number(name, entry(origin, "value"), 0),
     )
+
+
+def _number(name: str, value: Any, default: float) -> float:
+    """Return a number of the file, or the default where it has none."""
+    if value is None:
+        return default
+    if not is_number(value):
+        raise RecordError(f"{name}: an interval, factor or origin of its samples is not a number; correct the file.")
+    return float(value)
 
 
 def _values(name: str, data: Any) -> Float64[np.ndarray, " time"]:
@@ -127,6 +137,8 @@ def _values(name: str, data: Any) -> Float64[np.ndarray, " time"]:
 def _joined(name: str, parts: list[Channel]) -> Channel:
     first = parts[0]
     if len({(part.unit, part.step, part.zero) for part in parts}) > 1:
-        raise RecordError(f"{name}: the parts of a lead have different units, factors or origins, which is not read.")
+        raise RecordError(
+            f"{name}: the parts of a lead have different units, factors or origins, which is not supported."
+        )
     values = np.concatenate([part.values for part in parts])
     return Channel(first.lead, values, first.unit, first.step, first.zero)

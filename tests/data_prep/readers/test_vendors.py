@@ -580,6 +580,11 @@ def test_an_observation_of_fhir(tmp_path, signal, how):
         ({"dimensions": 2}, "several values at a time"),
         ({"data": "1 x"}, "not all numbers"),
         ({"data": None}, "holds no samples"),
+        ({"factor": "0.005"}, "is not a number; correct the file"),
+        ({"origin": {"value": "-100", "unit": "mV"}}, "is not a number; correct the file"),
+        ({"period": "4"}, "is not a number; correct the file"),
+        ({"offsets": "0 2 4"}, "at uneven times, or as codes"),
+        ({"codeMap": "http://example.org/codes"}, "at uneven times, or as codes"),
     ],
 )
 def test_what_is_missing_or_damaged_in_fhir_is_refused(tmp_path, signal, changes, message):
