@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from data_prep.leads import STANDARD_LEADS, split_unit, standard_lead
-from data_prep.units import UNIT_NAMES, parse_unit
+from data_prep.units import RATES, UNIT_NAMES, parse_unit
 
 WHOLE = 2**18
 """Number of samples of a lead up to which a recording is always read to its end: 8 minutes at 500 Hz."""
@@ -62,9 +62,14 @@ class ReadOptions:
         return leads.get(column.strip(), leads.get(split_unit(column)[0], column))
 
     def samples_to_read(self, n_samples: int, fs: float) -> int:
-        """Return how many of the `n_samples` of each lead of a recording are read."""
+        """Return how many of the `n_samples` of each lead of a recording are read.
+
+        A rate that no ECG has is replaced by the given one later, so that one counts.
+        """
         if self.seconds is None or n_samples <= WHOLE:
             return n_samples
+        if self.fs is not None and not RATES[0] <= fs <= RATES[1]:
+            fs = self.fs
         return min(n_samples, math.ceil(self.seconds * fs))
 
 

@@ -185,6 +185,11 @@ def test_a_rate_that_no_ecg_has_is_replaced_by_the_given_one(tmp_path, signal, i
     assert [remark.code for remark in record.remarks] == ["rate-replaced"]
 
 
+def test_a_long_recording_is_read_as_far_as_the_given_rate_needs_where_it_replaces_the_stated_one():
+    assert ReadOptions(fs=500, seconds=10).samples_to_read(2**19, 0.5) == 5000
+    assert ReadOptions(fs=500, seconds=10).samples_to_read(2**19, 1000) == 10_000
+
+
 @pytest.mark.parametrize("lower", [False, True])
 def test_the_lowest_value_of_16_bits_is_missing_in_text_too(tmp_path, signal, lower):
     text = vendor.aecg(vendor.aecg_series(signal)).replace(
