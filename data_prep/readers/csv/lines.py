@@ -67,7 +67,8 @@ def _is_comment(line: str) -> bool:
 
 
 _TITLE = re.compile(r"\w+ signal:\s*\d+\s*x\s*\d+", re.IGNORECASE)
-"""Title above a table that GE MUSE exports as text, as in `Rhythm signal: 5000 X 12`. It counts as a comment."""
+"""Title above a table that GE MUSE exports as text, as in `Rhythm signal: 5000 X 12`. It counts as a comment, but a
+file with a second one is refused."""
 _DECLARED = re.compile(r"\"?sep=(.)\"?\s*", re.IGNORECASE)
 
 
@@ -126,4 +127,6 @@ class Lines:
                 self.separator = declared[1]
             elif not self._begun:
                 self.comments.append(content.lstrip("#").strip())
+            elif _TITLE.fullmatch(content):  # such as that of averaged beats
+                raise RecordError(f"{self._name} holds several tables; keep only that of the rhythm.")
         raise RecordError(f"{self._name} has more than {MAX_EMPTY} lines of comments or blanks in a row.")

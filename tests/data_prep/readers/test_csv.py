@@ -65,6 +65,11 @@ def test_a_text_of_muse_is_read_with_the_facts_that_it_lacks(tmp_path):
     np.testing.assert_allclose(record.signal, [[0.02, -0.019, -0.039], [0.019, -0.019, -0.039]], atol=1e-6)
 
 
+def test_averaged_beats_below_a_rhythm_of_muse_are_not_joined_to_it(tmp_path):
+    path = write(tmp_path / "a.txt", "Rhythm signal: 2 X 2\n20 -19\n19 -19\nMedian signal: 2 X 2\n1 2\n3 4\n")
+    assert "a.txt holds several tables" in refusal(path, ReadOptions(fs=500, unit="uV", leads=("I", "II")))
+
+
 @pytest.mark.parametrize(
     ("name", "a_second", "digits", "fs"),
     [("time_s", 1, 6, 360), ("time (ms)", 1000, 0, 360), ("seconds", 1, 3, 512), ("t_us", 1e6, 0, 333.3)],
