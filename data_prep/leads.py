@@ -26,10 +26,11 @@ _JOINED = r"(?:[\s_:.]*|-)"
 _SPELLING = re.compile(
     rf"(?:mdc_ecg_(?:lead|elec_potl)_|(?:(?:ecg|ekg){_JOINED})?(?:lead{_JOINED})?)"
     rf"(?P<bracket>[(\[])?(?P<lead>[a-z]+[1-6]?)(?(bracket)[)\]])"
-    rf"(?:{_JOINED}(?:lead|ecg|ekg)|-ref)?",
+    rf"(?:{_JOINED}(?:lead|ecg|ekg)|(?<!c[1-6])-ref)?",
     re.IGNORECASE,
 )
-"""A lead with words around it. A hyphen joins two words only if no space is beside it: `Lead -aVR` is inverted."""
+"""A lead with words around it. A hyphen joins two words only if no space is beside it: `Lead -aVR` is inverted.
+`C3-Ref` is a name of electroencephalograms, so it is not a lead."""
 _WITH_UNIT = re.compile(
     r"(?P<name>.*\S)\s*(?:\[(?P<square>[^\]]+)\]|\((?P<round>[^)]+)\)|[\s_/](?P<bare>\S+v(?:olts?)?))", re.IGNORECASE
 )

@@ -47,6 +47,8 @@ def only(leads, signal=None):
         ("DIII", "III"),
         ("D2", "II"),
         ("D4", None),
+        ("C3-Ref", None),
+        ("ECG V3-Ref", "V3"),
         ("MDC_ECG_ELEC_POTL_V1", "V1"),
         ("V6 reconstructed [mV]", "V6"),
         ("i", "I"),
