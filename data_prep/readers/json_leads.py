@@ -13,16 +13,16 @@ from typing import Any
 from data_prep.leads import standard_lead
 from data_prep.readers.channels import Channel, one_of_several, to_record
 from data_prep.readers.columns import STATE_RATE, STATE_UNIT
-from data_prep.readers.json_tree import begins_object, entry, numbers, read_json
+from data_prep.readers.json_tree import begins_object, numbers, read_json
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
-from data_prep.units import parse_rate
+from data_prep.units import parse_rate, parse_unit
 
 NAME = "JSON"
 SUFFIXES: tuple[str, ...] = ()
 MAX_DEPTH = 20
-NO_LEADS = frozenset({b"i"})
-"""Names that other lists have as well, as that of an index."""
+NO_LEADS = frozenset({b"i", *(b"c%d" % i for i in range(1, 7)), *(b"d%d" % i for i in range(1, 4))})
+"""Names that other lists have as well, as those of an index or of channels."""
 _LIST = re.compile(rb'"([^"\\]{1,24})"\s*:\s*\[(?:\s*-?\d[\d.eE+-]*\s*,){20}')
 """Beginning of a long list of numbers, and its name."""
 
@@ -37,22 +37,24 @@ def read(path: Path, options: ReadOptions) -> Record:
     """Return the leads of the object that has the most, then the longest of those.
 
     Raises:
-        RecordError: it is not valid JSON, a lead is no list of numbers, or a fact is missing.
+        RecordError: it is not valid JSON, a lead is not a list of numbers, or a fact is missing or contradictory.
     """
     objects = list(_objects(read_json(path), [], 0))
     if not objects:
         raise RecordError(f"{path.name} holds no object with lists of numbers under the names of leads.")
     best, around = max(objects, key=lambda found: _rank(found[0]))
-    rate, unit = _fact(around, STATE_RATE), _fact(around, STATE_UNIT)
-    channels = [
-        Channel(lead, numbers(path.name, best[lead]), None if unit is None else str(unit)) for lead in _leads(best)
-    ]
-    fs = None if rate is None else parse_rate(str(rate))
-    if rate is not None and fs is None:
+    rates = {parse_rate(fact) for fact in _facts(around, STATE_RATE)}
+    units = {parse_unit(fact) or fact for fact in _facts(around, STATE_UNIT)}
+    if None in rates:
         raise RecordError(
             f"{path.name} states a sampling rate that is not a number of hertz above 0; correct the file."
         )
-    return to_record(path, channels, fs, options, one_of_several(len(objects), "objects of leads"))
+    if len(rates) > 1 or (len(units) > 1 and options.unit is None):
+        raise RecordError(f"{path.name} states several sampling rates or units beside its leads; keep the right one.")
+    unit = next(iter(units), None)
+    channels = [Channel(lead, numbers(path.name, best[lead]), unit) for lead in _leads(best)]
+    remarks = one_of_several(len(objects), "objects of leads")
+    return to_record(path, channels, next(iter(rates), None), options, remarks)
 
 
 def _objects(tree: Any, around: list[Any], depth: int) -> Iterator[tuple[dict[str, Any], list[Any]]]:
@@ -76,11 +78,10 @@ def _rank(tree: dict[str, Any]) -> tuple[int, int]:
     return len(leads), max(len(tree[lead]) for lead in leads)
 
 
-def _fact(around: list[Any], names: frozenset[str]) -> Any:
-    """Return what the nearest object states under one of the names; None if none does."""
+def _facts(around: list[Any], names: frozenset[str]) -> list[str]:
+    """Return what the nearest object that states something under these names states, as texts."""
     for tree in around:
-        for key in tree if isinstance(tree, dict) else ():
-            value = entry(tree, key)
-            if key.lower().replace("_", "") in names and isinstance(value, str | int | float):
-                return value
-    return None
+        values = [tree[key] for key in tree if key.lower().replace("_", "") in names] if isinstance(tree, dict) else []
+        if facts := [str(value) for value in values if isinstance(value, str | int | float)]:
+            return facts
+    return []

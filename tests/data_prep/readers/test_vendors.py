@@ -623,8 +623,21 @@ def test_what_is_missing_or_unknown_in_json_is_refused(tmp_path, signal, facts, 
 
 
 def test_lists_of_numbers_under_other_names_are_no_ecg(tmp_path):
-    path = write(tmp_path / "a.json", json.dumps({key: list(range(50)) for key in "ijk"}))
+    path = write(tmp_path / "a.json", json.dumps({key: list(range(50)) for key in ("i", "j", "c1", "c2", "d1")}))
     assert list(find_files([tmp_path])) == [OtherFile(path, Kind.OTHER)]
+
+
+@pytest.mark.parametrize("other", [{"frequency": 72}, {"units": "uV"}])
+def test_facts_that_differ_beside_the_leads_of_json_are_refused(tmp_path, signal, other):
+    tree = json.loads(vendor.json_leads(signal))
+    path = write(tmp_path / "a.json", json.dumps(tree | {"signal": other | tree["signal"]}))
+    assert "several sampling rates or units" in refusal(path)
+
+
+def test_the_same_facts_in_other_words_are_one_in_json(tmp_path, signal):
+    tree = json.loads(vendor.json_leads(signal))
+    facts = {"frequency": "0.5 kHz", "units": "millivolts"}
+    assert_reads(write(tmp_path / "a.json", json.dumps(tree | {"signal": facts | tree["signal"]})), signal, 0.001)
 
 
 @pytest.mark.parametrize("german", [False, True])
