@@ -9,7 +9,7 @@ from data_prep.record import RecordError
 
 @contextmanager
 def naming_faults(name: str, kind: str) -> Iterator[None]:
-    """Turn whatever is raised within into a RecordError about the file `name`, which should be a sound `kind`.
+    """Turn whatever is raised within into a RecordError about the file `name`, which should be a `kind`.
 
     Raises:
         RecordError: something was raised.

@@ -67,7 +67,7 @@ class GenericFormat(Format, Protocol):
     """A format that holds tables or arrays of any kind."""
 
     def reason_not_ecg(self, path: Path, options: ReadOptions) -> str | None:
-        """Return why a sound file is no ECG, or None if it may be one."""
+        """Return why a valid file is not an ECG, or None if it may be one."""
 
 
 @runtime_checkable

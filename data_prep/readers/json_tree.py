@@ -32,7 +32,7 @@ def read_json(path: Path) -> Any:
 
 
 def entry(tree: Any, key: str) -> Any:
-    """Return an entry of an object; None if it has none, or is no object."""
+    """Return an entry of an object; None if it has none, or is not an object."""
     return tree.get(key) if isinstance(tree, dict) else None
 
 
@@ -45,7 +45,7 @@ def numbers(name: str, values: Any) -> Float64[np.ndarray, " time"]:
     """Return the numbers of a list, with NaN for null.
 
     Raises:
-        RecordError: it is no list, or something else is among them.
+        RecordError: it is not a list, or something else is among them.
     """
     if not isinstance(values, list) or not all(value is None or is_number(value) for value in values):
         raise RecordError(f"{name}: the samples of a lead are not a list of numbers; it is damaged.")

@@ -160,7 +160,7 @@ class Stack:
 
     def _read(self, first: int) -> "np.ndarray | RecordError":
         try:
-            with naming_faults(self.path.name, "sound file"):
+            with naming_faults(self.path.name, "valid file"):
                 return self.values.read(first, min(self.at_a_time, len(self) - first))
         except RecordError as error:
             return error
