@@ -21,6 +21,7 @@ from data_prep.readers import (
     open_stack,
     rate_remarks,
     read_record,
+    with_possible_rate,
 )
 from data_prep.record import Record, RecordError
 from data_prep.units import HIGHEST, LARGEST_SAMPLE, NO_UNIT
@@ -135,10 +136,14 @@ def convert_stack(stack: Stack, folder: Path, options: ReadOptions, origins: dic
     """
     layout, file = stack.layout(options), stack.path
     names, remarks = names_of(stack)
-    remarks += tuple(remark.sentence for remark in rate_remarks(layout.fs, options))
+    remarks += tuple(remark.sentence for remark in rate_remarks(options.rate_of(layout.fs), options))
+
+    def read(index: int, name: str) -> Record:
+        return with_possible_rate(stack.finite_record(index, name, layout), options)
+
     for index, name in enumerate(names):
-        header, read = folder / f"{name}.hea", partial(stack.finite_record, index, name, layout)
-        result = refused(file, f"{file.name}, {name}", header, origins) or convert_file(file, header, options, read)
+        header, one = folder / f"{name}.hea", partial(read, index, name)
+        result = refused(file, f"{file.name}, {name}", header, origins) or convert_file(file, header, options, one)
         yield replace(result, warnings=(*remarks, *result.warnings))
         remarks = ()  # on the file, so they are said once
 

@@ -62,15 +62,14 @@ class ReadOptions:
         return leads.get(column.strip(), leads.get(split_unit(column)[0], column))
 
     def samples_to_read(self, n_samples: int, fs: float) -> int:
-        """Return how many of the `n_samples` of each lead of a recording are read.
-
-        A rate that no ECG has is replaced by the given one later, so that one counts.
-        """
+        """Return how many of the `n_samples` of each lead of a recording are read, whose file states the rate `fs`."""
         if self.seconds is None or n_samples <= WHOLE:
             return n_samples
-        if self.fs is not None and not RATES[0] <= fs <= RATES[1]:
-            fs = self.fs
-        return min(n_samples, math.ceil(self.seconds * fs))
+        return min(n_samples, math.ceil(self.seconds * self.rate_of(fs)))
+
+    def rate_of(self, fs: float) -> float:
+        """Return the sampling rate of a file that states `fs`: the given one if no ECG has that."""
+        return fs if self.fs is None or RATES[0] <= fs <= RATES[1] else self.fs
 
 
 def _is_map(leads: tuple[str, ...]) -> bool:

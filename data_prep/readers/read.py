@@ -28,7 +28,6 @@ from data_prep.readers.stack import Stack
 from data_prep.readers.wfdb.long_record import open_long_record
 from data_prep.readers.wfdb.samples import FORMS
 from data_prep.record import Record, RecordError, Recording, Remark
-from data_prep.units import RATES
 
 SAME_RATE = 0.001
 """Relative difference up to which two rates are the same, since some files round theirs."""
@@ -48,12 +47,13 @@ def read_record(file: File, options: ReadOptions = ReadOptions()) -> Record:  # 
 
 def with_possible_rate(record: Record, options: ReadOptions) -> Record:
     """Return the record at the rate that was given, if no ECG has the one that its file states."""
-    if options.fs is None or RATES[0] <= record.fs <= RATES[1]:
+    fs = options.rate_of(record.fs)
+    if fs == record.fs:
         return record
-    seconds = None if record.total_seconds is None else record.total_seconds * record.fs / options.fs
-    sentence = f"its stated sampling rate of {record.fs:g} Hz, which no ECG has, is replaced by {options.fs:g} Hz."
+    seconds = None if record.total_seconds is None else record.total_seconds * record.fs / fs
+    sentence = f"its stated sampling rate of {record.fs:g} Hz, which no ECG has, is replaced by {fs:g} Hz."
     remarks = (*record.remarks, Remark("rate-replaced", sentence))
-    return replace(record, fs=options.fs, total_seconds=seconds, remarks=remarks)
+    return replace(record, fs=fs, total_seconds=seconds, remarks=remarks)
 
 
 def rate_remarks(fs: float, options: ReadOptions) -> tuple[Remark, ...]:

@@ -247,3 +247,10 @@ def test_a_prediction_and_a_check_refuse_the_file_alone_with_the_command_that_co
     for text in (rows["exams.hdf5"]["message"], checked.output):
         assert "exams.hdf5 is an array of 5 ECGs (5 x 1024 x 12), not a single one" in text
         assert "ecgmtl convert exams.hdf5 exams-wfdb --fs HERTZ --unit UNIT --leads NAMES" in text
+
+
+def test_a_rate_that_no_ecg_has_is_replaced_by_the_given_one(tmp_path):
+    path = write_hdf5(tmp_path / "a.h5", exams(2), facts=FACTS | {"fs": 0.4})
+    names, results = outcome(path, tmp_path / "out")
+    assert all(result.warnings[0].startswith("its stated sampling rate of 0.4 Hz") for result in results)
+    assert_written(tmp_path / "out", names, exams(2))
