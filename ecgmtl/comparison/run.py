@@ -69,7 +69,7 @@ class Job(NamedTuple):
         """Return whether the result exists.
 
         Raises:
-            ComparisonError: the result has other settings or data.
+            ComparisonError: the result has different settings or data.
         """
         if not self.result.is_file():
             return False
