@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Shaped
 
 from data_prep.leads import standard_lead
-from data_prep.readers.columns import find_columns, to_millivolts
+from data_prep.readers.columns import find_columns, find_leads, to_millivolts
 from data_prep.readers.columns import to_record as columns_to_record
 from data_prep.readers.files import require_sane_size
 from data_prep.readers.options import ReadOptions
@@ -58,8 +58,7 @@ def to_record(
         raise RecordError(f"{name} holds no waveform.")
     leads = _leads(channels, options)
     fs = _rate(name, fs, options)
-    kept = [i for i, lead in enumerate(leads) if standard_lead(options.lead_of(lead)) is not None]
-    kept = kept or list(range(len(channels)))  # without a lead, `find_columns` says how to fix it
+    kept = find_leads(name, leads, options)
     columns, left_out = find_columns(name, [leads[i] for i in kept], [channels[i].unit for i in kept], options)
     lengths = sorted({len(channels[i].values) for i in kept})
     if len(lengths) > 1:

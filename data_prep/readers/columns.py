@@ -1,5 +1,6 @@
 """Columns of a table: the lead that each one holds, and its unit."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ STATE_LEADS = frozenset({"leads", "lead", "leadnames", "channels", "channelnames
 """Names of variables and attributes, in lower case and without underscores, that state facts."""
 MAX_FACT = 2**16
 """Largest one in bytes."""
+LAST_OF_ECG = {"C": 9, "D": 3}
+"""Highest number that an ECG has after each letter: C1 to C9 are V1 to V9, D1 to D3 are I to III."""
+_NUMBERED = re.compile(r"(?P<letter>[CD])(?P<number>\d{1,3})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ def find_columns(
         RecordError: none is a standard lead, or the unit of a lead is unknown, unreadable or contradictory.
     """
     leads = [options.lead_of(name) for name in names]
+    refuse_electrodes(source, leads)
     if not any(map(standard_lead, leads)):
         raise RecordError(
             f"{source}: none of its {len(names)} columns has the name of a lead (I, II, III, aVR, ..., V6). "
@@ -62,6 +67,29 @@ def find_columns(
         Remark("column-left-out", f"column {number} is not in a known unit of voltage and is left out.")
         for number in others
     )
+
+
+def find_leads(source: str, names: Sequence[str], options: ReadOptions) -> list[int]:
+    """Return the places of names that are leads, or of all names if none is, so that `find_columns` says what to do.
+
+    Raises:
+        RecordError: names are those of an electroencephalogram's electrodes.
+    """
+    leads = [options.lead_of(name) for name in names]
+    refuse_electrodes(source, leads)
+    return [index for index, lead in enumerate(leads) if standard_lead(lead)] or list(range(len(names)))
+
+
+def refuse_electrodes(source: str, leads: Sequence[str]) -> None:
+    """Raise RecordError if leads are numbered like the electrodes of an electroencephalogram, as C1 to C32."""
+    found = [match for lead in leads if (match := _NUMBERED.fullmatch(split_unit(lead)[0]))]
+    for letter, last in LAST_OF_ECG.items():
+        numbers = sorted(int(match["number"]) for match in found if match["letter"].upper() == letter)
+        if numbers and numbers[0] <= last < numbers[-1]:
+            raise RecordError(
+                f"{source} has channels {letter}{numbers[0]} to {letter}{numbers[-1]}, as an electroencephalogram has. "
+                f"If it is an ECG, pass --leads {letter}{numbers[0]}=V1,... with the leads of all of these channels."
+            )
 
 
 def unit_of(column: str, name: str, stated: str | None, options: ReadOptions) -> str | None:

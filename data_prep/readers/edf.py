@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.leads import standard_lead
-from data_prep.readers.columns import find_columns, to_millivolts, to_record
+from data_prep.readers.columns import find_columns, find_leads, to_millivolts, to_record
 from data_prep.readers.files import regular_size, require_sane_size
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
@@ -56,8 +55,7 @@ def read(path: Path, options: ReadOptions) -> Record:
         raise RecordError(f"{name} is not a valid EDF or BDF file: {str(error).removeprefix(f'{path}: ')}") from error
     with opened as file:
         labels, units = file.getSignalLabels(), [file.getPhysicalDimension(i) for i in range(file.signals_in_file)]
-        kept = [i for i, label in enumerate(labels) if standard_lead(options.lead_of(label)) is not None]
-        index = kept or list(range(len(labels)))  # without a lead, `find_columns` says how to fix it
+        index = find_leads(name, labels, options)
         columns, remarks = find_columns(name, [labels[i] for i in index], [units[i] or None for i in index], options)
         rates = {float(file.getSampleFrequency(i)) for i in index}
         if len(rates) > 1:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from data_prep.leads import describe_lead, describe_leads, standard_lead
-from data_prep.readers.columns import unit_of
+from data_prep.readers.columns import refuse_electrodes, unit_of
 from data_prep.readers.files import read_bytes, refuse_pointer
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.wfdb.formats import FORMATS
@@ -105,6 +105,7 @@ def name_leads(name: str, header: Header, options: ReadOptions) -> Header:
 
 def voltages(name: str, header: Header, options: ReadOptions) -> tuple[list[int], tuple[Remark, ...]]:
     """Return the indices of the signals that are voltages, and a remark on each that is not."""
+    refuse_electrodes(name, [signal.lead for signal in header.signals])
     kept, remarks = [], []
     for index, signal in enumerate(header.signals):
         is_lead = standard_lead(signal.lead) is not None

@@ -108,6 +108,7 @@ def test_a_column_of_times_without_a_unit_or_with_a_gap_states_no_rate(tmp_path,
         ("# fs=500 unit=mV\ntime (s),I\n0,1\n1,1\n", "its times step by 1, which does not fit"),
         ("# fs=500 unit=mV\nsample,I\n0,1\n0.004,1\n", "its times step by 0.004, which does not fit"),
         ("# fs=500 unit=mV\ntime,I\n0,1\n1,1\n", "its times step by 1, which does not fit"),
+        ("# fs=500 unit=mV\nI,II,C1,C10\n1,2,3,4\n", "has channels C1 to C10, as an electroencephalogram has"),
     ],
 )
 def test_the_error_for_a_csv_table_says_what_it_lacks(tmp_path, text, reason):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from data_prep import ReadOptions, RecordError, read_record
-from data_prep.leads import STANDARD_LEADS
+from data_prep.leads import STANDARD_LEADS, standard_lead
 from tests.edf_files import write_edf
 
 
@@ -29,6 +29,18 @@ def test_digital_samples_become_millivolts(unit, limit, suffix, digital, tmp_pat
 def test_other_signals_are_left_out(digital, tmp_path):
     path = write_edf(tmp_path / "a.edf", digital[:, :3], ("ECG I", "Resp", "ECG II"))
     assert read_record(path).leads == ("ECG I", "ECG II")
+
+
+def test_numbered_electrodes_of_an_electroencephalogram_are_no_leads(digital, tmp_path):
+    names = [f"{letter}{number}" for letter in "CD" for number in (1, 2, 3, 4, 5, 6)]
+    assert refusal(write_edf(tmp_path / "a.bdf", digital, names)).startswith(
+        "a.bdf has channels D1 to D6, as an electroencephalogram has. If it is an ECG, pass --leads D1=V1,..."
+    )
+    posterior = ("D1", "D2", "D3", *(f"C{number}" for number in range(1, 10)))
+    record = read_record(write_edf(tmp_path / "b.bdf", digital, posterior))
+    assert list(map(standard_lead, record.leads)) == ["I", "II", "III", *(f"V{number}" for number in range(1, 7))]
+    options = ReadOptions(leads=("D1=I", "D2=II", "D3=III"))
+    assert read_record(tmp_path / "a.bdf", options).leads[-3:] == ("I", "II", "III")
 
 
 @pytest.mark.parametrize(
