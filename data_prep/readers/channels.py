@@ -90,8 +90,10 @@ def _without_pulse(signal: Float32[np.ndarray, "time lead"]) -> Float32[np.ndarr
     largest value of every lead, as if the record had been normalized. Resampled, it differs by some steps from lead to
     lead.
     """
+    if len(signal) < 2 or signal.shape[1] < FEWEST or not np.ptp(signal[-1]) <= SAME:
+        return signal
     same = np.ptp(signal, axis=1) <= SAME
-    if len(same) < 2 or not same[-1] or same.all() or signal.shape[1] < FEWEST:
+    if same.all():
         return signal
     begin = len(same) - int(np.argmin(same[::-1]))
     level = signal[begin:, 0]
