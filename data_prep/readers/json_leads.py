@@ -12,7 +12,7 @@ from typing import Any
 
 from data_prep.leads import standard_lead
 from data_prep.readers.channels import Channel, one_of_several, to_record
-from data_prep.readers.columns import STATE_RATE, STATE_UNIT
+from data_prep.readers.columns import STATE_RATE, STATE_UNIT, refuse_electrodes
 from data_prep.readers.json_tree import begins_object, numbers, read_json
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
@@ -51,6 +51,7 @@ def read(path: Path, options: ReadOptions) -> Record:
         )
     if len(rates) > 1 or (len(units) > 1 and options.unit is None):
         raise RecordError(f"{path.name} states several sampling rates or units beside its leads; keep the right one.")
+    refuse_electrodes(path.name, [options.lead_of(key) for key in best])
     unit = next(iter(units), None)
     channels = [Channel(lead, numbers(path.name, best[lead]), unit) for lead in _leads(best)]
     remarks = one_of_several(len(objects), "objects of leads")

@@ -634,6 +634,13 @@ def test_facts_that_differ_beside_the_leads_of_json_are_refused(tmp_path, signal
     assert "several sampling rates or units" in refusal(path)
 
 
+def test_lists_numbered_like_the_electrodes_of_an_electroencephalogram_are_no_leads_in_json(tmp_path, signal):
+    tree = json.loads(vendor.json_leads(signal))
+    leads = tree["signal"]["leads"]
+    leads |= {name: leads["V1"] for name in ("C1", "C10")}
+    assert "has channels C1 to C10" in refusal(write(tmp_path / "a.json", json.dumps(tree)))
+
+
 def test_the_same_facts_in_other_words_are_one_in_json(tmp_path, signal):
     tree = json.loads(vendor.json_leads(signal))
     facts = {"frequency": "0.5 kHz", "units": "millivolts"}
