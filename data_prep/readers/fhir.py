@@ -27,7 +27,7 @@ MAX_DEPTH = 20
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 """Seconds in each unit of an interval."""
 NO_VALUE = frozenset({"E", "U", "L"})
-"""What stands for an error, and for a value above or below the limits."""
+"""Texts that stand for an error, and for a value above or below the limits."""
 _RESOURCE = re.compile(rb'"resourceType"\s*:\s*"(?:Observation|Bundle)"')
 
 

@@ -13,6 +13,7 @@ _TIMES = re.compile(
     re.IGNORECASE,
 )
 FEWEST_TIMES = 100
+"""Fewest times that state a rate. Fewer may be even by chance, or too coarsely rounded."""
 ROUNDED = 0.001
 """Relative difference up to which a rate is the integer next to it, since times are rounded."""
 _A_SECOND = {"s": 1, "sec": 1, "seconds": 1, "ms": 1e3, "us": 1e6}
