@@ -637,7 +637,7 @@ def test_facts_that_differ_beside_the_leads_of_json_are_refused(tmp_path, signal
 def test_lists_numbered_like_the_electrodes_of_an_electroencephalogram_are_no_leads_in_json(tmp_path, signal):
     tree = json.loads(vendor.json_leads(signal))
     leads = tree["signal"]["leads"]
-    leads |= {name: leads["V1"] for name in ("C1", "C10")}
+    leads |= dict.fromkeys(("C1", "C10"), leads["V1"])
     assert "has channels C1 to C10" in refusal(write(tmp_path / "a.json", json.dumps(tree)))
 
 
