@@ -17,7 +17,17 @@ import numpy as np
 from data_prep.leads import split_unit
 from data_prep.readers.columns import find_columns, to_millivolts, to_record
 from data_prep.readers.files import regular_size
-from data_prep.readers.npy import MAX_TEXT, STACKED, Header, Stacked, read_fact, read_header, read_rows, to_texts
+from data_prep.readers.npy import (
+    BLOCK,
+    MAX_TEXT,
+    STACKED,
+    Header,
+    Stacked,
+    read_fact,
+    read_header,
+    read_rows,
+    to_texts,
+)
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.stack import (
     MAX_IDS,
@@ -40,6 +50,39 @@ EVALUATION = frozenset({"label_names.npy", "probabilities.npy"})
 """Members by which the arrays of an evaluation are known."""
 NO_CHECKSUM = Remark("unverified", "only its beginning was read, so the archive's checksum was not compared.")
 _FORM = "np.savez(path, signal=<time x lead, mV>, fs=500, leads=['I', 'II', ...])"
+
+
+class Member:
+    """A file in an archive, which is read from its beginning to its end, so that its checksum is compared.
+
+    From Python 3.12 on, seeking in the archive's own stream gives the checksum up. Before 3.12.9 and 3.13.2, it also
+    leads to a wrong place if another member was read in between (https://github.com/python/cpython/issues/127847).
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
+        self._open = partial(archive.open, name)
+        self._stream = self._open()
+        self._place = 0
+
+    def __enter__(self) -> "Member":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def read(self, size: int, /) -> bytes:
+        content = self._stream.read(size)
+        self._place += len(content)
+        return content
+
+    def seek(self, offset: int, /) -> int:
+        """Read on to a place, from the beginning if it lies behind."""
+        if offset < self._place:
+            self._stream.close()
+            self._stream, self._place = self._open(), 0
+        while self._place < offset and self.read(min(BLOCK, offset - self._place)):
+            pass
+        return self._place
 
 
 def recognizes(head: bytes) -> bool:
@@ -106,7 +149,7 @@ def _stack_in(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Ite
         yield None
         return
     (key,) = keys
-    with archive.open(f"{key}.npy") as stream:
+    with Member(archive, f"{key}.npy") as stream:
         values = Stacked(name, stream, headers[key])
         check_promise(name, values, path.stat().st_size)
         ids, remarks = _ids(name, archive, values.shape[0])
@@ -148,9 +191,8 @@ def _read(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Record:
     facts = {key: fact for key in ("fs", "leads", "unit") if (fact := _fact(name, archive, key)) is not None}
     if "signal.npy" not in archive.NameToInfo:
         raise RecordError(f"{name}: 'signal' must be an array of numbers, (time, lead); found none.")
-    entry = archive.getinfo("signal.npy")
-    with archive.open(entry) as stream:
-        header = read_header(_member(name, "signal"), stream, entry.file_size)
+    with Member(archive, "signal.npy") as stream:
+        header = read_header(_source(name, "signal"), stream, archive.getinfo("signal.npy").file_size)
         leads = _leads(name, header, facts.get("leads"), options)
         stated = _units(name, header, leads, facts.get("unit"), options)
         columns, remarks = find_columns(name, leads, stated, options)
@@ -159,7 +201,7 @@ def _read(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Record:
         n_read = options.samples_to_read(n_samples, fs)
         signal = np.empty((n_read, len(columns)), np.float32)
         first = 0
-        for rows in read_rows(_member(name, "signal"), stream, header, n_read):
+        for rows in read_rows(_source(name, "signal"), stream, header, n_read):
             signal[first : first + len(rows)] = to_millivolts(rows, columns)
             first += len(rows)
     if n_read < n_samples:
@@ -167,7 +209,7 @@ def _read(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Record:
     return to_record(path.stem, signal, fs, columns, remarks, n_samples)
 
 
-def _member(name: str, key: str) -> str:
+def _source(name: str, key: str) -> str:
     return f"{name} is not a readable .npz archive: {key}.npy"
 
 
@@ -176,7 +218,7 @@ def _fact(name: str, archive: zipfile.ZipFile, key: str, at_most: int = MAX_TEXT
         return None
     entry = archive.getinfo(f"{key}.npy")
     with archive.open(entry) as stream:
-        return read_fact(_member(name, key), stream, entry.file_size, at_most)
+        return read_fact(_source(name, key), stream, entry.file_size, at_most)
 
 
 def _leads(name: str, header: Header, stated: np.ndarray | None, options: ReadOptions) -> tuple[str, ...]:

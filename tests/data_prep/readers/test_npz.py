@@ -8,7 +8,7 @@ import pytest
 
 from data_prep import ReadOptions, RecordError, read_record
 from data_prep.leads import STANDARD_LEADS
-from data_prep.readers.npz import NO_CHECKSUM
+from data_prep.readers.npz import NO_CHECKSUM, Member
 from tests.wfdb_files import beats
 
 
@@ -163,3 +163,25 @@ def test_an_array_that_promises_too_much_is_refused_unread(tmp_path):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("signal.npy", (head % count)[:127] + b"\n")
         assert reason in refusal(path)
+
+
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def test_a_member_is_at_the_right_place_although_another_is_read_between(tmp_path, write):
+    write(tmp_path / "a.npz", X=np.arange(20_000), y=np.zeros(9000))
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive, Member(archive, "X.npy") as member:
+        content = archive.read("X.npy")
+        for place in (100, 90_000, 300, 0, 200_000):
+            archive.read("y.npy")
+            assert member.seek(place) == min(place, len(content))
+            assert member.read(50) == content[place : place + 50]
+
+
+def test_a_damaged_member_is_found_although_parts_were_skipped(tmp_path):
+    np.savez(tmp_path / "a.npz", X=np.arange(20_000))
+    damaged = bytearray((tmp_path / "a.npz").read_bytes())
+    damaged[1000] ^= 1
+    (tmp_path / "a.npz").write_bytes(damaged)
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive, Member(archive, "X.npy") as member:
+        member.seek(100_000)
+        with pytest.raises(zipfile.BadZipFile, match="CRC"):
+            member.read(10**6)
