@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from data_prep.extras import EXTRAS, import_extra
+from data_prep.extras import import_extra
 from data_prep.record import Record
 from data_prep.store.open import Store
 from data_prep.synthetic.folder import LEADS
@@ -175,7 +175,7 @@ def example(stored: Checkpoint) -> Float[Tensor, "2 lead time"]:
 
 def write_onnx(stored: Checkpoint, metadata: ModelMetadata, path: Path) -> None:
     """Write an ONNX file."""
-    for package in EXTRAS:  # the exporter needs the other
+    for package in ("onnx", "onnxscript"):  # the exporter needs the other
         import_extra(package, "--to onnx")
     import onnx
 
