@@ -6,7 +6,15 @@ import numpy as np
 from jaxtyping import Float32
 
 from data_prep.filters import resample
-from data_prep.leads import BASIS_LEADS, LIMB_LEADS, STANDARD_LEADS, derive_limb_leads, is_reconstructed, standard_lead
+from data_prep.leads import (
+    BASIS_LEADS,
+    LIMB_LEADS,
+    STANDARD_LEADS,
+    derive_limb_leads,
+    is_reconstructed,
+    leads_are,
+    standard_lead,
+)
 from data_prep.quality import CheckInput, Finding, refuse_failures
 from data_prep.quality.electrode_off import check as check_electrodes
 from data_prep.quality.flat_leads import find_dead
@@ -97,8 +105,7 @@ def take_leads(record: Record, leads: LeadSet, fs: int) -> GivenLeads:
     ]
     if reconstructed:
         raise RecordError(
-            f"{record.name}: lead {', '.join(reconstructed)} was itself reconstructed by a model; "
-            "start from measured leads."
+            f"{record.name}: {leads_are(reconstructed)} reconstructed by a model; start from measured leads."
         )
     signal = np.ascontiguousarray(record.signal.T[indices])
     findings = [Finding(*remark) for remark in record.remarks]
@@ -107,7 +114,7 @@ def take_leads(record: Record, leads: LeadSet, fs: int) -> GivenLeads:
     if loss := find_loss(recorded, record.calibrated):
         raise RecordError(f"{record.name}: {loss.reason}; from such leads no others can be reconstructed in mV.")
     if dead := find_dead(leads.given, recorded, record.fs):
-        raise RecordError(f"{record.name}: lead {', '.join(dead)} dead; leave it out of --from.")
+        raise RecordError(f"{record.name}: {leads_are(dead)} dead; name only others in --from.")
     signal = resample(recorded, record.fs, fs)
     centered = signal - signal.mean(axis=1, keepdims=True)
     subject = CheckInput(leads.given, centered, fs, leads.given, recorded, record.fs, record.unit)

@@ -84,6 +84,17 @@ def describe_lead(name: str, number: int, kind: str = "column") -> str:
     return f"{kind} {number}" if lead is None else f"lead {lead}"
 
 
+def name_leads(leads: Sequence[str]) -> str:
+    """Return `lead V1`, or `leads V1, V2 and V3`."""
+    *others, last = leads
+    return f"leads {', '.join(others)} and {last}" if others else f"lead {last}"
+
+
+def leads_are(leads: Sequence[str]) -> str:
+    """Return the beginning of a sentence about leads: `lead V1 is`, or `leads V1, V2 and V3 are`."""
+    return f"{name_leads(leads)} {'is' if len(leads) == 1 else 'are'}"
+
+
 def describe_leads(names: Sequence[str]) -> str:
     """Return the standard leads among `names`, and how many others there are, without quoting any of those."""
     leads = [lead for name in names if (lead := standard_lead(name)) is not None]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float32
 
+from data_prep.leads import name_leads
 from data_prep.quality.check_input import CheckInput
 from data_prep.quality.finding import Finding
 
@@ -29,7 +30,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
         subject.recorded_leads[index] for index, span in zip(wide, spans, strict=True) if span > LARGEST_WANDER
     )
     if leads:
-        sentence = f"lead {', '.join(leads)} wanders: the baseline spans up to {spans.max():.2g} mV."
+        sentence = f"the baseline of {name_leads(leads)} wanders by up to {spans.max():.2g} mV."
         yield Finding("baseline-wander", sentence, leads=leads, value=float(spans.max()))
 
 

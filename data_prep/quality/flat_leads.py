@@ -31,7 +31,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from data_prep.leads import BASIS_LEADS, LIMB_LEADS, STANDARD_LEADS, derive_limb_leads
+from data_prep.leads import BASIS_LEADS, LIMB_LEADS, STANDARD_LEADS, derive_limb_leads, leads_are
 from data_prep.quality.finding import Finding, Severity
 from data_prep.quality.lost_voltage import TYPICAL_MV
 
@@ -89,7 +89,7 @@ def check_flat_leads(leads: Sequence[str], dead: Sequence[str], related: bool, n
     n_lost = len([lead for lead in dead if lead not in LIMB_LEADS or not related]) + n_absent
     if n_lost > MOST_ESTIMATED or n_living < FEWEST_LIMB_LEADS:
         sentence = (
-            f"lead {', '.join(dead)} dead (flat, or noise of microvolts); at least {FEWEST_LIMB_LEADS} limb "
+            f"{leads_are(dead)} dead (flat, or noise of microvolts); at least {FEWEST_LIMB_LEADS} limb "
             f"leads and all but {MOST_ESTIMATED} of the chest leads must be {'there and ' * bool(n_absent)}alive."
         )
         yield Finding("flat-lead", sentence, Severity.FAILURE, tuple(dead), len(dead))
@@ -106,7 +106,7 @@ def check_flat_leads(leads: Sequence[str], dead: Sequence[str], related: bool, n
 
 
 def _replaced(leads: Sequence[str], how: str) -> Finding:
-    return Finding("flat-lead", f"lead {', '.join(leads)} dead; {how}.", leads=tuple(leads), value=len(leads))
+    return Finding("flat-lead", f"{leads_are(leads)} dead, and {how}.", leads=tuple(leads), value=len(leads))
 
 
 def complete_leads(

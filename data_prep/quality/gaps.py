@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from data_prep.leads import LIMB_LEADS, derive_limb_leads
+from data_prep.leads import LIMB_LEADS, derive_limb_leads, name_leads
 from data_prep.quality.finding import Finding, Severity
 from data_prep.quality.limb_identities import MISMATCH
 
@@ -79,7 +79,7 @@ def longest_run(gap: Bool[np.ndarray, " time"]) -> int:
 def _filled(leads: Sequence[str], filled: Bool[np.ndarray, "lead time"], how: str) -> Iterator[Finding]:
     if total := int(filled.sum()):
         named = tuple(lead for lead, row in zip(leads, filled, strict=True) if row.any())
-        sentence = f"{total} missing sample{'s' if total > 1 else ''} {how} (lead {', '.join(named)})."
+        sentence = f"{total} missing sample{'s were' if total > 1 else ' was'} {how} ({name_leads(named)})."
         yield Finding("gap-filled", sentence, leads=named, value=total)
 
 

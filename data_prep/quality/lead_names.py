@@ -12,6 +12,7 @@ from data_prep.leads import (
     STANDARD_LEADS,
     describe_leads,
     is_reconstructed,
+    leads_are,
     standard_lead,
 )
 from data_prep.quality.finding import Finding, Severity
@@ -37,9 +38,7 @@ def check_leads(record: Record, related: bool = True) -> Iterator[Finding]:
     columns = find_leads(record.leads)
     yield from check_twice(record, columns)
     if reconstructed := find_reconstructed(record.leads):
-        sentence = (
-            f"lead {', '.join(reconstructed)} reconstructed by a model, not measured; the result is less certain."
-        )
+        sentence = f"{leads_are(reconstructed)} reconstructed by a model, not measured; the result is less certain."
         n_chest = sum(lead not in LIMB_LEADS for lead in reconstructed)
         severity = Severity.NO_DECISION if n_chest > MOST_ESTIMATED else Severity.NOTE
         yield Finding("lead-reconstructed", sentence, severity, reconstructed, len(reconstructed))
@@ -48,18 +47,15 @@ def check_leads(record: Record, related: bool = True) -> Iterator[Finding]:
     estimated = find_estimated(record.leads, related)
     yield from check_missing(record, [lead for lead in absent if lead not in derived + estimated])
     if estimated:
-        sentence = (
-            f"no lead {', '.join(estimated)} in the file; "
-            "estimated from the other leads, so the result is less certain."
-        )
+        sentence = f"{leads_are(estimated)} not in the file, and estimated from the others; the result is less certain."
         yield Finding("lead-estimated", sentence, leads=estimated, value=len(estimated))
     if derived and related:
-        sentence = f"no lead {', '.join(derived)} in the file; computed from the other limb leads."
+        sentence = f"{leads_are(derived)} not in the file, and computed from the other limb leads."
         yield Finding("lead-derived", sentence, leads=derived, value=len(derived))
     elif derived:
         sentence = (
-            f"no lead {', '.join(derived)}, and they cannot be computed from the other limb leads, each "
-            "of which lost its voltage by itself; give all twelve, or leads in mV."
+            f"{leads_are(derived)} missing, and cannot be computed from the other limb leads, each of which lost its "
+            "voltage by itself; give all twelve, or leads in mV."
         )
         yield Finding("lead-missing", sentence, Severity.FAILURE, derived, len(derived))
 
@@ -89,7 +85,9 @@ def find_reconstructed(names: Sequence[str]) -> tuple[str, ...]:
 def check_missing(record: Record, missing: Sequence[str]) -> Iterator[Finding]:
     """Yield a failure if leads are missing. Its sentence says how to name columns that could complete the record."""
     if missing:
-        sentence = f"no lead {', '.join(missing)}; it has {describe_leads(record.leads)}.{_remedy(record, missing)}"
+        sentence = (
+            f"{leads_are(missing)} missing; the record has {describe_leads(record.leads)}.{_remedy(record, missing)}"
+        )
         yield Finding("lead-missing", sentence, Severity.FAILURE, tuple(missing), len(missing))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from data_prep.leads import leads_are
 from data_prep.quality.check_input import CheckInput
 from data_prep.quality.finding import Finding
 
@@ -35,7 +36,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
     leads = tuple(lead for lead, size in zip(subject.recorded_leads, sizes, strict=True) if size > LARGEST_NOISE)
     if leads:
         size = float(sizes.max())
-        sentence = f"lead {', '.join(leads)} noisy: high-frequency noise of up to {size:.2g} mV, as from tense muscles."
+        sentence = f"{leads_are(leads)} noisy: high-frequency noise of up to {size:.2g} mV, as from tense muscles."
         yield Finding("noise", sentence, leads=leads, value=size)
 
 

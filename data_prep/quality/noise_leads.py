@@ -23,7 +23,7 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from data_prep.leads import BASIS_LEADS
+from data_prep.leads import BASIS_LEADS, leads_are
 from data_prep.quality.check_input import CheckInput
 from data_prep.quality.finding import Finding, Severity
 
@@ -38,7 +38,7 @@ RIDGE = 1e-6
 def check(subject: CheckInput) -> Iterator[Finding]:
     """Yield no decision if leads are noise."""
     if noise := find_noise(subject.leads, subject.filtered, subject.unmeasured):
-        sentence = f"lead {', '.join(noise)} noise: the other leads explain nothing of it."
+        sentence = f"{leads_are(noise)} only noise, of which the other leads explain nothing."
         yield Finding("noise-lead", sentence, Severity.NO_DECISION, noise, len(noise))
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float32
 
+from data_prep.leads import name_leads
 from data_prep.quality.check_input import CheckInput
 from data_prep.quality.finding import Finding
 
@@ -35,7 +36,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
         if hums.any():
             leads = tuple(lead for lead, hum in zip(subject.recorded_leads, hums, strict=True) if hum)
             size = float(at[hums].max())
-            sentence = f"lead {', '.join(leads)} hums at {line:g} Hz with up to {size:.2g} mV, as from the power line."
+            sentence = f"hum at {line:g} Hz, as from the power line, reaches {size:.2g} mV in {name_leads(leads)}."
             yield Finding("powerline", sentence, leads=leads, value=size)
 
 

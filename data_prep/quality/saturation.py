@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
+from data_prep.leads import leads_are
 from data_prep.quality.check_input import CheckInput, Extremes
 from data_prep.quality.finding import Finding
 
@@ -25,7 +26,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
     leads = tuple(lead for lead, time in zip(subject.recorded_leads, seconds, strict=True) if time >= AT_RAIL)
     if leads:
         longest = float(seconds.max())
-        sentence = f"lead {', '.join(leads)} saturated: it stays at its extreme value for {longest:.2g} s."
+        sentence = f"{leads_are(leads)} saturated: the signal stays at its extreme value for {longest:.2g} s."
         yield Finding("saturated", sentence, leads=leads, value=longest)
 
 

@@ -183,7 +183,7 @@ def test_a_record_is_reconstructed_and_predicted(folder, trained):
     told = ecgmtl(folder, "reconstruct", trained.parent, file, "--from", "I,II,V2", "--out", "filled")
     assert "filled.hea: I, II, V2 measured; III, aVR, aVL, aVF derived; V1, V3, V4, V5, V6 reconstructed" in told
     assert "the model is not trained for this" in told
-    assert "V1, V3, V4, V5, V6 reconstructed by a model" in ecgmtl(folder, "predict", trained, "filled")
+    assert "V1, V3, V4, V5 and V6 are reconstructed by a model" in ecgmtl(folder, "predict", trained, "filled")
     told = ecgmtl(folder, "reconstruct", trained, file, "--from", "I,II,V2", "--out", "filled.hea", code=1)
     assert "filled.hea exists already" in told
 

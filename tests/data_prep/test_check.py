@@ -71,7 +71,7 @@ def test_missing_leads_are_distinguished_from_those_that_can_be_derived(folder, 
     write_record(record(folder, 2), signal[:, [0, 1]], leads=leads[:2])
     report = check(folder)
     assert report.counts == {"lead-derived": 2, "lead-missing": 1}
-    assert "no lead V1, V2, V3, V4, V5, V6" in report.render()
+    assert "leads V1, V2, V3, V4, V5 and V6 are missing" in report.render()
 
 
 def test_records_that_would_be_left_out_are_reported(folder, rng):

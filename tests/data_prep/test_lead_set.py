@@ -87,10 +87,13 @@ def test_leads_are_those_that_preprocessing_gives_but_for_their_offset():
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        (make_record(beats()[:, :7], leads=STANDARD_LEADS[:7]), "no lead V2; it has I, II, III, aVR, aVL, aVF, V1"),
+        (
+            make_record(beats()[:, :7], leads=STANDARD_LEADS[:7]),
+            "lead V2 is missing; the record has I, II, III, aVR, aVL, aVF, V1",
+        ),
         (make_record(1000 * beats()), "probably in uV. Pass --unit uV if so"),
         (make_record(beats(200)), "lasts 2 s"),
-        (make_record(np.where(np.arange(12) == 7, np.nan, beats())), "lead V2 dead; leave it out of --from"),
+        (make_record(np.where(np.arange(12) == 7, np.nan, beats())), "lead V2 is dead; name only others in --from"),
         (
             make_record(leads=(*STANDARD_LEADS[:7], "V2 reconstructed", *STANDARD_LEADS[8:])),
             "start from measured leads",
@@ -109,5 +112,5 @@ def test_a_marked_lead_is_read_with_a_warning():
     assert not is_reconstructed("V1")
     names = [f"{lead} reconstructed" if lead in ("V1", "V3") else lead for lead in STANDARD_LEADS]
     assert sentences(Preprocess()(make_record(leads=names))) == (
-        "lead V1, V3 reconstructed by a model, not measured; the result is less certain.",
+        "leads V1 and V3 are reconstructed by a model, not measured; the result is less certain.",
     )

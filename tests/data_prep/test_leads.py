@@ -96,26 +96,28 @@ def test_further_leads_are_left_out():
 def test_the_four_dependent_leads_are_computed_exactly():
     prepared = Preprocess()(only(BASIS_LEADS))
     assert np.abs(prepared.signal - Preprocess()(make_record()).signal).max() < 1e-5
-    assert sentences(prepared) == ("no lead III, aVR, aVL, aVF in the file; computed from the other limb leads.",)
+    assert sentences(prepared) == (
+        "leads III, aVR, aVL and aVF are not in the file, and computed from the other limb leads.",
+    )
 
 
 @pytest.mark.parametrize("missing", ["I", "II", "III", "aVR", "aVL", "aVF"])
 def test_any_one_limb_lead_is_computed_from_the_others(missing):
     prepared = Preprocess()(only([lead for lead in STANDARD_LEADS if lead != missing]))
     assert np.abs(prepared.signal - Preprocess()(make_record()).signal).max() < 1e-5
-    assert f"no lead {missing} in the file" in sentences(prepared)[0]
+    assert f"lead {missing} is not in the file" in sentences(prepared)[0]
 
 
 def test_missing_leads_are_named():
     assert refusal(only(["I", "II", "III", "V1", "V2", "V3"])) == (
-        "00001_lr: no lead V4, V5, V6; it has I, II, III, V1, V2, V3."
+        "00001_lr: leads V4, V5 and V6 are missing; the record has I, II, III, V1, V2, V3."
     )
-    assert "no lead II, III, aVR" in refusal(only(["I", "V1"]))
+    assert "leads II, III, aVR" in refusal(only(["I", "V1"]))
 
 
 def test_a_refusal_says_how_to_name_an_unknown_column():
     assert refusal(make_record(leads=(*STANDARD_LEADS[:11], "chest"))) == (
-        "00001_lr: no lead V6; it has I, II, III, aVR, aVL, aVF, V1, V2, V3, V4, V5 and 1 without a "
+        "00001_lr: lead V6 is missing; the record has I, II, III, aVR, aVL, aVF, V1, V2, V3, V4, V5 and 1 without a "
         "lead's name (first: column 12). If column 12 is among them, pass --leads NAME=LEAD,... with each column's "
         "name for NAME and its lead for LEAD."
     )
@@ -125,7 +127,9 @@ def test_a_refusal_says_how_to_name_an_unknown_column():
 
 @pytest.mark.parametrize("leads", [("MLII", "V5"), ("II", "V", "PLETH"), (*STANDARD_LEADS[:6], "V1", "chest")])
 def test_no_column_is_named_where_the_record_lacks_more_leads_than_it_has_unknown_columns(leads):
-    assert refusal(make_record(beats()[:, : len(leads)], leads=leads)).endswith(f"it has {describe_leads(leads)}.")
+    assert refusal(make_record(beats()[:, : len(leads)], leads=leads)).endswith(
+        f"the record has {describe_leads(leads)}."
+    )
 
 
 def test_a_lead_that_occurs_twice_is_refused():

@@ -242,7 +242,7 @@ def test_a_record_with_a_lead_of_noise_has_probabilities_but_no_decision(predict
     signal[:, 8] = 0.3 * np.random.default_rng(0).standard_normal(len(signal))
     write_wfdb(tmp_path, signal, name="noise")
     (result,) = predict(predictor, [tmp_path], ReadOptions())
-    assert result.undecided == "lead V3 noise: the other leads explain nothing of it."
+    assert result.undecided == "lead V3 is only noise, of which the other leads explain nothing."
     assert (len(result.calibrated), result.decisions, codes(result)) == (5, {}, ["noise-lead=V3", "noise=V3"])
 
 

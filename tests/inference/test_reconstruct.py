@@ -134,7 +134,7 @@ def test_a_written_record_is_prepared_unchanged_with_a_warning(written):
     again = Preprocess(baseline="keep")(read_record(header))
     np.testing.assert_allclose(1000 * again.signal, found.signal, atol=1e-3)
     assert sentences(again) == (
-        "lead V1, V3, V4, V5, V6 reconstructed by a model, not measured; the result is less certain.",
+        "leads V1, V3, V4, V5 and V6 are reconstructed by a model, not measured; the result is less certain.",
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from data_prep import Preprocess, RecordError
 from data_prep.lead_set import LeadSet, take_leads
-from data_prep.leads import LIMB_LEADS, STANDARD_LEADS
+from data_prep.leads import LIMB_LEADS, STANDARD_LEADS, leads_are
 from data_prep.quality.flat_leads import find_dead
 from data_prep.synthetic.waveform import synthesize
 from tests.wfdb_files import make_record, sentences
@@ -29,7 +29,7 @@ def without(ecg, leads, state):
 @pytest.mark.parametrize("lead", LIMB_LEADS)
 def test_a_dead_limb_lead_is_computed_exactly_and_nobody_speaks_of_swapped_leads(ecg, lead, state):
     prepared = Preprocess()(without(ecg, [lead], state))
-    assert sentences(prepared) == (f"lead {lead} dead; computed from the other limb leads.",)
+    assert sentences(prepared) == (f"lead {lead} is dead, and computed from the other limb leads.",)
     np.testing.assert_allclose(prepared.signal, Preprocess()(make_record(ecg, FS)).signal, atol=2e-3)  # whole uV
 
 
@@ -37,7 +37,7 @@ def test_a_dead_limb_lead_is_computed_exactly_and_nobody_speaks_of_swapped_leads
 @pytest.mark.parametrize("leads", [["V3"], ["V2", "V5"]])
 def test_one_or_two_dead_chest_leads_are_estimated_better_than_by_0(ecg, leads, state):
     prepared = Preprocess()(without(ecg, leads, state))
-    assert sentences(prepared) == (f"lead {', '.join(leads)} dead; estimated from the other leads.",)
+    assert sentences(prepared) == (f"{leads_are(leads)} dead, and estimated from the other leads.",)
     whole = Preprocess()(make_record(ecg, FS)).signal
     rows = [STANDARD_LEADS.index(lead) for lead in leads]
     assert (prepared.signal - whole)[rows].std() < 0.6 * whole[rows].std()
@@ -49,7 +49,7 @@ def test_one_or_two_dead_chest_leads_are_estimated_better_than_by_0(ecg, leads, 
     "leads", [LIMB_LEADS, LIMB_LEADS[1:], STANDARD_LEADS[6:], STANDARD_LEADS[:1] + STANDARD_LEADS[2:]]
 )
 def test_too_many_dead_leads_are_refused_by_name(ecg, leads, state):
-    with pytest.raises(RecordError, match=f"lead {', '.join(leads)} dead") as caught:
+    with pytest.raises(RecordError, match=f"{leads_are(leads)} dead") as caught:
         Preprocess()(without(ecg, leads, state))
     assert "at least 2 limb leads and all but 2 of the chest leads must be alive" in str(caught.value)
 
@@ -63,7 +63,7 @@ def lacking(ecg, leads, names=STANDARD_LEADS):
 def test_one_or_two_chest_leads_that_a_file_lacks_are_estimated_as_flat_ones_are(ecg, leads):
     prepared = Preprocess()(lacking(ecg, leads))
     chest = [lead for lead in leads if lead not in LIMB_LEADS]
-    said = f"no lead {', '.join(chest)} in the file; estimated from the other leads, so the result is less certain."
+    said = f"{leads_are(chest)} not in the file, and estimated from the others; the result is less certain."
     assert said in sentences(prepared)
     flat = Preprocess()(without(ecg, chest, "flat"))
     np.testing.assert_allclose(prepared.signal, flat.signal, atol=1e-3)  # derived leads are rounded to whole uV
@@ -78,7 +78,7 @@ def test_one_or_two_chest_leads_that_a_file_lacks_are_estimated_as_flat_ones_are
     ],
 )
 def test_a_file_that_lacks_more_or_may_name_a_lead_in_another_way_is_refused(ecg, leads, names):
-    with pytest.raises(RecordError, match=r"no lead .*V3"):
+    with pytest.raises(RecordError, match=r"leads? .*V3.* missing"):
         Preprocess()(lacking(ecg, leads, names))
 
 
@@ -90,14 +90,14 @@ def test_absent_and_dead_chest_leads_count_together(ecg):
 
 def test_no_lead_is_estimated_where_each_lost_its_voltage(ecg):
     scaled = (ecg - ecg.mean(axis=0)) / ecg.std(axis=0)
-    with pytest.raises(RecordError, match="no lead V3"):
+    with pytest.raises(RecordError, match="lead V3 is missing"):
         Preprocess()(lacking(scaled, ["V3"]))
 
 
 def test_limb_leads_that_a_file_lacks_do_not_follow_from_a_dead_one(ecg):
     eight = [0, 1, *range(6, 12)]
     record = make_record(without(ecg, ["I"], "flat").signal[:, eight], FS, [STANDARD_LEADS[lead] for lead in eight])
-    with pytest.raises(RecordError, match="lead I dead"):
+    with pytest.raises(RecordError, match="lead I is dead"):
         Preprocess()(record)
 
 
@@ -118,5 +118,5 @@ def test_an_ecg_that_is_ten_times_too_small_has_no_dead_leads(ecg):
 
 
 def test_no_lead_is_reconstructed_from_a_dead_one(ecg):
-    with pytest.raises(RecordError, match="lead V2 dead; leave it out of --from"):
+    with pytest.raises(RecordError, match="lead V2 is dead; name only others in --from"):
         take_leads(without(ecg, ["V2"], "noise"), LeadSet.parse("I,II,V2"), 100)

@@ -5,7 +5,7 @@ import pytest
 
 from data_prep import Preprocess, RecordError
 from data_prep.lead_set import LeadSet, take_leads
-from data_prep.leads import STANDARD_LEADS
+from data_prep.leads import STANDARD_LEADS, name_leads
 from data_prep.quality.gaps import fill_gaps, longest_run
 from tests.wfdb_files import beats, make_record, sentences
 
@@ -22,8 +22,8 @@ def with_gap(lead, samples):
 def test_short_gaps_are_interpolated_and_counted(lead, samples):
     prepared = Preprocess()(with_gap(lead, samples))
     count = len(samples) * (1 if lead else 12)
-    named = lead or ", ".join(STANDARD_LEADS)
-    assert sentences(prepared) == (f"{count} missing sample{'s' * (count > 1)} interpolated (lead {named}).",)
+    named, are = name_leads([lead] if lead else STANDARD_LEADS), "s were" if count > 1 else " was"
+    assert sentences(prepared) == (f"{count} missing sample{are} interpolated ({named}).",)
     whole = Preprocess()(with_gap("V3", []))
     assert np.abs(prepared.signal - whole.signal).max() < 0.1
 
@@ -44,7 +44,7 @@ def test_a_limb_lead_is_computed_in_a_gap_of_any_length_and_keeps_its_offset(sam
     filled = fill_gaps(record.leads, record.signal.T, FS, findings)
     np.testing.assert_allclose(filled[3], beats(10 * FS, FS)[:, 3] + 0.3, atol=1e-5)
     (finding,) = findings
-    assert finding.sentence == f"{len(samples)} missing samples computed from the other limb leads (lead aVR)."
+    assert finding.sentence == f"{len(samples)} missing samples were computed from the other limb leads (lead aVR)."
     assert (finding.label, finding.value) == ("gap-filled=aVR", len(samples))
     assert np.isnan(record.signal).sum() == len(samples)
 
@@ -62,7 +62,7 @@ def test_limb_leads_that_contradict_each_other_fill_no_gap():
 
 def test_reconstruction_fills_the_gaps_of_the_leads_it_starts_from():
     taken = take_leads(with_gap("V2", [700]), LeadSet.parse("I,II,V2"), 100)
-    assert sentences(taken) == ("1 missing sample interpolated (lead V2).",)
+    assert sentences(taken) == ("1 missing sample was interpolated (lead V2).",)
     assert np.isfinite(taken.rows["V2"]).all()
 
 

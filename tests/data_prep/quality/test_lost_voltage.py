@@ -143,9 +143,11 @@ def test_no_limb_lead_is_computed_from_leads_that_lost_their_proportions():
     eight = [0, 1, *range(6, 12)]
     names = tuple(STANDARD_LEADS[lead] for lead in eight)
     whole = Preprocess()(make_record(WHOLE["deviation of all values is 1"](beats()[:, eight]), leads=names))
-    assert "no lead III, aVR, aVL, aVF in the file; computed from the other limb leads." in sentences(whole)
+    assert "leads III, aVR, aVL and aVF are not in the file, and computed from the other limb leads." in sentences(
+        whole
+    )
     assert rms(whole.signal) == pytest.approx(TYPICAL_MV)
-    with pytest.raises(RecordError, match="no lead III, aVR, aVL, aVF, and they cannot be computed"):
+    with pytest.raises(RecordError, match="leads III, aVR, aVL and aVF are missing, and cannot be computed"):
         Preprocess()(make_record(BY_LEAD["deviation"](beats())[:, eight], leads=names))
 
 

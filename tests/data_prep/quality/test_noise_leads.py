@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep import Preprocess
-from data_prep.leads import BASIS_LEADS, STANDARD_LEADS, derive_limb_leads
+from data_prep.leads import BASIS_LEADS, STANDARD_LEADS, derive_limb_leads, leads_are
 from data_prep.quality.noise_leads import find_noise
 from data_prep.synthetic.waveform import synthesize
 from tests.wfdb_files import doubts, make_record, sentences
@@ -28,7 +28,7 @@ def with_noise(ecg, leads, size=0.3):
 def test_leads_of_noise_are_named_and_forbid_a_decision(ecg, leads, size):
     prepared = Preprocess()(with_noise(ecg, leads, size))
     noise, *others = doubts(prepared)
-    assert noise == f"lead {', '.join(leads)} noise: the other leads explain nothing of it."
+    assert noise == f"{leads_are(leads)} only noise, of which the other leads explain nothing."
     assert [other.partition(" ")[0] for other in others] == (
         ["III"] if "I" in leads else []
     )  # noise breaks III = II - I
