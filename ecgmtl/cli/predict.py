@@ -22,7 +22,15 @@ from ecgmtl.cli.options import (
     read_options,
     share_of,
 )
-from ecgmtl.cli.prediction_output import introduce, line_of, prediction_bar, say, show_counts, show_failure
+from ecgmtl.cli.prediction_output import (
+    explain_columns,
+    introduce,
+    line_of,
+    prediction_bar,
+    say,
+    show_counts,
+    show_failure,
+)
 from ecgmtl.cli.terminal import spoken_errors
 
 if TYPE_CHECKING:
@@ -328,6 +336,8 @@ def stream(model: str, paths: list[str], outputs: Outputs, options: "PredictOpti
                 if isinstance(result, Failure):
                     show_failure(str(result.path), result.reason, result.traceback, debug)
                 elif isinstance(result, Prediction) and not written:
+                    if counts.ok == 1:
+                        explain_columns(predictor.metadata)
                     typer.echo(line_of(result))
             advance(counts.done)
         counts.require_ecgs(paths, counts.done)

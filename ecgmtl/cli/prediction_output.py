@@ -13,6 +13,7 @@ from ecgmtl.cli.terminal import progress_bar
 
 if TYPE_CHECKING:
     from ecgmtl.inference.counts import Counts
+    from ecgmtl.inference.metadata import ModelMetadata
     from ecgmtl.inference.predictor import Predictor
     from ecgmtl.inference.result import Prediction
 
@@ -47,6 +48,14 @@ def prediction_bar(count: Callable[[], int], shows: bool = True) -> Iterator[Cal
     total = count()
     with progress_bar("predicting") as bar:
         yield lambda done: bar(done, total)
+
+
+def explain_columns(metadata: "ModelMetadata") -> None:
+    """Say to stderr what the numbers and stars of the lines that follow mean."""
+    meanings = ", ".join(f"{name} {meaning}" for name, meaning in metadata.meanings.items())
+    say("calibrated probability of each label, with a star where it reaches the label's threshold; for research only")
+    if meanings:
+        say(f"labels: {meanings}")
 
 
 def line_of(result: "Prediction") -> str:

@@ -16,6 +16,16 @@ from ecgmtl.metrics.typicality import Typicality
 from ecgmtl.settings import Settings
 
 VERSION = 1
+MEANINGS = {
+    "superdiagnostic": {
+        "CD": "conduction disturbance",
+        "HYP": "hypertrophy",
+        "MI": "myocardial infarction",
+        "NORM": "normal ECG",
+        "STTC": "ST/T change",
+    }
+}
+"""Meanings of labels, by label set: PTB-XL's diagnostic superclasses (Wagner et al. 2020)."""
 
 
 class MetadataError(UserError):
@@ -49,6 +59,11 @@ class ModelMetadata(Settings):
             counts = f"{len(self.calibration.thresholds)} for {len(self.label_names)} labels"
             raise ValueError(f"calibration should have a threshold for each label; found {counts}")
         return self
+
+    @property
+    def meanings(self) -> dict[str, str]:
+        """Meaning of each label, where the label set is a known one."""
+        return MEANINGS.get(self.label_set, {})
 
     def to_json(self) -> str:
         """Return the metadata as JSON, with the leads, unit and sampling rate of the input."""

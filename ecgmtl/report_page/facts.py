@@ -10,16 +10,6 @@ from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.metrics.calibration import Calibration, ThresholdFigures
 from ecgmtl.training.model_card import INTENDED_USE, NOT_A_DEVICE
 
-MEANINGS = {
-    "superdiagnostic": {
-        "CD": "conduction disturbance",
-        "HYP": "hypertrophy",
-        "MI": "myocardial infarction",
-        "NORM": "normal ECG",
-        "STTC": "ST/T change",
-    }
-}
-"""Meanings of labels, by label set: PTB-XL's diagnostic superclasses (Wagner et al. 2020)."""
 PRIVATE = ("command", "data")
 """Entries of a model's origin that name folders of the machine that trained it, which no reader of a page needs."""
 OPTIMISTIC = (
@@ -36,13 +26,12 @@ def facts(metadata: ModelMetadata, model: str) -> dict[str, Any]:
     """Return the facts on a model. `model` is its name as the user gave it."""
     calibration = metadata.calibration
     figures = calibration.figures or (None,) * len(metadata.label_names)
-    meanings = MEANINGS.get(metadata.label_set, {})
     rows = zip(metadata.label_names, calibration.thresholds, figures, strict=True)
     return {
         "model": printable(model),
         "label_set": metadata.label_set,
         "labels": [
-            {"name": name, "meaning": meanings.get(name, ""), "threshold": threshold, **of_threshold(known)}
+            {"name": name, "meaning": metadata.meanings.get(name, ""), "threshold": threshold, **of_threshold(known)}
             for name, threshold, known in rows
         ],
         "figures": metadata.score or overall(calibration.figures),
