@@ -65,7 +65,7 @@ class Training:
 
 def endless(batches: Batches) -> Iterator[Batch]:
     for epoch in numbers():
-        yield from batches.draw(epoch % batches.stage.epochs)
+        yield from batches.of_epoch(epoch % batches.stage.epochs)
 
 
 @dataclass
