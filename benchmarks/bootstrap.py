@@ -1,6 +1,6 @@
-"""Time of the vectorised bootstrap at the size of PTB-XL's test fold with all statements, beside a plain loop.
+"""Compare the time of the vectorized bootstrap with a plain loop, for the test fold of PTB-XL and all its labels.
 
-Run: python benchmarks/bootstrap.py
+python benchmarks/bootstrap.py
 """
 
 import resource
@@ -23,23 +23,24 @@ def main() -> None:
 
     started = time.perf_counter()
     bootstrap(scores, labels, patients, N_RESAMPLES)
-    vectorised = time.perf_counter() - started
+    vectorized = time.perf_counter() - started
 
-    _, place = np.unique(patients, return_inverse=True)
-    weights = sample_weights(place, N_PLAIN, np.random.default_rng(0)).astype(int)
+    _, patient_index = np.unique(patients, return_inverse=True)
+    weights = sample_weights(patient_index, N_PLAIN, np.random.default_rng(0)).astype(int)
     started = time.perf_counter()
     for column in weights.T:
-        drawn = np.repeat(np.arange(N_RECORDS), column)
-        plain_auroc(scores[drawn], labels[drawn])
+        sample = np.repeat(np.arange(N_RECORDS), column)
+        plain_auroc(scores[sample], labels[sample])
     plain = (time.perf_counter() - started) / N_PLAIN * N_RESAMPLES
 
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{N_RESAMPLES} resamples x {N_LABELS} labels x {N_RECORDS} records, AUROC and average precision")
-    print(f"vectorised {vectorised:.2f} s, plain rank AUROC alone {plain:.1f} s (from {N_PLAIN} resamples)")
-    print(f"ratio {plain / vectorised:.1f}, largest memory of the process {memory:.0f} MB")
+    print(f"vectorized: {vectorized:.2f} s; plain loop, AUROC only: {plain:.1f} s (estimated from {N_PLAIN} resamples)")
+    print(f"ratio {plain / vectorized:.1f}, peak memory of the process {memory:.0f} MB")
 
 
 def plain_auroc(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return each label's AUROC, computed from the ranks of its scores."""
     n_positive = labels.sum(axis=0)
     rank_sum = (rankdata(scores, axis=0) * labels).sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,12 +1,12 @@
-"""What a recipe asks of an accelerator that is not at hand: its FLOPs and bytes counted, the accelerator's peaks given.
+"""Estimate how long a recipe trains on an accelerator that you do not have, from the accelerator's peak rates.
 
     python benchmarks/cost.py configs/ptbxl-full.yaml --records 17418
 
-One step of each stage is made here, in bf16, and what its operations compute, read and write is added up. The limit is
-what these take at the peaks: by default an H200's, 989 TFLOP/s dense in bf16 and 4.8 TB/s (NVIDIA's data sheet).
-Operations that are fused or find their operands in a cache move fewer bytes. A small network does not reach its limit:
-every operation of an eager step has to be launched first, and by the time of that a run is better foretold; compiled,
-there are fewer.
+The program runs one step of each stage on the CPU, in bf16, and counts its FLOPs and the bytes that its operations read
+and write. The limit is the time that these take at the peak rates. The default rates are those of an H200: 989 TFLOP/s
+(dense, bf16) and 4.8 TB/s (NVIDIA's data sheet). Operations that are fused, or that find their operands in a cache,
+move fewer bytes. A small network does not reach the limit, because an eager step has to launch each of its operations.
+The time of these launches then predicts a run better. A compiled step has fewer of them.
 """
 
 import argparse
@@ -26,23 +26,26 @@ from ecgmtl.training.batches import Batches
 from ecgmtl.training.step import Learner
 
 N_LABELS = 71
-"""Of each further classifier; they cost next to nothing."""
+"""Number of labels of each auxiliary classifier. Their cost is negligible."""
 
 
 class StageCost(NamedTuple):
+    """Cost of a stage."""
+
     name: str
     step: Work
     n_steps: int
 
     def limit(self, rates: Rates) -> float:
-        """Seconds of all its steps."""
+        """Return the lower bound for the seconds of all steps."""
         return self.n_steps * self.step.floor(rates)
 
     def launches(self, microseconds: float) -> float:
-        """Seconds that launching takes in all its steps, if each operation takes this long."""
+        """Return the seconds of all launches, if one takes this many microseconds."""
         return 1e-6 * microseconds * self.n_steps * self.step.n_operations
 
     def line(self, rates: Rates, microseconds: float) -> str:
+        """Return a row of the table."""
         step = self.step
         return (
             f"| {self.name} | {self.n_steps} | {step.flops / 1e9:.1f} | {step.n_bytes / 1e6:.0f} | "
@@ -52,18 +55,20 @@ class StageCost(NamedTuple):
 
 
 HEADER = """\
-| stage | steps | GFLOP a step | MB a step | operations a step | PFLOP | limit | s at the limit | s of launches |
+| stage | steps | GFLOP per step | MB per step | launches per step | PFLOP | limited by | s at limit | s of launches |
 |---|--:|--:|--:|--:|--:|---|--:|--:|"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
-    parser.add_argument("--records", type=int, required=True, help="to train on; 17418 in PTB-XL's folds 1 to 8")
-    parser.add_argument("--set", nargs="*", default=[], help="settings, as stages.0.epochs=5")
-    parser.add_argument("--teraflops", type=float, default=989.0)
-    parser.add_argument("--terabytes", type=float, default=4.8, help="a second")
-    parser.add_argument("--launch", type=float, default=5.0, help="microseconds an operation")
+    parser.add_argument(
+        "--records", type=int, required=True, help="number of training records; 17418 in PTB-XL's folds 1 to 8"
+    )
+    parser.add_argument("--set", nargs="*", default=[], help="settings to change, such as stages.0.epochs=5")
+    parser.add_argument("--teraflops", type=float, default=989.0, help="peak TFLOP/s of the accelerator")
+    parser.add_argument("--terabytes", type=float, default=4.8, help="peak TB/s of its memory")
+    parser.add_argument("--launch", type=float, default=5.0, help="microseconds to launch an operation")
     given = parser.parse_args()
     config = load_config(given.config, (*given.set, "precision=bf16", "compile=false"))
     rates = Rates(1e3 * given.teraflops, 1e3 * given.teraflops, 1e3 * given.terabytes)
@@ -72,26 +77,28 @@ def main() -> None:
     flops = sum(cost.n_steps * cost.step.flops for cost in costs)
     limit = sum(cost.limit(rates) for cost in costs)
     launches = sum(cost.launches(given.launch) for cost in costs)
-    held = given.records * 12 * round(config.preprocess.fs * config.preprocess.seconds) * 2
-    print(f"\nIn all {flops / 1e15:.2f} PFLOP, {limit:.0f} s at the limit, {launches:.0f} s of launches.")
-    print(f"The signals take {held / 1e9:.2f} GB of its memory.")
+    n_bytes = given.records * 12 * round(config.preprocess.fs * config.preprocess.seconds) * 2
+    print(f"\nTotal: {flops / 1e15:.2f} PFLOP, {limit:.0f} s at the limit, {launches:.0f} s of launches.")
+    print(f"The signals take {n_bytes / 1e9:.2f} GB of the accelerator's memory.")
 
 
 def costs_of(config: Config, n_records: int) -> Iterator[StageCost]:
-    most = max(stage.batch_size for stage in config.stages)
-    split = random_split(torch.device("cpu"), most)
-    labels = torch.zeros(most, N_LABELS)
+    """Yield the cost of each stage."""
+    largest = max(stage.batch_size for stage in config.stages)
+    split = random_split(torch.device("cpu"), largest)
+    labels = torch.zeros(largest, N_LABELS)
     split = replace(split, auxiliary_labels=dict.fromkeys(config.auxiliary_labels, labels))
-    for place, stage in enumerate(config.stages):
-        yield StageCost(stage.name, step_of(config, place, split), stage.epochs * (n_records // stage.batch_size))
+    for index, stage in enumerate(config.stages):
+        yield StageCost(stage.name, step_of(config, index, split), stage.epochs * (n_records // stage.batch_size))
 
 
-def step_of(config: Config, place: int, split: Split) -> Work:
+def step_of(config: Config, index: int, split: Split) -> Work:
+    """Count the work of one step of a stage."""
     torch.manual_seed(0)
     counts = {name: labels.shape[1] for name, labels in split.auxiliary_labels.items()}
-    stage = config.stages[place]
+    stage = config.stages[index]
     learner = Learner(config.build_model(split.labels.shape[1], counts), stage, config, split)
-    batch = next(Batches(split, stage, (0, place)).of_epoch(0))
+    batch = next(Batches(split, stage, (0, index)).of_epoch(0))
     learner.step(batch, Moment(0, 0, 0.5))
     return count(lambda: learner.step(batch, Moment(1, 0, 0.5)))
 

@@ -1,9 +1,9 @@
-"""Make every fault on purpose and measure whether it is survived: bad files, kills, a full disk, a lost server.
+"""Cause each fault on purpose and measure whether ecgmtl survives it: bad files, kills, a full disk, a lost server.
 
     python -m benchmarks.faults [--only R3 …] [--scale 0.1] [--seed 0] [--results build/faults.jsonl]
 
-Prints a table. Each fault runs in a process of its own, and its result is a line of the results file. A fault that has
-a line of the same scale and seed is not run again. Linux only.
+The program prints a table. Each fault runs in a process of its own, and its result is a line of the results file. A
+fault that already has a line with the same scale and seed is not run again. The program needs Linux.
 """
 
 import argparse
@@ -26,7 +26,7 @@ RESULTS = Path("build/faults.jsonl")
 
 
 class Line(NamedTuple):
-    """A fault's result."""
+    """Result of a fault."""
 
     name: str
     scale: float
@@ -35,7 +35,7 @@ class Line(NamedTuple):
     figures: dict[str, float]
     seconds: float
     error: str = ""
-    """End of the fault's function, if it gave no result."""
+    """How the process ended, if it returned no result."""
 
     @property
     def is_survived(self) -> bool:
@@ -43,7 +43,7 @@ class Line(NamedTuple):
 
     @property
     def row(self) -> str:
-        """Row of the table in Markdown."""
+        """Row of the Markdown table."""
         fault = FAULTS[self.name]
         required = "<br>".join(f"{name} ≤ {most}" for name, most in fault.required.items())
         figures = {name: self.figures.get(name, float("nan")) for name in fault.required}
@@ -62,8 +62,8 @@ def load_faults() -> None:
         import_module(f"{survival.__name__}.{module.name}")
 
 
-def place_of(name: str) -> tuple[str, int]:
-    """Return by what a fault is sorted: R9 is before R10."""
+def sort_key(name: str) -> tuple[str, int]:
+    """Return the key that sorts R9 before R10."""
     return name.rstrip("0123456789"), int(name.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 
 
@@ -73,7 +73,7 @@ def read(path: Path) -> list[Line]:
 
 
 def run_here(name: str, scale: float, seed: int, shared: Path, minutes: float = math.inf) -> Line:
-    """Make one fault in this process, in which kills are begun for some minutes."""
+    """Cause one fault in this process. No kill begins after `minutes`."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix=f"fault-{name}-") as folder:
         measured = FAULTS[name].run(Trial(Path(folder), scale, seed, shared, time.monotonic() + 60 * minutes))
@@ -81,7 +81,7 @@ def run_here(name: str, scale: float, seed: int, shared: Path, minutes: float = 
 
 
 def run_apart(name: str, scale: float, seed: int, shared: Path, minutes: float) -> Line:
-    """Make one fault in a copy of this process, which has imported everything."""
+    """Cause one fault in a fork of this process, so that imports are not repeated."""
     start, line, log = time.perf_counter(), shared / "line", shared / "log"
     log.unlink(missing_ok=True)
 
@@ -96,22 +96,24 @@ def run_apart(name: str, scale: float, seed: int, shared: Path, minutes: float) 
 
 
 def table(lines: list[Line]) -> str:
-    """Return the table of the results with the most cases of each fault."""
+    """Return the table with the result of each fault that has the most cases."""
     largest = {line.name: line for line in sorted(lines, key=lambda line: line.scale)}
-    return "\n".join([HEAD, *(largest[name].row for name in sorted(largest, key=place_of))])
+    return "\n".join([HEAD, *(largest[name].row for name in sorted(largest, key=sort_key))])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", default=[], metavar="ID", help="faults to make; all by default")
+    parser.add_argument("--only", nargs="+", default=[], metavar="ID", help="faults to cause; all by default")
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the full counts")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no kill of a fault after these minutes")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random damages and moments")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="begin no more kills of a fault after this many minutes"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="results file, one JSON object per line")
     options = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}  # before torch is imported
     load_faults()
-    names = options.only or sorted(FAULTS, key=place_of)
+    names = options.only or sorted(FAULTS, key=sort_key)
     if unknown := set(names) - FAULTS.keys():
         parser.error(f"--only {' '.join(sorted(unknown))}: no such fault; there are {', '.join(FAULTS)}")
     options.results.parent.mkdir(parents=True, exist_ok=True)

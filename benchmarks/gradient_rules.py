@@ -1,9 +1,10 @@
-"""What each gradient rule, weighting and the diagnostics cost over a plain summed backward, as ratios in one run.
+"""Measure the cost of each gradient rule, each weighting and the diagnostics, relative to a plain sum of the losses.
 
     python benchmarks/gradient_rules.py [--rounds 20] [--threads 1] [--encoder cnn] [--only pcgrad mgda]
 
-Every row is a Learner of its own, with the default model, two tasks, 64 crops of 5 s, in the precision that training
-has. In each round every Learner makes a step on the same batch, so that what else the machine does falls on all alike.
+Each row of the table is a `Learner` with the default model, two tasks and 64 crops of 5 s, in the precision of
+training. In each round, every `Learner` takes a step on the same batch, so that other load on the machine affects all
+of them.
 """
 
 import argparse
@@ -30,24 +31,24 @@ from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
 from ecgmtl.training.batches import Batches
 from ecgmtl.training.step import Learner
 
-MARK = 1.7
-"""What a rule may cost, in plain steps."""
+LIMIT = 1.7
+"""Largest acceptable cost of a step, relative to a plain step."""
 PLAIN = "sum, fixed weights"
 BETWEEN = {"gradnorm": GradNormSettings().every, "diagnostics": Stage.model_fields["diagnostics"].default.every}
-"""Steps from one look at the gradients to the next; here they are looked at in every step."""
+"""Number of steps between two evaluations of the gradients in training. Here, each step evaluates them."""
 
 
 @dataclass
 class Row:
-    """A way of training, and what its steps took."""
+    """A way of training, and the times of its steps."""
 
     name: str
     learner: Learner
     probes: bool = False
     steps: list[float] = field(default_factory=list)
-    """Seconds, a round each."""
+    """Seconds of each round's step."""
     backwards: list[float] = field(default_factory=list)
-    """Of these, those from the losses to the gradients."""
+    """Seconds of each round's backward pass, from the losses to the gradients."""
 
 
 def main() -> None:
@@ -60,11 +61,11 @@ def main() -> None:
     rows = [row for row in build_rows(config, stage, split) if not given.only or is_among(row, given.only)]
     in_bf16 = computes_in_bf16(device)
     print(f"{device}, {given.threads} thread(s), {'bf16' if in_bf16 else 'fp32'}, {given.rounds} rounds", flush=True)
-    clock = clock_of(device, processor=True)  # which other work on the machine disturbs least
+    clock = clock_of(device, processor=True)  # processor time depends least on other load
     watch(rows, clock)
     for number in range(-2, given.rounds):  # two rounds to warm up
-        for place in range(len(rows)):
-            take_step(rows[(place + number) % len(rows)], batches[number % len(batches)], number + 2, clock)
+        for index in range(len(rows)):
+            take_step(rows[(index + number) % len(rows)], batches[number % len(batches)], number + 2, clock)
         print(f"\rround {max(number + 1, 0)}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     print(table(rows, given.rounds))
@@ -75,7 +76,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--encoder", default="cnn")
-    parser.add_argument("--only", nargs="*", help="parts of the names of rows; the plain sum is always there")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        help="measure rows whose names contain one of these words; the plain sum is always measured",
+    )
     return parser.parse_args()
 
 
@@ -84,12 +89,12 @@ def is_among(row: Row, names: list[str]) -> bool:
 
 
 def build_rows(config: Config, stage: Stage, split: Split) -> Iterator[Row]:
-    """The plain sum first; then all rules with fixed weights, all weightings with the sum, the diagnostics."""
+    """Yield the plain sum, then all rules with fixed weights, all weightings with the sum, and the diagnostics."""
     ways: list[tuple[str, dict[str, Any]]] = [(PLAIN, {})]
     ways += [(settings().kind, {"gradients": settings()}) for settings in members(GradientRuleSettings)]
     ways += [(f"{settings().kind} weights", {"weighting": settings()}) for settings in members(WeightingSettings)]
-    ways += [("gradnorm weights, norms in every step", {"weighting": GradNormSettings(every=1)})]
-    ways += [("diagnostics, a probe in every step", {})]
+    ways += [("gradnorm weights, norms every step", {"weighting": GradNormSettings(every=1)})]
+    ways += [("diagnostics, every step", {})]
     for name, changes in ways:
         if name in ("sum", "fixed weights"):
             continue
@@ -97,8 +102,8 @@ def build_rows(config: Config, stage: Stage, split: Split) -> Iterator[Row]:
         model = config.build_model(5).to(split.device)
         try:
             learner = Learner(model, stage.model_copy(update=changes), config, split)
-        except ValueError as error:  # an optional package is not there
-            print(f"{name} is left out: {error}")
+        except ValueError as error:  # an optional package is not installed
+            print(f"{name} is skipped: {error}")
             continue
         yield Row(name, learner, probes=name.startswith("diagnostics"))
 
@@ -108,14 +113,14 @@ def members(union: Any) -> tuple[type, ...]:
 
 
 def watch(rows: list[Row], clock: Clock) -> None:
-    """Let each Learner's backward pass be timed apart from the whole step."""
+    """Time the backward pass of each `Learner` separately from its whole step."""
 
     def timed(backward: Callable[..., torch.Tensor], taken: list[float]) -> Callable[..., torch.Tensor]:
         def run(*arguments: Any) -> torch.Tensor:
             begun = clock()
-            found = backward(*arguments)
+            result = backward(*arguments)
             taken.append(clock() - begun)
-            return found
+            return result
 
         return run
 
@@ -124,6 +129,7 @@ def watch(rows: list[Row], clock: Clock) -> None:
 
 
 def take_step(row: Row, batch: Batch, number: int, clock: Clock) -> None:
+    """Take one step and record its time."""
     moment = Moment(number, 0, 0.5)
     begun = clock()
     step = row.learner.step(batch, moment)
@@ -133,24 +139,25 @@ def take_step(row: Row, batch: Batch, number: int, clock: Clock) -> None:
 
 
 def table(rows: list[Row], rounds: int) -> str:
-    """In Markdown; ratios are medians over the rounds of the ratio to the plain row's time in the same round."""
+    """Return the Markdown table. Ratios are to the plain row in the same round, and medians over the rounds."""
     plain = rows[0]
-    lines = ["| row | a step, ms | over a plain step | its backward over a plain one | on average over all steps |"]
+    lines = ["| row | ms per step | step / plain step | backward / plain backward | average step / plain step |"]
     lines += ["|---|--:|--:|--:|--:|"]
     worst = ("", 0.0)
     for row in rows:
         step, backward = ratio(row.steps, plain.steps, rounds), ratio(row.backwards, plain.backwards, rounds)
         between = next((every for name, every in BETWEEN.items() if name in row.name and "every" in row.name), 1)
         average = 1 + (step - 1) / between
-        worst = max(worst, (row.name, average), key=lambda found: found[1])
+        worst = max(worst, (row.name, average), key=lambda pair: pair[1])
         milliseconds = 1e3 * median(row.steps[-rounds:])
         lines.append(f"| {row.name} | {milliseconds:.0f} | {step:.2f} | {backward:.2f} | {average:.2f} |")
-    said = "within" if worst[1] <= MARK else "ABOVE"
-    return "\n".join([*lines, "", f"dearest: {worst[0]}, {worst[1]:.2f}; {said} the mark of {MARK}"])
+    verdict = "within" if worst[1] <= LIMIT else "ABOVE"
+    return "\n".join([*lines, "", f"most expensive: {worst[0]}, {worst[1]:.2f}; {verdict} the limit of {LIMIT}"])
 
 
-def ratio(of: list[float], to: list[float], rounds: int) -> float:
-    return median(one / other for one, other in zip(of[-rounds:], to[-rounds:], strict=True))
+def ratio(times: list[float], reference: list[float], rounds: int) -> float:
+    """Return the median over the last rounds of the ratio of two times."""
+    return median(one / other for one, other in zip(times[-rounds:], reference[-rounds:], strict=True))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""CPU time a record from WFDB files to a table of predictions, by stage, beside the loop that everybody writes.
+"""Measure the CPU time per record from WFDB files to a table of predictions, by stage, and that of a plain loop.
 
     python benchmarks/inference.py CHECKPOINT FOLDER [--model MODEL.onnx] [--records 512] [--rounds 5]
 
-CHECKPOINT is a run or its .safetensors; MODEL.onnx is the same classifier, exported (default: the bundled one). All
-stages run in turn in each round, in one thread, and the median over the rounds is printed. The limit of a stage is what
-the same machine needs at least, measured in the same round: reading the bytes of the files, one band-pass filter, the
-convolutions' arithmetic at the speed of a large matrix product, writing the bytes of the table.
+CHECKPOINT is a run or its .safetensors file; MODEL.onnx is the same classifier, exported (default: the bundled model).
+Each round runs all stages in turn, in one thread, and the program prints medians over the rounds. Some stages have a
+lower bound, measured on the same machine in the same round: the time to read the bytes of the files, to apply one
+band-pass filter, to do the convolutions' arithmetic as a large matrix product, or to write the bytes of the table.
 
-The plain loop reads a record with `wfdb`, filters it with SciPy, runs the checkpoint in eager mode on it alone, and
-writes its row. Times are of the processor, since other processes may share it; records a second are what as many cores
-as `--workers` (default: all) make of them. The rate of the whole command is also measured by the clock.
+The plain loop reads a record with `wfdb`, filters it with SciPy, runs the checkpoint in eager mode on this record
+alone, and writes its row. Times are processor times, because other processes may share the processor. The rate in
+records/s assumes that each of the `--workers` (default: all cores) has a core of its own. The rate of the whole command
+by the wall clock is printed, too.
 """
 
 import argparse
@@ -53,18 +54,20 @@ def main() -> None:
         stages = Stages(given, Path(folder))
         rounds = [{name: timed(stage) for name, stage in stages.all().items()} for _ in range(given.rounds)]
         ms = {name: statistics.median(one[name] for one in rounds) / len(stages.files) * 1e3 for name in rounds[0]}
-        print("| stage | ms per record | limit | |\n|---|--:|--:|---|")
+        print("| stage | ms per record | lower bound, ms | lower bound from |\n|---|--:|--:|---|")
         for name, limit in LIMITS.items():
             print(f"| {name} | {ms[name]:.3f} | {f'{ms[limit]:.3f} | {limit}' if limit else ' | '} |")
         ratios = sorted(one["plain loop"] / one["whole, ONNX"] for one in rounds)
         spread = f"{ratios[0]:.1f} to {ratios[-1]:.1f}"
-        print(f"\nplain loop: {statistics.median(ratios):.1f} times the whole with ONNX ({spread})")
-        print(f"a pass of the network takes {stages.flops / 1e6:.0f} MFLOP")
+        print(
+            f"\nThe plain loop takes {statistics.median(ratios):.1f} times as long as the total with ONNX ({spread})."
+        )
+        print(f"A forward pass of the network takes {stages.flops / 1e6:.0f} MFLOP.")
         rate = given.workers / ms["whole, ONNX"] * 1e3
-        print(f"{given.workers} cores of their own: {rate:.0f} records/s with ONNX")
+        print(f"ONNX with {given.workers} workers, a core each: {rate:.0f} records/s")
         started = time.perf_counter()
         stages.whole(given.model, given.workers)
-        print(f"{len(stages.files) / (time.perf_counter() - started):.0f} records/s by the clock")
+        print(f"The same, by the wall clock: {len(stages.files) / (time.perf_counter() - started):.0f} records/s")
 
 
 LIMITS = {
@@ -81,11 +84,11 @@ LIMITS = {
     "whole, checkpoint": None,
     "plain loop": None,
 }
-"""Stages, and the name of what limits each."""
+"""Name of each stage's lower bound."""
 
 
 class Stages:
-    """The stages as functions without arguments, each for all records."""
+    """Stages of prediction, as functions without arguments that process all records."""
 
     def __init__(self, given: argparse.Namespace, folder: Path) -> None:
         self.given, self.out = given, folder / "p.csv"
@@ -134,9 +137,9 @@ class Stages:
     def measure(self, signals: np.ndarray) -> torch.Tensor:
         return self.model.forest(torch.from_numpy(signals))
 
-    def multiply(self, flops_a_record: float) -> None:
-        """Do as much arithmetic in products of matrices."""
-        for _ in range(round(flops_a_record * len(self.files) / (2 * 512**3))):
+    def multiply(self, flops_per_record: float) -> None:
+        """Do the same number of FLOPs in matrix products."""
+        for _ in range(round(flops_per_record * len(self.files) / (2 * 512**3))):
             self.square @ self.square
 
     def write(self) -> None:
@@ -163,14 +166,14 @@ class Stages:
 
 
 def count(function: Callable[[np.ndarray], object]) -> float:
-    """Return the floating-point operations of a record."""
+    """Return the number of floating-point operations for one record."""
     with FlopCounterMode(display=False) as counter:
         function(np.zeros((1, 12, 1000), np.float32))
     return counter.get_total_flops()
 
 
 def timed(function: Callable[[], object]) -> float:
-    """Return the processor's seconds."""
+    """Return the processor seconds of a call."""
     started = time.process_time()
     function()
     return time.process_time() - started

@@ -1,4 +1,4 @@
-"""What a machine can do, and what a piece of work asks of it: measured rates, counted FLOPs and bytes."""
+"""Measured rates of a machine, and counted FLOPs and bytes of a computation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from torch.utils.flop_counter import FlopCounterMode
 Clock = Callable[[], float]
 
 CONVOLUTION = (64, 128, 128, 7, 64)
-"""Records, features in and out, kernel and frames: the middle of the default encoder."""
+"""Records, input and output channels, kernel size and frames of a layer in the middle of the default encoder."""
 
 
 class Rates(NamedTuple):
-    """Of one precision, in GFLOP/s, and of memory, in GB/s."""
+    """Rates of arithmetic in one precision, in GFLOP/s, and of memory, in GB/s."""
 
     matmul: float
     convolution: float
     memory: float
-    """Copied, far beyond the caches: what is read and what is written, together."""
+    """Bytes read plus bytes written in a copy that is much larger than the caches."""
 
     @property
     def peak(self) -> float:
@@ -33,42 +33,43 @@ class Rates(NamedTuple):
 
 @dataclass
 class Work:
-    """Asked of the machine by one call."""
+    """Work of one call."""
 
     flops: float
-    """Of products and convolutions, two for a multiplication with its addition; Fourier transforms are not counted."""
+    """FLOPs of matrix products and convolutions, two for each multiply-add. Fourier transforms are not counted."""
     n_bytes: float
-    """Read and written by all operations, if nothing stayed in a cache between two of them."""
+    """Bytes that all operations read and write, if nothing stays in a cache between two of them."""
     n_operations: int
-    """That compute or move anything."""
+    """Number of operations that compute or move anything."""
 
     def floor(self, rates: Rates) -> float:
-        """Seconds below which it cannot be done by these operations without caches."""
+        """Return the lower bound for the seconds that these operations take without caches."""
         return max(self.flops / (1e9 * rates.peak), self.n_bytes / (1e9 * rates.memory))
 
     def limit(self, rates: Rates) -> str:
+        """Return what sets the lower bound: "FLOPs" or "bytes"."""
         computing, moving = self.flops / (1e9 * rates.peak), self.n_bytes / (1e9 * rates.memory)
         return "FLOPs" if computing >= moving else "bytes"
 
 
 class Bytes(TorchDispatchMode):
-    """Adds up the sizes of what every operation reads and writes; a view moves nothing."""
+    """Context that counts the operations, and the bytes that they read and write. Views move nothing."""
 
     def __init__(self) -> None:
         super().__init__()
         self.total = self.n_operations = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
         if not func.is_view:
-            held = {id(leaf): leaf for leaf in tree_leaves((args, kwargs, found)) if isinstance(leaf, Tensor)}
+            tensors = {id(leaf): leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)}
             self.n_operations += 1
-            self.total += sum(leaf.numel() * leaf.element_size() for leaf in held.values())
-        return found
+            self.total += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+        return result
 
 
 def count(work: Callable[[], object]) -> Work:
-    """What one call asks for; it is called twice."""
+    """Count the work of one call. `work` is called twice."""
     with FlopCounterMode(display=False) as counted:
         work()
     with Bytes() as moved:
@@ -77,7 +78,11 @@ def count(work: Callable[[], object]) -> Work:
 
 
 def clock_of(device: torch.device, processor: bool = False) -> Clock:
-    """Seconds of the wall, when all that was asked of the device is done; or of the processor, all its threads'."""
+    """Return a clock for work on a device.
+
+    For a GPU, it is the wall clock after all queued work is done. For a CPU, it is the wall clock, or with `processor`
+    the processor time of all threads.
+    """
 
     def on_device() -> float:
         torch.cuda.synchronize(device)
@@ -89,7 +94,7 @@ def clock_of(device: torch.device, processor: bool = False) -> Clock:
 
 
 def seconds(work: Callable[[], object], clock: Clock, repeats: int = 9) -> float:
-    """The shortest time of a call: what else the machine does only ever adds to it."""
+    """Return the shortest time of several calls, because other load on the machine only adds time."""
     taken = []
     for _ in range(repeats):
         begun = clock()
@@ -99,9 +104,10 @@ def seconds(work: Callable[[], object], clock: Clock, repeats: int = 9) -> float
 
 
 def measure(precision: torch.dtype, device: torch.device, clock: Clock) -> Rates:
+    """Measure a large matrix product, a convolution and a copy."""
     size = 8192 if device.type == "cuda" else 1024
-    one = torch.randn(size, size, device=device).to(precision)
-    product = 2 * size**3 / seconds(lambda: one @ one, clock)
+    matrix = torch.randn(size, size, device=device).to(precision)
+    product = 2 * size**3 / seconds(lambda: matrix @ matrix, clock)
     records, n_in, n_out, kernel, frames = CONVOLUTION
     records = 64 * records if device.type == "cuda" else records
     signals = torch.randn(records, n_in, frames, device=device).to(precision)

@@ -1,7 +1,8 @@
-"""The peer: xresnet1d101 as published for PTB-XL, eager and in fp32, with the recipe it was published with.
+"""The peer that ecgmtl is compared with: xresnet1d101 with its published recipe for PTB-XL, eager and in fp32.
 
-Strodthoff, Wagner, Schaeffter and Samek, "Deep Learning for ECG Analysis: Benchmarks and Insights from PTB-XL", 2021,
-and the program beside it. Written anew from what these say: ResNet-D blocks (He et al., CVPR 2019) along time.
+The network and the recipe are from Strodthoff, Wagner, Schaeffter and Samek, "Deep Learning for ECG Analysis:
+Benchmarks and Insights from PTB-XL", 2021, and from the code published with it. This is a new implementation: ResNet-D
+blocks (He et al., CVPR 2019) with convolutions along time.
 """
 
 from collections.abc import Iterator
@@ -22,10 +23,13 @@ EPOCHS, BATCH, HIGHEST_LR, WEIGHT_DECAY, SECONDS = 50, 128, 1e-2, 1e-2, 2.5
 
 
 def convolve(n_in: int, n_out: int, kernel_size: int, stride: int = 1) -> list[nn.Module]:
+    """Return a convolution and its batch normalization."""
     return [nn.Conv1d(n_in, n_out, kernel_size, stride, kernel_size // 2, bias=False), nn.BatchNorm1d(n_out)]
 
 
 class Bottleneck(nn.Module):
+    """Residual block of three convolutions, of which the outer two have a kernel size of 1."""
+
     def __init__(self, n_in: int, stride: int) -> None:
         super().__init__()
         n_out = WIDTH * EXPANSION
@@ -44,7 +48,7 @@ class Bottleneck(nn.Module):
 
 
 class Head(nn.Sequential):
-    """Reads maximum and mean over time by two linear layers, each after normalization and dropout."""
+    """Two linear layers on the maximum and mean over time, each after normalization and dropout."""
 
     def __init__(self, n_features: int, n_labels: int) -> None:
         wide = [nn.BatchNorm1d(2 * n_features), nn.Dropout(0.25), nn.Linear(2 * n_features, 128), nn.ReLU()]
@@ -55,7 +59,7 @@ class Head(nn.Sequential):
 
 
 class Xresnet1d101(nn.Sequential):
-    """Signals in mV to logits; one mean and deviation over all leads standardizes them."""
+    """Network from signals in mV to logits. One mean and standard deviation over all leads standardize the signals."""
 
     mean: Tensor
     std: Tensor
@@ -63,10 +67,10 @@ class Xresnet1d101(nn.Sequential):
     def __init__(self, n_labels: int) -> None:
         stem = [*convolve(12, 32, KERNEL, 2), nn.ReLU(), *convolve(32, 32, KERNEL), nn.ReLU()]
         stem += [*convolve(32, WIDTH, KERNEL), nn.ReLU(), nn.MaxPool1d(3, 2, 1)]
-        places = [(stage, place) for stage, depth in enumerate(DEPTHS) for place in range(depth)]
+        positions = [(stage, block) for stage, depth in enumerate(DEPTHS) for block in range(depth)]
         blocks = [
-            Bottleneck(WIDTH if (stage, place) == (0, 0) else WIDTH * EXPANSION, 2 if stage and not place else 1)
-            for stage, place in places
+            Bottleneck(WIDTH if (stage, block) == (0, 0) else WIDTH * EXPANSION, 2 if stage and not block else 1)
+            for stage, block in positions
         ]
         super().__init__(*stem, *blocks, Head(WIDTH * EXPANSION, n_labels))
         self.register_buffer("mean", torch.zeros(()))
@@ -80,11 +84,11 @@ class Xresnet1d101(nn.Sequential):
     def forward(self, signals: Tensor) -> Tensor:
         return super().forward((signals - self.mean) / self.std)
 
-    classify = forward  # as a protocol asks for it
+    classify = forward  # evaluation protocols call `classify`
 
 
 class Peer:
-    """The published recipe: AdamW under one cycle, random crops, nothing else; the last epoch is what counts there."""
+    """Published recipe: AdamW with a one-cycle schedule and random crops. The weights of the last epoch are used."""
 
     def __init__(self, train: Split, seed: int = 0, epochs: int = EPOCHS) -> None:
         torch.manual_seed(seed)
@@ -95,13 +99,13 @@ class Peer:
         self.model.std.copy_(signals.std())
         self.optimizer = torch.optim.AdamW(self.model.parameters(), betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY)
         steps = max(2, epochs * max(1, len(self.train) // BATCH))
-        # the rise, its start and the momenta are those of fastai 1, which the recipe leaves as they are
+        # warm-up, initial learning rate and momenta are the defaults of fastai 1, as in the published recipe
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, HIGHEST_LR, steps, pct_start=0.3)
         self.schedule_left = steps
         self.generator = torch.Generator(train.device).manual_seed(seed)
 
     def epoch(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch: all records once, of each 2.5 s from a random place."""
+        """Yield the batches of an epoch: each record once, cropped to 2.5 s at a random position."""
         order = torch.randperm(len(self.train), generator=self.generator, device=self.train.device)
         length = round(SECONDS * self.train.fs)
         for index in order[: max(BATCH, len(order) // BATCH * BATCH)].split(BATCH):
@@ -112,6 +116,7 @@ class Peer:
             yield batch.signals, batch.labels
 
     def step(self, signals: Tensor, labels: Tensor) -> None:
+        """Update the weights on a batch."""
         self.model.train()
         self.optimizer.zero_grad()
         F.binary_cross_entropy_with_logits(self.model(signals), labels).backward()
@@ -122,7 +127,10 @@ class Peer:
 
     @torch.inference_mode()
     def aurocs(self, split: Split) -> Float64[np.ndarray, " label"]:
-        """AUROC of the maximum over windows of 2.5 s, 1.25 s apart, as published, on all records; nan if undefined."""
+        """Return each label's AUROC, NaN where it is undefined.
+
+        As published, a record's score is the maximum over windows of 2.5 s that start 1.25 s apart.
+        """
         self.model.eval()
         protocol = PROTOCOLS["helme"]
         logits = [protocol.logits(self.model, batch.signals, split.fs) for batch in split.in_order(256)]

@@ -1,8 +1,9 @@
-"""How well the peer reads a validation split, by its own recipe to its end; to be held beside `ecgmtl evaluate`.
+"""Train the peer with its own recipe and print its scores on the validation split, to compare with `ecgmtl evaluate`.
 
     python benchmarks/peer_accuracy.py --data data/ptbxl --labels all --seeds 0 1 2
 
-Macro AUROC over all labels, and over those that are frequent among the validation records, as `ecgmtl evaluate` counts.
+The scores are the macro AUROC over all labels, and over the labels that are frequent in the validation split, by the
+same definition as in `ecgmtl evaluate`.
 """
 
 import argparse
@@ -20,20 +21,22 @@ from ecgmtl.metrics.ranking import mean_defined
 
 
 class Scores(NamedTuple):
+    """Macro AUROC over all labels and over the frequent ones."""
+
     macro: float
     frequent: float
     n_frequent: int
 
     def __str__(self) -> str:
-        frequent = f"of the {self.n_frequent} labels with ≥ {FREQUENT} positives {self.frequent:.4f}"
-        return f"macro AUROC {self.macro:.4f}, {frequent}"
+        frequent = f"over the {self.n_frequent} labels with at least {FREQUENT} positives: {self.frequent:.4f}"
+        return f"macro AUROC {self.macro:.4f}; {frequent}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a folder that `ecgmtl data prepare` made")
+    parser.add_argument("--data", type=Path, required=True, help="folder that `ecgmtl data prepare` wrote")
     parser.add_argument("--labels", default="superdiagnostic")
-    parser.add_argument("--fold", type=int, help="to validate on, instead of the folder's own split")
+    parser.add_argument("--fold", type=int, help="validation fold, instead of the folder's own split")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -42,11 +45,11 @@ def main() -> None:
     config = parse_config({"labels": given.labels, "validation_fold": given.fold}, "the peer")
     train, validation = splits(config, given.data)
     for seed in given.seeds:
-        print(f"seed {seed}: {learn(train, validation, seed, given.epochs)}", flush=True)
+        print(f"seed {seed}: {train_peer(train, validation, seed, given.epochs)}", flush=True)
 
 
-def learn(train: Split, validation: Split, seed: int, epochs: int) -> Scores:
-    """The last epoch's scores, which is what counts there."""
+def train_peer(train: Split, validation: Split, seed: int, epochs: int) -> Scores:
+    """Train the peer and return the scores of its last epoch, as published."""
     peer = Peer(train, seed, epochs)
     for number in range(1, epochs + 1):
         for signals, labels in peer.epoch():
@@ -57,9 +60,10 @@ def learn(train: Split, validation: Split, seed: int, epochs: int) -> Scores:
 
 
 def score(peer: Peer, validation: Split) -> Scores:
-    found = peer.aurocs(validation)
-    frequent = found[(validation.labels.sum(dim=0) >= FREQUENT).cpu().numpy()]
-    return Scores(float(mean_defined(found)), float(mean_defined(frequent)), len(frequent))
+    """Return the peer's scores on the validation split."""
+    aurocs = peer.aurocs(validation)
+    frequent = aurocs[(validation.labels.sum(dim=0) >= FREQUENT).cpu().numpy()]
+    return Scores(float(mean_defined(aurocs)), float(mean_defined(frequent)), len(frequent))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""How fast `ecgmtl data prepare` is, beside a plain loop of wfdb.rdsamp over the same records, in one run.
+"""Measure the time of `ecgmtl data prepare` and of a plain loop of wfdb.rdsamp over the same records.
 
     python benchmarks/preparing.py PTBXL_FOLDER [--workers 2]
 
-A sample of PTB-XL is brought to its full size by links, so that the seconds are measured and not projected.
+If the folder is a sample of PTB-XL, links repeat its records up to the full number, so that the time of `prepare` is
+measured rather than extrapolated. The plain loop reads some of the records, and its time is scaled to all of them.
 """
 
 import argparse
@@ -22,14 +23,14 @@ from data_prep.preprocess import Preprocess
 from data_prep.store.prepare import prepare
 
 PUBLISHED = 21_799
-"""Records of PTB-XL 1.0.3."""
+"""Number of records in PTB-XL 1.0.3."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--plain", type=int, default=300, help="records of the plain loop")
+    parser.add_argument("--plain", type=int, default=300, help="number of records that the plain loop reads")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         source = full_size(given.folder.resolve(), Path(temporary) / "source")
@@ -53,20 +54,21 @@ def main() -> None:
 
 
 class Cost(NamedTuple):
-    """What something took; on a busy machine the processor time is the steadier of the two."""
+    """Time of a call. On a busy machine, the processor time varies less than the seconds of the wall clock."""
 
     seconds: float
     processor_seconds: float
 
 
 def cost(function: Callable[..., None], *arguments: object) -> Cost:
+    """Return the time of a call."""
     begun, before = perf_counter(), os.times()
     function(*arguments)
     return Cost(round(perf_counter() - begun, 2), round(sum(os.times()[:4]) - sum(before[:4]), 2))
 
 
 def full_size(folder: Path, source: Path) -> Path:
-    """A PTB-XL folder of the published number of records: the given ones, as often as need be."""
+    """Make a PTB-XL folder with the published number of records, by repeating the records of `folder`."""
     table = pd.read_csv(folder / "ptbxl_database.csv")
     n_copies = math.ceil(PUBLISHED / len(table))
     source.mkdir()
@@ -80,12 +82,14 @@ def full_size(folder: Path, source: Path) -> Path:
 
 
 def prepare_all(source: Path, out: Path, workers: int) -> None:
+    """Prepare all records as `ecgmtl data prepare` does."""
     report = prepare(source, out, Preprocess(fs=100), workers=workers)
     if report.failures:
         raise SystemExit(f"{len(report.failures)} records could not be prepared; the first: {report.failures[0]}")
 
 
 def read_plainly(source: Path, names: pd.Series) -> None:
+    """Read records with `wfdb`, without checks."""
     for name in names:
         wfdb.rdsamp(str(source / name))
 

@@ -1,4 +1,4 @@
-"""How long training takes until it reads the validation split well enough: ours by a config, the peer by its recipe."""
+"""Measure how long ecgmtl and the peer train until they reach a target score on the validation split."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,39 +24,39 @@ Say = Callable[[str], None]
 
 
 class Course(NamedTuple):
-    """A training, up to the epoch in which it reached the target, or to its end."""
+    """Training run, up to the epoch that reached the target, or to its end."""
 
     name: str
     best: float
     reached: bool
     epochs: int
     training: float
-    """Seconds of its steps, the start-up with them."""
+    """Seconds of the training steps, including startup."""
     whole: float
-    """Seconds of everything: reading the data, the start-up, training, validation."""
+    """Seconds in total: reading the data, startup, training and validation."""
 
 
 class ReachedError(Exception):
-    """Ends a run that has come far enough."""
+    """Signal that ends a run when it has reached the target."""
 
 
 def ours(config_path: Path, overrides: tuple[str, ...], data: Path, target: float, say: Say) -> Course:
-    """By the very run that `ecgmtl train` makes, without MLflow; stopped when an epoch ends at the target."""
+    """Train as `ecgmtl train` does, without MLflow, and stop after the first epoch that reaches the target."""
     begun = perf_counter()
     config = load_config(config_path, overrides)
     scores: list[float] = []
     spent: list[float] = []
 
-    def epoch(found: EpochReport) -> None:
-        spent.append(found.seconds)
-        scores.append(found.figures.get("macro_auroc", 0.0))
-        say(f"{config_path.stem}, {found.stage} {found.epoch + 1}: {scores[-1]:.4f} after {sum(spent):.1f} s")
+    def epoch(report: EpochReport) -> None:
+        spent.append(report.seconds)
+        scores.append(report.figures.get("macro_auroc", 0.0))
+        say(f"{config_path.stem}, {report.stage} {report.epoch + 1}: {scores[-1]:.4f} after {sum(spent):.1f} s")
         if scores[-1] >= target:
             raise ReachedError
 
-    with TemporaryDirectory() as place:
+    with TemporaryDirectory() as temporary:
         store = open_for(data, config.preprocess, config.validation_fold)
-        folder = RunFolder.create(Path(place) / "run", config, data)
+        folder = RunFolder.create(Path(temporary) / "run", config, data)
         progress = Progress(lambda *_: None, lambda: None, epoch, lambda _: None, lambda *_: None)
         with suppress(ReachedError):
             Schedule.prepare(store, folder, NoTracker(), progress).train_stages(config.stages)
@@ -65,14 +65,14 @@ def ours(config_path: Path, overrides: tuple[str, ...], data: Path, target: floa
 
 
 def splits(config: Config, data: Path) -> tuple[Split, Split]:
-    """What to train on and what to validate on, with the labels of the config."""
+    """Return the training and the validation split, with the labels of the config."""
     store, device = open_for(data, config.preprocess, config.validation_fold), pick_device()
     labels = config.labels or store.default_labels
     return load_split(store, "train", labels, device=device), load_split(store, "validation", labels, device=device)
 
 
 def peers(config_path: Path, data: Path, target: float, say: Say, epochs: int = EPOCHS) -> Course:
-    """The peer on the same records, by its own recipe."""
+    """Train the peer on the same records with its own recipe, until it reaches the target."""
     begun = perf_counter()
     train, validation = splits(load_config(config_path), data)
     peer, clock = Peer(train, epochs=epochs), clock_of(train.device)

@@ -1,8 +1,8 @@
-"""Load on the service: many requests with a 12-lead record, several at a time, against a real process.
+"""Send many concurrent requests, each with a 12-lead record, to a running `ecgmtl serve`.
 
     python benchmarks/serve.py [--requests 1000] [--at-once 16] [--cards]
 
-Prints how long requests take, whether one is lost, and whether the memory of the process grows.
+The program prints the durations of the requests, the number of lost requests, and the memory of the service over time.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def service(folder: Path) -> Iterator[tuple[psutil.Process, int]]:
 
 
 def body_of(folder: Path) -> bytes:
-    """Return a request's body with a synthetic record of 10 s at 500 Hz."""
+    """Return the body of a request with a synthetic record of 10 s at 500 Hz."""
     write_record(folder / "r", synthesize(["NORM", "SR"], 500, 10.0, np.random.default_rng(0)), 500, LEADS)
     parts = [
         b'--%b\r\nContent-Disposition: form-data; name="files"; filename="%b"\r\n\r\n%b\r\n'
@@ -52,7 +52,7 @@ def body_of(folder: Path) -> bytes:
 
 
 def send(port: int, path: str, body: bytes) -> tuple[float, bool]:
-    """Send one request. Return its seconds, and whether the record was predicted."""
+    """Send one request. Return its duration in seconds, and whether the record was predicted."""
     start = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request("POST", path, body, {"Content-Type": f"multipart/form-data; boundary={MARK.decode()}"})
@@ -63,10 +63,12 @@ def send(port: int, path: str, body: bytes) -> tuple[float, bool]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=1000)
-    parser.add_argument("--at-once", type=int, default=16)
-    parser.add_argument("--cards", action="store_true", help="ask for the page's cards, with their explanations")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=1000, help="number of requests")
+    parser.add_argument("--at-once", type=int, default=16, help="number of concurrent requests")
+    parser.add_argument(
+        "--cards", action="store_true", help="request the cards of the web page, with their explanations"
+    )
     options = parser.parse_args()
     path = "/api/cards" if options.cards else "/api/predict"
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as uploads:
@@ -82,13 +84,15 @@ def main() -> None:
             seconds, after = time.perf_counter() - start, process.memory_info().rss
         left = list(Path(uploads).iterdir())
     times = np.array([result[0] for result in results]) * 1000
-    print(f"{path}: {sum(ok for _, ok in results)} of {options.requests} answered, {options.requests / seconds:.1f} /s")
+    n_ok, rate = sum(ok for _, ok in results), options.requests / seconds
+    print(f"{path}: {n_ok} of {options.requests} requests answered, {rate:.1f} per second")
     print(
-        f"alone: median {1000 * alone[10]:.0f} ms; {options.at_once} at once: p50 {np.percentile(times, 50):.0f} ms, "
-        f"p99 {np.percentile(times, 99):.0f} ms, longest {times.max():.0f} ms"
+        f"one at a time: median {1000 * alone[10]:.0f} ms; {options.at_once} at once: "
+        f"median {np.percentile(times, 50):.0f} ms, "
+        f"99th percentile {np.percentile(times, 99):.0f} ms, longest {times.max():.0f} ms"
     )
-    print(f"memory: {before / 1e6:.0f} MB before, {middle / 1e6:.0f} MB in the middle, {after / 1e6:.0f} MB at the end")
-    print(f"files left: {len(left)}; load of the machine: {os.getloadavg()[0]:.1f}")
+    print(f"memory: {before / 1e6:.0f} MB before, {middle / 1e6:.0f} MB halfway, {after / 1e6:.0f} MB at the end")
+    print(f"temporary files left: {len(left)}; load average of the machine: {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What the time of a training step goes into, by torch's profiler.
+"""Measure with torch's profiler which fraction of a training step each kind of operation takes.
 
     python benchmarks/shares.py [--encoders cnn leadwise] [--tasks one]
 
-Eager, in bf16, on the batches of `benchmarks/training.py`; the profiler itself takes some of the time.
+The steps are eager, in bf16, on the batches of `benchmarks/training.py`. The profiler itself takes some of the time.
 """
 
 import argparse
@@ -17,10 +17,10 @@ KINDS = {
     "convolutions": ("convolution",),
     "batch normalization": ("batch_norm",),
     "pooling": ("pool",),
-    "products": ("mm", "linear"),
-    "the optimizer": ("fused_adam", "foreach"),
+    "matrix products": ("mm", "linear"),
+    "optimizer": ("fused_adam", "foreach"),
 }
-OTHER = "all else"
+OTHER = "other"
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     split = random_split(torch.device("cpu"))
     names = [*KINDS, OTHER]
-    print(f"| encoder | ms a step | {' | '.join(names)} |\n|---|--:|{'--:|' * len(names)}")
+    print(f"| encoder | ms per step | {' | '.join(names)} |\n|---|--:|{'--:|' * len(names)}")
     for encoder in given.encoders:
         taken = spent(Training(Way(encoder, TASKS[given.tasks], "bf16", compiled=False), split), given.steps)
         total = sum(taken.values())
@@ -42,19 +42,20 @@ def main() -> None:
 
 
 def spent(training: Training, n_steps: int) -> dict[str, float]:
-    """Seconds by kind of operation."""
+    """Return the seconds that each kind of operation takes."""
     for _ in range(3):
         training.step()
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
         for _ in range(n_steps):
             training.step()
-    found = dict.fromkeys([*KINDS, OTHER], 0.0)
-    for event in seen.key_averages():
-        found[kind_of(event.key)] += 1e-6 * event.self_cpu_time_total
-    return found
+    times = dict.fromkeys([*KINDS, OTHER], 0.0)
+    for event in profiled.key_averages():
+        times[kind_of(event.key)] += 1e-6 * event.self_cpu_time_total
+    return times
 
 
 def kind_of(operation: str) -> str:
+    """Return the kind of a torch operation."""
     name = operation.removeprefix("aten::").lower()
     return next((kind for kind, parts in KINDS.items() if any(part in name for part in parts)), OTHER)
 

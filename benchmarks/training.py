@@ -1,11 +1,12 @@
-"""Speed of training beside a plain xresnet1d101, and how near it comes to what the machine can do; all in one run.
+"""Measure the speed of training relative to a plain xresnet1d101, and to the peak rates of the machine.
 
     python benchmarks/training.py [--quick] [--encoders cnn s4d] [--threads 2]
     python benchmarks/training.py --quick --data data/ptbxl --reach 0.88
 
-Every way of training steps through the real batches and Learner: crops of 5 s, 64 a batch. In each round the peer makes
-a step too, so that what else the machine does falls on both alike; speed is in seconds of ECG a second. On a busy
-machine --processor-time with one thread gives the steadier figures.
+Each row of the table is a way of training: an encoder, one task or both, a precision, eager or compiled. It uses the
+batches and the `Learner` of `ecgmtl train`, with 64 crops of 5 s per batch. In each round the peer takes a step, too,
+so that other load on the machine affects both. Speed is given in seconds of ECG per second. On a busy machine,
+--processor-time with one thread varies least.
 """
 
 import argparse
@@ -36,8 +37,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 KINDS = [kind().kind for kind in get_args(get_args(EncoderSettings)[0])]
 PARTS = ("throughput", "start-up", "reach")
 LABELS_ALONE = Path(__file__).parent.parent / "configs/recipes/_base.yaml"
-"""What the way to a score is measured with: the peer learns labels alone, too."""
-MARKS = {"throughput": 15.0, "both tasks": 1.6, "start-up": 60.0, "reach": 10.0}
+"""Config of --reach. It trains on labels alone, as the peer does."""
+TARGETS = {"throughput": 15.0, "both tasks": 1.6, "start-up": 60.0, "reach": 10.0}
 
 
 def main() -> None:
@@ -50,19 +51,20 @@ def main() -> None:
     rates = {name: measure(dtype, device, clock) for name, dtype in DTYPES.items()}
     lines = [f"{device}, {given.threads} thread(s); measured:"]
     lines += [
-        f"{name}: products {r.matmul:.0f} GFLOP/s, convolutions {r.convolution:.0f} GFLOP/s, memory {r.memory:.0f} GB/s"
-        for name, r in rates.items()
+        f"{name}: matrix products {rate.matmul:.0f} GFLOP/s, convolutions {rate.convolution:.0f} GFLOP/s, "
+        f"memory {rate.memory:.0f} GB/s"
+        for name, rate in rates.items()
     ]
     print("\n".join(lines), flush=True)
-    said: list[str] = []
+    results: list[str] = []
     if "throughput" in given.parts:
         print("\n" + HEADER, flush=True)
-        said += verdicts(throughput(given, random_split(device), rates, clock))
+        results += verdicts(throughput(given, random_split(device), rates, clock))
     if "start-up" in given.parts:
-        said += start_up(given.threads)
+        results += start_up(given.threads)
     if "reach" in given.parts and given.reach:
-        said += reaching(given)
-    print("\n" + "\n".join(f"- {line}" for line in said))
+        results += compare_courses(given)
+    print("\n" + "\n".join(f"- {line}" for line in results))
     return None
 
 
@@ -70,26 +72,31 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoders", nargs="*", choices=KINDS)
     parser.add_argument(
-        "--quick", action="store_true", help="bf16 alone, few rounds, the default encoder if none is named"
+        "--quick", action="store_true", help="only bf16 and few rounds; the default encoder unless --encoders is used"
     )
-    parser.add_argument("--eager", action="store_true", help="nothing compiled")
+    parser.add_argument("--eager", action="store_true", help="skip compiled training")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=3, help="of ours to one of the peer's")
+    parser.add_argument("--steps", type=int, default=3, help="steps of ecgmtl for each step of the peer")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--processor-time", action="store_true")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="measure processor time instead of the wall clock"
+    )
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
-    parser.add_argument("--data", type=Path, help="a prepared folder, for --reach")
-    parser.add_argument("--reach", type=float, help="validation macro AUROC to train to, as 0.88")
-    parser.add_argument("--config", type=Path, nargs="*", default=[LABELS_ALONE])
-    parser.add_argument("--set", nargs="*", default=[], help="settings for these, as stages.0.epochs=5")
+    parser.add_argument("--data", type=Path, help="prepared folder, for --reach")
+    parser.add_argument(
+        "--reach", type=float, help="train until this macro AUROC on the validation split, such as 0.88"
+    )
+    parser.add_argument("--config", type=Path, nargs="*", default=[LABELS_ALONE], help="configs to train with --reach")
+    parser.add_argument("--set", nargs="*", default=[], help="settings to change in them, such as stages.0.epochs=5")
     parser.add_argument("--first-step", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.reach and not given.data:
-        parser.error("--reach needs --data, a folder that `ecgmtl data prepare` made of PTB-XL")
+        parser.error("--reach needs --data, a folder that `ecgmtl data prepare` wrote from PTB-XL")
     return given
 
 
 def ways(given: argparse.Namespace) -> Iterator[Way]:
+    """Yield the ways of training to measure."""
     for encoder in given.encoders or ([DEFAULT] if given.quick else KINDS):
         for precision in ["bf16"] if given.quick else list(DTYPES):
             for compiled in (False,) if given.eager else (False, True):
@@ -98,7 +105,7 @@ def ways(given: argparse.Namespace) -> Iterator[Way]:
 
 
 def throughput(given: argparse.Namespace, split: Split, rates: dict[str, Rates], clock: Clock) -> dict[Way, Row]:
-    """A row a way of training, each printed as soon as it is known; the peer's own first."""
+    """Return a row for each way of training. Print the peer's row and then each of these as soon as it is measured."""
     peer = Peer(split)
     batch = next(peer.epoch())
     peer.step(*batch)
@@ -113,7 +120,7 @@ def throughput(given: argparse.Namespace, split: Split, rates: dict[str, Rates],
     counted: dict[tuple[Any, ...], Work] = {}
     for way in ways(given):
         training = Training(way, split)
-        if way[:3] not in counted:  # compiled, the same FLOPs; fewer bytes, which nobody counts
+        if way[:3] not in counted:  # a compiled step has the same FLOPs; its fewer bytes are not counted
             training.step()
             counted[way[:3]] = count(training.step)
         n_records = training.stage.batch_size
@@ -128,7 +135,7 @@ def throughput(given: argparse.Namespace, split: Split, rates: dict[str, Rates],
 
 
 def timed(trained: Training | Peer, clock: Clock, n_steps: int = 1) -> float:
-    """Seconds a step, with the drawing of its batch."""
+    """Return the seconds per step, including the sampling of its batch."""
     begun = clock()
     for _ in range(n_steps):
         if isinstance(trained, Peer):
@@ -139,36 +146,40 @@ def timed(trained: Training | Peer, clock: Clock, n_steps: int = 1) -> float:
 
 
 def verdicts(rows: dict[Way, Row]) -> Iterator[str]:
-    """What the marks say of the default encoder."""
-    mine = {way: row for way, row in rows.items() if way.encoder == DEFAULT}
-    single = {way: row for way, row in mine.items() if way.tasks == ONE}
+    """Yield whether the default encoder meets the targets."""
+    default = {way: row for way, row in rows.items() if way.encoder == DEFAULT}
+    single = {way: row for way, row in default.items() if way.tasks == ONE}
     if single:
-        way, best = max(single.items(), key=lambda found: found[1].over_peer)
+        way, best = max(single.items(), key=lambda pair: pair[1].over_peer)
         bound = best.over_peer / best.share
-        said = (
-            f"{way.encoder}, {way.precision}, {way.run}: {best.over_peer:.1f} times the peer, {bound:.1f} at full peak"
-        )
-        yield verdict(said, "throughput", best.over_peer, at_least=True)
+        result = f"{way.encoder}, {way.precision}, {way.run}: {best.over_peer:.1f} times the peer"
+        yield verdict(f"{result} ({bound:.1f} at the machine's peak)", "throughput", best.over_peer, at_least=True)
     for way, row in single.items():
-        dearer = median(mine[way._replace(tasks=BOTH)].taken) / median(row.taken)
-        said = f"{way.encoder}, {way.precision}, {way.run}: both tasks cost {dearer:.2f} times one"
-        yield verdict(said, "both tasks", dearer, at_least=False)
+        ratio = median(default[way._replace(tasks=BOTH)].taken) / median(row.taken)
+        result = f"{way.encoder}, {way.precision}, {way.run}: both tasks take {ratio:.2f} times as long as one"
+        yield verdict(result, "both tasks", ratio, at_least=False)
 
 
-def verdict(said: str, mark: str, found: float, *, at_least: bool) -> str:
-    met = found >= MARKS[mark] if at_least else found <= MARKS[mark]
-    return f"{said}; {'within' if met else 'OUTSIDE'} the mark of {'at least' if at_least else 'at most'} {MARKS[mark]}"
+def verdict(result: str, target: str, value: float, *, at_least: bool) -> str:
+    """Return a result with whether it meets its target."""
+    bound = TARGETS[target]
+    is_met = value >= bound if at_least else value <= bound
+    return f"{result}; {'meets' if is_met else 'MISSES'} the target of {'at least' if at_least else 'at most'} {bound}"
 
 
 def start_up(threads: int) -> list[str]:
-    """From the start of a process to the end of its first step, the network compiled with an empty cache, then anew."""
+    """Measure the time from the start of a process to the end of its first step.
+
+    The network is eager, then compiled with an empty cache, and then compiled with the cache of that run.
+    """
     with tempfile.TemporaryDirectory() as cache:
         eager, cold, warm = (first_step_of(threads, run, cache) for run in ("eager", "compiled", "compiled"))
-    told = f"start-up to the first step: {eager:.0f} s eager, {cold:.0f} s compiled, {warm:.0f} s with a warm cache"
-    return [verdict(told, "start-up", warm, at_least=False)]
+    times = f"{eager:.0f} s eager, {cold:.0f} s compiled, {warm:.0f} s compiled with a warm cache"
+    return [verdict(f"startup to the end of the first step: {times}", "start-up", warm, at_least=False)]
 
 
 def first_step_of(threads: int, run: str, cache: str) -> float:
+    """Return the seconds of a new process that takes one step."""
     command = [sys.executable, __file__, "--threads", str(threads), "--first-step", run]
     begun = time.perf_counter()
     subprocess.run(command, check=True, env=os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache})
@@ -176,36 +187,40 @@ def first_step_of(threads: int, run: str, cache: str) -> float:
 
 
 def first_step(run: str, threads: int) -> None:
+    """Take one step in this process."""
     torch.set_num_threads(threads)
     device = pick_device()
     Training(Way(DEFAULT, BOTH, "auto", run == "compiled"), random_split(device)).step()
     clock_of(device)()
 
 
-def reaching(given: argparse.Namespace) -> Iterator[str]:
+def compare_courses(given: argparse.Namespace) -> Iterator[str]:
+    """Train each config and the peer to the target score, and yield how long each took."""
+
     def say(text: str) -> None:
         print("\r" + text.ljust(80), end="", file=sys.stderr, flush=True)
 
     courses = [ours(path, tuple(given.set), given.data, given.reach, say) for path in given.config]
     theirs = peers(given.config[0], given.data, given.reach, say)
     print(file=sys.stderr)
-    yield told(theirs, given.reach)
+    yield describe(theirs, given.reach)
     for course in courses:
-        sooner = theirs.training / course.training
+        ratio = theirs.training / course.training
         if course.reached:
-            said = f"{told(course, given.reach)}: {sooner:.1f} times sooner"
-            yield verdict(said, "reach", sooner, at_least=True) + (
-                "" if theirs.reached else "; the peer never got there"
+            result = f"{describe(course, given.reach)}: {ratio:.1f} times as fast as the peer"
+            yield verdict(result, "reach", ratio, at_least=True) + (
+                "" if theirs.reached else "; the peer did not reach the score"
             )
         else:
-            yield told(course, given.reach)
+            yield describe(course, given.reach)
 
 
-def told(course: Course, target: float) -> str:
-    got = f"{target} reached" if course.reached else f"{target} not reached, best {course.best:.4f}"
+def describe(course: Course, target: float) -> str:
+    """Return a line about a training run."""
+    outcome = f"{target} reached" if course.reached else f"{target} not reached, best {course.best:.4f},"
     return (
-        f"{course.name}: {got} after {course.epochs} epochs, {course.training:.0f} s of training, "
-        f"{course.whole:.0f} s in all"
+        f"{course.name}: {outcome} after {course.epochs} epochs, {course.training:.0f} s of training, "
+        f"{course.whole:.0f} s in total"
     )
 
 

@@ -1,4 +1,4 @@
-"""Ways to train, each a Learner on the real batches; and what was measured of each, as a line of a table."""
+"""Ways to train, each with the `Learner` and the batches of `ecgmtl train`, and their measurements as table rows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ HEADS = {"reconstruction": "decoder", "classification": "classifier"}
 
 
 class Way(NamedTuple):
-    """One way to train."""
+    """Way of training: its encoder, tasks and precision, and whether it is compiled."""
 
     encoder: str
     tasks: tuple[str, ...]
@@ -39,7 +39,7 @@ class Way(NamedTuple):
 
 
 class Training:
-    """A Learner under way."""
+    """Training run that takes one step at a time."""
 
     def __init__(self, way: Way, split: Split) -> None:
         tree = {"encoder": {"kind": way.encoder}, "precision": way.precision, "compile": way.compiled}
@@ -54,23 +54,25 @@ class Training:
         self.n_steps = 0
 
     def step(self) -> None:
+        """Take a step on the next batch."""
         self.learner.step(next(self.batches), Moment(self.n_steps, 0, 0.5))
         self.n_steps += 1
 
     @property
     def ecg_seconds(self) -> float:
-        """A step's."""
+        """Seconds of ECG in a batch."""
         return self.stage.batch_size * (self.stage.augment.crop_seconds or 0.0)
 
 
 def endless(batches: Batches) -> Iterator[Batch]:
+    """Yield the batches of one epoch after another."""
     for epoch in numbers():
-        yield from batches.draw(epoch % batches.stage.epochs)
+        yield from batches.of_epoch(epoch % batches.stage.epochs)
 
 
 @dataclass
 class Row:
-    """What a way of training asks for and takes."""
+    """Work of a way of training, and the times that it took."""
 
     name: str
     work: Work
@@ -78,25 +80,27 @@ class Row:
     n_records: int
     ecg_seconds: float
     taken: list[float] = field(default_factory=list)
-    """Seconds a step, a round each."""
+    """Seconds per step in each round."""
     peer: list[float] = field(default_factory=list)
-    """The peer's seconds of ECG a second in the same rounds."""
+    """Seconds of ECG per second of the peer in the same rounds."""
 
     @property
     def speed(self) -> float:
-        """Seconds of ECG a second."""
+        """Seconds of ECG per second."""
         return self.ecg_seconds / median(self.taken)
 
     @property
     def over_peer(self) -> float:
+        """Speed relative to the peer, as the median over rounds."""
         return median(self.ecg_seconds / own / peer for own, peer in zip(self.taken, self.peer, strict=True))
 
     @property
     def share(self) -> float:
-        """Of the peak rate of its precision."""
+        """Fraction of the peak rate in this precision."""
         return self.work.flops / median(self.taken) / (1e9 * self.rates.peak)
 
     def line(self) -> str:
+        """Return a row of the table."""
         step = median(self.taken)
         floor = self.work.floor(self.rates)
         return (
@@ -107,6 +111,6 @@ class Row:
 
 
 HEADER = """\
-| encoder | tasks | precision | run | GFLOP a step | MB a step | limit, ms | a step, ms | records/s | ECG s/s \
-| of peak | times the peer |
+| encoder | tasks | precision | run | GFLOP per step | MB per step | limited by, ms | ms per step | records/s \
+| seconds of ECG per second | fraction of the peak | times the peer |
 |---|---|---|---|--:|--:|---|--:|--:|--:|--:|--:|"""

@@ -1,1 +1,1 @@
-"""Faults that are made on purpose, one function for each, and what they are measured by."""
+"""Faults that are caused on purpose, one function for each, and the helpers that measure the results."""

@@ -31,7 +31,7 @@ TRACEBACK = "Traceback (most recent call last)"
 
 
 class Said(NamedTuple):
-    """End of a command, and what it wrote to the terminal."""
+    """Exit of a command, and its output to the terminal."""
 
     ended: Ended
     text: str
@@ -87,7 +87,7 @@ def peak_of_children() -> float:
 
 
 def processor_seconds() -> float:
-    """Return the processor time of all children so far. On a busy machine it is steadier than the time of a clock."""
+    """Return the processor time of all children so far. On a busy machine, it varies less than the wall clock."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -228,7 +228,7 @@ def odd_folders(trial: Trial) -> Measured:
 @fault(
     "R15",
     "single flipped bits of a checkpoint, a training state, and exports to ONNX and as a torch program",
-    {"other weights or probabilities in silence": Most(0), "other errors than the project's own": Most(0)},
+    {"silently changed weights or probabilities": Most(0), "other errors than the project's own": Most(0)},
 )
 def flip_bits(trial: Trial) -> Measured:
     import torch
@@ -271,7 +271,7 @@ def flip_bits(trial: Trial) -> Measured:
                 escaped += 1
     return Measured(
         f"{3 * n_bits + max(2, n_bits // 5)} bits, of which {refused} were noticed and the rest changed nothing",
-        {"other weights or probabilities in silence": silent, "other errors than the project's own": escaped},
+        {"silently changed weights or probabilities": silent, "other errors than the project's own": escaped},
     )
 
 
@@ -386,12 +386,13 @@ def open_hostile(trial: Trial) -> Measured:
 
 @fault(
     "R17",
-    "a disk that is full (tmpfs of 1 MB) or fills up, a limit of 60 kB a file (RLIMIT_FSIZE), a read-only file system",
+    "a full disk (tmpfs of 1 MB), a disk that fills up, a limit of 60 kB for files (RLIMIT_FSIZE), a read-only file "
+    "system",
     {
-        "commands that end in another way than by a sentence": Most(0),
+        "commands that do not end with an error message": Most(0),
         "messages that do not name the file": Most(0),
-        "partial files, or files that look whole and are not": Most(0),
-        "slowest refusal of a training": Most(2, "s"),
+        "partial files, or incomplete files under their final names": Most(0),
+        "slowest refusal to train": Most(2, "s"),
     },
 )
 def fill_disk(trial: Trial) -> Measured:
@@ -440,10 +441,10 @@ def fill_disk(trial: Trial) -> Measured:
     return Measured(
         f"{len(cases)} commands",
         {
-            "commands that end in another way than by a sentence": wrong,
+            "commands that do not end with an error message": wrong,
             "messages that do not name the file": unnamed,
-            "partial files, or files that look whole and are not": left,
-            "slowest refusal of a training": slowest,
+            "partial files, or incomplete files under their final names": left,
+            "slowest refusal to train": slowest,
         },
     )
 
@@ -517,7 +518,7 @@ def break_mlflow(_trial: Trial) -> Measured:
 
 @fault(
     "R20",
-    "four processes log to one SQLite store at once, which does not exist before",
+    "four processes create one SQLite store and log to it at once",
     {"points lost": Most(0), "lines on stderr": Most(0)},
 )
 def share_database(trial: Trial) -> Measured:
@@ -548,8 +549,7 @@ def share_database(trial: Trial) -> Measured:
 
 @fault(
     "R25",
-    "a planted name of a patient in headers, tables and XML is searched for in all output of readers, checks and "
-    "predictions",
+    "made-up patient names in headers, tables and XML, searched for in all output of readers, checks and predictions",
     {"tests that fail": Most(0)},
 )
 def plant_names(_trial: Trial) -> Measured:

@@ -1,4 +1,4 @@
-"""Files that are damaged, hostile or odd, and what is read from them."""
+"""Files that are damaged, hostile or odd, and the results of reading them."""
 
 import os
 import sys
@@ -50,7 +50,7 @@ def reading(read: Callable[[], object]) -> Reading:
 @fault(
     "R1",
     "damaged headers of WFDB records with checksums",
-    {"other errors than RecordError": Most(0), "read wrong in silence": Most(0), "slowest": Most(50, "ms")},
+    {"other errors than RecordError": Most(0), "silently read wrong": Most(0), "slowest": Most(50, "ms")},
 )
 def damage_headers(trial: Trial) -> Measured:
     rng, n_mutants = np.random.default_rng(trial.seed), trial.count(4000, 2)
@@ -74,7 +74,7 @@ def damage_headers(trial: Trial) -> Measured:
                     silent += not same and prepared.findings == truth.findings
     return Measured(
         f"{n_mutants:,} headers, of which {accepted:,} were read",
-        {"other errors than RecordError": escaped, "read wrong in silence": silent, "slowest": 1000 * slowest},
+        {"other errors than RecordError": escaped, "silently read wrong": silent, "slowest": 1000 * slowest},
     )
 
 
@@ -103,7 +103,7 @@ def damage_samples(trial: Trial) -> Measured:
 
 
 def bombs(folder: Path) -> Iterator[Path]:
-    """Yield files whose headers promise more than there is."""
+    """Yield files whose headers promise more than the files contain."""
     number = count()
 
     def header() -> Path:
@@ -155,7 +155,7 @@ def promise_too_much(trial: Trial) -> Measured:
 
 
 def outsiders(inside: Path, outside: Path) -> Iterator[Path]:
-    """Yield records that lead out of their folder, or to what is no file."""
+    """Yield records that refer to files outside their folder, or to something that is not a file."""
     secret = write_wfdb(outside)
     names = ("../secret.dat", f"../{outside.name}/00001_lr.dat", str(secret.with_suffix(".dat")), "/etc/passwd")
     names += ("http://127.0.0.1:9/x.dat", "https://example.org/x.dat", "s3://x/y.dat", "sub/00001_lr.dat", "..", "-")
@@ -226,7 +226,7 @@ def lead_elsewhere(trial: Trial) -> Measured:
 
 
 SCALES = {"nV": "0.001", "uV": "1.0", "µV": "1.0", "mV": "1000.0", "V": "1000000.0"}
-"""Units of a digital unit a millivolt of 1,000, and the gain that says so."""
+"""Units, each with the gain that states 1,000 digital units per mV."""
 NO_GAINS = ("0", "-1000", "nan", "inf", "1e-300", "1e300", "1_000", "")
 NO_UNITS = ("mmHg", "kV", "bpm", "Ω")
 
@@ -234,7 +234,7 @@ NO_UNITS = ("mmHg", "kV", "bpm", "Ω")
 @fault(
     "R5",
     "units from nV to V, and impossible gains and units",
-    {"largest error": Most(1, "LSB"), "impossible ones that are read": Most(0)},
+    {"largest error": Most(1, "LSB"), "impossible gains and units that are read": Most(0)},
 )
 def change_units(trial: Trial) -> Measured:
     error, accepted = 0.0, 0
@@ -249,8 +249,8 @@ def change_units(trial: Trial) -> Measured:
         header = write_wfdb(trial.folder, unit=f"/{unit}")
         accepted += not reading(lambda header=header: read_record(header)).refused
     return Measured(
-        f"{len(SCALES)} units, {len(NO_GAINS)} gains and {len(NO_UNITS)} units that cannot be",
-        {"largest error": error, "impossible ones that are read": accepted},
+        f"{len(SCALES)} units, {len(NO_GAINS)} gains and {len(NO_UNITS)} impossible units",
+        {"largest error": error, "impossible gains and units that are read": accepted},
     )
 
 
@@ -261,7 +261,7 @@ KEPT = range(1, 41)
 
 
 def response(old: float, frequency: float, new: int = 100) -> tuple[float, float]:
-    """Return by which factor a sine is changed by resampling, and its lag in new samples."""
+    """Return the factor by which resampling changes the amplitude of a sine, and its lag in new samples."""
     old_time, new_time = np.arange(round(10 * old)) / old, np.arange(10 * new) / new
     signal = np.sin(2 * np.pi * frequency * old_time)[None].astype(np.float32)
     middle = slice(2 * new, 8 * new)
@@ -272,7 +272,7 @@ def response(old: float, frequency: float, new: int = 100) -> tuple[float, float
 
 
 def loudness(old: float, frequency: float, new: int = 100) -> float:
-    """Return the level of a sine after resampling, in dB of its own."""
+    """Return the level of a sine after resampling, in dB relative to the original."""
     signal = np.sin(2 * np.pi * frequency * np.arange(round(10 * old)) / old)[None].astype(np.float32)
     kept = resample(signal, old, new)[0, 2 * new : 8 * new]
     return float(20 * np.log10(max(np.sqrt(2 * (kept.astype(np.float64) ** 2).mean()), 1e-9)))
@@ -284,7 +284,7 @@ def loudness(old: float, frequency: float, new: int = 100) -> float:
     {
         "other lengths than 1,000 samples": Most(0),
         "change of sines of 1 to 40 Hz": Most(2, "%"),
-        "their lag": Most(1, "samples"),
+        "lag of these sines": Most(1, "samples"),
         "level of sines from 58 Hz on": Most(-30, "dB"),
         "impossible rates that are read": Most(0),
     },
@@ -302,7 +302,7 @@ def change_rates(trial: Trial) -> Measured:
         {
             "other lengths than 1,000 samples": lengths,
             "change of sines of 1 to 40 Hz": max(100 * abs(factor - 1) for factor, _ in responses),
-            "their lag": max(lag for _, lag in responses),
+            "lag of these sines": max(lag for _, lag in responses),
             "level of sines from 58 Hz on": max(levels),
             "impossible rates that are read": accepted,
         },
@@ -370,7 +370,7 @@ def shuffle_leads(trial: Trial) -> Measured:
 
 
 def spoiled(signal: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield records with gaps of all lengths, values that are none, flat and saturated leads, and hum."""
+    """Yield records with gaps of all lengths, impossible values, flat and saturated leads, and hum."""
     for n_samples in (1, 10, 50, 200, 500, len(signal)):
         for value in (np.nan, np.inf, -np.inf, -32.768):
             for leads in (slice(3, 4), slice(0, 6), slice(None)):
@@ -392,7 +392,7 @@ def spoiled(signal: np.ndarray) -> Iterator[np.ndarray]:
 @fault(
     "R8",
     "gaps, −32768, ±∞, flat leads, saturation and power-line hum",
-    {"probabilities that are no number": Most(0), "failures by a bug": Most(0)},
+    {"probabilities that are not finite": Most(0), "failures by a bug": Most(0)},
 )
 def spoil_signals(trial: Trial) -> Measured:
     from ecgmtl.inference.predict import predict_records
@@ -410,7 +410,7 @@ def spoil_signals(trial: Trial) -> Measured:
     return Measured(
         f"{len(records)} records: {len(failures)} failed, {undecided} got no decision, {len(rest) - undecided} did",
         {
-            "probabilities that are no number": int((~np.isfinite(numbers)).sum()),
+            "probabilities that are not finite": int((~np.isfinite(numbers)).sum()),
             "failures by a bug": sum(finding.code == "bug" for result in failures for finding in result.findings),
         },
     )

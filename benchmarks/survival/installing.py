@@ -55,12 +55,12 @@ def copy_repository(folder: Path) -> None:
 
 
 def without_uv() -> dict[str, str]:
-    """Return the environment without uv, and without anything of the Python that runs here."""
+    """Return the environment without uv, and without the settings of the Python that runs here."""
     folders = [folder for folder in os.environ["PATH"].split(os.pathsep) if not (Path(folder) / "uv").exists()]
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     return kept | {"PATH": os.pathsep.join(folders)}
 
 
 def count_cuda(listed: str) -> int:
-    """Return the number of packages in a list of pip's that only CUDA needs."""
+    """Return how many packages in the output of `pip list` only CUDA needs."""
     return sum(line.lower().startswith(CUDA) for line in listed.splitlines())

@@ -1,4 +1,4 @@
-"""Commands that are killed again and again until they are done: nothing is lost, doubled or half written."""
+"""Commands that are killed again and again until they are done. Nothing may be lost, duplicated or half written."""
 
 import json
 import os
@@ -38,7 +38,7 @@ class Kills(NamedTuple):
 def kill_until_done(
     start: Callable[[], int], longest: float, budget: int, chance: random.Random, look: Callable[[], None]
 ) -> Kills:
-    """Start a command and kill it, at most `budget` times, and `look` at what is left. Then let it end."""
+    """Start and kill a command at most `budget` times, and call `look` after each kill. Then let the command finish."""
     for n_kills in range(budget):
         process = start()
         if not killed_within(process, chance.uniform(0, longest) * chance.choice((0.3, 1.0))):
@@ -48,7 +48,7 @@ def kill_until_done(
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return the files of a folder but for its lock."""
+    """Return the contents of all files in a folder except its lock."""
     paths = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
@@ -56,7 +56,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @fault(
     "S1",
     "kill -9 at random moments of `data prepare`, which is repeated until it is done",
-    {"stores that look whole and are not": Most(0), "stores that differ from an uninterrupted one": Most(0)},
+    {"incomplete stores that open without an error": Most(0), "stores that differ from an uninterrupted one": Most(0)},
 )
 def kill_preparing(trial: Trial) -> Measured:
     from data_prep.store.manifest import StoreError
@@ -90,7 +90,10 @@ def kill_preparing(trial: Trial) -> Measured:
         n_runs += 1
     return Measured(
         f"{done} kills of {n_runs} preparations of 400 records",
-        {"stores that look whole and are not": half, "stores that differ from an uninterrupted one": different},
+        {
+            "incomplete stores that open without an error": half,
+            "stores that differ from an uninterrupted one": different,
+        },
     )
 
 
@@ -132,7 +135,7 @@ def kill_predicting(trial: Trial, suffix: str) -> Measured:
     return Measured(
         f"{done} kills of {n_runs} tables of {n_records} records",
         {
-            "tables that look whole and are not": early,
+            "incomplete tables under their final names": early,
             "tables that differ from an uninterrupted one": different,
             "partial files left": left,
         },
@@ -149,7 +152,7 @@ def rows_of(table: Path) -> list[dict[str, object]]:
 
 
 TABLES = {
-    "tables that look whole and are not": Most(0),
+    "incomplete tables under their final names": Most(0),
     "tables that differ from an uninterrupted one": Most(0),
     "partial files left": Most(0),
 }
@@ -223,7 +226,7 @@ def results_of(out: Path) -> dict[str, object]:
 @fault(
     "S6",
     "kill -9 at random moments of `data download` from a server on this machine",
-    {"files under their names that are not whole": Most(0), "downloads that differ from the publisher's": Most(0)},
+    {"incomplete files under their final names": Most(0), "downloads that differ from the publisher's": Most(0)},
 )
 def kill_downloading(trial: Trial) -> Measured:
     published, wanted = trial.folder / "publisher", trial.count(50)
@@ -258,6 +261,6 @@ def kill_downloading(trial: Trial) -> Measured:
     server.shutdown()
     server.server_close()
     return Measured(
-        f"{done} kills of {n_runs} downloads of {len(expected) - 1} files, their list {CHECKSUMS} apart",
-        {"files under their names that are not whole": half, "downloads that differ from the publisher's": different},
+        f"{done} kills of {n_runs} downloads of {len(expected) - 1} files and their list {CHECKSUMS}",
+        {"incomplete files under their final names": half, "downloads that differ from the publisher's": different},
     )

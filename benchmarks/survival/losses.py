@@ -1,4 +1,4 @@
-"""Trainings that lose their memory, their folder, MLflow, the time, or that meet another one."""
+"""Training runs that run out of memory, lose their folder or MLflow, or share their folder with another run."""
 
 import os
 import resource
@@ -44,7 +44,7 @@ def has_epochs(run: Path, n_epochs: int) -> bool:
 @fault(
     "S7",
     "too little memory for a training batch (RLIMIT_AS)",
-    {"trainings that do not end": Most(0), "trainings that do not say that they halved the batch": Most(0)},
+    {"training runs that fail": Most(0), "training runs that do not report the halved batch": Most(0)},
 )
 def starve(trial: Trial) -> Measured:
     place = trained_place(trial)
@@ -63,8 +63,8 @@ def starve(trial: Trial) -> Measured:
     return Measured(
         f"1 training with 400 MB: {told.count('needs more memory')} times halved",
         {
-            "trainings that do not end": int(ended.code != 0),
-            "trainings that do not say that they halved the batch": int("the stage starts again with" not in told),
+            "training runs that fail": int(ended.code != 0),
+            "training runs that do not report the halved batch": int("the stage starts again with" not in told),
         },
     )
 
@@ -96,7 +96,7 @@ def figures_of(place: Place, run: Path, ended: Ended) -> dict[str, float]:
     """Return the figures of a training that lost MLflow for a while."""
     wrong, running = mlflow_faults(place, run.parent / "mlflow.db")
     return {
-        "trainings that do not end": int(ended.code != 0),
+        "training runs that fail": int(ended.code != 0),
         "weights that differ": int(not are_same(weights(run / MODEL), place.weights)),
         "points lost, doubled or changed in MLflow": wrong,
         "runs left RUNNING in MLflow": running,
@@ -104,7 +104,7 @@ def figures_of(place: Place, run: Path, ended: Ended) -> dict[str, float]:
 
 
 MLFLOW = {
-    "trainings that do not end": Most(0),
+    "training runs that fail": Most(0),
     "weights that differ": Most(0),
     "points lost, doubled or changed in MLflow": Most(0),
     "runs left RUNNING in MLflow": Most(0),
@@ -157,7 +157,7 @@ def lose_server(trial: Trial) -> Measured:
 @fault(
     "S11",
     "two training runs are started in the same folder at once",
-    {"pairs of which not just one is refused": Most(0), "weights that differ": Most(0), "tracebacks": Most(0)},
+    {"pairs in which not exactly one run is refused": Most(0), "weights that differ": Most(0), "tracebacks": Most(0)},
 )
 def train_twice(trial: Trial) -> Measured:
     place, wrong, different = trained_place(trial), 0, 0
@@ -171,7 +171,7 @@ def train_twice(trial: Trial) -> Measured:
         different += not are_same(weights(run / stage), weights(place.folder / "whole/run" / stage))
     log = (trial.folder / "log").read_text()
     wrong += log.count("is in use by process") + log.count("contains a run") != n_pairs
-    figures = {"pairs of which not just one is refused": wrong, "weights that differ": different}
+    figures = {"pairs in which not exactly one run is refused": wrong, "weights that differ": different}
     return Measured(f"{n_pairs} pairs", figures | {"tracebacks": log.count(TRACEBACK)})
 
 
@@ -199,8 +199,8 @@ def set_clock_back(trial: Trial) -> Measured:
 
 @fault(
     "S13",
-    "a bit of the prepared signals is flipped",
-    {"trainings that start": Most(0), "refusals that do not name the file": Most(0)},
+    "one flipped bit in the prepared signals",
+    {"training runs that start": Most(0), "refusals that do not name the file": Most(0)},
 )
 def alter_store(trial: Trial) -> Measured:
     place, chance, started, unnamed = trained_place(trial), trial.chance, 0, 0
@@ -215,13 +215,15 @@ def alter_store(trial: Trial) -> Measured:
         words = ("train", "--data", store, "--out", trial.folder / "run", "--no-track", "--config", "quick")
         started += finish(forked(command(*words, "--stage", "pretrain"), trial.folder, log)).code != 1
         unnamed += "signals.npy" not in log.read_text()
-    return Measured(f"{n_bits} bits", {"trainings that start": started, "refusals that do not name the file": unnamed})
+    return Measured(
+        f"{n_bits} bits", {"training runs that start": started, "refusals that do not name the file": unnamed}
+    )
 
 
 @fault(
     "R21",
     "the same training run twice, in new folders",
-    {"trainings whose weights differ": Most(0)},
+    {"training runs whose weights differ": Most(0)},
 )
 def train_again(trial: Trial) -> Measured:
     place, different = trained_place(trial), 0
@@ -230,4 +232,4 @@ def train_again(trial: Trial) -> Measured:
         run = new_run(place, trial.folder / "work")
         ended = finish(forked(command(*place.train(run, track=False)), run.parent, trial.folder / "log"))
         different += ended.code != 0 or not are_same(weights(run / MODEL), place.weights)
-    return Measured(f"{n_runs} runs", {"trainings whose weights differ": different})
+    return Measured(f"{n_runs} runs", {"training runs whose weights differ": different})

@@ -1,4 +1,4 @@
-"""Numbers that other people's programs compute too, and pictures that can be measured."""
+"""Numbers compared with those of other programs, and plots whose distances are measured."""
 
 import numpy as np
 import torch

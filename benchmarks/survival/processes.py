@@ -1,4 +1,4 @@
-"""Processes that faults happen to: forked from one that has imported everything, so that a start takes no seconds."""
+"""Processes that faults run in. They are forked after all imports, so that they start at once."""
 
 import os
 import random
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 POLL = 0.002
-"""Seconds between two looks at a process."""
+"""Seconds between two checks of a process."""
 
 
 def forked(run: Callable[[], object], folder: Path, log: Path) -> int:
@@ -97,7 +97,7 @@ def end(process: int, how: signal.Signals, seconds: float = 60.0) -> Ended:
 
 
 def killed_within(process: int, seconds: float) -> bool:
-    """Kill a process after some seconds. Return False if it ended by itself before, or was killed by itself: True."""
+    """Kill a process after some seconds. Return whether it was killed, by this call or by itself, before it ended."""
     ended = wait(process, seconds)
     if ended is None:
         end(process, signal.SIGKILL)
@@ -111,8 +111,8 @@ def killed_in(
 ) -> Iterator[None]:
     """Kill this process in one of the first `latest` calls of a function, or right after it, at a random moment.
 
-    The file `marker` is there while a call, or the time after it, lasts, so that whoever finds it knows that the
-    process died then.
+    The file `marker` exists during the call, or the time after it, so that a marker left behind shows that the process
+    was killed in this moment.
     """
     original = getattr(owner, name)
     chosen, share, state = chance.randrange(latest), 0.8 * chance.random(), {"calls": 0, "seconds": 0.01}
@@ -152,7 +152,7 @@ class Confined(NamedTuple):
     value: Any
     seconds: float
     megabytes: float
-    """Largest growth of the memory that the process took."""
+    """Largest growth of the process's memory."""
 
 
 def confined(run: Callable[[], Any], megabytes: float | None = None) -> Confined:

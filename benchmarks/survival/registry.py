@@ -1,4 +1,4 @@
-"""The list of faults: each function that makes one stands beside its name and the figures that it must reach."""
+"""Registry of faults: for each, the function that causes it, a description, and the bounds of its figures."""
 
 import math
 import random
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Trial(NamedTuple):
-    """Means with which a fault is made."""
+    """Folders, scale and random numbers that the function of a fault uses."""
 
     folder: Path
     """An empty folder to work in."""
@@ -17,16 +17,16 @@ class Trial(NamedTuple):
     """Fraction of the full counts."""
     seed: int
     shared: Path
-    """A folder that all faults of a call share."""
+    """Folder that all faults of a call share."""
     ends: float = math.inf
-    """Monotonic time after which no kill is begun, however many are left."""
+    """Monotonic time after which no kill begins, however many are left."""
 
     @property
     def is_over(self) -> bool:
         return time.monotonic() > self.ends
 
     def count(self, full: int, least: int = 1) -> int:
-        """Return how many cases are tried at this scale, of `full` at scale 1."""
+        """Return the number of cases at this scale, if there are `full` at scale 1."""
         return max(least, round(full * self.scale))
 
     @property
@@ -46,7 +46,7 @@ class Measured(NamedTuple):
 
 
 class Most(NamedTuple):
-    """Largest value of a figure with which a fault counts as survived."""
+    """Largest value of a figure with which a fault still counts as survived."""
 
     value: float
     unit: str = ""

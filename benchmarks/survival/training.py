@@ -1,4 +1,4 @@
-"""Trainings that are killed, interrupted, or lose what they write into."""
+"""Training runs that are killed or interrupted."""
 
 import json
 import os

@@ -34,7 +34,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     """
     waveforms = [w for w in named(read_tree(path), "waveform") if text_of(w, "waveformtype").lower() != "median"]
     if not waveforms:
-        raise RecordError(f"{path.name} holds no rhythm; a median beat is not read.")
+        raise RecordError(f"{path.name} holds no rhythm recording; a median beat is not read.")
     best = max(waveforms, key=_rank)
     remarks = list(one_of_several(len(waveforms), "rhythms", "the one with the most leads"))
     leads = enumerate(best.iter("leaddata"), 1)
@@ -71,5 +71,5 @@ def _channel(name: str, index: int, lead: Element, remarks: list[Remark]) -> Cha
         remarks.append(Remark("checksum", sentence))
     step = number(text_of(lead, "leadamplitudeunitsperbit"))
     if step is None:
-        raise RecordError(f"{name} states no voltage of a step of {where}, so its voltages are unknown.")
+        raise RecordError(f"{name} does not state the voltage of one step of {where}, so its voltages are unknown.")
     return Channel(label, values, text_of(lead, "leadamplitudeunits") or None, step)

@@ -1,4 +1,4 @@
-"""Schiller XML (`SchillerEDI`): values as text, with the voltage of a bit. Of averaged beats and rhythm, the latter."""
+"""Schiller XML (`SchillerEDI`): values as text, with the voltage of a bit. Averaged beats are not read."""
 
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -30,11 +30,11 @@ def read(path: Path, options: ReadOptions) -> Record:
     """
     waves = [wave for wave in named(read_tree(path), "wavedata") if text_of(wave, "type").lower() in RHYTHMS]
     if not waves:
-        raise RecordError(f"{path.name} holds no rhythm; averaged beats are not read.")
+        raise RecordError(f"{path.name} holds no rhythm recording; averaged beats are not read.")
     best = max(waves, key=_n_leads)
     step = number(text_of(best, ".//yres/unitperbit"))
     if step is None:
-        raise RecordError(f"{path.name} states no voltage of a bit, so its voltages are unknown.")
+        raise RecordError(f"{path.name} does not state the voltage of one bit, so its voltages are unknown.")
     unit = text_of(best, ".//yres/units") or None
     channels = [
         Channel(text_of(channel, "name"), numbers(path.name, text_of(channel, "data")), unit, step)

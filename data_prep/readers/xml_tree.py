@@ -66,7 +66,7 @@ def read_tree(path: Path) -> Element:
 
 
 def _decode(content: bytes) -> str:
-    """Return the text of a document by its byte order mark or zero bytes; else as UTF-8, or else as Latin-1."""
+    """Return the text of a document by its byte order mark or NUL bytes, otherwise as UTF-8, otherwise as Latin-1."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", errors="replace")
     if content[:1] == b"\0" or content[1:2] == b"\0":

@@ -64,9 +64,11 @@ def download(
     source: Annotated[
         str | None, typer.Option(help="Address of a copy; by default PTB-XL 1.0.3 at physionet.org.", metavar="URL")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, max=32, help="Number of files to fetch at a time.")] = 8,
+    jobs: Annotated[int, typer.Option(min=1, max=32, help="Number of files to download at a time.")] = 8,
 ) -> None:
-    """Fetch PTB-XL from its publisher, and verify every file against the publisher's SHA-256 sums.
+    """Download PTB-XL from PhysioNet.
+
+    Every file is verified against the publisher's SHA-256 sums.
 
     If the download is interrupted, run the same command again to continue. Files that could not be fetched are listed,
     and the exit code is then 3.

@@ -96,7 +96,8 @@ def export(
     )
     if stored.typicality is None:
         typer.echo(
-            "It cannot tell records unlike the training records; --data with the training data adds that.", err=True
+            "It cannot detect records unlike the training records. To add this, pass the training data with --data.",
+            err=True,
         )
 
 

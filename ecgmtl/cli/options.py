@@ -69,8 +69,8 @@ Workers = Annotated[int, typer.Option(min=0, help="Number of processes. 0 means 
 Engine = Annotated[
     Literal["local", "ray"],
     typer.Option(
-        help="What the --workers are: processes on this machine, or tasks of the Ray cluster at RAY_ADDRESS (without "
-        "that variable, of a cluster that is started here)."
+        help="Where the --workers run: as processes on this machine, or as tasks of the Ray cluster at RAY_ADDRESS. If "
+        "this variable is not set, a cluster is started on this machine."
     ),
 ]
 Fs = Annotated[

@@ -139,24 +139,26 @@ def predict(
 
     Example: ecgmtl predict runs/mine recordings/ --out predictions.csv
 
-    No decision is made, and its columns are empty, if a lead is noise or spans more than 20 mV, if half of the leads
-    are too large, if the limb leads contradict each other, if the arm electrodes are probably exchanged, if two leads
-    are the same, if the stated sampling rate is probably wrong, if the record is unlike the training records, or if the
-    reconstruction error exceeds 1 mV. The warnings begin with the reason. The last check needs a decoder: checkpoints
-    have one, exported models (.onnx, .pt2, MLflow) do not. docs/quality.md describes all checks.
-
     On screen, each label has its calibrated probability, with a star where the decision is yes.
+
+    No decision is made if a lead is noise or spans more than 20 mV, if half of the leads are too large, if the limb
+    leads contradict each other, if the arm electrodes are probably exchanged, if two leads are the same, if the stated
+    sampling rate is probably wrong, if the record is unlike the training records, or if the reconstruction error
+    exceeds 1 mV. The columns of the decisions are then empty, and the warnings begin with the reason. The last check
+    needs a decoder: checkpoints have one, exported models (.onnx, .pt2, MLflow) do not. docs/quality.md describes all
+    checks.
 
     The table has a row for each record. A WFDB record that consists of several segments is one record; a segment has a
     row of its own only if you pass its path. Other files in a folder (formats without a reader, tables, notes) are
     counted and listed.
 
-    The report is one page that needs no network. Its first --report-details records, and as many further ones with
-    findings, have all details, which take a fraction of a second each. The others have the signal that the model reads.
+    The report is one page that needs no network. The first --report-details records, and as many further ones with
+    findings, are shown with all details, which take a fraction of a second each. The others are shown with only the
+    signal that the model reads.
 
     A table is written in parts by --workers processes. If the command is interrupted, finished parts are kept in the
     folder TABLE.partial beside the table, and the same command continues from there. It starts over if the model or an
-    option has changed, and predicts the parts again whose files have changed. With --report, or without --out, one
+    option has changed, and predicts a part again if one of its files has changed. With --report, or without --out, one
     process predicts everything, and nothing is kept after an interruption.
 
     If --out ends in /, it is a folder, and the parts stay in it as Parquet files. Only missing parts, and those whose

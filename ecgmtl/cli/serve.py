@@ -17,7 +17,7 @@ def serve(
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0 chooses a free one.")] = 8000,
     host: Annotated[
-        str, typer.Option(help="Address to serve on. Any address but this computer's own opens it to a network.")
+        str, typer.Option(help="Address to serve on. Any address other than 127.0.0.1 lets other computers send files.")
     ] = "127.0.0.1",
     allow_host: Annotated[
         list[str] | None,

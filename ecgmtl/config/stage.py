@@ -144,7 +144,7 @@ class Stage(TaskSettings):
             )
         if self.diagnostics.curvature and MAIN not in self.losses:
             raise ValueError(
-                f"stage '{self.name}': diagnostics.curvature is that of the loss of {MAIN}, which the stage does not "
+                f"stage '{self.name}': diagnostics.curvature measures the loss of {MAIN}, which the stage does not "
                 f"learn; leave it out"
             )
         if self.fork:

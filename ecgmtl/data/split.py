@@ -189,16 +189,16 @@ def split_anew(store: "Store", validation_fold: int) -> "Store":
 
 
 def require_both_classes(split: Split, name: str) -> None:
-    """Raise StoreError if no label divides the labeled records into those with it and those without it."""
+    """Raise StoreError if no label has both positives and negatives among the labeled records."""
     labels = split.labels[torch.from_numpy(split.labeled).to(split.device)].cpu().numpy()
     with_it = labels.sum(axis=0)
     if ((with_it > 0) & (with_it < len(labels))).any():
         return
     counts = ", ".join(f"{label} {count:.0f}" for label, count in zip(split.label_names, with_it, strict=True))
     raise StoreError(
-        f"No label has records with it and records without it in the split '{name}' ({len(labels)} records; with "
-        f"the label: {counts}), so a classifier can be neither trained nor evaluated. Split the records differently, "
-        f"or train stages without classification."
+        f"Each label belongs to all records or to none in the split '{name}' ({len(labels)} records; with the label: "
+        f"{counts}), so a classifier can be neither trained nor evaluated. Split the records differently, or train "
+        f"stages without classification."
     )
 
 

@@ -72,8 +72,7 @@ class Ranker:
         value = float(mean_defined(auroc(logits, truth)))
         if np.isnan(value):
             raise StressError(
-                f"{name}: no label has records with it and records without it, so there is no AUROC; "
-                "choose another split."
+                f"{name}: each label belongs to all records or to none, so AUROC is undefined; choose another split."
             )
         if not self.n_bootstrap:
             return value, np.zeros(0)

@@ -44,11 +44,14 @@ class Contrastive(Task):
     def check(self, stage: StageFacts) -> None:
         if stage.shuffled:
             raise ValueError(
-                f"stage '{stage.name}': a shuffled reconstruction would take one view as the target of the other; "
-                f"leave contrastive out"
+                f"stage '{stage.name}': with reconstruction.target shuffled, one view of a record may become the "
+                f"target of its other view; leave contrastive out, or set another target"
             )
         if stage.mixup:
-            raise ValueError(f"stage '{stage.name}' learns contrastive, whose two views mixup would blend with others")
+            raise ValueError(
+                f"stage '{stage.name}' learns contrastive, and mixup blends its views with other records; set "
+                f"augment.mixup to 0, or leave contrastive out"
+            )
 
     def loss(self, given: LossInput) -> Float[Tensor, ""]:
         embedding = given.outputs.get(self.name)

@@ -144,7 +144,7 @@ class Schedule:
             step = self.run_stage(model, stages, index, step)
         leave()  # of the processes of a parallel training, the first one goes on alone
         if is_first() and self.config.forest and self.config.learns_to_classify(stages[-1].name):
-            self.record.progress.say(f"growing a forest for each of {len(self.train.label_names)} labels")
+            self.record.progress.say(f"training boosted trees for {len(self.train.label_names)} labels")
             report_tree = partial(self.record.progress.work, "growing the forest")
             model.forest = grow_forest(self.config.forest, self.train, self.config.seed, report_tree)
         return model

@@ -122,7 +122,7 @@ def test_a_forest_is_added_to_a_trained_network(folder, trained):
         folder, "train", "--data", "store", "--out", "runs/forest", "--no-track", *SMALL, "--set", "forest={n_trees: 5}"
     )
     assert "stage decay: loaded from" in told
-    assert "growing a forest for each of 5 labels" in told
+    assert "training boosted trees for 5 labels" in told
     network, both = (checkpoint.load(folder / run).model for run in (trained, "runs/forest/model.safetensors"))
     assert all(torch.equal(value, both.state_dict()[name]) for name, value in network.state_dict().items())
     assert both.forest.value.shape[:3] == (2, 5, 5)

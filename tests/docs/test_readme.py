@@ -1,17 +1,21 @@
-"""README's commands, options, settings and files, held against the command line and the tree that are there."""
+"""Commands, options, settings, output and files in README and CONTRIBUTING agree with the command line and the tree."""
 
+import contextlib
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from ecgmtl.cli import app
 from ecgmtl.config.run import load_config
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PAGES = TEXT + CONTRIBUTING
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 SPANS = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", TEXT, flags=re.DOTALL | re.MULTILINE))
 CODE = [*SPANS, *(line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines())]
@@ -59,10 +63,24 @@ def test_the_readme_shows_every_step_of_the_main_job():
 
 
 def test_the_demo_that_is_shown_is_the_one_that_is_run():
-    told = commands(line for line in CODE if line.startswith("$ "))
+    (demo,) = (block for block in BLOCKS if "quick.yaml" in block)
+    told = commands(line for line in demo.splitlines() if line.startswith("$ "))
     made = (ROOT / "Makefile").read_text().partition("\ndemo:")[2].partition("\n\n")[0]
     recipe = [line for line in made.splitlines() if "@echo" not in line]
     assert told == commands(recipe)
+
+
+def test_the_first_prediction_that_is_shown_is_the_one_that_is_printed(tmp_path):
+    (block,) = (block for block in BLOCKS if "data synth" in block)
+    lines = block.splitlines()
+    with contextlib.chdir(tmp_path):
+        done = [CliRunner().invoke(app, shlex.split(line)[2:]) for line in lines if line.startswith("$ ecgmtl")]
+    assert [result.exit_code for result in done] == [0, 0]
+    printed = "".join(result.output for result in done)
+    shown = "\n".join(line for line in lines if not line.startswith("$ "))
+    figures = [[float(figure) for figure in re.findall(r"\d+\.\d+", text)] for text in (shown, printed)]
+    assert re.sub(r"\d+\.\d+", "#", shown).split() == re.sub(r"\d+\.\d+", "#", printed).split()
+    assert figures[0] == pytest.approx(figures[1], abs=0.02)  # probabilities differ a little between machines
 
 
 def test_a_make_target_of_the_readme_is_one_that_there_is():
@@ -90,19 +108,19 @@ def test_a_file_of_the_readme_is_one_that_there_is():
     places = ("configs", "data_prep", "ecgmtl", "benchmarks", "tests")
     files = [*ROOT.glob("*.*"), *(path for place in places for path in (ROOT / place).rglob("*.*"))]
     there = [f"/{path.relative_to(ROOT)}" for path in files]
-    named = {name.removeprefix("../") for name in re.findall(r"[\w./-]+\.(?:py|yaml|toml|txt)\b", TEXT)}
+    named = {name.removeprefix("../") for name in re.findall(r"[\w./-]+\.(?:py|yaml|toml|txt)\b", PAGES)}
     assert {"configs/ptbxl.yaml", "data_prep/preprocess.py"} <= named
     assert [name for name in sorted(named) if not any(path.endswith(f"/{name}") for path in there)] == []
 
 
 def test_a_link_of_the_readme_leads_somewhere():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
+    links = [link for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", PAGES) if "://" not in link]
     assert links
     assert [link for link in links if not (ROOT / link).is_file()] == []
 
 
-def test_the_tree_of_the_readme_is_the_tree():
-    (tree,) = re.findall(r"^## The tree\n+```\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+def test_the_tree_that_is_shown_is_the_tree():
+    (tree,) = re.findall(r"^## The tree\n+```\n(.*?)^```", CONTRIBUTING, re.DOTALL | re.MULTILINE)
     parent, shown = ROOT, []
     for indent, name in re.findall(r"^( *)(\S+)  +\S", tree, re.MULTILINE):
         shown.append(parent / name if indent else ROOT / name)
@@ -116,4 +134,4 @@ def test_the_tree_of_the_readme_is_the_tree():
 def test_the_readme_is_short_and_shows_output_early():
     lines = TEXT.splitlines()
     assert len(lines) <= 150
-    assert any(line.startswith("$ ecgmtl") for line in lines[:20])
+    assert any(line.startswith("$ ecgmtl") for line in lines[:30])

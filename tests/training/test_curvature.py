@@ -95,5 +95,5 @@ def test_runs_of_one_seed_measure_the_same_records():
 
 
 def test_a_stage_without_classification_is_refused():
-    with pytest.raises(ValidationError, match=r"diagnostics\.curvature is that of the loss of classification"):
+    with pytest.raises(ValidationError, match=r"diagnostics\.curvature measures the loss of classification"):
         measured(losses=("reconstruction",), trains=("encoder", "decoder"), weighting={"kind": "fixed"})

@@ -73,5 +73,5 @@ def read_beginning(path: Path) -> Beginning:
         lines = Lines(path.name, open_head(path.name, read_head(path)))
         separator = lines.separator or find_separator(lines.peek() or "")
         return Beginning(lines.comments, list(lines), separator)
-    except RecordError:  # zero bytes, or thousands of blank lines
+    except RecordError:  # NUL bytes, or thousands of blank lines
         return Beginning()

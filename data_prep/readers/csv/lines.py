@@ -39,7 +39,7 @@ def _encoding(name: str, start: bytes) -> str:
         if start.startswith(mark):
             return encoding
     if b"\0" in start:
-        raise RecordError(f"{name} holds zero bytes, so it is not text; save it as UTF-8.")
+        raise RecordError(f"{name} contains NUL bytes, so it is not text; save it as UTF-8.")
     try:
         codecs.getincrementaldecoder("utf-8")().decode(start)
     except UnicodeDecodeError:
@@ -48,7 +48,7 @@ def _encoding(name: str, start: bytes) -> str:
 
 
 def text_of(content: bytes) -> str:
-    """Return the text of a file or of its beginning; empty if it holds zero bytes."""
+    """Return the text of a file or of its beginning; empty if it contains NUL bytes."""
     try:
         return content.decode(_encoding("", content), errors="replace")
     except RecordError:
@@ -56,7 +56,7 @@ def text_of(content: bytes) -> str:
 
 
 def decode_head(head: bytes) -> list[str]:
-    """Return the first three lines of a table, without comments and blank lines; none if it holds zero bytes."""
+    """Return the first three lines of a table, without comments and blank lines; none if it contains NUL bytes."""
     text = text_of(head)
     lines = (line.strip() for line in text.splitlines()[:-1] or [text])
     return list(islice((line for line in lines if line and not _is_comment(line) and not _DECLARED.fullmatch(line)), 3))

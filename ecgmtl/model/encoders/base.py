@@ -79,8 +79,8 @@ def require_both_shapes(encoder: Encoder, n_inputs: int) -> None:
                 features = encoder.eval()(rows)
         except (RuntimeError, ValueError, IndexError) as error:
             raise ValueError(
-                f"the encoder {kind} cannot read {n_rows} rows ({error}); it should read {n_inputs} rows, and the "
-                f"first {N_LEADS} of them where nothing is masked: begin it with encoders.blocks.FirstConvolution"
+                f"the encoder {kind} cannot read {n_rows} rows ({error}); it should read {n_inputs} rows, or the first "
+                f"{N_LEADS} of them where nothing is masked: begin it with encoders.blocks.FirstConvolution"
             ) from error
         finally:
             encoder.train(was_training)

@@ -50,12 +50,12 @@ class GradNormSettings(MethodSettings):
         if guessed:
             raise ValueError(
                 f"stage '{stage.name}': gradnorm needs the {guessed[0]} loss of an untrained network, for which there "
-                f"is no theoretical value; set weighting.start.{guessed[0]}, or take another weighting"
+                f"is no theoretical value; set weighting.start.{guessed[0]}, or use another weighting"
             )
         if stage.algorithm == "sgd":
             raise ValueError(
-                f"stage '{stage.name}': gradnorm's weights need steps that do not shrink with the gradients they "
-                f"balance; take the algorithm adamw, or a weighting other than gradnorm"
+                f"stage '{stage.name}': gradnorm needs an optimizer whose steps do not shrink with the gradients; set "
+                f"optimizer.algorithm to adamw, or use a weighting other than gradnorm"
             )
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "GradNorm":

@@ -184,7 +184,7 @@ def test_a_unit_in_latin_1_and_units_of_single_columns_are_read(tmp_path):
         ("#" * 70_000 + "\n" + HEAD + "1,2,3\n", "a line of more than 65536 characters"),
         ("#\n" * 10_001, "more than 10000 lines of comments or blanks"),
         (HEAD.replace("I", "a," * 1000 + "I", 1), "no ECG has more than 1000"),
-        (HEAD + "1,2,3\0\n", "holds zero bytes"),
+        (HEAD + "1,2,3\0\n", "contains NUL bytes"),
     ],
 )
 def test_the_error_for_a_csv_table_says_why_it_cannot_be_read(tmp_path, text, reason):

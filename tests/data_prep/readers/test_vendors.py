@@ -86,7 +86,7 @@ def test_the_sampling_rate_of_muse(tmp_path, signal, base, exponent, fs):
         ({"LeadSampleCountTotal": 1600}, "lead I promises 1600 samples; found 1500"),
         ({"LeadAmplitudeUnits": None}, "states no unit for lead I; pass --unit."),
         ({"LeadAmplitudeUnits": "COUNTS"}, "lead I has a stated unit that is not one of"),
-        ({"LeadAmplitudeUnitsPerBit": None}, "states no voltage of a step of lead I"),
+        ({"LeadAmplitudeUnitsPerBit": None}, "does not state the voltage of one step of lead I"),
         ({"LeadAmplitudeUnitsPerBit": 0}, "the voltage of a step should be a number above 0; found 0"),
         ({"WaveFormData": "A?A"}, "are not Base64"),
     ],
@@ -102,7 +102,7 @@ def test_a_wrong_checksum_of_muse_is_told(tmp_path, signal):
 
 def test_a_median_beat_alone_is_no_ecg(tmp_path, signal):
     text = vendor.muse(vendor.muse_waveform(signal, "Median"))
-    assert refusal(write(tmp_path / "a.xml", text)).endswith("holds no rhythm; a median beat is not read.")
+    assert refusal(write(tmp_path / "a.xml", text)).endswith("holds no rhythm recording; a median beat is not read.")
 
 
 # XML
