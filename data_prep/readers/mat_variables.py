@@ -310,11 +310,11 @@ def _walk_5(path: Path, stream: BinaryIO, size: int, order: str) -> Iterator[Var
         kind, n_bytes = struct.unpack(f"{order}II", tag)
         if kind not in (_MATRIX, _COMPRESSED) or at + 8 + n_bytes > size:
             raise _damaged(path.name)
-        yield _variable_5(_Part(path, at + 8, n_bytes, kind == _COMPRESSED, order), stream, number)
+        yield _variable_5(_Stored(path, at + 8, n_bytes, kind == _COMPRESSED, order), stream, number)
         at += 8 + n_bytes
 
 
-class _Part(NamedTuple):
+class _Stored(NamedTuple):
     """Bytes of a file that hold one variable, which may be compressed."""
 
     path: Path
@@ -347,23 +347,23 @@ class _Part(NamedTuple):
             raise _damaged(self.path.name) from error
 
 
-def _variable_5(part: _Part, stream: BinaryIO, number: int) -> Variable:
-    source, content, n_skipped, n_bytes = part.path.name, memoryview(part.peek(stream)), 0, part.size
-    if part.is_packed:
+def _variable_5(stored: _Stored, stream: BinaryIO, number: int) -> Variable:
+    source, content, n_skipped, n_bytes = stored.path.name, memoryview(stored.peek(stream)), 0, stored.size
+    if stored.is_packed:
         if len(content) < 8:
             raise _damaged(source)
-        kind, n_bytes = struct.unpack_from(f"{part.order}II", content)
+        kind, n_bytes = struct.unpack_from(f"{stored.order}II", content)
         if kind != _MATRIX:
             raise _damaged(source)
         n_skipped, n_bytes = 8, n_bytes + 8
-    header = _read_header(source, content[n_skipped:], part.order)
+    header = _read_header(source, content[n_skipped:], stored.order)
     n_skipped += header.n_bytes
 
     def load() -> memoryview:
-        return part.load(n_skipped, n_bytes)
+        return stored.load(n_skipped, n_bytes)
 
     label = _label(header.name, number)
-    return Variable(source, header.name, None, label, header.kind, header.shape, n_bytes, part.order, load)
+    return Variable(source, header.name, None, label, header.kind, header.shape, n_bytes, stored.order, load)
 
 
 # Level 4
@@ -386,16 +386,16 @@ def _walk_4(path: Path, stream: BinaryIO, size: int) -> Iterator[Variable]:
         if at > size:
             raise _damaged(path.name)
         name = head[_LEVEL_4_BYTES : _LEVEL_4_BYTES + n_name - 1].decode("ascii")
-        part = _Part(path, start, n_bytes, is_packed=False, order=order)
-        yield _variable_4(part, (n_rows, n_columns), name, number, dtype, kind % 10, bool(is_complex))
+        stored = _Stored(path, start, n_bytes, is_packed=False, order=order)
+        yield _variable_4(stored, (n_rows, n_columns), name, number, dtype, kind % 10, bool(is_complex))
 
 
 def _variable_4(
-    part: _Part, shape: tuple[int, int], name: str, number: int, dtype: str, kind: int, is_complex: bool
+    stored: _Stored, shape: tuple[int, int], name: str, number: int, dtype: str, kind: int, is_complex: bool
 ) -> Variable:
     def load() -> memoryview:
-        return part.load(0, part.size)
+        return stored.load(0, stored.size)
 
     what = Kind.COMPLEX if is_complex else (Kind.NUMBERS, Kind.TEXT, Kind.SPARSE)[kind]
     label = _label(name, number)
-    return Variable(part.path.name, name, None, label, what, shape, part.size, part.order, load, dtype)
+    return Variable(stored.path.name, name, None, label, what, shape, stored.size, stored.order, load, dtype)
