@@ -14,7 +14,7 @@ from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.comparison.results import RunResult
 from ecgmtl.comparison.run import ArmRun, train_and_judge
 from ecgmtl.config.parse import ConfigError
-from ecgmtl.training.stage import TrainingError
+from ecgmtl.training.errors import TrainingError
 
 Failure = TrainingError | CheckpointError | ConfigError
 """Expected error of one run. Any other error is a bug and stops the comparison."""
