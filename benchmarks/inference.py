@@ -33,7 +33,7 @@ from data_prep.parallel import n_cores
 from data_prep.readers import ReadOptions, files_of, find_records, read_record
 from ecgmtl.inference.models import BUNDLED_FILE
 from ecgmtl.inference.options import PredictOptions
-from ecgmtl.inference.parts import Job, finish, load_once, partial_table, pieces_of, predict_in_parts
+from ecgmtl.inference.parts import PredictionJob, finish, load_once, partial_table, pieces_of, predict_in_parts
 from ecgmtl.inference.predict import BATCH, predict
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.table import open_predictions, row_of
@@ -149,7 +149,7 @@ class Stages:
     def whole(self, model: str, workers: int = 1) -> None:
         options = PredictOptions(batch_size=BATCH)
         digest = load_once(str(model), options, 1)[1]
-        job = Job(str(model), digest, self.out, options, n_threads=1)
+        job = PredictionJob(str(model), digest, self.out, options, n_threads=1)
         with partial_table(job):
             finish(job, len(list(predict_in_parts(job, pieces_of(job, self.files), workers))))
 

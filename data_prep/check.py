@@ -37,7 +37,7 @@ class CheckedFile:
 
 
 @dataclass(frozen=True)
-class Listing:
+class FolderContents:
     """Contents of a folder: the files to read, and what its tables say."""
 
     files: tuple[str, ...]
@@ -93,11 +93,11 @@ def check(
     Raises:
         SourceError: there is nothing to read.
     """
-    listing = list_folder(folder, options)
-    files, findings = listing.files, listing.findings
-    if not files and not listing.missing:
+    contents = list_folder(folder, options)
+    files, findings = contents.files, contents.findings
+    if not files and not contents.missing:
         reason = findings[0].message if findings else f"{folder}: there is no ECG in it."
-        raise SourceError("\n".join([reason, *summarize(listing.others)]))
+        raise SourceError("\n".join([reason, *summarize(contents.others)]))
     pieces = [(folder, files[first : first + FILES_A_PIECE], options) for first in range(0, len(files), FILES_A_PIECE)]
     checked: list[CheckedFile] = []
     with closing(in_parallel(check_files, pieces, workers)) as results:
@@ -109,10 +109,10 @@ def check(
     checked.sort(key=lambda result: order[result.file])
     in_files = (finding for result in checked for finding in result.findings)
     findings = (*findings, *in_files, *duplicates(checked), *other_rates(checked))
-    return CheckReport(folder, len(files), findings, listing.notes, listing.others)
+    return CheckReport(folder, len(files), findings, contents.notes, contents.others)
 
 
-def list_folder(folder: Path, options: ReadOptions) -> Listing:
+def list_folder(folder: Path, options: ReadOptions) -> FolderContents:
     """Return the files to read and the findings on the tables.
 
     Raises:
@@ -123,16 +123,16 @@ def list_folder(folder: Path, options: ReadOptions) -> Listing:
     records = tuple(path.relative_to(folder).as_posix() for path in entries if isinstance(path, Path))
     others = tuple(entry for entry in entries if isinstance(entry, OtherFile))
     if not has_table(folder):
-        return Listing(records, others)
+        return FolderContents(records, others)
     try:
         source = read_source(folder, min(FILENAME_COLUMN))
     except SourceError as error:
         finding = SourceFinding("unusable table", printable(folder.name), str(error))
-        return Listing(records, others, findings=(finding,))
+        return FolderContents(records, others, findings=(finding,))
     return list_source(folder, source, records, tuple(other for other in others if other.path not in source.tables))
 
 
-def list_source(folder: Path, source: Source, records: Sequence[str], others: tuple[OtherFile, ...]) -> Listing:
+def list_source(folder: Path, source: Source, records: Sequence[str], others: tuple[OtherFile, ...]) -> FolderContents:
     """Compare the files that the tables name with the `records` in the folder."""
     named = {file: line for file, line in source.lines.items() if lies_inside(file)}
     missing = {file: line for file, line in named.items() if not os.path.lexists(folder / file)}
@@ -147,7 +147,7 @@ def list_source(folder: Path, source: Source, records: Sequence[str], others: tu
     )
     if source.kind != PTBXL:  # whose only note is about the choice of a sampling rate, while a check reads all
         notes = (*source.notes, *notes)
-    return Listing(tuple(file for file in named if file not in missing), others, missing, findings, notes)
+    return FolderContents(tuple(file for file in named if file not in missing), others, missing, findings, notes)
 
 
 def missing_files(table: str, missing: Mapping[str, int]) -> Iterator[SourceFinding]:

@@ -27,8 +27,8 @@ traceback. Each class is defined beside the code that raises it:
     ├── ProtocolError          ecgmtl.evaluation.protocols
     ├── EvaluationError        ecgmtl.evaluation.evaluate
     ├── StressError            ecgmtl.evaluation.stress
-    ├── TrainingError          ecgmtl.training.stage
-    │   └── BatchTooLargeError ecgmtl.training.stage
+    ├── TrainingError          ecgmtl.training.errors
+    │   └── BatchTooLargeError ecgmtl.training.errors
     └── ComparisonError        ecgmtl.comparison.truth
 
 A full disk, and a folder that is removed meanwhile, are OSErrors wherever they occur; `ecgmtl.cli.terminal` writes

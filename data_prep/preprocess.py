@@ -54,19 +54,21 @@ class Recorded(NamedTuple):
         return self.loss is None or self.loss.of != "lead"
 
 
-class Scale(NamedTuple):
+class VoltageScale(NamedTuple):
     """Voltage scale of a record. All of its samples tell whether it was lost; those of one window may not."""
 
     loss: Loss | None
 
 
-def find_scale(recording: Recording) -> Scale:
+def find_scale(recording: Recording) -> VoltageScale:
     """Return how a recording lost its voltage scale, as far as its standard leads show it."""
     columns = find_leads(recording.leads)
     if isinstance(recording, Record):
-        return Scale(find_loss(_in_order(columns, recording.signal.T)[1], recording.calibrated))
+        return VoltageScale(find_loss(_in_order(columns, recording.signal.T)[1], recording.calibrated))
     first = [indices[0] for indices in columns.values()]
-    return Scale(find_loss_in_parts(lambda: (part.signal.T[first] for part in recording.parts()), recording.calibrated))
+    return VoltageScale(
+        find_loss_in_parts(lambda: (part.signal.T[first] for part in recording.parts()), recording.calibrated)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,7 @@ class Preprocess:
         """Number of samples of a lead in the result."""
         return round(self.fs * self.seconds)
 
-    def __call__(self, record: Record, start: int = 0, scale: "Scale | None" = None) -> Prepared:
+    def __call__(self, record: Record, start: int = 0, scale: "VoltageScale | None" = None) -> Prepared:
         """Return `seconds` of the record in standard form, from the sample `start` on.
 
         `scale` is what `find_scale` returns for the record, which callers with many windows compute once.
@@ -114,7 +116,7 @@ class Preprocess:
         assert examined.signal is not None  # noqa: S101, there was no failure
         return Prepared(examined.signal, examined.findings, examined.loss)
 
-    def examine(self, record: Record, start: int = 0, scale: "Scale | None" = None) -> Examined:
+    def examine(self, record: Record, start: int = 0, scale: "VoltageScale | None" = None) -> Examined:
         """Return `seconds` of the record in standard form if they can be used, and all findings on them."""
         findings = [Finding(*remark) for remark in record.remarks]
         findings += check_length(record, min(SHORTEST, self.seconds))

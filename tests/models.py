@@ -18,7 +18,7 @@ from ecgmtl.config.run import Config
 from ecgmtl.inference import export
 from ecgmtl.inference.models import BUNDLED_FILE
 from ecgmtl.inference.options import PredictOptions
-from ecgmtl.inference.parts import Job, load_once
+from ecgmtl.inference.parts import PredictionJob, load_once
 from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.metrics.calibration import Calibration
@@ -97,4 +97,4 @@ def job_of(out, **changes):
     """A job that predicts with the bundled model, four records at a time."""
     model, options = str(BUNDLED_FILE), PredictOptions(batch_size=4)
     digest = load_once(model, options, 1)[1]
-    return Job(**{"model": model, "digest": digest, "options": options, "n_threads": 1, "out": out} | changes)
+    return PredictionJob(**{"model": model, "digest": digest, "options": options, "n_threads": 1, "out": out} | changes)

@@ -51,8 +51,8 @@ TINY = 1e-3
 """Added before a division or a logarithm, in mV and in standard deviations, so that flat leads have finite numbers."""
 
 
-class Scale(NamedTuple):
-    """A factor between the true rate and the stated one, and how it shows."""
+class WrongRate(NamedTuple):
+    """A stated rate that is wrong by a factor, and how that shows."""
 
     factor: float
     """The true rate divided by the stated one."""
@@ -68,18 +68,18 @@ class Scale(NamedTuple):
         """Return the log odds that the stated rate is wrong."""
         return float(numbers @ self.weights) + self.intercept
 
-    def told(self, numbers: Float64[np.ndarray, " number"]) -> bool:
-        """Return whether the stated rate is probably wrong by this factor."""
+    def is_likely(self, numbers: Float64[np.ndarray, " number"]) -> bool:
+        """Return whether the stated rate is probably wrong by the factor."""
         from_mean = numbers - self.mean
         return self.odds(numbers) > BOUND and float(from_mean @ self.precision @ from_mean) < FARTHEST
 
 
 @cache
-def scales() -> tuple[Scale, ...]:
-    """Return the factors that are checked."""
+def wrong_rates() -> tuple[WrongRate, ...]:
+    """Return the wrong rates that are looked for."""
     fitted = json.loads(FITTED.read_text(encoding="utf-8"))
     return tuple(
-        Scale(
+        WrongRate(
             one["factor"],
             np.array(one["weights"]),
             one["intercept"],
@@ -97,14 +97,14 @@ def check(subject: CheckInput) -> Iterator[Finding]:
         return
     leads = subject.filtered[[subject.leads.index(lead) for lead in measured]]
     numbers = describe(resample(leads, subject.fs, RATE))
-    for scale in scales():
-        if scale.told(numbers):
+    for wrong in wrong_rates():
+        if wrong.is_likely(numbers):
             rate = subject.recorded_fs
             sentence = (
-                f"its waves last {'twice' if scale.factor > 1 else 'half'} as long as an ECG's; is it sampled at "
-                f"{scale.factor * rate:g} Hz instead of {rate:g} Hz? If so, correct the rate in the file."
+                f"its waves last {'twice' if wrong.factor > 1 else 'half'} as long as an ECG's; is it sampled at "
+                f"{wrong.factor * rate:g} Hz instead of {rate:g} Hz? If so, correct the rate in the file."
             )
-            yield Finding("wrong-rate", sentence, Severity.NO_DECISION, value=scale.odds(numbers))
+            yield Finding("wrong-rate", sentence, Severity.NO_DECISION, value=wrong.odds(numbers))
 
 
 def describe(leads: Float32[np.ndarray, "lead time"]) -> Float64[np.ndarray, " number"]:

@@ -23,7 +23,7 @@ from data_prep.readers.formats import (
     why_not_ecg,
 )
 from data_prep.readers.options import ReadOptions
-from data_prep.readers.other_files import Kind, OtherFile, Parts, is_within, kind_of
+from data_prep.readers.other_files import Kind, OtherFile, WfdbFiles, is_within, kind_of
 from data_prep.readers.wfdb.segment import MAX_HEADER
 from data_prep.record import RecordError
 
@@ -136,10 +136,10 @@ def _classify_files(folder: Path, names: Sequence[str], options: ReadOptions) ->
     """Yield the files of one folder, but of a WFDB record the header alone."""
     headers = (f"{folder}/{name}" for name in names if name.lower().endswith(".hea"))
     joined = {part for header in headers if os.path.isfile(header) for part in wfdb.joined_by(header)}  # noqa: PTH113
-    parts = Parts.of(folder, names, SAMPLE_SUFFIXES)
+    wfdb_files = WfdbFiles.of(folder, names, SAMPLE_SUFFIXES)
     for name in names:
-        if name not in parts.files and name not in joined:
-            yield from _classified(folder / name, parts.records, options)
+        if name not in wfdb_files.files and name not in joined:
+            yield from _classified(folder / name, wfdb_files.records, options)
 
 
 def _find_remote(url: str, options: ReadOptions) -> Iterator[RemotePath | OtherFile]:

@@ -13,7 +13,6 @@ import numpy as np
 
 from data_prep.readers.columns import MAX_FACT, STATE_LEADS, STATE_RATE, STATE_UNIT
 from data_prep.readers.faults import naming_faults
-from data_prep.readers.files import regular_size
 from data_prep.readers.hdf5_datasets import Dataset, open_datasets, read_attributes
 from data_prep.readers.hdf5_texts import read_texts
 from data_prep.readers.options import ReadOptions
@@ -21,7 +20,6 @@ from data_prep.readers.stack import (
     MAX_IDS,
     Facts,
     Stack,
-    check_promise,
     find_lead_axis,
     first_ids,
     is_ids,
@@ -85,12 +83,10 @@ def open_stack(path: Path, options: ReadOptions) -> Iterator[Stack | None]:
             yield None
             return
         (values,) = signals
-        check_promise(path.name, values, regular_size(path))
+        stack = Stack(path, values, _lead_axis(values, options) or 0, _facts(path.name, values))
         values.check()
-        facts = _facts(path.name, values)
-        axis = _lead_axis(values, options)
-        ids, remarks = _ids(path, values, datasets.own)
-        yield Stack(path, values, axis or 0, facts, ids, remarks)
+        stack.ids, stack.remarks = _ids(path, values, datasets.own)
+        yield stack
 
 
 def _signals(datasets: Sequence[Dataset], options: ReadOptions) -> list[Dataset]:

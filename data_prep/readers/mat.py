@@ -6,12 +6,14 @@ may be a .mat file beside a header, are read as WFDB.
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
 from data_prep.leads import split_unit, standard_lead
+from data_prep.readers import mat_level_4, mat_level_5
 from data_prep.readers.columns import (
     MAX_FACT,
     STATE_LEADS,
@@ -23,17 +25,8 @@ from data_prep.readers.columns import (
     to_millivolts,
     to_record,
 )
-from data_prep.readers.files import read_head, require_sane_size
-from data_prep.readers.mat_variables import (
-    Kind,
-    Variable,
-    is_level_4,
-    is_level_5,
-    list_fields,
-    list_variables,
-    to_numbers,
-    to_texts,
-)
+from data_prep.readers.files import read_head, regular_size, require_sane_size
+from data_prep.readers.mat_variables import MAX_VARIABLES, Kind, Variable
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
 from data_prep.units import parse_rate, parse_unit
@@ -54,7 +47,7 @@ _NAMES_SHOWN = 5
 
 def recognizes(head: bytes) -> bool:
     """Return whether a file that begins like this is written by MATLAB."""
-    return head.startswith(_HDF5) or is_level_5(head) or is_level_4(head)
+    return head.startswith(_HDF5) or mat_level_5.is_level_5(head) or mat_level_4.is_level_4(head)
 
 
 def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:  # noqa: ARG001, a format's function
@@ -100,7 +93,21 @@ def _variables(path: Path) -> list[Variable]:
     structs = [variable for variable in variables if variable.kind is Kind.STRUCT and _n_values(variable) == 1]
     if sum(variable.n_bytes for variable in structs) > MAX_STRUCTS:
         raise RecordError(f"{path.name}: its structs take more than {MAX_STRUCTS} bytes; save the recording alone.")
-    return [*variables, *(field for variable in structs for field in list_fields(variable))]
+    return [*variables, *(field for variable in structs for field in variable.fields())]
+
+
+def list_variables(path: Path) -> list[Variable]:
+    """Return the variables of a file, without the fields of its structs.
+
+    Raises:
+        RecordError: it is damaged, or holds more than MAX_VARIABLES.
+    """
+    size, level = regular_size(path), mat_level_5 if mat_level_5.is_level_5(read_head(path)) else mat_level_4
+    with path.open("rb") as stream:
+        variables = list(islice(level.variables_of(path, stream, size), MAX_VARIABLES + 1))
+    if len(variables) > MAX_VARIABLES:
+        raise RecordError(f"{path.name} holds more than {MAX_VARIABLES} variables; save the recording alone.")
+    return variables
 
 
 def _n_values(variable: Variable) -> int:
@@ -178,7 +185,7 @@ def _leads(name: str, facts: Sequence[Variable], n_leads: int, options: ReadOpti
     for fact in facts:
         if _n_texts(fact) != n_leads or (n_leads == 1 and fact not in own):  # a single text may be anything
             continue
-        texts = tuple(to_texts(fact) or ())
+        texts = tuple(fact.texts() or ())
         if texts and (fact in own or any(standard_lead(options.lead_of(text)) for text in texts)):
             stated[texts] = fact.label
     if len(stated) > 1:
@@ -201,10 +208,10 @@ def _rate(name: str, facts: Sequence[Variable], options: ReadOptions) -> float |
     stated: dict[float, str] = {}
     for fact in _named(facts, STATE_RATE):
         if fact.kind is Kind.TEXT:
-            texts = to_texts(fact)
+            texts = fact.texts()
             rate = parse_rate(texts[0]) if texts else None
         elif fact.kind is Kind.NUMBERS and _n_values(fact) == 1:
-            rate = float(to_numbers(fact).item())
+            rate = float(fact.numbers().item())
         else:
             continue
         if rate is None or not 0 < rate < math.inf:
@@ -220,7 +227,7 @@ def _units(name: str, facts: Sequence[Variable], n_leads: int, options: ReadOpti
     """Return the unit of each lead that the file states outside the leads' names; none where it states none."""
     if options.unit is not None:
         return [None] * n_leads
-    stated = {tuple(texts) for fact in _named(facts, STATE_UNIT) if (texts := to_texts(fact))}
+    stated = {tuple(texts) for fact in _named(facts, STATE_UNIT) if (texts := fact.texts())}
     if len({tuple(map(parse_unit, texts)) for texts in stated}) > 1:
         raise RecordError(f"{name} states several units; pass --unit to say which one is right.")
     units = next(iter(stated), ())
@@ -230,7 +237,7 @@ def _units(name: str, facts: Sequence[Variable], n_leads: int, options: ReadOpti
 
 
 def _in_millivolts(signal: Variable, columns: Sequence[Column], n_read: int) -> Float32[np.ndarray, "time lead"]:
-    values = to_numbers(signal)
+    values = signal.numbers()
     values = values.T if values.shape[0] < values.shape[1] else values
     blocks = [to_millivolts(values[at : at + _BLOCK][: n_read - at], columns) for at in range(0, n_read, _BLOCK)]
     return np.concatenate(blocks)

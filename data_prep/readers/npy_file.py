@@ -14,7 +14,7 @@ from data_prep.readers.columns import find_columns, to_millivolts, to_record
 from data_prep.readers.files import regular_size
 from data_prep.readers.npy import Header, Stacked, read_header, read_rows
 from data_prep.readers.options import ReadOptions
-from data_prep.readers.stack import N_LEADS, Facts, Stack, check_promise, find_lead_axis, read_single
+from data_prep.readers.stack import N_LEADS, Facts, Stack, find_lead_axis, read_single
 from data_prep.record import Record, RecordError
 
 NAME = "NumPy .npy"
@@ -62,9 +62,7 @@ def open_stack(path: Path, options: ReadOptions) -> Iterator[Stack | None]:
         yield None
         return
     with path.open("rb") as stream:
-        values = Stacked(path.name, stream, header)
-        check_promise(path.name, values, header.n_bytes + header.n_values * header.dtype.itemsize)
-        yield Stack(path, values, axis, Facts())
+        yield Stack(path, Stacked(path.name, stream, header), axis, Facts())
 
 
 def read(path: Path, options: ReadOptions) -> Record:

@@ -33,7 +33,6 @@ from data_prep.readers.stack import (
     MAX_IDS,
     Facts,
     Stack,
-    check_promise,
     find_lead_axis,
     first_ids,
     is_ids,
@@ -151,9 +150,9 @@ def _stack_in(path: Path, archive: zipfile.ZipFile, options: ReadOptions) -> Ite
     (key,) = keys
     with Member(archive, f"{key}.npy") as stream:
         values = Stacked(name, stream, headers[key])
-        check_promise(name, values, path.stat().st_size)
-        ids, remarks = _ids(name, archive, values.shape[0])
-        yield Stack(path, values, axes[key] or 0, _facts(name, archive, leads), ids, remarks)
+        stack = Stack(path, values, axes[key] or 0, _facts(name, archive, leads))
+        stack.ids, stack.remarks = _ids(name, archive, len(stack))
+        yield stack
 
 
 def _of_three_axes(name: str, archive: zipfile.ZipFile) -> dict[str, Header]:

@@ -56,7 +56,7 @@ def kind_of(path: Path, is_ecg: bool, is_table: bool, options: ReadOptions) -> K
     return Kind.OTHER if suffix in NO_ECG_SUFFIXES or path.name.startswith(".") else Kind.NO_READER
 
 
-class Parts(NamedTuple):
+class WfdbFiles(NamedTuple):
     """Files that belong to the WFDB records of a folder."""
 
     records: frozenset[str]
@@ -65,7 +65,7 @@ class Parts(NamedTuple):
     """Names of samples' files, and of files that a killed process left."""
 
     @classmethod
-    def of(cls, folder: Path, names: Sequence[str], sample_suffixes: tuple[str, ...]) -> "Parts":
+    def of(cls, folder: Path, names: Sequence[str], sample_suffixes: tuple[str, ...]) -> "WfdbFiles":
         """Return what belongs to the records among the files of a folder. `sample_suffixes` need a header."""
         headers = [name for name in names if name.lower().endswith(".hea")]
         records = frozenset(name[:-4] for name in headers)

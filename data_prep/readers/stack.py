@@ -19,7 +19,7 @@ from jaxtyping import Shaped
 from data_prep.leads import split_unit
 from data_prep.readers.columns import Column, find_columns, missing_facts, to_millivolts, to_record
 from data_prep.readers.faults import naming_faults
-from data_prep.readers.files import require_sane_size
+from data_prep.readers.files import regular_size, require_sane_size
 from data_prep.readers.npy import to_texts
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError, Remark
@@ -78,7 +78,11 @@ class Values(Protocol):
 
 @dataclass(eq=False)
 class Stack:
-    """The ECGs of an open file. Only those read last are in memory."""
+    """The ECGs of an open file. Only those read last are in memory.
+
+    Raises:
+        RecordError: the file cannot hold as many values as its array promises, or an ECG is too large.
+    """
 
     path: Path
     values: Values
@@ -91,6 +95,16 @@ class Stack:
     """Sentences on the file that a user should know."""
     last: "tuple[int, np.ndarray | RecordError] | None" = field(default=None, repr=False)
     """Number of the batch that was read last, and its values or what is wrong with it."""
+
+    def __post_init__(self) -> None:
+        n_samples, n_leads = sorted(self.values.shape[1:], reverse=True)
+        require_sane_size(self.path.name, n_samples, n_leads)
+        n_bytes, size = math.prod(self.values.shape) * self.values.dtype.itemsize, regular_size(self.path)
+        if n_bytes > MAX_RATIO * size:
+            raise RecordError(
+                f"{self.path.name} promises {len(self)} ECGs of {n_bytes} bytes, more than its {size} bytes can hold; "
+                "it is damaged."
+            )
 
     def __len__(self) -> int:
         return self.values.shape[0]
@@ -175,18 +189,6 @@ def find_lead_axis(shape: Sequence[int], names: Sequence[str] | None) -> int | N
         if axes:
             return axes[0] if len(axes) == 1 else None
     return None
-
-
-def check_promise(name: str, values: Values, size: int) -> None:
-    """Raise RecordError for an array that a file of `size` bytes cannot hold, or whose ECGs are too large."""
-    n_samples, n_leads = sorted(values.shape[1:], reverse=True)
-    require_sane_size(name, n_samples, n_leads)
-    n_bytes = math.prod(values.shape) * values.dtype.itemsize
-    if n_bytes > MAX_RATIO * size:
-        raise RecordError(
-            f"{name} promises {values.shape[0]} ECGs of {n_bytes} bytes, more than its {size} bytes can hold; it is "
-            "damaged."
-        )
 
 
 def is_ids(name: str) -> bool:

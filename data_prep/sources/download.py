@@ -1,4 +1,8 @@
-"""PTB-XL from its publisher, each file verified against the publisher's list of SHA-256 sums."""
+"""PTB-XL from its publisher, each file verified against the publisher's list of SHA-256 sums.
+
+`places` is not used for it: that needs the extra `remote`, holds whole files in memory and follows redirects, and it
+tries again only where a place cannot be reached, not where a file has a different sum.
+"""
 
 import hashlib
 import re

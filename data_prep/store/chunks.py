@@ -18,8 +18,8 @@ RECORDS_A_CHUNK = 64
 
 
 @dataclass(frozen=True)
-class Job:
-    """Input, preprocessing and output of the chunks of a preparation."""
+class Preparation:
+    """Input, preprocessing and output that all chunks of a preparation have in common."""
 
     folder: File
     preprocess: Preprocess
@@ -42,19 +42,21 @@ class Chunk:
     losses: tuple[tuple[int, str], ...]
     """(row, `record` or `lead`) of each record that lost its voltage scale."""
 
-    def is_intact(self, job: Job) -> bool:
+    def is_intact(self, signals: SignalsFile) -> bool:
         """Return whether the rows on disk are the ones that were written."""
-        return job.signals.crc32(self.first, self.n_records) == self.crc32
+        return signals.crc32(self.first, self.n_records) == self.crc32
 
 
-def prepare_chunk(job: Job, first: int, files: Sequence[str]) -> Chunk:
+def prepare_chunk(preparation: Preparation, first: int, files: Sequence[str]) -> Chunk:
     """Write the rows of records. An OSError means that they cannot be written."""
-    rows = np.zeros((len(files), len(STANDARD_LEADS), job.preprocess.n_samples), np.int16)
+    rows = np.zeros((len(files), len(STANDARD_LEADS), preparation.preprocess.n_samples), np.int16)
     failures, warnings, losses = [], [], []
     for index, file in enumerate(files):
         try:
-            record = read_record(job.folder / file, replace(job.options, seconds=job.preprocess.seconds))
-            prepared = job.preprocess(record)
+            record = read_record(
+                preparation.folder / file, replace(preparation.options, seconds=preparation.preprocess.seconds)
+            )
+            prepared = preparation.preprocess(record)
             rows[index] = to_microvolts(record.name, prepared.signal)
         except (RecordError, OSError) as error:
             failures.append((first + index, str(error)))
@@ -63,7 +65,7 @@ def prepare_chunk(job: Job, first: int, files: Sequence[str]) -> Chunk:
             warnings.append((first + index, " ".join(finding.sentence for finding in prepared.findings)))
         if prepared.loss:
             losses.append((first + index, prepared.loss.of))
-    crc32 = job.signals.write(first, rows)
+    crc32 = preparation.signals.write(first, rows)
     return Chunk(first, len(files), crc32, tuple(failures), tuple(warnings), tuple(losses))
 
 

@@ -11,7 +11,7 @@ from data_prep.files import file_sha256, write_text
 from data_prep.leads import STANDARD_LEADS
 from data_prep.sources.tables import Source
 from data_prep.store import ledger
-from data_prep.store.chunks import Chunk, Job
+from data_prep.store.chunks import Chunk
 from data_prep.store.manifest import (
     FORMAT,
     LOST_VOLTAGE,
@@ -20,14 +20,15 @@ from data_prep.store.manifest import (
     write_failures,
     write_manifest,
 )
+from data_prep.store.signals_file import SignalsFile
 
 
-def finish(source: Source, job: Job, chunks: Sequence[Chunk], entries: Mapping[str, Any]) -> None:
+def finish(source: Source, signals: SignalsFile, chunks: Sequence[Chunk], entries: Mapping[str, Any]) -> None:
     """Remove the rows of failures, then write the tables, and the manifest last."""
-    out = job.signals.path.parent
+    out = signals.path.parent
     failures = dict(failure for chunk in chunks for failure in chunk.failures)
     kept = [row for row in source.records.index if row not in failures]
-    job.signals.close(kept, len(source.files))
+    signals.close(kept, len(source.files))
     warnings = dict(warning for chunk in chunks for warning in chunk.warnings)
     losses = dict(loss for chunk in chunks for loss in chunk.losses)
     remarks = {"warnings": warnings, LOST_VOLTAGE: losses}
@@ -41,7 +42,7 @@ def finish(source: Source, job: Job, chunks: Sequence[Chunk], entries: Mapping[s
         **entries,
         "n_records": len(kept),
         "n_failures": len(failures),
-        "signals": {"shape": [len(kept), *job.signals.row_shape], "unit": "µV", "leads": STANDARD_LEADS},
+        "signals": {"shape": [len(kept), *signals.row_shape], "unit": "µV", "leads": STANDARD_LEADS},
         "label_sets": dict(source.label_sets),
         "columns": {name: column_kind(records[name]) for name in records.columns},
         "sha256": {name: file_sha256(out / name) for name in (SIGNALS, RECORDS)},

@@ -14,8 +14,9 @@ from typing import Any
 from data_prep.files import naming, remove_matching, write_text
 from data_prep.readers import ReadOptions
 from data_prep.share import Share
-from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk, Job
+from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk
 from data_prep.store.manifest import PROGRESS, READ, StoreError, is_count, is_object, is_source, is_text
+from data_prep.store.signals_file import SignalsFile
 
 REMARKS = ("failures", "warnings", "losses")
 """Fields of a chunk that hold (row, text) pairs."""
@@ -167,14 +168,14 @@ def read_chunk(noted: Mapping[str, Any]) -> Chunk:
     return Chunk(noted["first"], noted["n_records"], noted["crc32"], **remarks)
 
 
-def reusable(job: Job, chunks: Iterable[Chunk]) -> list[Chunk]:
+def reusable(signals: SignalsFile, chunks: Iterable[Chunk]) -> list[Chunk]:
     """Return the chunks that need not be prepared again: those that are intact and had no failures."""
-    return intact(job, (chunk for chunk in chunks if not chunk.failures))
+    return intact(signals, (chunk for chunk in chunks if not chunk.failures))
 
 
-def intact(job: Job, chunks: Iterable[Chunk]) -> list[Chunk]:
+def intact(signals: SignalsFile, chunks: Iterable[Chunk]) -> list[Chunk]:
     """Return the chunks whose rows are on disk, each once."""
-    return list({chunk.first: chunk for chunk in chunks if chunk.is_intact(job)}.values())
+    return list({chunk.first: chunk for chunk in chunks if chunk.is_intact(signals)}.values())
 
 
 def require_same(out: Path, existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

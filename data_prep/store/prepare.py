@@ -22,11 +22,11 @@ from data_prep.share import Share
 from data_prep.sources import read_source
 from data_prep.sources.tables import Source, class_remarks, listed
 from data_prep.store import claims, ledger
-from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk, Job, prepare_chunk
+from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk, Preparation, prepare_chunk
 from data_prep.store.finish import discard, finish
 from data_prep.store.manifest import MANIFEST, PROGRESS, SIGNALS, StoreError, read_failures, write_manifest
 from data_prep.store.open import open_store
-from data_prep.store.signals_file import SAMPLE, open_signals_file
+from data_prep.store.signals_file import SAMPLE, SignalsFile, open_signals_file
 
 Progress = Callable[[int, int], None]
 """Callback that takes the number of finished records and of all records."""
@@ -81,11 +81,11 @@ class Plan:
         """Return the files of a chunk."""
         return self.source.files[first : first + RECORDS_A_CHUNK]
 
-    def job(self) -> Job:
-        """Return the job of each chunk, after allocating the signals on disk."""
+    def allocate(self) -> Preparation:
+        """Allocate the signals on disk, and return what all chunks have in common."""
         row_shape = (len(STANDARD_LEADS), self.preprocess.n_samples)
         signals = open_signals_file(self.out / SIGNALS, len(self.source.files), row_shape)
-        return Job(self.source.folder, self.preprocess, signals, self.options)
+        return Preparation(self.source.folder, self.preprocess, signals, self.options)
 
 
 def prepare(
@@ -131,8 +131,9 @@ def prepare_whole(plan: Plan) -> PrepareReport:
         if is_finished(plan.out):
             return reuse(plan)
         own = ledger.path_of(plan.out, None)
-        job, done = start(plan)
-        return conclude(plan, job, [*done, *convert(plan, job, plan.firsts, done, own)], n_records(done))
+        preparation, done = start(plan)
+        chunks = [*done, *convert(plan, preparation, plan.firsts, done, own)]
+        return conclude(plan, preparation.signals, chunks, n_records(done))
 
 
 def prepare_share(plan: Plan, share: Share) -> PrepareReport:
@@ -143,19 +144,19 @@ def prepare_share(plan: Plan, share: Share) -> PrepareReport:
             if is_finished(plan.out):
                 return reuse(plan)
             held.enter_context(claims.one_share(plan.out, share))
-            job = join(plan, share)
+            preparation = join(plan, share)
         firsts = [first for number, first in enumerate(plan.firsts) if number in share]
-        done = done_before(plan, job, share, set(firsts))
+        done = done_before(plan, preparation.signals, share, set(firsts))
         ledger.write(own, done)
-        chunks = [*done, *convert(plan, job, firsts, done, own)]
+        chunks = [*done, *convert(plan, preparation, firsts, done, own)]
         # the new file is synced, and lets a network file system notice the files of other machines in the folder
         ledger.write(own, chunks)
     report = report_on(plan.source, chunks, n_records(done))
     with claims.gate(plan.out):
-        return reuse(plan) if is_finished(plan.out) else complete(plan, job, share, report)
+        return reuse(plan) if is_finished(plan.out) else complete(plan, preparation, share, report)
 
 
-def join(plan: Plan, share: Share) -> Job:
+def join(plan: Plan, share: Share) -> Preparation:
     """Begin a folder for jobs, or join it. The caller is in the gate."""
     is_new = require_own(plan.out)
     of_jobs = {"labels": plan.labels, "version": version("ecgmtl")}
@@ -163,15 +164,15 @@ def join(plan: Plan, share: Share) -> Job:
     return allocated(plan, is_new)
 
 
-def done_before(plan: Plan, job: Job, share: Share, firsts: Container[int]) -> list[Chunk]:
+def done_before(plan: Plan, signals: SignalsFile, share: Share, firsts: Container[int]) -> list[Chunk]:
     """Return those chunks of a share that this job finished before, or a run without shares."""
     chunks = ledger.read_begun(plan.out)[1]
     with suppress(FileNotFoundError):
         chunks += ledger.read_share(ledger.path_of(plan.out, share))
-    return ledger.reusable(job, (chunk for chunk in chunks if chunk.first in firsts))
+    return ledger.reusable(signals, (chunk for chunk in chunks if chunk.first in firsts))
 
 
-def complete(plan: Plan, job: Job, share: Share, report: PrepareReport) -> PrepareReport:
+def complete(plan: Plan, preparation: Preparation, share: Share, report: PrepareReport) -> PrepareReport:
     """Complete the folder if all chunks are finished and no other job is at work. The caller is in the gate.
 
     Chunks that are damaged, as after a completion that was killed, are prepared again. `report` is on the share.
@@ -181,15 +182,15 @@ def complete(plan: Plan, job: Job, share: Share, report: PrepareReport) -> Prepa
     report = dataclasses.replace(report, n_finished=n_finished, n_chunks=len(plan.firsts))
     if n_finished < len(plan.firsts) or claims.is_in_use(plan.out, share.n_shares):
         return report
-    done = ledger.intact(job, chunks)
-    chunks = [*done, *convert(plan, job, plan.firsts, done, ledger.path_of(plan.out, share))]
+    done = ledger.intact(preparation.signals, chunks)
+    chunks = [*done, *convert(plan, preparation, plan.firsts, done, ledger.path_of(plan.out, share))]
     claims.forget_jobs(plan.out)
     n_new = report.n_records - report.n_resumed
     n_done = n_records(done) - sum(len(chunk.failures) for chunk in done)
-    return conclude(plan, job, chunks, max(n_done - n_new, 0))
+    return conclude(plan, preparation.signals, chunks, max(n_done - n_new, 0))
 
 
-def conclude(plan: Plan, job: Job, chunks: Sequence[Chunk], n_resumed: int) -> PrepareReport:
+def conclude(plan: Plan, signals: SignalsFile, chunks: Sequence[Chunk], n_resumed: int) -> PrepareReport:
     """Write the tables and the manifest of a folder whose chunks are all finished.
 
     Raises:
@@ -201,7 +202,7 @@ def conclude(plan: Plan, job: Job, chunks: Sequence[Chunk], n_resumed: int) -> P
         name, reason = report.failures[0]
         n_files = len(plan.source.files)
         raise StoreError(f"{plan.source.folder}: not one of {n_files} records could be prepared. {name}: {reason}")
-    finish(plan.source, job, chunks, {**plan.wanted, "labels": plan.labels})
+    finish(plan.source, signals, chunks, {**plan.wanted, "labels": plan.labels})
     return report
 
 
@@ -281,18 +282,18 @@ def explaining(plan: Plan) -> Iterator[None]:
         ) from error
 
 
-def start(plan: Plan) -> tuple[Job, list[Chunk]]:
-    """Allocate the signals on disk, and return the job and the chunks that earlier runs and jobs finished."""
+def start(plan: Plan) -> tuple[Preparation, list[Chunk]]:
+    """Begin or resume a folder, and return its preparation and the chunks that earlier runs and jobs finished."""
     out, own = plan.out, ledger.path_of(plan.out, None)
     is_new = require_own(out)
     chunks = [] if is_new else ledger.resume(out, plan.wanted)
     if is_new:
         ledger.write(own, (), plan.wanted)
-    job = allocated(plan, is_new)
-    done = ledger.reusable(job, chunks)
+    preparation = allocated(plan, is_new)
+    done = ledger.reusable(preparation.signals, chunks)
     ledger.write(own, done, plan.wanted)
     ledger.remove_shares(out)
-    return job, done
+    return preparation, done
 
 
 def require_own(out: Path) -> bool:
@@ -307,20 +308,22 @@ def require_own(out: Path) -> bool:
     return not others
 
 
-def allocated(plan: Plan, is_new: bool) -> Job:
-    """Return the job of a folder after allocating its signals. Where that fails, leave no new folder begun."""
+def allocated(plan: Plan, is_new: bool) -> Preparation:
+    """Return the preparation of a folder after allocating its signals. Where that fails, leave no new folder begun."""
     try:
-        return plan.job()
+        return plan.allocate()
     except OSError:
         if is_new:
             ledger.remove(plan.out)
         raise
 
 
-def convert(plan: Plan, job: Job, firsts: Sequence[int], done: Sequence[Chunk], own: Path) -> Iterator[Chunk]:
+def convert(
+    plan: Plan, preparation: Preparation, firsts: Sequence[int], done: Sequence[Chunk], own: Path
+) -> Iterator[Chunk]:
     """Prepare those chunks that are not `done`, note each in the ledger `own`, and yield it."""
     finished = {chunk.first for chunk in done}
-    pieces = [(job, first, plan.records_of(first)) for first in firsts if first not in finished]
+    pieces = [(preparation, first, plan.records_of(first)) for first in firsts if first not in finished]
     n_done, total = n_records(done), sum(len(plan.records_of(first)) for first in firsts)
     with closing(plan.engine(prepare_chunk, pieces, plan.workers)) as results:
         for chunk in results:

@@ -20,8 +20,9 @@ import pandas as pd
 from page import fill
 
 from ecgmtl.comparison.claims import claim_rows, claims_section
+from ecgmtl.comparison.comparison import read_comparison
 from ecgmtl.comparison.report import REPORT, TABLES, as_markdown, write_report
-from ecgmtl.comparison.results import RESULTS, read_comparison
+from ecgmtl.comparison.results import RESULTS
 from ecgmtl.comparison.tables import resample_runs
 
 PAGE = Path(__file__).parents[1] / "evidence.md"

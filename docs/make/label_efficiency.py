@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Float64
 from page import fill, keep
 
-from ecgmtl.comparison.course import stopped_by_others
-from ecgmtl.comparison.results import Comparison, RunResult, read_comparison
+from ecgmtl.comparison.comparison import Comparison, read_comparison
+from ecgmtl.comparison.learning_curves import stopped_by_others
+from ecgmtl.comparison.results import RunResult
 from ecgmtl.comparison.statistics import Interval, mean_interval
 from ecgmtl.evaluation.text import markdown
 

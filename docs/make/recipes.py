@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from page import fill, keep
 
-from ecgmtl.comparison.results import RESULTS, Comparison, RunResult, read_comparison
+from ecgmtl.comparison.comparison import Comparison, read_comparison
+from ecgmtl.comparison.results import RESULTS, RunResult
 from ecgmtl.comparison.statistics import Interval, mean_interval
 from ecgmtl.evaluation.text import markdown
 

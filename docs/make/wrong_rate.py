@@ -7,6 +7,7 @@ of the first. The figures in `wrong_rate.py` are printed, too: on each of these 
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from data_prep import Preprocess, Record, read_record
 from data_prep.filters import resample
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
 from data_prep.quality import CheckInput
-from data_prep.quality.wrong_rate import FITTED, RATE, Scale, describe, scales
+from data_prep.quality.wrong_rate import FITTED, RATE, WrongRate, describe, wrong_rates
 
 FOLD = 9
 FACTORS = {"as recorded": 1.0, "half": 0.5, "twice": 2.0, "4/5": 0.8}
@@ -44,7 +45,7 @@ def numbers_of(record: Record, factor: float) -> np.ndarray:
     return describe(CheckInput(STANDARD_LEADS, signal, RATE, STANDARD_LEADS, signal, RATE).filtered[BASIS])
 
 
-def fit(plain: np.ndarray, wrong: np.ndarray, factor: float) -> Scale:
+def fit(plain: np.ndarray, wrong: np.ndarray, factor: float) -> WrongRate:
     """Fit what tells records read at 1 / `factor` times their rate."""
     both = np.concatenate([plain, wrong])
     mean, deviation = both.mean(axis=0), both.std(axis=0)
@@ -52,30 +53,31 @@ def fit(plain: np.ndarray, wrong: np.ndarray, factor: float) -> Scale:
     model = LogisticRegression(C=C, max_iter=10_000).fit((both - mean) / deviation, truth)
     weights = model.coef_[0] / deviation
     intercept = float(model.intercept_[0] - weights @ mean)
-    return Scale(factor, weights, intercept, wrong.mean(axis=0), np.linalg.inv(np.cov(wrong.T)))
+    return WrongRate(factor, weights, intercept, wrong.mean(axis=0), np.linalg.inv(np.cov(wrong.T)))
 
 
 def rounded(values: np.ndarray) -> list[float]:
     return [float(f"{value:.{DIGITS}g}") for value in values]
 
 
-def write(scales: list[Scale]) -> None:
+def write(rates: list[WrongRate]) -> None:
     """Write what the check reads."""
     fitted = [
         {
-            "factor": scale.factor,
-            "intercept": scale.intercept,
-            "weights": rounded(scale.weights),
-            "mean": rounded(scale.mean),
-            "precision": [rounded(row) for row in scale.precision],
+            "factor": rate.factor,
+            "intercept": rate.intercept,
+            "weights": rounded(rate.weights),
+            "mean": rounded(rate.mean),
+            "precision": [rounded(row) for row in rate.precision],
         }
-        for scale in scales
+        for rate in rates
     ]
     FITTED.write_text(json.dumps(fitted, separators=(",", ":")).replace("[", "\n["), encoding="utf-8")
 
 
-def told(scales: list[Scale], numbers: np.ndarray) -> np.ndarray:
-    return np.array([any(scale.told(one) for scale in scales) for one in numbers])
+def are_likely(rates: Sequence[WrongRate], numbers: np.ndarray) -> np.ndarray:
+    """Return which of the records, by their numbers, are judged to have a wrong rate."""
+    return np.array([any(rate.is_likely(one) for rate in rates) for one in numbers])
 
 
 def main(folder_100: Path, folder_500: Path) -> None:
@@ -85,17 +87,17 @@ def main(folder_100: Path, folder_500: Path) -> None:
     numbers = {name: np.stack([numbers_of(r, factor) for r in some]) for name, factor in FACTORS.items()}
     at_500 = {name: np.stack([numbers_of(r, factor) for r in last]) for name, factor in FACTORS.items()}
 
-    def fit_on(chosen: np.ndarray) -> list[Scale]:
+    def fit_on(chosen: np.ndarray) -> list[WrongRate]:
         plain = numbers["as recorded"][chosen]
         return [fit(plain, numbers[wrong][chosen], 1 / FACTORS[wrong]) for wrong in WRONG]
 
     learned = folds < FOLD
     write(fit_on(learned))
-    scales.cache_clear()
+    wrong_rates.cache_clear()
     without = {fold: fit_on(learned & (folds != fold)) for fold in range(1, FOLD)}
     for name, values in numbers.items():
-        left_out = np.concatenate([told(without[fold], values[folds == fold]) for fold in range(1, FOLD)])
-        fold_9, high = told(list(scales()), values[folds == FOLD]), told(list(scales()), at_500[name])
+        left_out = np.concatenate([are_likely(without[fold], values[folds == fold]) for fold in range(1, FOLD)])
+        fold_9, high = are_likely(wrong_rates(), values[folds == FOLD]), are_likely(wrong_rates(), at_500[name])
         counts = [f"{mask.sum()} of {len(mask)} ({100 * mask.mean():.1f} %)" for mask in (left_out, fold_9, high)]
         print(name, *counts, sep="   ")  # noqa: T201
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ecgmtl.inference.options import PredictOptions
     from ecgmtl.inference.predictor import Predictor
     from ecgmtl.inference.table import Write
-    from ecgmtl.inference.write import Run
+    from ecgmtl.inference.write import PredictParts
     from ecgmtl.report_page.page import Add
 
 
@@ -203,7 +203,7 @@ class Processes(NamedTuple):
     """0 is one for each core, or for each CPU of the cluster."""
     engine: Engine = "local"
 
-    def run(self) -> "Run":
+    def predict_parts(self) -> "PredictParts":
         """Return the function that predicts parts in these processes."""
         from data_prep.parallel import in_order
         from ecgmtl.inference.parts import predict_in_parts
@@ -297,17 +297,19 @@ def write_parts(
     model: str, paths: list[str], outputs: Outputs, options: "PredictOptions", processes: Processes, debug: bool
 ) -> "Counts":
     """Predict part by part, with several processes, what earlier runs have not finished."""
-    from ecgmtl.inference.parts import Job, load_once
+    from ecgmtl.inference.parts import PredictionJob, load_once
     from ecgmtl.inference.write import Progress, write_share, write_table
 
     assert outputs.table is not None  # noqa: S101, `Outputs.in_parts`
     predictor, digest = load_once(model, options, processes.n_threads)
     introduce(model, predictor)
-    job = Job(model, digest, outputs.table, options, processes.n_threads, keeps_parts=outputs.share is not None)
+    job = PredictionJob(
+        model, digest, outputs.table, options, processes.n_threads, keeps_parts=outputs.share is not None
+    )
     progress = Progress(prediction_bar, partial(show_failure, debug=debug), say)
     if outputs.share is None:
-        return write_table(job, paths, processes.run(), progress)
-    return write_share(job, outputs.share, paths, processes.run(), progress)
+        return write_table(job, paths, processes.predict_parts(), progress)
+    return write_share(job, outputs.share, paths, processes.predict_parts(), progress)
 
 
 def stream(model: str, paths: list[str], outputs: Outputs, options: "PredictOptions", debug: bool) -> "Counts":

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from ecgmtl.comparison.claims_file import Claim
+from ecgmtl.comparison.comparison import Comparison
 from ecgmtl.comparison.effects import EFFECTS, Effect, Evidence
 from ecgmtl.comparison.folds import smallest_effect
-from ecgmtl.comparison.results import Comparison
 from ecgmtl.comparison.statistics import LEVEL, Interval, holm, t_test_p
 from ecgmtl.comparison.tables import Resampled
 from ecgmtl.comparison.text import DASH, Section

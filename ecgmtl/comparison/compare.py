@@ -12,10 +12,10 @@ from data_prep.lock import locked
 from data_prep.store.open import Store
 from ecgmtl.comparison.arms import Arm
 from ecgmtl.comparison.claims_file import CLAIMS, read_claims
+from ecgmtl.comparison.comparison import FACTS, KEPT_CLAIMS, facts_of
 from ecgmtl.comparison.plan import Plan
 from ecgmtl.comparison.queue import run_all
 from ecgmtl.comparison.report import PLOTS, REPORT, TABLES, write_report
-from ecgmtl.comparison.results import FACTS, KEPT_CLAIMS, facts_of
 from ecgmtl.comparison.run import open_once
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, Truth, is_same, read_truth, write_truth
 from ecgmtl.config.run import Config

@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ecgmtl.comparison.claims_file import Claim, EffectName
-from ecgmtl.comparison.course import gap, late_row, loss_after, paired_figures, stopped_scores, time_ratio
-from ecgmtl.comparison.results import Cell, Comparison, RunResult, budget
+from ecgmtl.comparison.comparison import Comparison
+from ecgmtl.comparison.course import gap, loss_after
+from ecgmtl.comparison.learning_curves import late_row, stopped_scores, time_ratio
+from ecgmtl.comparison.results import Cell, RunResult
 from ecgmtl.comparison.statistics import UNKNOWN, Interval, mean_interval, ratio_interval
 from ecgmtl.comparison.survival import restricted_mean_ratio_t
 from ecgmtl.comparison.tables import Resampled, mean_samples, pace, paired_samples, with_interval
@@ -43,8 +45,8 @@ NOTHING = Effect(UNKNOWN, 0)
 
 def lower_loss(evidence: Evidence, claim: Claim) -> Effect:
     """Compute how far the main validation loss lies below the reference's after part of the budget, in percent."""
-    loss = partial(loss_after, claim.percent / 100 * budget(evidence.comparison))
-    mine, others = paired_figures(evidence.comparison, claim.arm, loss, claim.reference)
+    loss = partial(loss_after, claim.percent / 100 * evidence.comparison.budget())
+    mine, others = evidence.comparison.paired_figures(claim.arm, loss, claim.reference)
     return Effect(below(ratio_interval(mine, others)), len(mine))
 
 
@@ -74,7 +76,7 @@ def calmer(evidence: Evidence, claim: Claim) -> Effect:
 
 def narrower(evidence: Evidence, claim: Claim) -> Effect:
     """Compute how much less the validation loss exceeds the training loss at the end, in nats."""
-    mine, others = paired_figures(evidence.comparison, claim.arm, gap, claim.reference)
+    mine, others = evidence.comparison.paired_figures(claim.arm, gap, claim.reference)
     return Effect(scaled(mean_interval(mine - others), -1), len(mine))
 
 
@@ -87,7 +89,7 @@ def less_noise(evidence: Evidence, claim: Claim) -> Effect:
     def scale(run: RunResult) -> float:
         return run.diagnostics.get(NOISE, np.nan)
 
-    mine, others = paired_figures(evidence.comparison, claim.arm, scale, claim.reference)
+    mine, others = evidence.comparison.paired_figures(claim.arm, scale, claim.reference)
     return Effect(below(ratio_interval(mine, others)), int(np.isfinite(mine - others).sum()))
 
 

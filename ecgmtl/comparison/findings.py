@@ -8,18 +8,18 @@ import numpy as np
 import pandas as pd
 
 from ecgmtl.comparison.claims import ClaimRow, claim_rows, claims_left_out, claims_section
-from ecgmtl.comparison.course import (
+from ecgmtl.comparison.comparison import Comparison
+from ecgmtl.comparison.folds import CellRow, FoldRow, cell_rows, fold_rows
+from ecgmtl.comparison.learning_curves import (
     SHARES,
     CourseRow,
     LateRow,
     ThresholdRow,
     course_rows,
     late_rows,
-    reference_final,
     threshold_rows,
 )
-from ecgmtl.comparison.folds import CellRow, FoldRow, cell_rows, fold_rows
-from ecgmtl.comparison.results import Comparison, RunResult
+from ecgmtl.comparison.results import RunResult
 from ecgmtl.comparison.statistics import LEVEL, Interval
 from ecgmtl.comparison.tables import ArmRow, TuningRow, arm_rows, named_figures, resample_runs, tuning_rows
 from ecgmtl.comparison.text import (
@@ -216,7 +216,7 @@ def findings(comparison: Comparison, figures: Figures) -> list[str]:
     n_tests = sum(isfinite(row.p_holm) for row in rows)
     controls = [f"{row.arm} {signed(row.difference)}" for row in rows if comparison.about(row.arm).is_control]
     return [
-        f"Final macro AUROC: {differ} from {comparison.reference} ({reference_final(comparison):.4f}) after "
+        f"Final macro AUROC: {differ} from {comparison.reference} ({comparison.reference_final():.4f}) after "
         f"correction for {n_tests} {'test' if n_tests == 1 else 'tests'}{listed(significant)}.",
         *power_finding(figures.folds),
         *([f"Control arms, whose differences have other causes than a method{listed(controls)}."] if controls else []),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ecgmtl.comparison.results import Comparison
+from ecgmtl.comparison.comparison import Comparison
 from ecgmtl.comparison.statistics import LEVEL, Interval, power_factor
 from ecgmtl.comparison.tables import ArmRow
 from ecgmtl.metrics.ranking import macro_auroc

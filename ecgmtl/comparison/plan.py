@@ -1,4 +1,4 @@
-"""Plan of a comparison: the arms, seeds and folds, and the jobs that follow from them."""
+"""Plan of a comparison: the arms, seeds and folds, and the runs that follow from them."""
 
 import os
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ecgmtl.comparison.arms import Arm
 from ecgmtl.comparison.results import Tried, read_result, result_path
-from ecgmtl.comparison.run import TUNING, Job
+from ecgmtl.comparison.run import TUNING, ArmRun
 from ecgmtl.identity import sha256
 
 TUNED_ON = 0.1
@@ -36,13 +36,13 @@ class Plan(NamedTuple):
         """Folds that are judged, or None alone for the validation split."""
         return self.folds or (None,)
 
-    def trials(self, data_sha256: str, run_id: str | None) -> list[Job]:
-        """Return a job for each setting that tuning tries.
+    def trials(self, data_sha256: str, run_id: str | None) -> list[ArmRun]:
+        """Return a run for each setting that tuning tries.
 
         `data_sha256` is the digest of the prepared folder, and `run_id` the comparison's MLflow run.
         """
         return [
-            self.job(
+            self.run_of(
                 arm,
                 0,
                 settings | {"validation_share": TUNED_ON},
@@ -56,14 +56,14 @@ class Plan(NamedTuple):
             for trial, settings in enumerate(arm.settings_to_try(self.tune))
         ]
 
-    def runs(self, data_sha256: str, run_id: str | None) -> list[Job]:
-        """Return a job for each seed of each arm, with the best settings that tuning has found.
+    def runs(self, data_sha256: str, run_id: str | None) -> list[ArmRun]:
+        """Return a run for each seed of each arm, with the best settings that tuning has found.
 
         One seed and fold of every arm comes before the next, so that an interrupted comparison is balanced.
         """
         tried = {(arm.name, fold): self.tried(arm, fold) for arm in self.arms for fold in self.judged}
         return [
-            self.job(
+            self.run_of(
                 arm,
                 seed,
                 best_of(tried[arm.name, fold]),
@@ -79,7 +79,7 @@ class Plan(NamedTuple):
             if seed in arm.seeds(self.seeds)
         ]
 
-    def job(
+    def run_of(
         self,
         arm: Arm,
         seed: int,
@@ -90,12 +90,12 @@ class Plan(NamedTuple):
         data_sha256: str,
         run_id: str | None,
         fold: int | None,
-    ) -> Job:
-        """Return the job that trains an arm with one seed and these settings."""
+    ) -> ArmRun:
+        """Return the run of an arm with one seed and these settings."""
         config = arm.with_settings({**settings, **seed_and_fold(seed, fold)}, arm.name)
         identity = sha256(f"{config.model_dump_json()} {data_sha256}".encode())
         threads = max(1, (os.cpu_count() or 1) // self.jobs)
-        return Job(
+        return ArmRun(
             arm.name, seed, arm.file, config, self.data, self.out, result, identity, threads, run_id, tried, fold
         )
 

@@ -8,8 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from ecgmtl.comparison.course import SHARES, CourseRow, event_times, reference_final
-from ecgmtl.comparison.results import Clock, Comparison, RunResult, budget, course
+from ecgmtl.comparison.comparison import Comparison
+from ecgmtl.comparison.course import course
+from ecgmtl.comparison.learning_curves import SHARES, CourseRow, event_times
+from ecgmtl.comparison.results import Clock, RunResult
 from ecgmtl.comparison.statistics import LEVEL, Interval, mean_interval
 from ecgmtl.comparison.survival import kaplan_meier
 from ecgmtl.comparison.tables import ArmRow
@@ -61,7 +63,7 @@ def rows_of_panels(
 def plot_learning_curves(comparison: Comparison, clock: Clock) -> Figure:
     """Plot validation macro AUROC, loss, and the paired difference in AUROC, as means with 95 % t intervals."""
     figure, rows = rows_of_panels(comparison, 3, 2.9)
-    end = budget(comparison, clock)
+    end = comparison.budget(clock)
     grid = np.linspace(0, end, N_GRID + 1)[1:]
     for panels, arms in rows:
         for arm, color in zip([comparison.reference, *arms], [BLACK, *PALETTE], strict=False):
@@ -135,7 +137,7 @@ def legend_beside(panel: Axes) -> None:
 def zoom(panel: Axes, comparison: Comparison) -> None:
     """Limit the vertical axis to scores near the reference's final score, where arms differ."""
     finals = [run.macro_auroc for runs in comparison.arms.values() for run in runs.values()]
-    best = reference_final(comparison)
+    best = comparison.reference_final()
     if best <= 0.5:
         return
     panel.set_ylim(0.5 + 0.55 * (best - 0.5), max(finals) + 0.1 * (best - 0.5))
@@ -144,7 +146,7 @@ def zoom(panel: Axes, comparison: Comparison) -> None:
 def plot_thresholds(comparison: Comparison) -> Figure:
     """Plot the fraction of runs that have reached and held each threshold, one minus Kaplan-Meier."""
     figure, rows = rows_of_panels(comparison, len(SHARES), 2.3)
-    end = budget(comparison)
+    end = comparison.budget()
     for panels, arms in rows:
         for panel, share in zip(panels, SHARES, strict=True):
             for line, arm in enumerate([comparison.reference, *arms]):
@@ -158,7 +160,7 @@ def plot_thresholds(comparison: Comparison) -> Figure:
             panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         legend_beside(panels[-1])
     for panel, share in zip(rows[0][0], SHARES, strict=True):
-        threshold = share * reference_final(comparison)
+        threshold = share * comparison.reference_final()
         panel.set_title(f"fraction of runs at macro AUROC ≥ {threshold:.3f}", fontsize=10)
     figure.supxlabel(CLOCKS["samples_seen"], fontsize=10)
     return figure

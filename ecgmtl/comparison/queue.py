@@ -12,48 +12,48 @@ import torch
 from data_prep.parallel import end_with_parent
 from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.comparison.results import RunResult
-from ecgmtl.comparison.run import Job, run_job
+from ecgmtl.comparison.run import ArmRun, train_and_judge
 from ecgmtl.config.parse import ConfigError
-from ecgmtl.training.stage import TrainingError
+from ecgmtl.training.errors import TrainingError
 
 Failure = TrainingError | CheckpointError | ConfigError
 """Expected error of one run. Any other error is a bug and stops the comparison."""
 FAILURES = get_args(Failure)
 
 
-def run_all(jobs: Sequence[Job], n_parallel: int, say: Callable[[str], None]) -> dict[str, str]:
-    """Run the jobs that have no result yet, report failures, and return their reasons by job name."""
-    todo = [job for job in jobs if not job.is_done()]
-    if len(todo) < len(jobs):
-        say(f"{len(jobs) - len(todo)} of {len(jobs)} runs are already finished")
+def run_all(runs: Sequence[ArmRun], n_parallel: int, say: Callable[[str], None]) -> dict[str, str]:
+    """Train what has no result yet, report failures, and return their reasons by the name of the run."""
+    todo = [run for run in runs if not run.is_done()]
+    if len(todo) < len(runs):
+        say(f"{len(runs) - len(todo)} of {len(runs)} runs are already finished")
     failed: dict[str, str] = {}
     started = time.perf_counter()
-    for number, (job, outcome) in enumerate(outcomes(todo, n_parallel), 1):
+    for number, (run, outcome) in enumerate(outcomes(todo, n_parallel), 1):
         left = (time.perf_counter() - started) / number * (len(todo) - number) / 60
-        head = f"{number}/{len(todo)} {job.name}: "
+        head = f"{number}/{len(todo)} {run.name}: "
         if isinstance(outcome, RunResult):
             seconds = outcome.curve[-1].seconds
             say(f"{head}macro AUROC {outcome.macro_auroc:.4f}, {seconds:.0f} s of training; {left:.0f} min left")
         else:
-            failed[job.name] = str(outcome)
+            failed[run.name] = str(outcome)
             say(f"{head}failed: {outcome}")
     return failed
 
 
-def outcomes(jobs: Sequence[Job], n_parallel: int) -> Iterator[tuple[Job, RunResult | Failure]]:
-    """Yield each job with its result or its error, in the order in which they finish."""
+def outcomes(runs: Sequence[ArmRun], n_parallel: int) -> Iterator[tuple[ArmRun, RunResult | Failure]]:
+    """Yield each run with its result or its error, in the order in which they finish."""
     if n_parallel == 1:
-        for job in jobs:
+        for run in runs:
             try:
-                yield job, run_job(job)
+                yield run, train_and_judge(run)
             except FAILURES as error:
-                yield job, error
+                yield run, error
         return
     # spawn new processes, because torch's threads do not survive a fork
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(n_parallel, context, start_worker, (context.Value("i"),))
     try:
-        running: dict[Future[RunResult], Job] = {pool.submit(run_job, job): job for job in jobs}
+        running: dict[Future[RunResult], ArmRun] = {pool.submit(train_and_judge, run): run for run in runs}
         for future in as_completed(running):
             try:
                 yield running[future], future.result()

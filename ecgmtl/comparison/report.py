@@ -9,9 +9,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from data_prep.files import write_text, write_whole
+from ecgmtl.comparison.comparison import Comparison, read_comparison
 from ecgmtl.comparison.findings import Figures, measure, sections
 from ecgmtl.comparison.plots import plot_areas, plot_curvature, plot_differences, plot_learning_curves, plot_thresholds
-from ecgmtl.comparison.results import Comparison, read_comparison
 from ecgmtl.comparison.tables import flat
 from ecgmtl.comparison.text import Section, UnitName
 from ecgmtl.evaluation.markdown import escaped, without_tags

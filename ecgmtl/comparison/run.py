@@ -39,7 +39,7 @@ TUNING = "tuning"
 """Folder of the results of tuning."""
 
 
-class Job(NamedTuple):
+class ArmRun(NamedTuple):
     """An arm to train with one seed, on the folds beside the judged one if there are folds, and its result's path."""
 
     arm: str
@@ -60,7 +60,7 @@ class Job(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name of the job in messages."""
+        """Name of the run in messages."""
         number = self.result.stem.rpartition(".")[2]
         fold = "" if self.fold is None else f" fold {self.fold}"
         return f"{self.arm}{fold} {'trial' if self.result.parent.name == TUNING else 'seed'} {number}"
@@ -90,31 +90,31 @@ class Job(NamedTuple):
         return folder
 
 
-def run_job(job: Job) -> RunResult:
+def train_and_judge(run: ArmRun) -> RunResult:
     """Train, evaluate on the validation split, and write the result.
 
     Raises:
         TrainingError: a loss is not finite.
     """
-    torch.set_num_threads(job.threads)
-    with locked(job.folder().path, PARTIALS_BELOW):
-        return run_in(job)
+    torch.set_num_threads(run.threads)
+    with locked(run.folder().path, PARTIALS_BELOW):
+        return train_in_folder(run)
 
 
-def run_in(job: Job) -> RunResult:
-    """Run in a locked folder."""
-    tracker = open_tracker(EXPERIMENT, enabled=job.parent_run is not None, parent=job.parent_run)
-    store = open_once(job.data, job.config.preprocess)
-    if job.config.validation_fold is not None:
-        store = split_anew(store, job.config.validation_fold)
-    schedule = Schedule.prepare(store, job.folder(), tracker, SILENT)
-    with schedule.record.open(job.config.stages):
-        model = schedule.train_stages(job.config.stages).eval()
-        result = judge(job, model, schedule.validation, schedule.record.folder.read_history())
+def train_in_folder(run: ArmRun) -> RunResult:
+    """Train in the locked folder, evaluate, and write the result."""
+    tracker = open_tracker(EXPERIMENT, enabled=run.parent_run is not None, parent=run.parent_run)
+    store = open_once(run.data, run.config.preprocess)
+    if run.config.validation_fold is not None:
+        store = split_anew(store, run.config.validation_fold)
+    schedule = Schedule.prepare(store, run.folder(), tracker, SILENT)
+    with schedule.record.open(run.config.stages):
+        model = schedule.train_stages(run.config.stages).eval()
+        result = judge(run, model, schedule.validation, schedule.record.folder.read_history())
         figures = {names.final("validation", names.MACRO_AUROC): result.macro_auroc}
         tracker.log_final(figures | {names.final("validation", name): v for name, v in result.reconstruction.items()})
-        tracker.set_tags({"arm": job.arm})
-        write_result(job.result, result)
+        tracker.set_tags({"arm": run.arm})
+        write_result(run.result, result)
     return result
 
 
@@ -125,26 +125,26 @@ def open_once(data: Path, preprocess: Preprocess) -> Store:
     return store if store.band is None else store.in_memory()
 
 
-def judge(job: Job, model: MultiTaskModel, validation: Split, history: list[dict[str, Any]]) -> RunResult:
+def judge(run: ArmRun, model: MultiTaskModel, validation: Split, history: list[dict[str, Any]]) -> RunResult:
     """Evaluate the model on the validation split."""
     logits = infer_logits(model, validation)
-    values = {"probabilities": sigmoid(logits)} if job.fold is None else {"logits": logits}
+    values = {"probabilities": sigmoid(logits)} if run.fold is None else {"logits": logits}
     return RunResult(
-        arm=job.arm,
-        seed=job.seed,
-        fold=job.fold,
-        about=job.file.about,
-        group=job.file.group,
-        is_control=job.file.control,
-        identity=job.identity,
-        curve=points(history, job.config),
+        arm=run.arm,
+        seed=run.seed,
+        fold=run.fold,
+        about=run.file.about,
+        group=run.file.group,
+        is_control=run.file.control,
+        identity=run.identity,
+        curve=points(history, run.config),
         macro_auroc=macro_auroc(next(iter(values.values())), validation.labels.cpu().numpy()),
-        stress=stress(model, validation, job.config),
-        reconstruction=reconstruction(model, validation, job.config),
+        stress=stress(model, validation, run.config),
+        reconstruction=reconstruction(model, validation, run.config),
         diagnostics=means(history, names.train(names.GRADIENT)),
         curvature=curvature(history),
         mean_weights=means(history, names.train(names.WEIGHT)),
-        tuning=job.tried,
+        tuning=run.tried,
         **values,
     )
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from ecgmtl.comparison.results import Cell, Clock, Comparison, RunResult
+from ecgmtl.comparison.comparison import Comparison
+from ecgmtl.comparison.results import Cell, Clock, RunResult
 from ecgmtl.comparison.statistics import (
     UNKNOWN,
     Interval,

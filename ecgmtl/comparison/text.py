@@ -7,9 +7,9 @@ from typing import Literal
 
 import pandas as pd
 
-from ecgmtl.comparison.course import CourseRow, LateRow, ThresholdRow
+from ecgmtl.comparison.comparison import Comparison
 from ecgmtl.comparison.folds import FoldRow
-from ecgmtl.comparison.results import Comparison
+from ecgmtl.comparison.learning_curves import CourseRow, LateRow, ThresholdRow
 from ecgmtl.comparison.statistics import LEVEL, Interval
 from ecgmtl.comparison.tables import TRIED, ArmRow, TuningRow
 from ecgmtl.evaluation.text import number

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from data_prep.places import File
 from data_prep.readers import OtherFile, format_names, summarize
 from data_prep.readers.other_files import Kind
-from ecgmtl.inference.parts import Part
+from ecgmtl.inference.parts import Receipt
 from ecgmtl.inference.predictor import PredictorError
 from ecgmtl.inference.result import Failure, Prediction
 
@@ -51,11 +51,11 @@ class Counts:
         else:
             self.failed += 1
 
-    def add_part(self, part: Part) -> None:
-        """Count the results of one part."""
-        self.ok, self.failed = self.ok + part.ok, self.failed + part.failed
-        self.undecided, self.n_parts = self.undecided + part.undecided, self.n_parts + 1
-        self.kept += part.kept * (part.ok + part.failed)
+    def add_part(self, receipt: Receipt) -> None:
+        """Count the results of one receipt."""
+        self.ok, self.failed = self.ok + receipt.ok, self.failed + receipt.failed
+        self.undecided, self.n_parts = self.undecided + receipt.undecided, self.n_parts + 1
+        self.kept += receipt.kept * (receipt.ok + receipt.failed)
 
     def require_ecgs(self, paths: Sequence[str], n_files: int) -> None:
         """Raise PredictorError if no ECG was found at `paths`."""

@@ -41,7 +41,7 @@ Piece = tuple[int, tuple[File, ...]]
 
 
 @dataclass(frozen=True)
-class Job:
+class PredictionJob:
     """Table to write, and the model and options that all of its parts have in common."""
 
     model: str
@@ -79,8 +79,8 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Receipt of a finished part."""
+class Receipt:
+    """Receipt of a finished part, with the numbers of its results."""
 
     number: int
     files: str
@@ -102,7 +102,7 @@ def partial_folder(out: Path) -> Path:
 
 
 @contextmanager
-def partial_table(job: Job) -> Iterator[tuple[str, ...]]:
+def partial_table(job: PredictionJob) -> Iterator[tuple[str, ...]]:
     """Hold the folder of a table's parts, and yield the settings in which an earlier run differed.
 
     If there are any, or the earlier run's are not known, its parts are removed.
@@ -128,15 +128,15 @@ def partial_table(job: Job) -> Iterator[tuple[str, ...]]:
         yield tuple(name for name in now if isinstance(before, dict) and before.get(name) != now[name])
 
 
-def pieces_of(job: Job, files: Iterable[File]) -> Iterator[Piece]:
+def pieces_of(job: PredictionJob, files: Iterable[File]) -> Iterator[Piece]:
     """Cut the list of files into the parts' files."""
     remaining = iter(files)
     yield from enumerate(iter(lambda: tuple(islice(remaining, job.files_a_part)), ()))
 
 
 def predict_in_parts(
-    job: Job, pieces: Iterable[Piece], workers: int = 1, engine: Engine = in_order
-) -> Generator[Part, None, None]:
+    job: PredictionJob, pieces: Iterable[Piece], workers: int = 1, engine: Engine = in_order
+) -> Generator[Receipt, None, None]:
     """Write parts of a table, and yield the receipt of each in order. The caller holds the folder.
 
     Raises:
@@ -145,9 +145,9 @@ def predict_in_parts(
     """
     begun: dict[int, File] = {}
     try:
-        for part in engine(predict_part, begin_pieces(job, pieces, begun), workers):
-            del begun[part.number]
-            yield part
+        for receipt in engine(predict_part, begin_pieces(job, pieces, begun), workers):
+            del begun[receipt.number]
+            yield receipt
     except BrokenProcessPool as error:
         first = next(iter(begun.values()), job.out)
         raise PredictorError(
@@ -158,15 +158,15 @@ def predict_in_parts(
 
 
 def begin_pieces(
-    job: Job, pieces: Iterable[Piece], begun: dict[int, File]
-) -> Iterator[tuple[Job, int, tuple[File, ...]]]:
+    job: PredictionJob, pieces: Iterable[Piece], begun: dict[int, File]
+) -> Iterator[tuple[PredictionJob, int, tuple[File, ...]]]:
     """Yield the arguments of `predict_part` for each part, and note its first file in `begun`."""
     for number, files in pieces:
         begun[number] = files[0]
         yield job, number, files
 
 
-def predict_part(job: Job, number: int, files: Sequence[File]) -> Part:
+def predict_part(job: PredictionJob, number: int, files: Sequence[File]) -> Receipt:
     """Write the table of a part and its receipt, unless they are there already and no file has changed."""
     digest, table = digest_of_files(files), job.table(number)
     if (finished := read_receipt(job, number)) and finished.files == digest:
@@ -177,7 +177,7 @@ def predict_part(job: Job, number: int, files: Sequence[File]) -> Part:
         write([row_of(result) for result in results])
     predictions = [result for result in results if isinstance(result, Prediction)]
     failures = [result for result in results if isinstance(result, Failure)]
-    part = Part(
+    receipt = Receipt(
         number,
         digest,
         table.stat().st_size,
@@ -186,11 +186,11 @@ def predict_part(job: Job, number: int, files: Sequence[File]) -> Part:
         sum(result.undecided is not None for result in predictions),
         tuple((str(failure.path), failure.reason, failure.traceback) for failure in failures),
     )
-    write_text(job.receipt(number), json.dumps(asdict(part)))
-    return part
+    write_text(job.receipt(number), json.dumps(asdict(receipt)))
+    return receipt
 
 
-def predict_files(predictor: Predictor, job: Job, files: Sequence[File]) -> Iterator[Prediction | Failure]:
+def predict_files(predictor: Predictor, job: PredictionJob, files: Sequence[File]) -> Iterator[Prediction | Failure]:
     """Yield a result for each file. The next batches are read while the model computes."""
     size = job.options.batch_size
     batches = [files[first : first + size] for first in range(0, len(files), size)]
@@ -212,7 +212,7 @@ def read_ahead(
             yield from classify_batch(predictor, items)
 
 
-def predictor_of(job: Job) -> Predictor:
+def predictor_of(job: PredictionJob) -> Predictor:
     """Return the predictor of a job, which is loaded once in each process.
 
     Raises:
@@ -231,13 +231,13 @@ def load_once(model: str, options: PredictOptions, n_threads: int = 0) -> tuple[
     return predictor, digest_of(model, predictor)
 
 
-def finish(job: Job, n_parts: int) -> None:
+def finish(job: PredictionJob, n_parts: int) -> None:
     """Join the parts into the table, and remove their folder."""
     join([job.table(number) for number in range(n_parts)], job.out)
     discard(job)
 
 
-def discard(job: Job) -> None:
+def discard(job: PredictionJob) -> None:
     """Remove the folder of the parts."""
     shutil.rmtree(job.folder, ignore_errors=True)
 
@@ -263,15 +263,15 @@ def state_of(path: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def read_receipt(job: Job, number: int) -> Part | None:
+def read_receipt(job: PredictionJob, number: int) -> Receipt | None:
     """Return the receipt of a part whose table is there, or None. A receipt that lacks fields counts as none."""
     fields = read_json(job.receipt(number))
     try:
-        part = Part(**{**fields, "failures": tuple(map(tuple, fields["failures"])), "kept": True})
+        receipt = Receipt(**{**fields, "failures": tuple(map(tuple, fields["failures"])), "kept": True})
     except (TypeError, KeyError):  # another or no object
         return None
     state = state_of(job.table(number))
-    return part if state is not None and state[0] == part.n_bytes else None
+    return receipt if state is not None and state[0] == receipt.n_bytes else None
 
 
 def read_json(path: Path) -> Any:

@@ -18,7 +18,7 @@ from data_prep.files import PARTIALS, is_partial, write_first
 from data_prep.lock import locked
 from data_prep.places import File
 from data_prep.share import Share
-from ecgmtl.inference.parts import SETTINGS, Job, Piece, pieces_of, read_json
+from ecgmtl.inference.parts import SETTINGS, Piece, PredictionJob, pieces_of, read_json
 from ecgmtl.inference.table import PredictionsFileError
 
 SECONDS_OF_A_PARTIAL = 3600
@@ -27,7 +27,7 @@ LISTING = "the list of files"
 
 
 @dataclass(frozen=True)
-class Listing:
+class FileList:
     """The list of files, of which only one share's are kept."""
 
     n_files: int
@@ -42,7 +42,7 @@ class Listing:
         return sum(len(files) for _, files in self.pieces)
 
     @classmethod
-    def of(cls, job: Job, files: Iterable[File], share: Share) -> "Listing":
+    def of(cls, job: PredictionJob, files: Iterable[File], share: Share) -> "FileList":
         """List files and cut them into parts."""
         names, pieces, n_files, n_parts = hashlib.sha256(), [], 0, 0
         for number, piece in pieces_of(job, files):
@@ -55,7 +55,7 @@ class Listing:
 
 
 @contextmanager
-def shared_folder(job: Job, listing: Listing, share: Share) -> Iterator[None]:
+def shared_folder(job: PredictionJob, file_list: FileList, share: Share) -> Iterator[None]:
     """Hold one share of a folder of predictions, which is made by the first job.
 
     Raises:
@@ -64,7 +64,7 @@ def shared_folder(job: Job, listing: Listing, share: Share) -> Iterator[None]:
     """
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
-        require_same(job.folder, {**job.settings(), LISTING: [listing.n_files, listing.digest]})
+        require_same(job.folder, {**job.settings(), LISTING: [file_list.n_files, file_list.digest]})
         remove_left(job.folder)
     except OSError as error:
         raise PredictionsFileError(f"{job.folder}: cannot be written: {error.strerror or error}.") from error
@@ -106,6 +106,6 @@ def remove_left(folder: Path) -> None:
             continue
 
 
-def count_finished(job: Job) -> int:
+def count_finished(job: PredictionJob) -> int:
     """Return how many parts of a folder are finished, whoever wrote them."""
     return sum(1 for _ in job.folder.glob("part-*.parquet"))

@@ -8,10 +8,19 @@ from typing import NamedTuple
 from data_prep.readers import OtherFile, ReadOptions, find_files
 from data_prep.share import Share
 from ecgmtl.inference.counts import Counts
-from ecgmtl.inference.parts import Job, Part, Piece, discard, finish, partial_folder, partial_table, pieces_of
-from ecgmtl.inference.shares import Listing, count_finished, shared_folder
+from ecgmtl.inference.parts import (
+    Piece,
+    PredictionJob,
+    Receipt,
+    discard,
+    finish,
+    partial_folder,
+    partial_table,
+    pieces_of,
+)
+from ecgmtl.inference.shares import FileList, count_finished, shared_folder
 
-Run = Callable[[Job, Iterable[Piece]], Generator[Part, None, None]]
+PredictParts = Callable[[PredictionJob, Iterable[Piece]], Generator[Receipt, None, None]]
 """Function that predicts parts, as `predict_in_parts` does."""
 Bar = Callable[[Callable[[], int]], AbstractContextManager[Callable[[int], None]]]
 """Function that opens a bar for as many records as another one counts, and yields one to call with those done."""
@@ -26,7 +35,7 @@ class Progress(NamedTuple):
     say: Callable[[str], None]
 
 
-def write_table(job: Job, paths: Sequence[str], run: Run, progress: Progress) -> Counts:
+def write_table(job: PredictionJob, paths: Sequence[str], predict_parts: PredictParts, progress: Progress) -> Counts:
     """Predict into parts, and join them into a table. Parts that an interrupted run has finished are kept.
 
     Raises:
@@ -44,7 +53,7 @@ def write_table(job: Job, paths: Sequence[str], run: Run, progress: Progress) ->
             reason = f"an interrupted run had a different value of {', '.join(differences)}"
             progress.say(f"{job.out}: starts over, because {reason}")
         files = counts.only_records(find_files(paths, read, written))
-        count_parts(run(job, pieces_of(job, files)), counts, advance, progress)
+        count_parts(predict_parts(job, pieces_of(job, files)), counts, advance, progress)
         if not counts.n_parts:
             discard(job)
         counts.require_ecgs(paths, counts.n_parts)
@@ -52,7 +61,9 @@ def write_table(job: Job, paths: Sequence[str], run: Run, progress: Progress) ->
     return counts
 
 
-def write_share(job: Job, share: Share, paths: Sequence[str], run: Run, progress: Progress) -> Counts:
+def write_share(
+    job: PredictionJob, share: Share, paths: Sequence[str], predict_parts: PredictParts, progress: Progress
+) -> Counts:
     """Predict one share of a folder of parts.
 
     Raises:
@@ -62,22 +73,22 @@ def write_share(job: Job, share: Share, paths: Sequence[str], run: Run, progress
         FolderInUseError: another process writes this share.
     """
     counts = Counts()
-    listing = Listing.of(job, counts.only_records(find_files(paths, job.options.read, (job.out,))), share)
-    counts.require_ecgs(paths, listing.n_files)
-    with shared_folder(job, listing, share), progress.bar(lambda: listing.n_files_of_share) as advance:
-        count_parts(run(job, listing.pieces), counts, advance, progress)
-    progress.say(f"{count_finished(job)} of {listing.n_parts} parts are finished")
+    file_list = FileList.of(job, counts.only_records(find_files(paths, job.options.read, (job.out,))), share)
+    counts.require_ecgs(paths, file_list.n_files)
+    with shared_folder(job, file_list, share), progress.bar(lambda: file_list.n_files_of_share) as advance:
+        count_parts(predict_parts(job, file_list.pieces), counts, advance, progress)
+    progress.say(f"{count_finished(job)} of {file_list.n_parts} parts are finished")
     return counts
 
 
 def count_parts(
-    parts: Generator[Part, None, None], counts: Counts, advance: Callable[[int], None], progress: Progress
+    receipts: Generator[Receipt, None, None], counts: Counts, advance: Callable[[int], None], progress: Progress
 ) -> None:
     """Count the results of parts as they are predicted, and report their failures."""
-    with closing(parts):
-        for part in parts:
-            counts.add_part(part)
-            for failure in part.failures:
+    with closing(receipts):
+        for receipt in receipts:
+            counts.add_part(receipt)
+            for failure in receipt.failures:
                 progress.fail(*failure)
             advance(counts.done)
 

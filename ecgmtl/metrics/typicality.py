@@ -133,7 +133,7 @@ N_NUMBERS = {
 """Number of numbers that describe each part."""
 
 
-class Part(Settings):
+class PartDistribution(Settings):
     """Distribution of one part's numbers over the training records."""
 
     mean: tuple[FiniteFloat, ...]
@@ -141,7 +141,7 @@ class Part(Settings):
     """Matrix that makes the numbers uncorrelated, by row of the numbers, divided by the part's scale."""
 
     @model_validator(mode="after")
-    def sizes_agree(self) -> "Part":
+    def sizes_agree(self) -> "PartDistribution":
         if {len(row) for row in self.whitening} != {len(self.mean)} or len(self.whitening) != len(self.mean):
             raise ValueError(f"whitening should be a square matrix for {len(self.mean)} numbers")
         return self
@@ -165,7 +165,7 @@ class Typicality(Settings):
 
     fs: PositiveFloat
     """Sampling rate of the signals in hertz."""
-    parts: dict[str, Part]
+    parts: dict[str, PartDistribution]
     bound: PositiveFloat
     """Largest distance of a record that is like the training records."""
     n_train: PositiveInt
@@ -229,13 +229,13 @@ def fit_typicality(train: Batches, validation: Batches, fs: float) -> Typicality
     return unbounded.model_copy(update={"bound": significant(distances[rank - 1])})
 
 
-def fit_part(numbers: Numbers) -> Part:
+def fit_part(numbers: Numbers) -> PartDistribution:
     """Fit the distribution of one part's numbers."""
     mean, deviations = numbers.mean(axis=0), numbers.std(axis=0) + TINY
     values, vectors = np.linalg.eigh(np.atleast_2d(np.cov((numbers / deviations).T)))
     whitening = vectors / np.sqrt(values + RIDGE) / deviations[:, None]
     scale = np.quantile(np.linalg.norm((numbers - mean) @ whitening, axis=1), SCALE_AT)
-    return Part(
+    return PartDistribution(
         mean=tuple(map(significant, mean)),
         whitening=tuple(tuple(map(significant, row)) for row in whitening / max(scale, TINY)),
     )

@@ -14,7 +14,8 @@ from ecgmtl.data.augment import augment, sample_positions
 from ecgmtl.data.batch import Batch
 from ecgmtl.data.masking import sample_mask
 from ecgmtl.data.split import Split
-from ecgmtl.ranks import rank
+from ecgmtl.optimization.diagnostics import part
+from ecgmtl.ranks import is_parallel, own_rows, rank
 
 MASKED_VIEW = 1
 """Seed-sequence key of a masked view of other records than the clean one's."""
@@ -129,3 +130,8 @@ class Batches:
 def seeds_of(*key: int) -> list[int]:
     """Return five seeds that depend on the key alone: of torch, and of each generator."""
     return [int(seed) for seed in np.random.SeedSequence(key).generate_state(5)]
+
+
+def own_share(batch: Batch) -> Batch:
+    """Return this rank's share of a batch in a parallel training, else the batch."""
+    return part(batch, own_rows(len(batch.signals)).to(batch.signals.device)) if is_parallel() else batch

@@ -22,6 +22,8 @@ from ecgmtl.training.validation import validate
 
 ALPHA, HELD_OUT_LOSS = "fork_alpha", "fork_held_out_loss"
 """Figures of a merge."""
+ALONE = "loss_alone."
+"""Prefix of a main task's training loss in the branch that learns it alone."""
 N_STATISTICS = 8
 """Number of batches from which BatchNorm's statistics are estimated after an interpolation."""
 STATISTICS = ("running_mean", "running_var", "masked_mean", "masked_var")
@@ -81,11 +83,11 @@ class Fork:
             return first._replace(clean=None)
         return (first.clean or first)._replace(mask=None, scored=None, clean=None)
 
-    def take_losses(self) -> np.ndarray:
-        """Return the main losses of an epoch's steps, and forget them."""
-        losses: np.ndarray = torch.stack(self.losses).cpu().numpy()
+    def take_losses(self) -> dict[str, np.ndarray]:
+        """Return the main losses of an epoch's steps by name, and forget them."""
+        losses = torch.stack(self.losses).cpu().numpy()
         self.losses = []
-        return losses
+        return {f"{ALONE}{self.alone.stage.selected_by}": losses}
 
     def merge(self, epoch: int) -> dict[str, float]:
         """Choose alpha after an epoch and set `average`. Where a new fork begins, both branches take the merged state.

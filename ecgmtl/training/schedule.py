@@ -33,11 +33,12 @@ from ecgmtl.run_files import MODEL
 from ecgmtl.tasks import build_task
 from ecgmtl.tasks.labels import prevalence
 from ecgmtl.tracking.tracker import Tracker
+from ecgmtl.training.errors import TrainingError
 from ecgmtl.training.finished import StageResults
 from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.record import Progress, RunRecord
 from ecgmtl.training.report import headline, report_run
-from ecgmtl.training.stage import StageTraining, TrainingError
+from ecgmtl.training.stage import StageTraining
 
 LABELED = 1
 """Seed-sequence key for sampling the labeled patients."""

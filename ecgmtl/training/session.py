@@ -15,10 +15,10 @@ from ecgmtl.data.split import open_for
 from ecgmtl.ranks import from_first, is_first, is_parallel, process_group, was_restarted
 from ecgmtl.run_files import CONFIG, is_run
 from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
+from ecgmtl.training.errors import BatchTooLargeError
 from ecgmtl.training.folder import RunFolder, SharedFolder
 from ecgmtl.training.record import SILENT, Progress
 from ecgmtl.training.schedule import Schedule, stages_until
-from ecgmtl.training.stage import BatchTooLargeError
 
 FindData = Callable[[Config], Path]
 """Function that returns the prepared folder for a config. Only the first process of a parallel training calls it."""

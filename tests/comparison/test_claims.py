@@ -10,11 +10,12 @@ import pytest
 from ecgmtl.comparison import claims
 from ecgmtl.comparison.claims import claim_rows, joint, judge
 from ecgmtl.comparison.claims_file import CLAIMS, SHIPPED, Claim, read_claims
-from ecgmtl.comparison.course import stopped_scores
+from ecgmtl.comparison.comparison import KEPT_CLAIMS, read_comparison
 from ecgmtl.comparison.effects import Effect, Evidence, gained_over_tuned, gained_when_stopped, least_gained
 from ecgmtl.comparison.findings import measure, sections
+from ecgmtl.comparison.learning_curves import stopped_scores
 from ecgmtl.comparison.report import write_report
-from ecgmtl.comparison.results import KEPT_CLAIMS, read_comparison, result_path, write_result
+from ecgmtl.comparison.results import result_path, write_result
 from ecgmtl.comparison.statistics import Interval
 from ecgmtl.comparison.tables import arm_rows, resample_runs
 from ecgmtl.comparison.text import final_section

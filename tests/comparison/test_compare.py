@@ -21,9 +21,10 @@ from data_prep.store.prepare import prepare
 from ecgmtl.cli import app
 from ecgmtl.comparison.arms import load_arm, load_arms
 from ecgmtl.comparison.compare import compare
+from ecgmtl.comparison.comparison import read_comparison
 from ecgmtl.comparison.plan import Plan
-from ecgmtl.comparison.results import read_comparison, read_result, result_path
-from ecgmtl.comparison.run import Job
+from ecgmtl.comparison.results import read_result, result_path
+from ecgmtl.comparison.run import ArmRun
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, read_truth
 from ecgmtl.config.run import load_config
 from ecgmtl.data.split import open_for
@@ -434,5 +435,5 @@ def test_a_result_with_another_identity_is_refused(place, done):
     path = result_path(done, "single", 0)
     rest = (place / "store", done, path, "another", 1, None, ())
     with pytest.raises(ComparisonError, match="different settings or data"):
-        Job("single", 0, arm.file, arm.config, *rest).is_done()
+        ArmRun("single", 0, arm.file, arm.config, *rest).is_done()
     assert (done / TRUTH).is_file()

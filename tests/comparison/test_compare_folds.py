@@ -11,8 +11,9 @@ from data_prep.store.open import open_store
 from ecgmtl.cli import app
 from ecgmtl.comparison.arms import load_arms
 from ecgmtl.comparison.compare import compare
+from ecgmtl.comparison.comparison import read_comparison
 from ecgmtl.comparison.plan import Plan
-from ecgmtl.comparison.results import read_comparison, read_result, result_path
+from ecgmtl.comparison.results import read_result, result_path
 from ecgmtl.comparison.run import open_once
 from ecgmtl.comparison.truth import ComparisonError, read_truth
 from ecgmtl.config.run import load_config

@@ -12,9 +12,10 @@ from scipy.stats import ttest_1samp, ttest_rel
 
 from ecgmtl.comparison.claims import claim_rows, corrected
 from ecgmtl.comparison.claims_file import read_claims
+from ecgmtl.comparison.comparison import FACTS, KEPT_CLAIMS, read_comparison
 from ecgmtl.comparison.findings import findings, measure, sections
 from ecgmtl.comparison.report import write_report
-from ecgmtl.comparison.results import FACTS, KEPT_CLAIMS, read_comparison, result_path
+from ecgmtl.comparison.results import result_path
 from ecgmtl.comparison.statistics import (
     Interval,
     hierarchical_samples,

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from ecgmtl.comparison import report
+from ecgmtl.comparison.comparison import read_comparison
 from ecgmtl.comparison.findings import both_directions, findings, listed, measure, sort_out
 from ecgmtl.comparison.plots import groups
 from ecgmtl.comparison.report import CAPTIONS, as_html, as_markdown, write_report
-from ecgmtl.comparison.results import read_comparison, result_path, write_result
+from ecgmtl.comparison.results import result_path, write_result
 from ecgmtl.comparison.statistics import Interval
 from ecgmtl.comparison.tables import flat
 from ecgmtl.comparison.text import Section, ends, plain, signed

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ecgmtl.comparison.results import Comparison, read_comparison
+from ecgmtl.comparison.comparison import Comparison, read_comparison
 from ecgmtl.comparison.statistics import Interval, holm, sign_flip_p
 from ecgmtl.comparison.tables import arm_rows, flat, named_figures, resample_runs, tuning_rows
 from ecgmtl.comparison.text import verdict

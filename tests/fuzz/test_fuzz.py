@@ -22,7 +22,8 @@ from data_prep.store.prepare import prepare
 from data_prep.synthetic.folder import write_ptbxl
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import CheckpointError
-from ecgmtl.comparison.results import read_comparison, result_path
+from ecgmtl.comparison.comparison import read_comparison
+from ecgmtl.comparison.results import result_path
 from ecgmtl.comparison.truth import ComparisonError
 from ecgmtl.config.parse import ConfigError
 from ecgmtl.config.run import Config, load_config

@@ -17,8 +17,8 @@ from data_prep.readers import ReadOptions, find_records
 from data_prep.share import Share
 from ecgmtl.inference.models import BUNDLED_FILE
 from ecgmtl.inference.options import PredictOptions
-from ecgmtl.inference.parts import Job, predict_in_parts
-from ecgmtl.inference.shares import Listing, shared_folder
+from ecgmtl.inference.parts import PredictionJob, predict_in_parts
+from ecgmtl.inference.shares import FileList, shared_folder
 from ecgmtl.inference.table import PredictionsFileError
 from tests.folders import ecg, write_record
 from tests.models import job_of
@@ -30,10 +30,10 @@ N_PARTS = 5
 def run(out, folder, share="1/1", **changes):
     """Write a share of the folder `out`, and return the numbers of the parts that were kept and predicted."""
     job = job_of(out, keeps_parts=True, **changes)
-    listing = Listing.of(job, find_records([folder]), Share.parse(share))
-    assert listing.n_parts == N_PARTS
-    with shared_folder(job, listing, Share.parse(share)):
-        done = list(predict_in_parts(job, listing.pieces))
+    file_list = FileList.of(job, find_records([folder]), Share.parse(share))
+    assert file_list.n_parts == N_PARTS
+    with shared_folder(job, file_list, Share.parse(share)):
+        done = list(predict_in_parts(job, file_list.pieces))
     return [part.number for part in done if part.kept], [part.number for part in done if not part.kept]
 
 
@@ -99,13 +99,13 @@ def test_a_folder_of_other_files_is_refused(eighteen, tmp_path, small_parts):
 
 
 def test_two_processes_write_different_shares_at_once_but_not_the_same(eighteen, tmp_path, small_parts):
-    job = Job(str(BUNDLED_FILE), "", tmp_path / "p", PredictOptions(batch_size=4), keeps_parts=True)
-    listing = Listing.of(job, [Path("a.hea")], Share(1, 2))
+    job = PredictionJob(str(BUNDLED_FILE), "", tmp_path / "p", PredictOptions(batch_size=4), keeps_parts=True)
+    file_list = FileList.of(job, [Path("a.hea")], Share(1, 2))
     with (
-        shared_folder(job, listing, Share(1, 2)),
-        shared_folder(job, listing, Share(2, 2)),
+        shared_folder(job, file_list, Share(1, 2)),
+        shared_folder(job, file_list, Share(2, 2)),
         pytest.raises(FolderInUseError),
-        shared_folder(job, listing, Share(2, 2)),
+        shared_folder(job, file_list, Share(2, 2)),
     ):
         pass
 

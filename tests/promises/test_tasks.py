@@ -18,7 +18,7 @@ from ecgmtl.tasks import MAIN, PREFIX, TASKS, LossInput, build_task, losses_of
 from ecgmtl.tasks.age import Age
 from ecgmtl.tasks.heart_axis import HeartAxis
 from ecgmtl.tasks.sex import Sex
-from ecgmtl.training.stage import TrainingError
+from ecgmtl.training.errors import TrainingError
 from ecgmtl.training.validation import validate
 from tests.trainings import split, training
 

@@ -14,7 +14,7 @@ from ecgmtl.config.stage import Stage
 from ecgmtl.model.forest.measurements import in_rows, measure
 from ecgmtl.tasks import LossInput, build_task
 from ecgmtl.tasks.measurements import UNTRAINED, robust_statistics
-from ecgmtl.training.stage import TrainingError
+from ecgmtl.training.errors import TrainingError
 from ecgmtl.training.validation import validate
 from tests.trainings import split, training
 

@@ -1,6 +1,5 @@
 """Calls of a weighting by the training loop: their order, their arguments, and what is logged."""
 
-from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -16,7 +15,6 @@ from ecgmtl.optimization.weighting.alternating import AlternatingSettings
 from ecgmtl.optimization.weighting.bandit import BanditSettings
 from ecgmtl.optimization.weighting.decay import DecaySettings
 from ecgmtl.optimization.weighting.famo import FamoSettings
-from ecgmtl.training.stage import StageTraining, TrainingError
 from ecgmtl.training.validation import validate
 from tests.trainings import JOINT, training
 
@@ -105,7 +103,7 @@ def test_a_reward_is_the_score_on_patients_held_out_of_training(monkeypatch):
     assert run.n_batches == 51 // 16
     run.run_epoch()
     (score,) = [argument for name, argument, _ in calls if name == "reward"]
-    assert score == -validate(run.model, SHORT, run.reward_split)["loss.classification"]
+    assert score == -validate(run.model, SHORT, run.held_out)["loss.classification"]
     assert score != -validate(run.model, SHORT, run.validation)["loss.classification"]
 
 
@@ -113,32 +111,6 @@ def test_batchnorm_stays_in_training_mode_after_a_reward():
     run = training(stage_with(BanditSettings(every=1), epochs=1))
     run.run_epoch()
     assert all(module.training for module in run.model.encoder.modules())
-
-
-def two_records_a_patient(settings, labeled=None):
-    """Return a training in which a patient has two records, and some records have no labels."""
-    stage = stage_with(settings)
-    run = training(stage)
-    kept = np.ones(64, dtype=bool) if labeled is None else labeled
-    train = replace(run.train, patients=np.arange(64) // 2, labeled=kept)
-    return StageTraining(run.model, stage, run.config, train, run.validation)
-
-
-def test_reward_patients_are_never_trained_on():
-    run = two_records_a_patient(BanditSettings(patients=0.25))
-    kept_out, trained = set(run.reward_split.patients), set(run.batches.split.patients)
-    assert (len(kept_out), len(run.reward_split)) == (8, 16)
-    assert (kept_out | trained, kept_out & trained) == (set(range(32)), set())
-    assert two_records_a_patient(DecaySettings()).reward_split is None
-
-
-def test_reward_patients_are_labeled_and_leave_labeled_ones_to_train_on():
-    labeled = np.arange(64) < 8
-    run = two_records_a_patient(BanditSettings(patients=0.25), labeled)
-    assert set(run.reward_split.patients) < {0, 1, 2, 3}
-    assert len(run.reward_split) == 2
-    with pytest.raises(TrainingError, match="of 2 labeled records none is left to train on"):
-        two_records_a_patient(BanditSettings(patients=0.25), np.arange(64) < 2)
 
 
 @pytest.mark.parametrize(

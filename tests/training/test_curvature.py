@@ -55,7 +55,7 @@ def test_measuring_changes_no_weight_and_no_random_number(tmp_path):
 
 @pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.kind)
 def test_every_encoder_can_be_measured(encoder):
-    figures = measured(encoder=encoder).curvature.measure(training(JOINT, encoder=encoder).model)
+    figures = measured(encoder=encoder).probes.curvature.measure(training(JOINT, encoder=encoder).model)
     assert set(figures) == FIGURES
     assert all(value.isfinite() for value in figures.values())
     assert figures["curvature.ntk_eigenvalue_1"] <= figures["curvature.ntk_trace"] * (1 + 1e-6)
@@ -87,8 +87,8 @@ def test_the_figures_are_those_of_the_dense_hessian_of_the_classifier_alone():
 
 def test_runs_of_one_seed_measure_the_same_records():
     first, again = (
-        measured().curvature,
-        measured(losses=("classification",), trains=("encoder", "classifier")).curvature,
+        measured().probes.curvature,
+        measured(losses=("classification",), trains=("encoder", "classifier")).probes.curvature,
     )
     assert torch.equal(first.batch.signals, again.batch.signals)
     assert len(first.batch.labels) == 6

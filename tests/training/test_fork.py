@@ -15,8 +15,9 @@ from ecgmtl.model.heads import ClassifierSettings
 from ecgmtl.optimization.diagnostics import DiagnosticsSettings
 from ecgmtl.optimization.forkmerge import merge_moments, merge_states
 from ecgmtl.optimization.optimizer import OptimizerSettings
+from ecgmtl.training.errors import TrainingError
 from ecgmtl.training.fork import Fork
-from ecgmtl.training.stage import StageTraining, TrainingError
+from ecgmtl.training.stage import StageTraining
 from ecgmtl.training.step import Learner
 from ecgmtl.training.validation import validate
 from tests.trainings import JOINT, SMALL, training
@@ -125,7 +126,7 @@ def test_three_epochs_equal_a_plain_loop(tmp_path):
                 candidate[name] = alone.mean[name] + estimate - reference[name]
             network = deepcopy(run.model)
             network.load_state_dict(candidate)
-            losses[alpha] = validate(network, run.stage.main_alone, run.reward_split)["loss.classification"]
+            losses[alpha] = validate(network, run.stage.main_alone, run.held_out)["loss.classification"]
         best = min(losses, key=losses.get)
         chosen.append(best)
         weights = blend(alone.network.state_dict(), joint.network.state_dict(), best, shared)
@@ -180,10 +181,10 @@ def test_a_merge_is_at_least_as_good_on_held_out_patients_as_either_branch(monke
 
 def test_the_patients_that_choose_alpha_are_neither_trained_on_nor_validated(tmp_path):
     run = forked(patients=0.25)
-    held_out, trained = set(run.reward_split.patients), set(run.batches.split.patients)
+    held_out, trained = set(run.held_out.patients), set(run.batches.split.patients)
     assert len(held_out) == 16
     assert not held_out & trained
-    assert run.fork.held_out is run.reward_split
+    assert run.fork.held_out is run.held_out
 
 
 def test_alpha_and_the_loss_of_the_main_task_alone_are_logged(tmp_path):
@@ -199,7 +200,7 @@ def test_validation_is_of_the_merged_network(tmp_path):
     weights, (report,) = run_to_end(run, tmp_path)
     run.model.load_state_dict(weights)
     assert validate(run.model, run.stage, run.validation)["macro_auroc"] == report.figures["macro_auroc"]
-    assert validate(run.model, run.stage.main_alone, run.reward_split)["loss.classification"] == report.figures[
+    assert validate(run.model, run.stage.main_alone, run.held_out)["loss.classification"] == report.figures[
         "fork_held_out_loss"
     ]  # fmt: skip
 

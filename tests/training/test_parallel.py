@@ -22,7 +22,7 @@ from ecgmtl.optimization.weighting.dwa import DwaSettings
 from ecgmtl.optimization.weighting.fixed import FixedSettings
 from ecgmtl.optimization.weighting.gradnorm import GradNormSettings
 from ecgmtl.tasks import LossInput, build_task
-from ecgmtl.training.stage import TrainingError
+from ecgmtl.training.errors import TrainingError
 from tests import killed_rank
 from tests.places import free_port
 from tests.trainings import JOINT, training

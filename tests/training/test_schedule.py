@@ -15,10 +15,10 @@ from ecgmtl.config.parse import ConfigError
 from ecgmtl.config.run import parse_config
 from ecgmtl.run_files import MODEL
 from ecgmtl.tracking.tracker import NoTracker
+from ecgmtl.training.errors import TrainingError
 from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.record import SILENT
 from ecgmtl.training.schedule import Schedule
-from ecgmtl.training.stage import TrainingError
 
 LABELS = {"trains": ["encoder", "classifier"], "losses": ["classification"], "epochs": 1, "batch_size": 4}
 HEAD = {**LABELS, "trains": ["classifier"]}

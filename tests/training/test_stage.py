@@ -10,7 +10,7 @@ from ecgmtl.config.stage import Stage
 from ecgmtl.data.augment import AugmentSettings
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.optimization.optimizer import OptimizerSettings
-from ecgmtl.training.stage import TrainingError
+from ecgmtl.training.errors import TrainingError
 from ecgmtl.training.validation import validate
 from tests.trainings import JOINT, PROBE, training
 
@@ -54,24 +54,6 @@ def test_learned_uncertainty_weights_follow_the_losses(history):
     for task in JOINT.losses:
         half_inverse = 1 / (2 * last[f"loss.{task}"].mean())
         assert last[f"weight.{task}"].mean() == pytest.approx(half_inverse, rel=0.5)
-
-
-def test_a_loss_that_is_not_finite_is_reported_with_stage_epoch_and_step(tmp_path):
-    run = training()
-    with torch.no_grad():
-        run.model.heads["classification"].read.weight.fill_(float("nan"))
-    with pytest.raises(
-        TrainingError, match=r"stage 'joint', epoch 1, step 1: .*classification nan.* listed in .*diverged.txt"
-    ):
-        run.run(lambda _: None, tmp_path / "state.pt")
-    assert (tmp_path / "diverged.txt").read_text().split() == run.batches.names_of(0, 0)
-
-
-def test_a_validation_loss_that_is_not_finite_is_reported_as_divergence(tmp_path):
-    run = training(PROBE)
-    run.learner.average.mean["heads.classification.read.weight"].fill_(float("nan"))
-    with pytest.raises(TrainingError, match=r"stage 'probe', epoch 1, step 4: training diverged: .*classification nan"):
-        run.score(validate(run.learner.average.model, run.stage, run.validation))
 
 
 def test_a_step_logs_losses_weights_and_learning_rate():

@@ -151,8 +151,8 @@ def where_main(main: str, tasks: tuple[str, ...]) -> list[bool]:
 def refuse_negative(losses: Float[Tensor, " task"], method: str, needs: str = "losses that are never negative") -> None:
     """Raise ValueError where a loss is negative.
 
-    On an accelerator `training/stage.py` checks the losses after each epoch instead, which saves a synchronization per
-    step.
+    On an accelerator `training/divergence.py` checks the losses after each epoch instead, which saves a synchronization
+    per step.
     """
     if losses.device.type == "cpu" and bool((losses < 0).any()):
         values = ", ".join(f"{loss:.4g}" for loss in losses.tolist())

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -286,6 +287,18 @@ def test_a_promise_that_the_file_cannot_hold_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("shape", "reason"),
+    [((10**6, 5000, 12), "promises 1000000 ECGs"), ((1, 2**40, 12), "samples of 12 leads are promised")],
+)
+def test_no_reader_makes_a_stack_of_more_than_its_file_can_hold(tmp_path, shape, reason):
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(1000))
+    values = SimpleNamespace(shape=shape, dtype=np.dtype("f4"), n_together=1, read=bytes)
+    with pytest.raises(RecordError, match=reason):
+        stack.Stack(path, values, 2, stack.Facts())
+
+
+@pytest.mark.parametrize(
     ("options", "reason"),
     [
         ({"chunks": (5, 2**12, 12), "shape": (5, 2**12, 12), "dtype": "f8"}, "MAX_CHUNK"),
@@ -361,6 +374,7 @@ def test_a_truncated_file_is_refused(tmp_path, rng):
 MEMORY = """
 import resource, sys
 from pathlib import Path
+from types import SimpleNamespace
 import h5py
 from data_prep import ReadOptions, RecordError
 from data_prep.readers import open_stack

@@ -1,0 +1,33 @@
+"""Errors of a training that the user can correct."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from data_prep.errors import UserError
+from ecgmtl.config.stage import Stage
+from ecgmtl.device import is_out_of_memory
+
+
+class TrainingError(UserError):
+    """A training that cannot continue. The message says where it stopped and what is kept."""
+
+
+class BatchTooLargeError(TrainingError):
+    """A batch that needs more memory than there is."""
+
+    def __init__(self, message: str, stage: str = "", batch_size: int = 0) -> None:
+        super().__init__(message)
+        self.stage, self.batch_size = stage, batch_size
+
+
+@contextmanager
+def refusing_too_large_batches(stage: Stage) -> Iterator[None]:
+    """Turn an error for lack of memory into a BatchTooLargeError that names the stage."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        name, size = stage.name, stage.batch_size
+        message = f"stage '{name}': a batch of {size} records needs more memory than there is; set a smaller one."
+        raise BatchTooLargeError(message, name, size) from error
