@@ -14,12 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 
 from tests import annotations
 
 matplotlib.use("Agg")
 # a shell starts background jobs deaf to Ctrl-C, and their children inherit that: the tests of interruption would hang
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# no test cuts the power, and a disk takes milliseconds for each of thousands of flushes; other processes do flush
+os.fsync = lambda file: None
 annotations.install()
 
 pytest_plugins = ["tests.models"]
@@ -75,13 +78,33 @@ def few_prepared(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory):
-    """An empty store as MLflow makes it; making one takes seconds."""
-    from ecgmtl.tracking.store import import_mlflow  # seconds too, and few tests need it
+def shared_folder(tmp_path_factory):
+    """A folder for what takes seconds to make, in which one process makes it for all processes of the session."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    import_mlflow().MlflowClient(f"sqlite:///{path}").search_experiments()
+
+@pytest.fixture(scope="session")
+def migrated(shared_folder):
+    """An empty store as MLflow makes it. Copies of it, too, are written without waiting for the disk."""
+    from ecgmtl.tracking.store import import_mlflow  # takes seconds, and few tests need it
+
+    mlflow = import_mlflow()
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    event.listen(Engine, "connect", write_behind)
+    path = shared_folder / "mlflow.db"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            new = path.with_name("new.db")
+            mlflow.MlflowClient(f"sqlite:///{new}").search_experiments()
+            shutil.copy(new, path)
     return path
+
+
+def write_behind(connection, _):
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Small untrained models to store, export and predict with, and records to predict for: fixtures for all tests."""
 
-import os
 import pickle
 import sys
 
@@ -63,10 +62,9 @@ def records(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def exported(stored, signals, tmp_path_factory):
-    """Reports on the classifier in each of the files, which take half a minute: one process exports for all."""
-    folder = tmp_path_factory.getbasetemp()
-    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "exported"
+def exported(stored, signals, shared_folder):
+    """Reports on the classifier in each of the files."""
+    folder = shared_folder / "exported"
     reports = folder / "reports.pickle"
     with FileLock(f"{folder}.lock"):
         if not reports.exists():

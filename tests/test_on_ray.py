@@ -1,5 +1,6 @@
 """Preparation and predictions by a Ray cluster of two workers on this machine."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,12 +10,15 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from data_prep import Preprocess
 from data_prep.extras import MissingExtraError
 from data_prep.on_ray import in_order_on_ray
 from data_prep.store.prepare import prepare
 from data_prep.synthetic.folder import write_ptbxl
+from ecgmtl.cli import app
+from ecgmtl.inference import parts
 from tests.folders import write_cut_folder
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +57,13 @@ def finish(process):
     return process.returncode, said
 
 
+def predict_here(folder, out):
+    """Predict with one worker in this process, which has loaded all that it needs, and return the exit code."""
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "FILES_A_PART", 4)
+        return CliRunner().invoke(app, [*PREDICT, "--out", out, "--workers", "1"]).exit_code
+
+
 def kill_one_at_work(process):
     """Kill a worker of the cluster while it predicts a part."""
     while process.poll() is None:
@@ -74,8 +85,7 @@ def test_a_killed_worker_of_a_ray_cluster_loses_and_doubles_no_row(folder):
     kill_one_at_work(process)
     code, said = finish(process)
     assert (code, "10 of 10 parts are finished" in said) == (3, True), said
-    code, said = finish(start(folder, *PREDICT, "--out", "l/", "--workers", "1"))
-    assert code == 3, said
+    assert predict_here(folder, "l/") == 3
     here, there = pd.read_parquet(folder / "l"), pd.read_parquet(folder / "p")
     assert there["path"].tolist() == [f"ecgs/r{number:02d}.hea" for number in range(40)]
     pd.testing.assert_frame_equal(there, here, check_exact=True)
@@ -85,7 +95,7 @@ def test_a_killed_worker_of_a_ray_cluster_loses_and_doubles_no_row(folder):
 def test_ray_writes_the_same_table_as_local_workers(folder):
     pytest.importorskip("ray", reason="needs Ray: pip install 'ecgmtl[ray]'")
     assert finish(start(folder, *PREDICT, "--out", "ray.csv", *RAY))[0] == 3
-    assert finish(start(folder, *PREDICT, "--out", "local.csv", "--workers", "1"))[0] == 3
+    assert predict_here(folder, "local.csv") == 3
     assert (folder / "ray.csv").read_bytes() == (folder / "local.csv").read_bytes()
 
 

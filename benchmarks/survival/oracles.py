@@ -46,7 +46,7 @@ def compare_metrics(trial: Trial) -> Measured:
     from sklearn import metrics as sk
 
     from ecgmtl.metrics.ranking import rank_labels, weigh
-    from tests.metrics.test_metrics import case, oracle
+    from tests.rankings import case, oracle
 
     n_cases, worst, undefined = trial.count(500), 0.0, 0
     for seed in range(n_cases):

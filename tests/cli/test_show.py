@@ -100,7 +100,8 @@ def test_a_trained_model_says_its_commit_data_versions_and_command(monkeypatch, 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["/bin/ecgmtl", "train", "--out", "my run"])
     options = [f"--set=stages.{stage}.epochs=1" for stage in range(3)]
-    options += ["--set=encoder.widths=[4, 4]", "--set=decoder.width=4", "--no-track", "--threads=1"]
+    options += ["--set=encoder.widths=[4, 4]", "--set=decoder.width=4", "--set=forest.n_trees=3"]
+    options += ["--no-track", "--threads=1"]
     done = CliRunner().invoke(app, ["train", "--data", str(few_prepared.path), "--out", "my run", *options])
     assert done.exit_code == 0, done.output
     shown = yaml.safe_load(describe("my run"))["provenance"]

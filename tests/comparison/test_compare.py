@@ -303,7 +303,8 @@ def test_pretraining_is_shared_per_seed_and_counts_for_each_arm(place, arms, aga
 
 @pytest.mark.slow
 @WITHOUT_PLOTS
-def test_mlflow_has_one_parent_run_with_nested_runs(place, done, tmp_path, monkeypatch):
+def test_mlflow_has_one_parent_run_with_nested_runs(place, done, migrated, tmp_path, monkeypatch):
+    shutil.copy(migrated, tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     out = tmp_path / "tracked"
     compare(plan(place, out, ["single"], seeds=1, track=True), quiet)

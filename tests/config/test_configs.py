@@ -1,6 +1,7 @@
 """Shipped configs train real steps of each of their stages, on artificial ECGs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,15 +22,16 @@ SHIPPED = [path for path in sorted(CONFIGS.rglob("*.yaml")) if not path.name.sta
 def shortened(path):
     """The config of a file, eager, with one epoch a stage, of few steps: more than one, for the rate of the first is 0.
 
-    An epoch has three steps, or five where the tasks take turns.
+    An epoch has two steps, or seven where the tasks take turns. A forest has few trees.
     """
     config = load_config(path) if path.parent == CONFIGS else load_arm(path).config
-    sizes = [4 if stage.weighting.kind == "alternating" else 7 for stage in config.stages]
+    sizes = [2 if stage.weighting.kind == "alternating" else 5 for stage in config.stages]
     stages = [
         stage.model_copy(update={"epochs": 1, "batch_size": size})
         for stage, size in zip(config.stages, sizes, strict=True)
     ]
-    return config.model_copy(update={"stages": tuple(stages), "compile": False})
+    forest = config.forest and config.forest.model_copy(update={"n_trees": 3})
+    return config.model_copy(update={"stages": tuple(stages), "compile": False, "forest": forest})
 
 
 def structure(value):
@@ -60,12 +62,20 @@ def test_arms_that_differ_in_a_weight_have_one_structure_and_other_weightings_ha
     assert of_each_structure(arms) == [arms[0], *arms[2:]]
 
 
+@pytest.fixture(scope="module")
+def fourteen(few_prepared):
+    """Of the prepared ECGs, 14 to train on."""
+    records = few_prepared.records.copy()
+    records.loc[records.index[records["split"] == "train"][14:], "split"] = "test"
+    return replace(few_prepared, records=records)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", of_each_structure(SHIPPED), ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_shipped_config_trains_each_of_its_stages(path, few_prepared, tmp_path):
+def test_a_shipped_config_trains_each_of_its_stages(path, fourteen, tmp_path):
     config = shortened(path)
-    folder = RunFolder.create(tmp_path / "run", config, few_prepared.path)
-    schedule = Schedule.prepare(few_prepared, folder, open_tracker("ecgmtl", enabled=False), SILENT)
+    folder = RunFolder.create(tmp_path / "run", config, fourteen.path)
+    schedule = Schedule.prepare(fourteen, folder, open_tracker("ecgmtl", enabled=False), SILENT)
     before = dict(schedule.new_model().named_parameters())
     after = schedule.train_stages(config.stages).named_parameters()
     moved = {part_of(name) for name, value in after if not torch.equal(value, before[name])}

@@ -1,6 +1,7 @@
 """Models by name: which argument is a model, what a name leads to, and what is listed."""
 
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -99,9 +100,10 @@ def test_the_models_are_listed_with_their_scores(folder):
     assert listed["cut"] == "not finished; continue with: ecgmtl train --resume runs/cut"
 
 
-def test_a_registered_model_is_listed_by_its_alias(folder, monkeypatch):
+def test_a_registered_model_is_listed_by_its_alias(folder, migrated):
     from ecgmtl.tracking.store import import_mlflow, store_uri
 
+    shutil.copy(migrated, "mlflow.db")
     client = import_mlflow().MlflowClient(store_uri())
     client.create_registered_model("reader")
     client.create_model_version("reader", str(folder), None)

@@ -1,5 +1,6 @@
 """Predictions for the objects of a bucket, by the command line."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,17 +14,11 @@ from typer.testing import CliRunner
 import ecgmtl
 from ecgmtl import checkpoint
 from ecgmtl.cli import app
+from ecgmtl.inference import parts
 from tests.folders import ecg, write_record
 from tests.places import s3_server, web_server
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = """
-import sys
-from ecgmtl.cli import main
-from ecgmtl.inference import parts
-parts.FILES_A_PART = 2
-main()
-"""
 
 
 @pytest.fixture
@@ -37,10 +32,12 @@ def s3(tmp_path, monkeypatch):
 
 
 def predict(folder, *arguments):
-    command = [sys.executable, "-c", SCRIPT, "predict", *arguments, "--batch", "2", "--workers", "1"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    return done.returncode, done.stderr
+    """Predict in this process, which has loaded all that it needs, two files a part."""
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "FILES_A_PART", 2)
+        words = ["predict", *arguments, "--batch", "2", "--workers", "1"]
+        done = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    return done.exit_code, done.output
 
 
 def test_the_rows_of_a_bucket_are_those_of_the_folder_and_a_missing_object_is_one_failed_row(s3, tmp_path):
@@ -75,6 +72,8 @@ def test_only_the_part_of_an_object_that_changed_is_predicted_again(s3, tmp_path
 def test_a_bucket_that_cannot_be_reached_stops_and_keeps_the_parts(s3, tmp_path, monkeypatch):
     assert predict(tmp_path, "s3://bucket/ecgs/", "--out", "p/", "--part", "1/3")[0] == 0
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # of each of s3fs's attempts
+    type(s3).clear_instance_cache()
     code, said = predict(tmp_path, "s3://bucket/ecgs/", "--out", "p/")
     assert code == 1
     assert "s3://bucket/ecgs/: cannot be reached (EndpointConnectionError)" in said

@@ -1,10 +1,10 @@
-import math
-
 import pytest
 import torch
 
 from ecgmtl.data.batch import Batch
-from ecgmtl.tasks import LossInput, build_task
+from ecgmtl.tasks import LossInput, TaskSettings, build_task
+from ecgmtl.tasks.latent import LatentSettings
+from tests.losses import batch_of, cost
 
 TARGET = torch.tensor([[[1.0, 5.0, 2.0, 0.0], [3.0, 5.5, 0.0, 9.0]]])
 """Two features of four frames. Normalized over its features, a frame is (-1, 1), except the third: (1, -1)."""
@@ -40,9 +40,17 @@ def test_the_latent_loss_accepts_a_single_frame():
     assert one == pytest.approx(ERRORS[0], rel=1e-4)
 
 
-def test_the_contrastive_loss_of_a_single_record_is_zero():
-    batch = Batch(torch.zeros(2, 12, 4), torch.zeros(2, 2))
-    given = LossInput(None, {"contrastive": torch.randn(2, 3)}, batch, 0.0)
-    assert build_task("contrastive").loss(given).item() == 0
-    assert build_task("contrastive").untrained(1) == 0
-    assert build_task("contrastive").untrained(2) == pytest.approx(math.log(3))
+def test_the_latent_loss_compares_normalized_features_of_masked_frames(model):
+    target = torch.tensor([[[1.0, 5.0], [3.0, 5.5]]])  # two features, two frames; the first frame normalized: -1, 1
+    scored = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]]).expand(1, 8, 4)  # the first frame's two samples
+    batch = batch_of(torch.zeros(1, 12, 4), scored)._replace(teacher_features=target)
+    found = cost("latent", model, {"latent": torch.tensor([[[-1.0, 9.0], [3.0, 9.0]]])}, batch)
+    assert found == pytest.approx((0 + 4) / 2, rel=1e-4)  # the second frame does not count
+
+
+def test_a_smooth_latent_loss_is_linear_in_large_errors(model):
+    target = torch.tensor([[[1.0], [3.0]]])  # one frame of two features; normalized: -1, 1
+    batch = batch_of(torch.zeros(1, 12, 2), torch.ones(1, 8, 2))._replace(teacher_features=target)
+    given = LossInput(model, {"latent": torch.tensor([[[-0.5], [5.0]]])}, batch, 1.0)
+    found = build_task("latent", TaskSettings(latent=LatentSettings(kind="smooth_l1"))).loss(given)
+    assert found.item() == pytest.approx((0.5 * 0.5**2 + (4 - 0.5)) / 2, rel=1e-4)

@@ -32,7 +32,7 @@ def publisher(ptbxl, monkeypatch):
     server = Publisher(ptbxl)
     server.paths = server.write_list()
     server.lowest = [path for path in server.paths if not path.startswith("records500")]
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
