@@ -21,8 +21,6 @@ from tests import annotations
 matplotlib.use("Agg")
 # a shell starts background jobs deaf to Ctrl-C, and their children inherit that: the tests of interruption would hang
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# no test cuts the power, and a disk takes milliseconds for each of thousands of flushes; other processes do flush
-os.fsync = lambda file: None
 annotations.install()
 
 pytest_plugins = ["tests.models"]
@@ -86,14 +84,10 @@ def shared_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def migrated(shared_folder):
-    """An empty store as MLflow makes it. Copies of it, too, are written without waiting for the disk."""
+    """An empty store as MLflow makes it, to be copied."""
     from ecgmtl.tracking.store import import_mlflow  # takes seconds, and few tests need it
 
     mlflow = import_mlflow()
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-
-    event.listen(Engine, "connect", write_behind)
     path = shared_folder / "mlflow.db"
     with FileLock(f"{path}.lock"):
         if not path.exists():
@@ -101,10 +95,6 @@ def migrated(shared_folder):
             mlflow.MlflowClient(f"sqlite:///{new}").search_experiments()
             shutil.copy(new, path)
     return path
-
-
-def write_behind(connection, _):
-    connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.fixture(scope="session")
