@@ -2,7 +2,7 @@
 and sex. Every other column of yes and no is a label."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 import pandas as pd
@@ -20,6 +20,7 @@ from data_prep.sources.tables import (
     Source,
     SourceError,
     SourceFinding,
+    by_line,
     fold_remarks,
     listed,
     table_problems,
@@ -68,6 +69,7 @@ def read_labeled_folder(folder: File) -> Source:
     problems = [*columns.problems, *no_label(path, columns), *cell_problems(path, columns, cells, records)]
     records = records.reset_index(drop=True)
     problems += table_problems(records, list(table.index))
+    problems += files_twice(files, records["name"], list(table.index))
     notes = (f"{TABLE}: {columns.describe()}", *notes, *decisions(columns, cells))
     empty = [split for split in SPLITS if split not in set(records["split"])]
     notes += tuple(f"No record fell into the split '{split}'." for split in empty)
@@ -125,6 +127,14 @@ def find_file(folder: Folder, record: str) -> str:
         return record
     candidates = (record + suffix for suffix in READERS if folder.has_file(record + suffix))
     return next(candidates, None) or record + (folder.suffix_of_ecg(record) or ".hea")
+
+
+def files_twice(files: Sequence[str], names: pd.Series, rows: Sequence[int]) -> Iterator[SourceFinding]:
+    """Yield files that two records of different names lead to, as `a` and `a.xml` do."""
+    for _, repeated in by_line(pd.Series(files), rows):
+        if len({names[rows.index(line)] for line in repeated}) > 1:
+            where = lines(repeated)
+            yield SourceFinding("listed twice", where, f"{where.capitalize()} have the same file.")
 
 
 def decisions(columns: Columns, cells: dict[str, pd.Series]) -> Iterator[str]:

@@ -212,6 +212,12 @@ def test_columns_that_may_be_meant_otherwise_are_named(tmp_path):
     )
 
 
+def test_a_file_that_two_names_lead_to_is_listed_twice(tmp_path):
+    (tmp_path / "a.xml").write_text("<RestingECG/>")
+    with pytest.raises(SourceError, match=r"1 listed twice: lines 2 and 4\n +Lines 2 and 4 have the same file"):
+        labeled(tmp_path, "record,AF\na,0\nb,1\na.xml,1\n").require_sound()
+
+
 def test_paths_as_windows_writes_them_are_found(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "a.npz").touch()
