@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_prep.sources import read_source
 from data_prep.sources.labeled_folder import read_labeled_folder, split_of
 from data_prep.sources.tables import SourceError
 
@@ -210,6 +211,29 @@ def test_columns_that_may_be_meant_otherwise_are_named(tmp_path):
         "No record fell into the split 'validation'.",
         "No record fell into the split 'test'.",
     )
+
+
+@pytest.mark.parametrize(
+    ("there", "remedy"),
+    [
+        ("Labels.CSV", "Rename Labels.CSV to labels.csv"),
+        ("my labels.xlsx", "Save my labels.xlsx as CSV under the name labels.csv"),
+        ("manifest.json", "It is a prepared folder already"),
+        ("cohort/labels.csv", "Did you mean .*cohort"),
+        ("a.hea", "Write a labels.csv with the columns record, patient_id, and one of 1 and 0 for each label"),
+    ],
+)
+def test_a_folder_without_a_table_says_what_would_do(tmp_path, there, remedy):
+    (tmp_path / there).parent.mkdir(exist_ok=True)
+    (tmp_path / there).touch()
+    with pytest.raises(SourceError, match=remedy):
+        read_source(tmp_path, 100)
+
+
+def test_a_spreadsheet_under_the_name_of_the_table_is_refused_as_one(tmp_path):
+    (tmp_path / "labels.csv").write_bytes(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(SourceError, match="a spreadsheet, not a text file; save it as CSV"):
+        read_labeled_folder(tmp_path)
 
 
 def test_a_file_that_two_names_lead_to_is_listed_twice(tmp_path):
