@@ -37,13 +37,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ecgmtl.config.run import Config
+    from ecgmtl.inference.arrays import from_array
     from ecgmtl.inference.trained import load, read
 
 __version__ = "0.1.0"
-__all__ = ["Config", "__version__", "load", "read"]
+__all__ = ["Config", "__version__", "from_array", "load", "read"]
 
 LAZY = {
     "Config": ("ecgmtl.config.run", "Config"),
+    "from_array": ("ecgmtl.inference.arrays", "from_array"),
     "load": ("ecgmtl.inference.trained", "load"),
     "read": ("ecgmtl.inference.trained", "read"),
 }

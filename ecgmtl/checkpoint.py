@@ -7,7 +7,7 @@ runs code. A training state is a torch file that is loaded with `weights_only`, 
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +101,17 @@ class Checkpoint:
     def classifies(self) -> bool:
         """Whether any stage trained the classifier. Otherwise its probabilities mean nothing."""
         return any(stage.classifies for stage in self.stages_done)
+
+    def difference_from(self, label_names: Sequence[str]) -> str:
+        """Return in words how the labels of some data differ from the model's, and what to do; empty if they do not."""
+        if self.label_names == tuple(label_names):
+            return ""
+        reads = f"the model reads {', '.join(self.label_names)}; the data has {', '.join(label_names)}"
+        if set(self.label_names) == set(label_names):
+            return (
+                f"{reads}. These are the same in another order: put the columns of labels.csv into the model's order."
+            )
+        return f"{reads}. Prepare the data with the model's labels, spelled alike and in the same order."
 
     @property
     def maskings(self) -> tuple[MaskingSettings, ...]:

@@ -1,5 +1,6 @@
 """Sources: a folder that a user points at, here or at a remote place, read by the tables in it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.places import File, is_file
@@ -7,6 +8,10 @@ from data_prep.record import RecordError
 from data_prep.sources.labeled_folder import TABLE, read_labeled_folder
 from data_prep.sources.ptbxl import DATABASE, read_ptbxl
 from data_prep.sources.tables import Source, SourceError
+
+MANIFEST = "manifest.json"
+"""Name of a file that prepared folders have."""
+SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
 def has_table(folder: File) -> bool:
@@ -30,10 +35,22 @@ def read_source(folder: File, fs: int) -> Source:
             return read_labeled_folder(folder)
     except RecordError as error:
         raise SourceError(f"{folder}: its tables cannot be read. {error}") from error
-    children = sorted(folder.iterdir()) if isinstance(folder, Path) else ()
-    below = next((child for child in children if (child / DATABASE).is_file()), None)
-    hint = f" Did you mean {below}?" if below else ""
-    raise SourceError(f"{folder}: neither {DATABASE} (PTB-XL) nor {TABLE} (any other records) is there.{hint}")
+    hint = what_to_do(sorted(folder.iterdir()) if isinstance(folder, Path) else ())
+    raise SourceError(f"{folder}: neither {DATABASE} (PTB-XL) nor {TABLE} (any other records) is there. {hint}")
+
+
+def what_to_do(children: Sequence[Path]) -> str:
+    """Return what a user probably wants who prepares a folder of these files and folders, which has no table."""
+    by_name = {child.name.casefold(): child for child in children}
+    if MANIFEST in by_name:
+        return "It is a prepared folder already: pass it to --data."
+    if below := next((child for child in children if has_table(child)), None):
+        return f"Did you mean {below}?"
+    if other := by_name.get(TABLE):
+        return f"Rename {other.name} to {TABLE}."
+    if other := next((child for child in children if child.suffix.lower() in SPREADSHEETS), None):
+        return f"Save {other.name} as CSV under the name {TABLE}."
+    return f"Write a {TABLE} with the columns record, patient_id, and one of 1 and 0 for each label."
 
 
 def require_folder(folder: Path) -> None:

@@ -5,11 +5,16 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-YES = frozenset({"1", "1.0", "true", "t", "yes", "y", "ja", "j", "oui", "si", "sí", "positive", "pos", "present"})
-NO = frozenset({"0", "0.0", "false", "f", "no", "n", "nein", "non", "negative", "neg", "absent"})
+YES = frozenset({
+    "1", "1.0", "true", "t", "yes", "y", "ja", "j", "oui", "si", "sí", "positive", "pos", "present", "wahr", "vrai",
+    "verdadero", "vero",
+})  # fmt: skip
+NO = frozenset({
+    "0", "0.0", "false", "f", "no", "n", "nein", "non", "negative", "neg", "absent", "falsch", "faux", "falso",
+})  # fmt: skip
 MISSING = frozenset({"", "na", "n/a", "nan", "nat", "null", "none", "-", "?", ".", "unknown", "unk", "missing"})
-MALE = frozenset({"0", "0.0", "m", "male", "man", "männlich", "homme"})
-FEMALE = frozenset({"1", "1.0", "f", "female", "woman", "w", "weiblich", "femme"})
+MALE = frozenset({"m", "male", "man", "männlich", "homme"})
+FEMALE = frozenset({"f", "female", "woman", "w", "weiblich", "femme"})
 NO_SEX = MISSING | {"u", "o", "x", "d", "other"}
 SHOWN = 5
 """Number of lines, names or messages of a kind that are listed before the rest are counted."""
@@ -24,6 +29,16 @@ def is_missing(cells: pd.Series) -> pd.Series:
     return words(cells).isin(MISSING)
 
 
+def is_yes(cells: pd.Series) -> pd.Series:
+    """Return whether each cell is a word for yes, or the number 1 as in `1,00`."""
+    return words(cells).isin(YES) | (numbers(cells) == 1)
+
+
+def is_no(cells: pd.Series) -> pd.Series:
+    """Return whether each cell is a word for no, or the number 0."""
+    return words(cells).isin(NO) | (numbers(cells) == 0)
+
+
 def numbers(cells: pd.Series) -> pd.Series:
     """Return the cells as numbers, with a decimal point or comma, and NaN where a cell is not a number."""
     return pd.to_numeric(cells.str.strip().str.replace(",", ".", regex=False), errors="coerce").astype(float)
@@ -36,8 +51,9 @@ def ages(cells: pd.Series) -> pd.Series:
 
 def sexes(cells: pd.Series) -> pd.Series:
     """Return 0 for male and 1 for female, as PTB-XL has it, and NaN where a cell is neither."""
-    plain = words(cells)
-    return pd.Series(float("nan"), cells.index).mask(plain.isin(MALE), 0.0).mask(plain.isin(FEMALE), 1.0)
+    plain, coded = words(cells), numbers(cells)
+    male, female = plain.isin(MALE) | (coded == 0), plain.isin(FEMALE) | (coded == 1)
+    return pd.Series(float("nan"), cells.index).mask(male, 0.0).mask(female, 1.0)
 
 
 def lines(index: Iterable[int]) -> str:

@@ -1,28 +1,34 @@
 """Meaning of each column of a labels.csv, by its name or else by its cells."""
 
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from data_prep.places import File
-from data_prep.sources.cells import NO, YES, is_missing, lines, numbers, words
+from data_prep.safe_text import printable
+from data_prep.sources.cells import is_missing, is_no, is_yes, lines, numbers, words
 from data_prep.sources.tables import SEPARATOR, SourceFinding
 
 ROLES = {
-    "record": ("record", "recordname", "recordid", "filename", "file", "filepath", "path"),
+    "record": (
+        "record", "recordname", "recordid", "filename", "file", "filepath", "path", "datei", "dateiname", "dateipfad",
+        "fichier", "nomfichier", "nomdufichier", "archivo",
+    ),
     "patient_id": (
         "patientid", "patient", "patientno", "patientnr", "patientnumber", "subject", "subjectid", "subjectno", "pid",
-        "mrn",
+        "mrn", "patientenid", "patientennr", "patientennummer", "patid", "patnr", "idpatient", "nopatient",
+        "numpatient", "numeropatient", "paciente", "idpaciente",
     ),
-    "split": ("split", "set", "subset", "partition", "datasplit", "datasetsplit"),
+    "split": ("split", "set", "subset", "partition", "datasplit", "datasetsplit", "aufteilung"),
     "fold": ("fold", "folds", "foldid", "stratfold", "cvfold"),
-    "age": ("age", "ageyears", "ageinyears", "patientage"),
-    "sex": ("sex", "gender", "patientsex", "geschlecht"),
+    "age": ("age", "ageyears", "ageinyears", "patientage", "alter", "alterjahre", "alterinjahren", "edad"),
+    "sex": ("sex", "gender", "patientsex", "geschlecht", "sexe", "sexo", "sesso"),
 }  # fmt: skip
 """Names of columns by their role, as `plain_name` spells them."""
-UNSURE_PATIENT = ("patient", "subject")
+UNSURE_PATIENT = ("patient", "subject", "paciente")
 """Names of columns that may also distinguish patients from controls."""
 SPLIT_FLAGS = frozenset(
     {"train", "training", "istrain", "val", "valid", "validation", "isvalidation", "test", "istest"}
@@ -31,9 +37,16 @@ NEVER_LABELS = frozenset({
     "name", "patientname", "firstname", "lastname", "surname", "birthdate", "dateofbirth", "dob", "date", "time",
     "datetime", "timestamp", "recordingdate", "device", "site", "center", "hospital", "height", "weight",
     "bmi", "id", "ecgid", "studyid", "index", "unnamed0", "heartrate", "hr", "fs", "unit", "leads", "male", "female",
-    "ismale", "isfemale", "man", "woman",
+    "ismale", "isfemale", "man", "woman", "mannlich", "weiblich", "mann", "frau", "homme", "femme", "hombre", "mujer",
+    "vorname", "nachname", "nom", "prenom", "geburtsdatum", "datum", "uhrzeit", "grosse", "gewicht", "taille", "poids",
 })  # fmt: skip
 """Names of columns that are not a diagnosis even if they hold 0 and 1."""
+NAMES_PATIENTS = re.compile("patient|subject|proband|paciente|^id$")
+"""Names of columns that may hold the patients although no role has them, as `plain_name` spells them."""
+TWO_VALUES = "two values, but not 1 and 0"
+SHARES = "numbers from 0 to 1"
+LIKE_LABELS = (TWO_VALUES, SHARES)
+"""Reasons for leaving out a column that may be meant as a label."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +65,18 @@ class Columns:
         parts = [f"{role.removesuffix('_id')} is {name!r}" for role, name in self.roles.items()]
         parts.append(f"labels are {', '.join(self.labels)}" if self.labels else "no column is a label")
         if self.left_out:
-            parts.append("left out: " + ", ".join(f"{name} ({why})" for name, why in self.left_out.items()))
+            reasons = (f"{name or 'a column without a name'} ({why})" for name, why in self.left_out.items())
+            parts.append("left out: " + ", ".join(reasons))
         return "; ".join(parts) + "."
+
+    def advice(self) -> Iterator[str]:
+        """Yield a sentence on each kind of column that is left out and may be meant otherwise."""
+        patients = [name for name in self.left_out if NAMES_PATIENTS.search(plain_name(name))]
+        if "patient_id" not in self.roles and patients:
+            yield f"If {quoted(patients)} holds the patients, rename that column to patient_id."
+        labels = [name for name, reason in self.left_out.items() if reason in LIKE_LABELS and name not in patients]
+        if labels:
+            yield f"{quoted(labels)} is not used, since a label is 1 or 0. If it is a label, write these two numbers."
 
 
 def understand(path: File, table: pd.DataFrame) -> Columns:
@@ -85,8 +108,12 @@ def understand(path: File, table: pd.DataFrame) -> Columns:
 
 
 def plain_name(name: str) -> str:
-    """Return `patientid` for Patient_ID, `patient id` and patient-id."""
-    return re.sub(r"[\W_]+", "", name.casefold())
+    """Return `patientid` for Patient_ID, `patient id` and patient-id, and letters without their accents."""
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKD", name.casefold()))
+
+
+def quoted(names: Sequence[str]) -> str:
+    return " or ".join(map(repr, names))
 
 
 def candidates_by_role(table: pd.DataFrame) -> dict[str, list[str]]:
@@ -99,7 +126,7 @@ def unclear(path: File, name: str, message: str) -> SourceFinding:
 
 
 def patient_or_label(path: File, name: str, cells: pd.Series) -> Iterator[SourceFinding]:
-    if plain_name(name) in UNSURE_PATIENT and len(cells) > 2 and words(cells).isin(YES | NO).all():
+    if plain_name(name) in UNSURE_PATIENT and len(cells) > 2 and (is_yes(cells) | is_no(cells)).all():
         yield unclear(
             path,
             name,
@@ -110,23 +137,29 @@ def patient_or_label(path: File, name: str, cells: pd.Series) -> Iterator[Source
 
 def holds_labels(cells: pd.Series) -> bool:
     """Return whether at least half of the cells that are not empty are yes or no."""
-    said = words(cells[~is_missing(cells)])
-    return bool(len(said)) and 2 * int(said.isin(YES | NO).sum()) >= len(said)
+    said = cells[~is_missing(cells)]
+    return bool(len(said)) and 2 * int((is_yes(said) | is_no(said)).sum()) >= len(said)
 
 
 def contents(cells: pd.Series) -> str:
     said = cells[~is_missing(cells)]
     if said.empty:
         return "empty"
-    return "text" if numbers(said).isna().any() else "numbers"
+    if words(said).nunique() + is_missing(cells).any() == 2:
+        return TWO_VALUES
+    values = numbers(said)
+    return "text" if values.isna().any() else SHARES if values.between(0, 1).all() else "numbers"
 
 
 def label_problems(path: File, name: str, cells: pd.Series) -> Iterator[SourceFinding]:
-    if not name or SEPARATOR in name:
-        message = f"{path}: {name!r} cannot name a label: a name must not be empty or contain '{SEPARATOR}'."
-        yield SourceFinding("unusable label name", name, message)
+    if not name or SEPARATOR in name or printable(name) != name:
+        message = (
+            f"{path}: {name!r} cannot name a label: a name must not be empty, or contain '{SEPARATOR}', a line break "
+            f"or another character that is not printed."
+        )
+        yield SourceFinding("unusable label name", printable(name), message)
     missing = is_missing(cells)
-    wrong = cells.index[~missing & ~words(cells).isin(YES | NO)]
+    wrong = cells.index[~missing & ~is_yes(cells) & ~is_no(cells)]
     if len(wrong):
         yield SourceFinding(
             "unreadable labels",

@@ -2,14 +2,14 @@
 and sex. Every other column of yes and no is a label."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 import pandas as pd
 
 from data_prep.places import File
 from data_prep.readers import READERS
-from data_prep.sources.cells import NO_SEX, YES, ages, is_missing, lines, numbers, sexes, words
+from data_prep.sources.cells import NO_SEX, ages, is_missing, is_yes, lines, numbers, sexes, words
 from data_prep.sources.folder import Folder
 from data_prep.sources.label_columns import Columns, understand
 from data_prep.sources.table_file import is_header, read_table
@@ -20,6 +20,7 @@ from data_prep.sources.tables import (
     Source,
     SourceError,
     SourceFinding,
+    by_line,
     fold_remarks,
     listed,
     table_problems,
@@ -47,10 +48,11 @@ def read_labeled_folder(folder: File) -> Source:
     columns = understand(path, table)
     require_record(path, table, columns)
     cells = {role: table[name].str.strip() for role, name in columns.roles.items()}
+    place = Folder(folder)
+    cells["record"] = cells["record"].map(lambda record: plain_record(place, record))
     patient_id = cells.get("patient_id", cells["record"])
     nothing = pd.Series(float("nan"), table.index)
     fold = numbers(cells["fold"]) if "fold" in cells else nothing
-    place = Folder(folder)
     files = tuple(find_file(place, record) for record in cells["record"])
     records = pd.DataFrame(
         {
@@ -67,6 +69,7 @@ def read_labeled_folder(folder: File) -> Source:
     problems = [*columns.problems, *no_label(path, columns), *cell_problems(path, columns, cells, records)]
     records = records.reset_index(drop=True)
     problems += table_problems(records, list(table.index))
+    problems += files_twice(files, records["name"], list(table.index))
     notes = (f"{TABLE}: {columns.describe()}", *notes, *decisions(columns, cells))
     empty = [split for split in SPLITS if split not in set(records["split"])]
     notes += tuple(f"No record fell into the split '{split}'." for split in empty)
@@ -111,6 +114,13 @@ def without_suffix(record: str) -> str:
     return record.removesuffix(next((suffix for suffix in READERS if record.lower().endswith(suffix)), ""))
 
 
+def plain_record(folder: Folder, record: str) -> str:
+    """Return `a/b` for `./a//b`, and for `a\\b` as Windows writes it where no file has that name."""
+    if "\\" in record and not folder.has_file(find_file(folder, record)):
+        record = record.replace("\\", "/")
+    return PurePosixPath(record).as_posix() if record else record
+
+
 def find_file(folder: Folder, record: str) -> str:
     """Return the record's file, relative to the folder, or the name of a WFDB header if there is none."""
     if PurePosixPath(record).suffix.lower() in READERS or folder.has_file(record):
@@ -119,12 +129,25 @@ def find_file(folder: Folder, record: str) -> str:
     return next(candidates, None) or record + (folder.suffix_of_ecg(record) or ".hea")
 
 
+def files_twice(files: Sequence[str], names: pd.Series, rows: Sequence[int]) -> Iterator[SourceFinding]:
+    """Yield files that two records of different names lead to, as `a` and `a.xml` do."""
+    for _, repeated in by_line(pd.Series(files), rows):
+        if len({names[rows.index(line)] for line in repeated}) > 1:
+            where = lines(repeated)
+            yield SourceFinding("listed twice", where, f"{where.capitalize()} have the same file.")
+
+
 def decisions(columns: Columns, cells: dict[str, pd.Series]) -> Iterator[str]:
     """Yield what was decided on the user's behalf, one sentence each."""
     if "patient_id" not in cells:
         yield f"{TABLE} has no column patient_id: each record counts as a patient of its own."
+    yield from (f"{TABLE}: {sentence}" for sentence in columns.advice())
     if "sex" in cells:
-        yield f"{TABLE}: {columns.roles['sex']!r} is stored as 0 for male and 1 for female, as in PTB-XL."
+        name = columns.roles["sex"]
+        meaning = f"{name!r} is stored as 0 for male and 1 for female"
+        if numbers(cells["sex"]).notna().any():
+            meaning = f"0 in {name!r} counts as male, and 1 as female"
+        yield f"{TABLE}: {meaning}, as in PTB-XL."
 
 
 def splits(cells: dict[str, pd.Series], patient_id: pd.Series, fold: pd.Series) -> pd.Series:
@@ -144,8 +167,15 @@ def split_of(patient: str) -> str:
 
 def label_cells(table: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
     """Return the labels of each record in one cell. Cells that are neither yes nor no are reported elsewhere."""
-    has = pd.DataFrame({name: words(table[name]).isin(YES) for name in names}, table.index).to_numpy()
+    has = pd.DataFrame({name: is_yes(table[name]) for name in names}, table.index).to_numpy()
     return [SEPARATOR.join(name for name, yes in zip(names, row, strict=True) if yes) for row in has]
+
+
+def spelled_twice(patient_id: pd.Series) -> pd.Series:
+    """Return whether each patient also has another spelling: `7`, `007` and `7.0`, or `p7` and `P7`."""
+    whole = patient_id.str.casefold().str.replace(r"^(\d+)[.,]0+$", r"\1", regex=True)
+    plain = whole.str.replace(r"^0+(?=\d+$)", "", regex=True)
+    return patient_id.groupby(plain).transform("nunique") > 1
 
 
 def cell_problems(
@@ -160,6 +190,11 @@ def cell_problems(
 
     if "patient_id" in cells:
         yield from unreadable("patient_id", "no patient", is_missing(cells["patient_id"]), "is empty")
+        text = (
+            "spells a patient in two ways that differ only in leading zeros, '.0' or capitals; choose one, so that all "
+            "records of a patient are in one split"
+        )
+        yield from unreadable("patient_id", "patient spelled in two ways", spelled_twice(cells["patient_id"]), text)
     if "split" in cells:
         text = "is none of train, validation (val), test"
         yield from unreadable("split", "unknown split", records["split"] == "", text)

@@ -15,6 +15,8 @@ from data_prep.sources.cells import NO, SHOWN, YES, lines
 from data_prep.sources.tables import SourceError
 
 SEPARATORS = ",;\t"
+SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""Bytes that files of Excel and LibreOffice begin with, under any name."""
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -39,6 +41,8 @@ def read_table(path: File) -> TableFile:
         PlaceError: it is remote, and its place cannot be reached.
     """
     content = read_content(path)
+    if content.startswith(SPREADSHEETS):
+        raise SourceError(f"{path}: a spreadsheet, not a text file; save it as CSV in UTF-8.")
     text, notes = decode(path, content)
     rows = read_rows(path, text)
     if not rows:

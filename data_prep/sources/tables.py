@@ -1,6 +1,7 @@
 """Contents of a folder of records by its tables: files, patients, splits and labels, and what is wrong with them."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,10 @@ def table_problems(records: pd.DataFrame, rows: Sequence[int]) -> Iterator[Sourc
                 )
     outside = [line for line, name in zip(rows, records["name"], strict=True) if not lies_inside(name)]
     if outside:
-        message = f"{lines(outside).capitalize()}: the record does not name a file inside the folder."
+        message = (
+            f"{lines(outside).capitalize()}: the record does not name a file inside the folder. Write its path "
+            f"relative to the folder."
+        )
         yield SourceFinding("outside the folder", lines(outside), message)
     for own, splits in patients_in_several(records, rows, "split"):
         message = (
@@ -170,4 +174,5 @@ def listed(findings: Sequence[SourceFinding]) -> list[str]:
 def lies_inside(name: str) -> bool:
     """Return whether a name in a table can only mean a file inside the folder."""
     parts = name.split("/")
-    return parts[0] != "" and ".." not in parts
+    is_absolute = parts[0] == "" or (len(parts) > 1 and re.fullmatch("[A-Za-z]:", parts[0]) is not None)
+    return not is_absolute and ".." not in parts

@@ -23,6 +23,7 @@ from data_prep.sources import read_source
 from data_prep.sources.tables import Source, class_remarks, listed
 from data_prep.store import claims, ledger
 from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk, Preparation, prepare_chunk
+from data_prep.store.duplicates import duplicates
 from data_prep.store.finish import discard, finish
 from data_prep.store.manifest import MANIFEST, PROGRESS, SIGNALS, StoreError, read_failures, write_manifest
 from data_prep.store.open import open_store
@@ -203,7 +204,9 @@ def conclude(plan: Plan, signals: SignalsFile, chunks: Sequence[Chunk], n_resume
         n_files = len(plan.source.files)
         raise StoreError(f"{plan.source.folder}: not one of {n_files} records could be prepared. {name}: {reason}")
     finish(plan.source, signals, chunks, {**plan.wanted, "labels": plan.labels})
-    return report
+    store = open_store(plan.out)
+    notes = listed(tuple(duplicates(store.signals, store.records)))
+    return dataclasses.replace(report, notes=(*report.notes, *notes))
 
 
 def is_finished(out: Path) -> bool:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from data_prep.safe_text import printable
 from ecgmtl.cli.options import Checkpoint, local, local_input
 from ecgmtl.cli.terminal import spoken_errors
 
@@ -95,10 +96,10 @@ def export(
         f"probabilities differ by at most {report.max_difference:.1e} on {report.n_records} records"
     )
     if stored.typicality is None:
-        typer.echo(
-            "It cannot detect records unlike the training records. To add this, pass the training data with --data.",
-            err=True,
-        )
+        remedy = "To add this, pass the training data with --data."
+        if store is not None:
+            remedy = f"{data} does not help: it is not the training data, or has fewer than 99 validation records."
+        typer.echo(printable(f"It cannot detect records unlike the training records. {remedy}"), err=True)
 
 
 def reduction_of(int8: bool, fp16: bool) -> Literal["int8", "fp16"] | None:

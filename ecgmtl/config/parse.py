@@ -91,6 +91,14 @@ def set_key(tree: Any, dotted: str, value: object) -> None:
         raise ConfigError(f"--set {dotted}: there is no such key in the config.") from error
 
 
+LIST, GROUP = "a list, as [a, b]", "a group of settings, as {key: value}"
+SHAPES = {
+    **dict.fromkeys(("tuple_type", "list_type"), LIST),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type", "dataclass_type"), GROUP),
+}
+"""What a value should be by the kind of pydantic's error, which names types of Python."""
+
+
 def explain(mistake: Any, tree: Any) -> str:
     """Describe one error of pydantic in a line: the key in the user's tree, and what is wrong with it."""
     key = dotted_key(mistake["loc"], tree)
@@ -100,7 +108,9 @@ def explain(mistake: Any, tree: Any) -> str:
     if mistake["type"] == "union_tag_not_found":
         return f"{key}: should have a `kind`."
     if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{key}: there is no such setting; is it misspelled?"
+        return f"{key}: there is no such setting; is it misspelled? `ecgmtl show defaults` lists all."
+    if mistake["type"] in SHAPES:
+        return f"{key}: should be {SHAPES[mistake['type']]}; found {mistake['input']!r}."
     message = mistake["msg"].removeprefix("Value error, ").removesuffix(".")
     if holds_groups(mistake["input"]):  # the message names the key
         return f"{message}." if not key or message.startswith(f"{key}.") else f"{key}: {message}."

@@ -222,7 +222,7 @@ def load_config(path: Path | None, overrides: tuple[str, ...] = ()) -> Config:
         if not equals:
             raise ConfigError(f"--set {override}: should be key=value, as in --set stages.0.epochs=3.")
         set_key(tree, dotted, read_value(dotted, value))
-    return parse_config(tree, source)
+    return parse_config(tree, f"{source} with --set")
 
 
 def parse_config(tree: dict[str, Any], source: str) -> Config:

@@ -114,8 +114,7 @@ def load_split(
     """
     rows = store.rows_of(split)
     if not len(rows):
-        counts = ", ".join(f"{name} {n}" for name, n in store.records["split"].value_counts().items())
-        raise StoreError(f"{store.path}: no record of the split '{split}'; it has {counts}.")
+        raise StoreError(no_record(store, split))
     grouping = "superdiagnostic" if "superdiagnostic" in store.manifest["label_sets"] else labels
     table = store.records.iloc[rows]
 
@@ -139,6 +138,17 @@ def load_split(
         fs=float(store.manifest["preprocess"]["fs"]),
         columns={str(name): table[name].to_numpy() for name in table if name not in store.manifest["label_sets"]},
     )
+
+
+def no_record(store: "Store", split: SplitName) -> str:
+    """Return what a store has instead of a split, and what would do."""
+    counts = ", ".join(f"{name} {n}" for name, n in store.records["split"].value_counts().items())
+    usable = store.records[store.records["split"] != "test"]
+    folds = sorted(usable["fold"].dropna().unique()) if "fold" in usable else []
+    remedy = f"prepare records whose column split says {split}"
+    if split == "validation" and len(folds) > 1:
+        remedy = f"set validation_fold to one of its folds, {', '.join(f'{fold:g}' for fold in folds)}, or {remedy}"
+    return f"{store.path}: no record of the split '{split}'; it has {counts}. To have some, {remedy}."
 
 
 def open_for(path: Path, preprocess: Preprocess, validation_fold: int | None = None) -> "Store":

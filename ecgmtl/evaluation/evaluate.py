@@ -155,10 +155,8 @@ def evaluate_file(
 
 def choose_records(checkpoint: Checkpoint, split: Split, protocol: Protocol) -> Split:
     """Return the records that count under the protocol."""
-    if split.label_names != checkpoint.label_names:
-        raise EvaluationError(
-            f"the model reads {', '.join(checkpoint.label_names)}; the data has {', '.join(split.label_names)}."
-        )
+    if difference := checkpoint.difference_from(split.label_names):
+        raise EvaluationError(difference)
     if protocol.unlabeled == "drop":
         split = split.select(split.labels.sum(dim=1).cpu().numpy() > 0)
     if not len(split):

@@ -24,6 +24,8 @@ from ecgmtl.evaluation.text import given_leads_section, render, stress_section
 from ecgmtl.run_files import METRICS
 
 PICTURE_DPI = 120
+N_UNDEFINED = "n_undefined_labels"
+"""Number of labels that all records have or none, so that macro figures leave them out. Absent where there is none."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Evaluation:
         figures: dict[str, float] = {"n_records": len(self.names), "n_patients": self.n_patients}
         for name, estimate in (self.classification.headline if self.classification else {}).items():
             figures |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        if self.classification and self.classification.undefined:
+            figures[N_UNDEFINED] = len(self.classification.undefined)
         if self.reconstruction:
             figures |= {f"reconstruction_{name}": value for name, value in asdict(self.reconstruction.overall).items()}
         figures |= self.given_leads.headline() if self.given_leads else {}

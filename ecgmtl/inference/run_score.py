@@ -17,7 +17,9 @@ def score_of(run: Path) -> str:
     report = json.loads((run / VALIDATION / METRICS).read_text(encoding="utf-8"))
     if "classification" not in report:
         return ""
-    return describe_score(report["classification"]["headline"]["macro_auroc"], report["n_records"])
+    classification = report["classification"]
+    n_undefined = len(classification.get("undefined_labels", ()))
+    return describe_score(classification["headline"]["macro_auroc"], report["n_records"], n_undefined)
 
 
 def score_and_card(model: Path) -> tuple[str, str]:
@@ -29,7 +31,12 @@ def score_and_card(model: Path) -> tuple[str, str]:
     return score, card
 
 
-def describe_score(macro_auroc: Mapping[str, float], n_records: int) -> str:
-    """Return a macro AUROC on the validation split in words: its `value`, and `low` to `high` where it has these."""
+def describe_score(macro_auroc: Mapping[str, float], n_records: int, n_undefined: int = 0) -> str:
+    """Return a macro AUROC on the validation split in words: its `value`, and `low` to `high` where it has these.
+
+    `n_undefined` labels, which all records there have or none, are not part of it.
+    """
     interval = f" (95 % interval {macro_auroc['low']:.4f} to {macro_auroc['high']:.4f})" if "low" in macro_auroc else ""
-    return f"macro AUROC {macro_auroc['value']:.4f}{interval} on the validation split, {n_records} records"
+    labels = f"{n_undefined} label{'s' * (n_undefined > 1)}"
+    without = f", without {labels} that all or none of them have" if n_undefined else ""
+    return f"macro AUROC {macro_auroc['value']:.4f}{interval} on the validation split, {n_records} records{without}"

@@ -11,6 +11,7 @@ from data_prep.lead_set import LeadSet
 from data_prep.leads import BASIS_LEADS
 from data_prep.readers import OtherFile, ReadOptions, find_record, read_record, summarize
 from data_prep.record import Record
+from ecgmtl.inference.arrays import ECG, require_ecg, require_ecgs
 from ecgmtl.inference.models import BUNDLED
 from ecgmtl.inference.predict import BATCH, predict, predict_records
 from ecgmtl.inference.predictor import Predictor, load_predictor, without_typicality
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHADE = "#e0a030"
-ECG = str | Path | Record
-"""A path, as `ecgmtl predict` takes it, or a record that was read."""
 
 
 def read(
@@ -86,10 +85,16 @@ class TrainedModel:
         the reason in `message`. If a recording is longer than the model's input, `window` selects its first or
         best window, or the mean over all. A warning counts the files in folders that are not ECGs. With `warn_ood` no
         decision is made on records that are unlike the training records, as far as the model can tell.
+
+        Raises:
+            TypeError: an ECG is neither a path nor a record. `ecgmtl.from_array` makes a record of an array.
+            ValueError: there is no such window.
         """
         import pandas as pd
 
-        given = [ecgs] if isinstance(ecgs, str | Path | Record) else list(ecgs)
+        given = require_ecgs(ecgs)
+        if window not in list(Window):
+            raise ValueError(f"window: {window!r} is not one of {', '.join(Window)}.")
         predictor = self.predictor if warn_ood else without_typicality(self.predictor)
         results = list(predict_each(predictor, given, batch_size, Window(window)))
         for line in summarize([result for result in results if isinstance(result, OtherFile)]):
@@ -111,7 +116,7 @@ class TrainedModel:
 
         from ecgmtl.inference.occlusion import occlude
 
-        metadata = self.predictor.metadata
+        ecg, metadata = require_ecg(ecg), self.predictor.metadata
         if label is not None and label not in metadata.label_names:
             raise ValueError(f"label {label!r} is not one of {', '.join(metadata.label_names)}.")
         record = ecg if isinstance(ecg, Record) else read(ecg)
@@ -142,6 +147,7 @@ class TrainedModel:
 
         if not isinstance(self.predictor, CheckpointPredictor):
             raise ReconstructError(f"{self.name}: has no decoder; load a run, or the checkpoint that it wrote.")
+        ecg = require_ecg(ecg)
         record = ecg if isinstance(ecg, Record) else read(ecg)
         leads = LeadSet.parse(from_leads if isinstance(from_leads, str) else ",".join(from_leads))
         return reconstruct(self.predictor.stored, record, leads).to_record(record.name)

@@ -157,12 +157,17 @@ class RunFolder:
             self.write_facts({**facts, "computes": now})
         return {**now, **facts.get("computes", {})}
 
-    def keep_tracked_if(self, of: str) -> None:
-        """Forget MLflow's ids unless they belong to these data and this code, whose curves alone are continued."""
+    def keep_tracked_if(self, of: str) -> bool:
+        """Forget MLflow's ids unless they belong to these data and this code, whose curves alone are continued.
+
+        `of` is the digest of the data and that of the code. Return whether the run began with other data.
+        """
         facts = self.facts
-        if facts.get("of", of) != of:
+        earlier = str(facts.get("of", of))
+        if earlier != of:
             facts["tracked"] = {}
         self.write_facts({**facts, "of": of})
+        return earlier.split()[:1] != of.split()[:1]
 
     def read_history(self) -> list[dict[str, Any]]:
         """Return the epochs that were written, a dictionary each.

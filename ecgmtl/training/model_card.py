@@ -113,7 +113,7 @@ INTENDED_USE = (
 
 LIMITS = """\
 - The model knows the labels above and no others. A record in which it finds none of them is not therefore normal.
-- The labels come from reports by physicians, who disagree with each other. Some reports are automatic.
+- The labels are only as good as their source. Physicians disagree on ECGs, and some reports are automatic.
 - Scores, thresholds and calibration hold for records like those of the split that they come from. Other devices,
   populations, ages, pacemakers, filters and electrode positions change them. Check the model on your own records first.
 - Rare labels have few records. Look at the width of an interval before its middle."""

@@ -52,7 +52,8 @@ class RunRecord:
     @contextmanager
     def open(self, stages: tuple[Stage, ...]) -> Iterator[None]:
         """Log the run while it lasts. With other data or code than before, it is a new run to the tracker."""
-        self.folder.keep_tracked_if(f"{self.data_sha256} {code_digest()}")
+        if self.folder.keep_tracked_if(f"{self.data_sha256} {code_digest()}"):
+            self.progress.say(f"{self.folder.data} has changed since the run began: its stages are trained again")
         run = self.tracker.run(
             self.folder.path.name,
             tags=self.tags() | {"stages": " ".join(stage.name for stage in stages)},

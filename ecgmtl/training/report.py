@@ -14,7 +14,7 @@ from ecgmtl import __version__, checkpoint
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.split import Split
 from ecgmtl.evaluation.evaluate import FITTED_UNDER, evaluate
-from ecgmtl.evaluation.report import Evaluation, write_evaluation
+from ecgmtl.evaluation.report import N_UNDEFINED, Evaluation, write_evaluation
 from ecgmtl.inference import export
 from ecgmtl.inference.export_path import ExportError
 from ecgmtl.inference.run_score import describe_score
@@ -66,7 +66,8 @@ def score_in(summary: dict[str, float]) -> str:
     """Return the score that travels with the classifier, as every export of it words it; empty if there is none."""
     names = {"value": "macro_auroc", "low": "macro_auroc_low", "high": "macro_auroc_high"}
     estimate = {name: summary[key] for name, key in names.items() if key in summary}
-    return describe_score(estimate, int(summary["n_records"])) if "value" in estimate else ""
+    n_undefined = int(summary.get(N_UNDEFINED, 0))
+    return describe_score(estimate, int(summary["n_records"]), n_undefined) if "value" in estimate else ""
 
 
 def log_evaluation(tracker: Tracker, summary: dict[str, float], folder: Path, name: str) -> None:
@@ -163,12 +164,19 @@ def describe(
             Figure(name=n, value=summary[n], low=summary.get(f"{n}_low"), high=summary.get(f"{n}_high")) for n in shown
         ),
         figures_on=f"validation split, {len(validation)} records; the epoch was chosen on it, so these scores are "
-        "slightly optimistic",
+        f"slightly optimistic{not_scored(int(summary.get(N_UNDEFINED, 0)), len(stored.label_names))}",
         leads=STANDARD_LEADS,
         fs=float(config.preprocess.fs),
         seconds=config.preprocess.seconds,
         code=stored.provenance["code_sha256"],
     )
+
+
+def not_scored(n_undefined: int, n_labels: int) -> str:
+    """Return a sentence on labels that the scores leave out, which follows another one; empty if there are none."""
+    if not n_undefined:
+        return ""
+    return f". They leave out labels that all or none of these records have ({n_undefined} of {n_labels})"
 
 
 def tasks_learned(stored: Checkpoint) -> tuple[str, ...]:

@@ -81,10 +81,10 @@ def test_check_exits_with_3_where_a_file_cannot_be_read_or_is_missing(folder):
 
 
 def test_check_and_prepare_describe_a_table_alike(folder, tmp_path):
-    (folder / "labels.csv").write_text("record,Sex,A\x1bF,MI\na,F,1,0\n")
+    (folder / "labels.csv").write_text("record,Sex,AF,MI,no\x1bte\na,F,1,0,one\n")
     for command, *more in (["check"], ["prepare", tmp_path / "store"]):
         told = ecgmtl("data", command, folder, *more, *STATED)
-        assert "sex is 'Sex'; labels are A\\x1bF, MI" in told
+        assert "sex is 'Sex'; labels are AF, MI; left out: no\\x1bte (text)" in told
         assert "\x1b" not in told
     (folder / "labels.csv").write_text("record,Sex,AF,MI\na,Ann,1,\nb,F,Bob,0\n")
     told = ecgmtl("data", "prepare", folder, tmp_path / "other", *STATED, code=1)

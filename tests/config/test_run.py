@@ -43,7 +43,7 @@ def test_a_config_survives_yaml():
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("sed=1", "config: sed: there is no such setting"),
+        ("sed=1", "config with --set: sed: there is no such setting"),
         (
             "encoder.kind=cmn",
             "encoder.kind: 'cmn' is not one of cnn, transformer, cnn_transformer, s4d, convnext, leadwise.",
@@ -58,6 +58,8 @@ def test_a_config_survives_yaml():
             "stages.0.losses: found reconstuction; choose from reconstruction, classification, ",
         ),
         ("stages.0.epochs=0", "stages.0.epochs: Input should be greater than 0; found 0"),
+        ("stages.0.losses=reconstruction", "stages.0.losses: should be a list, as [a, b]; found 'reconstruction'."),
+        ("stages.0.masking=0.5", "masking: should be a group of settings, as {key: value}; found 0.5."),
         ("stages.7.epochs=1", "there is no such key"),
         ("seed", "should be key=value"),
         ("seed={", "--set seed={: the value cannot be read as YAML: line 1: "),
@@ -71,8 +73,8 @@ def test_a_config_survives_yaml():
         ("seed=-1", "seed: Input should be greater than or equal to 0; found -1."),
         ("seed.x=1", "there is no such key"),
         ("name=../elsewhere", "name: should be a plain name"),
-        ("encodr.kind=cnn", "config: encodr: there is no such setting"),
-        ("encoder.widht=3", "config: encoder.widht: there is no such setting"),
+        ("encodr.kind=cnn", "config with --set: encodr: there is no such setting"),
+        ("encoder.widht=3", "config with --set: encoder.widht: there is no such setting"),
         ("encoder={widths: [8]}", "encoder: should have a `kind`."),
         ("encoder.kernel_size=4", "encoder.kernel_size: should be odd"),
         ("stages.1.name=pretrain", "stages need names that differ; found pretrain, pretrain, decay"),
@@ -83,7 +85,7 @@ def test_a_config_survives_yaml():
         (TAUGHT_BY.format("pretrain"), "stage 'joint' has the teacher 'pretrain', which does not learn classification"),
         (
             "stages.1.losses=[classification, reconstruction, classification_rhythm]",
-            "config: stage 'joint' learns classification_rhythm; name rhythm in auxiliary_labels.",
+            "config with --set: stage 'joint' learns classification_rhythm; name rhythm in auxiliary_labels.",
         ),
     ],
 )
@@ -176,10 +178,10 @@ def test_mistakes_of_a_file_are_all_told_with_its_name(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load_config(path)
     assert sorted(str(caught.value).splitlines()) == [
-        f"{path}: encoder.widht: there is no such setting; is it misspelled?",
+        f"{path}: encoder.widht: there is no such setting; is it misspelled? `ecgmtl show defaults` lists all.",
         f"{path}: precision: Input should be 'auto', 'fp32' or 'bf16'; found 'fp8'.",
         f"{path}: preprocess.fs: 30 must be a whole number of hertz from 50 to 10000.",
-        f"{path}: sed: there is no such setting; is it misspelled?",
+        f"{path}: sed: there is no such setting; is it misspelled? `ecgmtl show defaults` lists all.",
     ]
 
 

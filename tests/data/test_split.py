@@ -88,6 +88,11 @@ def test_select_keeps_every_field_of_the_selected_records(store):
 def test_an_empty_split_is_rejected(store):
     with pytest.raises(StoreError, match=r"no record of the split 'test'; it has train 3, validation 2\."):
         load_split(store, "test", "superdiagnostic")
+    store.records["split"], store.records["fold"] = "train", [1.0, 1.0, 2.0, 2.0, float("nan")]
+    with pytest.raises(
+        StoreError, match=r"train 5\. To have some, set validation_fold to one of its folds, 1, 2, or prep"
+    ):
+        load_split(store, "validation", "superdiagnostic")
 
 
 def test_lead_statistics_match_numpy(store):

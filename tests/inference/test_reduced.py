@@ -1,14 +1,18 @@
 """Exports in fewer bits: as accurate as float32, or not kept."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 
+from data_prep.store.open import Store
 from ecgmtl.inference import reduced
 from ecgmtl.inference.export_path import ExportError
 from ecgmtl.inference.fp16 import halve
 from ecgmtl.inference.onnx_predictor import OnnxPredictor
-from ecgmtl.inference.reduced import REDUCTIONS, Judged, export_reduced
+from ecgmtl.inference.reduced import REDUCTIONS, Judged, export_reduced, reduce_and_judge
 
 
 @pytest.fixture
@@ -65,3 +69,18 @@ def without_weights(path):
     model = onnx.load(path)
     del model.graph.node[:]
     return model.SerializeToString()
+
+
+def test_labels_in_another_order_or_of_one_class_do_not_judge_an_export(stored, tmp_path):
+    first, *others = stored.label_names
+    records = pd.DataFrame({"split": ["train"] * 4 + ["validation"] * 4, stored.label_set: [first] * 8})
+    for names, message in (
+        ((*others, first), "store: the model reads .* the same in another order: put the columns"),
+        (("X", *others), "store: the model reads .*; the data has X.* Prepare the data with the model's"),
+        ((first, *others), r"no label has records with it and records without it in the validation split \(4 rec"),
+    ):
+        manifest = {"label_sets": {stored.label_set: names}, "preprocess": {"band": None}}
+        store = Store(Path("store"), np.zeros((8, 12, 1000), np.int16), records, manifest)
+        with pytest.raises(ExportError, match=message):
+            reduce_and_judge(stored, "fp16", tmp_path / "c.onnx", store)
+    assert not list(tmp_path.iterdir())

@@ -75,12 +75,13 @@ def test_mlflow_ids_are_stored(folder):
 
 
 def test_mlflow_ids_are_discarded_with_other_data_or_code(folder):
-    folder.keep_tracked_if("data code")
+    assert not folder.keep_tracked_if("data code")
     folder.note_tracked("joint", "r1")
-    folder.keep_tracked_if("data code")
+    assert not folder.keep_tracked_if("data code")
     assert folder.tracked("joint") == "r1"
-    folder.keep_tracked_if("data other")
+    assert not folder.keep_tracked_if("data other")
     assert folder.tracked("joint") is None
+    assert folder.keep_tracked_if("changed other")
 
 
 def test_the_history_is_read_in_order(folder):

@@ -11,6 +11,7 @@ def test_the_headline_has_scores_with_intervals():
     assert headline(SUMMARY) == SCORE
     assert headline(SUMMARY | {"reconstruction_rmse_mv": 0.178}) == f"{SCORE}; RMSE of masked samples 0.1780 mV"
     assert headline({"n_records": 3.0, "macro_auroc": 0.9}) == "macro AUROC 0.9000 on the validation split, 3 records"
+    assert headline(SUMMARY | {"n_undefined_labels": 2.0}) == f"{SCORE}, without 2 labels that all or none of them have"
     assert headline({"n_records": 3.0, "reconstruction_rmse_mv": 0.2}) == (
         "RMSE of masked samples 0.2000 mV on the validation split, 3 records"
     )
@@ -26,3 +27,7 @@ def test_a_score_is_worded_alike_when_it_is_logged_and_when_it_is_exported(tmp_p
     (tmp_path / "validation/metrics.json").write_text(json.dumps(report))
     assert score_in(SUMMARY | {"reconstruction_rmse_mv": 0.178}) == score_of(tmp_path) == SCORE
     assert score_in({"n_records": 3.0}) == ""
+    report["classification"]["undefined_labels"] = ["RARE"]
+    (tmp_path / "validation/metrics.json").write_text(json.dumps(report))
+    assert score_in(SUMMARY | {"n_undefined_labels": 1.0}) == score_of(tmp_path)
+    assert score_of(tmp_path) == f"{SCORE}, without 1 label that all or none of them have"

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_prep.sources import read_source
 from data_prep.sources.labeled_folder import read_labeled_folder, split_of
 from data_prep.sources.tables import SourceError
 
@@ -83,6 +84,14 @@ def test_other_formats_are_found_by_their_suffix_or_their_content(tmp_path):
         ("record,AF\na,\n", r"AF \(empty\)(.|\n)*no label; a label is a column of 1 and 0"),
         ("record,AF\na,1\na,0\n", "Lines 2 and 3 have the same record"),
         ("record,AF\n/etc/a,1\n", "Line 2: the record does not name a file inside the folder"),
+        ("record,AF\nC:\\ecgs\\a,1\n", "Line 2: the record does not name a file inside the folder. Write its path rel"),
+        ("record,AF\n./a,1\na.hea,0\n", "Lines 2 and 3 have the same record"),
+        ("record,AF\nb//a,1\nb/a,0\n", "Lines 2 and 3 have the same record"),
+        ("record,patient_id,AF\na,007,0\nb,7,1\n", "lines 2 and 3: patient_id spells a patient in two ways"),
+        ("record,patient_id,AF\na,7.0,0\nb,7,1\nc,8,1\n", "lines 2 and 3: patient_id spells a patient in two ways"),
+        ("record,patient_id,AF\na,P7,0\nb,p7,1\n", "lines 2 and 3: patient_id spells a patient in two ways"),
+        ('record,"A\nF"\na,1\n', r"'A\\nF' cannot name a label"),
+        ("record,A\u202eF\na,1\n", r"'A\\u202eF' cannot name a label"),
         ("record,AF\n,1\n", "Line 2: the record does not name a file inside the folder"),
         ("record,patient_id,AF\na,,1\n", "line 2: patient_id is empty"),
         ("record,split,AF\na,fit,1\n", r"line 2: split is none of train, validation \(val\), test"),
@@ -147,6 +156,10 @@ PLAIN = f"{HEADER}\na,p0,0,63,train,1\nb,p1,1,,validation,0\nc,p2,1,59.5,test,1\
         ("file,subject,sex,age,split,AF", {",0,63": ",M,63", ",1,,": ",F,,", ",1,59": ",female,59"}),
         (HEADER, {"train,1": "Train,TRUE", "validation,0": "val,False", "test,1": "test,true"}),
         (HEADER, {"train,1": "training,Yes", "validation,0": "valid,no", "test,1": "test,yes"}),
+        ("Datei,Patientennummer,Geschlecht,Alter (Jahre),Aufteilung,AF", {",0,63": ",m\u00e4nnlich,63"}),
+        ("fichier,N\u00ba patient,Sexe,\u00c2ge,set,AF", {",0,63": ",homme,63"}),
+        (HEADER, {"train,1": "train,WAHR", "validation,0": "validation,FALSCH", "test,1": "test,VRAI"}),
+        (HEADER, {"train,1": 'train,"1,0"', "validation,0": 'validation,"0,00"', "test,1": "test,1.00"}),
         (HEADER, {"63,train": "063,train", "a,p0": " a , p0 ", "c,": "\n,,,,,\nc,"}),
     ],
 )  # fmt: skip
@@ -185,6 +198,56 @@ def test_other_columns_do_not_become_labels(tmp_path):
     assert source.label_sets == {"labels": ("AF",)}
     for name in ("male", "height", "device", "site", "note (empty)"):
         assert name in source.notes[0].partition("left out")[2]
+
+
+def test_columns_that_may_be_meant_otherwise_are_named(tmp_path):
+    text = "record,id,ward,AF,VT,VF,SB,MI\na,1,A1,1,0.3,x,2,0\nb,1,A2,-1,0.9,,1,1\nc,2,B1,-1,0.2,,2,1\n"
+    source = labeled(tmp_path, text)
+    assert source.label_sets == {"labels": ("MI",)}
+    assert source.notes[2:] == (
+        "labels.csv: If 'id' holds the patients, rename that column to patient_id.",
+        "labels.csv: 'AF' or 'VT' or 'VF' or 'SB' is not used, since a label is 1 or 0. If it is a label, write these "
+        "two numbers.",
+        "No record fell into the split 'validation'.",
+        "No record fell into the split 'test'.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "remedy"),
+    [
+        ("Labels.CSV", "Rename Labels.CSV to labels.csv"),
+        ("my labels.xlsx", "Save my labels.xlsx as CSV under the name labels.csv"),
+        ("manifest.json", "It is a prepared folder already"),
+        ("cohort/labels.csv", "Did you mean .*cohort"),
+        ("a.hea", "Write a labels.csv with the columns record, patient_id, and one of 1 and 0 for each label"),
+    ],
+)
+def test_a_folder_without_a_table_says_what_would_do(tmp_path, there, remedy):
+    (tmp_path / there).parent.mkdir(exist_ok=True)
+    (tmp_path / there).touch()
+    with pytest.raises(SourceError, match=remedy):
+        read_source(tmp_path, 100)
+
+
+def test_a_spreadsheet_under_the_name_of_the_table_is_refused_as_one(tmp_path):
+    (tmp_path / "labels.csv").write_bytes(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(SourceError, match="a spreadsheet, not a text file; save it as CSV"):
+        read_labeled_folder(tmp_path)
+
+
+def test_a_file_that_two_names_lead_to_is_listed_twice(tmp_path):
+    (tmp_path / "a.xml").write_text("<RestingECG/>")
+    with pytest.raises(SourceError, match=r"1 listed twice: lines 2 and 4\n +Lines 2 and 4 have the same file"):
+        labeled(tmp_path, "record,AF\na,0\nb,1\na.xml,1\n").require_sound()
+
+
+def test_paths_as_windows_writes_them_are_found(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "a.npz").touch()
+    (tmp_path / "c\\d.npz").touch()
+    source = labeled(tmp_path, "record,AF\nb\\a,0\n.\\b\\e.csv,1\nc\\d,1\n")
+    assert source.files == ("b/a.npz", "b/e.csv", "c\\d.npz")
 
 
 def test_a_patient_in_two_training_folds_is_reported(tmp_path):
