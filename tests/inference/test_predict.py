@@ -260,7 +260,7 @@ def test_a_record_that_quality_refuses_fails_with_the_codes_of_all_that_is_odd(p
     write_wfdb(tmp_path, signal, name="flat")
     (failure,) = predict(predictor, [tmp_path], ReadOptions())
     assert isinstance(failure, Failure)
-    assert failure.reason.startswith("flat: lead V2, V3, V4 dead")
+    assert failure.reason.startswith("flat: leads V2, V3 and V4 are dead")
     assert codes(failure) == ["short", "flat-lead=V2,V3,V4"]
 
 

@@ -139,7 +139,7 @@ def test_a_written_record_is_prepared_unchanged_with_a_warning(written):
 
 
 def test_a_reconstruction_of_a_reconstruction_is_rejected(stored, written):
-    with pytest.raises(RecordError, match="lead V1 was itself reconstructed"):
+    with pytest.raises(RecordError, match="lead V1 is reconstructed by a model; start from"):
         reconstruct(stored, read_record(written[2]), LeadSet.parse("I,II,V1"))
 
 
