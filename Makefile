@@ -65,7 +65,7 @@ lock: $(TOOLS)/.stamp
 BOUNDS := lowest-direct-3.11 highest-3.11 highest-3.12 highest-3.13
 BOUNDS_TESTS := tests/data_prep/readers/test_dicom.py tests/data_prep/readers/test_edf.py tests/data_prep/readers/test_npz.py \
   tests/data_prep/readers/test_stack.py tests/data_prep/test_convert_stack.py \
-  tests/data_prep/store/test_open.py tests/test_checkpoint.py tests/inference/test_predictor.py tests/metrics tests/model/forest \
+  tests/data_prep/store/test_open.py tests/config/test_parse.py tests/test_checkpoint.py tests/inference/test_predictor.py tests/metrics tests/model/forest \
   tests/cli/test_main_job.py::test_a_small_quick_run_gives_the_golden_figures
 PYTHON_OF = $(lastword $(subst -, ,$*))
 bounds: $(BOUNDS:%=bounds-%)

@@ -48,6 +48,11 @@ def test_a_key_may_stand_in_several_groups_and_over_one_that_is_merged():
     assert load_yaml(text) == {"x": {"a": 1, "b": 2}, "y": {"a": 3, "b": 2}, "z": {"a": 3, "b": 2}}
 
 
+def test_of_several_merged_mappings_the_first_one_counts():
+    text = "one: &one {size: 1, rate: 2}\ntwo: &two {size: 3, rate: 4}\nz: {<<: [*one, *two], rate: 5}"
+    assert load_yaml(text)["z"] == {"size": 1, "rate": 5}
+
+
 def test_a_text_makes_no_objects():
     with pytest.raises(StrictYamlError, match="could not determine a constructor for the tag"):
         load_yaml("a: !!python/object/apply:os.getcwd []")
