@@ -9,8 +9,8 @@ from data_prep.sources.labeled_folder import TABLE, read_labeled_folder
 from data_prep.sources.ptbxl import DATABASE, read_ptbxl
 from data_prep.sources.tables import Source, SourceError
 
-MANIFEST = "manifest.json"
-"""Name of a file that prepared folders have."""
+MANIFEST, SIGNALS = "manifest.json", "signals.npy"
+"""Names of files that prepared folders have."""
 SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
@@ -42,9 +42,9 @@ def read_source(folder: File, fs: int) -> Source:
 def what_to_do(children: Sequence[Path]) -> str:
     """Return what a user probably wants who prepares a folder of these files and folders, which has no table."""
     by_name = {child.name.casefold(): child for child in children}
-    if MANIFEST in by_name:
+    if {MANIFEST, SIGNALS} <= set(by_name):
         return "It is a prepared folder already: pass it to --data."
-    if below := next((child for child in children if has_table(child)), None):
+    if below := next((child for child in children if child.is_dir() and has_table(child)), None):
         return f"Did you mean {below}?"
     if other := by_name.get(TABLE):
         return f"Rename {other.name} to {TABLE}."

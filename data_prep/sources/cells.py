@@ -31,12 +31,17 @@ def is_missing(cells: pd.Series) -> pd.Series:
 
 def is_yes(cells: pd.Series) -> pd.Series:
     """Return whether each cell is a word for yes, or the number 1 as in `1,00`."""
-    return words(cells).isin(YES) | (numbers(cells) == 1)
+    return words(cells).isin(YES) | is_number(cells, 1)
 
 
 def is_no(cells: pd.Series) -> pd.Series:
     """Return whether each cell is a word for no, or the number 0."""
-    return words(cells).isin(NO) | (numbers(cells) == 0)
+    return words(cells).isin(NO) | is_number(cells, 0)
+
+
+def is_number(cells: pd.Series, number: int) -> pd.Series:
+    """Return whether each cell is a digit, as 1, 1.0 or 1,00. `1,000` may be a thousand and is not."""
+    return cells.str.fullmatch(rf"\s*{number}([.,]0{{1,2}})?\s*")
 
 
 def numbers(cells: pd.Series) -> pd.Series:
@@ -51,8 +56,8 @@ def ages(cells: pd.Series) -> pd.Series:
 
 def sexes(cells: pd.Series) -> pd.Series:
     """Return 0 for male and 1 for female, as PTB-XL has it, and NaN where a cell is neither."""
-    plain, coded = words(cells), numbers(cells)
-    male, female = plain.isin(MALE) | (coded == 0), plain.isin(FEMALE) | (coded == 1)
+    plain = words(cells)
+    male, female = plain.isin(MALE) | is_number(cells, 0), plain.isin(FEMALE) | is_number(cells, 1)
     return pd.Series(float("nan"), cells.index).mask(male, 0.0).mask(female, 1.0)
 
 

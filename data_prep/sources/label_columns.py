@@ -44,8 +44,9 @@ NEVER_LABELS = frozenset({
 NAMES_PATIENTS = re.compile("patient|subject|proband|paciente|^id$")
 """Names of columns that may hold the patients although no role has them, as `plain_name` spells them."""
 TWO_VALUES = "two values, but not 1 and 0"
+ONE_OR_EMPTY = "one value, or empty"
 SHARES = "numbers from 0 to 1"
-LIKE_LABELS = (TWO_VALUES, SHARES)
+LIKE_LABELS = (TWO_VALUES, ONE_OR_EMPTY, SHARES)
 """Reasons for leaving out a column that may be meant as a label."""
 
 
@@ -71,12 +72,19 @@ class Columns:
 
     def advice(self) -> Iterator[str]:
         """Yield a sentence on each kind of column that is left out and may be meant otherwise."""
-        patients = [name for name in self.left_out if NAMES_PATIENTS.search(plain_name(name))]
+        labels = [name for name, reason in self.left_out.items() if reason in LIKE_LABELS]
+        patients = [
+            name
+            for name in self.left_out
+            if name not in labels
+            and NAMES_PATIENTS.search(plain_name(name))
+            and plain_name(name) not in NEVER_LABELS - {"id"}
+        ]
         if "patient_id" not in self.roles and patients:
             yield f"If {quoted(patients)} holds the patients, rename that column to patient_id."
-        labels = [name for name, reason in self.left_out.items() if reason in LIKE_LABELS and name not in patients]
         if labels:
-            yield f"{quoted(labels)} is not used, since a label is 1 or 0. If it is a label, write these two numbers."
+            names = ", ".join(map(repr, labels))
+            yield f"not used, since a label is 1 or 0: {names}. Write these two numbers in a column that is a label."
 
 
 def understand(path: File, table: pd.DataFrame) -> Columns:
@@ -145,8 +153,9 @@ def contents(cells: pd.Series) -> str:
     said = cells[~is_missing(cells)]
     if said.empty:
         return "empty"
-    if words(said).nunique() + is_missing(cells).any() == 2:
-        return TWO_VALUES
+    n_words = words(said).nunique()
+    if len(cells) > 2 and (n_words == 2 or (n_words == 1 and is_missing(cells).any())):
+        return TWO_VALUES if n_words == 2 else ONE_OR_EMPTY
     values = numbers(said)
     return "text" if values.isna().any() else SHARES if values.between(0, 1).all() else "numbers"
 

@@ -116,7 +116,7 @@ def without_suffix(record: str) -> str:
 
 def plain_record(folder: Folder, record: str) -> str:
     """Return `a/b` for `./a//b`, and for `a\\b` as Windows writes it where no file has that name."""
-    if "\\" in record and not folder.has_file(find_file(folder, record)):
+    if "\\" in record and not any(folder.has_file(record + suffix) for suffix in ("", *READERS)):
         record = record.replace("\\", "/")
     return PurePosixPath(record).as_posix() if record else record
 
@@ -131,8 +131,9 @@ def find_file(folder: Folder, record: str) -> str:
 
 def files_twice(files: Sequence[str], names: pd.Series, rows: Sequence[int]) -> Iterator[SourceFinding]:
     """Yield files that two records of different names lead to, as `a` and `a.xml` do."""
+    name_of = dict(zip(rows, names, strict=True))
     for _, repeated in by_line(pd.Series(files), rows):
-        if len({names[rows.index(line)] for line in repeated}) > 1:
+        if len({name_of[line] for line in repeated}) > 1:
             where = lines(repeated)
             yield SourceFinding("listed twice", where, f"{where.capitalize()} have the same file.")
 
@@ -194,7 +195,8 @@ def cell_problems(
             "spells a patient in two ways that differ only in leading zeros, '.0' or capitals; choose one, so that all "
             "records of a patient are in one split"
         )
-        yield from unreadable("patient_id", "patient spelled in two ways", spelled_twice(cells["patient_id"]), text)
+        twice = spelled_twice(cells["patient_id"]) & ~is_missing(cells["patient_id"])
+        yield from unreadable("patient_id", "patient spelled in two ways", twice, text)
     if "split" in cells:
         text = "is none of train, validation (val), test"
         yield from unreadable("split", "unknown split", records["split"] == "", text)

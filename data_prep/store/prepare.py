@@ -26,7 +26,7 @@ from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk, Preparation, prepare_
 from data_prep.store.duplicates import duplicates
 from data_prep.store.finish import discard, finish
 from data_prep.store.manifest import MANIFEST, PROGRESS, SIGNALS, StoreError, read_failures, write_manifest
-from data_prep.store.open import open_store
+from data_prep.store.open import Store, open_store
 from data_prep.store.signals_file import SAMPLE, SignalsFile, open_signals_file
 
 Progress = Callable[[int, int], None]
@@ -204,9 +204,12 @@ def conclude(plan: Plan, signals: SignalsFile, chunks: Sequence[Chunk], n_resume
         n_files = len(plan.source.files)
         raise StoreError(f"{plan.source.folder}: not one of {n_files} records could be prepared. {name}: {reason}")
     finish(plan.source, signals, chunks, {**plan.wanted, "labels": plan.labels})
-    store = open_store(plan.out)
-    notes = listed(tuple(duplicates(store.signals, store.records)))
-    return dataclasses.replace(report, notes=(*report.notes, *notes))
+    return dataclasses.replace(report, notes=(*report.notes, *duplicates_in(open_store(plan.out))))
+
+
+def duplicates_in(store: Store) -> list[str]:
+    """Return notes on records with the same samples. Each report has them, since a run may end before its own."""
+    return listed(tuple(duplicates(store.signals, store.records)))
 
 
 def is_finished(out: Path) -> bool:
@@ -262,6 +265,7 @@ def reuse(plan: Plan) -> PrepareReport:
         notes += (f"{out} lacks the column {', '.join(lacking)}; delete it and prepare again to have it.",)
     if failures:
         notes += (f"{len(failures)} records were left out; delete {out} to try again.",)
+    notes += tuple(duplicates_in(store))
     n_warned = int((store.records["warnings"] != "").sum())
     return PrepareReport(len(store.records), failures, n_warned, len(store.records), notes=notes)
 

@@ -24,12 +24,13 @@ def from_array(
     *,
     fs: float,
     unit: str,
-    leads: Iterable[str] | None = None,
+    leads: str | Iterable[str] | None = None,
     name: str = "array",
 ) -> Record:
     """Return an array with a row for each sample and a column for each lead as a record.
 
-    `fs` is in hertz, and `unit` is mV, uV, nV or V. `leads` names the columns in their order; a DataFrame has names.
+    `fs` is in hertz, and `unit` is mV, uV, nV or V. `leads` names the columns in their order, as
+    a list or separated by commas; a DataFrame has names. Masked values are missing samples.
 
     Raises:
         RecordError: the array has another shape, holds no real numbers, or has no column with the name of a lead.
@@ -38,9 +39,11 @@ def from_array(
     if isinstance(fs, bool) or not isinstance(fs, Real):
         raise TypeError(f"fs: {fs!r} is not a sampling rate; it must be a number of hertz above 0.")
     own = getattr(signal, "columns", None) if leads is None else leads
+    own = own.split(",") if isinstance(own, str) else own
     if own is None:
         raise ValueError("leads: an array names no columns; pass their names in order, as leads=['I', 'II', ...].")
-    names, values = tuple(map(str, own)), np.asarray(signal)
+    masked = isinstance(signal, np.ma.MaskedArray)
+    names, values = tuple(map(str, own)), signal.astype(np.float64).filled(np.nan) if masked else np.asarray(signal)
     require_table(name, values, len(names))
     options = ReadOptions(fs=float(fs), unit=unit)
     columns, remarks = find_columns(name, names, [None] * len(names), options)

@@ -20,8 +20,14 @@ def test_an_array_and_a_data_frame_are_the_record_that_they_hold(rng):
     assert record.signal == pytest.approx(signal, abs=1e-3)
     table = pd.DataFrame(signal, columns=LEADS).assign(time=range(1000))
     again = ecgmtl.from_array(table, fs=100, unit="mV")
-    assert again.leads == tuple(LEADS)
+    assert again.leads == ecgmtl.from_array(signal, fs=100, unit="mV", leads=",".join(LEADS)).leads == tuple(LEADS)
     assert again.signal == pytest.approx(signal, abs=1e-6)
+
+
+def test_masked_values_are_missing_samples(rng):
+    masked = np.ma.masked_array(ecg(rng), mask=np.tile(np.arange(12) == 7, (1000, 1)))
+    record = ecgmtl.from_array(masked, fs=100, unit="mV", leads=LEADS)
+    assert (np.isnan(record.signal) == masked.mask).all()
 
 
 @pytest.mark.parametrize(

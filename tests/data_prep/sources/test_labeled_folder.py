@@ -200,14 +200,29 @@ def test_other_columns_do_not_become_labels(tmp_path):
         assert name in source.notes[0].partition("left out")[2]
 
 
+def test_names_of_patients_and_text_used_once_are_not_advised_to_be_more(tmp_path):
+    text = "record,patient_name,inpatient,note,AF\na,A,yes or so,,1\nb,B,no or so,hello,0\nc,C,no or so,,1\n"
+    notes = " ".join(labeled(tmp_path, text).notes)
+    assert "holds the patients" not in notes
+    assert "note (one value, or empty)" in notes
+    assert "not used, since a label is 1 or 0: 'inpatient', 'note'" in notes
+
+
+def test_a_thousand_is_neither_yes_nor_no(tmp_path):
+    text = 'record,AF,MI\na,"1,00","1,000"\nb,0.0,"2,000"\nc,1,"0,000"\n'
+    source = labeled(tmp_path, text)
+    assert source.label_sets == {"labels": ("AF",)}
+    assert list(source.records["labels"]) == ["AF", "", "AF"]
+
+
 def test_columns_that_may_be_meant_otherwise_are_named(tmp_path):
     text = "record,id,ward,AF,VT,VF,SB,MI\na,1,A1,1,0.3,x,2,0\nb,1,A2,-1,0.9,,1,1\nc,2,B1,-1,0.2,,2,1\n"
     source = labeled(tmp_path, text)
     assert source.label_sets == {"labels": ("MI",)}
     assert source.notes[2:] == (
         "labels.csv: If 'id' holds the patients, rename that column to patient_id.",
-        "labels.csv: 'AF' or 'VT' or 'VF' or 'SB' is not used, since a label is 1 or 0. If it is a label, write these "
-        "two numbers.",
+        "labels.csv: not used, since a label is 1 or 0: 'AF', 'VT', 'VF', 'SB'. Write these two numbers in a column "
+        "that is a label.",
         "No record fell into the split 'validation'.",
         "No record fell into the split 'test'.",
     )
@@ -218,7 +233,7 @@ def test_columns_that_may_be_meant_otherwise_are_named(tmp_path):
     [
         ("Labels.CSV", "Rename Labels.CSV to labels.csv"),
         ("my labels.xlsx", "Save my labels.xlsx as CSV under the name labels.csv"),
-        ("manifest.json", "It is a prepared folder already"),
+        ("manifest.json", "Write a labels.csv with the columns record"),
         ("cohort/labels.csv", "Did you mean .*cohort"),
         ("a.hea", "Write a labels.csv with the columns record, patient_id, and one of 1 and 0 for each label"),
     ],
