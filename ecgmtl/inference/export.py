@@ -5,11 +5,11 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -192,17 +192,38 @@ def write_onnx(stored: Checkpoint, metadata: ModelMetadata, path: Path) -> None:
     if program is None:
         raise ExportError(f"{path.name}: the exporter of torch returned no program.")
     proto = program.model_proto
+    for part in (proto.graph, *proto.functions):
+        forget_origin(part)
     onnx.helper.set_model_props(proto, {"ecgmtl": metadata.to_json(), KEY: OPEN})
     onnx.save(proto, path)
     seal(path)
 
 
+def forget_origin(part: Any) -> None:
+    """Remove what torch notes on each node of an ONNX graph: the line of code, in folders of this machine."""
+    for field, value in part.ListFields():
+        if field.name in ("metadata_props", "doc_string"):
+            part.ClearField(field.name)
+        elif field.message_type is not None:
+            for child in value if isinstance(value, Sequence) else [value]:
+                forget_origin(child)
+
+
 def export_program(stored: Checkpoint) -> torch.export.ExportedProgram:
     """Export the classifier to a torch program for batches of any size."""
     batch = torch.export.Dim("batch")
-    return torch.export.export(
+    program = torch.export.export(
         ClassifierOnly(stored.model).eval(), (example(stored),), dynamic_shapes={"signals": {0: batch}}
     )
+    forget_traces(program)
+    return program
+
+
+def forget_traces(program: torch.export.ExportedProgram) -> None:
+    """Remove what torch notes on each node of its own program: lines of code, in folders of this machine."""
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)
 
 
 def write_pt2(stored: Checkpoint, metadata: ModelMetadata, path: Path) -> None:
@@ -235,6 +256,10 @@ def write_mlflow(stored: Checkpoint, metadata: ModelMetadata, path: Path) -> Non
         serialization_format="pt2",
         pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "mlflow", "numpy"],
     )
+    for file in path.rglob("*.pt2"):  # which MLflow exported itself
+        program = torch.export.load(file)
+        forget_traces(program)
+        torch.export.save(program, file)
 
 
 def write_mlflow_files(stored: Checkpoint, metadata: ModelMetadata, path: Path) -> None:

@@ -48,6 +48,10 @@ def test_the_file_is_small_enough_for_a_package():
     assert BUNDLED_FILE.stat().st_size < 5e6
 
 
+def test_the_file_names_no_line_of_code_on_the_machine_that_wrote_it():
+    assert b'File "' not in BUNDLED_FILE.read_bytes()
+
+
 def test_the_card_names_license_use_and_limits(model):
     for part in ("CC BY 4.0", "Wagner et al. 2020", "## Intended use", "## Limits", "Not a medical device"):
         assert part in model.card

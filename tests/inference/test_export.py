@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,22 @@ def report_of(request, kind):
 
 
 every_kind = pytest.mark.parametrize("kind", ["onnx", "pt2", pytest.param("mlflow", marks=pytest.mark.slow)])
+
+
+def texts_of(file):
+    """The content of a file, or of each member of an archive."""
+    if not zipfile.is_zipfile(file):
+        return [file.read_bytes()]
+    with zipfile.ZipFile(file) as archive:
+        return [archive.read(name) for name in archive.namelist()]
+
+
+@every_kind
+def test_an_export_names_no_folder_of_the_machine_that_wrote_it(request, kind):
+    path = report_of(request, kind).path
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    for folder in (Path(export.__file__).parents[2], Path(torch.__file__).parents[1], Path.home()):
+        assert not [file.name for file in files for text in texts_of(file) if f"{folder}/".encode() in text]
 
 
 @every_kind
