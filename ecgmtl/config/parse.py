@@ -96,7 +96,7 @@ SHAPES = {
     **dict.fromkeys(("tuple_type", "list_type"), LIST),
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type", "dataclass_type"), GROUP),
 }
-"""What a value should be by the kind of pydantic's error, which names types of Python."""
+"""Descriptions of what a value should be, by the kind of pydantic's error, which itself names types of Python."""
 
 
 def explain(mistake: Any, tree: Any) -> str:

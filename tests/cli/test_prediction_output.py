@@ -1,4 +1,4 @@
-"""What `ecgmtl predict` prints beside its predictions."""
+"""`ecgmtl predict` explains what it prints on the screen."""
 
 from typer.testing import CliRunner
 

@@ -64,7 +64,7 @@ def test_arms_that_differ_in_a_weight_have_one_structure_and_other_weightings_ha
 
 @pytest.fixture(scope="module")
 def fourteen(few_prepared):
-    """Of the prepared ECGs, 14 to train on."""
+    """A prepared folder of which 14 ECGs are trained on."""
     records = few_prepared.records.copy()
     records.loc[records.index[records["split"] == "train"][14:], "split"] = "test"
     return replace(few_prepared, records=records)

@@ -1,4 +1,4 @@
-"""What the tests of tasks share."""
+"""Fixtures that the tests of tasks share."""
 
 import pytest
 

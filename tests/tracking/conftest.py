@@ -1,4 +1,4 @@
-"""What the tests of tracking share."""
+"""Fixtures that the tests of tracking share."""
 
 import shutil
 from pathlib import Path
