@@ -1,6 +1,5 @@
 """Check of a folder of records and its tables, before anything is trained on it."""
 
-import hashlib
 import math
 import os
 from collections import Counter, defaultdict
@@ -19,6 +18,7 @@ from data_prep.safe_text import printable
 from data_prep.sources import has_table, read_source, require_folder
 from data_prep.sources.ptbxl import FILENAME_COLUMN, PTBXL
 from data_prep.sources.tables import Source, SourceError, SourceFinding, class_remarks, lies_inside, listed
+from data_prep.store.duplicates import digest_of, with_same_samples
 
 FILES_A_PIECE = 64
 USUAL_SECONDS = 10.0
@@ -32,7 +32,7 @@ class CheckedFile:
     file: str
     findings: tuple[SourceFinding, ...]
     digest: bytes | None = None
-    """Digest of the samples. Two records with the same digest are the same ECG."""
+    """Digest of the samples."""
     fs: float | None = None
 
 
@@ -174,8 +174,7 @@ def check_file(folder: Path, file: str, options: ReadOptions) -> CheckedFile:
         for finding in examined.findings
         if finding.code not in FIT_CODES
     )
-    digest = hashlib.blake2b(record.signal.T.tobytes(), digest_size=16).digest()
-    return CheckedFile(file, findings, digest, record.fs)
+    return CheckedFile(file, findings, digest_of(record.signal.T), record.fs)
 
 
 def preprocess_all(record: Record) -> Preprocess:
@@ -191,14 +190,9 @@ def file_finding(kind: str, file: str, message: str) -> SourceFinding:
 
 def duplicates(checked: Sequence[CheckedFile]) -> Iterator[SourceFinding]:
     """Yield a finding for each record with the same samples as an earlier one."""
-    first: dict[bytes, str] = {}
-    for result in checked:
-        if result.digest is None:
-            continue
-        earlier = first.setdefault(result.digest, result.file)
-        if earlier != result.file:
-            message = f"{result.file} holds the same samples as {earlier}."
-            yield file_finding("duplicate", result.file, message)
+    digests = ((result.file, result.digest) for result in checked if result.digest is not None)
+    for file, earlier in with_same_samples(digests):
+        yield file_finding("duplicate", file, f"{file} holds the same samples as {earlier}.")
 
 
 def other_rates(checked: Sequence[CheckedFile]) -> Iterator[SourceFinding]:

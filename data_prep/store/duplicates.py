@@ -1,26 +1,34 @@
 """Prepared records that hold the same samples as another one, which leaks between splits if theirs differ."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int16
+from jaxtyping import Int16, Shaped
 
 from data_prep.sources.tables import SourceFinding
 
 
+def digest_of(samples: Shaped[np.ndarray, "lead time"]) -> bytes:
+    """Return a digest of samples. Two records with the same digest are the same ECG."""
+    return hashlib.blake2b(np.ascontiguousarray(samples).data, digest_size=16).digest()
+
+
+def with_same_samples(digests: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each record that has the digest of an earlier one, and the name of the first such."""
+    first: dict[bytes, str] = {}
+    for name, digest in digests:
+        if (earlier := first.setdefault(digest, name)) != name:
+            yield name, earlier
+
+
 def duplicates(signals: Int16[np.ndarray, "record lead time"], records: pd.DataFrame) -> Iterator[SourceFinding]:
     """Yield a finding for each record with the same samples as an earlier one. `records` has a row for each signal."""
-    first: dict[bytes, tuple[str, str]] = {}
-    for signal, name, split in zip(signals, records["name"], records["split"], strict=True):
-        digest = hashlib.blake2b(np.ascontiguousarray(signal).data, digest_size=16).digest()
-        earlier, its_split = first.setdefault(digest, (name, split))
-        if earlier == name:
-            continue
-        message = f"{name} ({split}) holds the same samples as {earlier} ({its_split})."
-        if split == its_split:
-            yield SourceFinding("duplicate", name, message)
+    split_of = dict(zip(records["name"], records["split"], strict=True))
+    for name, earlier in with_same_samples(zip(records["name"], map(digest_of, signals), strict=True)):
+        same = f"{name} ({split_of[name]}) holds the same samples as {earlier} ({split_of[earlier]})"
+        if split_of[name] == split_of[earlier]:
+            yield SourceFinding("duplicate", name, f"{same}.")
         else:
-            message = message.removesuffix(".") + "; remove one, or put both into one split."
-            yield SourceFinding("duplicate in another split", name, message)
+            yield SourceFinding("duplicate in another split", name, f"{same}; remove one, or put both into one split.")
