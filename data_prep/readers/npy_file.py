@@ -37,12 +37,12 @@ def reason_not_ecg(path: Path, options: ReadOptions) -> str | None:
     except (RecordError, OSError):
         return "it is not an array of numbers"
     if find_lead_axis(shape, names) is not None:
-        return "it is the signals of a prepared folder" if _is_prepared(path) else None
+        return "it is the signals of a prepared folder" if is_of_prepared_folder(path) else None
     is_ecg = len(shape) == 2 and bool({*shape} & {*((len(names),) if names else N_LEADS)})
     return None if is_ecg else f"it is an array of shape {shape}"
 
 
-def _is_prepared(path: Path) -> bool:
+def is_of_prepared_folder(path: Path) -> bool:
     """Return whether an array belongs to a folder that `ecgmtl data prepare` wrote."""
     return path.name == "signals.npy" and path.with_name("manifest.json").is_file()
 
@@ -58,7 +58,7 @@ def open_stack(path: Path, options: ReadOptions) -> Iterator[Stack | None]:
     """Open an array of three axes that may hold ECGs. Yield None for any other."""
     header = _header(path)
     axis = find_lead_axis(header.shape, options.column_names)
-    if axis is None or header.dtype.kind not in "iuf" or _is_prepared(path):
+    if axis is None or header.dtype.kind not in "iuf" or is_of_prepared_folder(path):
         yield None
         return
     with path.open("rb") as stream:

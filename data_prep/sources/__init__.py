@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.places import File, is_file
+from data_prep.readers.npy_file import is_of_prepared_folder
 from data_prep.record import RecordError
 from data_prep.sources.labeled_folder import TABLE, read_labeled_folder
 from data_prep.sources.ptbxl import DATABASE, read_ptbxl
 from data_prep.sources.tables import Source, SourceError
 
-MANIFEST, SIGNALS = "manifest.json", "signals.npy"
-"""Names of files that prepared folders have."""
-SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
+SPREADSHEET_SUFFIXES = (".xlsx", ".xls", ".ods", ".numbers")
 
 
 def has_table(folder: File) -> bool:
@@ -42,13 +41,13 @@ def read_source(folder: File, fs: int) -> Source:
 def what_to_do(children: Sequence[Path]) -> str:
     """Return what a user probably wants who prepares a folder of these files and folders, which has no table."""
     by_name = {child.name.casefold(): child for child in children}
-    if {MANIFEST, SIGNALS} <= set(by_name):
+    if any(map(is_of_prepared_folder, children)):
         return "It is a prepared folder already: pass it to --data."
     if below := next((child for child in children if child.is_dir() and has_table(child)), None):
         return f"Did you mean {below}?"
     if other := by_name.get(TABLE):
         return f"Rename {other.name} to {TABLE}."
-    if other := next((child for child in children if child.suffix.lower() in SPREADSHEETS), None):
+    if other := next((child for child in children if child.suffix.lower() in SPREADSHEET_SUFFIXES), None):
         return f"Save {other.name} as CSV under the name {TABLE}."
     return f"Write a {TABLE} with the columns record, patient_id, and one of 1 and 0 for each label."
 
