@@ -238,7 +238,7 @@ def test_an_arm_without_its_teacher_does_not_stop_the_others(place, arms, tmp_pa
 def test_arms_of_another_base_are_refused(place, arms, again):
     compare(plan(place, again, ["single"], arms=arms), quiet)
     for words in (["label_share=0.5"], ["stages.0.epochs=3"]):
-        with pytest.raises(ComparisonError, match=r"arms that started from a different _base.yaml"):
+        with pytest.raises(ComparisonError, match=r"runs that started from a different _base.yaml"):
             compare(plan(place, again)._replace(arms=load_arms(arms, ["joint"], words)), quiet)
     compare(plan(place, again)._replace(arms=load_arms(arms, ["joint"], ["label_share=1.00"])), quiet)
 
