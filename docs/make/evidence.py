@@ -111,7 +111,7 @@ def verdicts(named: NamedComparison, archive: str) -> str:
 def summary(archive: Path) -> str:
     """Return the table of the summary, from the tables of the kept comparisons."""
     head = (
-        "| labels | how reconstruction is learned | points of macro AUROC over classification alone | judged on |",
+        "| labels | how reconstruction is learned | points of macro AUROC over classification alone | evaluated on |",
         "|---|---|---|---|",
     )
     return "\n".join([*head, *(line_of(row, archive / row.comparison) for row in SHORT)])
@@ -128,7 +128,7 @@ def line_of(row: Row, folder: Path) -> str:
     n_seeds = pd.read_csv(folder / TABLES / "arms.csv").set_index("arm").loc[row.arm, "n_seeds"]
     units = f"{folds[1]} folds" if folds else f"{n_seeds} seeds"
     points = f"{value:+.2f} ({low:+.2f} to {high:+.2f})".replace("-", "−")
-    return f"| {row.labels} | {row.method} | {points} | {n_records} records, {units} |"
+    return f"| {row.labels} | {row.method} | {points} | {int(n_records.replace(',', '')):,} records, {units} |"
 
 
 if __name__ == "__main__":

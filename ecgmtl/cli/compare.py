@@ -82,8 +82,8 @@ def compare(
         from ecgmtl.comparison.compare import compare as compare_arms
         from ecgmtl.comparison.plan import Plan
 
-        judged = () if folds is None else parse_folds(folds)
-        plan = Plan(load_arms(arms, only or (), overrides or ()), data, out, seeds, tune, jobs, track, judged)
+        evaluated = () if folds is None else parse_folds(folds)
+        plan = Plan(load_arms(arms, only or (), overrides or ()), data, out, seeds, tune, jobs, track, evaluated)
         outcome = compare_arms(plan, typer.echo)
     for run, reason in outcome.failed.items():
         typer.echo(f"{run}: {reason}", err=True)

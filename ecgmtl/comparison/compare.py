@@ -88,8 +88,8 @@ def refuse_other_data(arms: Sequence[Arm]) -> None:
         for key in ("labels", "preprocess", "validation_fold"):
             if getattr(arm.config, key) != getattr(first.config, key):
                 raise ComparisonError(
-                    f"arm {arm.name} has other {key} than {first.name}; arms are compared on the same records and "
-                    f"labels, so set {key} for all of them, by --set or in their base."
+                    f"arm {arm.name}: {key} differs from that of {first.name}; arms are compared on the same records "
+                    f"and labels, so set {key} for all of them, with --set or in their base config."
                 )
 
 
@@ -97,8 +97,8 @@ def refuse_own_fold(arms: Sequence[Arm]) -> None:
     """Raise ComparisonError if arms name a validation fold of their own."""
     if arms[0].config.validation_fold is not None:
         raise ComparisonError(
-            f"arm {arms[0].name} has validation_fold {arms[0].config.validation_fold}, but with --folds every run is "
-            f"validated on its own fold; leave validation_fold out, or --folds."
+            f"arm {arms[0].name}: validation_fold is {arms[0].config.validation_fold}, but with --folds every run is "
+            f"validated on its own fold; remove validation_fold from the config, or --folds from the command."
         )
 
 
@@ -119,7 +119,7 @@ def refuse_other_base(plan: Plan) -> None:
     for name, digest in bases(plan.arms).items():
         if before.get(name, digest) != digest:
             raise ComparisonError(
-                f"{plan.out} holds arms that started from a different {name} or --set, which cannot be compared with "
+                f"{plan.out}: holds runs that started from a different {name} or --set, which cannot be compared with "
                 f"these. Use the same --set, or choose another --out."
             )
 
@@ -133,7 +133,8 @@ def keep_truth(plan: Plan, truth: Truth) -> None:
             raise ComparisonError(f"{plan.out}: cannot be written ({error.strerror}); choose another --out.") from error
     elif not is_same(read_truth(plan.out), truth):
         raise ComparisonError(
-            f"{plan.out} holds a comparison on records or labels other than those of {plan.data}; choose another --out."
+            f"{plan.out}: holds a comparison on records or labels other than those of {plan.data}; "
+            f"choose another --out."
         )
 
 

@@ -88,7 +88,9 @@ def set_key(tree: Any, dotted: str, value: object) -> None:
             tree.clear()  # the settings of one kind do not apply to another
         tree[int(last) if isinstance(tree, list) else last] = value
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ConfigError(f"--set {dotted}: there is no such key in the config.") from error
+        raise ConfigError(
+            f"--set {dotted}: there is no such key in the config; `ecgmtl show defaults` lists the keys."
+        ) from error
 
 
 LIST, GROUP = "a list, as [a, b]", "a group of settings, as {key: value}"

@@ -11,7 +11,7 @@ from ecgmtl.evaluation.pictures import COLORS, new_figure
 from ecgmtl.tracking import names
 
 Line = Mapping[str, str | float]
-"""Epoch of a run's history: stage, epoch, and figures by name, such as `validation/macro_auroc`."""
+"""One epoch of a run's history: stage, epoch, and figures by name, such as `validation/macro_auroc`."""
 
 PANELS = {
     "loss": (names.train(names.LOSS), names.validation(names.LOSS)),

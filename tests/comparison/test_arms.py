@@ -177,7 +177,7 @@ def test_a_missing_folder_or_one_without_arms_is_refused(tmp_path):
         ("about: a\nset: {stages.1.epochs: 3}", "stages.1.epochs: there is no such key"),
         ("about: a\nset: {stages.0.weighting: {kind: fixd}}", "a.yaml: stages.0.weighting.kind: 'fixd' is not one of"),
         ("about: a\nset: {stages.0.losses: [reconstruction], stages.0.trains: [encoder]}", "learns classification"),
-        ("about: a\nsearch: {stages.0.optimizer.lr: [1, 0.1]}", "between a smaller number and a larger one"),
+        ("about: a\nsearch: {stages.0.optimizer.lr: [1, 0.1]}", "the range should rise; found 1\\.0 to 0\\.1"),
         ("about: a\nsearch: {stages.0.optimizer.lr: [0, 1]}", "search.stages.0.optimizer.lr.0: .* greater than 0"),
         ("about: [", "a.yaml: cannot be read as YAML"),
     ],

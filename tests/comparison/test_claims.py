@@ -235,7 +235,7 @@ def test_the_report_has_every_claim_with_its_verdict(simulate):
     for claim in table["claim"]:
         assert claim in text
         assert claim in page
-    assert f"- {LOSS}: holds." in text
+    assert f"- All rows of '{LOSS}' together: the claim holds." in text
 
 
 def test_all_arms_in_the_shipped_claims_exist():
