@@ -49,6 +49,9 @@ class ArmFile(Settings):
         return search
 
 
+KEYS = f"the file of an arm has {', '.join(ArmFile.model_fields)}; settings of its runs go into `set`, by dotted key"
+
+
 class Arm(NamedTuple):
     """One way of training, with the config that its file and the base give."""
 
@@ -107,7 +110,8 @@ def load_arm(path: Path, overrides: tuple[str, ...] = ()) -> Arm:
     try:
         file = ArmFile.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {explain(mistake, tree)}" for mistake in error.errors())) from None
+        lines = [f"{path}: {explain(mistake, tree, KEYS)}" for mistake in error.errors()]
+        raise ConfigError("\n".join(lines)) from None
     base = load_config(path.parent / file.base, overrides)
     config = changed(base, file.set | {"name": path.stem}, str(path))
     if not config.learns_to_classify(config.stages[-1].name):

@@ -94,6 +94,9 @@ class ClaimsFile(Settings):
         return self
 
 
+KEYS = f"the file has {', '.join(ClaimsFile.model_fields)}, and a claim {', '.join(Claim.model_fields)}"
+
+
 def read_claims(path: Path) -> ClaimsFile:
     """Read a file of claims. Where there is none, return no claims and the shipped reference.
 
@@ -106,4 +109,4 @@ def read_claims(path: Path) -> ClaimsFile:
     try:
         return ClaimsFile.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {explain(mistake, tree)}" for mistake in error.errors())) from None
+        raise ConfigError("\n".join(f"{path}: {explain(mistake, tree, KEYS)}" for mistake in error.errors())) from None

@@ -16,6 +16,7 @@ from ecgmtl.comparison.comparison import FACTS, KEPT_CLAIMS, facts_of
 from ecgmtl.comparison.plan import Plan
 from ecgmtl.comparison.queue import run_all
 from ecgmtl.comparison.report import PLOTS, REPORT, TABLES, write_report
+from ecgmtl.comparison.results import RESULTS, read_result
 from ecgmtl.comparison.run import open_once
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, Truth, is_same, read_truth, write_truth
 from ecgmtl.config.run import Config
@@ -38,10 +39,12 @@ def compare(plan: Plan, say: Callable[[str], None]) -> Outcome:
     Raises:
         ConfigError: the data were prepared with other settings, or a run's folder cannot be used.
         FolderInUseError: another process uses the output folder.
-        ComparisonError: the arms or the results in the folder have other records or labels.
+        ComparisonError: the arms or the results in the folder have other records or labels, or the arm that others
+            are compared with is neither planned nor finished.
     """
     refuse_other_data(plan.arms)
     refuse_other_base(plan)
+    refuse_absent_reference(plan)
     store = open_for(plan.data, plan.arms[0].config.preprocess, plan.arms[0].config.validation_fold)
     if plan.folds:
         refuse_own_fold(plan.arms)
@@ -122,6 +125,20 @@ def refuse_other_base(plan: Plan) -> None:
                 f"{plan.out}: holds runs that started from a different {name} or --set, which cannot be compared with "
                 f"these. Use the same --set, or choose another --out."
             )
+
+
+def refuse_absent_reference(plan: Plan) -> None:
+    """Raise ComparisonError if the arm that others are compared with is neither planned nor finished."""
+    own, kept = plan.arms[0].folder / CLAIMS, plan.out / KEPT_CLAIMS
+    reference = read_claims(own if own.is_file() else kept).reference
+    if reference in {arm.name for arm in plan.arms}:
+        return
+    if not any(read_result(path).arm == reference for path in (plan.out / RESULTS).glob(f"{reference}.*.json")):
+        names = ", ".join(arm.name for arm in plan.arms)
+        raise ComparisonError(
+            f"{plan.arms[0].folder}: the arms {names} are to be compared with the arm '{reference}', which is not "
+            f"among them. Add it, or name another arm in {own}, as `reference: {plan.arms[0].name}`."
+        )
 
 
 def keep_truth(plan: Plan, truth: Truth) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ecgmtl.evaluation.pictures import COLORS, new_figure
 from ecgmtl.tracking import names
@@ -35,6 +36,7 @@ def training_curves(history: Sequence[Line]) -> Figure:
         panel.grid(alpha=0.3)
         shade_stages(panel, history)
     name_stages(panels[0], history)
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[-1].set_xlabel("epoch, counted over all stages")
     return figure
 

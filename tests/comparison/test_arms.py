@@ -170,7 +170,7 @@ def test_a_missing_folder_or_one_without_arms_is_refused(tmp_path):
     ("text", "message"),
     [
         ("group: a", "a.yaml: about: Field required"),
-        ("about: a\nseed: 3", "a.yaml: seed: there is no such setting"),
+        ("about: a\nseed: 3", "a.yaml: seed: there is no such setting; the file of an arm has about, base, set,"),
         ("about: a\nseeds: 0", "a.yaml: seeds: .* greater than 0; found 0"),
         ("about: a\nbase: _bass.yaml", r"_bass\.yaml: cannot be read"),
         ("about: a\nset: {stages.0.epoch: 3}", "a.yaml: stages.0.epoch: there is no such setting"),

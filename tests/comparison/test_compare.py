@@ -243,9 +243,17 @@ def test_arms_of_another_base_are_refused(place, arms, again):
     compare(plan(place, again)._replace(arms=load_arms(arms, ["joint"], ["label_share=1.00"])), quiet)
 
 
-def test_a_comparison_whose_reference_failed_says_so(place, tmp_path):
-    with pytest.raises(ComparisonError, match=r"no run of arm 'single'.*found no run at all"):
-        compare(plan(place, tmp_path / "x", only=["wild"], seeds=1), quiet)
+def test_a_comparison_whose_reference_failed_says_so(place, arms, tmp_path):
+    (arms / "_claims.yaml").write_text("reference: wild")
+    with pytest.raises(ComparisonError, match=r"no run of arm 'wild'.*found no run at all"):
+        compare(plan(place, tmp_path / "x", only=["wild"], seeds=1, arms=arms), quiet)
+
+
+def test_arms_without_their_reference_are_refused_before_any_is_trained(place, arms, tmp_path):
+    expected = r"the arms joint, staged .* 'single', which is not among them\. Add it, or name .*`reference: joint`"
+    with pytest.raises(ComparisonError, match=expected):
+        compare(plan(place, tmp_path / "x", only=["joint", "staged"], arms=arms), quiet)
+    assert not (tmp_path / "x").exists()
 
 
 @WITHOUT_PLOTS
