@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from page import fill
+from page import fill, points_in_words
 
 from ecgmtl.comparison.claims import claim_rows, claims_section
 from ecgmtl.comparison.comparison import read_comparison
@@ -128,7 +128,7 @@ def line_of(row: Row, folder: Path) -> str:
     folds = re.search(r"on (\d+) folds", report)
     n_seeds = pd.read_csv(folder / TABLES / "arms.csv").set_index("arm").loc[row.arm, "n_seeds"]
     units = f"{folds[1]} folds" if folds else f"{n_seeds} seeds"
-    points = f"{value:+.2f} ({low:+.2f} to {high:+.2f})".replace("-", "−")
+    points = points_in_words(value, low, high)
     return f"| {row.labels} | {row.method} | {points} | {int(n_records.replace(',', '')):,} records, {units} |"
 
 

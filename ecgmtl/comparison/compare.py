@@ -159,7 +159,6 @@ def keep_claims(plan: Plan) -> None:
     """Copy the claims of the folder of arms, if it has any, so that the report needs no other folder."""
     path = plan.arms[0].folder / CLAIMS
     if path.is_file():
-        read_claims(path)
         write_text(plan.out / KEPT_CLAIMS, path.read_text(encoding="utf-8"))
 
 

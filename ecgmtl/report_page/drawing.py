@@ -59,7 +59,9 @@ def as_read(signals: Signals, fs: float) -> Drawing:
     if record.fs > HIGHEST_RATE:
         rows = slower(rows, record.fs)
     reconstructed = find_reconstructed(record.leads)
-    return Drawing(centered(rows), min(record.fs, HIGHEST_RATE), True, computed, reconstructed)
+    return Drawing(
+        centered(rows), min(record.fs, HIGHEST_RATE), is_read=True, computed=computed, reconstructed=reconstructed
+    )
 
 
 def as_prepared(signals: Signals, fs: float) -> Drawing:
