@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.readers.channels import Channel, to_record
+from data_prep.readers.faults import unsupported
 from data_prep.readers.files import refuse_outside_link, regular_size, require_sane_size
 from data_prep.readers.options import ReadOptions
-from data_prep.record import Record, RecordError
+from data_prep.record import Record
 from data_prep.units import NO_UNIT
 
 NAME = "EDAN Holter"
@@ -44,7 +45,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     """
     header, name = path.read_bytes()[: LABELS + N_CHANNELS * LABEL], path.name
     if len(header) < LABELS + N_CHANNELS * LABEL or header[12] != N_CHANNELS:
-        raise RecordError(f"{name} does not have {N_CHANNELS} channels, which is not supported.")
+        raise unsupported(f"{name} has other than {N_CHANNELS} channels")
     samples = path.with_name(SAMPLES)
     size = regular_size(samples, f"the samples of {name} are not there; put them beside it")
     if not options.follow_links:

@@ -7,6 +7,11 @@ from data_prep.extras import MissingExtraError
 from data_prep.record import RecordError
 
 
+def unsupported(found: str) -> RecordError:
+    """Return the error about a file that stores an ECG in a way that is not read. `found` says which file, and how."""
+    return RecordError(f"{found}, which is not supported; export the ECG in another format (docs/own-data.md).")
+
+
 @contextmanager
 def naming_faults(name: str, kind: str) -> Iterator[None]:
     """Turn whatever is raised within into a RecordError about the file `name`, which should be a `kind`.

@@ -15,6 +15,7 @@ from jaxtyping import Float64
 
 from data_prep.leads import LEAD_CODES, standard_lead
 from data_prep.readers.channels import Channel, one_of_several, to_record
+from data_prep.readers.faults import unsupported
 from data_prep.readers.json_tree import begins_object, entry, is_number, read_json
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
@@ -103,9 +104,9 @@ def _rate(name: str, data: Any) -> float | None:
 
 def _channel(name: str, lead: str, data: Any) -> Channel:
     if entry(data, "dimensions") not in (1, None):
-        raise RecordError(f"{name} has several values at a time in one component, which is not supported.")
+        raise unsupported(f"{name} has several values at a time in one component")
     if any(entry(data, key) is not None for key in ("offsets", "codeMap")):
-        raise RecordError(f"{name} has samples at uneven times, or as codes, which is not supported.")
+        raise unsupported(f"{name} has samples at uneven times, or as codes")
     origin = entry(data, "origin")
     unit = entry(origin, "code") or entry(origin, "unit")
     return Channel(
@@ -137,8 +138,6 @@ def _values(name: str, data: Any) -> Float64[np.ndarray, " time"]:
 def _joined(name: str, parts: list[Channel]) -> Channel:
     first = parts[0]
     if len({(part.unit, part.step, part.zero) for part in parts}) > 1:
-        raise RecordError(
-            f"{name}: the parts of a lead have different units, factors or origins, which is not supported."
-        )
+        raise unsupported(f"{name} has parts of a lead with different units, factors or origins")
     values = np.concatenate([part.values for part in parts])
     return Channel(first.lead, values, first.unit, first.step, first.zero)

@@ -132,7 +132,9 @@ class Dataset:
         if code == FLETCHER32:
             return content[:-4]
         if code == LZF:
-            raise RecordError(f"{self.place.source} has texts compressed with lzf, which are not supported.")
+            raise RecordError(
+                f"{self.place.source} has texts compressed with lzf, which is not supported; use h5repack -f GZIP=4."
+            )
         if code == DEFLATE:
             inflater = zlib.decompressobj()
             content = inflater.decompress(content, self._chunk_bytes + 1)

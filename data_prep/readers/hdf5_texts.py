@@ -37,7 +37,9 @@ def read_texts(path: Path, dataset: Dataset) -> list[bytes]:
 
     plist = h5i.get_file_id(dataset.id).get_create_plist()
     if tuple(plist.get_sizes()) != (8, 8):
-        raise RecordError(f"{path.name} has addresses of a size other than 8 bytes, which are not supported.")
+        raise RecordError(
+            f"{path.name} has addresses of a size other than 8 bytes, which is not supported; use h5repack."
+        )
     base, left, texts = plist.get_userblock(), MAX_HEAPS, []
     heaps: dict[int, dict[int, bytes]] = {0: {}}  # a text of no bytes is in none
     with path.open("rb") as file:

@@ -14,6 +14,7 @@ from jaxtyping import Float64
 
 from data_prep.leads import LEAD_CODES
 from data_prep.readers.channels import Channel, one_of_several, to_record
+from data_prep.readers.faults import unsupported
 from data_prep.readers.files import read_bytes, require_sane_size
 from data_prep.readers.options import ReadOptions
 from data_prep.record import Record, RecordError
@@ -192,7 +193,7 @@ class _File:
         if self._integer(-1, KIND, 0) & 0xFFFF == DOMINANT_BEAT:
             return
         if any(self._value(-1, PACKED)[0][:2].strip(b"\0")):
-            raise RecordError(f"{self.name} compresses its samples, which is not supported.")
+            raise unsupported(f"{self.name} compresses its samples")
         types = [self._type(channel) for channel in range(n_channels)]
         blocks = [self._integer(channel, BLOCK, 1) for channel in range(n_channels)]
         size = sum(block * each.itemsize for block, each in zip(blocks, types, strict=True))
@@ -209,7 +210,7 @@ class _File:
     def _type(self, channel: int) -> np.dtype:
         code = self._integer(channel, TYPE, 0)
         if code not in TYPES:
-            raise RecordError(f"{self.name} has values of type {code}, which is not supported.")
+            raise unsupported(f"{self.name} has values of type {code}")
         return np.dtype(TYPES[code]).newbyteorder("<" if self.little else ">")
 
     def _values(self, channel: int, stored: np.ndarray) -> Float64[np.ndarray, " time"]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from data_prep.leads import describe_lead
 from data_prep.readers.channels import Channel, to_record
+from data_prep.readers.faults import unsupported
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.xml_tree import base64, named, number, read_tree, root_of
 from data_prep.record import Record, RecordError
@@ -42,7 +43,7 @@ def _channel(name: str, index: int, element: Element) -> Channel:
     where = describe_lead(lead, index, "channel")
     form = [element.get(key, usual).upper() or usual for key, usual in FORM.items()]
     if form != list(FORM.values()):
-        raise RecordError(f"{name}: {where} is not stored as signed values of 16 bits in Base64, which alone are read.")
+        raise unsupported(f"{name} does not store {where} as signed values of 16 bits in Base64")
     content = base64(name, element.get("data") or element.text or "")
     if len(content) % 2:
         raise RecordError(f"{name}: {where} ends within a value; it is damaged.")

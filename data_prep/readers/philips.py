@@ -14,6 +14,7 @@ from jaxtyping import Int64, Shaped
 
 from data_prep.leads import LIMB_LEADS, STANDARD_LEADS, standard_lead
 from data_prep.readers.channels import Channel, to_record
+from data_prep.readers.faults import unsupported
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.xml_tree import base64, has_element, named, number, numbers, read_tree, text_of
 from data_prep.record import Record, RecordError
@@ -79,7 +80,7 @@ class _Facts:
         if flag == "false" or method in ("", "NONE", "UNCOMPRESSED"):
             return False
         if method != "XLI":
-            raise RecordError(f"{self.name} is compressed by a method other than XLI, which is not supported.")
+            raise unsupported(f"{self.name} is compressed by {method} instead of XLI")
         return True
 
     @property

@@ -5,6 +5,7 @@ from xml.etree.ElementTree import Element
 
 from data_prep.leads import standard_lead
 from data_prep.readers.channels import Channel, one_of_several, to_record
+from data_prep.readers.faults import unsupported
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.xml_tree import named, number, numbers, read_tree, root_of, text_of
 from data_prep.record import Record, RecordError
@@ -50,5 +51,5 @@ def _n_leads(wave: Element) -> int:
 
 def _rate(name: str, wave: Element) -> float | None:
     if text_of(wave, ".//samplerate/exponent") not in ("", "0", "1"):
-        raise RecordError(f"{name} states its sampling rate with an exponent other than 1, which is not supported.")
+        raise unsupported(f"{name} states its sampling rate with an exponent other than 1")
     return number(text_of(wave, ".//samplerate/value"))

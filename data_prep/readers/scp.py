@@ -18,6 +18,7 @@ from jaxtyping import Int64
 
 from data_prep.leads import LEAD_CODES
 from data_prep.readers.channels import Channel, to_record
+from data_prep.readers.faults import unsupported
 from data_prep.readers.files import read_bytes, require_sane_size
 from data_prep.readers.huffman import DEFAULT, Table, decode, read_tables
 from data_prep.readers.options import ReadOptions
@@ -53,7 +54,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     file = _File(path.name, read_bytes(path, MAX_BYTES))
     rhythm = file.wave(6, [lead.n_samples for lead in file.leads])
     if rhythm.is_reduced and file.version < 30:
-        raise RecordError(f"{path.name} has a lower sampling rate between the beats (bimodal), which is not supported.")
+        raise unsupported(f"{path.name} has a lower sampling rate between the beats (bimodal compression)")
     step, rows = file.with_beats(rhythm)
     first = min(lead.start for lead in file.leads)
     length = max(lead.start + len(row) for lead, row in zip(file.leads, rows, strict=True)) - first
@@ -209,7 +210,7 @@ class _File:
             raise self.damage("section 4 is too short for its beats")
         interval = struct.unpack_from("<H", self.section(5, 4), 2)[0]
         if interval != rhythm.interval:
-            raise RecordError(f"{self.name}: its reference beat has another sampling rate, which is not supported.")
+            raise unsupported(f"{self.name} has a reference beat at another sampling rate than the rhythm's")
         length = round(milliseconds * 1000 / interval)
         reference = self.wave(5, [length] * len(self.leads))
         step = gcd(rhythm.step, reference.step)

@@ -86,7 +86,9 @@ def _parse(name: str, content: str | bytes) -> Element:
         parser.feed(content)
         root: Element = parser.close()
     except DefusedXmlException as error:
-        raise RecordError(f"{name} declares entities, which are not supported.") from error
+        raise RecordError(
+            f"{name} declares entities, which are not read, as they may load other files; remove the declarations."
+        ) from error
     return root
 
 

@@ -262,7 +262,7 @@ def test_an_end_without_voltage_is_kept(tmp_path, signal):
     ("old", "new", "message"),
     [
         ("resolution", "other", "states no resolution"),
-        ("XLI", "ZIP", "a method other than XLI"),
+        ("XLI", "ZIP", "is compressed by ZIP instead of XLI, which is not supported; export the ECG in another format"),
         ('"3000"', '"9000"', "promises 4500 samples of each lead; found 1500"),
         ("parsedwaveforms", "other", "holds no parsedwaveforms"),
     ],
@@ -443,7 +443,7 @@ def test_channels_of_mortara(tmp_path, signal, duration):
     ("changes", "message"),
     [
         ({"DURATION": 1499}, "lead I promises 1499 samples; found 1500"),
-        ({"BITS": 12}, "lead I is not stored as signed values of 16 bits in Base64"),
+        ({"BITS": 12}, "does not store lead I as signed values of 16 bits in Base64"),
         ({"UNITS_PER_MV": None}, "states no number of units in a millivolt for lead I"),
         ({"SAMPLE_FREQ": 0}, "the sampling rate should be a number of hertz above 0"),
     ],
