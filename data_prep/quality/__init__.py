@@ -50,6 +50,8 @@ def check_signal(subject: CheckInput) -> Iterator[Finding]:
     The checks of length, names, gaps and flat leads, which Preprocess makes, come before.
     """
     findings: list[Finding] = []
+    if not subject.leads:  # all are dead, which `check_flat_leads` reports
+        return
     for check in SIZES:
         findings += check(subject)
         if has_failure(findings):
