@@ -59,7 +59,7 @@ def test_leads_that_were_recorded_one_after_another_are_refused(ecg):
     for group in range(4):
         part = np.s_[group * size : (group + 1) * size, 3 * group : 3 * group + 3]
         signal[part] = ecg[part]
-    with pytest.raises(RecordError, match="recorded one after another, as on a printed page?"):
+    with pytest.raises(RecordError, match="recorded one after another, as on a printed page"):
         Preprocess()(make_record(signal, FS))
 
 
