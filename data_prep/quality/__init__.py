@@ -10,6 +10,7 @@ from data_prep.quality import (
     arms,
     baseline_wander,
     electrode_off,
+    flat_part,
     lead_twice,
     limb_identities,
     noise,
@@ -33,6 +34,7 @@ USUAL_SIZES: tuple[Check, ...] = (noise_leads.check,)
 """Checks that are left out where a size is odd, which they would find again."""
 CHECKS: tuple[Check, ...] = (
     limb_identities.check,
+    flat_part.check,
     saturation.check,
     noise.check,
     powerline.check,

@@ -76,10 +76,21 @@ def read_at_half_its_rate(signal, time):
     return resample(np.ascontiguousarray(signal.T), 500, 1000).T[: len(signal)]
 
 
+def interrupted(signal, time):
+    return np.where((time > 4) & (time < 4.6), 0, signal.T).T
+
+
+def partly_flat(signal, time):
+    signal[2000:3000, 9] = signal[2000, 9]
+    return signal
+
+
 FAULTS = {
     "wrong-rate": read_at_half_its_rate,
     "arms-swapped": swapped,
     "lead-twice=V2,V3": copied,
+    "flat-part": interrupted,
+    "flat-part=V4": partly_flat,
     "saturated=V4": saturated,
     "noise=V4": noisy,
     "powerline=V4": humming,
@@ -116,11 +127,27 @@ def test_an_ecg_without_a_fault_has_no_finding(fs):
     assert labels(ecg(fs), fs) == []
 
 
-@pytest.mark.parametrize("name", ["arms-swapped", "lead-twice=V2,V3", "wrong-rate"])
+UNDECIDED = (
+    "arms-swapped",
+    "flat-part",
+    "lead-twice=V2,V3",
+    "wrong-rate",
+)
+
+
+@pytest.mark.parametrize("name", UNDECIDED)
 def test_exchanged_electrodes_and_copied_leads_forbid_a_decision(name):
-    record = make_record(FAULTS[name](ecg(), None), 500)
+    record = make_record(FAULTS[name](ecg(), np.arange(SECONDS * 500) / 500), 500)
     (finding,) = Preprocess()(record).findings
     assert finding.severity is Severity.NO_DECISION
+
+
+@pytest.mark.parametrize("part", [np.s_[:1000], np.s_[2000:]])
+def test_padding_in_a_file_is_noted(part):
+    signal = ecg()
+    signal[part] = 0
+    (finding,) = Preprocess()(make_record(signal, 500)).findings
+    assert (finding.code, finding.severity) == ("flat-part", Severity.NOTE)
 
 
 def test_exchanged_arms_are_not_judged_where_leads_were_not_measured():
