@@ -17,6 +17,7 @@ from data_prep.quality import (
     noise_leads,
     pacing,
     powerline,
+    repeated,
     saturation,
     unit,
     wrong_rate,
@@ -35,6 +36,7 @@ USUAL_SIZES: tuple[Check, ...] = (noise_leads.check,)
 CHECKS: tuple[Check, ...] = (
     limb_identities.check,
     flat_part.check,
+    repeated.check,
     saturation.check,
     noise.check,
     powerline.check,

@@ -85,12 +85,17 @@ def partly_flat(signal, time):
     return signal
 
 
+def repeated(signal, time):
+    return np.concatenate([signal[:4000], signal[:1000]])
+
+
 FAULTS = {
     "wrong-rate": read_at_half_its_rate,
     "arms-swapped": swapped,
     "lead-twice=V2,V3": copied,
     "flat-part": interrupted,
     "flat-part=V4": partly_flat,
+    "repeated": repeated,
     "saturated=V4": saturated,
     "noise=V4": noisy,
     "powerline=V4": humming,
@@ -131,6 +136,7 @@ UNDECIDED = (
     "arms-swapped",
     "flat-part",
     "lead-twice=V2,V3",
+    "repeated",
     "wrong-rate",
 )
 
