@@ -20,6 +20,7 @@ from data_prep.quality import (
     repeated,
     saturation,
     unit,
+    unrelated_leads,
     wrong_rate,
 )
 from data_prep.quality.check_input import CheckInput
@@ -44,7 +45,7 @@ CHECKS: tuple[Check, ...] = (
     pacing.check,
 )
 """Checks of single leads in mV, and of the limb leads' algebra."""
-RELATIONS: tuple[Check, ...] = (wrong_rate.check, arms.check, lead_twice.check)
+RELATIONS: tuple[Check, ...] = (wrong_rate.check, arms.check, lead_twice.check, unrelated_leads.check)
 """Checks of how the leads agree. They follow where no other check forbids a decision."""
 
 

@@ -89,6 +89,11 @@ def repeated(signal, time):
     return np.concatenate([signal[:4000], signal[:1000]])
 
 
+def from_another_time(signal, time):
+    signal[:, 6:9] = np.roll(signal[:, 6:9], 250, axis=0)
+    return signal
+
+
 FAULTS = {
     "wrong-rate": read_at_half_its_rate,
     "arms-swapped": swapped,
@@ -96,6 +101,7 @@ FAULTS = {
     "flat-part": interrupted,
     "flat-part=V4": partly_flat,
     "repeated": repeated,
+    "leads-unrelated=V1,V2,V3": from_another_time,
     "saturated=V4": saturated,
     "noise=V4": noisy,
     "powerline=V4": humming,
@@ -136,6 +142,7 @@ UNDECIDED = (
     "arms-swapped",
     "flat-part",
     "lead-twice=V2,V3",
+    "leads-unrelated=V1,V2,V3",
     "repeated",
     "wrong-rate",
 )
