@@ -7,9 +7,9 @@ list below. `saturation.py` is a short example. Describe the code of its finding
 from collections.abc import Callable, Iterator
 
 from data_prep.quality import (
-    arms,
     baseline_wander,
     electrode_off,
+    electrodes,
     flat_part,
     lead_twice,
     limb_identities,
@@ -45,7 +45,7 @@ CHECKS: tuple[Check, ...] = (
     pacing.check,
 )
 """Checks of single leads in mV, and of the limb leads' algebra."""
-RELATIONS: tuple[Check, ...] = (wrong_rate.check, arms.check, lead_twice.check, unrelated_leads.check)
+RELATIONS: tuple[Check, ...] = (wrong_rate.check, electrodes.check, lead_twice.check, unrelated_leads.check)
 """Checks of how the leads agree. They follow where no other check forbids a decision."""
 
 

@@ -14,36 +14,18 @@ with exchanged arms: suspected        99.8 %            99.6 %
 
 A correlation of I with V6 below a bound with as many false alarms finds 89 %. Some of the false alarms may be exchanges
 that nobody noticed. Dextrocardia looks the same.
+`electrodes.py` makes this check and those of other exchanges, and reports the likeliest.
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 
 from data_prep.leads import BASIS_LEADS
-from data_prep.quality.check_input import CheckInput
-from data_prep.quality.finding import Finding, Severity
 from data_prep.quality.flat_leads import COVARIANCE
 
 BOUND = 0.0
 """Value above which an exchange is suspected: from there on it is the likelier explanation."""
+SENTENCE = "the arm electrodes are probably exchanged (lead I looks inverted relative to the chest leads)."
 EXCHANGE = np.eye(len(BASIS_LEADS))
 EXCHANGE[0, 0] = EXCHANGE[1, 0] = -1.0
 """Matrix from the independent leads to those with exchanged arms: I becomes -I, II becomes III = II - I."""
 PRECISION = np.linalg.inv(COVARIANCE)
-
-
-def check(subject: CheckInput) -> Iterator[Finding]:
-    """Yield no decision if the leads agree better with ECGs once the arm electrodes are exchanged back."""
-    if not subject.related or subject.unmeasured or not set(BASIS_LEADS) <= set(subject.leads):
-        return
-    signal = subject.filtered[[subject.leads.index(lead) for lead in BASIS_LEADS]].astype(np.float64)
-    if (value := measure(signal @ signal.T)) > BOUND:
-        sentence = "the arm electrodes are probably exchanged (lead I looks inverted relative to the chest leads)."
-        yield Finding("arms-swapped", sentence, Severity.NO_DECISION, value=value)
-
-
-def measure(covariance: np.ndarray) -> float:
-    """Return how much better the covariance of the independent leads fits with exchanged arms, as a log ratio."""
-    back = EXCHANGE @ covariance @ EXCHANGE.T
-    return float(np.log((PRECISION * covariance).sum() / (PRECISION * back).sum()))

@@ -94,6 +94,26 @@ def from_another_time(signal, time):
     return signal
 
 
+def with_exchanged_leg(signal, time):
+    right, left, leg, *chest = (
+        np.zeros(len(signal)),
+        *signal.T[:2],
+        *(signal[:, 6:] + signal[:, :2].sum(1)[:, None] / 3).T,
+    )
+    return connect(leg, left, right, *chest)
+
+
+def inverted(signal, time):
+    return signal * np.where(np.arange(12) == 10, -1, 1)
+
+
+def connect(right, left, leg, *chest):
+    """Return the 12 leads from the potentials of the electrodes."""
+    limbs = [left - right, leg - right, leg - left]
+    augmented = [1.5 * electrode - (right + left + leg) / 2 for electrode in (right, left, leg)]
+    return np.stack([*limbs, *augmented, *(np.array(chest) - (right + left + leg) / 3)], axis=1).astype(np.float32)
+
+
 FAULTS = {
     "wrong-rate": read_at_half_its_rate,
     "arms-swapped": swapped,
@@ -102,6 +122,8 @@ FAULTS = {
     "flat-part=V4": partly_flat,
     "repeated": repeated,
     "leads-unrelated=V1,V2,V3": from_another_time,
+    "electrodes-swapped": with_exchanged_leg,
+    "lead-inverted=V5": inverted,
     "saturated=V4": saturated,
     "noise=V4": noisy,
     "powerline=V4": humming,
@@ -140,7 +162,9 @@ def test_an_ecg_without_a_fault_has_no_finding(fs):
 
 UNDECIDED = (
     "arms-swapped",
+    "electrodes-swapped",
     "flat-part",
+    "lead-inverted=V5",
     "lead-twice=V2,V3",
     "leads-unrelated=V1,V2,V3",
     "repeated",
