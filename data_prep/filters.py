@@ -88,7 +88,7 @@ def _extend(signal: Float32[np.ndarray, "lead time"], before: int, after: int) -
 def band_pass(
     signal: Float32[np.ndarray, "*rest time"], fs: float, low: float, high: float | None
 ) -> Float32[np.ndarray, "*rest time"]:
-    """Apply a second-order Butterworth filter forwards and backwards.
+    """Apply a second-order Butterworth filter forward and backward.
 
     The edges are in hertz. Without a higher edge it is a high-pass filter.
     """
@@ -99,7 +99,7 @@ def band_pass(
     for start in range(0, len(rows), ROWS):
         part = rows[start : start + ROWS]
         samples = np.concatenate([part[:, reach:0:-1], part, part[:, -2 : -reach - 2 : -1]], axis=1, dtype=np.float64)
-        for _ in range(2):  # forwards, then backwards
+        for _ in range(2):  # forward, then backward
             samples = _filter(samples, matrices)[:, ::-1]
         filtered[start : start + ROWS] = samples[:, reach : reach + rows.shape[1]]
     return filtered.reshape(signal.shape)

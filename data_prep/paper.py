@@ -1,6 +1,6 @@
 """Plots of ECGs on clinical paper: 25 mm a second, 10 mm a millivolt, true to scale when printed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from data_prep.leads import STANDARD_LEADS, standard_lead
+from data_prep.leads import MARK, STANDARD_LEADS, is_reconstructed, standard_lead
 from data_prep.record import Record, RecordError
 
 MM_PER_SECOND = 25.0
@@ -31,6 +31,8 @@ class Traces(NamedTuple):
     signal: Float[np.ndarray, "12 time"]
     reconstruction: Float[np.ndarray, "12 time"] | None
     mask: Bool[np.ndarray, "12 time"] | None
+    reconstructed: Collection[str]
+    """Leads that were not measured."""
 
 
 def plot_ecg(
@@ -40,12 +42,14 @@ def plot_ecg(
     *,
     reconstruction: Float[np.ndarray, "12 time"] | None = None,
     mask: Bool[np.ndarray, "12 time"] | None = None,
+    reconstructed: Collection[str] = (),
 ) -> Figure:
     """Plot a 3 × 4 printout with a rhythm strip. Signals are in mV, fs in hertz.
 
-    Where `mask` is true the paper is shaded, and the reconstruction is plotted over the signal.
+    Where `mask` is true the paper is shaded, and the reconstruction is plotted over the signal. The leads in
+    `reconstructed`, which were not measured at all, are named so and have the color of a reconstruction.
     """
-    traces = Traces(signal, reconstruction, mask)
+    traces = Traces(signal, reconstruction, mask, reconstructed)
     seconds = signal.shape[1] / fs
     width, height = seconds * MM_PER_SECOND, ROW_MM * (len(GRID) + 1)
     figure, axes = new_sheet(width, height)
@@ -68,6 +72,8 @@ def plot_ecg(
 def plot_record(record: Record, start: float = 0.0, seconds: float = 10.0) -> Figure:
     """Plot some seconds of a record, the median of each lead at zero. Leads that it lacks stay empty.
 
+    A lead whose name says that a model reconstructed it is marked as such.
+
     Raises:
         RecordError: the record has no standard lead, or no sample in these seconds.
     """
@@ -83,7 +89,8 @@ def plot_record(record: Record, start: float = 0.0, seconds: float = 10.0) -> Fi
             row = part[:, columns[lead]]
             known = row[np.isfinite(row)]
             signal[index] = row - (np.median(known) if len(known) else 0.0)
-    return plot_ecg(signal, record.fs, record.name)
+    reconstructed = {lead for lead, column in columns.items() if lead and is_reconstructed(record.leads[column])}
+    return plot_ecg(signal, record.fs, record.name, reconstructed=reconstructed)
 
 
 def new_sheet(width: float, height: float) -> tuple[Figure, Axes]:
@@ -103,14 +110,15 @@ def new_sheet(width: float, height: float) -> tuple[Figure, Axes]:
 
 def plot_lead(axes: Axes, lead: str, span: tuple[float, float], level: float, fs: float, traces: Traces) -> None:
     """Plot one lead from span[0] to span[1] seconds, its zero at `level` mm above the lower edge."""
-    signal, reconstruction, mask = traces
+    signal, reconstruction, mask, reconstructed = traces
+    name, color = (lead + MARK, RECONSTRUCTED) if lead in reconstructed else (lead, INK)
     index = STANDARD_LEADS.index(lead)
     # one sample more than the span, so that the trace reaches that of the next lead
     part = slice(round(span[0] * fs), min(round(span[1] * fs) + 1, signal.shape[1]))
     x = np.arange(part.start, part.stop) / fs * MM_PER_SECOND
     y = level + MM_PER_MV * signal[index, part]
-    axes.plot(x, y, color=INK, linewidth=0.7, zorder=3, gid=lead, clip_on=False)
-    axes.text(x[0] + 1.0, level + ROW_MM * 0.36, lead, fontsize=8, weight="bold", zorder=4)
+    axes.plot(x, y, color=color, linewidth=0.7, zorder=3, gid=lead, clip_on=False)
+    axes.text(x[0] + 1.0, level + ROW_MM * 0.36, name, fontsize=8, weight="bold", zorder=4)
     if span[0] > 0:
         axes.plot([x[0]] * 2, [level - 2.5, level + 2.5], color=INK, linewidth=0.6, zorder=3)
     if reconstruction is not None and mask is not None:

@@ -84,7 +84,7 @@ class Preprocess:
     baseline: Literal["keep", "mean"] = "mean"
     """`mean` subtracts each lead's mean, which preserves the identities between leads."""
     band: Sequence[float] | None = None
-    """Pass band in hertz of a zero-phase second-order Butterworth filter, run forwards and backwards."""
+    """Pass band in hertz of a zero-phase second-order Butterworth filter, run forward and backward."""
 
     def __post_init__(self) -> None:
         if isinstance(self.fs, bool) or not isinstance(self.fs, int) or not 50 <= self.fs <= 10_000:

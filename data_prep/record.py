@@ -83,6 +83,9 @@ class Record:
                 f"{self.name}: the signal has {self.signal.shape[1]} columns, but {len(self.leads)} leads are named."
             )
 
+    def __repr__(self) -> str:
+        return f"<{self.name}: {len(self.leads)} leads, {self.seconds:.4g} s at {self.fs:g} Hz>"
+
     @property
     def seconds(self) -> float:
         """Duration of the recording, of which `signal` may be the beginning."""

@@ -35,7 +35,7 @@ def test_the_examples_of_the_package_run(folder):
 def test_the_examples_of_the_page_on_python_run(folder):
     page = Path(__file__).parents[1] / "docs" / "python.md"
     outcome = doctest.testfile(str(page), module_relative=False)
-    assert (outcome.failed, outcome.attempted) == (0, 18)
+    assert (outcome.failed, outcome.attempted) == (0, 19)
     assert (folder / "r0.png").stat().st_size > 10_000
 
 

@@ -31,9 +31,9 @@ __all__ = ["CheckInput", "Finding", "QualityError", "Severity", "check_signal", 
 Check = Callable[[CheckInput], Iterator[Finding]]
 
 SIZES: tuple[Check, ...] = (unit.check, electrode_off.check)
-"""Checks of the leads' sizes. A size that is no ECG's prevents all others."""
+"""Checks of the leads' sizes. If the size is not that of an ECG, no other check is made."""
 USUAL_SIZES: tuple[Check, ...] = (noise_leads.check,)
-"""Checks that are left out where a size is odd, which they would find again."""
+"""Checks that are skipped where a size is unusual, because they would report the same fault again."""
 CHECKS: tuple[Check, ...] = (
     limb_identities.check,
     flat_part.check,

@@ -1,4 +1,4 @@
-"""A finding: one thing that is odd about a record, with its code, its sentence and how grave it is."""
+"""A finding: one unusual thing about a record, with a code, a sentence and a severity."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from data_prep.safe_text import printable
 
 
 class Severity(StrEnum):
-    """Gravity of a finding."""
+    """Severity of a finding."""
 
     NOTE = "note"
-    """The record is used. A user should know."""
+    """The record is used, and the user is informed."""
     NO_DECISION = "no decision"
     """The record has probabilities, but no decision is made on them."""
     FAILURE = "failure"
@@ -22,7 +22,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is odd about a record."""
+    """One unusual thing about a record."""
 
     code: str
     """Stable name for programs: lower-case words joined by hyphens, as in docs/quality.md."""

@@ -7,7 +7,7 @@ from data_prep.record import Record
 from data_prep.units import RATES
 
 SHORTEST = 2.5
-"""Seconds. A shorter record is refused. A longer one that does not fill the input is padded."""
+"""Shortest duration in seconds. A shorter record is refused. A longer one that does not fill the input is padded."""
 FIT_CODES = frozenset({"long", "upsampled"})
 """Codes that depend on a model's input alone, and say nothing of the record."""
 

@@ -11,16 +11,16 @@ from data_prep.quality.finding import Finding, Severity
 
 MISMATCH = 0.05
 """Standard deviation in mV of the error beyond which limb leads violate Einthoven's and Goldberger's identities. A
-recorder's steps of 20 µV make an error of 0.01. Share of 3,835 records of PTB-XL that violate them, and of their copies
-with a fault, each prepared at 100 Hz:
+recorder's steps of 20 µV make an error of 0.01. The table shows the fraction of 3,835 records of PTB-XL that violate
+them, and of copies with a fault, each prepared at 100 Hz:
 
 ============================================  ===============  =================
                                               without filter   0.5 to 40 Hz
 ============================================  ===============  =================
 as published (largest error 0.0054 mV)        0 records        0 records
-I and II exchanged                            99.9 %           99.7 %
-aVL and aVF exchanged                         99.6 %           98.0 %
-II and V5 exchanged                           98.3 %           90.0 %
+I and II swapped                              99.9 %           99.7 %
+aVL and aVF swapped                           99.6 %           98.0 %
+II and V5 swapped                             98.3 %           90.0 %
 aVL negated                                   99.9 %           99.2 %
 aVL twice as large                            91.9 %           82.1 %
 aVR, aVL and aVF recorded 2.5 s later         100 %            100 %

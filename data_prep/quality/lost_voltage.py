@@ -1,4 +1,4 @@
-"""Records that kept the shape of their waves and lost their voltage scale, as normalized copies of ECGs did."""
+"""Detection of a lost voltage scale: normalized copies of ECGs keep the shape of the waves, but not their size."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple

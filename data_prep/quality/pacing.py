@@ -16,9 +16,9 @@ from data_prep.quality.check_input import CheckInput
 from data_prep.quality.finding import Finding
 
 SMALLEST_SPIKE = 0.3
-"""Millivolts."""
+"""Smallest size of a spike, in mV."""
 ABOVE_NOISE = 6.0
-"""Least size of a spike, as a multiple of the standard deviation of the high-frequency noise."""
+"""Smallest size of a spike, as a multiple of the standard deviation of the high-frequency noise."""
 FEWEST = 3
 """Number of spikes in a record."""
 STEP = 0.002

@@ -28,7 +28,7 @@ LOUD = 0.8
 """Standard deviation in mV above which half of the leads are too large: it is 0.67 at most in 3,835 records of PTB-XL.
 Of copies that are ten times too large 97.6 % are above, or 99.1 % without a filter."""
 HALF_OF = 6
-"""Number of leads from which on half of them tell that a unit is wrong. Fewer may be small or large by themselves."""
+"""Smallest number of leads of which half can show that a unit is wrong. Fewer may be small or large by chance."""
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:

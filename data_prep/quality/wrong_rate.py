@@ -1,10 +1,11 @@
 """A sampling rate that is probably half or twice the true one, so that all waves last twice or half as long.
 
-Steps of a lead over several lags tell how long its waves last: by their mean square and by their mean size. A linear
-function of the logarithms, fitted by logistic regression, tells a record from the same one read at half its rate, and
-another one from the same one read at twice its rate. The value is the log odds of equally many of both. A signal that
-is not an ECG at all may have any odds. So the logarithms must also be near to those of ECGs read at the wrong rate, by
-Mahalanobis' distance. They depend on nothing above some 25 Hz, where a record read at half its rate would be empty.
+The mean square and the mean size of a lead's steps over several lags depend on how long its waves last. A linear
+function of the logarithms, fitted by logistic regression, distinguishes records from the same ones read at half their
+rate, and a second one distinguishes them from those read at twice their rate. The value is the log odds of equally many
+of both. A signal that is not an ECG at all may have any odds. So the logarithms must also be near to those of ECGs read
+at the wrong rate, by Mahalanobis' distance. They depend on nothing above some 25 Hz, where a record read at half its
+rate would be empty.
 
 ==============================  =====================  ============  ================
 judged to be wrong, of PTB-XL   folds 1 to 8 left out  fold 9        fold 9 at 500 Hz
@@ -76,7 +77,7 @@ class WrongRate(NamedTuple):
 
 @cache
 def wrong_rates() -> tuple[WrongRate, ...]:
-    """Return the wrong rates that are looked for."""
+    """Return the wrong rates that the check can detect."""
     fitted = json.loads(FITTED.read_text(encoding="utf-8"))
     return tuple(
         WrongRate(

@@ -53,7 +53,7 @@ BLOCK = 4096
 
 
 class DownloadError(UserError):
-    """A download that cannot be made; the message says why, and how to fix it."""
+    """A download that failed. The message says why, and how to fix it."""
 
 
 class Listed(NamedTuple):

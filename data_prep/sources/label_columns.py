@@ -71,7 +71,7 @@ class Columns:
         return "; ".join(parts) + "."
 
     def advice(self) -> Iterator[str]:
-        """Yield a sentence on each kind of column that is left out and may be meant otherwise."""
+        """Yield a sentence on each kind of column that is left out but may have been meant to be used."""
         labels = [name for name, reason in self.left_out.items() if reason in LIKE_LABELS]
         patients = [
             name

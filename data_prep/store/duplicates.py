@@ -1,4 +1,4 @@
-"""Prepared records that hold the same samples as another one, which leaks between splits if theirs differ."""
+"""Prepared records with the same samples as another record, which leak between splits if theirs differ."""
 
 import hashlib
 from collections.abc import Iterable, Iterator

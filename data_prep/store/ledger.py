@@ -1,4 +1,4 @@
-"""Ledgers of the finished chunks of a preparation, one line each, so that an interrupted one can resume.
+"""Ledgers of a preparation: a line for each finished chunk, so that an interrupted preparation can resume.
 
 There is one for the whole folder, and one for each job that prepares a share of it: processes on several machines
 cannot append to the same file of a network file system.
@@ -28,12 +28,12 @@ OF_JOBS = {"labels": "--labels", "version": "the version of ecgmtl"}
 
 
 def path_of(out: Path, share: Share | None) -> Path:
-    """Return the ledger of a job's share, or of all that was done without one. Each has one writer at a time."""
+    """Return the path of a ledger: of a job's share, or of runs without shares. Each has one writer at a time."""
     return out / (PROGRESS if share is None else f"progress-{share.index}-of-{share.n_shares}.jsonl")
 
 
 def write(path: Path, chunks: Iterable[Chunk], header: Mapping[str, Any] | None = None) -> None:
-    """Write a ledger anew. The one of the whole folder begins with what was to be prepared."""
+    """Write a ledger from the beginning. That of the whole folder begins with the settings of the preparation."""
     lines = [*([] if header is None else [header]), *map(dataclasses.asdict, chunks)]
     write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
 

@@ -126,7 +126,9 @@ class Store:
         columns = pd.Index(names).get_indexer(pd.Index(held))
         if (columns < 0).any():
             row = held.index[columns < 0][0] + 1
-            raise StoreError(f"{self.path / RECORDS}: row {row} has a label that '{label_set}' lacks.")
+            raise StoreError(
+                f"{self.path / RECORDS}: row {row} has a label that '{label_set}' lacks; prepare the folder again."
+            )
         labels = np.zeros((len(cells), len(names)), np.uint8)
         labels[held.index, columns] = 1
         return labels
@@ -143,7 +145,10 @@ def open_store(path: Path, *, anew: bool = False) -> Store:
     require_intact(path, {name: manifest["sha256"][name] for name in (SIGNALS, RECORDS)}, anew=anew)
     records = read_records(path / RECORDS, manifest["columns"])
     if len(records) != manifest["n_records"]:
-        raise StoreError(f"{path / RECORDS}: {len(records)} rows, where {manifest['n_records']} were written.")
+        raise StoreError(
+            f"{path / RECORDS}: holds {len(records)} rows, where {manifest['n_records']} were written; "
+            "prepare the folder again."
+        )
     store = Store(path, signals, records, manifest)
     if signals.shape != (len(records), len(STANDARD_LEADS), store.preprocess.n_samples):
         raise StoreError(

@@ -57,7 +57,7 @@ class PrepareReport:
 
 @dataclass(frozen=True)
 class Plan:
-    """Plan of a preparation: its records, its folder, and all that is chosen for it."""
+    """Plan of a preparation: its records, its folder and its settings."""
 
     source: Source
     out: Path
@@ -127,7 +127,7 @@ def prepare(
 
 
 def prepare_whole(plan: Plan) -> PrepareReport:
-    """Prepare all chunks that are not finished, whoever finished the others."""
+    """Prepare all chunks that neither this process nor another has finished."""
     with claims.whole(plan.out):
         if is_finished(plan.out):
             return reuse(plan)
@@ -202,7 +202,7 @@ def conclude(plan: Plan, signals: SignalsFile, chunks: Sequence[Chunk], n_resume
         discard(plan.out)
         name, reason = report.failures[0]
         n_files = len(plan.source.files)
-        raise StoreError(f"{plan.source.folder}: not one of {n_files} records could be prepared. {name}: {reason}")
+        raise StoreError(f"{plan.source.folder}: none of {n_files} records could be prepared. {name}: {reason}")
     finish(plan.source, signals, chunks, {**plan.wanted, "labels": plan.labels})
     return dataclasses.replace(report, notes=(*report.notes, *duplicates_in(open_store(plan.out))))
 

@@ -2,7 +2,7 @@
 
 python docs/make/evidence.py claims compare/labels-1.0="All labels" compare/labels-0.1="A tenth of the labels"
 python docs/make/evidence.py views views/tenth="Two views at a tenth of the labels" \\
-  views/all="Four methods at all labels"
+  views/all="Five methods at all labels"
 python docs/make/evidence.py short
 python docs/make/evidence.py schedules schedules="Both tasks in one stage" --page docs/recipe.md
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from page import fill
+from page import fill, points_in_words
 
 from ecgmtl.comparison.claims import claim_rows, claims_section
 from ecgmtl.comparison.comparison import read_comparison
@@ -55,9 +55,10 @@ SHORT = (
     Row("all", "one view, weight 0.3", "all-labels", "lambda-0.3"),
     Row("all", "control: the same masks, but the encoder does not learn from the decoder", "all-labels", "detached"),
     Row("all", "pretraining, then labels alone", "all-labels", "pretrain"),
-    Row("all", "pretraining, then labels alone", "four-methods-at-all-labels", "pretrain"),
-    Row("all", "one view, weight 3", "four-methods-at-all-labels", "one-3"),
-    Row("all", "two views, weight 3", "four-methods-at-all-labels", "two-3"),
+    Row("all", "pretraining, then labels alone", "five-methods-at-all-labels", "pretrain"),
+    Row("all", "one view, weight 3", "five-methods-at-all-labels", "one-3"),
+    Row("all", "two views, weight 3", "five-methods-at-all-labels", "two-3"),
+    Row("all", "two views, a weight that falls from 6 to 0", "five-methods-at-all-labels", "two-decay"),
     Row("all", "two views, weight 3, an earlier run", "two-views-at-all-labels", "two-3"),
     Row("a tenth", "one view, weight 0.3", "a-tenth-of-the-labels", "lambda-0.3"),
     Row("a tenth", "two views, weight 10, last epoch", "two-views-at-a-tenth-of-the-labels", "two-10"),
@@ -111,7 +112,7 @@ def verdicts(named: NamedComparison, archive: str) -> str:
 def summary(archive: Path) -> str:
     """Return the table of the summary, from the tables of the kept comparisons."""
     head = (
-        "| labels | how reconstruction is learned | points of macro AUROC over classification alone | judged on |",
+        "| labels | how reconstruction is learned | points of macro AUROC over classification alone | evaluated on |",
         "|---|---|---|---|",
     )
     return "\n".join([*head, *(line_of(row, archive / row.comparison) for row in SHORT)])
@@ -127,8 +128,8 @@ def line_of(row: Row, folder: Path) -> str:
     folds = re.search(r"on (\d+) folds", report)
     n_seeds = pd.read_csv(folder / TABLES / "arms.csv").set_index("arm").loc[row.arm, "n_seeds"]
     units = f"{folds[1]} folds" if folds else f"{n_seeds} seeds"
-    points = f"{value:+.2f} ({low:+.2f} to {high:+.2f})".replace("-", "−")
-    return f"| {row.labels} | {row.method} | {points} | {n_records} records, {units} |"
+    points = points_in_words(value, low, high)
+    return f"| {row.labels} | {row.method} | {points} | {int(n_records.replace(',', '')):,} records, {units} |"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from ecgmtl.evaluation.pictures import COLORS, new_figure
 
 DOCS = Path(__file__).parents[1]
 PICTURE = DOCS / "label_shares.png"
-COMPARISONS = {10: "two-views-at-a-tenth-of-the-labels", 100: "four-methods-at-all-labels"}
+COMPARISONS = {10: "two-views-at-a-tenth-of-the-labels", 100: "five-methods-at-all-labels"}
 """Folder of a comparison, by the percentage of patients that have labels."""
 BLACK = "#000000"
 

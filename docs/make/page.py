@@ -29,6 +29,11 @@ def filled(text: str, mark: str, between: str) -> str:
     return f"{before}{begin}\n{between}\n{END}{after}"
 
 
+def points_in_words(value: float, low: float, high: float) -> str:
+    """Return a difference in points with its interval, with true minus signs."""
+    return f"{value:+.2f} ({low:+.2f} to {high:+.2f})".replace("-", "−")
+
+
 def keep(comparisons: Sequence[Path], archive: Path) -> None:
     """Pack the results of all runs, without the labels, which belong to the data."""
     archive.parent.mkdir(exist_ok=True)

@@ -64,7 +64,7 @@ def with_gap(x: np.ndarray, _fs: float) -> np.ndarray:
     return changed(x, V2, np.where(np.arange(len(x)) % 500 == 100, np.nan, x[:, V2]))
 
 
-def exchange(x: np.ndarray, moves: dict[str, str]) -> np.ndarray:
+def swap(x: np.ndarray, moves: dict[str, str]) -> np.ndarray:
     basis = x[:, [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]] @ leads_with(moves).T
     first, second = basis[:, :2].T
     limbs = [one * first + other * second for one, other in FROM_I_AND_II.values()]
@@ -103,11 +103,11 @@ ROWS = (
     Row("noise-lead", "a lead carries no ECG", "no decision", "R² of 0.1 on the other leads",
         "V3 replaced by noise of 0.3 mV", lambda x, _: changed(x, V3, 0.3 * noise(x[:, V3]))),
     Row("limb-leads-contradict", "Einthoven's and Goldberger's identities are violated", "no decision", "0.05 mV rms",
-        "I and II exchanged", lambda x, _: x[:, [1, 0, *range(2, 12)]]),
-    Row("arms-swapped", "the arm electrodes are probably exchanged", "no decision", "log ratio of 0",
-        "arms exchanged", lambda x, _: swap_arms(x.T).T),
-    Row("electrodes-swapped", "other electrodes are probably exchanged", "no decision", "log ratio of 0.2 or 0.5",
-        "right arm and left leg exchanged", lambda x, _: exchange(x, {"RA": "LL", "LL": "RA"})),
+        "I and II swapped", lambda x, _: x[:, [1, 0, *range(2, 12)]]),
+    Row("arms-swapped", "the arm electrodes are probably swapped", "no decision", "log ratio of 0",
+        "arms swapped", lambda x, _: swap_arms(x.T).T),
+    Row("electrodes-swapped", "other electrodes are probably swapped", "no decision", "log ratio of 0.2 or 0.5",
+        "right arm and left leg swapped", lambda x, _: swap(x, {"RA": "LL", "LL": "RA"})),
     Row("lead-inverted", "a chest lead is probably inverted", "no decision", "log ratio of 0.5",
         "V3 inverted", lambda x, _: changed(x, V3, -x[:, V3])),
     Row("leads-unrelated", "a group of chest leads shows other beats", "no decision", "R² of 0.3 or 0.2",

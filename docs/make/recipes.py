@@ -83,7 +83,15 @@ def gain(arm: str, comparison: Comparison) -> float:
 
 
 def table(reference: str, arms: Sequence[Row]) -> str:
-    header = ("arm", "what it changes", "runs", "macro AUROC", f"minus {reference}, points", "95 % interval", "s a run")
+    header = (
+        "arm",
+        "what it changes",
+        "runs",
+        "macro AUROC",
+        f"minus {reference}, points",
+        "95 % interval",
+        "s per run",
+    )
     cells = [
         (
             one.about.arm,

@@ -85,7 +85,7 @@ FAULTS: dict[str, Change] = {
     "leads in a different order": in_other_order,
     "chest leads in a different order": lambda x, chance: in_other_order(x, chance, 6),
     "chest leads reversed": lambda x, _: x[:, [*range(6), *range(11, 5, -1)]],
-    "arms exchanged": lambda x, _: swap_arms(x.T).T,
+    "arms swapped": lambda x, _: swap_arms(x.T).T,
     "upside down": lambda x, _: -x,
     "a fifth of the size": lambda x, _: x / 5,
     "half the size": lambda x, _: x / 2,

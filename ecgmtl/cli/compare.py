@@ -16,8 +16,10 @@ def compare(
         typer.Argument(
             callback=local_input,
             help="Folder with one YAML file per arm, or a shipped folder of arms, such as configs/compare: `ecgmtl "
-            "show configs` lists them. Its file `_claims.yaml` names the reference arm (`single` if there is no such "
-            "file), and may list claims about the arms. The report has a verdict on each claim.",
+            "show configs` lists them. The config `_base.yaml` in the folder holds what all arms share. The file of "
+            "an arm has `about`, a sentence for the report, and `set`, the settings that differ, for example "
+            "{stages.0.weighting: {kind: dwa}}. The file `_claims.yaml` names the reference arm (`single` if there is "
+            "no such file), and may list claims about the arms. The report has a verdict on each claim.",
         ),
     ],
     data: StorePath,
@@ -82,8 +84,8 @@ def compare(
         from ecgmtl.comparison.compare import compare as compare_arms
         from ecgmtl.comparison.plan import Plan
 
-        judged = () if folds is None else parse_folds(folds)
-        plan = Plan(load_arms(arms, only or (), overrides or ()), data, out, seeds, tune, jobs, track, judged)
+        evaluated = () if folds is None else parse_folds(folds)
+        plan = Plan(load_arms(arms, only or (), overrides or ()), data, out, seeds, tune, jobs, track, evaluated)
         outcome = compare_arms(plan, typer.echo)
     for run, reason in outcome.failed.items():
         typer.echo(f"{run}: {reason}", err=True)

@@ -96,7 +96,10 @@ def export(
         f"probabilities differ by at most {report.max_difference:.1e} on {report.n_records} records"
     )
     if stored.typicality is None:
-        remedy = "To add this, pass the training data with --data."
+        remedy = (
+            "It was made by an earlier ecgmtl, so --data with the training data adds this; or it was trained with "
+            "fewer than 99 validation records, which are too few."
+        )
         if store is not None:
             remedy = f"{data} does not help: it is not the training data, or has fewer than 99 validation records."
         typer.echo(printable(f"It cannot detect records unlike the training records. {remedy}"), err=True)

@@ -45,8 +45,11 @@ class ArmFile(Settings):
     def ranges_rise(cls, search: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
         for key, (low, high) in search.items():
             if low >= high:
-                raise ValueError(f"{key} should lie between a smaller number and a larger one, not {low} and {high}")
+                raise ValueError(f"{key}: the range should rise; found {low} to {high}")
         return search
+
+
+KEYS = f"the file of an arm has {', '.join(ArmFile.model_fields)}; settings of its runs go into `set`, by dotted key"
 
 
 class Arm(NamedTuple):
@@ -61,7 +64,7 @@ class Arm(NamedTuple):
     """Folder of the arm's file."""
 
     def seeds(self, requested: int) -> range:
-        """Return the seeds to run, which the arm's file may limit."""
+        """Return the seeds to run: those requested, or fewer if the arm's file limits them."""
         return range(min(requested, self.file.seeds or requested))
 
     def settings_to_try(self, n: int) -> list[dict[str, float]]:
@@ -72,7 +75,7 @@ class Arm(NamedTuple):
         """
         if not self.file.search or not n:
             return []
-        from scipy.stats.qmc import Sobol  # a second, which workers and other comparisons need not wait
+        from scipy.stats.qmc import Sobol  # importing it takes a second, and only tuning needs it
 
         low, high = np.log(list(self.file.search.values())).T
         sequence = Sobol(len(low), scramble=False).fast_forward(1)  # its first point is the corner of the ranges
@@ -96,7 +99,7 @@ def load_arms(folder: Path, only: Sequence[str] = (), overrides: Iterable[str] =
     paths = {path.stem: path for path in sorted(folder.glob("*.yaml")) if not path.name.startswith("_")}
     missing = sorted(set(only) - set(paths))
     if missing or not paths:
-        what = f"no arm {', '.join(missing)}" if missing else "no arm, which is a .yaml file"
+        what = f"there is no arm {', '.join(missing)}" if missing else "there is no arm, which is a .yaml file"
         raise ConfigError(f"{folder}: {what}; found {', '.join(paths) or 'none'}.")
     return [load_arm(path, tuple(overrides)) for name, path in paths.items() if name in only or not only]
 
@@ -107,11 +110,14 @@ def load_arm(path: Path, overrides: tuple[str, ...] = ()) -> Arm:
     try:
         file = ArmFile.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {explain(mistake, tree)}" for mistake in error.errors())) from None
+        lines = [f"{path}: {explain(mistake, tree, KEYS)}" for mistake in error.errors()]
+        raise ConfigError("\n".join(lines)) from None
     base = load_config(path.parent / file.base, overrides)
     config = changed(base, file.set | {"name": path.stem}, str(path))
     if not config.learns_to_classify(config.stages[-1].name):
-        raise ConfigError(f"{path}: no stage learns classification, on which arms are compared.")
+        raise ConfigError(
+            f"{path}: no stage learns classification, by which arms are compared; add it to the losses of a stage."
+        )
     return Arm(path.stem, file, config, base, path.parent)
 
 

@@ -20,22 +20,28 @@ from ecgmtl.comparison.text import DASH, Section
 from ecgmtl.evaluation.text import number
 
 Verdict = Literal["holds", "does not", "cannot tell"]
+JOINT: dict[Verdict, str] = {
+    "holds": "the claim holds",
+    "does not": "the claim does not hold",
+    "cannot tell": "the data cannot tell",
+}
+"""Verdict on all rows of a claim, as the end of a sentence."""
 RULE = (
     "Each claim has a measured effect and a bound, both fixed before the runs. It holds if the whole 95 % interval is "
-    "above the bound, and does not if the whole interval lies below. Otherwise the data cannot tell. A claim that "
+    "above the bound, and does not hold if the whole interval lies below. Otherwise the data cannot tell. A claim that "
     "something changes (its bound has a ±) does not hold if the whole interval lies within the bound. Otherwise it "
-    "holds if the interval excludes 0. A claim with several rows holds if all of them hold, and does not if one does "
-    "not. Intervals of final scores are over patients and seeds, all others over seeds. They are not corrected for the "
-    "number of claims."
+    "holds if the interval excludes 0. A claim with several rows holds if all of them hold, and does not hold if one "
+    "does not. Intervals of final scores are over patients and seeds, all others over seeds. They are not corrected "
+    "for the number of claims."
 )
 FOLDS_RULE = (
     "Each claim has a measured effect and a bound, both fixed before the runs. It holds if the whole 95 % interval "
     "over folds is above the bound and its p-value at the bound, corrected by Holm for all claims of the table, is "
-    "below 0.05. It does not hold if both are so below the bound. Otherwise the data cannot tell. The smallest effect "
-    "shown is the true effect for which the claim holds with a power of 80 %, given the spread over folds. A claim "
-    "that something changes (its bound has a ±) does not hold if the whole interval lies within the bound, and holds "
-    "if the interval and the corrected p-value exclude 0. A claim with several rows holds if all of them hold, and "
-    "does not if one does not."
+    "below 0.05. It does not hold if the whole interval is below the bound, with such a p-value. Otherwise the data "
+    "cannot tell. The smallest effect shown is the true effect for which the claim holds with a power of 80 %, given "
+    "the spread over folds. A claim that something changes (its bound has a ±) does not hold if the whole interval "
+    "lies within the bound, and holds if the interval and the corrected p-value exclude 0. A claim with several rows "
+    "holds if all of them hold, and does not hold if one does not."
 )
 
 
@@ -161,7 +167,9 @@ def claims_section(rows: Sequence[ClaimRow], left_out: Sequence[str] = ()) -> Se
     verdicts: dict[str, list[Verdict]] = {}
     for row in rows:
         verdicts.setdefault(row.claim, []).append(row.verdict)
-    several = tuple(f"{claim}: {joint(each)}." for claim, each in verdicts.items() if len(each) > 1)
+    several = tuple(
+        f"All rows of '{claim}' together: {JOINT[joint(each)]}." for claim, each in verdicts.items() if len(each) > 1
+    )
     others = (
         (f"Not judged, as they are about a different fraction of labels: {'; '.join(left_out)}.",) if left_out else ()
     )

@@ -54,7 +54,7 @@ class Claim(Settings):
     percent: PositiveFloat = 100
     """Percent of the budget after which `lower_loss` compares the losses."""
     share: PositiveFloat = 0.95
-    """Share of the reference's final score at which `saved` and `saved_time` count training as done."""
+    """Fraction of the reference's final score at which `saved` and `saved_time` count training as done."""
     amortized: bool = False
     """Whether `saved` leaves pretraining out of the count."""
     sweep: str = ""
@@ -89,16 +89,19 @@ class ClaimsFile(Settings):
             if claim.effect in REFERENCE_EFFECTS and claim.reference != self.reference:
                 raise ValueError(
                     f"the claim '{claim.title}' has reference '{claim.reference}', but the effect '{claim.effect}' is "
-                    f"measured against '{self.reference}'; name that, or take another effect"
+                    f"measured against '{self.reference}'; set `reference` to it, or choose another effect"
                 )
         return self
+
+
+KEYS = f"the file has {', '.join(ClaimsFile.model_fields)}, and a claim {', '.join(Claim.model_fields)}"
 
 
 def read_claims(path: Path) -> ClaimsFile:
     """Read a file of claims. Where there is none, return no claims and the shipped reference.
 
     Raises:
-        ConfigError: the file is not YAML, or holds something else than claims.
+        ConfigError: the file is not YAML, or its content is not a list of claims with their reference.
     """
     if not path.is_file():
         return read_claims(SHIPPED).model_copy(update={"claims": ()})
@@ -106,4 +109,4 @@ def read_claims(path: Path) -> ClaimsFile:
     try:
         return ClaimsFile.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {explain(mistake, tree)}" for mistake in error.errors())) from None
+        raise ConfigError("\n".join(f"{path}: {explain(mistake, tree, KEYS)}" for mistake in error.errors())) from None

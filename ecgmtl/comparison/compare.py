@@ -16,6 +16,7 @@ from ecgmtl.comparison.comparison import FACTS, KEPT_CLAIMS, facts_of
 from ecgmtl.comparison.plan import Plan
 from ecgmtl.comparison.queue import run_all
 from ecgmtl.comparison.report import PLOTS, REPORT, TABLES, write_report
+from ecgmtl.comparison.results import RESULTS, read_result
 from ecgmtl.comparison.run import open_once
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, Truth, is_same, read_truth, write_truth
 from ecgmtl.config.run import Config
@@ -38,10 +39,12 @@ def compare(plan: Plan, say: Callable[[str], None]) -> Outcome:
     Raises:
         ConfigError: the data were prepared with other settings, or a run's folder cannot be used.
         FolderInUseError: another process uses the output folder.
-        ComparisonError: the arms or the results in the folder have other records or labels.
+        ComparisonError: the arms or the results in the folder have other records or labels, or the arm that others
+            are compared with is neither planned nor finished.
     """
     refuse_other_data(plan.arms)
     refuse_other_base(plan)
+    refuse_absent_reference(plan)
     store = open_for(plan.data, plan.arms[0].config.preprocess, plan.arms[0].config.validation_fold)
     if plan.folds:
         refuse_own_fold(plan.arms)
@@ -88,8 +91,8 @@ def refuse_other_data(arms: Sequence[Arm]) -> None:
         for key in ("labels", "preprocess", "validation_fold"):
             if getattr(arm.config, key) != getattr(first.config, key):
                 raise ComparisonError(
-                    f"arm {arm.name} has other {key} than {first.name}; arms are compared on the same records and "
-                    f"labels, so set {key} for all of them, by --set or in their base."
+                    f"arm {arm.name}: {key} differs from that of {first.name}; arms are compared on the same records "
+                    f"and labels, so set {key} for all of them, with --set or in their base config."
                 )
 
 
@@ -97,8 +100,8 @@ def refuse_own_fold(arms: Sequence[Arm]) -> None:
     """Raise ComparisonError if arms name a validation fold of their own."""
     if arms[0].config.validation_fold is not None:
         raise ComparisonError(
-            f"arm {arms[0].name} has validation_fold {arms[0].config.validation_fold}, but with --folds every run is "
-            f"validated on its own fold; leave validation_fold out, or --folds."
+            f"arm {arms[0].name}: validation_fold is {arms[0].config.validation_fold}, but with --folds every run is "
+            f"validated on its own fold; remove validation_fold from the config, or --folds from the command."
         )
 
 
@@ -119,9 +122,23 @@ def refuse_other_base(plan: Plan) -> None:
     for name, digest in bases(plan.arms).items():
         if before.get(name, digest) != digest:
             raise ComparisonError(
-                f"{plan.out} holds arms that started from a different {name} or --set, which cannot be compared with "
+                f"{plan.out}: holds runs that started from a different {name} or --set, which cannot be compared with "
                 f"these. Use the same --set, or choose another --out."
             )
+
+
+def refuse_absent_reference(plan: Plan) -> None:
+    """Raise ComparisonError if the arm that others are compared with is neither planned nor finished."""
+    own, kept = plan.arms[0].folder / CLAIMS, plan.out / KEPT_CLAIMS
+    reference = read_claims(own if own.is_file() else kept).reference
+    if reference in {arm.name for arm in plan.arms}:
+        return
+    if not any(read_result(path).arm == reference for path in (plan.out / RESULTS).glob(f"{reference}.*.json")):
+        names = ", ".join(arm.name for arm in plan.arms)
+        raise ComparisonError(
+            f"{plan.arms[0].folder}: the arms {names} are to be compared with the arm '{reference}', which is not "
+            f"among them. Add it, or name another arm in {own}, as `reference: {plan.arms[0].name}`."
+        )
 
 
 def keep_truth(plan: Plan, truth: Truth) -> None:
@@ -133,7 +150,8 @@ def keep_truth(plan: Plan, truth: Truth) -> None:
             raise ComparisonError(f"{plan.out}: cannot be written ({error.strerror}); choose another --out.") from error
     elif not is_same(read_truth(plan.out), truth):
         raise ComparisonError(
-            f"{plan.out} holds a comparison on records or labels other than those of {plan.data}; choose another --out."
+            f"{plan.out}: holds a comparison on records or labels other than those of {plan.data}; "
+            f"choose another --out."
         )
 
 
@@ -141,7 +159,6 @@ def keep_claims(plan: Plan) -> None:
     """Copy the claims of the folder of arms, if it has any, so that the report needs no other folder."""
     path = plan.arms[0].folder / CLAIMS
     if path.is_file():
-        read_claims(path)
         write_text(plan.out / KEPT_CLAIMS, path.read_text(encoding="utf-8"))
 
 

@@ -1,11 +1,11 @@
-"""A comparison of arms, in memory and as the folder that it is read from.
+"""A comparison of arms, in memory and on disk.
 
 compare/
     truth.npz                    labels and patients of the validation records
     claims.yaml                  reference arm and claims, copied from the folder of arms; absent where that has none
     comparison.json              base configs, fraction of labeled patients, run in MLflow
     results/ARM.0.json           seed 0 of an arm
-    results/ARM.fold3.0.json     the same, judged on fold 3 and trained on the other folds
+    results/ARM.fold3.0.json     the same, evaluated on fold 3 and trained on the other folds
 """
 
 import json
@@ -46,7 +46,7 @@ class Comparison:
 
     @property
     def equal_compute(self) -> str | None:
-        """Name of the arm that learns as the reference does, with the compute of an auxiliary task."""
+        """Name of the arm that is trained as the reference is, but for as long as an auxiliary task would cost."""
         return self.claims.equal_compute
 
     @property
@@ -60,7 +60,7 @@ class Comparison:
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """Folds that runs are judged on, in rising order, or none."""
+        """Folds that runs are evaluated on, in rising order. Empty without folds."""
         runs = (run for runs in self.arms.values() for run in runs.values())
         return tuple(sorted({run.fold for run in runs if run.fold is not None}))
 
@@ -123,7 +123,7 @@ def read_comparison(folder: Path) -> Comparison:
         run = read_result(path)
         if (run.fold is None) != (truth.folds is None):
             kinds = ("a fold", "no folds") if truth.folds is None else ("no fold", "folds")
-            raise ComparisonError(f"{path}: judged on {kinds[0]}, but {TRUTH} has {kinds[1]}; run it again.")
+            raise ComparisonError(f"{path}: evaluated on {kinds[0]}, but {TRUTH} has {kinds[1]}; run it again.")
         labels = truth.of_fold(run.fold).labels
         if run.scores.shape != labels.shape:
             shape, expected = " × ".join(map(str, run.scores.shape)), " × ".join(map(str, labels.shape))
@@ -132,7 +132,8 @@ def read_comparison(folder: Path) -> Comparison:
     if not any(run.arm == claims.reference for run in runs):
         names = ", ".join(sorted({run.arm for run in runs})) or "no run at all"
         raise ComparisonError(
-            f"{folder}: no run of arm '{claims.reference}', which others are compared with; found {names}."
+            f"{folder}: there is no run of arm '{claims.reference}', which others are compared with; found {names}. "
+            f"Run `ecgmtl compare` with this arm."
         )
     arms: dict[str, dict[Cell, RunResult]] = {}
     for run in sorted(runs, key=partial(table_order, claims)):

@@ -44,7 +44,7 @@ NOTHING = Effect(UNKNOWN, 0)
 
 
 def lower_loss(evidence: Evidence, claim: Claim) -> Effect:
-    """Compute how far the main validation loss lies below the reference's after part of the budget, in percent."""
+    """Compute by how many percent the main validation loss is below the reference's after part of the budget."""
     loss = partial(loss_after, claim.percent / 100 * evidence.comparison.budget())
     mine, others = evidence.comparison.paired_figures(claim.arm, loss, claim.reference)
     return Effect(below(ratio_interval(mine, others)), len(mine))
@@ -62,26 +62,29 @@ def saved(evidence: Evidence, claim: Claim) -> Effect:
 
 
 def saved_time(evidence: Evidence, claim: Claim) -> Effect:
-    """Compute the saving in seconds, each arm at the pace of its fastest epoch, which other load affects least."""
+    """Compute the saving of time in percent, with each arm at the pace of its fastest epoch.
+
+    Other load on the machine affects the fastest epoch least.
+    """
     records, n_seeds = saved(evidence, claim)
     slower = pace(evidence.comparison, claim.arm) / pace(evidence.comparison, claim.reference)
     return Effect(Interval(*(100 - slower * (100 - end) for end in records)), n_seeds)
 
 
 def calmer(evidence: Evidence, claim: Claim) -> Effect:
-    """Compute how much less macro AUROC spreads over the last quarter, in points."""
+    """Compute by how much less macro AUROC varies over the last quarter than the reference's, in points."""
     difference = late_row(evidence.comparison, claim.arm).spread_difference
     return Effect(scaled(difference, -100), evidence.n_units(claim.arm))
 
 
 def narrower(evidence: Evidence, claim: Claim) -> Effect:
-    """Compute how much less the validation loss exceeds the training loss at the end, in nats."""
+    """Compute by how much the gap between validation and training loss is narrower at the end, in nats."""
     mine, others = evidence.comparison.paired_figures(claim.arm, gap, claim.reference)
     return Effect(scaled(mean_interval(mine - others), -1), len(mine))
 
 
 def less_noise(evidence: Evidence, claim: Claim) -> Effect:
-    """Compute how far the main gradient's noise scale is below the reference's, in percent.
+    """Compute by how many percent the main gradient's noise scale is below the reference's.
 
     The noise scale is the gradient's variance over its squared norm, averaged over the run.
     """
@@ -101,7 +104,7 @@ def gained(evidence: Evidence, claim: Claim) -> Effect:
 def gained_when_stopped(evidence: Evidence, claim: Claim) -> Effect:
     """Compute the gain in macro AUROC, in points, each arm at the evaluation that is best by the other seeds or folds.
 
-    So an arm that overfits at the end is not compared at its end.
+    So overfitting at the end of training does not count against an arm.
     """
     comparison = evidence.comparison
     cells = comparison.paired(claim.arm, claim.reference)
@@ -125,7 +128,7 @@ def gained_in_range(evidence: Evidence, claim: Claim) -> Effect:
 def gained_over_tuned(evidence: Evidence, claim: Claim) -> Effect:
     """Compute the gain over the fixed weight that is best by the other seeds, or by the other folds.
 
-    The weight that is best by all of them would be flattered by the choice.
+    The score of the weight that is best by all of them would be optimistic.
     """
     comparison, resampled = evidence
     arm, runs, sweep = claim.arm, comparison.arms, list(swept(comparison, claim.sweep))

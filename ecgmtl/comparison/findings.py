@@ -182,15 +182,15 @@ def seeds_opening(comparison: Comparison) -> str:
 def folds_opening(comparison: Comparison) -> str:
     """Say what was compared over folds."""
     truth, folds = comparison.truth, comparison.folds
-    judged = np.isin(truth.folds if truth.folds is not None else (), folds)
+    evaluated = np.isin(truth.folds if truth.folds is not None else (), folds)
     n_seeds = len({run.seed for runs in comparison.arms.values() for run in runs.values()})
     n_runs = sum(len(runs) for runs in comparison.arms.values())
     return (
         f"{len(comparison.arms)} ways of training (arms) on {counted(len(folds), 'fold')} "
         f"({', '.join(map(str, folds))}) with up to {counted(n_seeds, 'seed')} each, {n_runs} runs. Every run is "
-        f"trained without its fold and scored by the macro AUROC of classification on it. Together they judge "
-        f"{judged.sum()} records of {len(np.unique(truth.patients[judged]))} patients, {len(truth.label_names)} "
-        f"labels. Arms are compared with the arm {named_reference(comparison)}"
+        f"trained without its fold and scored by the macro AUROC of classification on it. All folds together have "
+        f"{evaluated.sum():,} records of {len(np.unique(truth.patients[evaluated])):,} patients, "
+        f"{len(truth.label_names)} labels. Arms are compared with the arm {named_reference(comparison)}"
     )
 
 
@@ -206,7 +206,7 @@ def counted(n: int, noun: str) -> str:
 
 
 def findings(comparison: Comparison, figures: Figures) -> list[str]:
-    """Sum up the comparison in a few sentences."""
+    """Summarize the comparison in a few sentences."""
     others = [row for row in figures.arms if row.arm != comparison.reference]
     rows = sorted(others, key=lambda row: -row.difference.value if isfinite(row.difference.value) else inf)
     if not rows:
@@ -226,7 +226,7 @@ def findings(comparison: Comparison, figures: Figures) -> list[str]:
 
 
 def power_finding(rows: Sequence[FoldRow]) -> list[str]:
-    """Say which differences could have been found over folds, or nothing without folds."""
+    """Say which differences the comparison could detect over folds, or nothing without folds."""
     smallest = [row.smallest_effect for row in rows if isfinite(row.smallest_effect)]
     if not smallest:
         return []

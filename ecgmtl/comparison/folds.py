@@ -1,4 +1,4 @@
-"""Final scores of a comparison over folds, where every record outside the test split is judged.
+"""Final scores of a comparison over folds, where every record outside the test split is evaluated.
 
 The primary figure is the mean over folds of the macro AUROC within each fold. The macro AUROC of all folds together is
 given beside it: it also ranks the logits of one fold's model against those of another's. Their scales differ by chance,
@@ -24,19 +24,19 @@ class FoldRow(NamedTuple):
     arm: str
     n_folds: int
     n_runs: int
-    n_judged: int
-    """Number of records that the arm's runs judge."""
+    n_records: int
+    """Number of records that the arm's runs are evaluated on."""
     mean: Interval
     """Mean over folds."""
     difference: Interval
     p: float
     p_holm: float
     smallest_effect: float
-    """Smallest true difference that the strictest step of Holm's correction would find with a power of 80 %."""
+    """Smallest true difference that the strictest step of Holm's correction detects with a power of 80 %."""
     pooled: float
-    """Macro AUROC of all folds together, as the mean over the seeds that have all folds of the comparison."""
+    """Macro AUROC of the logits of all folds in one list, as the mean over the seeds that have all folds."""
     pooled_difference: float
-    """Its difference from the reference over the seeds that both have."""
+    """Difference of `pooled` from the reference's, over the seeds that both have."""
     run_seconds: float
     """Seconds of one run, without validation."""
     pace: float
@@ -51,7 +51,7 @@ class CellRow(NamedTuple):
     arm: str
     fold: int
     seed: int
-    n_judged: int
+    n_records: int
     macro_auroc: float
     difference: float
     """Difference from the reference's run on the same fold with the same seed. It is nan where there is none."""
@@ -77,7 +77,7 @@ def fold_row(comparison: Comparison, row: ArmRow, pooled: dict[str, dict[int, fl
         arm=row.arm,
         n_folds=len(folds),
         n_runs=len(runs),
-        n_judged=sum(len(comparison.truth.of_fold(fold).patients) for fold in folds),
+        n_records=sum(len(comparison.truth.of_fold(fold).patients) for fold in folds),
         mean=row.final,
         difference=row.difference,
         p=row.p,
@@ -92,7 +92,7 @@ def fold_row(comparison: Comparison, row: ArmRow, pooled: dict[str, dict[int, fl
 
 
 def smallest_effect(span: Interval, n_folds: int, n_tests: int, bound: float = 0.0) -> float:
-    """Return the smallest true effect above a bound that is shown with a power of 80 %, as the spread over folds is.
+    """Return the smallest true effect above a bound that is detected with a power of 80 %, given the spread over folds.
 
     The level is Holm's strictest: 5 % over the number of tests.
     """
@@ -119,7 +119,7 @@ def cell_rows(comparison: Comparison) -> list[CellRow]:
             arm=arm,
             fold=run.fold,
             seed=run.seed,
-            n_judged=len(run.scores),
+            n_records=len(run.scores),
             macro_auroc=run.macro_auroc,
             difference=run.macro_auroc - base[cell].macro_auroc if cell in base else np.nan,
         )

@@ -1,4 +1,4 @@
-"""Learning curves of the arms: area under the curve, losses on the way, the end of training, time to a threshold."""
+"""Learning curves of the arms: area under the curve, losses, the end of training, time to a threshold."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,9 +23,9 @@ from ecgmtl.comparison.survival import (
 )
 
 SHARES = (0.90, 0.95, 0.98)
-"""Thresholds, as shares of the reference's mean final score."""
+"""Thresholds, as fractions of the reference's mean final score."""
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
-"""Shares of the budget at which losses are compared."""
+"""Fractions of the budget at which losses are compared."""
 
 
 class CourseRow(NamedTuple):
@@ -60,7 +60,7 @@ class LateRow(NamedTuple):
 
 
 class ThresholdRow(NamedTuple):
-    """Time until an arm's runs reach a threshold and hold it, as a share of the budget."""
+    """Time until an arm's runs reach a threshold and hold it, as a fraction of the budget."""
 
     arm: str
     share: float
@@ -147,7 +147,7 @@ def late_row(comparison: Comparison, arm: str) -> LateRow:
 def stopped_scores(comparison: Comparison, arm: str, cells: Sequence[Cell]) -> Float64[np.ndarray, " unit"]:
     """Return the macro AUROC of the arm by seed, or by fold, at the evaluation that is best on average over the others.
 
-    Over folds this stops each arm in time by a rule that does not look at the records that it is judged on. The score
+    Over folds, this is early stopping by a rule that does not use the records that the arm is evaluated on. The score
     is nan where there is no other seed or fold.
     """
     curves = [course(comparison.arms[arm][cell]).scores for cell in cells]
@@ -222,7 +222,7 @@ def event_times(
     *,
     amortized: bool = False,
 ) -> EventTimes:
-    """Return when each run reached and held this share of the reference's final score, or ended without.
+    """Return when each run reached and held this fraction of the reference's final score, or ended before.
 
     Over folds it is the reference's score in the same fold, since some folds are harder than others.
     """

@@ -11,7 +11,7 @@ from ecgmtl.comparison.run import TUNING, ArmRun
 from ecgmtl.identity import sha256
 
 TUNED_ON = 0.1
-"""Fraction of the training patients on which settings are tried. So tuning does not look at the judged records."""
+"""Fraction of the training patients on which settings are tried, so that tuning does not use evaluated records."""
 SEED_STRIDE = 1000
 """Difference between the configs' seeds of two successive seeds of the same fold."""
 
@@ -24,16 +24,16 @@ class Plan(NamedTuple):
     out: Path
     seeds: int
     tune: int = 0
-    """Number of settings to try for each arm, and fold, before its seeds are run. The arm's own are the first."""
+    """Number of settings to try for each arm and fold before its seeds are run, beginning with the arm's own."""
     jobs: int = 1
     """Number of parallel runs. Each gets its share of the processor."""
     track: bool = True
     folds: tuple[int, ...] = ()
-    """Folds that are judged, each by runs that are trained on all the others. Without any, the validation split is."""
+    """Folds to evaluate on, each by runs that are trained on all others. Empty for the validation split."""
 
     @property
-    def judged(self) -> tuple[int | None, ...]:
-        """Folds that are judged, or None alone for the validation split."""
+    def evaluated(self) -> tuple[int | None, ...]:
+        """Folds to evaluate on, or None alone for the validation split."""
         return self.folds or (None,)
 
     def trials(self, data_sha256: str, run_id: str | None) -> list[ArmRun]:
@@ -51,7 +51,7 @@ class Plan(NamedTuple):
                 run_id=run_id,
                 fold=fold,
             )
-            for fold in self.judged
+            for fold in self.evaluated
             for arm in self.arms
             for trial, settings in enumerate(arm.settings_to_try(self.tune))
         ]
@@ -61,7 +61,7 @@ class Plan(NamedTuple):
 
         One seed and fold of every arm comes before the next, so that an interrupted comparison is balanced.
         """
-        tried = {(arm.name, fold): self.tried(arm, fold) for arm in self.arms for fold in self.judged}
+        tried = {(arm.name, fold): self.tried(arm, fold) for arm in self.arms for fold in self.evaluated}
         return [
             self.run_of(
                 arm,
@@ -74,7 +74,7 @@ class Plan(NamedTuple):
                 fold=fold,
             )
             for seed in range(self.seeds)
-            for fold in self.judged
+            for fold in self.evaluated
             for arm in self.arms
             if seed in arm.seeds(self.seeds)
         ]
@@ -100,11 +100,11 @@ class Plan(NamedTuple):
         )
 
     def trial_path(self, arm: Arm, trial: int, fold: int | None) -> Path:
-        """Return the path of the result of a trial, which is made without the judged fold."""
+        """Return the path of the result of a trial, which does not use the evaluated fold."""
         return self.out / TUNING / result_path(self.out, arm.name, trial, fold).name
 
     def tried(self, arm: Arm, fold: int | None) -> tuple[Tried, ...]:
-        """Return the score of each setting that could be trained."""
+        """Return the settings that were trained, each with its score."""
         trials = []
         for trial, settings in enumerate(arm.settings_to_try(self.tune)):
             path = self.trial_path(arm, trial, fold)
@@ -117,7 +117,7 @@ def seed_and_fold(seed: int, fold: int | None) -> dict[str, int]:
     """Return the seed and the validation fold of a run's config.
 
     Each fold has seeds of its own, which all arms share. So the folds differ in everything that is random, and the
-    spread over folds includes that over seeds.
+    spread over folds includes the spread over seeds.
     """
     return {"seed": seed} if fold is None else {"seed": SEED_STRIDE * seed + fold, "validation_fold": fold}
 

@@ -12,7 +12,7 @@ import torch
 from data_prep.parallel import end_with_parent
 from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.comparison.results import RunResult
-from ecgmtl.comparison.run import ArmRun, train_and_judge
+from ecgmtl.comparison.run import ArmRun, train_and_evaluate
 from ecgmtl.config.parse import ConfigError
 from ecgmtl.training.errors import TrainingError
 
@@ -22,7 +22,7 @@ FAILURES = get_args(Failure)
 
 
 def run_all(runs: Sequence[ArmRun], n_parallel: int, say: Callable[[str], None]) -> dict[str, str]:
-    """Train what has no result yet, report failures, and return their reasons by the name of the run."""
+    """Do the runs that have no result yet, report failures, and return their reasons by the name of the run."""
     todo = [run for run in runs if not run.is_done()]
     if len(todo) < len(runs):
         say(f"{len(runs) - len(todo)} of {len(runs)} runs are already finished")
@@ -45,7 +45,7 @@ def outcomes(runs: Sequence[ArmRun], n_parallel: int) -> Iterator[tuple[ArmRun, 
     if n_parallel == 1:
         for run in runs:
             try:
-                yield run, train_and_judge(run)
+                yield run, train_and_evaluate(run)
             except FAILURES as error:
                 yield run, error
         return
@@ -53,7 +53,7 @@ def outcomes(runs: Sequence[ArmRun], n_parallel: int) -> Iterator[tuple[ArmRun, 
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(n_parallel, context, start_worker, (context.Value("i"),))
     try:
-        running: dict[Future[RunResult], ArmRun] = {pool.submit(train_and_judge, run): run for run in runs}
+        running: dict[Future[RunResult], ArmRun] = {pool.submit(train_and_evaluate, run): run for run in runs}
         for future in as_completed(running):
             try:
                 yield running[future], future.result()
@@ -70,7 +70,7 @@ def outcomes(runs: Sequence[ArmRun], n_parallel: int) -> Iterator[tuple[ArmRun, 
 def start_worker(n_started: "Synchronized[int]") -> None:
     """Prepare this process for its runs: it ends with its parent, and each worker in turn uses the next GPU.
 
-    If it outlived its parent, the next call would start the same run beside it.
+    Otherwise a process that outlives its parent would train the same run as the next call.
     """
     end_with_parent()
     with n_started.get_lock():

@@ -1,4 +1,4 @@
-"""Result of one run of a comparison: what it holds, and its file."""
+"""Result of one run of a comparison: its fields, and its file."""
 
 from math import isfinite
 from pathlib import Path
@@ -17,7 +17,7 @@ RESULTS = "results"
 Cell = int | tuple[int, int]
 """Seed of a run, or its fold and seed. Runs of two arms with the same cell are paired."""
 Clock = Literal["step", "samples_seen", "encoder_passes", "seconds"]
-"""Count of a point that curves are drawn against."""
+"""Count of a point, against which curves are plotted."""
 
 
 class Figures(Settings):
@@ -57,16 +57,16 @@ def rounded(n_digits: int) -> AfterValidator:
 
 
 Rows = tuple[tuple[float, ...], ...]
-"""Row of each judged record, with a column of each label."""
+"""A row for each evaluated record, with a column for each label."""
 
 
 class RunResult(Figures):
-    """One arm trained from one seed, and judged on the validation records or on one fold."""
+    """One arm trained from one seed, and evaluated on the validation records or on one fold."""
 
     arm: Name
     seed: int
     fold: int | None = None
-    """Fold that the run is judged on. None in a comparison without folds."""
+    """Fold that the run is evaluated on. None in a comparison without folds."""
     about: str
     """Description of the arm in the report."""
     group: str = ""
@@ -89,7 +89,7 @@ class RunResult(Figures):
     """Mean weight of each task over the run."""
     tuning: tuple[Tried, ...] = ()
     probabilities: tuple[tuple[Annotated[float, rounded(5)], ...], ...] = ()
-    """Probabilities of the kept model: a row for each judged record, a column for each label. Absent with folds."""
+    """Probabilities of the kept model: a row for each evaluated record, a column for each label. Absent with folds."""
     logits: tuple[tuple[Annotated[float, rounded(7)], ...], ...] = ()
     """Logits of the kept model on the records of its fold, in the order of the truth. Absent without folds."""
 
@@ -104,7 +104,7 @@ class RunResult(Figures):
     @classmethod
     def refuse_ragged(cls, rows: Rows) -> Rows:
         if len({len(row) for row in rows}) > 1:
-            raise ValueError("should have as many columns in every row")
+            raise ValueError("should have the same number of columns in every row")
         return rows
 
     @field_validator("probabilities")
@@ -164,7 +164,9 @@ def read_result(path: Path) -> RunResult:
     try:
         return RunResult.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise ComparisonError(f"{path}: no result of a run ({reason(error)}); delete it to run it again.") from error
+        raise ComparisonError(
+            f"{path}: should hold the result of a run ({reason(error)}); delete it to run it again."
+        ) from error
 
 
 def reason(error: OSError | ValidationError) -> str:

@@ -40,7 +40,7 @@ TUNING = "tuning"
 
 
 class ArmRun(NamedTuple):
-    """An arm to train with one seed, on the folds beside the judged one if there are folds, and its result's path."""
+    """An arm to train with one seed, and the path of its result. Over folds, it is trained on all but one of them."""
 
     arm: str
     seed: int
@@ -50,13 +50,13 @@ class ArmRun(NamedTuple):
     out: Path
     result: Path
     identity: str
-    """Digest of settings and data, which tells this result from those of others."""
+    """Digest of settings and data, which distinguishes this result from those of others."""
     threads: int
     parent_run: str | None
     """MLflow run of the whole comparison."""
     tried: tuple[Tried, ...]
     fold: int | None = None
-    """Fold that is judged. None for the config's own validation split."""
+    """Fold to evaluate on. None for the config's own validation split."""
 
     @property
     def name(self) -> str:
@@ -75,7 +75,7 @@ class ArmRun(NamedTuple):
             return False
         if read_result(self.result).identity != self.identity:
             raise ComparisonError(
-                f"{self.result} was made with different settings or data; delete it, or choose another --out."
+                f"{self.result}: made with different settings or data; delete it, or choose another --out."
             )
         return True
 
@@ -86,11 +86,11 @@ class ArmRun(NamedTuple):
             return RunFolder.create(path, self.config, self.data)
         folder = RunFolder.reopen(path)
         if folder.config != self.config:
-            raise ComparisonError(f"{path} was started with different settings; delete it, or choose another --out.")
+            raise ComparisonError(f"{path}: started with different settings; delete it, or choose another --out.")
         return folder
 
 
-def train_and_judge(run: ArmRun) -> RunResult:
+def train_and_evaluate(run: ArmRun) -> RunResult:
     """Train, evaluate on the validation split, and write the result.
 
     Raises:
@@ -110,7 +110,7 @@ def train_in_folder(run: ArmRun) -> RunResult:
     schedule = Schedule.prepare(store, run.folder(), tracker, SILENT)
     with schedule.record.open(run.config.stages):
         model = schedule.train_stages(run.config.stages).eval()
-        result = judge(run, model, schedule.validation, schedule.record.folder.read_history())
+        result = evaluate(run, model, schedule.validation, schedule.record.folder.read_history())
         figures = {names.final("validation", names.MACRO_AUROC): result.macro_auroc}
         tracker.log_final(figures | {names.final("validation", name): v for name, v in result.reconstruction.items()})
         tracker.set_tags({"arm": run.arm})
@@ -125,7 +125,7 @@ def open_once(data: Path, preprocess: Preprocess) -> Store:
     return store if store.band is None else store.in_memory()
 
 
-def judge(run: ArmRun, model: MultiTaskModel, validation: Split, history: list[dict[str, Any]]) -> RunResult:
+def evaluate(run: ArmRun, model: MultiTaskModel, validation: Split, history: list[dict[str, Any]]) -> RunResult:
     """Evaluate the model on the validation split."""
     logits = infer_logits(model, validation)
     values = {"probabilities": sigmoid(logits)} if run.fold is None else {"logits": logits}

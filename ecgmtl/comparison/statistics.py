@@ -30,7 +30,7 @@ LEVEL = 0.05
 N_QUANTILES = 200_000
 """Number of quantiles that stand for a t distribution: the smallest p-value is twice its inverse."""
 ROUNDING = 1e-12
-"""Difference below which means count as equal."""
+"""Difference below which numbers count as equal."""
 
 
 class Interval(NamedTuple):
@@ -147,7 +147,7 @@ def t_quantiles(freedom: int) -> Float64[np.ndarray, " sample"]:
 
 
 def power_factor(n: int, level: float, power: float = 0.8) -> float:
-    r"""Return the smallest mean of n values that a two-sided t test finds, as a multiple of the 95 % half-width.
+    r"""Return the smallest mean of n values that a two-sided t test detects, as a multiple of the 95 % half-width.
 
     The statistic is noncentral t: :math:`P(T_{n-1}(\delta) > t_{1 - \alpha / 2}) = 1 - \beta` is solved for
     :math:`\delta`, the mean in standard errors, with the level :math:`\alpha` and the power :math:`1 - \beta`.

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from ecgmtl.comparison.statistics import ROUNDING, UNKNOWN, Interval, mean_interval, seed_resamples
 
 EventTimes = tuple[Float[np.ndarray, " run"], Bool[np.ndarray, " run"]]
-"""Time at which each run reached the threshold, or ended without reaching it (False: censored)."""
+"""Time at which each run reached the threshold or ended, and whether it reached it. Otherwise it is censored."""
 Units = Int64[np.ndarray, " run"]
 """Number of the independent unit that each run belongs to: its fold, or its seed."""
 

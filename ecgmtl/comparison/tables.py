@@ -48,10 +48,10 @@ class ArmRow(NamedTuple):
     """The same difference with the interval over seeds alone, which holds for these patients only."""
     over_seeds_bootstrap: Interval
     equal_compute: Interval
-    """Difference from the reference that is trained with the compute of an auxiliary task."""
+    """Difference from the arm that is trained as the reference is, with the compute of an auxiliary task."""
     equal_compute_p_holm: float
     steps: float
-    """Ratio of steps to the reference's. Passes and seconds are ratios too."""
+    """Number of steps, as a ratio to the reference's. Passes and seconds are ratios, too."""
     passes: float
     seconds: float
     pace: float
@@ -171,7 +171,7 @@ def with_interval(values: Float64[np.ndarray, " unit"], samples: Float64[np.ndar
 
 
 def tuning_rows(comparison: Comparison) -> list[TuningRow]:
-    """Return one row per tuned arm. Over folds it is of the trials of one fold, each of which has its own."""
+    """Return one row per tuned arm. Over folds, where each fold is tuned separately, it describes one fold."""
     tried = {arm: max((run.tuning for run in runs.values()), key=len) for arm, runs in comparison.arms.items()}
     return [tuning_row(arm, np.array([trial.score for trial in trials])) for arm, trials in tried.items() if trials]
 

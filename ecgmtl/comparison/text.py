@@ -114,7 +114,7 @@ def folds_section(comparison: Comparison, rows: Sequence[FoldRow]) -> Section:
             "arm": row.arm,
             "folds": str(row.n_folds),
             "runs": str(row.n_runs),
-            "records": str(row.n_judged),
+            "records": str(row.n_records),
             "mean over folds": plain(row.mean),
             f"minus {reference}": signed(row.difference),
             "p, Holm": number(row.p_holm, 3),

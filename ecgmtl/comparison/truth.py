@@ -1,6 +1,6 @@
 """Truth of a comparison: labels and patients of the records on which runs are evaluated.
 
-They are the validation records, or all records of the folds from which each run judges one.
+These are the validation records or, over folds, the records of all folds. Each run is then evaluated on one fold.
 """
 
 from pathlib import Path
@@ -20,13 +20,13 @@ class ComparisonError(UserError):
 
 
 class Truth(NamedTuple):
-    """Labels and patients of the judged records."""
+    """Labels and patients of the evaluated records."""
 
     labels: Bool[np.ndarray, "record label"]
     patients: Int64[np.ndarray, " record"]
     label_names: tuple[str, ...]
     folds: Int64[np.ndarray, " record"] | None = None
-    """Fold of each record. None where every run is judged on all records."""
+    """Fold of each record. None where every run is evaluated on all records."""
     names: tuple[str, ...] = ()
     """Name of each record in the prepared folder, where there are folds."""
 

@@ -90,9 +90,12 @@ def set_key(tree: Any, dotted: str, value: object) -> None:
             tree.clear()  # the settings of one kind do not apply to another
         tree[int(last) if isinstance(tree, list) else last] = value
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ConfigError(f"--set {dotted}: there is no such key in the config.") from error
+        raise ConfigError(
+            f"--set {dotted}: there is no such key in the config; `ecgmtl show defaults` lists the keys."
+        ) from error
 
 
+ALL_SETTINGS = "is it misspelled? `ecgmtl show defaults` lists all"
 LIST, GROUP = "a list, as [a, b]", "a group of settings, as {key: value}"
 SHAPES = {
     **dict.fromkeys(("tuple_type", "list_type"), LIST),
@@ -101,16 +104,19 @@ SHAPES = {
 """Descriptions of what a value should be, by the kind of pydantic's error, which itself names types of Python."""
 
 
-def explain(mistake: Any, tree: Any) -> str:
-    """Describe one error of pydantic in a line: the key in the user's tree, and what is wrong with it."""
+def explain(mistake: Any, tree: Any, known: str = ALL_SETTINGS) -> str:
+    """Describe one error of pydantic in a line: the key in the user's tree, and what is wrong with it.
+
+    `known` tells the reader of an unknown key where to find the keys that there are.
+    """
     key = dotted_key(mistake["loc"], tree)
     if mistake["type"] == "union_tag_invalid":
-        known = mistake["ctx"]["expected_tags"].replace("'", "")
-        return f"{key}.kind: '{mistake['ctx']['tag']}' is not one of {known}."
+        kinds = mistake["ctx"]["expected_tags"].replace("'", "")
+        return f"{key}.kind: '{mistake['ctx']['tag']}' is not one of {kinds}."
     if mistake["type"] == "union_tag_not_found":
         return f"{key}: should have a `kind`."
     if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{key}: there is no such setting; is it misspelled? `ecgmtl show defaults` lists all."
+        return f"{key}: there is no such setting; {known}."
     if mistake["type"] in SHAPES:
         return f"{key}: should be {SHAPES[mistake['type']]}; found {mistake['input']!r}."
     message = mistake["msg"].removeprefix("Value error, ").removesuffix(".")

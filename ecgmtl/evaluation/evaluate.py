@@ -107,14 +107,20 @@ def evaluate_further(
     model = deepcopy(checkpoint.model).eval().to(kept.device)
     if further.leads is not None:
         if not checkpoint.maskings:
-            raise EvaluationError("the model was not trained to reconstruct, so it has no reconstruction from leads.")
+            raise EvaluationError(
+                "the model was not trained to reconstruct, so --from has nothing to measure; leave it out, or evaluate "
+                "a model whose stages trained the decoder."
+            )
         advance = counter(progress, (2 + len(HALVES)) * len(kept))
         st = st_samples(kept, advance)
         given_leads = report_given_leads(model, kept, further.leads, checkpoint.maskings, st, MASK_SEED, advance)
         evaluation = replace(evaluation, given_leads=given_leads)
     if further.stress:
         if not checkpoint.classifies:
-            raise EvaluationError("the model was not trained to classify, so it has no AUROC under stress.")
+            raise EvaluationError(
+                "the model was not trained to classify, so --stress has nothing to measure; leave it out, or evaluate "
+                "a model whose stages trained the classifier."
+            )
         advance = counter(progress, N_PASSES * (len(kept) + n_bootstrap))
         preprocess = checkpoint.config.preprocess
         rank = Ranker(model, kept, evaluation.protocol, preprocess, n_bootstrap, 0, advance)

@@ -190,7 +190,9 @@ def write_onnx(stored: Checkpoint, metadata: ModelMetadata, path: Path) -> None:
         verbose=False,
     )
     if program is None:
-        raise ExportError(f"{path.name}: the exporter of torch returned no program.")
+        raise ExportError(
+            f"{path.name}: torch's exporter returned no program, which is a bug; report it with the version of torch."
+        )
     proto = program.model_proto
     for part in (proto.graph, *proto.functions):
         forget_origin(part)

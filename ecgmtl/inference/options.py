@@ -1,4 +1,4 @@
-"""Options of a prediction: how files are read, and what becomes of their results."""
+"""Options of a prediction: how files are read, and how their results are treated."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -39,7 +39,7 @@ class PredictOptions:
         """Load the model that predicts with these options, in `n_threads`, or with 0 in one for each core.
 
         Raises:
-            PredictorError: it cannot tell records unlike the training records, and should.
+            PredictorError: the model cannot detect records unlike the training records, although `warn_ood` is set.
             UserError: as `load_predictor`.
         """
         return with_typicality(load_predictor(model, n_threads, self.reconstruction_error), model, self.warn_ood)

@@ -43,7 +43,7 @@ class Reconstructor(Protocol):
 
 
 def require_typicality(predictor: Predictor, name: str) -> None:
-    """Raise PredictorError if a predictor cannot tell records unlike the training records."""
+    """Raise PredictorError if a predictor cannot detect records unlike the training records."""
     if predictor.metadata.typicality is None:
         raise PredictorError(
             f"{name}: cannot tell which records are unlike its training records, because it was made by an earlier "
@@ -52,7 +52,7 @@ def require_typicality(predictor: Predictor, name: str) -> None:
 
 
 def with_typicality(predictor: Predictor, name: str, wanted: bool | None) -> Predictor:
-    """Return a predictor that tells records unlike the training records if `wanted`, or with None if it can.
+    """Return a predictor that detects records unlike the training records if `wanted`, or with None if it can.
 
     Raises:
         PredictorError: it is wanted, and the predictor cannot.
@@ -63,7 +63,7 @@ def with_typicality(predictor: Predictor, name: str, wanted: bool | None) -> Pre
 
 
 def without_typicality(predictor: Predictor) -> Predictor:
-    """Return a predictor that does not tell records unlike the training records."""
+    """Return a predictor that does not detect records unlike the training records."""
     other = copy(predictor)
     other.metadata = predictor.metadata.model_copy(update={"typicality": None})
     return other
@@ -121,9 +121,9 @@ def load_predictor(model: str | Path = BUNDLED, n_threads: int = 0, reconstructi
 
 
 def digest_of(model: str, predictor: Predictor) -> str:
-    """Return a digest by which another model under the same name is told apart.
+    """Return a digest by which another model under the same name is recognized.
 
-    It is that of the model's file; of MLflow's models, that of what is known of the training.
+    It is the digest of the model's file, or for MLflow's models that of the known facts about the training.
     """
     path = Path(find_model(model))
     weights = path / MODEL if path.is_dir() else path

@@ -24,7 +24,7 @@ LARGEST_DROP = 0.002
 
 
 class Reduction(NamedTuple):
-    """A way to write a model in fewer bits."""
+    """Method of writing a model in fewer bits."""
 
     option: str
     numbers: str

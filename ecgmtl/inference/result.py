@@ -28,7 +28,7 @@ class Prediction:
     findings: tuple[Finding, ...] = ()
     """Findings on the record. Those that forbid a decision come first."""
     signals: Signals | None = field(default=None, repr=False, compare=False)
-    """None unless `predict` was told to keep them."""
+    """Signals that the prediction was made from. None unless `keep_signals` was set."""
     unlike_training: float | None = None
     """How unlike the training records it is: above 1, no decision is made. None for a model that cannot tell."""
 

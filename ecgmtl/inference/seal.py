@@ -1,4 +1,4 @@
-"""Checksum within an exported file, by which a damaged one is refused. Formats for models have none of their own."""
+"""Checksum inside an exported file, by which damage is detected. The formats of models have none of their own."""
 
 import re
 from pathlib import Path

@@ -82,7 +82,7 @@ def require_same(folder: Path, settings: dict[str, Any]) -> None:
     if not path.exists():
         holds_others = any(not is_partial(child) for child in folder.iterdir())
         if holds_others and not path.exists():  # another job may have begun
-            raise PredictionsFileError(f"{folder}: holds files other than predictions; name a new folder.")
+            raise PredictionsFileError(f"{folder}: holds files other than predictions; choose a new folder.")
         if write_first(path, json.dumps(settings)):
             return
     first = read_json(path)
@@ -91,7 +91,7 @@ def require_same(folder: Path, settings: dict[str, Any]) -> None:
     known = first if isinstance(first, dict) else {}
     differences = ", ".join(name for name in settings if known.get(name) != settings[name])
     raise PredictionsFileError(
-        f"{folder}: its parts were begun with a different value of {differences}; name a new folder, or "
+        f"{folder}: its parts were begun with a different value of {differences}; choose a new folder, or "
         "remove this one."
     )
 
@@ -107,5 +107,5 @@ def remove_left(folder: Path) -> None:
 
 
 def count_finished(job: PredictionJob) -> int:
-    """Return how many parts of a folder are finished, whoever wrote them."""
+    """Return the number of finished parts of a folder, whichever job wrote them."""
     return sum(1 for _ in job.folder.glob("part-*.parquet"))

@@ -182,6 +182,9 @@ class Explanation:
     leads: "pd.Series[float]"
     """Importance of each of the 8 independent leads. The other four follow from I and II."""
 
+    def __repr__(self) -> str:
+        return f"<{self.record.name}: {self.label} {self.probability:.2f}, explained by time and by lead>"
+
     def plot(self) -> "Figure":
         """Plot the ECG on clinical paper, shaded where the signal speaks for the label, the more the darker."""
         from data_prep.paper import MM_PER_SECOND, plot_record

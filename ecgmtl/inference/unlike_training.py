@@ -18,10 +18,10 @@ CAUSES = {
 
 
 class Unlikeness(NamedTuple):
-    """How unlike the training records a record is."""
+    """Dissimilarity of a record from the training records."""
 
     score: float | None
-    """Above 1 it is unlike them. None for a model that cannot tell."""
+    """Score: above 1, the record is unlike them. None for a model that cannot detect it."""
     findings: tuple[Finding, ...] = ()
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, Int16
 
 from data_prep.filters import resample
 from data_prep.leads import BASIS_LEADS, FROM_I_AND_II, STANDARD_LEADS
-from data_prep.quality.lead_names import find_leads
+from data_prep.quality.lead_names import find_leads, find_reconstructed
 from ecgmtl.inference.windows import Signals
 
 STEP_MV = 0.005
@@ -33,6 +33,8 @@ class Drawing(NamedTuple):
     """Whether this is the signal as read. Otherwise it is the one that the model reads."""
     computed: tuple[str, ...] = ()
     """Leads that the file lacks."""
+    reconstructed: tuple[str, ...] = ()
+    """Leads of the file that a model reconstructed."""
 
 
 def as_read(signals: Signals, fs: float) -> Drawing:
@@ -56,14 +58,18 @@ def as_read(signals: Signals, fs: float) -> Drawing:
         rows[missing, : prepared_rows.shape[1]] = prepared_rows[missing]
     if record.fs > HIGHEST_RATE:
         rows = slower(rows, record.fs)
-    return Drawing(centered(rows), min(record.fs, HIGHEST_RATE), is_read=True, computed=computed)
+    reconstructed = find_reconstructed(record.leads)
+    return Drawing(
+        centered(rows), min(record.fs, HIGHEST_RATE), is_read=True, computed=computed, reconstructed=reconstructed
+    )
 
 
 def as_prepared(signals: Signals, fs: float) -> Drawing:
     """Return the signal that the model reads, at `fs` hertz, without the zeros after a short record."""
     record, prepared = signals
     n_samples = min(round(len(record.signal) / record.fs * fs), prepared.signal.shape[1])
-    return Drawing(centered(prepared.signal[:, :n_samples]), fs, is_read=False)
+    reconstructed = find_reconstructed(record.leads)
+    return Drawing(centered(prepared.signal[:, :n_samples]), fs, is_read=False, reconstructed=reconstructed)
 
 
 def slower(rows: Float32[np.ndarray, "lead time"], fs: float) -> Float32[np.ndarray, "lead resampled"]:
@@ -96,6 +102,7 @@ def pack(drawing: Drawing, details: dict[str, Any], layers: Sequence[Float[np.nd
         "leads": leads,
         "is_read": drawing.is_read,
         "computed": drawing.computed,
+        "reconstructed": drawing.reconstructed,
         "shapes": [array.shape for array in arrays],
         **details,
     }

@@ -74,8 +74,8 @@ function traces({ header, arrays }) {
   }
   const layer = (array) => array && Object.fromEntries(LEADS.map((lead, index) => [lead, array[index]]));
   return {
-    fs: header.fs, seconds: rows[0].length / header.fs, signal: byLead, computed: header.computed,
-    isRead: header.is_read, explanation: header.explanation,
+    fs: header.fs, seconds: rows[0].length / header.fs, signal: byLead,
+    computed: header.computed, reconstructed: header.reconstructed, isRead: header.is_read, explanation: header.explanation,
     reconstruction: reconstructed && { fs: header.reconstruction.fs, signal: layer(reconstructed), error: layer(error) },
   };
 }
@@ -273,10 +273,10 @@ function drawSpan({ under, over }, drawing, choice, span, at) {
       svg("path", { class: "reconstruction", d: line(signal[span.lead], fs, span, at) }),
     );
   }
-  const computed = drawing.computed.includes(span.lead), { x, level, label } = at;
+  const origin = ["computed", "reconstructed"].find((name) => drawing[name].includes(span.lead)), { x, level, label } = at;
   over.append(
-    svg("path", { class: computed ? "trace computed" : "trace", d: line(drawing.signal[span.lead], drawing.fs, span, at) }),
-    svg("text", { class: "lead", x: (x + 1).toFixed(2), y: label.toFixed(2) }, computed ? `${span.lead} (computed)` : span.lead),
+    svg("path", { class: origin ? "trace unmeasured" : "trace", d: line(drawing.signal[span.lead], drawing.fs, span, at) }),
+    svg("text", { class: "lead", x: (x + 1).toFixed(2), y: label.toFixed(2) }, origin ? `${span.lead} (${origin})` : span.lead),
   );
   if (x > LEFT) over.append(svg("path", { class: "trace", d: `M${x.toFixed(2)} ${level - 2.5}V${level + 2.5}` }));
 }

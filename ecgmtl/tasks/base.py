@@ -83,9 +83,9 @@ class Task(ABC):
     view: ClassVar[View] = "whole"
     """View of a record on which the task is validated."""
     learns_labels: ClassVar[bool] = False
-    """Whether records without labels are of no use to the task."""
+    """Whether the task learns from labeled records only."""
     priority: ClassVar[int] = 0
-    """Rank of the task: that of the highest priority selects a stage's best epoch."""
+    """Priority of the task: the one with the highest selects a stage's best epoch."""
     column: ClassVar[str | None] = None
     """Column of the prepared folder's table that holds the task's targets."""
 
@@ -104,7 +104,7 @@ class Task(ABC):
 
     @property
     def lacks_targets(self) -> str:
-        """Text for an error where no training record has a target: where it was looked for, and how to fix it."""
+        """End of the error about a training split without targets: where they were looked for, and how to fix it."""
         return (
             f"in the column '{self.column}' of the prepared folder; prepare it again from a table with that column, or "
             f"leave {self.name} out"
@@ -112,12 +112,12 @@ class Task(ABC):
 
     @property
     def can_be_negative(self) -> bool:
-        """True where the loss can fall below zero."""
+        """Whether the loss can fall below zero."""
         return False
 
     @property
     def has_theory(self) -> bool:
-        """True where `untrained` is a theoretical value rather than a guess."""
+        """Whether `untrained` is a theoretical value rather than a guess."""
         return True
 
     @abstractmethod

@@ -36,7 +36,7 @@ class Consistency(Task):
 
     def check(self, stage: StageFacts) -> None:
         if RECONSTRUCTION not in [task.name for task in stage.tasks]:
-            raise ValueError("consistency scores a reconstruction; add reconstruction to the losses")
+            raise ValueError("the loss consistency needs a reconstruction; add reconstruction to the losses")
 
     def check_model(self, stage: str, facts: ModelFacts) -> None:
         if facts.decoder.leads != N_LEADS:

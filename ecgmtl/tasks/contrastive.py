@@ -56,7 +56,7 @@ class Contrastive(Task):
     def loss(self, given: LossInput) -> Float[Tensor, ""]:
         embedding = given.outputs.get(self.name)
         if embedding is None or len(embedding) % 2:
-            raise ValueError("the contrastive loss needs embeddings of two views a record")
+            raise ValueError("the contrastive loss needs embeddings of two views of each record")
         unit = F.normalize(embedding, dim=-1)
         n_views = len(unit)
         itself = torch.eye(n_views, dtype=torch.bool, device=unit.device)

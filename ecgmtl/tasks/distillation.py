@@ -1,4 +1,4 @@
-"""Distillation: the probabilities of trained models, which say more of a record than its labels."""
+"""Distillation: the probabilities of trained models, which carry more information than the labels."""
 
 from typing import ClassVar
 

@@ -59,8 +59,8 @@ class Report(ElementTask):
 
 def frequent_words(cells: np.ndarray, patients: np.ndarray) -> list[str]:
     """Return the words that the reports of most patients contain, at most 100, the most frequent first."""
-    found = {(patient, word) for cell, patient in zip(cells, patients, strict=True) for word in words_of(cell)}
-    n_patients = Counter(word for _, word in found)
+    pairs = {(patient, word) for cell, patient in zip(cells, patients, strict=True) for word in words_of(cell)}
+    n_patients = Counter(word for _, word in pairs)
     return sorted(n_patients, key=lambda word: (-n_patients[word], word))[:N_WORDS]
 
 
@@ -77,7 +77,7 @@ def occurrences(cells: np.ndarray, words: list[str]) -> Float[np.ndarray, "recor
 
 
 def words_of(cell: Any) -> list[str]:
-    """Return the words of a report, of which an absent one has none."""
+    """Return the words of a report: none if it is absent."""
     from data_prep.sources.tables import SEPARATOR  # its module needs pandas, which predictions do without
 
     return cell.split(SEPARATOR) if isinstance(cell, str) and cell else []

@@ -25,11 +25,11 @@ class Generators(NamedTuple):
     """A random generator for each purpose. Stages that differ in one of them still have the others in common."""
 
     order: torch.Generator
-    """For the order of records and the positions of their crops."""
+    """Generator for the order of records and the positions of their crops."""
     pairs: torch.Generator
-    """For the pairs of records of mixup."""
+    """Generator for the pairs of records of mixup."""
     perturbations: torch.Generator
-    """For noise and other augmentation of a single record."""
+    """Generator for noise and other augmentation of a single record."""
     masks: torch.Generator
 
 
@@ -89,7 +89,7 @@ class Batches:
 
     @property
     def masks_other_records(self) -> bool:
-        """True where the masked view has records without labels too."""
+        """Whether the masked view also has records without labels."""
         return self.stage.masks_all_records and self.stage.learns_labels and not self.split.labeled.all()
 
     @property

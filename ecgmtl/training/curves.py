@@ -6,12 +6,13 @@ import numpy as np
 from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ecgmtl.evaluation.pictures import COLORS, new_figure
 from ecgmtl.tracking import names
 
 Line = Mapping[str, str | float]
-"""Epoch of a run's history: stage, epoch, and figures by name, such as `validation/macro_auroc`."""
+"""One epoch of a run's history: stage, epoch, and figures by name, such as `validation/macro_auroc`."""
 
 PANELS = {
     "loss": (names.train(names.LOSS), names.validation(names.LOSS)),
@@ -35,6 +36,7 @@ def training_curves(history: Sequence[Line]) -> Figure:
         panel.grid(alpha=0.3)
         shade_stages(panel, history)
     name_stages(panels[0], history)
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[-1].set_xlabel("epoch, counted over all stages")
     return figure
 

@@ -1,4 +1,4 @@
-"""Check for divergence: after the steps of an epoch, and after its validation."""
+"""Detection of divergence after the steps of an epoch, and after its validation."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class DivergenceCheck:
             )
 
     def place(self, epoch: int, number: int) -> str:
-        """Return where a training is at a batch of an epoch, both counted from 0."""
+        """Return a batch of an epoch, both counted from 0, in words for a message."""
         step = epoch * self.batches.n_batches + number + 1
         return f"stage '{self.stage.name}', epoch {epoch + 1}, step {step}"
 

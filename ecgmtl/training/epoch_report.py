@@ -1,4 +1,4 @@
-"""Report on one epoch of a stage, for the history, the tracker and the terminal."""
+"""Report on one epoch of a stage, for the history, MLflow and the terminal."""
 
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ class EpochReport(NamedTuple):
     figures: dict[str, float]
     """Figures on the validation split, and the speed."""
     seconds: float
-    """Duration of the steps, and of a merge, without the validation."""
+    """Duration of the steps and of a merge of branches, without the validation."""
     n_records: int
     probes: dict[int, dict[str, float]]
     """Diagnostics by step."""

@@ -29,5 +29,7 @@ def refusing_too_large_batches(stage: Stage) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         name, size = stage.name, stage.batch_size
-        message = f"stage '{name}': a batch of {size} records needs more memory than there is; set a smaller one."
+        message = (
+            f"stage '{name}': a batch of {size} records needs more memory than there is; set a smaller batch_size."
+        )
         raise BatchTooLargeError(message, name, size) from error

@@ -1,4 +1,4 @@
-"""Models of finished stages: their keys, their files, and those that another stage builds on."""
+"""Models of finished stages: their keys, their files, and the models that another stage starts from."""
 
 import json
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ class StageResults:
         return finished
 
     def with_files(self, stage: Stage) -> Stage:
-        """Return the stage with files as its teachers, also where they are earlier stages."""
+        """Return the stage with the files of its teachers in place of the names of earlier stages."""
         names = {earlier.name for earlier in self.config.stages}
         files = [self.file_of(name) if name in names else model_file(Path(name)) for name in stage.teachers]
         return stage.model_copy(update={"teachers": tuple(map(str, files))})

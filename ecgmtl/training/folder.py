@@ -123,7 +123,7 @@ class RunFolder:
         write_text(self.path / RUN, json.dumps(facts, indent=2))
 
     def tracked(self, name: str) -> str | None:
-        """Return MLflow's id of this run or of one of its stages."""
+        """Return the MLflow id of this run or of one of its stages."""
         run_id: str | None = self.facts["tracked"].get(name)
         return run_id
 
@@ -151,14 +151,14 @@ class RunFolder:
         self.write_facts(facts)
 
     def computes_as(self, now: dict[str, Any]) -> dict[str, Any]:
-        """Return the threads, precision and device of the run's first start. The first call stores `now`."""
+        """Return the threads, precision and device with which the run first started. The first call stores `now`."""
         facts = self.facts
         if "computes" not in facts:
             self.write_facts({**facts, "computes": now})
         return {**now, **facts.get("computes", {})}
 
     def keep_tracked_if(self, of: str) -> bool:
-        """Forget MLflow's ids unless they belong to these data and this code, whose curves alone are continued.
+        """Remove the MLflow ids unless they belong to these data and this code. Only then are the curves continued.
 
         `of` is the digest of the data and that of the code. Return whether the run began with other data.
         """
@@ -170,7 +170,7 @@ class RunFolder:
         return earlier.split()[:1] != of.split()[:1]
 
     def read_history(self) -> list[dict[str, Any]]:
-        """Return the epochs that were written, a dictionary each.
+        """Return the history: a dictionary for each epoch.
 
         Raises:
             ConfigError: a line is damaged.

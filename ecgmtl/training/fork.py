@@ -21,7 +21,7 @@ from ecgmtl.training.step import Learner, Step, random_state, set_random_state, 
 from ecgmtl.training.validation import validate
 
 ALPHA, HELD_OUT_LOSS = "fork_alpha", "fork_held_out_loss"
-"""Figures of a merge."""
+"""Names of the figures of a merge."""
 ALONE = "loss_alone."
 """Prefix of a main task's training loss in the branch that learns it alone."""
 N_STATISTICS = 8
@@ -33,12 +33,12 @@ STATISTICS = ("running_mean", "running_var", "masked_mean", "masked_var")
 class Fork:
     """Branches of a stage that start from one network: the main task alone, and all tasks. See `ForkSettings`.
 
-    - What is merged are the EMA weights, which are validated and kept, and likewise the weights that training goes on
-      from. An EMA is linear, so the merged one is the EMA of the merged weights.
+    - The EMA weights, which are validated and kept, are merged, and so are the weights from which training continues.
+      An EMA is linear, so the merged one is the EMA of the merged weights.
     - BatchNorm's statistics are those of the main task alone, plus the difference that the interpolation makes on the
-      same batches, as the main task sees them. Interpolated statistics would not do: the activations of an interpolated
-      network vary less than they say (Jordan et al., ICLR 2023), and masked records have moved those of the branch with
-      all tasks. Estimated ones would give each alpha but 0 the noise of a few batches.
+      same batches, as the main task sees them. Interpolated statistics would be wrong: the activations of an
+      interpolated network vary less than these state (Jordan et al., ICLR 2023), and masked records have moved those of
+      the branch with all tasks. Statistics estimated from few batches would add their noise to every alpha but 0.
     - Heads of auxiliary tasks are those of the branch that trains them. Interpolated with their values at the fork,
       they would learn nothing where alpha is 0.
     - The weighting, the gradient rule and the diagnostics belong to the branch with all tasks, which keeps their state:
@@ -63,7 +63,7 @@ class Fork:
     def step(self, batch: Batch, moment: Moment) -> Step:
         """Update both branches with the same records and the same state of dropout; return the figures of all tasks.
 
-        The random state goes on from the main task alone, so that this branch is what training without a fork gives.
+        The random state continues from that of the main task alone, so this branch equals training without a fork.
         """
         device = self.joint.device
         before = random_state(device)
@@ -100,7 +100,7 @@ class Fork:
         self.interpolate(self.alpha)
         if (epoch + 1) % self.settings.every == 0:
             self.continue_from_merge()
-        self.recent.clear()  # a run that is resumed begins with none
+        self.recent.clear()  # a resumed run begins without any
         return {ALPHA: self.alpha, HELD_OUT_LOSS: losses[self.alpha]}
 
     def held_out_loss(self, alpha: float) -> float:

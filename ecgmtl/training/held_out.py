@@ -1,4 +1,4 @@
-"""Training patients that no step sees: they reward a weighting, or choose a merge."""
+"""Held-out training patients, who are not trained on: they reward a weighting, or choose a merge."""
 
 from ecgmtl.data.split import Split
 from ecgmtl.optimization.weighting.base import Moment
@@ -13,7 +13,7 @@ REWARD_PATIENTS = 2
 
 
 def hold_out(learner: Learner, train: Split, seed: int) -> tuple[Split | None, Split]:
-    """Return the patients that only reward a weighting or choose a merge, and those to train on.
+    """Return the held-out patients, who reward a weighting or choose a merge, and those to train on.
 
     Raises:
         TrainingError: nobody with labels is left to train on.

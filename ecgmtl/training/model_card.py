@@ -112,11 +112,11 @@ INTENDED_USE = (
 )
 
 LIMITS = """\
-- The model knows the labels above and no others. A record in which it finds none of them is not therefore normal.
+- The model knows the labels above and no others. A record for which it predicts none of them is not necessarily normal.
 - The labels are only as good as their source. Physicians disagree on ECGs, and some reports are automatic.
 - Scores, thresholds and calibration hold for records like those of the split that they come from. Other devices,
   populations, ages, pacemakers, filters and electrode positions change them. Check the model on your own records first.
-- Rare labels have few records. Look at the width of an interval before its middle."""
+- Rare labels have few records, so their intervals are wide. Do not compare scores without them."""
 
 
 def what_it_is(card: ModelCard) -> str:

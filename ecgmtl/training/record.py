@@ -33,12 +33,12 @@ class Progress(NamedTuple):
 
 
 SILENT = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None, lambda *_: None)
-"""Callbacks that show no progress."""
+"""Callbacks that display nothing."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Settings and data of a run, and the three places where its progress is recorded."""
+    """Settings and data of a run, with its records: the folder, MLflow and the terminal."""
 
     config: Config
     label_set: str

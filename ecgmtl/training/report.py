@@ -63,7 +63,7 @@ def headline(summary: dict[str, float]) -> str:
 
 
 def score_in(summary: dict[str, float]) -> str:
-    """Return the score that travels with the classifier, as every export of it words it; empty if there is none."""
+    """Return the score that is stored with the classifier and its exports, in words. Empty if there is none."""
     names = {"value": "macro_auroc", "low": "macro_auroc_low", "high": "macro_auroc_high"}
     estimate = {name: summary[key] for name, key in names.items() if key in summary}
     n_undefined = int(summary.get(N_UNDEFINED, 0))
@@ -115,7 +115,7 @@ def log_classifier(
 
 
 def model_params(card: ModelCard) -> dict[str, str]:
-    """Return what MLflow shows as the parameters of the model."""
+    """Return the parameters that MLflow displays for the model."""
     return {
         "architecture": card.architecture,
         "label_set": card.label_set,

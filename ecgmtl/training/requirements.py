@@ -1,4 +1,4 @@
-"""Requirements of a stage: what its records and processes must be before it can train."""
+"""Requirements that the records and processes of a stage must meet before it can train."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""A whole run: its stages in order, of which finished ones are loaded, then calibration and a report."""
+"""A whole run: its stages in order, calibration, and a report. Finished stages are loaded."""
 
 import os
 import shlex
@@ -102,7 +102,7 @@ class Schedule:
         with self.record.open(stages):
             trained = self.train_stages(stages)
             if not is_first():
-                return self.record.folder.path / MODEL  # the first process writes it
+                return self.record.folder.path / MODEL  # only the first process writes it
             model = self.finish(trained, stages)
             if register is not None:
                 self.register(register)
@@ -245,7 +245,7 @@ class Schedule:
         return fit_calibration(logits, self.validation.labels.cpu().numpy(), self.validation.patients)
 
     def typicality(self) -> Typicality | None:
-        """Describe the training records, for telling others that are unlike them."""
+        """Describe the training records, so that records unlike them can be detected."""
         train, validation = ((b.signals.cpu().numpy() for b in s.in_order(256)) for s in (self.train, self.validation))
         return fit_typicality(train, validation, self.train.fs)
 
@@ -257,7 +257,7 @@ class Schedule:
 
 
 def compute_as_before(folder: RunFolder, config: Config, device: torch.device, say: Callable[[str], None]) -> Precision:
-    """Use the threads and the precision with which the run started, because others round sums differently."""
+    """Use the threads and precision with which the run started, because sums round differently with others."""
     now = {
         "threads": torch.get_num_threads(),
         "precision": resolve(config.precision, device),

@@ -1,4 +1,4 @@
-"""A training from its call to its model: it joins processes, locks the run's folder, and halves too large batches."""
+"""A training session: join processes, lock the run's folder, train, and halve batches that are too large."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -25,7 +25,7 @@ FindData = Callable[[Config], Path]
 
 
 class Session(NamedTuple):
-    """How to train, apart from what to train."""
+    """Options of a training session that do not change the config."""
 
     last: str | None
     """Name of the stage to stop after. None for all stages."""
@@ -49,12 +49,12 @@ class Display(NamedTuple):
 def start_training(
     source: Config | RunFolder, data: Path | FindData, out: Path | None, session: Session, display: Display
 ) -> Path:
-    """Train a new run of a config, or go on with the run of a folder, and return the file of the model.
+    """Train a new run of a config, or continue the run of a folder, and return the path of the model.
 
     A new run gets the folder `out`, by default one below `runs`.
 
     Raises:
-        ConfigError, StoreError, TrainingError, CheckpointError: the run cannot begin or go on.
+        ConfigError, StoreError, TrainingError, CheckpointError: the run cannot begin or continue.
         FolderInUseError: another process trains in the folder.
     """
     if session.threads:
@@ -75,7 +75,7 @@ def start_training(
 def open_run(
     source: Config | RunFolder, data: Path | FindData, out: Path | None, last: str | None, held: ExitStack
 ) -> RunFolder:
-    """Lock the folder of a run, as long as `held` lasts, and create it where it is a new one.
+    """Lock the folder of a run until `held` exits, and create the folder of a new run.
 
     Processes that were restarted after a failure resume the run that they had begun.
     """

@@ -27,7 +27,7 @@ class StepFigures(NamedTuple):
 
     @classmethod
     def of(cls, steps: Sequence[Step], alone: Mapping[str, np.ndarray]) -> "StepFigures":
-        """Copy the figures of steps from the device. Those of a fork's other branch are `alone`."""
+        """Copy the figures of steps from the device. `alone` has those of a fork's branch with the main task alone."""
         losses, weights = on_host([step.losses for step in steps]), on_host([step.weights for step in steps])
         extras = {name: on_host([step.extras[name] for step in steps]) for name in steps[0].extras}
         return cls(losses, weights, extras, alone, on_host([step.gradient_norm for step in steps]))

@@ -60,10 +60,10 @@ def load_teacher(path: Path, split: Split, preprocess: Preprocess) -> MultiTaskM
     """
     stored = checkpoint.load(path)
     if not stored.classifies:
-        raise CheckpointError(f"{path}: it was never trained to classify; use another teacher.")
+        raise CheckpointError(f"{path}: was never trained to classify; use another teacher.")
     if stored.label_names != split.label_names:
         known, wanted = ", ".join(stored.label_names), ", ".join(split.label_names)
-        raise CheckpointError(f"{path}: it predicts {known}, but its student learns {wanted}; use another teacher.")
+        raise CheckpointError(f"{path}: predicts {known}, but its student learns {wanted}; use another teacher.")
     for setting in ("fs", "baseline", "band"):
         its, wanted = (getattr(prepared, setting) for prepared in (stored.config.preprocess, preprocess))
         if its != wanted:

@@ -235,7 +235,7 @@ def test_the_report_has_every_claim_with_its_verdict(simulate):
     for claim in table["claim"]:
         assert claim in text
         assert claim in page
-    assert f"- {LOSS}: holds." in text
+    assert f"- All rows of '{LOSS}' together: the claim holds." in text
 
 
 def test_all_arms_in_the_shipped_claims_exist():
@@ -268,7 +268,7 @@ def test_without_the_file_there_are_no_claims_and_the_shipped_reference(simulate
     [
         ("effect: gaind", "claims.0.effect"),
         ("effect: gained_over_tuned", "the effect 'gained_over_tuned' needs `sweep`"),
-        ("effect: gained, bond: 1", "claims.0.bond: there is no such setting"),
+        ("effect: gained, bond: 1", "claims.0.bond: there is no such setting; the file has reference,"),
         ("effect: saved, reference: c", "has reference 'c', but the effect 'saved' is measured against 'a'"),
     ],
 )

@@ -176,7 +176,7 @@ OTHERS = "about: Both.\nset: {stages.0.batch_size: 8}"
 def test_other_settings_are_refused_by_name(place, arms, again):
     before = contents(again)
     (arms / "joint.yaml").write_text(OTHERS)
-    with pytest.raises(ComparisonError, match=r"results/joint\.0\.json was made with different settings or data"):
+    with pytest.raises(ComparisonError, match=r"results/joint\.0\.json: made with different settings or data"):
         compare(plan(place, again, arms=arms), quiet)
     assert contents(again) == before
 
@@ -185,7 +185,7 @@ def test_a_started_run_with_other_settings_is_refused_by_name(place, arms, again
     (arms / "joint.yaml").write_text(OTHERS)
     for path in (again / "results").iterdir():
         path.unlink()
-    with pytest.raises(ComparisonError, match=r"runs/results-joint\.0 was started with different settings; delete it"):
+    with pytest.raises(ComparisonError, match=r"runs/results-joint\.0: started with different settings; delete it"):
         compare(plan(place, again, arms=arms), quiet)
 
 
@@ -200,7 +200,7 @@ def test_other_records_are_refused_before_anything_is_written(place, again):
 @pytest.mark.parametrize(("key", "value"), [("labels", "rhythm"), ("validation_fold", 3)])
 def test_arms_of_other_labels_or_records_are_refused(place, arms, tmp_path, key, value):
     (arms / "other.yaml").write_text(f"about: Other ones.\nset: {{{key}: {value}}}")
-    with pytest.raises(ComparisonError, match=f"arm single has other {key} than other"):
+    with pytest.raises(ComparisonError, match=f"arm single: {key} differs from that of other"):
         compare(plan(place, tmp_path / "x", ["single", "other"], arms=arms), quiet)
     assert not (tmp_path / "x").exists()
 
@@ -238,14 +238,22 @@ def test_an_arm_without_its_teacher_does_not_stop_the_others(place, arms, tmp_pa
 def test_arms_of_another_base_are_refused(place, arms, again):
     compare(plan(place, again, ["single"], arms=arms), quiet)
     for words in (["label_share=0.5"], ["stages.0.epochs=3"]):
-        with pytest.raises(ComparisonError, match=r"arms that started from a different _base.yaml"):
+        with pytest.raises(ComparisonError, match=r"runs that started from a different _base.yaml"):
             compare(plan(place, again)._replace(arms=load_arms(arms, ["joint"], words)), quiet)
     compare(plan(place, again)._replace(arms=load_arms(arms, ["joint"], ["label_share=1.00"])), quiet)
 
 
-def test_a_comparison_whose_reference_failed_says_so(place, tmp_path):
-    with pytest.raises(ComparisonError, match=r"no run of arm 'single'.*found no run at all"):
-        compare(plan(place, tmp_path / "x", only=["wild"], seeds=1), quiet)
+def test_a_comparison_whose_reference_failed_says_so(place, arms, tmp_path):
+    (arms / "_claims.yaml").write_text("reference: wild")
+    with pytest.raises(ComparisonError, match=r"no run of arm 'wild'.*found no run at all"):
+        compare(plan(place, tmp_path / "x", only=["wild"], seeds=1, arms=arms), quiet)
+
+
+def test_arms_without_their_reference_are_refused_before_any_is_trained(place, arms, tmp_path):
+    expected = r"the arms joint, staged .* 'single', which is not among them\. Add it, or name .*`reference: joint`"
+    with pytest.raises(ComparisonError, match=expected):
+        compare(plan(place, tmp_path / "x", only=["joint", "staged"], arms=arms), quiet)
+    assert not (tmp_path / "x").exists()
 
 
 @WITHOUT_PLOTS
@@ -417,7 +425,7 @@ def test_the_command_exits_with_code_3_if_an_arm_failed(ecgmtl, place, again):
     [
         (["nowhere", "--data", "store"], "nowhere: no such folder"),
         (["arms", "--data", "nowhere"], "nowhere"),
-        (["arms", "--data", "store", "--only", "jiont"], "arms: no arm jiont; found joint"),
+        (["arms", "--data", "store", "--only", "jiont"], "arms: there is no arm jiont; found joint"),
         (["arms", "--data", "store", "--set", "preprocess.fs=500"], "prepare it again, or set preprocess.fs=100"),
         (["arms", "--data", "store", "--set", "labels=rythm"], "no label set 'rythm'"),
         (["arms", "--data", "store", "--set", "sed=1"], "sed: there is no such setting"),

@@ -129,7 +129,7 @@ def test_a_result_without_its_fold_is_refused(place, done, tmp_path):
     result = read_result(result_path(done, "single", 0, 3))
     odd = result_path(done, "odd", 0)
     odd.write_text(result.model_copy(update={"fold": None, "arm": "odd"}).model_dump_json(exclude={"probabilities"}))
-    with pytest.raises(ComparisonError, match=r"odd.0.json: judged on no fold, but truth.npz has folds"):
+    with pytest.raises(ComparisonError, match=r"odd.0.json: evaluated on no fold, but truth.npz has folds"):
         read_comparison(done)
     odd.unlink()
 

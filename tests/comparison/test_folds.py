@@ -85,7 +85,7 @@ def test_the_difference_is_a_paired_t_test_over_folds(comparison, figures):
         assert rows[arm].difference == pytest.approx(expected, abs=1e-5)
         assert rows[arm].p == pytest.approx(test.pvalue, rel=0.02, abs=2e-5)
     assert [rows[arm].p_holm for arm in tests] == pytest.approx(holm(np.array([rows[arm].p for arm in tests])))
-    assert (rows["single"].n_folds, rows["single"].n_runs, rows["single"].n_judged) == (9, 18, 540)
+    assert (rows["single"].n_folds, rows["single"].n_runs, rows["single"].n_records) == (9, 18, 540)
 
 
 def test_verdicts_over_folds_match_known_effects(folder):
@@ -173,7 +173,7 @@ def test_an_interrupted_comparison_is_reported_on_the_cells_there_are(tmp_path):
         result_path(tmp_path, "pretrain", seed, fold).unlink()
     write_report(tmp_path)
     table = pd.read_csv(tmp_path / "tables/folds.csv").set_index("arm")
-    assert list(table.loc["pretrain", ["n_folds", "n_runs", "n_judged"]]) == [2, 3, 120]
+    assert list(table.loc["pretrain", ["n_folds", "n_runs", "n_records"]]) == [2, 3, 120]
     assert np.isnan(table.loc["pretrain", "pooled"])
 
 

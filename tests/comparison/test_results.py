@@ -48,7 +48,9 @@ def test_a_run_without_a_curve_or_with_a_path_as_arm_is_refused():
 def test_a_bad_result_is_named_in_a_line(folder, content):
     path = result_path(folder, "fixed_1", 1)
     path.write_text(content)
-    with pytest.raises(ComparisonError, match=r"fixed_1\.1\.json: no result of a run \(.*\); delete it") as caught:
+    with pytest.raises(
+        ComparisonError, match=r"fixed_1\.1\.json: should hold the result of a run .*; delete it"
+    ) as caught:
         read_comparison(folder)
     assert "\n" not in str(caught.value)
 

@@ -49,7 +49,7 @@ def test_leads_may_be_missing_in_the_clean_view_of_a_stage_that_masks():
         ({"masking": MaskingSettings(time=0, leads=0)}, "masks nothing"),
         ({"masking": MaskingSettings(share=0)}, "masks nothing"),
         ({"augment": AugmentSettings(leads_missing=0.1)}, "leave augment.leads_missing out"),
-        ({"losses": ("consistency",)}, "consistency scores a reconstruction"),
+        ({"losses": ("consistency",)}, "consistency needs a reconstruction"),
         ({"trains": ("predictor",)}, "trains the predictor, on which none of its losses depends"),
         (
             {"losses": ("latent",), "trains": ("encoder",), "masking": MaskingSettings(share=0)},

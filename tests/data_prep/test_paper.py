@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep.leads import STANDARD_LEADS
-from data_prep.paper import MM_PER_INCH, plot_ecg
+from data_prep.paper import INK, MM_PER_INCH, RECONSTRUCTED, plot_ecg
 from data_prep.record import Record, RecordError
 
 
@@ -104,3 +104,11 @@ def test_a_record_with_nothing_to_plot_is_refused_by_name(rng, leads, start, mes
     record = Record("r7", rng.normal(size=(1000, 1)).astype(np.float32), 100.0, leads)
     with pytest.raises(RecordError, match=f"r7: there is {message}"):
         record.plot(start)
+
+
+def test_a_lead_that_a_model_reconstructed_is_marked(rng):
+    signal = rng.normal(0, 0.1, (1000, 2)).astype(np.float32)
+    axes = Record("r", signal, 100.0, ("II", "V1 reconstructed")).plot().axes[0]
+    assert {"V1 reconstructed", "II", "V2"} <= {text.get_text() for text in axes.texts}
+    colors = {line.get_gid(): line.get_color() for line in axes.lines}
+    assert (colors["V1"], colors["II"]) == (RECONSTRUCTED, INK)

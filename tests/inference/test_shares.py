@@ -76,7 +76,7 @@ def test_another_model_or_option_is_refused_and_changes_nothing(eighteen, tmp_pa
     run(tmp_path / "p", eighteen, "1/2")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "p").glob("*.*")}
     with pytest.raises(
-        PredictionsFileError, match=re.escape(f"begun with a different value of {said}; name a new folder")
+        PredictionsFileError, match=re.escape(f"begun with a different value of {said}; choose a new folder")
     ):
         run(tmp_path / "p", eighteen, "2/2", **change)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "p").glob("*.*")} == before
@@ -94,7 +94,7 @@ def test_another_list_of_files_is_refused(eighteen, tmp_path, small_parts):
 def test_a_folder_of_other_files_is_refused(eighteen, tmp_path, small_parts):
     (tmp_path / "p").mkdir()
     (tmp_path / "p/notes.txt").touch()
-    with pytest.raises(PredictionsFileError, match="holds files other than predictions; name a new folder"):
+    with pytest.raises(PredictionsFileError, match="holds files other than predictions; choose a new folder"):
         run(tmp_path / "p", eighteen)
 
 

@@ -67,6 +67,13 @@ def test_leads_that_contradict_each_other_are_drawn_as_they_are(records):
     assert header["leads"] == list(STANDARD_LEADS)
 
 
+def test_a_lead_that_a_model_reconstructed_is_marked_in_both_drawings(records):
+    record = read_record(records / "r0.hea")
+    marked = replace(record, leads=(*record.leads[:11], "V6 reconstructed"))
+    for drawing in (as_read(signals_of(marked), 100), as_prepared(signals_of(marked), 100)):
+        assert unpack(pack(drawing, {}))[0]["reconstructed"] == ["V6"]
+
+
 def test_a_gap_is_drawn_as_a_gap_and_a_lead_that_the_file_lacks_is_marked(records):
     record = read_record(records / "r0.hea")
     signal = np.delete(record.signal, 4, axis=1)

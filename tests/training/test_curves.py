@@ -31,6 +31,12 @@ def test_training_curves_have_a_panel_per_kind_of_figure():
     np.testing.assert_array_equal(line.get_ydata(), [0.9, 0.7, 0.6])
 
 
+def test_epochs_are_whole_numbers():
+    figure = training_curves(HISTORY[:2])
+    figure.canvas.draw()
+    assert all(tick == round(tick) for tick in figure.axes[-1].get_xticks())
+
+
 def test_more_tasks_than_colors_are_told_apart_by_width():
     line = {"stage": "joint", "epoch": 0} | {f"train/loss.task{i}": 0.1 * i for i in range(11)}
     lines = training_curves([line, line | {"epoch": 1}]).axes[0].lines

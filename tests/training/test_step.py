@@ -136,7 +136,7 @@ def test_a_teacher_without_a_trained_classifier_is_refused(tmp_path):
 
 def test_a_teacher_with_other_labels_is_refused(tmp_path):
     path, _ = train_teacher(tmp_path / "other.safetensors", 0, ("tall", "slow"))
-    with pytest.raises(CheckpointError, match="it predicts tall, slow, but its student learns tall, fast"):
+    with pytest.raises(CheckpointError, match="predicts tall, slow, but its student learns tall, fast"):
         training(DISTIL.model_copy(update={"teachers": (str(path),)}))
 
 

@@ -94,7 +94,7 @@ def from_another_time(signal, time):
     return signal
 
 
-def with_exchanged_leg(signal, time):
+def with_swapped_leg(signal, time):
     right, left, leg, *chest = (
         np.zeros(len(signal)),
         *signal.T[:2],
@@ -122,7 +122,7 @@ FAULTS = {
     "flat-part=V4": partly_flat,
     "repeated": repeated,
     "leads-unrelated=V1,V2,V3": from_another_time,
-    "electrodes-swapped": with_exchanged_leg,
+    "electrodes-swapped": with_swapped_leg,
     "lead-inverted=V5": inverted,
     "saturated=V4": saturated,
     "noise=V4": noisy,
@@ -173,7 +173,7 @@ UNDECIDED = (
 
 
 @pytest.mark.parametrize("name", UNDECIDED)
-def test_exchanged_electrodes_and_copied_leads_forbid_a_decision(name):
+def test_swapped_electrodes_and_copied_leads_forbid_a_decision(name):
     record = make_record(FAULTS[name](ecg(), np.arange(SECONDS * 500) / 500), 500)
     (finding,) = Preprocess()(record).findings
     assert finding.severity is Severity.NO_DECISION
@@ -187,7 +187,7 @@ def test_padding_in_a_file_is_noted(part):
     assert (finding.code, finding.severity) == ("flat-part", Severity.NOTE)
 
 
-def test_exchanged_arms_are_not_judged_where_leads_were_not_measured():
+def test_swapped_arms_are_not_judged_where_leads_were_not_measured():
     signal = swapped(ecg(), None)
     signal[:, 7] = 0.0
     assert labels(signal) == ["flat-lead=V2"]
@@ -201,9 +201,9 @@ def test_every_check_takes_some_of_the_leads():
 
 
 @pytest.mark.real
-def test_exchanged_arms_of_real_records_are_found(shared_data):
+def test_swapped_arms_of_real_records_are_found(shared_data):
     records = [read_record(path) for path in find_records([shared_data / "ptbxl-official-100hz"])]
     for record in records:
-        exchanged = replace(record, signal=np.ascontiguousarray(swap_arms(record.signal.T).T))
+        changed = replace(record, signal=np.ascontiguousarray(swap_arms(record.signal.T).T))
         assert "arms-swapped" not in [finding.code for finding in Preprocess()(record).findings]
-        assert "arms-swapped" in [finding.code for finding in Preprocess()(exchanged).findings]
+        assert "arms-swapped" in [finding.code for finding in Preprocess()(changed).findings]

@@ -227,7 +227,7 @@ def test_a_failed_record_is_tried_again_on_resuming(folder, tmp_path):
 def test_a_preparation_without_a_usable_record_fails_and_leaves_nothing(folder, tmp_path):
     for path in folder.glob("records100/*/*.dat"):
         path.unlink()
-    with pytest.raises(StoreError, match=r"not one of 4 records could be prepared.*00001_lr"):
+    with pytest.raises(StoreError, match=r"none of 4 records could be prepared.*00001_lr"):
         prepare(folder, tmp_path / "store", Preprocess())
     assert content(tmp_path / "store") == {}
 

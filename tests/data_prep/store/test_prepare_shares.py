@@ -258,7 +258,7 @@ def test_jobs_without_a_usable_record_fail_and_leave_nothing(folder, tmp_path):
     copy = tmp_path / "ptbxl"
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.dat"))
     assert run(copy, tmp_path / "store", "1/2").n_records == 0
-    with pytest.raises(StoreError, match="not one of 28 records could be prepared"):
+    with pytest.raises(StoreError, match="none of 28 records could be prepared"):
         run(copy, tmp_path / "store", "2/2")
     assert content(tmp_path / "store") == {}
 
