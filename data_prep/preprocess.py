@@ -174,6 +174,7 @@ class Preprocess:
                 band=self.band,
                 related=related,
                 reconstructed=reconstructed,
+                dead=frozenset(dead),
                 unmeasured=reconstructed | estimated,
             )
         )

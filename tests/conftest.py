@@ -1,5 +1,6 @@
 """Checks every shape and type annotation of both packages while the tests run; seeds each test; finds the real data."""
 
+import gc
 import os
 import shutil
 import signal
@@ -19,6 +20,8 @@ from filelock import FileLock
 from tests import annotations
 
 matplotlib.use("Agg")
+# each of the default's frequent collections visits all that torch and mlflow hold: a seventh of the suite's time
+gc.set_threshold(50_000)
 # a shell starts background jobs deaf to Ctrl-C, and their children inherit that: the tests of interruption would hang
 signal.signal(signal.SIGINT, signal.default_int_handler)
 annotations.install()

@@ -7,17 +7,20 @@ list below. `saturation.py` is a short example. Describe the code of its finding
 from collections.abc import Callable, Iterator
 
 from data_prep.quality import (
-    arms,
     baseline_wander,
     electrode_off,
+    electrodes,
+    flat_part,
     lead_twice,
     limb_identities,
     noise,
     noise_leads,
     pacing,
     powerline,
+    repeated,
     saturation,
     unit,
+    unrelated_leads,
     wrong_rate,
 )
 from data_prep.quality.check_input import CheckInput
@@ -33,6 +36,8 @@ USUAL_SIZES: tuple[Check, ...] = (noise_leads.check,)
 """Checks that are skipped where a size is unusual, because they would report the same fault again."""
 CHECKS: tuple[Check, ...] = (
     limb_identities.check,
+    flat_part.check,
+    repeated.check,
     saturation.check,
     noise.check,
     powerline.check,
@@ -40,7 +45,7 @@ CHECKS: tuple[Check, ...] = (
     pacing.check,
 )
 """Checks of single leads in mV, and of the limb leads' algebra."""
-RELATIONS: tuple[Check, ...] = (wrong_rate.check, arms.check, lead_twice.check)
+RELATIONS: tuple[Check, ...] = (wrong_rate.check, electrodes.check, lead_twice.check, unrelated_leads.check)
 """Checks of how the leads agree. They follow where no other check forbids a decision."""
 
 
@@ -50,6 +55,8 @@ def check_signal(subject: CheckInput) -> Iterator[Finding]:
     The checks of length, names, gaps and flat leads, which Preprocess makes, come before.
     """
     findings: list[Finding] = []
+    if not subject.leads:  # all are dead, which `check_flat_leads` reports
+        return
     for check in SIZES:
         findings += check(subject)
         if has_failure(findings):

@@ -49,6 +49,8 @@ class CheckInput:
     """Whether the leads share one voltage scale, so that the algebra between them holds."""
     reconstructed: frozenset[str] = frozenset()
     """Leads that a model reconstructed."""
+    dead: frozenset[str] = frozenset()
+    """Leads of the file that carry no ECG, and are replaced in `signal`."""
     unmeasured: frozenset[str] = frozenset()
     """Leads that a model reconstructed, or that were estimated from the others."""
 

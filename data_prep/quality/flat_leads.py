@@ -88,9 +88,11 @@ def check_flat_leads(leads: Sequence[str], dead: Sequence[str], related: bool, n
     n_living = len([lead for lead in leads if lead in LIMB_LEADS and lead not in dead])
     n_lost = len([lead for lead in dead if lead not in LIMB_LEADS or not related]) + n_absent
     if n_lost > MOST_ESTIMATED or n_living < FEWEST_LIMB_LEADS:
+        turns = "; were the leads recorded one after another, as on a printed page?"
         sentence = (
             f"{leads_are(dead)} dead (flat, or noise of microvolts); at least {FEWEST_LIMB_LEADS} limb "
-            f"leads and all but {MOST_ESTIMATED} of the chest leads must be {'there and ' * bool(n_absent)}alive."
+            f"leads and all but {MOST_ESTIMATED} of the chest leads must be {'there and ' * bool(n_absent)}alive"
+            f"{turns if set(dead) == set(leads) else '.'}"
         )
         yield Finding("flat-lead", sentence, Severity.FAILURE, tuple(dead), len(dead))
         return

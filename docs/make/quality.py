@@ -16,8 +16,9 @@ from page import fill
 
 from data_prep import Preprocess, Record, read_record
 from data_prep.filters import resample
-from data_prep.leads import STANDARD_LEADS
+from data_prep.leads import BASIS_LEADS, FROM_I_AND_II, STANDARD_LEADS
 from data_prep.perturb import swap_arms
+from data_prep.quality.electrodes import leads_with
 
 FOLD = 9
 PAGE = Path(__file__).parents[1] / "quality.md"
@@ -63,6 +64,21 @@ def with_gap(x: np.ndarray, _fs: float) -> np.ndarray:
     return changed(x, V2, np.where(np.arange(len(x)) % 500 == 100, np.nan, x[:, V2]))
 
 
+def swap(x: np.ndarray, moves: dict[str, str]) -> np.ndarray:
+    basis = x[:, [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]] @ leads_with(moves).T
+    first, second = basis[:, :2].T
+    limbs = [one * first + other * second for one, other in FROM_I_AND_II.values()]
+    return np.concatenate([np.stack(limbs, axis=1), basis[:, 2:]], axis=1)
+
+
+def delayed(x: np.ndarray, n_samples: int) -> np.ndarray:
+    return np.concatenate([x[:, :6], np.roll(x[:, 6:9], n_samples, axis=0), x[:, 9:]], axis=1)
+
+
+def interrupted(x: np.ndarray, fs: float) -> np.ndarray:
+    return np.where((np.arange(len(x)) // int(fs) == 5)[:, None], 0, x)
+
+
 def paced(x: np.ndarray, fs: float) -> np.ndarray:
     spikes = np.zeros_like(x)
     spikes[int(fs) :: int(fs)] = 1.0
@@ -90,6 +106,17 @@ ROWS = (
         "I and II swapped", lambda x, _: x[:, [1, 0, *range(2, 12)]]),
     Row("arms-swapped", "the arm electrodes are probably swapped", "no decision", "log ratio of 0",
         "arms swapped", lambda x, _: swap_arms(x.T).T),
+    Row("electrodes-swapped", "other electrodes are probably swapped", "no decision", "log ratio of 0.2 or 0.5",
+        "right arm and left leg swapped", lambda x, _: swap(x, {"RA": "LL", "LL": "RA"})),
+    Row("lead-inverted", "a chest lead is probably inverted", "no decision", "log ratio of 0.5",
+        "V3 inverted", lambda x, _: changed(x, V3, -x[:, V3])),
+    Row("leads-unrelated", "a group of chest leads shows other beats", "no decision", "R² of 0.3 or 0.2",
+        "V1 to V3 recorded 1 s later", lambda x, fs: delayed(x, int(fs))),
+    Row("flat-part", "all leads stay at one value", "no decision", "0.5 s", "all leads at 0 for 1 s", interrupted),
+    Row("flat-part", "some leads stay at one value, or the file is padded", "note", "1 s", "V2 at 0 for 2 s",
+        lambda x, fs: changed(x, V2, np.where(np.arange(len(x)) // int(fs) // 2 == 1, 0, x[:, V2]))),
+    Row("repeated", "samples of all leads are copies of earlier ones", "no decision", "1 s",
+        "the first 5 s repeated", lambda x, fs: np.concatenate([x[: int(5 * fs)]] * 2)),
     Row("wrong-rate", "the waves last half or twice as long", "no decision", "log odds of 2.5",
         "read at half the rate", lambda x, fs: resample(np.ascontiguousarray(x.T, np.float32), fs, 2 * fs).T),
     Row("lead-twice", "two leads are the same", "no decision", "difference of 0.5 %", "V2 copied over V3",

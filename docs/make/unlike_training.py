@@ -77,7 +77,7 @@ def at_rate(x: np.ndarray, factor: float) -> np.ndarray:
     n_samples = len(x)
     times = np.arange(int((n_samples - 1) / factor) + 1) * factor
     stretched = np.stack([np.interp(times, np.arange(n_samples), lead) for lead in x.T], axis=1)
-    return np.concatenate([stretched, stretched])[:n_samples]
+    return np.concatenate([stretched, 1.001 * stretched])[:n_samples]  # an exact copy is another fault
 
 
 FAULTS: dict[str, Change] = {

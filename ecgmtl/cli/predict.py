@@ -142,8 +142,9 @@ def predict(
     On screen, each label has its calibrated probability, with a star where the decision is yes.
 
     No decision is made if a lead is noise or spans more than 20 mV, if half of the leads are too large, if the limb
-    leads contradict each other, if the arm electrodes are probably swapped, if two leads are the same, if the stated
-    sampling rate is probably wrong, if the record is unlike the training records, or if the reconstruction error
+    leads contradict each other, if electrodes are probably swapped or a chest lead inverted, if two leads are the
+    same, if chest leads show other beats than the rest, if all leads stay at one value or repeat themselves, if the
+    stated sampling rate is probably wrong, if the record is unlike the training records, or if the reconstruction error
     exceeds 1 mV. The columns of the decisions are then empty, and the warnings begin with the reason. The last check
     needs a decoder: checkpoints have one, exported models (.onnx, .pt2, MLflow) do not. docs/quality.md describes all
     checks.

@@ -64,7 +64,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, StrictYamlError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}.") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: should hold settings as `key: value`; found {type(tree).__name__}.")
+        raise ConfigError(
+            f"{path}: should hold settings as `key: value`; found {'nothing' if tree is None else type(tree).__name__}."
+        )
     return tree
 
 

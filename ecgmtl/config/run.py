@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from data_prep.preprocess import Preprocess
 from ecgmtl.config.parse import ConfigError, explain, read_value, read_yaml, set_key
@@ -52,8 +52,8 @@ class Config(Settings):
 
     name: Name = "quick"
     """Name of the run, for its folder and for MLflow."""
-    seed: NonNegativeInt = 0
-    """Seed of all random samples of the run."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Seed of all random samples of the run. Torch's generators and the seeds derived from it have at most 64 bits."""
     labels: str | None = None
     """Label set to learn; when absent, the one for which the store was prepared."""
     auxiliary_labels: tuple[str, ...] = ()

@@ -71,6 +71,8 @@ def test_a_config_survives_yaml():
         ("label_share=.nan", "label_share: Input should be a finite number; found nan."),
         ("preprocess.seconds=.inf", "preprocess.seconds: inf must be a number from 1 to 86400."),
         ("seed=-1", "seed: Input should be greater than or equal to 0; found -1."),
+        ("seed=4294967296", "seed: Input should be less than 4294967296; found 4294967296."),
+        ("stages.0.batch_size=1000000000000000000000", "stages.0.batch_size: should be no more than 9007199254740992;"),
         ("seed.x=1", "there is no such key"),
         ("name=../elsewhere", "name: should be a plain name"),
         ("encodr.kind=cnn", "config with --set: encodr: there is no such setting"),

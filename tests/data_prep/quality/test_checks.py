@@ -76,10 +76,54 @@ def read_at_half_its_rate(signal, time):
     return resample(np.ascontiguousarray(signal.T), 500, 1000).T[: len(signal)]
 
 
+def interrupted(signal, time):
+    return np.where((time > 4) & (time < 4.6), 0, signal.T).T
+
+
+def partly_flat(signal, time):
+    signal[2000:3000, 9] = signal[2000, 9]
+    return signal
+
+
+def repeated(signal, time):
+    return np.concatenate([signal[:4000], signal[:1000]])
+
+
+def from_another_time(signal, time):
+    signal[:, 6:9] = np.roll(signal[:, 6:9], 250, axis=0)
+    return signal
+
+
+def with_swapped_leg(signal, time):
+    right, left, leg, *chest = (
+        np.zeros(len(signal)),
+        *signal.T[:2],
+        *(signal[:, 6:] + signal[:, :2].sum(1)[:, None] / 3).T,
+    )
+    return connect(leg, left, right, *chest)
+
+
+def inverted(signal, time):
+    return signal * np.where(np.arange(12) == 10, -1, 1)
+
+
+def connect(right, left, leg, *chest):
+    """Return the 12 leads from the potentials of the electrodes."""
+    limbs = [left - right, leg - right, leg - left]
+    augmented = [1.5 * electrode - (right + left + leg) / 2 for electrode in (right, left, leg)]
+    return np.stack([*limbs, *augmented, *(np.array(chest) - (right + left + leg) / 3)], axis=1).astype(np.float32)
+
+
 FAULTS = {
     "wrong-rate": read_at_half_its_rate,
     "arms-swapped": swapped,
     "lead-twice=V2,V3": copied,
+    "flat-part": interrupted,
+    "flat-part=V4": partly_flat,
+    "repeated": repeated,
+    "leads-unrelated=V1,V2,V3": from_another_time,
+    "electrodes-swapped": with_swapped_leg,
+    "lead-inverted=V5": inverted,
     "saturated=V4": saturated,
     "noise=V4": noisy,
     "powerline=V4": humming,
@@ -116,14 +160,34 @@ def test_an_ecg_without_a_fault_has_no_finding(fs):
     assert labels(ecg(fs), fs) == []
 
 
-@pytest.mark.parametrize("name", ["arms-swapped", "lead-twice=V2,V3", "wrong-rate"])
-def test_exchanged_electrodes_and_copied_leads_forbid_a_decision(name):
-    record = make_record(FAULTS[name](ecg(), None), 500)
+UNDECIDED = (
+    "arms-swapped",
+    "electrodes-swapped",
+    "flat-part",
+    "lead-inverted=V5",
+    "lead-twice=V2,V3",
+    "leads-unrelated=V1,V2,V3",
+    "repeated",
+    "wrong-rate",
+)
+
+
+@pytest.mark.parametrize("name", UNDECIDED)
+def test_swapped_electrodes_and_copied_leads_forbid_a_decision(name):
+    record = make_record(FAULTS[name](ecg(), np.arange(SECONDS * 500) / 500), 500)
     (finding,) = Preprocess()(record).findings
     assert finding.severity is Severity.NO_DECISION
 
 
-def test_exchanged_arms_are_not_judged_where_leads_were_not_measured():
+@pytest.mark.parametrize("part", [np.s_[:1000], np.s_[2000:]])
+def test_padding_in_a_file_is_noted(part):
+    signal = ecg()
+    signal[part] = 0
+    (finding,) = Preprocess()(make_record(signal, 500)).findings
+    assert (finding.code, finding.severity) == ("flat-part", Severity.NOTE)
+
+
+def test_swapped_arms_are_not_judged_where_leads_were_not_measured():
     signal = swapped(ecg(), None)
     signal[:, 7] = 0.0
     assert labels(signal) == ["flat-lead=V2"]
@@ -137,9 +201,9 @@ def test_every_check_takes_some_of_the_leads():
 
 
 @pytest.mark.real
-def test_exchanged_arms_of_real_records_are_found(shared_data):
+def test_swapped_arms_of_real_records_are_found(shared_data):
     records = [read_record(path) for path in find_records([shared_data / "ptbxl-official-100hz"])]
     for record in records:
-        exchanged = replace(record, signal=np.ascontiguousarray(swap_arms(record.signal.T).T))
+        changed = replace(record, signal=np.ascontiguousarray(swap_arms(record.signal.T).T))
         assert "arms-swapped" not in [finding.code for finding in Preprocess()(record).findings]
-        assert "arms-swapped" in [finding.code for finding in Preprocess()(exchanged).findings]
+        assert "arms-swapped" in [finding.code for finding in Preprocess()(changed).findings]

@@ -54,6 +54,15 @@ def test_too_many_dead_leads_are_refused_by_name(ecg, leads, state):
     assert "at least 2 limb leads and all but 2 of the chest leads must be alive" in str(caught.value)
 
 
+def test_leads_that_were_recorded_one_after_another_are_refused(ecg):
+    signal, size = np.zeros_like(ecg), len(ecg) // 4
+    for group in range(4):
+        part = np.s_[group * size : (group + 1) * size, 3 * group : 3 * group + 3]
+        signal[part] = ecg[part]
+    with pytest.raises(RecordError, match="recorded one after another, as on a printed page"):
+        Preprocess()(make_record(signal, FS))
+
+
 def lacking(ecg, leads, names=STANDARD_LEADS):
     kept = [index for index, lead in enumerate(STANDARD_LEADS) if lead not in leads]
     return make_record(ecg[:, kept], FS, [names[index] for index in kept])
