@@ -1,8 +1,11 @@
 """Calibration of probabilities and decision thresholds, fitted on the validation split.
 
 Figures that depend on thresholds or calibration are cross-fitted on the records that these were fitted on: each fifth
-of the patients is judged by what the other four give. Judged by what they gave themselves, the macro F1 of PTB-XL's
-superclasses was 4 points higher on 267 records.
+of the patients is judged by what the other four give.
+
+A threshold is half of the best F1 that the calibrated probabilities let expect (Lipton et al. 2014, arXiv 1402.1892).
+The threshold of the best F1 on the same records varies much more, because it follows single records: fitted on one
+fold of PTB-XL, it gives a point less macro F1 on the others (docs/methods.md).
 
 SciPy is imported where something is fitted. Predictions do without it, and so begin sooner.
 """
@@ -89,7 +92,7 @@ def fit_calibration(
     labels: Shaped[np.ndarray, "record label"],
     patients: Int64[np.ndarray, " record"] | None = None,
 ) -> Calibration:
-    """Fit Platt scaling for each label, and the threshold of its best F1 on the same records.
+    """Fit Platt scaling for each label, and the threshold of the best F1 that the calibrated probabilities let expect.
 
     The figures are cross-fitted. patients: the patient of each record; None where each has one record.
     """
@@ -128,7 +131,7 @@ def fit(logits: Float64[np.ndarray, "record label"], truth: Bool[np.ndarray, "re
         enough = min(true.sum(), (~true).sum()) >= MIN_RECORDS
         line = (fit_line(column, true) if enough else None) or (shared, 0.0)
         lines.append(line)
-        thresholds.append(best_threshold(sigmoid(line[0] * column + line[1]), true) if enough else 0.5)
+        thresholds.append(best_expected_f1(sigmoid(line[0] * column + line[1])) / 2 if enough else 0.5)
     slope, intercept = zip(*lines, strict=True)
     return Calibration(slope=slope, intercept=intercept, thresholds=tuple(thresholds))
 
@@ -189,14 +192,11 @@ def fit_slope(logits: Float64[np.ndarray, "record label"], truth: Bool[np.ndarra
     return slope if SLOPES[0] < slope < SLOPES[1] else 1.0
 
 
-def best_threshold(probabilities: Float64[np.ndarray, " record"], truth: Bool[np.ndarray, " record"]) -> float:
-    """Return the threshold of best F1, midway between two neighboring probabilities; the highest of equal ones."""
-    from ecgmtl.metrics.ranking import confusions
+def best_expected_f1(probabilities: Float64[np.ndarray, " record"]) -> float:
+    """Return the best F1 that deciding for the most probable records lets expect.
 
-    true_positives, false_positives = confusions(probabilities, truth)
-    f1 = 2 * true_positives / (true_positives + false_positives + truth.sum())
-    values = np.append(np.unique(probabilities)[::-1], 0.0)
-    best = int(f1.argmax())
-    upper, lower = values[best], values[best + 1]
-    middle = (upper + lower) / 2
-    return float(middle if middle > lower else upper)
+    For the k most probable ones it is 2 Σₖ p / (k + Σ p), the F1 of the expected counts. A record raises it where its
+    probability is above half of it, so half of the best is the threshold that attains it.
+    """
+    falling = np.sort(probabilities)[::-1]
+    return float((2 * falling.cumsum() / (np.arange(1, len(falling) + 1) + falling.sum())).max())

@@ -12,10 +12,7 @@ from ecgmtl.training.model_card import INTENDED_USE, NOT_A_DEVICE
 
 PRIVATE = ("command", "data")
 """Entries of a model's origin that name folders of the machine that trained it, which no reader of a page needs."""
-OPTIMISTIC = (
-    "The thresholds were chosen on the same records, as those with the best F1 scores, so expect somewhat less on "
-    "others."
-)
+OPTIMISTIC = "The thresholds were chosen on the same records, so expect somewhat less on others."
 SLIGHTLY_OPTIMISTIC = (
     "Each fifth of the patients was judged by thresholds that the others gave. The training chose its epoch on all of "
     "them, so expect slightly less on others."
