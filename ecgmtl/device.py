@@ -1,5 +1,6 @@
 """The computing environment of a run: device, precision, compilation."""
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, cast
@@ -9,8 +10,11 @@ from torch import nn
 from torch._functorch import config as functorch
 
 Precision = Literal["auto", "fp32", "bf16"]
-SCARCE = ("can't allocate memory", "not enough memory", "bad_alloc")
-"""Words of a RuntimeError of torch that mean that the machine's memory was too small. A GPU's has its own class."""
+SCARCE = re.compile(
+    r"can't allocate memory|not enough memory|bad_alloc"
+    r"|could not (create a primitive|create a memory object|execute a primitive)$"
+)
+"""A RuntimeError of torch, or of its oneDNN, for lack of the machine's memory. That of a GPU has its own class."""
 
 
 def pick_device() -> torch.device:
@@ -42,7 +46,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that the memory of the GPU or of the machine was too small."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in SCARCE)
+    return isinstance(error, RuntimeError) and SCARCE.search(str(error)) is not None
 
 
 @contextmanager
