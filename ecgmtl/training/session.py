@@ -12,6 +12,7 @@ from data_prep.lock import locked
 from data_prep.store.open import Store
 from ecgmtl.config.run import Config
 from ecgmtl.data.split import open_for
+from ecgmtl.device import free_memory
 from ecgmtl.ranks import from_first, is_first, is_parallel, process_group, was_restarted
 from ecgmtl.run_files import CONFIG, is_run
 from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
@@ -106,6 +107,7 @@ def train_in(folder: RunFolder, store: Store, session: Session, display: Display
             if is_parallel() or error.batch_size == 1:
                 raise
             display.warn(halve_batch(folder, error))
+        free_memory()
 
 
 def halve_batch(folder: RunFolder, error: BatchTooLargeError) -> str:

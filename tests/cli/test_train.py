@@ -71,6 +71,28 @@ def test_batches_that_do_not_fit_into_memory_are_halved_and_it_is_said(few_prepa
     assert [(line["epoch"], line["steps"]) for line in history] == [(0, 5), (1, 5)]  # 22 records
 
 
+def test_one_record_that_does_not_fit_into_memory_ends_the_training(few_prepared, tmp_path, monkeypatch):
+    def step_without_memory(learner, batch, moment):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
+
+    monkeypatch.setattr(Learner, "step", step_without_memory)
+    sets = ("--set", "stages.0.batch_size=2", "--set", "encoder.widths=[8, 8]", "--set", "precision=fp32")
+    words = (
+        "train",
+        "--data",
+        few_prepared.path,
+        "--out",
+        tmp_path / "run",
+        "--no-track",
+        "--stage",
+        "pretrain",
+        *sets,
+    )
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 1
+    assert "a batch of 1 record needs more memory than there is; end other programs, or choose a" in done.output
+
+
 def test_artificial_records_are_trained_by_the_demonstration():
     assert settings_of(None, ("seed=3",), None) == Config(seed=3)
 
