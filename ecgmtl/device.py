@@ -4,7 +4,7 @@ import ctypes
 import gc
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, cast
 
 import torch
@@ -17,6 +17,10 @@ SCARCE = re.compile(
     r"|could not (create a primitive|create a memory object|execute a primitive)$"
 )
 """A RuntimeError of torch, or of its oneDNN, for lack of the machine's memory. That of a GPU has its own class."""
+
+M_MMAP_THRESHOLD = -3
+"""Number of this setting in glibc's malloc.h: from which size on a block has pages of its own."""
+LARGE = 2**20
 
 
 def pick_device() -> torch.device:
@@ -51,16 +55,26 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and SCARCE.search(str(error)) is not None
 
 
-def free_memory() -> None:
-    """Give back memory that nothing uses: torch's and the C library's, which keep what was freed for later.
+def spare_address_space() -> None:
+    """Let the C library give large blocks back when they are freed, if the address space is limited (`ulimit -v`).
 
-    After a batch that was too large, this is what leaves room for a smaller one. Only glibc can be asked to.
+    By default glibc keeps them, in pieces that need not fit the next batch: after one that was too large, not even one
+    record fitted. A training needs half as much memory in this way, but more time, so it is done only under a limit.
     """
+    try:
+        import resource
+
+        if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+            ctypes.CDLL("libc.so.6").mallopt(M_MMAP_THRESHOLD, LARGE)
+    except (ImportError, OSError, AttributeError):
+        return  # not Linux, or another C library
+
+
+def free_memory() -> None:
+    """Give back memory that nothing uses any more, to leave room for a smaller batch."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    with suppress(OSError, AttributeError):  # another C library, or Windows
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @contextmanager

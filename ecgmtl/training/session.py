@@ -12,7 +12,7 @@ from data_prep.lock import locked
 from data_prep.store.open import Store
 from ecgmtl.config.run import Config
 from ecgmtl.data.split import open_for
-from ecgmtl.device import free_memory
+from ecgmtl.device import free_memory, spare_address_space
 from ecgmtl.ranks import from_first, is_first, is_parallel, process_group, was_restarted
 from ecgmtl.run_files import CONFIG, is_run
 from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
@@ -60,6 +60,7 @@ def start_training(
     """
     if session.threads:
         torch.set_num_threads(session.threads)
+    spare_address_space()
     with process_group(), ExitStack() as held:
         folder = from_first(lambda: open_run(source, data, out, session.last, held))
         folder = folder if is_first() else SharedFolder(folder.path)
