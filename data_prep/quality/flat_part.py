@@ -3,7 +3,7 @@
 The noise of an electrode and of a converter changes even the flattest part of an ECG. One of 3,835 records of PTB-XL
 has a lead that stays at one value for a second: V6 of 19299_lr, which is dead. No other lead does for more than 0.33 s,
 and no record in all leads for more than 0.06 s. Replacing a part of 294 records of fold 9 by zeros changes a decision
-of the bundled model as follows.
+of an earlier bundled model as follows.
 
 ==========  ======  ==========
 flat        in V2   in all leads

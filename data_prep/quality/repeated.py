@@ -1,8 +1,8 @@
 """Samples that repeat earlier ones in all leads, as where a short record was repeated to fill its length.
 
 The beats of a heart are alike and never equal. No record of 3,835 of PTB-XL repeats 0.1 s of itself. Filling 10 s with
-copies of the beginning changes a decision of the bundled model in 21 % of 284 records with 1 s, and in 11 % with 5 s:
-an irregular rhythm becomes regular.
+copies of the beginning changes a decision of an earlier bundled model in 21 % of 284 records with 1 s, and in 11 % with
+5 s: an irregular rhythm becomes regular.
 """
 
 from collections.abc import Iterator

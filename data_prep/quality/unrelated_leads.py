@@ -11,7 +11,7 @@ V4 to V6  0.3           2               100 %                97.5 %
 V1 to V6  0.2           0               100 %                97.4 %
 ========  ============  ==============  ===================  =================
 
-V1 to V3 of another patient change a decision of the bundled model in 61 % of 279 records.
+V1 to V3 of another patient change a decision of an earlier bundled model in 61 % of 279 records.
 """
 
 from collections.abc import Iterator
