@@ -23,7 +23,7 @@ from data_prep.readers.formats import (
     why_not_ecg,
 )
 from data_prep.readers.options import ReadOptions
-from data_prep.readers.other_files import Kind, OtherFile, WfdbFiles, is_within, kind_of
+from data_prep.readers.other_files import OtherFile, OtherFileKind, WfdbFiles, is_within, kind_of
 from data_prep.readers.wfdb.segment import MAX_HEADER
 from data_prep.record import RecordError
 
@@ -180,7 +180,7 @@ def _walk_remote(folder: RemotePath, options: ReadOptions) -> Iterator[RemotePat
                 yield replace(folder / result.name, state=str(states))
     for entry in entries:
         if not entry.name:  # an empty part of a name, which no address can hold
-            yield OtherFile(RemotePath(f"{folder}//"), Kind.NO_READER)
+            yield OtherFile(RemotePath(f"{folder}//"), OtherFileKind.NO_READER)
         elif entry.is_folder and entry.name != VERSION_CONTROL:
             yield from _walk_remote(folder / entry.name, options)
         elif entry.name not in by_name and not entry.is_folder:

@@ -51,7 +51,7 @@ class Facts(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How an ECG of a stack is read."""
+    """Sampling rate, leads and remarks that the ECGs of a stack have in common."""
 
     fs: float
     columns: tuple[Column, ...]

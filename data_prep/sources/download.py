@@ -21,6 +21,7 @@ from urllib3.exceptions import HTTPError
 from data_prep.errors import UserError
 from data_prep.files import PARTIALS_BELOW, file_sha256, write_whole, written_in_parts
 from data_prep.lock import locked
+from data_prep.progress import ProgressCallback
 
 PUBLISHER = "https://physionet.org/files/ptb-xl/1.0.3/"
 """Folder of the publisher that holds PTB-XL 1.0.3 (Wagner et al., 2020), under CC BY 4.0."""
@@ -88,7 +89,7 @@ def download(
     rate: Rate = "100",
     source: str = PUBLISHER,
     jobs: int = 8,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: ProgressCallback = lambda _done, _total: None,
 ) -> Downloaded:
     """Fetch PTB-XL into a folder. Files that are there and have the right sum are not fetched again.
 
@@ -112,7 +113,7 @@ def download(
 
 
 def fetch_all(
-    folder: Path, listed: Sequence[Listed], server: "Server", jobs: int, progress: Callable[[int, int], None]
+    folder: Path, listed: Sequence[Listed], server: "Server", jobs: int, progress: ProgressCallback
 ) -> Downloaded:
     """Fetch what is not there, several files at a time. A file that fails does not stop the others."""
     failures: list[tuple[str, str]] = []

@@ -298,7 +298,7 @@ def write_parts(
 ) -> "Counts":
     """Predict part by part, with several processes, what earlier runs have not finished."""
     from ecgmtl.inference.parts import PredictionJob, load_once
-    from ecgmtl.inference.write import Progress, write_share, write_table
+    from ecgmtl.inference.write import PredictionCallbacks, write_share, write_table
 
     assert outputs.table is not None  # noqa: S101, `Outputs.in_parts`
     predictor, digest = load_once(model, options, processes.n_threads)
@@ -306,7 +306,7 @@ def write_parts(
     job = PredictionJob(
         model, digest, outputs.table, options, processes.n_threads, keeps_parts=outputs.share is not None
     )
-    progress = Progress(prediction_bar, partial(show_failure, debug=debug), say)
+    progress = PredictionCallbacks(prediction_bar, partial(show_failure, debug=debug), say)
     if outputs.share is None:
         return write_table(job, paths, processes.predict_parts(), progress)
     return write_share(job, outputs.share, paths, processes.predict_parts(), progress)

@@ -20,13 +20,13 @@ Clock = Literal["step", "samples_seen", "encoder_passes", "seconds"]
 """Count of a point, against which curves are plotted."""
 
 
-class Figures(Settings):
-    """Measured figures. An undefined figure is nan."""
+class ResultFields(Settings):
+    """Fields of a result. A figure that is not defined is nan."""
 
     model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
 
 
-class Point(Figures):
+class Point(ResultFields):
     """A run at one evaluation. All counts start with the run and include pretraining."""
 
     step: int
@@ -43,7 +43,7 @@ class Point(Figures):
     """Unweighted training loss of the main task since the previous evaluation."""
 
 
-class Tried(Figures):
+class Tried(ResultFields):
     """One configuration that tuning tried for an arm."""
 
     settings: dict[str, Any]
@@ -60,7 +60,7 @@ Rows = tuple[tuple[float, ...], ...]
 """A row for each evaluated record, with a column for each label."""
 
 
-class RunResult(Figures):
+class RunResult(ResultFields):
     """One arm trained from one seed, and evaluated on the validation records or on one fold."""
 
     arm: Name

@@ -36,7 +36,7 @@ from ecgmtl.tracking.tracker import Tracker
 from ecgmtl.training.errors import TrainingError
 from ecgmtl.training.finished import StageResults
 from ecgmtl.training.folder import RunFolder
-from ecgmtl.training.record import Progress, RunRecord
+from ecgmtl.training.record import RunCallbacks, RunRecord
 from ecgmtl.training.report import headline, report_run
 from ecgmtl.training.stage import StageTraining
 
@@ -64,7 +64,7 @@ class Schedule:
     """Precision with which the run started."""
 
     @classmethod
-    def prepare(cls, store: Store, folder: RunFolder, tracker: Tracker, progress: Progress) -> "Schedule":
+    def prepare(cls, store: Store, folder: RunFolder, tracker: Tracker, progress: RunCallbacks) -> "Schedule":
         config, device = folder.config, pick_device()
         labels = config.labels or store.default_labels
         train = load_split(store, "train", labels, config.auxiliary_labels, device)
