@@ -38,12 +38,9 @@ from ecgmtl.training.finished import StageResults
 from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.record import RunCallbacks, RunRecord
 from ecgmtl.training.report import headline, report_run
+from ecgmtl.training.sample_key import SampleKey
 from ecgmtl.training.stage import StageTraining
 
-LABELED = 1
-"""Seed-sequence key for sampling the labeled patients."""
-HELD_OUT = 2
-"""Seed-sequence key for sampling the patients of `validation_share`."""
 WEIGHTS_KEPT = 11
 """Multiple of the size of the weights: two states (network, EMA, best epoch, two moments of Adam) and the model."""
 FORK_KEPT = 10
@@ -72,10 +69,10 @@ class Schedule:
         if config.unlabeled == "drop":
             train = train.select(train.labels.sum(dim=1).cpu().numpy() > 0)
         if config.validation_share is not None:
-            held_out = train.sample_patients(config.validation_share, (config.seed, HELD_OUT))
+            held_out = train.sample_patients(config.validation_share, (config.seed, SampleKey.VALIDATION))
             train, validation = train.select(~held_out), train.select(held_out)
         if config.label_share < 1:
-            train = replace(train, labeled=train.sample_patients(config.label_share, (config.seed, LABELED)))
+            train = replace(train, labeled=train.sample_patients(config.label_share, (config.seed, SampleKey.LABELED)))
         precision = compute_as_before(folder, config, device, progress.say)
         n_records = {"train": len(train), "validation": len(validation)}
         record = RunRecord(config, labels, store.sha256, n_records, folder, tracker, progress)
