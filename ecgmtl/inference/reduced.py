@@ -12,12 +12,13 @@ from jaxtyping import Float32, Shaped
 from data_prep.extras import import_extra
 from data_prep.store.open import Store
 from ecgmtl.checkpoint import Checkpoint
+from ecgmtl.data.split import refuse_one_class
 from ecgmtl.inference.export import export, quiet
 from ecgmtl.inference.export_path import ExportError
 from ecgmtl.inference.fp16 import halve
 from ecgmtl.inference.int8 import BATCH, N_SCALED, Signals, quantize
 from ecgmtl.inference.onnx_predictor import OnnxPredictor
-from ecgmtl.metrics.ranking import has_both, macro_auroc
+from ecgmtl.metrics.ranking import macro_auroc
 
 LARGEST_DROP = 0.002
 """Largest fall of the macro AUROC with which the export is kept."""
@@ -72,7 +73,8 @@ def reduce_and_judge(
     """Write an export in fewer bits. It is scaled on training records of a store and judged on validation ones.
 
     Raises:
-        ExportError: the store has other labels, or none that both occurs and is absent in its validation split.
+        ExportError: the store has other labels.
+        StoreError: no label has both positives and negatives in its validation split.
         ExportError, MissingExtraError: as `export_reduced`.
     """
     if difference := stored.difference_from(store.label_names(stored.label_set)):
@@ -80,11 +82,8 @@ def reduce_and_judge(
     train, validation = store.rows_of("train"), store.rows_of("validation")
     scaled_on, signals = (store.read_millivolts(rows) for rows in (train[:N_SCALED], validation))
     judged = Judged(signals, store.labels(stored.label_set)[validation])
-    if not has_both(judged.labels).any():
-        raise ExportError(
-            f"{store.path}: no label has records with it and records without it in the validation split "
-            f"({len(validation)} records), on which the export is judged. Pass the data that the model was trained on."
-        )
+    remedy = "Pass the data that the model was trained on."
+    refuse_one_class(judged.labels, stored.label_names, "validation", remedy)
     return export_reduced(stored, REDUCTIONS[kind], out, scaled_on, judged, score, card)
 
 

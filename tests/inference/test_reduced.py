@@ -7,6 +7,7 @@ import onnx
 import pandas as pd
 import pytest
 
+from data_prep.errors import UserError
 from data_prep.store.open import Store
 from ecgmtl.inference import reduced
 from ecgmtl.inference.export_path import ExportError
@@ -77,10 +78,10 @@ def test_labels_in_another_order_or_of_one_class_do_not_judge_an_export(stored, 
     for names, message in (
         ((*others, first), "store: the model reads .* the same in another order: put the columns"),
         (("X", *others), "store: the model reads .*; the data has X.* Prepare the data with the model's"),
-        ((first, *others), r"no label has records with it and records without it in the validation split \(4 rec"),
+        ((first, *others), r"to all records or to none in the split 'validation' \(4 records; with the label: "),
     ):
         manifest = {"label_sets": {stored.label_set: names}, "preprocess": {"band": None}}
         store = Store(Path("store"), np.zeros((8, 12, 1000), np.int16), records, manifest)
-        with pytest.raises(ExportError, match=message):
+        with pytest.raises(UserError, match=message):
             reduce_and_judge(stored, "fp16", tmp_path / "c.onnx", store)
     assert not list(tmp_path.iterdir())
