@@ -199,14 +199,14 @@ def collect_answers(
     """Calibrate the logits, decide which labels are predicted, and add the truth."""
     truth = split.labels.cpu().numpy() > 0
     probabilities = checkpoint.calibration.probabilities(logits)
-    judged = Decisions(probabilities, checkpoint.calibration.predicted(probabilities))
+    decisions = Decisions(probabilities, checkpoint.calibration.predicted(probabilities))
     if cross_fitted:
-        judged = cross_fit(logits, truth, split.patients)
+        decisions = cross_fit(logits, truth, split.patients)
     return Answers(
         logits=logits,
         probabilities=probabilities,
-        judged=judged.probabilities,
-        predicted=judged.predicted,
+        evaluated=decisions.probabilities,
+        predicted=decisions.predicted,
         truth=truth,
         patients=split.patients,
         label_names=checkpoint.label_names,

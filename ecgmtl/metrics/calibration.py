@@ -1,8 +1,8 @@
 """Calibration of probabilities and decision thresholds, fitted on the validation split.
 
 Figures that depend on thresholds or calibration are cross-fitted on the records that these were fitted on: each fifth
-of the patients is judged by what the other four give. Judged by what they gave themselves, the macro F1 of PTB-XL's
-superclasses was 4 points higher on 267 records.
+of the patients is evaluated with what the other four give. Evaluated with what they gave themselves, the macro F1 of
+PTB-XL's superclasses was 4 points higher on 267 records.
 
 SciPy is imported where something is fitted. Predictions do without it, and so begin sooner.
 """
@@ -106,7 +106,7 @@ def cross_fit(
 ) -> Decisions:
     """Calibrate and decide for each of five folds of patients by what the other folds give.
 
-    The folds are the same in every call. A single patient is judged by what they give themselves.
+    The folds are the same in every call. A single patient is evaluated with what they give themselves.
     """
     logits, truth = logits.astype(np.float64), labels > 0
     known, numbers = np.unique(patients, return_inverse=True)

@@ -17,8 +17,8 @@ OPTIMISTIC = (
     "others."
 )
 SLIGHTLY_OPTIMISTIC = (
-    "Each fifth of the patients was judged by thresholds that the others gave. The training chose its epoch on all of "
-    "them, so expect slightly less on others."
+    "Each fifth of the patients was evaluated with thresholds that the others gave. The training chose its epoch on "
+    "all of them, so expect slightly less on others."
 )
 
 
