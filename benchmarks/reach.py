@@ -17,7 +17,7 @@ from ecgmtl.metrics.ranking import mean_defined
 from ecgmtl.tracking.tracker import NoTracker
 from ecgmtl.training.epoch_report import EpochReport
 from ecgmtl.training.folder import RunFolder
-from ecgmtl.training.record import Progress
+from ecgmtl.training.record import RunCallbacks
 from ecgmtl.training.schedule import Schedule
 
 Say = Callable[[str], None]
@@ -57,7 +57,7 @@ def ours(config_path: Path, overrides: tuple[str, ...], data: Path, target: floa
     with TemporaryDirectory() as temporary:
         store = open_for(data, config.preprocess, config.validation_fold)
         folder = RunFolder.create(Path(temporary) / "run", config, data)
-        progress = Progress(lambda *_: None, lambda: None, epoch, lambda _: None, lambda *_: None)
+        progress = RunCallbacks(lambda *_: None, lambda: None, epoch, lambda _: None, lambda *_: None)
         with suppress(ReachedError):
             Schedule.prepare(store, folder, NoTracker(), progress).train_stages(config.stages)
     best = max(scores, default=0.0)

@@ -3,13 +3,14 @@
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data_prep.parallel import in_parallel
 from data_prep.preprocess import Preprocess
+from data_prep.progress import ProgressCallback
 from data_prep.quality import Severity
 from data_prep.quality.length import FIT_CODES
 from data_prep.readers import OtherFile, ReadOptions, find_files, read_record, summarize
@@ -83,7 +84,7 @@ class CheckReport:
 def check(
     folder: Path,
     workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
     options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
 ) -> CheckReport:
     """Read the tables and every record of a PTB-XL folder, a folder with labels.csv, or any folder of records.

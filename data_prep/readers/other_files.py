@@ -24,7 +24,7 @@ NO_ECG_SUFFIXES = TEXT_SUFFIXES | SETTINGS_SUFFIXES | MODEL_SUFFIXES
 NAMES_SHOWN = 5
 
 
-class Kind(StrEnum):
+class OtherFileKind(StrEnum):
     NO_READER = "without a reader"
     TABLE = "tables about records"
     OTHER = "other files"
@@ -34,16 +34,16 @@ class OtherFile(NamedTuple):
     """A file that is not read as an ECG."""
 
     path: File
-    kind: Kind
+    kind: OtherFileKind
 
 
-def kind_of(path: Path, is_ecg: bool, is_table: bool, options: ReadOptions) -> Kind | None:
+def kind_of(path: Path, is_ecg: bool, is_table: bool, options: ReadOptions) -> OtherFileKind | None:
     """Return the kind of a file in a folder of ECGs, or None if it is to be read as an ECG.
 
     `is_ecg` says that it has a reader, `is_table` that its reader found it to hold something else than an ECG.
     """
     if path.name in KNOWN_TABLES or is_table:
-        return Kind.TABLE
+        return OtherFileKind.TABLE
     if is_ecg:
         return None
     suffix = path.suffix.lower()
@@ -52,8 +52,8 @@ def kind_of(path: Path, is_ecg: bool, is_table: bool, options: ReadOptions) -> K
         is_numbers = len(table.header) > 1 and table.has_no_names
         if len(table.leads(options)) > 1 or (is_numbers and options.column_names):
             return None
-        return Kind.NO_READER if is_numbers else Kind.OTHER
-    return Kind.OTHER if suffix in NO_ECG_SUFFIXES or path.name.startswith(".") else Kind.NO_READER
+        return OtherFileKind.NO_READER if is_numbers else OtherFileKind.OTHER
+    return OtherFileKind.OTHER if suffix in NO_ECG_SUFFIXES or path.name.startswith(".") else OtherFileKind.NO_READER
 
 
 class WfdbFiles(NamedTuple):
@@ -84,14 +84,15 @@ class WfdbFiles(NamedTuple):
 def summarize(others: Sequence[OtherFile]) -> list[str]:
     """Return a line for each kind of file that is not read, with the count and the first of their names."""
     lines = []
-    for kind in Kind:
+    for kind in OtherFileKind:
         paths = [other.path for other in others if other.kind is kind]
         if not paths:
             continue
         names = ", ".join(printable(path.name) for path in paths[:NAMES_SHOWN])
         more = f" and {len(paths) - NAMES_SHOWN:,} more" if len(paths) > NAMES_SHOWN else ""
         suffixes = Counter(path.suffix.lower() or "no ending" for path in paths)
-        counts = "" if kind is Kind.TABLE else f" ({printable(', '.join(f'{n:,} {s}' for s, n in suffixes.items()))})"
+        counts = printable(", ".join(f"{n:,} {suffix}" for suffix, n in suffixes.items()))
+        counts = "" if kind is OtherFileKind.TABLE else f" ({counts})"
         lines.append(f"not read: {len(paths):,} {kind}{counts}: {names}{more}")
     return lines
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -14,25 +14,21 @@ from typing import Any
 from data_prep.files import is_partial
 from data_prep.leads import STANDARD_LEADS
 from data_prep.lock import LOCK
-from data_prep.parallel import in_parallel
+from data_prep.parallel import Engine, in_parallel
 from data_prep.places import File
 from data_prep.preprocess import Preprocess
+from data_prep.progress import ProgressCallback
 from data_prep.readers import OtherFile, ReadOptions, find_files, summarize
 from data_prep.share import Share
 from data_prep.sources import read_source
 from data_prep.sources.tables import Source, class_remarks, listed
-from data_prep.store import claims, ledger
+from data_prep.store import ledger, locks
 from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk, Preparation, prepare_chunk
 from data_prep.store.duplicates import duplicates
 from data_prep.store.finish import discard, finish
 from data_prep.store.manifest import MANIFEST, PROGRESS, SIGNALS, StoreError, read_failures, write_manifest
 from data_prep.store.open import Store, open_store
 from data_prep.store.signals_file import SAMPLE, SignalsFile, open_signals_file
-
-Progress = Callable[[int, int], None]
-"""Callback that takes the number of finished records and of all records."""
-Engine = Callable[[Callable[..., Any], Sequence[tuple[object, ...]], int], Generator[Any, None, None]]
-"""Function that yields the results of another one for pieces of work, computed by so many workers, in any order."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class PrepareReport:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PreparationPlan:
     """Plan of a preparation: its records, its folder and its settings."""
 
     source: Source
@@ -65,7 +61,7 @@ class Plan:
     options: ReadOptions
     labels: str
     workers: int
-    progress: Progress | None
+    progress: ProgressCallback | None
     engine: Engine
 
     @cached_property
@@ -95,7 +91,7 @@ def prepare(
     preprocess: Preprocess,
     labels: str | None = None,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
     engine: Engine = in_parallel,
     share: Share | None = None,
@@ -121,43 +117,43 @@ def prepare(
         raise StoreError(f"{source}: no label set '{labels}'; choose one of {', '.join(records.label_sets)}.")
     lists_others = share is None or share.index == 1  # one job is enough, since every file is looked at
     records = remarked(records, labels, not_read(records, out, options) if lists_others else ())
-    plan = Plan(records, out, preprocess, options, labels, workers, progress, engine)
+    plan = PreparationPlan(records, out, preprocess, options, labels, workers, progress, engine)
     with explaining(plan):
         return prepare_whole(plan) if share is None else prepare_share(plan, share)
 
 
-def prepare_whole(plan: Plan) -> PrepareReport:
+def prepare_whole(plan: PreparationPlan) -> PrepareReport:
     """Prepare all chunks that neither this process nor another has finished."""
-    with claims.whole(plan.out):
+    with locks.whole(plan.out):
         if is_finished(plan.out):
             return reuse(plan)
         own = ledger.path_of(plan.out, None)
         preparation, done = start(plan)
-        chunks = [*done, *convert(plan, preparation, plan.firsts, done, own)]
+        chunks = [*done, *prepare_chunks(plan, preparation, plan.firsts, done, own)]
         return conclude(plan, preparation.signals, chunks, n_records(done))
 
 
-def prepare_share(plan: Plan, share: Share) -> PrepareReport:
+def prepare_share(plan: PreparationPlan, share: Share) -> PrepareReport:
     """Prepare the chunks of a share that are not finished. Complete the folder if it has all others."""
     own = ledger.path_of(plan.out, share)
     with ExitStack() as held:
-        with claims.gate(plan.out):
+        with locks.gate(plan.out):
             if is_finished(plan.out):
                 return reuse(plan)
-            held.enter_context(claims.one_share(plan.out, share))
+            held.enter_context(locks.one_share(plan.out, share))
             preparation = join(plan, share)
         firsts = [first for number, first in enumerate(plan.firsts) if number in share]
         done = done_before(plan, preparation.signals, share, set(firsts))
         ledger.write(own, done)
-        chunks = [*done, *convert(plan, preparation, firsts, done, own)]
+        chunks = [*done, *prepare_chunks(plan, preparation, firsts, done, own)]
         # the new file is synced, and lets a network file system notice the files of other machines in the folder
         ledger.write(own, chunks)
     report = report_on(plan.source, chunks, n_records(done))
-    with claims.gate(plan.out):
+    with locks.gate(plan.out):
         return reuse(plan) if is_finished(plan.out) else complete(plan, preparation, share, report)
 
 
-def join(plan: Plan, share: Share) -> Preparation:
+def join(plan: PreparationPlan, share: Share) -> Preparation:
     """Begin a folder for jobs, or join it. The caller is in the gate."""
     is_new = require_own(plan.out)
     of_jobs = {"labels": plan.labels, "version": version("ecgmtl")}
@@ -165,7 +161,7 @@ def join(plan: Plan, share: Share) -> Preparation:
     return allocated(plan, is_new)
 
 
-def done_before(plan: Plan, signals: SignalsFile, share: Share, firsts: Container[int]) -> list[Chunk]:
+def done_before(plan: PreparationPlan, signals: SignalsFile, share: Share, firsts: Container[int]) -> list[Chunk]:
     """Return those chunks of a share that this job finished before, or a run without shares."""
     chunks = ledger.read_begun(plan.out)[1]
     with suppress(FileNotFoundError):
@@ -173,7 +169,7 @@ def done_before(plan: Plan, signals: SignalsFile, share: Share, firsts: Containe
     return ledger.reusable(signals, (chunk for chunk in chunks if chunk.first in firsts))
 
 
-def complete(plan: Plan, preparation: Preparation, share: Share, report: PrepareReport) -> PrepareReport:
+def complete(plan: PreparationPlan, preparation: Preparation, share: Share, report: PrepareReport) -> PrepareReport:
     """Complete the folder if all chunks are finished and no other job is at work. The caller is in the gate.
 
     Chunks that are damaged, as after a completion that was killed, are prepared again. `report` is on the share.
@@ -181,17 +177,17 @@ def complete(plan: Plan, preparation: Preparation, share: Share, report: Prepare
     chunks = [*ledger.read_begun(plan.out)[1], *ledger.gather(plan.out, share.n_shares)]
     n_finished = len({chunk.first for chunk in chunks} & set(plan.firsts))
     report = dataclasses.replace(report, n_finished=n_finished, n_chunks=len(plan.firsts))
-    if n_finished < len(plan.firsts) or claims.is_in_use(plan.out, share.n_shares):
+    if n_finished < len(plan.firsts) or locks.is_in_use(plan.out, share.n_shares):
         return report
     done = ledger.intact(preparation.signals, chunks)
-    chunks = [*done, *convert(plan, preparation, plan.firsts, done, ledger.path_of(plan.out, share))]
-    claims.forget_jobs(plan.out)
+    chunks = [*done, *prepare_chunks(plan, preparation, plan.firsts, done, ledger.path_of(plan.out, share))]
+    locks.forget_jobs(plan.out)
     n_new = report.n_records - report.n_resumed
     n_done = n_records(done) - sum(len(chunk.failures) for chunk in done)
     return conclude(plan, preparation.signals, chunks, max(n_done - n_new, 0))
 
 
-def conclude(plan: Plan, signals: SignalsFile, chunks: Sequence[Chunk], n_resumed: int) -> PrepareReport:
+def conclude(plan: PreparationPlan, signals: SignalsFile, chunks: Sequence[Chunk], n_resumed: int) -> PrepareReport:
     """Write the tables and the manifest of a folder whose chunks are all finished.
 
     Raises:
@@ -251,7 +247,7 @@ def stated(options: ReadOptions) -> dict[str, Any]:
     return {name: value for name, value in plain(options).items() if name != "seconds"}
 
 
-def reuse(plan: Plan) -> PrepareReport:
+def reuse(plan: PreparationPlan) -> PrepareReport:
     """Report on a folder that is already prepared with the same settings, and set its default label set."""
     out, source = plan.out, plan.source
     store = open_store(out)
@@ -271,7 +267,7 @@ def reuse(plan: Plan) -> PrepareReport:
 
 
 @contextmanager
-def explaining(plan: Plan) -> Iterator[None]:
+def explaining(plan: PreparationPlan) -> Iterator[None]:
     """Turn the system's error for a full disk or a killed worker into a StoreError."""
     try:
         yield
@@ -289,7 +285,7 @@ def explaining(plan: Plan) -> Iterator[None]:
         ) from error
 
 
-def start(plan: Plan) -> tuple[Preparation, list[Chunk]]:
+def start(plan: PreparationPlan) -> tuple[Preparation, list[Chunk]]:
     """Begin or resume a folder, and return its preparation and the chunks that earlier runs and jobs finished."""
     out, own = plan.out, ledger.path_of(plan.out, None)
     is_new = require_own(out)
@@ -315,7 +311,7 @@ def require_own(out: Path) -> bool:
     return not others
 
 
-def allocated(plan: Plan, is_new: bool) -> Preparation:
+def allocated(plan: PreparationPlan, is_new: bool) -> Preparation:
     """Return the preparation of a folder after allocating its signals. Where that fails, leave no new folder begun."""
     try:
         return plan.allocate()
@@ -325,8 +321,8 @@ def allocated(plan: Plan, is_new: bool) -> Preparation:
         raise
 
 
-def convert(
-    plan: Plan, preparation: Preparation, firsts: Sequence[int], done: Sequence[Chunk], own: Path
+def prepare_chunks(
+    plan: PreparationPlan, preparation: Preparation, firsts: Sequence[int], done: Sequence[Chunk], own: Path
 ) -> Iterator[Chunk]:
     """Prepare those chunks that are not `done`, note each in the ledger `own`, and yield it."""
     finished = {chunk.first for chunk in done}

@@ -1,13 +1,14 @@
 """Artificial ECGs with known labels, in a folder like PTB-XL's. They serve to try the software, not to train on."""
 
 import csv
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
 
 from data_prep.files import write_text
+from data_prep.progress import ProgressCallback
 from data_prep.sources.tables import SourceError
 from data_prep.synthetic.waveform import synthesize
 from data_prep.wfdb_writer import write_record
@@ -54,9 +55,7 @@ COLUMNS = """
 """Columns of PTB-XL's table of records."""
 
 
-def write_ptbxl(
-    out: Path, n_records: int, seed: int, fs: int = 100, progress: Callable[[int, int], None] | None = None
-) -> None:
+def write_ptbxl(out: Path, n_records: int, seed: int, fs: int = 100, progress: ProgressCallback | None = None) -> None:
     """Write `n_records` ECGs with PTB-XL's tables. Record i is the same whatever n_records is.
 
     The table of records is written last, since it makes the folder one of PTB-XL's.

@@ -48,7 +48,7 @@ class Row(NamedTuple):
     """Name of the folder beside the page."""
     arm: str
     is_stopped: bool = False
-    """Whether each arm is judged at the epoch that is best for the other folds, not at its last one."""
+    """Whether each arm is evaluated at the epoch that is best for the other folds, not at its last one."""
 
 
 SHORT = (

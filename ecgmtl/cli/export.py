@@ -78,7 +78,7 @@ def export(
         from ecgmtl.inference.export import add_typicality, signals_to_compare
         from ecgmtl.inference.export import export as export_classifier
         from ecgmtl.inference.models import find_model
-        from ecgmtl.inference.reduced import reduce_and_judge
+        from ecgmtl.inference.reduced import reduce_and_evaluate
         from ecgmtl.inference.run_score import score_and_card
 
         file = checkpoint.model_file(Path(find_model(model)))
@@ -87,7 +87,7 @@ def export(
         if store is not None:
             stored = add_typicality(stored, store)
             if reduction is not None:
-                typer.echo(reduce_and_judge(stored, reduction, out, store, *score_and_card(file)).summary)
+                typer.echo(reduce_and_evaluate(stored, reduction, out, store, *score_and_card(file)).summary)
                 return
         signals = torch.from_numpy(signals_to_compare(stored.config, store))
         report = export_classifier(stored, to, out, signals, *score_and_card(file))

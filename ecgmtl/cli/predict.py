@@ -11,7 +11,7 @@ import typer
 
 from ecgmtl.cli.options import (
     ONLY_READ,
-    Engine,
+    EngineName,
     FollowLinks,
     Fs,
     Leads,
@@ -79,7 +79,7 @@ def predict(
     leads: Leads = None,
     follow_links: FollowLinks = False,
     workers: Workers = 0,
-    engine: Engine = "local",
+    engine: EngineName = "local",
     batch: Annotated[int, typer.Option(min=1, help="Records per batch. Larger is faster and takes more memory.")] = 64,
     window: Annotated[
         Literal["first", "best", "all"],
@@ -202,7 +202,7 @@ class Processes(NamedTuple):
 
     number: int = 0
     """0 is one for each core, or for each CPU of the cluster."""
-    engine: Engine = "local"
+    engine: EngineName = "local"
 
     def predict_parts(self) -> "PredictParts":
         """Return the function that predicts parts in these processes."""
@@ -299,7 +299,7 @@ def write_parts(
 ) -> "Counts":
     """Predict part by part, with several processes, what earlier runs have not finished."""
     from ecgmtl.inference.parts import PredictionJob, load_once
-    from ecgmtl.inference.write import Progress, write_share, write_table
+    from ecgmtl.inference.write import PredictionCallbacks, write_share, write_table
 
     assert outputs.table is not None  # noqa: S101, `Outputs.in_parts`
     predictor, digest = load_once(model, options, processes.n_threads)
@@ -307,7 +307,7 @@ def write_parts(
     job = PredictionJob(
         model, digest, outputs.table, options, processes.n_threads, keeps_parts=outputs.share is not None
     )
-    progress = Progress(prediction_bar, partial(show_failure, debug=debug), say)
+    progress = PredictionCallbacks(prediction_bar, partial(show_failure, debug=debug), say)
     if outputs.share is None:
         return write_table(job, paths, processes.predict_parts(), progress)
     return write_share(job, outputs.share, paths, processes.predict_parts(), progress)

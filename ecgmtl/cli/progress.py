@@ -11,15 +11,15 @@ from ecgmtl.cli.terminal import Bar, open_bar
 from ecgmtl.config.stage import Stage
 from ecgmtl.tracking import names
 from ecgmtl.training.epoch_report import EpochReport
-from ecgmtl.training.record import Progress
+from ecgmtl.training.record import RunCallbacks
 
 
 @contextmanager
-def stage_progress() -> Iterator[Progress]:
+def stage_progress() -> Iterator[RunCallbacks]:
     """Show a bar for each stage on a terminal, and print a line for each stage and epoch in any case."""
     with open_bar() as bar:
         run = RunProgress(bar)
-        yield Progress(run.begin, run.advance, lambda report: bar.say(epoch_line(report)), bar.say, run.work)
+        yield RunCallbacks(run.begin, run.advance, lambda report: bar.say(epoch_line(report)), bar.say, run.work)
 
 
 class RunProgress:

@@ -11,6 +11,7 @@ from typing import NoReturn
 import typer
 
 from data_prep.errors import UserError
+from data_prep.progress import ProgressCallback
 from data_prep.safe_text import printable_lines
 
 NO_ROOM = "the disk is full", "Free some space"
@@ -109,7 +110,7 @@ def open_bar() -> Iterator[Bar]:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(label: str) -> Iterator[ProgressCallback]:
     """Show a bar for one piece of work, and yield a function to call with done and total."""
     with open_bar() as bar:
         bar.begin(label)

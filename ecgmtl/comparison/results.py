@@ -1,5 +1,6 @@
 """Result of one run of a comparison: its fields, and its file."""
 
+import re
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,13 +21,13 @@ Clock = Literal["step", "samples_seen", "encoder_passes", "seconds"]
 """Count of a point, against which curves are plotted."""
 
 
-class Figures(Settings):
-    """Measured figures. An undefined figure is nan."""
+class ResultFields(Settings):
+    """Fields of a result. A figure that is not defined is nan."""
 
     model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
 
 
-class Point(Figures):
+class Point(ResultFields):
     """A run at one evaluation. All counts start with the run and include pretraining."""
 
     step: int
@@ -43,7 +44,7 @@ class Point(Figures):
     """Unweighted training loss of the main task since the previous evaluation."""
 
 
-class Tried(Figures):
+class Tried(ResultFields):
     """One configuration that tuning tried for an arm."""
 
     settings: dict[str, Any]
@@ -60,7 +61,7 @@ Rows = tuple[tuple[float, ...], ...]
 """A row for each evaluated record, with a column for each label."""
 
 
-class RunResult(Figures):
+class RunResult(ResultFields):
     """One arm trained from one seed, and evaluated on the validation records or on one fold."""
 
     arm: Name
@@ -146,6 +147,12 @@ class RunResult(Figures):
 def result_path(folder: Path, arm: str, seed: int, fold: int | None = None) -> Path:
     """Return the path of a run's result in a comparison folder."""
     return folder / RESULTS / (f"{arm}.{seed}.json" if fold is None else f"{arm}.fold{fold}.{seed}.json")
+
+
+def has_results(folder: Path, arm: str) -> bool:
+    """Return whether a comparison folder has results of an arm, by their names. The files are not read."""
+    name = re.compile(rf"{re.escape(arm)}\.(fold\d+\.)?\d+\.json")
+    return any(name.fullmatch(path.name) for path in (folder / RESULTS).glob("*.json"))
 
 
 def write_result(path: Path, result: RunResult) -> None:

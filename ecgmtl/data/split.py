@@ -1,20 +1,21 @@
 """Splits of a prepared folder as tensors on a device, from which batches are indexed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int16, Int64
+from jaxtyping import Bool, Float, Int16, Int64, Shaped
 from torch import Tensor
 
 from data_prep.preprocess import Preprocess
 from data_prep.store.manifest import StoreError
 from data_prep.units import MICROVOLTS
 from ecgmtl.data.batch import Batch
+from ecgmtl.metrics.ranking import has_both
 
 if TYPE_CHECKING:  # a store needs pandas, which the modules of a checkpoint do without
     from data_prep.store.open import Store
@@ -201,14 +202,19 @@ def split_anew(store: "Store", validation_fold: int) -> "Store":
 def require_both_classes(split: Split, name: str) -> None:
     """Raise StoreError if no label has both positives and negatives among the labeled records."""
     labels = split.labels[torch.from_numpy(split.labeled).to(split.device)].cpu().numpy()
-    with_it = labels.sum(axis=0)
-    if ((with_it > 0) & (with_it < len(labels))).any():
+    refuse_one_class(labels, split.label_names, name, "Split the records differently, or train stages without it.")
+
+
+def refuse_one_class(
+    labels: Shaped[np.ndarray, "record label"], label_names: Sequence[str], split: str, remedy: str
+) -> None:
+    """Raise StoreError with a remedy if no label has both positives and negatives."""
+    if has_both(labels).any():
         return
-    counts = ", ".join(f"{label} {count:.0f}" for label, count in zip(split.label_names, with_it, strict=True))
+    counts = ", ".join(f"{name} {n:.0f}" for name, n in zip(label_names, labels.sum(axis=0), strict=True))
     raise StoreError(
-        f"Each label belongs to all records or to none in the split '{name}' ({len(labels)} records; with the label: "
-        f"{counts}), so a classifier can be neither trained nor evaluated. Split the records differently, or train "
-        f"stages without classification."
+        f"Each label belongs to all records or to none in the split '{split}' ({len(labels)} records; with the label: "
+        f"{counts}), so classification can be neither trained nor evaluated. {remedy}"
     )
 
 

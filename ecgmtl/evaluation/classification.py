@@ -42,7 +42,7 @@ class Answers(NamedTuple):
     logits: Float64[np.ndarray, "record label"]
     probabilities: Float64[np.ndarray, "record label"]
     """Calibrated probabilities, by which records are ranked."""
-    judged: Float64[np.ndarray, "record label"]
+    evaluated: Float64[np.ndarray, "record label"]
     """Calibrated probabilities that are compared with the truth: the same, or cross-fitted ones."""
     predicted: Bool[np.ndarray, "record label"]
     """Decisions on these."""
@@ -80,15 +80,15 @@ def report_classification(
     resampled = bootstrap(probabilities, truth, answers.patients, n_bootstrap, seed, advance) if n_bootstrap else None
     frequent = truth.sum(axis=0) >= FREQUENT
     by_label = label_figures(answers.predicted, truth)
-    judged = answers.judged
-    bins, plain_bins = reliability_bins(judged, truth), reliability_bins(sigmoid(answers.logits), truth)
+    evaluated = answers.evaluated
+    bins, plain_bins = reliability_bins(evaluated, truth), reliability_bins(sigmoid(answers.logits), truth)
 
     headline = {
         "macro_auroc": macro(auroc, resampled and resampled.auroc),
         "macro_auroc_frequent": macro(auroc[frequent], resampled and resampled.auroc[:, frequent]),
         "macro_auprc": macro(auprc, resampled and resampled.auprc, mirrored=True),
         **at_thresholds(answers, by_label),
-        "brier": Estimate(float(brier(judged, truth).mean())),
+        "brier": Estimate(float(brier(evaluated, truth).mean())),
         "ece": Estimate(float(expected_calibration_error(bins).mean())),
         "ece_before_calibration": Estimate(float(expected_calibration_error(plain_bins).mean())),
     }
@@ -99,7 +99,7 @@ def report_classification(
         **with_interval("auprc", auprc, resampled and resampled.auprc),
         "threshold": answers.thresholds,
         **{name: getattr(by_label, name) for name in ("f1", "sensitivity", "specificity", "precision")},
-        "brier": brier(judged, truth),
+        "brier": brier(evaluated, truth),
         "ece": expected_calibration_error(bins),
     }
     table = pd.DataFrame(columns, index=pd.Index(answers.label_names, name="label"))
@@ -110,12 +110,12 @@ def report_classification(
 def at_thresholds(answers: Answers, by_label: LabelFigures) -> dict[str, Estimate]:
     """Compute the figures that depend on thresholds: by record, over labels, and at the best single threshold."""
     by_record = record_figures(answers.predicted, answers.truth)
-    best = fmax(answers.judged, answers.truth)
+    best = fmax(answers.evaluated, answers.truth)
     figures = {
         "fmax": best.value,
         "fmax_threshold": best.threshold,
         **by_record._asdict(),
-        "one_error": one_error(answers.judged, answers.truth),
+        "one_error": one_error(answers.evaluated, answers.truth),
         "macro_f1": float(mean_defined(by_label.f1)),
         "macro_sensitivity": float(mean_defined(by_label.sensitivity)),
         "macro_specificity": float(mean_defined(by_label.specificity)),

@@ -11,6 +11,7 @@ from jaxtyping import Float64
 
 from data_prep.errors import UserError
 from data_prep.lead_set import LeadSet
+from data_prep.progress import ProgressCallback
 from ecgmtl import checkpoint as checkpoints
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.masking import MASK_SEED
@@ -26,8 +27,6 @@ from ecgmtl.metrics.calibration import Decisions, cross_fit
 
 FITTED_UNDER = find_protocol("whole")
 """Protocol under which a training fits calibration and thresholds."""
-Progress = Callable[[int, int], None]
-"""Callback that gets the number of steps done and of all steps."""
 
 
 class EvaluationError(UserError):
@@ -52,7 +51,7 @@ def evaluate(
     n_bootstrap: int = 1000,
     seed: int = 0,
     batch_size: int = 256,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     cross_fitted: bool = False,
 ) -> Evaluation:
     """Evaluate the trained tasks of a model, in float32, on the device of the split.
@@ -96,7 +95,7 @@ def evaluate_further(
     further: Further,
     *,
     n_bootstrap: int = 1000,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Evaluation:
     """Return the evaluation with further measurements.
 
@@ -134,7 +133,7 @@ def evaluate_file(
     split: str,
     protocol: str,
     out: Path | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     further: Further = Further(),  # noqa: B008, it is frozen
 ) -> tuple[Evaluation, Path]:
     """Evaluate a model's file on a prepared folder, write the report, and return the evaluation and its folder.
@@ -171,7 +170,7 @@ def choose_records(checkpoint: Checkpoint, split: Split, protocol: Protocol) -> 
     return split
 
 
-def counter(progress: Progress | None, n_steps: int) -> Callable[[int], None]:
+def counter(progress: ProgressCallback | None, n_steps: int) -> Callable[[int], None]:
     """Return a function that adds up the steps done and reports them."""
     done = 0
 
@@ -200,14 +199,14 @@ def collect_answers(
     """Calibrate the logits, decide which labels are predicted, and add the truth."""
     truth = split.labels.cpu().numpy() > 0
     probabilities = checkpoint.calibration.probabilities(logits)
-    judged = Decisions(probabilities, checkpoint.calibration.predicted(probabilities))
+    decisions = Decisions(probabilities, checkpoint.calibration.predicted(probabilities))
     if cross_fitted:
-        judged = cross_fit(logits, truth, split.patients)
+        decisions = cross_fit(logits, truth, split.patients)
     return Answers(
         logits=logits,
         probabilities=probabilities,
-        judged=judged.probabilities,
-        predicted=judged.predicted,
+        evaluated=decisions.probabilities,
+        predicted=decisions.predicted,
         truth=truth,
         patients=split.patients,
         label_names=checkpoint.label_names,

@@ -48,7 +48,7 @@ FITTED = (
 )
 CROSS_FITTED = (
     "\nThresholds and calibration were fitted on these records. Figures that depend on them are cross-fitted: each "
-    "fifth of the patients is judged by what the other four give."
+    "fifth of the patients is evaluated with what the other four give."
 )
 NOTES = """
 - By record: mean over records of the agreement between predicted and true labels. A record counts 1 where both sets are

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from data_prep.places import File
 from data_prep.readers import OtherFile, format_names, summarize
-from data_prep.readers.other_files import Kind
+from data_prep.readers.other_files import OtherFileKind
 from ecgmtl.inference.parts import Receipt
 from ecgmtl.inference.predictor import PredictorError
 from ecgmtl.inference.result import Failure, Prediction
@@ -32,7 +32,7 @@ class Counts:
     @property
     def without_reader(self) -> int:
         """Number of files that may be ECGs, in formats that are not read."""
-        return sum(other.kind is Kind.NO_READER for other in self.others)
+        return sum(other.kind is OtherFileKind.NO_READER for other in self.others)
 
     def only_records(self, files: Iterable[File | OtherFile]) -> Iterator[File]:
         """Yield the records among files, and keep the others."""

@@ -12,12 +12,13 @@ from jaxtyping import Float32, Shaped
 from data_prep.extras import import_extra
 from data_prep.store.open import Store
 from ecgmtl.checkpoint import Checkpoint
+from ecgmtl.data.split import refuse_one_class
 from ecgmtl.inference.export import export, quiet
 from ecgmtl.inference.export_path import ExportError
 from ecgmtl.inference.fp16 import halve
 from ecgmtl.inference.int8 import BATCH, N_SCALED, Signals, quantize
 from ecgmtl.inference.onnx_predictor import OnnxPredictor
-from ecgmtl.metrics.ranking import has_both, macro_auroc
+from ecgmtl.metrics.ranking import macro_auroc
 
 LARGEST_DROP = 0.002
 """Largest fall of the macro AUROC with which the export is kept."""
@@ -58,7 +59,7 @@ class ReducedReport(NamedTuple):
         )
 
 
-class Judged(NamedTuple):
+class EvaluationRecords(NamedTuple):
     """Records on which the export is compared with its float32 original."""
 
     signals: Signals
@@ -66,26 +67,24 @@ class Judged(NamedTuple):
     labels: Shaped[np.ndarray, "record label"]
 
 
-def reduce_and_judge(
+def reduce_and_evaluate(
     stored: Checkpoint, kind: str, out: Path, store: Store, score: str = "", card: str = ""
 ) -> ReducedReport:
-    """Write an export in fewer bits. It is scaled on training records of a store and judged on validation ones.
+    """Write an export in fewer bits. It is scaled on training records of a store and evaluated on validation ones.
 
     Raises:
-        ExportError: the store has other labels, or none that both occurs and is absent in its validation split.
+        ExportError: the store has other labels.
+        StoreError: no label has both positives and negatives in its validation split.
         ExportError, MissingExtraError: as `export_reduced`.
     """
     if difference := stored.difference_from(store.label_names(stored.label_set)):
         raise ExportError(f"{store.path}: {difference}")
     train, validation = store.rows_of("train"), store.rows_of("validation")
     scaled_on, signals = (store.read_millivolts(rows) for rows in (train[:N_SCALED], validation))
-    judged = Judged(signals, store.labels(stored.label_set)[validation])
-    if not has_both(judged.labels).any():
-        raise ExportError(
-            f"{store.path}: no label has records with it and records without it in the validation split "
-            f"({len(validation)} records), on which the export is judged. Pass the data that the model was trained on."
-        )
-    return export_reduced(stored, REDUCTIONS[kind], out, scaled_on, judged, score, card)
+    evaluated = EvaluationRecords(signals, store.labels(stored.label_set)[validation])
+    remedy = "Pass the data that the model was trained on."
+    refuse_one_class(evaluated.labels, stored.label_names, "validation", remedy)
+    return export_reduced(stored, REDUCTIONS[kind], out, scaled_on, evaluated, score, card)
 
 
 def export_reduced(
@@ -93,7 +92,7 @@ def export_reduced(
     reduction: Reduction,
     out: Path,
     scaled_on: Signals,
-    judged: Judged,
+    evaluated: EvaluationRecords,
     score: str = "",
     card: str = "",
 ) -> ReducedReport:
@@ -114,7 +113,7 @@ def export_reduced(
             whole, small = Path(folder) / "float32.onnx", Path(folder) / "reduced.onnx"
             export(stored, "onnx", whole, torch.from_numpy(scaled_on[:BATCH]), score, card)
             write(whole, small, scaled_on)
-            before, after = (macro_auroc(infer(path, judged.signals), judged.labels) for path in (whole, small))
+            before, after = (macro_auroc(infer(path, evaluated.signals), evaluated.labels) for path in (whole, small))
             if not before - after <= LARGEST_DROP:
                 raise ExportError(
                     f"{out}: in {numbers} the macro AUROC falls from {before:.4f} to {after:.4f}, by more than "
@@ -123,7 +122,7 @@ def export_reduced(
             small.replace(out)
     except OSError as error:
         raise ExportError(f"{out}: cannot be written: {error.strerror or error}.") from error
-    return ReducedReport(out, out.stat().st_size, after, before, len(judged.labels), numbers)
+    return ReducedReport(out, out.stat().st_size, after, before, len(evaluated.labels), numbers)
 
 
 def infer(path: Path, signals: Signals) -> Float32[np.ndarray, "record label"]:

@@ -57,7 +57,7 @@ def with_objects(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "findings": [finding.to_dict() for finding in row["findings"]]}
 
 
-def format_of(path: Path) -> "Format":
+def format_of(path: Path) -> "TableFormat":
     """Return the format of a table by its suffix.
 
     Raises:
@@ -144,7 +144,7 @@ def join_parquet(parts: Sequence[Path], path: Path) -> None:
             writer.write_table(pq.ParquetFile(part).read())
 
 
-class Format(NamedTuple):
+class TableFormat(NamedTuple):
     """Functions that write tables of one format."""
 
     write: Callable[[Path, list[str]], AbstractContextManager[Write]]
@@ -152,7 +152,7 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    ".csv": Format(write_csv, join_csv),
-    ".parquet": Format(write_parquet, join_parquet),
-    ".jsonl": Format(write_jsonl, join_jsonl),
+    ".csv": TableFormat(write_csv, join_csv),
+    ".parquet": TableFormat(write_parquet, join_parquet),
+    ".jsonl": TableFormat(write_jsonl, join_jsonl),
 }

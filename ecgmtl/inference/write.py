@@ -26,7 +26,7 @@ Bar = Callable[[Callable[[], int]], AbstractContextManager[Callable[[int], None]
 """Function that opens a bar for as many records as another one counts, and yields one to call with those done."""
 
 
-class Progress(NamedTuple):
+class PredictionCallbacks(NamedTuple):
     """Callbacks by which a prediction reports its progress. The command line displays it."""
 
     bar: Bar
@@ -35,7 +35,9 @@ class Progress(NamedTuple):
     say: Callable[[str], None]
 
 
-def write_table(job: PredictionJob, paths: Sequence[str], predict_parts: PredictParts, progress: Progress) -> Counts:
+def write_table(
+    job: PredictionJob, paths: Sequence[str], predict_parts: PredictParts, progress: PredictionCallbacks
+) -> Counts:
     """Predict into parts, and join them into a table. Parts that an interrupted run has finished are kept.
 
     Raises:
@@ -62,7 +64,7 @@ def write_table(job: PredictionJob, paths: Sequence[str], predict_parts: Predict
 
 
 def write_share(
-    job: PredictionJob, share: Share, paths: Sequence[str], predict_parts: PredictParts, progress: Progress
+    job: PredictionJob, share: Share, paths: Sequence[str], predict_parts: PredictParts, progress: PredictionCallbacks
 ) -> Counts:
     """Predict one share of a folder of parts.
 
@@ -82,7 +84,10 @@ def write_share(
 
 
 def count_parts(
-    receipts: Generator[Receipt, None, None], counts: Counts, advance: Callable[[int], None], progress: Progress
+    receipts: Generator[Receipt, None, None],
+    counts: Counts,
+    advance: Callable[[int], None],
+    progress: PredictionCallbacks,
 ) -> None:
     """Count the results of parts as they are predicted, and report their failures."""
     with closing(receipts):

@@ -1,7 +1,7 @@
 """Calibration of probabilities and decision thresholds, fitted on the validation split.
 
 Figures that depend on thresholds or calibration are cross-fitted on the records that these were fitted on: each fifth
-of the patients is judged by what the other four give.
+of the patients is evaluated with what the other four give.
 
 A threshold is half of the best F1 that the calibrated probabilities let expect (Lipton et al. 2014, arXiv 1402.1892).
 The threshold of the best F1 on the same records varies much more, because it follows single records: fitted on one
@@ -109,18 +109,18 @@ def cross_fit(
 ) -> Decisions:
     """Calibrate and decide for each of five folds of patients by what the other folds give.
 
-    The folds are the same in every call. A single patient is judged by what they give themselves.
+    The folds are the same in every call. A single patient is evaluated with what they give themselves.
     """
     logits, truth = logits.astype(np.float64), labels > 0
     known, numbers = np.unique(patients, return_inverse=True)
     fold = (np.random.default_rng(0).permutation(len(known)) % N_FOLDS)[numbers]
-    found = Decisions(np.empty_like(logits), np.empty_like(truth))
+    decisions = Decisions(np.empty_like(logits), np.empty_like(truth))
     for own in (fold == number for number in np.unique(fold)):
         others = ~own if len(known) > 1 else own
         fitted = fit(logits[others], truth[others])
-        found.probabilities[own] = fitted.probabilities(logits[own])
-        found.predicted[own] = fitted.predicted(found.probabilities[own])
-    return found
+        decisions.probabilities[own] = fitted.probabilities(logits[own])
+        decisions.predicted[own] = fitted.predicted(decisions.probabilities[own])
+    return decisions
 
 
 def fit(logits: Float64[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]) -> Calibration:

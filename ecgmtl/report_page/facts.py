@@ -14,8 +14,8 @@ PRIVATE = ("command", "data")
 """Entries of a model's origin that name folders of the machine that trained it, which no reader of a page needs."""
 OPTIMISTIC = "The thresholds were chosen on the same records, so expect somewhat less on others."
 SLIGHTLY_OPTIMISTIC = (
-    "Each fifth of the patients was judged by thresholds that the others gave. The training chose its epoch on all of "
-    "them, so expect slightly less on others."
+    "Each fifth of the patients was evaluated with thresholds that the others gave. The training chose its epoch on "
+    "all of them, so expect slightly less on others."
 )
 
 

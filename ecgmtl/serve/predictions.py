@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.readers import OtherFile, ReadOptions, find_files
-from data_prep.readers.other_files import Kind
+from data_prep.readers.other_files import OtherFileKind
 from ecgmtl.inference.predict import predict_batch
 from ecgmtl.inference.predictor import Predictor
 from ecgmtl.inference.result import Failure, Prediction, report_bug
@@ -47,7 +47,7 @@ def predict_uploads(
 
 def is_tried(file: Path | OtherFile) -> bool:
     """Return whether to read a file as an ECG. One without a reader is read, too, so that its failure says why."""
-    return isinstance(file, Path) or file.kind is Kind.NO_READER
+    return isinstance(file, Path) or file.kind is OtherFileKind.NO_READER
 
 
 def make_card(result: Prediction | Failure, predictor: Predictor) -> Card:

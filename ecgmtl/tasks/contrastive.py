@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ecgmtl.model.heads import Projector
 from ecgmtl.settings import Settings
-from ecgmtl.tasks.base import Likelihood, LossInput, ModelFacts, Need, StageFacts, Task, View
+from ecgmtl.tasks.base import Likelihood, LossInput, ModelFacts, Need, StageFacts, Task, ValidationView
 
 
 class ContrastiveSettings(Settings):
@@ -32,7 +32,7 @@ class Contrastive(Task):
     part: ClassVar[str] = "projector"
     likelihood: ClassVar[Likelihood] = "bernoulli"
     needs: ClassVar[frozenset[Need]] = frozenset({"views"})
-    view: ClassVar[View] = "halves"
+    view: ClassVar[ValidationView] = "halves"
 
     def __init__(self, name: str = "contrastive", settings: ContrastiveSettings = ContrastiveSettings()) -> None:  # noqa: B008
         super().__init__(name)
@@ -53,8 +53,8 @@ class Contrastive(Task):
                 f"augment.mixup to 0, or leave contrastive out"
             )
 
-    def loss(self, given: LossInput) -> Float[Tensor, ""]:
-        embedding = given.outputs.get(self.name)
+    def loss(self, inputs: LossInput) -> Float[Tensor, ""]:
+        embedding = inputs.outputs.get(self.name)
         if embedding is None or len(embedding) % 2:
             raise ValueError("the contrastive loss needs embeddings of two views of each record")
         unit = F.normalize(embedding, dim=-1)

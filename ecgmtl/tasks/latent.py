@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ecgmtl.model.heads import LatentHead
 from ecgmtl.ranks import average_over_ranks
 from ecgmtl.settings import Settings
-from ecgmtl.tasks.base import LossInput, ModelFacts, Need, StageFacts, Task, View
+from ecgmtl.tasks.base import LossInput, ModelFacts, Need, StageFacts, Task, ValidationView
 
 ERRORS = {"mse": F.mse_loss, "smooth_l1": F.smooth_l1_loss}
 
@@ -31,7 +31,7 @@ class Latent(Task):
 
     part: ClassVar[str] = "predictor"
     needs: ClassVar[frozenset[Need]] = frozenset({"masks", "mean_encoder"})
-    view: ClassVar[View] = "masked"
+    view: ClassVar[ValidationView] = "masked"
 
     def __init__(self, name: str = "latent", settings: LatentSettings = LatentSettings()) -> None:  # noqa: B008
         super().__init__(name)
@@ -46,8 +46,8 @@ class Latent(Task):
                 f"stage '{stage.name}' learns latent, but masks nothing; set masking.time or masking.leads"
             )
 
-    def loss(self, given: LossInput) -> Float[Tensor, ""]:
-        predicted, target, scored = given.outputs.get(self.name), given.batch.teacher_features, given.batch.scored
+    def loss(self, inputs: LossInput) -> Float[Tensor, ""]:
+        predicted, target, scored = inputs.outputs.get(self.name), inputs.batch.teacher_features, inputs.batch.scored
         if predicted is None or target is None or scored is None:
             raise ValueError("the latent loss needs a prediction, a teacher's features, and which samples are scored")
         normalized = F.layer_norm(target.transpose(1, 2), target.shape[1:2])

@@ -25,10 +25,8 @@ from ecgmtl.optimization.curvature import (
 from ecgmtl.optimization.diagnostics import part
 from ecgmtl.tasks import LossInput, build_task
 from ecgmtl.tracking import names
+from ecgmtl.training.sample_key import SampleKey
 from ecgmtl.training.step import trained_parts
-
-RECORDS = 3
-"""Seed-sequence key for sampling the records of the fixed batch."""
 
 
 class Curvature:
@@ -42,7 +40,7 @@ class Curvature:
         self.settings, self.stage, self.seed = settings, stage.main_alone, seed
         self.task = build_task(MAIN, stage).validated_as()
         labeled = np.flatnonzero(split.labeled)
-        rng = np.random.default_rng((seed, RECORDS))
+        rng = np.random.default_rng((seed, SampleKey.CURVATURE))
         chosen = rng.permutation(labeled)[: settings.records]
         self.batch = split.batch(torch.from_numpy(np.sort(chosen)).to(split.device))
 

@@ -5,11 +5,9 @@ from ecgmtl.optimization.weighting.base import Moment
 from ecgmtl.ranks import from_first
 from ecgmtl.tracking import names
 from ecgmtl.training.errors import TrainingError
+from ecgmtl.training.sample_key import SampleKey
 from ecgmtl.training.step import Learner, freeze
 from ecgmtl.training.validation import validate
-
-REWARD_PATIENTS = 2
-"""Seed-sequence key for sampling the patients that reward a weighting, or choose a merge."""
 
 
 def hold_out(learner: Learner, train: Split, seed: int) -> tuple[Split | None, Split]:
@@ -22,7 +20,7 @@ def hold_out(learner: Learner, train: Split, seed: int) -> tuple[Split | None, S
     share = stage.fork.patients if stage.fork else learner.weighting.reward_patients
     if not share:
         return None, train
-    held_out = train.sample_patients(share, (seed, REWARD_PATIENTS), train.labeled)
+    held_out = train.sample_patients(share, (seed, SampleKey.REWARD), train.labeled)
     if not train.labeled[~held_out].any():
         raise TrainingError(
             f"stage '{stage.name}': of {train.labeled.sum()} labeled records none is left to train "

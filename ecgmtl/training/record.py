@@ -19,7 +19,7 @@ PARENT = "parent"
 """Name of the whole run, among its stages, in the run's folder."""
 
 
-class Progress(NamedTuple):
+class RunCallbacks(NamedTuple):
     """Callbacks by which a run reports its progress. The command line displays it."""
 
     begin: Callable[[tuple[Stage, ...], int, int, int], None]
@@ -32,7 +32,7 @@ class Progress(NamedTuple):
     """Name of work outside the stages, how many of its parts are done, and how many there are."""
 
 
-SILENT = Progress(lambda *_: None, lambda: None, lambda _: None, lambda _: None, lambda *_: None)
+SILENT = RunCallbacks(lambda *_: None, lambda: None, lambda _: None, lambda _: None, lambda *_: None)
 """Callbacks that display nothing."""
 
 
@@ -47,7 +47,7 @@ class RunRecord:
     """Number of records by split."""
     folder: RunFolder
     tracker: Tracker
-    progress: Progress
+    progress: RunCallbacks
 
     @contextmanager
     def open(self, stages: tuple[Stage, ...]) -> Iterator[None]:

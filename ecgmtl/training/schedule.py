@@ -3,7 +3,7 @@
 import os
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,14 +36,11 @@ from ecgmtl.tracking.tracker import Tracker
 from ecgmtl.training.errors import TrainingError
 from ecgmtl.training.finished import StageResults
 from ecgmtl.training.folder import RunFolder
-from ecgmtl.training.record import Progress, RunRecord
+from ecgmtl.training.record import RunCallbacks, RunRecord
 from ecgmtl.training.report import headline, report_run
+from ecgmtl.training.sample_key import SampleKey
 from ecgmtl.training.stage import StageTraining
 
-LABELED = 1
-"""Seed-sequence key for sampling the labeled patients."""
-HELD_OUT = 2
-"""Seed-sequence key for sampling the patients of `validation_share`."""
 WEIGHTS_KEPT = 11
 """Multiple of the size of the weights: two states (network, EMA, best epoch, two moments of Adam) and the model."""
 FORK_KEPT = 10
@@ -64,7 +61,7 @@ class Schedule:
     """Precision with which the run started."""
 
     @classmethod
-    def prepare(cls, store: Store, folder: RunFolder, tracker: Tracker, progress: Progress) -> "Schedule":
+    def prepare(cls, store: Store, folder: RunFolder, tracker: Tracker, progress: RunCallbacks) -> "Schedule":
         config, device = folder.config, pick_device()
         labels = config.labels or store.default_labels
         train = load_split(store, "train", labels, config.auxiliary_labels, device)
@@ -72,10 +69,10 @@ class Schedule:
         if config.unlabeled == "drop":
             train = train.select(train.labels.sum(dim=1).cpu().numpy() > 0)
         if config.validation_share is not None:
-            held_out = train.sample_patients(config.validation_share, (config.seed, HELD_OUT))
+            held_out = train.sample_patients(config.validation_share, (config.seed, SampleKey.VALIDATION))
             train, validation = train.select(~held_out), train.select(held_out)
         if config.label_share < 1:
-            train = replace(train, labeled=train.sample_patients(config.label_share, (config.seed, LABELED)))
+            train = replace(train, labeled=train.sample_patients(config.label_share, (config.seed, SampleKey.LABELED)))
         precision = compute_as_before(folder, config, device, progress.say)
         n_records = {"train": len(train), "validation": len(validation)}
         record = RunRecord(config, labels, store.sha256, n_records, folder, tracker, progress)
@@ -88,7 +85,8 @@ class Schedule:
         resumes from its last complete epoch. `register` is a name under which MLflow registers the classifier.
 
         Raises:
-            ConfigError: there is no such stage, or no stage trains the classifier that is to be registered.
+            ConfigError: there is no such stage, no stage trains the classifier that is to be registered, or the
+                history of a resumed run was cut off.
             StoreError: classification can be neither trained nor evaluated on these records.
         """
         stages = stages_until(self.config, last, self.record.folder.data)
@@ -98,7 +96,9 @@ class Schedule:
                 "classifiers are registered. Train a stage that learns classification."
             )
         self.require_classes(stages)
-        self.require_room(stages)
+        finished = self.finished(stages)
+        self.require_room([stage for stage in stages if stage.name not in finished])
+        self.require_history([stage for stage in stages if self.record.folder.trained(finished.get(stage.name))])
         with self.record.open(stages):
             trained = self.train_stages(stages)
             if not is_first():
@@ -120,10 +120,9 @@ class Schedule:
             require_both_classes(self.train, "train")
             require_both_classes(self.validation, "validation")
 
-    def require_room(self, stages: tuple[Stage, ...]) -> None:
+    def require_room(self, left: Sequence[Stage]) -> None:
         """Raise TrainingError if the files of the stages that are left to train do not fit on the disk."""
         folder = self.record.folder.path
-        left = [stage for stage in stages if self.results.find(stage.name) is None]
         # a finished stage leaves one model, beside which the next stage writes
         n_kept = max((i + WEIGHTS_KEPT + FORK_KEPT * bool(stage.fork) for i, stage in enumerate(left)), default=1)
         weights = self.build_model().state_dict().values()
@@ -134,6 +133,16 @@ class Schedule:
                 f"{folder}: the run needs {needed / 1e6:.1f} MB for its states, models and pictures; {free / 1e6:.1f} "
                 "MB are free on this disk. Free some space, or choose an --out on another disk."
             )
+
+    def finished(self, stages: tuple[Stage, ...]) -> dict[str, Path]:
+        """Return the models of those stages that are finished, by the stage's name."""
+        return {stage.name: model for stage in stages if (model := self.results.find(stage.name)) is not None}
+
+    def require_history(self, own: Sequence[Stage]) -> None:
+        """Raise ConfigError if the history lacks the last of the stages that this run itself finished."""
+        if own:
+            last = own[-1]
+            self.record.folder.require_history(last.name, last.epochs if last.patience is None else 1)
 
     def train_stages(self, stages: tuple[Stage, ...]) -> MultiTaskModel:
         """Train an untrained model through these stages and return it."""

@@ -18,7 +18,7 @@ from ecgmtl.run_files import CONFIG, is_run
 from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
 from ecgmtl.training.errors import BatchTooLargeError
 from ecgmtl.training.folder import RunFolder, SharedFolder
-from ecgmtl.training.record import SILENT, Progress
+from ecgmtl.training.record import SILENT, RunCallbacks
 from ecgmtl.training.schedule import Schedule, stages_until
 
 FindData = Callable[[Config], Path]
@@ -43,7 +43,7 @@ class Display(NamedTuple):
 
     opened: Callable[[Path], None]
     """Called in every process with the folder of the run as soon as it is known."""
-    progress: Callable[[], AbstractContextManager[Progress]]
+    progress: Callable[[], AbstractContextManager[RunCallbacks]]
     warn: Callable[[str], None]
 
 

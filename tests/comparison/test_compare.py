@@ -271,18 +271,18 @@ def test_tuning_tries_settings_and_uses_the_best(place, tmp_path):
 
 
 @WITHOUT_PLOTS
-def test_tuning_does_not_look_at_the_judged_records(place, tmp_path):
+def test_tuning_does_not_look_at_the_evaluated_records(place, tmp_path):
     store = open_store(place / "store")
     for fold in (None, 3):
         out = tmp_path / f"fold{fold}"
         tuned = plan(place, out, ["single"], seeds=1, tune=1, folds=() if fold is None else (fold,))
         assert not compare(tuned, quiet).failed
         (trial,) = [read_result(path) for path in (out / "tuning").iterdir()]
-        judged = store.records["split"] == "validation" if fold is None else store.records["fold"] == fold
+        evaluated = store.records["split"] == "validation" if fold is None else store.records["fold"] == fold
         usable = store.records["split"] != "test"
         run = RunFolder.reopen(next((out / "runs").glob("tuning-*")))
         schedule = Schedule.prepare(open_for(place / "store", Preprocess(), fold), run, NoTracker(), SILENT)
-        names = set(store.records.loc[usable & ~judged, "name"])
+        names = set(store.records.loc[usable & ~evaluated, "name"])
         assert {*schedule.train.names, *schedule.validation.names} == names
         assert not set(schedule.train.patients) & set(schedule.validation.patients)
         labels = schedule.validation.labels.numpy()

@@ -1,4 +1,4 @@
-"""A comparison over folds, from end to end: three arms, each trained without one fold and judged on it."""
+"""A comparison over folds, from end to end: three arms, each trained without one fold and evaluated on it."""
 
 import sys
 
@@ -57,7 +57,7 @@ def done(place):
     return place / "done"
 
 
-def test_each_run_is_judged_on_its_fold_and_trained_on_the_others(place, done):
+def test_each_run_is_evaluated_on_its_fold_and_trained_on_the_others(place, done):
     store = open_store(place / "store")
     for fold in FOLDS:
         result = read_result(result_path(done, "joint", 0, fold))
@@ -65,10 +65,10 @@ def test_each_run_is_judged_on_its_fold_and_trained_on_the_others(place, done):
         assert (config.validation_fold, result.fold) == (fold, fold)
         records = store.records[store.records["split"] != "test"]
         assert result.curve[-1].samples_seen == 2 * 16 * ((records["fold"] != fold).sum() // 16)
-        judged = load_split(open_for(place / "store", Preprocess(), fold), "validation", "superdiagnostic")
+        evaluated = load_split(open_for(place / "store", Preprocess(), fold), "validation", "superdiagnostic")
         truth = read_truth(done).of_fold(fold)
-        assert truth.names == judged.names
-        assert (truth.labels == (judged.labels.numpy() > 0)).all()
+        assert truth.names == evaluated.names
+        assert (truth.labels == (evaluated.labels.numpy() > 0)).all()
         assert result.scores.shape == truth.labels.shape
         assert macro_auroc(result.scores, truth.labels) == pytest.approx(result.macro_auroc, abs=1e-6)
         assert result.macro_auroc == pytest.approx(result.curve[-1].macro_auroc, abs=1e-6)
@@ -119,7 +119,7 @@ def test_cells_are_averaged_within_their_fold(done):
         ((10,), (), "validation_fold 10: .* has no such fold"),  # the test split
     ],
 )
-def test_folds_that_cannot_be_judged_are_refused(place, done, tmp_path, folds, overrides, message):
+def test_folds_that_cannot_be_evaluated_are_refused(place, done, tmp_path, folds, overrides, message):
     with pytest.raises(Exception, match=message):
         run(place, done if not folds else tmp_path / "x", [], folds, overrides=overrides)
     assert not (tmp_path / "x").exists()

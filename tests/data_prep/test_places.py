@@ -10,7 +10,7 @@ from data_prep import places
 from data_prep.leads import STANDARD_LEADS
 from data_prep.places import PlaceError, RemotePath
 from data_prep.readers import OtherFile, find_files, find_record, find_records, read_record
-from data_prep.readers.other_files import Kind
+from data_prep.readers.other_files import OtherFileKind
 from data_prep.record import RecordError
 from tests.folders import ecg, write_record
 from tests.places import Quiet, s3_server, web_server
@@ -107,7 +107,7 @@ def test_names_that_s3_allows_and_files_do_not_are_reported(s3):
     for key in ("odd//a.hea", f"odd/{'x' * 300}.hea", "odd/...", "odd/we+ird#?.hea"):
         s3.pipe_file(f"bucket/{key}", b"not a header")
     found = list(find_files(["s3://bucket/odd/"]))
-    assert ("//", Kind.NO_READER) in names(found, "s3://bucket/odd/")
+    assert ("//", OtherFileKind.NO_READER) in names(found, "s3://bucket/odd/")
     texts = [outcome(file) for file in found if not isinstance(file, OtherFile)]
     assert sum("no local file can have its name; rename it" in text for text in texts) == 2
     assert sum("we+ird#?.hea: its first line is not" in text for text in texts) == 1
@@ -159,14 +159,14 @@ class Faulty(Quiet):
     ],
 )
 def test_a_fault_of_a_file_is_told_from_one_of_its_server(folder, monkeypatch, name, error, said):
-    monkeypatch.setattr(places, "PAUSE", 0.0)
+    monkeypatch.setattr("data_prep.attempts.PAUSE", 0.0)
     monkeypatch.setattr(places, "MOST_BYTES", 1_000_000)
     with web_server(folder, Faulty) as url, pytest.raises(error, match=re.escape(said)):
         read_record(RemotePath(f"{url}{name}"))
 
 
 def test_a_server_that_is_away_is_no_fault_of_the_files(folder, monkeypatch):
-    monkeypatch.setattr(places, "PAUSE", 0.0)
+    monkeypatch.setattr("data_prep.attempts.PAUSE", 0.0)
     with web_server(folder) as url:
         pass
     with pytest.raises(PlaceError, match="cannot be reached"):

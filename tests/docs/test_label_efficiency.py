@@ -23,7 +23,7 @@ def test_of_an_arm_with_a_student_its_epochs_alone_count():
     assert learning_curve(run(0, *teachers, (0.6, None), (0.8, None))).tolist() == [0.6, 0.8]
 
 
-def test_an_epoch_is_chosen_by_the_seeds_that_are_not_judged_by_it():
+def test_an_epoch_is_chosen_by_the_seeds_that_are_not_evaluated_by_it():
     runs = [run(0, (0.9, 1.0), (0.5, 1.0)), run(1, (0.6, 1.0), (0.8, 1.0)), run(2, (0.7, 1.0), (0.6, 1.0))]
     # the others' means are 0.65 and 0.7, 0.8 and 0.55, 0.75 and 0.65
     assert chosen_by_others(runs).tolist() == [0.5, 0.6, 0.7]

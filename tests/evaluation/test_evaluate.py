@@ -108,7 +108,7 @@ def test_calibration_and_thresholds_are_applied():
     assert not answers.predicted[:, 1:].any()
 
 
-def test_the_records_of_the_calibration_are_judged_by_cross_fitting(evaluation):
+def test_the_records_of_the_calibration_are_evaluated_by_cross_fitting(evaluation):
     found = evaluate(make_checkpoint(), make_split(), PROTOCOLS["whole"], n_bootstrap=50, cross_fitted=True)
     plain, crossed = evaluation.classification, found.classification
     decisions = cross_fit(crossed.answers.logits, crossed.answers.truth, crossed.answers.patients)
@@ -116,7 +116,7 @@ def test_the_records_of_the_calibration_are_judged_by_cross_fitting(evaluation):
     assert crossed.headline["macro_auroc"] == plain.headline["macro_auroc"]
     expected = brier(decisions.probabilities, crossed.answers.truth).mean()
     assert crossed.headline["brier"].value == pytest.approx(expected) != plain.headline["brier"].value
-    assert "each fifth of the patients is judged" in render(crossed, None, None).replace("\n", " ")
+    assert "each fifth of the patients is evaluated" in render(crossed, None, None).replace("\n", " ")
     assert "are optimistic on that split" in render(plain, None, None)
 
 

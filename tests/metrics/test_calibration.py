@@ -111,14 +111,14 @@ def test_the_figures_of_a_threshold_are_those_of_scikit_learn(rng):
         assert figures.auroc == pytest.approx(roc_auc_score(labels[:, label] > 0, logits[:, label]))
 
 
-def test_cross_fitting_judges_each_patient_by_the_others(rng):
+def test_cross_fitting_evaluates_each_patient_by_the_others(rng):
     logits, labels = planted(rng, (0.5, 1.0), (0.1, 0.2), n_records=300)
     patients = np.repeat(np.arange(100), 3)
     decisions = cross_fit(logits, labels, patients)
     for patient in (0, 57):
         own, changed = patients == patient, labels.copy()
         changed[own] = 1 - labels[own]
-        again = cross_fit(logits, changed, patients)  # whatever labels a patient has, they do not judge themselves
+        again = cross_fit(logits, changed, patients)  # whatever labels a patient has, they have no part in it
         np.testing.assert_array_equal(again.probabilities[own], decisions.probabilities[own])
         np.testing.assert_array_equal(again.predicted[own], decisions.predicted[own])
         assert (again.probabilities[~own] != decisions.probabilities[~own]).any()

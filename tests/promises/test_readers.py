@@ -2,15 +2,18 @@
 
 import io
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import ecgmtl
 from data_prep import ReadOptions, RecordError, find_records, read_record
 from data_prep.leads import STANDARD_LEADS
 from data_prep.readers import FORMATS, READERS, OtherFile, find_files, summarize
 from data_prep.readers.options import WHOLE
-from data_prep.readers.other_files import Kind
+from data_prep.readers.other_files import OtherFileKind
+from tests.folders import entry_of
 from tests.vendor_files import muse, muse_waveform
 from tests.wfdb_files import beats, write_wfdb
 
@@ -77,6 +80,18 @@ def write_all_formats(folder, leads):
     np.savez(folder / "a.npz", signal=beats(), fs=100, leads=leads, unit="mV")
     rows = "\n".join(",".join(map(str, row)) for row in beats())
     return header, folder / "a.npz", write(folder / "a.csv", f"# fs=100 unit=mV\n{','.join(leads)}\n{rows}\n")
+
+
+@pytest.mark.parametrize("kind", [Path, str, entry_of])
+def test_a_path_may_be_a_text_or_any_object_that_names_a_path(tmp_path, kind):
+    header = write_wfdb(tmp_path)
+    path, record = kind(header), read_record(header)
+    assert list(find_records([path])) == list(find_records(path)) == [header]
+    assert all(np.array_equal(read(path).signal, record.signal) for read in (read_record, ecgmtl.read))
+
+
+def test_a_text_that_leads_to_nothing_is_refused_like_a_path(tmp_path):
+    assert refusal(f"{tmp_path}/a.hea") == refusal(tmp_path / "a.hea")
 
 
 def test_every_reader_takes_the_names_that_the_user_gives_to_leads(tmp_path):
@@ -230,12 +245,12 @@ def test_every_file_of_a_folder_is_accounted_for(mixed):
     ]
     by_kind = {
         kind: {other.path.name for other in files if isinstance(other, OtherFile) and other.kind is kind}
-        for kind in Kind
+        for kind in OtherFileKind
     }
     assert by_kind == {
-        Kind.NO_READER: {"aecg.xml", "ecg.ecg3", "alone.dat", "numbers.txt"},
-        Kind.TABLE: {*METADATA, "probabilities.npz"},
-        Kind.OTHER: {"README.md", "notes.txt", "LICENSE"},  # good.atr belongs to good.hea
+        OtherFileKind.NO_READER: {"aecg.xml", "ecg.ecg3", "alone.dat", "numbers.txt"},
+        OtherFileKind.TABLE: {*METADATA, "probabilities.npz"},
+        OtherFileKind.OTHER: {"README.md", "notes.txt", "LICENSE"},  # good.atr belongs to good.hea
     }
 
 
@@ -275,7 +290,7 @@ def test_a_table_that_may_be_an_ecg_is_read_and_told_to_be_wrong(tmp_path, text)
 
 def test_a_table_without_lead_names_is_an_ecg_once_the_user_names_its_columns(tmp_path):
     path = write(tmp_path / "a.csv", "foo,bar\nx,y\n")
-    assert list(find_files([tmp_path])) == [OtherFile(path, Kind.TABLE)]
+    assert list(find_files([tmp_path])) == [OtherFile(path, OtherFileKind.TABLE)]
     assert list(find_files([tmp_path], ReadOptions(leads=("foo=V1",)))) == [path]
 
 
@@ -293,7 +308,7 @@ def test_a_folder_reads_the_tables_that_are_read_by_name(tmp_path, encoding, sep
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
 def test_a_table_about_records_is_known_in_every_encoding(tmp_path, encoding):
     (tmp_path / "a.csv").write_bytes(METADATA["metadata.csv"].encode(encoding))
-    assert list(find_files([tmp_path])) == [OtherFile(tmp_path / "a.csv", Kind.TABLE)]
+    assert list(find_files([tmp_path])) == [OtherFile(tmp_path / "a.csv", OtherFileKind.TABLE)]
 
 
 def test_the_output_is_no_input_and_samples_under_another_name_belong_to_their_header(tmp_path):

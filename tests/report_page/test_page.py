@@ -11,7 +11,7 @@ import pytest
 from data_prep.leads import STANDARD_LEADS
 from data_prep.quality import Finding
 from data_prep.readers import OtherFile, read_record
-from data_prep.readers.other_files import Kind
+from data_prep.readers.other_files import OtherFileKind
 from ecgmtl import checkpoint
 from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import load_predictor
@@ -48,8 +48,8 @@ def report(predictor, records, tmp_path_factory):
         add(results[-1])
         add(Failure(Path("damaged/</script><b>bad.hea"), "bad.hea is cut short & <i>empty</i>."))
         add(Failure(Path("empty.csv"), "empty.csv is empty."))
-        add(OtherFile(Path("notes/<b>readme.md"), Kind.OTHER))
-        add(OtherFile(Path("scan.xml"), Kind.NO_READER))
+        add(OtherFile(Path("notes/<b>readme.md"), OtherFileKind.OTHER))
+        add(OtherFile(Path("scan.xml"), OtherFileKind.NO_READER))
     return path
 
 

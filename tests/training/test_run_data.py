@@ -9,6 +9,7 @@ from ecgmtl.config.run import parse_config
 from ecgmtl.tracking.tracker import NoTracker
 from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.record import SILENT
+from ecgmtl.training.sample_key import SampleKey
 from ecgmtl.training.schedule import Schedule
 
 LABELS = {"trains": ["encoder", "classifier"], "losses": ["classification"], "epochs": 2, "batch_size": 8}
@@ -89,6 +90,12 @@ def test_validation_share_validates_on_patients_of_the_training_split_alone(few_
     assert not set(train.patients) & set(validation.patients)
     assert len(set(validation.patients)) == round(0.2 * len(set(whole.train.patients)))
     assert validation.names == again.validation.names != other.validation.names
+
+
+def test_patients_that_reward_a_weighting_are_sampled_independently_of_those_validated_on(few_prepared, tmp_path):
+    train = schedule(few_prepared, tmp_path / "run").train
+    validated, rewarding = (train.sample_patients(0.2, (0, key)) for key in (SampleKey.VALIDATION, SampleKey.REWARD))
+    assert (validated != rewarding).any()
 
 
 def test_steps_of_the_parent_run_are_contiguous_over_trained_and_loaded_stages(few_prepared, tmp_path):

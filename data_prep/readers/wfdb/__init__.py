@@ -15,7 +15,7 @@ from data_prep.readers.files import read_head, refuse_outside_link
 from data_prep.readers.options import WHOLE, ReadOptions
 from data_prep.readers.wfdb.header import NO_FILE, Header, Segment
 from data_prep.readers.wfdb.samples import count_frames
-from data_prep.readers.wfdb.segment import name_leads, read_header, read_segment, voltages
+from data_prep.readers.wfdb.segment import name_leads, read_header, read_segment, voltage_indices
 from data_prep.record import Record, RecordError
 
 FIRST_LINE = 512
@@ -124,7 +124,7 @@ def _layout(path: Path, header: Header, options: ReadOptions) -> tuple[str, ...]
     if layout.segments:
         raise RecordError(f"{layout_path.name} joins segments itself, which {path.name} must not join again.")
     layout = name_leads(layout_path.name, layout, options)
-    return tuple(layout.signals[index].lead for index in voltages(layout_path.name, layout, options)[0])
+    return tuple(layout.signals[index].lead for index in voltage_indices(layout_path.name, layout, options)[0])
 
 
 def _segment_path(path: Path, number: int, segment: Segment) -> Path:

@@ -13,7 +13,7 @@ Decode = Callable[[bytes], Integer[np.ndarray, " sample"]]
 
 
 @dataclass(frozen=True)
-class Format:
+class SampleFormat:
     """Storage of samples in a file."""
 
     invalid: int
@@ -72,18 +72,18 @@ def _signed(values: Integer[np.ndarray, "block n"], bits: int) -> Integer[np.nda
 DIFFERENCES = 8
 """Format that stores the difference of each sample from the one before it."""
 FORMATS = {
-    DIFFERENCES: Format(-(2**31), 8, _as("i1")),  # no sample has this value: the format marks none as missing
-    16: Format(-(2**15), 16, _as("<i2")),
-    24: Format(-(2**23), 24, _decode_24),
-    32: Format(-(2**31), 32, _as("<i4")),
-    61: Format(-(2**15), 16, _as(">i2")),
-    80: Format(-(2**7), 8, _decode_80),
-    160: Format(-(2**15), 16, _decode_160),
-    212: Format(-(2**11), 12, _decode_212, block=3),
-    310: Format(-(2**9), 32 / 3, _decode_310, block=4),
-    311: Format(-(2**9), 32 / 3, _decode_311, block=4),
-    508: Format(-(2**7), 8),
-    516: Format(-(2**15), 16),
-    524: Format(-(2**23), 24),
+    DIFFERENCES: SampleFormat(-(2**31), 8, _as("i1")),  # no sample has this value: the format marks none as missing
+    16: SampleFormat(-(2**15), 16, _as("<i2")),
+    24: SampleFormat(-(2**23), 24, _decode_24),
+    32: SampleFormat(-(2**31), 32, _as("<i4")),
+    61: SampleFormat(-(2**15), 16, _as(">i2")),
+    80: SampleFormat(-(2**7), 8, _decode_80),
+    160: SampleFormat(-(2**15), 16, _decode_160),
+    212: SampleFormat(-(2**11), 12, _decode_212, block=3),
+    310: SampleFormat(-(2**9), 32 / 3, _decode_310, block=4),
+    311: SampleFormat(-(2**9), 32 / 3, _decode_311, block=4),
+    508: SampleFormat(-(2**7), 8),
+    516: SampleFormat(-(2**15), 16),
+    524: SampleFormat(-(2**23), 24),
 }
 """The formats by their numbers."""

@@ -32,13 +32,13 @@ def read_header(path: Path, missing: str = "there is no such header") -> Header:
 
 def read_segment(path: Path, header: Header, options: ReadOptions, n_frames: int, n_read: int) -> Record:
     """Return the first `n_read` of a record's `n_frames`."""
-    layout = lay_out(path, header, options)
+    voltages = select_voltages(path, header, options)
     digital = read_samples(path, header, n_read)
-    remark = verify_samples(path.name, digital, layout.header, whole=n_read == n_frames)
-    return layout.record(digital, remark, n_frames / header.fs if n_read < n_frames else None)
+    remark = verify_samples(path.name, digital, voltages.header, whole=n_read == n_frames)
+    return voltages.record(digital, remark, n_frames / header.fs if n_read < n_frames else None)
 
 
-class Layout(NamedTuple):
+class Voltages(NamedTuple):
     """Signals of a record that are read, and the gains that turn their samples into millivolts."""
 
     name: str
@@ -82,16 +82,16 @@ class Layout(NamedTuple):
         )
 
 
-def lay_out(path: Path, header: Header, options: ReadOptions) -> Layout:
-    """Return which signals of a record are voltages, and their scales.
+def select_voltages(path: Path, header: Header, options: ReadOptions) -> Voltages:
+    """Return the signals of a record that are voltages, and their scales.
 
     Raises:
         RecordError: there are none, or a scale cannot be.
     """
     header = name_leads(path.name, header, options)
-    kept, remarks = voltages(path.name, header, options)
+    kept, remarks = voltage_indices(path.name, header, options)
     per_mv = [_gain_per_mv(path.name, header.signals[index], index + 1, options) for index in kept]
-    return Layout(path.stem, header, kept, per_mv, remarks, options)
+    return Voltages(path.stem, header, kept, per_mv, remarks, options)
 
 
 def name_leads(name: str, header: Header, options: ReadOptions) -> Header:
@@ -103,7 +103,7 @@ def name_leads(name: str, header: Header, options: ReadOptions) -> Header:
     return replace(header, signals=tuple([s._replace(lead=options.lead_of(s.lead)) for s in header.signals]))
 
 
-def voltages(name: str, header: Header, options: ReadOptions) -> tuple[list[int], tuple[Remark, ...]]:
+def voltage_indices(name: str, header: Header, options: ReadOptions) -> tuple[list[int], tuple[Remark, ...]]:
     """Return the indices of the signals that are voltages, and a remark on each that is not."""
     refuse_electrodes(name, [signal.lead for signal in header.signals])
     kept, remarks = [], []

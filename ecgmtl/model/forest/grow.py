@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from data_prep.progress import ProgressCallback
 from data_prep.quality.lost_voltage import EACH_LEAD, to_typical
 from ecgmtl.data.split import Split
 from ecgmtl.model.forest.forest import KINDS, Forest, ForestSettings, grow
@@ -17,7 +18,7 @@ BATCH = 256
 
 
 def grow_forest(
-    settings: ForestSettings, train: Split, seed: int, progress: Callable[[int, int], None] = lambda *_: None
+    settings: ForestSettings, train: Split, seed: int, progress: ProgressCallback = lambda *_: None
 ) -> Forest:
     """Train boosted trees for the labels of the main task. `progress` is called with the steps done and all steps."""
     labeled = train.select(train.labeled)

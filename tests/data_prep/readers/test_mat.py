@@ -18,7 +18,7 @@ from data_prep.leads import STANDARD_LEADS
 from data_prep.readers import find_files
 from data_prep.readers.mat import recognizes
 from data_prep.readers.mat_variables import MAX_BYTES, MAX_VARIABLES
-from data_prep.readers.other_files import Kind, OtherFile
+from data_prep.readers.other_files import OtherFile, OtherFileKind
 from data_prep.store.open import open_store
 from data_prep.store.prepare import prepare
 from ecgmtl.cli import app
@@ -228,7 +228,7 @@ def test_objects_are_refused_and_the_workspace_of_functions_is_left_out(tmp_path
 
 def test_a_file_without_a_recording_is_no_ecg_of_a_folder(tmp_path):
     path = save(tmp_path / "a.mat", {"age": 60, "codes": np.eye(12)})
-    assert list(find_files([tmp_path])) == [OtherFile(path, Kind.TABLE)]
+    assert list(find_files([tmp_path])) == [OtherFile(path, OtherFileKind.TABLE)]
 
 
 def test_a_file_of_matlab_7_3_is_refused_by_name(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from data_prep import ReadOptions, RecordError, read_record
 from data_prep.leads import STANDARD_LEADS
 from data_prep.readers import find_files, hdf5, hdf5_datasets, open_stack, stack
-from data_prep.readers.other_files import Kind, OtherFile
+from data_prep.readers.other_files import OtherFile, OtherFileKind
 
 h5py = pytest.importorskip("h5py", reason="needs h5py: pip install 'ecgmtl[hdf5]'")
 
@@ -191,7 +191,7 @@ def test_a_file_of_other_content_and_a_prepared_folder_are_no_ecgs_of_a_folder(t
     np.save(tmp_path / "signals.npy", exams(2).transpose(0, 2, 1))
     (tmp_path / "manifest.json").write_text("{}")
     found = list(find_files([tmp_path]))
-    assert [OtherFile(tmp_path / name, Kind.TABLE) for name in ("model.h5", "signals.npy")] == found[1:]
+    assert [OtherFile(tmp_path / name, OtherFileKind.TABLE) for name in ("model.h5", "signals.npy")] == found[1:]
     assert "it is the signals of a prepared folder" in refusal(tmp_path / "signals.npy")
     (tmp_path / "manifest.json").unlink()
     assert "is an array of 2 ECGs" in refusal(tmp_path / "signals.npy")

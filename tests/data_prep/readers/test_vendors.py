@@ -14,7 +14,7 @@ import pytest
 from data_prep import Preprocess, ReadOptions, RecordError, read_record
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
 from data_prep.readers import OtherFile, find_files
-from data_prep.readers.other_files import Kind
+from data_prep.readers.other_files import OtherFileKind
 from tests import vendor_files as vendor
 from tests.wfdb_files import beats
 
@@ -561,7 +561,7 @@ def test_damage_of_atc_is_told(tmp_path, signal):
 
 def test_a_text_that_begins_like_atc_is_no_ecg(tmp_path):
     path = write(tmp_path / "notes.txt", "ALIVE and well, ALIVECOR recordings are in the other folder.")
-    assert list(find_files([tmp_path])) == [OtherFile(path, Kind.OTHER)]
+    assert list(find_files([tmp_path])) == [OtherFile(path, OtherFileKind.OTHER)]
 
 
 # FHIR
@@ -624,7 +624,7 @@ def test_what_is_missing_or_unknown_in_json_is_refused(tmp_path, signal, facts, 
 
 def test_lists_of_numbers_under_other_names_are_no_ecg(tmp_path):
     path = write(tmp_path / "a.json", json.dumps({key: list(range(50)) for key in ("i", "j", "c1", "c2", "d1")}))
-    assert list(find_files([tmp_path])) == [OtherFile(path, Kind.OTHER)]
+    assert list(find_files([tmp_path])) == [OtherFile(path, OtherFileKind.OTHER)]
 
 
 @pytest.mark.parametrize("other", [{"frequency": 72}, {"units": "uV"}])
@@ -691,7 +691,7 @@ def test_a_table_of_parquet(tmp_path, signal):
 def test_a_table_of_parquet_about_records_is_no_ecg(tmp_path):
     path = write_parquet(tmp_path / "a.parquet", np.zeros((3, 2)), ("age", "sex"))
     assert "is not an ECG: it is a table about something else" in refusal(path)
-    assert list(find_files([tmp_path])) == [OtherFile(path, Kind.TABLE)]
+    assert list(find_files([tmp_path])) == [OtherFile(path, OtherFileKind.TABLE)]
     write(path, path.read_bytes()[:-9])
     assert refusal(path) == "a.parquet is not a valid Parquet file; it is damaged or cut off."
 
@@ -710,7 +710,7 @@ def test_an_array_of_another_shape_is_no_ecg(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((7, 3, 100)))
     options = ReadOptions(fs=500, unit="mV", leads=STANDARD_LEADS)
     assert "is not an ECG: it is an array of shape (7, 3, 100)" in refusal(tmp_path / "a.npy", options)
-    assert [file.kind for file in find_files([tmp_path])] == [Kind.TABLE]
+    assert [file.kind for file in find_files([tmp_path])] == [OtherFileKind.TABLE]
 
 
 # Content before names
