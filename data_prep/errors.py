@@ -9,6 +9,7 @@ traceback. Each class is defined beside the code that raises it:
     │   └── QualityError       data_prep.quality.finding
     ├── SourceError            data_prep.sources.tables
     ├── DownloadError          data_prep.sources.download
+    │   └── FinalAnswerError   data_prep.sources.download
     ├── StoreError             data_prep.store.manifest
     ├── MissingExtraError      data_prep.extras
     ├── TrackingError          ecgmtl.tracking.store

@@ -6,7 +6,6 @@ fsspec and what it needs for a scheme are imported where such a place is named, 
 import errno
 import os
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
+from data_prep.attempts import attempts, is_final
 from data_prep.errors import UserError
 from data_prep.record import RecordError
 
@@ -32,8 +32,6 @@ ATTEMPTS = {"s3": 1, "http": 3, "https": 3}
 """Number of attempts before a place counts as unreachable. s3fs itself retries what fails."""
 THREADS = 16
 """Number of files that are fetched at a time."""
-PAUSE = 0.5
-"""Seconds before the second attempt. They double each time."""
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -286,9 +284,7 @@ def reach(place: RemotePath, ask: Callable[["AbstractFileSystem"], T]) -> T:
         PlaceError: the place cannot be reached.
     """
     files = file_system(place)
-    for number in range(ATTEMPTS[place.scheme]):
-        if number:
-            time.sleep(PAUSE * 2 ** (number - 1))
+    for _ in attempts(ATTEMPTS[place.scheme]):
         try:
             return ask(files)
         except FileNotFoundError:
@@ -297,7 +293,7 @@ def reach(place: RemotePath, ask: Callable[["AbstractFileSystem"], T]) -> T:
             raise RecordError(f"{place.name}: access is denied; check the credentials.") from error
         except Exception as error:
             status = getattr(error, "status", None)
-            if isinstance(status, int) and 400 <= status < 500 and status != 429:
+            if isinstance(status, int) and is_final(status):
                 raise RecordError(f"{place.name}: the server answered {status}.") from error
             last = error
     raise PlaceError(

@@ -18,7 +18,7 @@ class Publisher(ThreadingHTTPServer):
         self.folder = folder
         self.asked = Counter()
         self.faults = {}
-        """What goes wrong with a path, and how many times."""
+        """What goes wrong with a path, or the status of the answer, and how many times."""
         self.pause = 0.0
         """Seconds before each answer."""
 
@@ -49,6 +49,9 @@ class Handler(BaseHTTPRequestHandler):
         file = self.server.folder / path
         if fault == "error" or not file.is_file():
             self.send_error(503 if fault else 404)
+            return
+        if isinstance(fault, int):
+            self.send_error(fault)
             return
         if fault == "elsewhere":
             self.send_response(302)

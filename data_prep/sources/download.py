@@ -7,7 +7,6 @@ tries again only where a place cannot be reached, not where a file has a differe
 import hashlib
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -18,6 +17,7 @@ from urllib.request import getproxies
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from data_prep.attempts import attempts, is_final
 from data_prep.errors import UserError
 from data_prep.files import PARTIALS_BELOW, file_sha256, write_whole, written_in_parts
 from data_prep.lock import locked
@@ -37,8 +37,6 @@ LINE = re.compile(r"([0-9a-f]{64}) [ *]?([A-Za-z0-9_.\-]+(?:/[A-Za-z0-9_.\-]+)*)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ATTEMPTS = 4
 """Number of attempts to fetch a file."""
-PAUSE = 0.5
-"""Seconds before the second attempt; each later pause is twice as long."""
 TIMEOUT = urllib3.Timeout(connect=10, read=30)
 MOST_BYTES = 1 << 26
 """Most bytes of a file, against a server that never stops. PTB-XL's largest file has a tenth."""
@@ -55,6 +53,10 @@ BLOCK = 4096
 
 class DownloadError(UserError):
     """A download that failed. The message says why, and how to fix it."""
+
+
+class FinalAnswerError(DownloadError):
+    """An answer that a server would repeat, such as that there is no such file."""
 
 
 class Listed(NamedTuple):
@@ -213,7 +215,7 @@ class Server:
         response = self.pool.request("GET", self.address(path), preload_content=False, redirect=False)
         n_bytes = 0
         try:
-            require(response.status == 200, f"the server answered {response.status} {response.reason or ''}".rstrip())
+            require_success(response)
             for chunk in response.stream(CHUNK):
                 n_bytes += len(chunk)
                 require(n_bytes <= MOST_BYTES, f"the server sent more than {MOST_BYTES >> 20} MiB")
@@ -228,13 +230,13 @@ class Server:
         """Return the result of the attempt, retrying after a pause if it fails.
 
         Raises:
-            DownloadError: all attempts failed; the message has the last reason.
+            DownloadError: all attempts failed, or one had a final answer. The message has the last reason.
         """
-        for number in range(ATTEMPTS):
-            if number:
-                time.sleep(PAUSE * 2 ** (number - 1))
+        for _ in attempts(ATTEMPTS):
             try:
                 return attempt()
+            except FinalAnswerError:
+                raise
             except DownloadError as error:
                 reason = str(error)
             except HTTPError as error:
@@ -248,6 +250,13 @@ def require(condition: bool, reason: str) -> None:
     """Raise DownloadError with this reason unless the condition holds."""
     if not condition:
         raise DownloadError(reason)
+
+
+def require_success(response: urllib3.BaseHTTPResponse) -> None:
+    """Raise DownloadError unless the server sends the file, and FinalAnswerError if it would not do so later either."""
+    if response.status != 200:
+        error = FinalAnswerError if is_final(response.status) else DownloadError
+        raise error(f"the server answered {response.status} {response.reason or ''}".rstrip())
 
 
 def read_list(text: str, source: str) -> list[Listed]:

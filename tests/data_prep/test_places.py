@@ -159,14 +159,14 @@ class Faulty(Quiet):
     ],
 )
 def test_a_fault_of_a_file_is_told_from_one_of_its_server(folder, monkeypatch, name, error, said):
-    monkeypatch.setattr(places, "PAUSE", 0.0)
+    monkeypatch.setattr("data_prep.attempts.PAUSE", 0.0)
     monkeypatch.setattr(places, "MOST_BYTES", 1_000_000)
     with web_server(folder, Faulty) as url, pytest.raises(error, match=re.escape(said)):
         read_record(RemotePath(f"{url}{name}"))
 
 
 def test_a_server_that_is_away_is_no_fault_of_the_files(folder, monkeypatch):
-    monkeypatch.setattr(places, "PAUSE", 0.0)
+    monkeypatch.setattr("data_prep.attempts.PAUSE", 0.0)
     with web_server(folder) as url:
         pass
     with pytest.raises(PlaceError, match="cannot be reached"):

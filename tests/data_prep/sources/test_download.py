@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from data_prep import attempts
 from data_prep.sources import download as module
 from data_prep.sources.download import CHECKSUMS, DownloadError, Listed, download, require_space
 from data_prep.synthetic.folder import write_ptbxl
@@ -28,7 +29,7 @@ def ptbxl(tmp_path_factory):
 
 @pytest.fixture
 def publisher(ptbxl, monkeypatch):
-    monkeypatch.setattr(module, "PAUSE", 0.01)
+    monkeypatch.setattr(attempts, "PAUSE", 0.01)
     server = Publisher(ptbxl)
     server.paths = server.write_list()
     server.lowest = [path for path in server.paths if not path.startswith("records500")]
@@ -105,6 +106,18 @@ def test_a_file_that_stays_wrong_is_named_and_the_others_are_fetched(publisher, 
     assert reason in told
     assert done.n_files == len(publisher.lowest) - 1
     assert_same(tmp_path, publisher, [other for other in publisher.lowest if other != path])
+
+
+@pytest.mark.parametrize(
+    ("status", "n_attempts"), [(403, 1), (404, 1), (410, 1), (408, 4), (425, 4), (429, 4), (500, 4)]
+)
+def test_only_an_answer_that_may_change_is_asked_for_again(publisher, tmp_path, status, n_attempts):
+    path = publisher.lowest[3]
+    publisher.faults[path] = (status, 99)
+    ((name, reason),) = fetch(publisher, tmp_path).failures
+    assert (name, publisher.asked[path]) == (path, n_attempts)
+    assert f"the server answered {status}" in reason
+    assert reason.endswith(", 4 times") == (n_attempts == 4)
 
 
 def test_a_file_that_is_there_stays_when_its_successor_cannot_be_fetched(publisher, tmp_path):

@@ -114,7 +114,7 @@ def test_an_object_that_is_missing_or_refused_is_one_record_that_is_left_out(sou
 
 def test_a_server_that_goes_away_ends_the_preparation_which_then_continues(sources, web, tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "RECORDS_A_CHUNK", 2)
-    monkeypatch.setattr("data_prep.places.PAUSE", 0.0)
+    monkeypatch.setattr("data_prep.attempts.PAUSE", 0.0)
     local = tmp_path / "copy/ptbxl"
     shutil.copytree(sources / "ptbxl", local)
     gone = []
@@ -138,7 +138,7 @@ def test_a_server_that_goes_away_ends_the_preparation_which_then_continues(sourc
 def test_a_place_without_tables_or_records_is_refused_by_its_address(web, tmp_path, monkeypatch):
     with pytest.raises(SourceError, match=r"nothing/: neither ptbxl_database.csv \(PTB-XL\) nor labels.csv"):
         run(f"{web}nothing/", tmp_path / "store")
-    monkeypatch.setattr("data_prep.places.PAUSE", 0.0)
+    monkeypatch.setattr("data_prep.attempts.PAUSE", 0.0)
     with pytest.raises(PlaceError, match="cannot be reached"):
         run(f"http://127.0.0.1:{free_port()}/ptbxl/", tmp_path / "store")
     assert not (tmp_path / "store").exists()
