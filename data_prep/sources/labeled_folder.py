@@ -193,7 +193,8 @@ def cell_problems(
         yield from unreadable("patient_id", "no patient", is_missing(cells["patient_id"]), "is empty")
         text = (
             "spells a patient in two ways that differ only in leading zeros, '.0' or capitals; choose one, so that all "
-            "records of a patient are in one split"
+            "records of a patient are in one split. If they are different patients, put a word before each number that "
+            "tells them apart, such as that of their hospital: a-7 and b-007"
         )
         twice = spelled_twice(cells["patient_id"]) & ~is_missing(cells["patient_id"])
         yield from unreadable("patient_id", "patient spelled in two ways", twice, text)

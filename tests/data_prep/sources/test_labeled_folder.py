@@ -24,6 +24,8 @@ def test_every_other_column_is_a_label_in_the_tables_order(tmp_path):
 
 def test_patients_keep_their_leading_zeros(tmp_path):
     assert list(labeled(tmp_path, "record,patient_id,AF\na,007,0\n").records["patient_id"]) == ["007"]
+    two = labeled(tmp_path, "record,patient_id,AF\na,a-7,0\nb,b-007,1\n")  # as the message about 7 and 007 advises
+    assert (list(two.records["patient_id"]), two.problems) == (["a-7", "b-007"], ())
 
 
 def test_a_split_depends_on_the_patient_alone():
@@ -88,6 +90,7 @@ def test_other_formats_are_found_by_their_suffix_or_their_content(tmp_path):
         ("record,AF\n./a,1\na.hea,0\n", "Lines 2 and 3 have the same record"),
         ("record,AF\nb//a,1\nb/a,0\n", "Lines 2 and 3 have the same record"),
         ("record,patient_id,AF\na,007,0\nb,7,1\n", "lines 2 and 3: patient_id spells a patient in two ways"),
+        ("record,patient_id,AF\na,007,0\nb,7,1\n", "If they are different patients, .*: a-7 and b-007"),
         ("record,patient_id,AF\na,7.0,0\nb,7,1\nc,8,1\n", "lines 2 and 3: patient_id spells a patient in two ways"),
         ("record,patient_id,AF\na,P7,0\nb,p7,1\n", "lines 2 and 3: patient_id spells a patient in two ways"),
         ('record,"A\nF"\na,1\n', r"'A\\nF' cannot name a label"),
