@@ -16,7 +16,7 @@ from ecgmtl.comparison.comparison import FACTS, KEPT_CLAIMS, facts_of
 from ecgmtl.comparison.plan import Plan
 from ecgmtl.comparison.queue import run_all
 from ecgmtl.comparison.report import PLOTS, REPORT, TABLES, write_report
-from ecgmtl.comparison.results import RESULTS, read_result
+from ecgmtl.comparison.results import has_results
 from ecgmtl.comparison.run import open_once
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, Truth, is_same, read_truth, write_truth
 from ecgmtl.config.run import Config
@@ -131,9 +131,7 @@ def refuse_absent_reference(plan: Plan) -> None:
     """Raise ComparisonError if the arm that others are compared with is neither planned nor finished."""
     own, kept = plan.arms[0].folder / CLAIMS, plan.out / KEPT_CLAIMS
     reference = read_claims(own if own.is_file() else kept).reference
-    if reference in {arm.name for arm in plan.arms}:
-        return
-    if not any(read_result(path).arm == reference for path in (plan.out / RESULTS).glob(f"{reference}.*.json")):
+    if reference not in {arm.name for arm in plan.arms} and not has_results(plan.out, reference):
         names = ", ".join(arm.name for arm in plan.arms)
         raise ComparisonError(
             f"{plan.arms[0].folder}: the arms {names} are to be compared with the arm '{reference}', which is not "

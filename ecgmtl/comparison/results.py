@@ -1,5 +1,6 @@
 """Result of one run of a comparison: its fields, and its file."""
 
+import re
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -146,6 +147,12 @@ class RunResult(ResultFields):
 def result_path(folder: Path, arm: str, seed: int, fold: int | None = None) -> Path:
     """Return the path of a run's result in a comparison folder."""
     return folder / RESULTS / (f"{arm}.{seed}.json" if fold is None else f"{arm}.fold{fold}.{seed}.json")
+
+
+def has_results(folder: Path, arm: str) -> bool:
+    """Return whether a comparison folder has results of an arm, by their names. The files are not read."""
+    name = re.compile(rf"{re.escape(arm)}\.(fold\d+\.)?\d+\.json")
+    return any(name.fullmatch(path.name) for path in (folder / RESULTS).glob("*.json"))
 
 
 def write_result(path: Path, result: RunResult) -> None:

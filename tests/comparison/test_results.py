@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from ecgmtl.comparison.comparison import read_comparison
-from ecgmtl.comparison.results import read_result, result_path, write_result
+from ecgmtl.comparison.results import has_results, read_result, result_path, write_result
 from ecgmtl.comparison.truth import ComparisonError
 from tests.comparisons import N_LABELS, N_RECORDS, make_run
 
@@ -20,6 +20,16 @@ def test_a_result_is_read_as_it_was_written(tmp_path):
     again = read_result(path)
     np.testing.assert_equal(again.model_dump(), run.model_dump())
     assert again.scores.shape == (N_RECORDS, N_LABELS)
+
+
+def test_the_results_of_an_arm_are_found_by_their_names_alone(tmp_path):
+    assert not has_results(tmp_path, "fixed_0")
+    for arm, fold in (("fixed_0.03", None), ("factor-0.5", 3)):
+        path = result_path(tmp_path, arm, 0, fold)
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    names = ("fixed_0.03", "factor-0.5", "fixed_0", "factor-0", "fixed_0.0")
+    assert [has_results(tmp_path, arm) for arm in names] == [True, True, False, False, False]
 
 
 def test_a_point_may_be_undefined(tmp_path):
