@@ -44,8 +44,9 @@ def as_read(signals: Signals, fs: float) -> Drawing:
     Leads that the file lacks are taken from the prepared signal at `fs` hertz. So are all if the voltage scale is lost.
     """
     record, prepared = signals
+    drawing = as_prepared(signals, fs)
     if prepared.loss is not None:
-        return as_prepared(signals, fs)
+        return drawing
     columns = find_leads(record.leads)
     samples = record.signal[: round(prepared.signal.shape[1] / fs * record.fs)]
     computed = tuple(lead for lead in STANDARD_LEADS if lead not in columns)
@@ -53,15 +54,12 @@ def as_read(signals: Signals, fs: float) -> Drawing:
     for lead, indices in columns.items():
         rows[STANDARD_LEADS.index(lead)] = samples[:, indices[0]]
     if computed:
-        prepared_rows = resample(as_prepared(signals, fs).rows, fs, record.fs)[:, : rows.shape[1]]
+        prepared_rows = resample(drawing.rows, fs, record.fs)[:, : rows.shape[1]]
         missing = [STANDARD_LEADS.index(lead) for lead in computed]
         rows[missing, : prepared_rows.shape[1]] = prepared_rows[missing]
     if record.fs > HIGHEST_RATE:
         rows = slower(rows, record.fs)
-    reconstructed = find_reconstructed(record.leads)
-    return Drawing(
-        centered(rows), min(record.fs, HIGHEST_RATE), is_read=True, computed=computed, reconstructed=reconstructed
-    )
+    return drawing._replace(rows=centered(rows), fs=min(record.fs, HIGHEST_RATE), is_read=True, computed=computed)
 
 
 def as_prepared(signals: Signals, fs: float) -> Drawing:
