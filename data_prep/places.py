@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 from data_prep.attempts import attempts, is_final
@@ -102,15 +102,17 @@ class RemotePath:
 
 File = Path | RemotePath
 """File of a record, which lies here or elsewhere."""
+AnyPath = str | os.PathLike[str]
+"""Path, or text that may also be the address of a remote place."""
 
 
-def parse_place(text: str) -> File:
+def parse_place(path: AnyPath) -> File:
     """Return a path, or the remote place that an address names.
 
     Raises:
         PlaceError: the address cannot be used.
     """
-    return RemotePath.parse(text) if is_remote(text) else Path(text)
+    return RemotePath.parse(path) if is_remote(path) else Path(path)
 
 
 class Entry(NamedTuple):
@@ -125,7 +127,7 @@ class Entry(NamedTuple):
     """ETag or modification time, as far as the place states one."""
 
 
-def is_remote(path: Path | str) -> bool:
+def is_remote(path: AnyPath) -> TypeGuard[str]:
     """Return whether a text is the address of a remote place."""
     return isinstance(path, str) and _URL.match(path) is not None
 

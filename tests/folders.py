@@ -1,5 +1,6 @@
 """Small folders of records to prepare, written as their publishers write them."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +74,9 @@ def edit(path: Path, old: str, new: str):
     if old not in text:
         raise ValueError(f"{path} does not contain {old!r}")
     path.write_text(text.replace(old, new))
+
+
+def entry_of(path):
+    """The entry of a file in its folder, which names a path although it is none."""
+    with os.scandir(path.parent) as entries:
+        return next(entry for entry in entries if entry.name == path.name)

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import overload
 
 from data_prep import places
-from data_prep.places import File, RemotePath, is_remote
+from data_prep.places import AnyPath, File, RemotePath, is_remote
 from data_prep.readers import npz, parquet, wfdb
 from data_prep.readers.files import HEAD
 from data_prep.readers.formats import (
@@ -32,11 +32,12 @@ VERSION_CONTROL = ".git"
 
 
 @overload
-def find_records(paths: Iterable[Path]) -> Iterator[Path]: ...
+def find_records(paths: Path | Iterable[Path]) -> Iterator[Path]: ...
 @overload
-def find_records(paths: Iterable[Path | str]) -> Iterator[File]: ...
-def find_records(paths: Iterable[Path | str]) -> Iterator[File]:
-    """Yield the files to read, one for each record. `paths` are files, WFDB names without suffix, folders, or patterns.
+def find_records(paths: AnyPath | Iterable[AnyPath]) -> Iterator[File]: ...
+def find_records(paths: AnyPath | Iterable[AnyPath]) -> Iterator[File]:
+    """Yield the files to read, one for each record. `paths` is a file, a WFDB name without suffix, a folder or a
+    pattern, or several of these.
 
     A text may also be an address, as `s3://bucket/records/` or `https://host/records/a.hea`.
 
@@ -47,7 +48,7 @@ def find_records(paths: Iterable[Path | str]) -> Iterator[File]:
     return (file for file in find_files(paths) if not isinstance(file, OtherFile))
 
 
-def find_record(path: Path | str) -> File:
+def find_record(path: AnyPath) -> File:
     """Return the file to read for a path that leads to exactly one record.
 
     Raises:
@@ -61,14 +62,14 @@ def find_record(path: Path | str) -> File:
 
 @overload
 def find_files(
-    paths: Iterable[Path], options: ReadOptions = ..., leave_out: Iterable[Path] = ...
+    paths: Path | Iterable[Path], options: ReadOptions = ..., leave_out: Iterable[Path] = ...
 ) -> Iterator[Path | OtherFile]: ...
 @overload
 def find_files(
-    paths: Iterable[Path | str], options: ReadOptions = ..., leave_out: Iterable[Path] = ...
+    paths: AnyPath | Iterable[AnyPath], options: ReadOptions = ..., leave_out: Iterable[Path] = ...
 ) -> Iterator[File | OtherFile]: ...
 def find_files(
-    paths: Iterable[Path | str],
+    paths: AnyPath | Iterable[AnyPath],
     options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
     leave_out: Iterable[Path] = (),
 ) -> Iterator[File | OtherFile]:
@@ -81,8 +82,8 @@ def find_files(
     """
     seen: set[File | OtherFile] = set()
     written = tuple(leave_out)
-    for path in paths:
-        found = _find_remote(str(path), options) if is_remote(path) else _find_local(Path(path), options)
+    for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
+        found = _find_remote(path, options) if is_remote(path) else _find_local(Path(path), options)
         for file in found:
             name = file.path if isinstance(file, OtherFile) else file
             if file not in seen and not (isinstance(name, Path) and any(is_within(name, path) for path in written)):

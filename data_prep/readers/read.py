@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from data_prep import places
-from data_prep.places import File, RemotePath
+from data_prep.places import AnyPath, File, RemotePath, parse_place
 from data_prep.readers import wfdb
 from data_prep.readers.csv.beginning import read_beginning
 from data_prep.readers.faults import naming_faults
@@ -33,14 +33,16 @@ SAME_RATE = 0.001
 """Relative difference up to which two rates are the same, since some files round theirs."""
 
 
-def read_record(file: File, options: ReadOptions = ReadOptions()) -> Record:  # noqa: B008, it is frozen
+def read_record(file: AnyPath | RemotePath, options: ReadOptions = ReadOptions()) -> Record:  # noqa: B008, it is frozen
     """Read one ECG file with the reader that recognizes its content, or else has its suffix.
+
+    `file` is a path or the address of a remote file, such as `https://host/records/a.hea`.
 
     Raises:
         RecordError: anything is wrong with the file, whatever its reader or a library raised.
         PlaceError: it is remote, and its place cannot be reached.
     """
-    with local_copy(file) as path:
+    with local_copy(file if isinstance(file, RemotePath) else parse_place(file)) as path:
         record = with_possible_rate(_read_local(path, options), options)
     return replace(record, remarks=(*record.remarks, *rate_remarks(record.fs, options)))
 

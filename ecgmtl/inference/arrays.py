@@ -1,12 +1,13 @@
 """ECGs that a program has in memory, as records."""
 
+import os
 from collections.abc import Iterable, Mapping
 from numbers import Real
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data_prep.places import AnyPath
 from data_prep.readers import ReadOptions
 from data_prep.readers.columns import find_columns, to_millivolts, to_record
 from data_prep.record import Record, RecordError
@@ -14,7 +15,7 @@ from data_prep.record import Record, RecordError
 if TYPE_CHECKING:
     import pandas as pd
 
-ECG = str | Path | Record
+ECG = AnyPath | Record
 """A path, as `ecgmtl predict` takes it, or a record that was read."""
 ADVICE = "ecgmtl.from_array(signal, fs=500, unit='mV', leads=['I', 'II', ...]) makes a record of an array"
 
@@ -64,14 +65,14 @@ def require_table(name: str, values: np.ndarray, n_leads: int) -> None:
 
 def require_ecg(ecg: object) -> ECG:
     """Return a path or a record. Raise TypeError for anything else, such as an array without rate, unit and leads."""
-    if not isinstance(ecg, str | Path | Record):
+    if not isinstance(ecg, str | os.PathLike | Record):
         raise TypeError(f"an ECG is a path or a record, not {type(ecg).__name__}; {ADVICE}.")
     return ecg
 
 
 def require_ecgs(ecgs: object) -> list[ECG]:
     """Return one path or record, or several, as a list. Raise TypeError for anything else."""
-    if isinstance(ecgs, str | Path | Record):
+    if isinstance(ecgs, str | os.PathLike | Record):
         return [ecgs]
     if hasattr(ecgs, "columns") or isinstance(ecgs, Mapping) or not isinstance(ecgs, Iterable):
         return [require_ecg(ecgs)]

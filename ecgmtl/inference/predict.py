@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from data_prep.places import File, PlaceError
+from data_prep.places import AnyPath, File, PlaceError
 from data_prep.quality import Finding, QualityError
 from data_prep.readers import OtherFile, ReadOptions, find_files, open_recording, read_record
 from data_prep.record import Record, RecordError, Recording
@@ -56,7 +56,7 @@ V3                120     22 %
 
 def predict(
     predictor: Predictor,
-    paths: str | Path | Iterable[str | Path],
+    paths: AnyPath | Iterable[AnyPath],
     options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
     batch_size: int = BATCH,
     leave_out: Iterable[Path] = (),
@@ -72,7 +72,7 @@ def predict(
     Raises:
         PlaceError: a remote place cannot be reached.
     """
-    files = find_files([paths] if isinstance(paths, str | Path) else paths, options, leave_out)
+    files = find_files(paths, options, leave_out)
     while batch := list(islice(files, batch_size)):
         yield from (other for other in batch if isinstance(other, OtherFile))
         ecgs = [file for file in batch if not isinstance(file, OtherFile)]

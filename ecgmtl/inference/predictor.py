@@ -1,5 +1,6 @@
 """Loading a model to predict with, from any of its formats. Torch is imported only for formats that need it."""
 
+import os
 from copy import copy
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from data_prep.errors import UserError
+from data_prep.places import AnyPath
 from ecgmtl.identity import sha256
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.models import BUNDLED, MLFLOW, URIS, find_model
@@ -77,7 +79,7 @@ class OnDevice(Protocol):
     """Device, for people."""
 
 
-def load_predictor(model: str | Path = BUNDLED, n_threads: int = 0, reconstruction_error: bool = True) -> Predictor:
+def load_predictor(model: AnyPath = BUNDLED, n_threads: int = 0, reconstruction_error: bool = True) -> Predictor:
     """Load the bundled model, a run, a checkpoint, an exported .onnx or .pt2 file, an MLflow folder, or an MLflow URI.
 
     A run is named by its folder, or by its name in `runs/`. The model computes in `n_threads`, or with 0 in one for
@@ -90,7 +92,7 @@ def load_predictor(model: str | Path = BUNDLED, n_threads: int = 0, reconstructi
         MissingExtraError: it is an .onnx file, and onnxruntime is not installed.
         CheckpointError, MetadataError: it is damaged, not from ecgmtl, or the model of an unfinished run.
     """
-    model = find_model(str(model))
+    model = find_model(os.fspath(model))
     path = Path(model)
     if not model.startswith(URIS) and not path.exists():
         raise PredictorError(f"{model}: no such file; a trained model is runs/<run>, or its {MODEL}.")

@@ -1,14 +1,15 @@
 """A trained model as a notebook or a script uses it: `ecgmtl.load()`, then `predict`, `explain` and `reconstruct`."""
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from data_prep.lead_set import LeadSet
 from data_prep.leads import BASIS_LEADS
+from data_prep.places import AnyPath
 from data_prep.readers import OtherFile, ReadOptions, find_record, read_record, summarize
 from data_prep.record import Record
 from ecgmtl.inference.arrays import ECG, require_ecg, require_ecgs
@@ -27,7 +28,7 @@ SHADE = "#e0a030"
 
 
 def read(
-    path: str | Path, *, fs: float | None = None, unit: str | None = None, leads: Iterable[str] | None = None
+    path: AnyPath, *, fs: float | None = None, unit: str | None = None, leads: Iterable[str] | None = None
 ) -> Record:
     """Read one ECG: a file of any format, or the name of a WFDB record.
 
@@ -41,13 +42,13 @@ def read(
     return read_record(find_record(path), options)
 
 
-def load(name: str | Path = BUNDLED) -> "TrainedModel":
+def load(name: AnyPath = BUNDLED) -> "TrainedModel":
     """Load a model as `ecgmtl predict` does, by its path, its MLflow URI or its name; by default the bundled model.
 
     Raises:
         ModelNameError, PredictorError, CheckpointError, MetadataError: there is no such model, or it is damaged.
     """
-    return TrainedModel(str(name), load_predictor(name))
+    return TrainedModel(os.fspath(name), load_predictor(name))
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,6 +1,7 @@
 """The Python interface: read, load, predict and reconstruct."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from data_prep.record import Record, RecordError
 from ecgmtl import checkpoint
 from ecgmtl.inference.models import BUNDLED
 from ecgmtl.inference.reconstruct import ReconstructError
+from tests.folders import entry_of
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,12 @@ def test_a_record_that_cannot_be_predicted_is_a_row_with_the_reason(model, recor
     table = model.predict([flat, records / "r0.hea"])
     assert table["status"].tolist() == ["failed", "ok"]
     assert "every lead is flat" in table["message"][0]
+
+
+def test_a_model_and_an_ecg_may_be_named_by_the_entry_of_a_folder(model, records):
+    table = model.predict(entry_of(records / "r0.hea"))
+    assert (table["path"].tolist(), table["status"].tolist()) == ([str(records / "r0.hea")], ["ok"])
+    assert ecgmtl.load(entry_of(Path(model.name))).name == model.name
 
 
 def test_other_files_of_a_folder_are_counted_in_a_warning(model, records, tmp_path):

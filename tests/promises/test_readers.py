@@ -2,15 +2,18 @@
 
 import io
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import ecgmtl
 from data_prep import ReadOptions, RecordError, find_records, read_record
 from data_prep.leads import STANDARD_LEADS
 from data_prep.readers import FORMATS, READERS, OtherFile, find_files, summarize
 from data_prep.readers.options import WHOLE
 from data_prep.readers.other_files import OtherFileKind
+from tests.folders import entry_of
 from tests.vendor_files import muse, muse_waveform
 from tests.wfdb_files import beats, write_wfdb
 
@@ -77,6 +80,18 @@ def write_all_formats(folder, leads):
     np.savez(folder / "a.npz", signal=beats(), fs=100, leads=leads, unit="mV")
     rows = "\n".join(",".join(map(str, row)) for row in beats())
     return header, folder / "a.npz", write(folder / "a.csv", f"# fs=100 unit=mV\n{','.join(leads)}\n{rows}\n")
+
+
+@pytest.mark.parametrize("kind", [Path, str, entry_of])
+def test_a_path_may_be_a_text_or_any_object_that_names_a_path(tmp_path, kind):
+    header = write_wfdb(tmp_path)
+    path, record = kind(header), read_record(header)
+    assert list(find_records([path])) == list(find_records(path)) == [header]
+    assert all(np.array_equal(read(path).signal, record.signal) for read in (read_record, ecgmtl.read))
+
+
+def test_a_text_that_leads_to_nothing_is_refused_like_a_path(tmp_path):
+    assert refusal(f"{tmp_path}/a.hea") == refusal(tmp_path / "a.hea")
 
 
 def test_every_reader_takes_the_names_that_the_user_gives_to_leads(tmp_path):
