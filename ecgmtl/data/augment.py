@@ -4,7 +4,7 @@ from functools import cache
 
 import torch
 from jaxtyping import Float, Int64
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
 from data_prep.perturb import ARMS_SWAPPED, scale_to_rms, swap_arms, wander
@@ -21,8 +21,8 @@ LOST_SPREAD = 0.3
 class AugmentSettings(Settings):
     """Settings of data augmentation."""
 
-    crop_seconds: PositiveFloat | None = None
-    """Length of a random crop of each record, in seconds; the whole record when absent."""
+    crop_seconds: float | None = Field(None, ge=0.5, le=86_400)
+    """Length of a random crop of each record, in seconds; the whole record when absent or longer than it."""
     shift: bool = False
     """Whether a crop may run over the end of the record and continue at its beginning."""
     amplitude: float = Field(0.0, ge=0, lt=1)

@@ -8,7 +8,7 @@ from math import comb
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 from torch import Tensor
 
 from ecgmtl.data.lead_algebra import N_BASIS
@@ -26,7 +26,7 @@ class MaskingSettings(Settings):
     """Fraction of records in a batch that are masked. The rest are passed through unmasked."""
     time: float = Field(0.3, ge=0, lt=1)
     """Fraction of the time that is masked."""
-    block_seconds: PositiveFloat = 0.4
+    block_seconds: float = Field(0.4, ge=0.01, le=60)
     """Length of one masked block, in seconds."""
     apart: bool = False
     """Whether each lead is masked independently, like a loose electrode. Otherwise a block covers all leads."""

@@ -68,6 +68,19 @@ def test_a_config_survives_yaml():
         ("stages.0.optimizer.lr=.nan", "stages.0.optimizer.lr: Input should be a finite number; found nan."),
         ("stages.0.weighting.weights={reconstruction: .inf}", "weights.reconstruction: Input should be a finite"),
         ("stages.0.augment.crop_seconds=.inf", "stages.0.augment.crop_seconds: Input should be a finite number"),
+        (
+            "stages.0.augment.crop_seconds=0.01",
+            "stages.0.augment.crop_seconds: Input should be greater than or equal to 0.5; found 0.01.",
+        ),
+        (
+            "stages.0.augment.crop_seconds=1000000000",
+            "crop_seconds: Input should be less than or equal to 86400; found 1",
+        ),
+        ("stages.0.masking.block_seconds=0.001", "block_seconds: Input should be greater than or equal to 0.01; found"),
+        (
+            "stages.0.masking.block_seconds=1000000000",
+            "block_seconds: Input should be less than or equal to 60; found 1",
+        ),
         ("label_share=.nan", "label_share: Input should be a finite number; found nan."),
         ("preprocess.seconds=.inf", "preprocess.seconds: inf must be a number from 1 to 86400."),
         ("seed=-1", "seed: Input should be greater than or equal to 0; found -1."),
