@@ -192,19 +192,44 @@ class RunFolder:
             raise ConfigError(f"{self.history}, line {number}: should be the figures of an epoch; {WITHOUT_CURVES}.")
         return cast("dict[str, Any]", epoch)
 
+    def require_history(self, stage: str, n_epochs: int) -> None:
+        """Require the last of the epochs for which a stage was trained. A deleted history is no fault.
+
+        Raises:
+            ConfigError: the history was emptied or cut off.
+        """
+        if not self.history.is_file():
+            return
+        if not any(line["stage"] == stage and line["epoch"] >= n_epochs - 1 for line in self.read_history()):
+            raise ConfigError(
+                f"{self.history}: lacks epoch {n_epochs} of stage '{stage}', which was trained; restore a copy of it, "
+                f"or {WITHOUT_CURVES}."
+            )
+
     def rewind(self, stage: str, epoch: int) -> None:
-        """Remove a stage's lines from this epoch on. Its state was not kept, so these epochs are trained again."""
+        """Remove a stage's lines from this epoch on. Its state was not kept, so these epochs are trained again.
+
+        Raises:
+            ConfigError: the history lacks the epoch before it.
+        """
+        if epoch:
+            self.require_history(stage, epoch)
         kept = [line for line in self.read_history() if line["stage"] != stage or line["epoch"] < epoch]
-        text = "".join(json.dumps(line) + "\n" for line in kept)
-        write_text(self.history, text)
+        if kept:
+            write_text(self.history, "".join(json.dumps(line) + "\n" for line in kept))
+        else:
+            self.history.unlink(missing_ok=True)  # an empty file is one that was emptied
+
+    def trained(self, model: Path | None) -> bool:
+        """Return whether the model of a finished stage is of this run, and not of one beside it."""
+        return model is not None and model.parents[2] == self.path
 
     def adopt_history(self, stage: str, model: Path) -> None:
         """Copy the lines of a stage from the run that trained its model."""
-        source = RunFolder(model.parents[2])
-        if source.path == self.path:
+        if self.trained(model):
             return
         self.rewind(stage, 0)
-        for line in source.read_history():
+        for line in RunFolder(model.parents[2]).read_history():
             if line["stage"] == stage:
                 self.append(line)
 
@@ -218,6 +243,9 @@ class SharedFolder(RunFolder):
 
     def write_facts(self, facts: dict[str, Any]) -> None:
         """Write nothing: the first process does."""
+
+    def require_history(self, stage: str, n_epochs: int) -> None:
+        """Require nothing: the first process does."""
 
     def rewind(self, stage: str, epoch: int) -> None:
         """Remove nothing: the first process does."""

@@ -3,7 +3,7 @@
 import os
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -85,7 +85,8 @@ class Schedule:
         resumes from its last complete epoch. `register` is a name under which MLflow registers the classifier.
 
         Raises:
-            ConfigError: there is no such stage, or no stage trains the classifier that is to be registered.
+            ConfigError: there is no such stage, no stage trains the classifier that is to be registered, or the
+                history of a resumed run was cut off.
             StoreError: classification can be neither trained nor evaluated on these records.
         """
         stages = stages_until(self.config, last, self.record.folder.data)
@@ -95,7 +96,9 @@ class Schedule:
                 "classifiers are registered. Train a stage that learns classification."
             )
         self.require_classes(stages)
-        self.require_room(stages)
+        finished = self.finished(stages)
+        self.require_room([stage for stage in stages if stage.name not in finished])
+        self.require_history([stage for stage in stages if self.record.folder.trained(finished.get(stage.name))])
         with self.record.open(stages):
             trained = self.train_stages(stages)
             if not is_first():
@@ -117,10 +120,9 @@ class Schedule:
             require_both_classes(self.train, "train")
             require_both_classes(self.validation, "validation")
 
-    def require_room(self, stages: tuple[Stage, ...]) -> None:
+    def require_room(self, left: Sequence[Stage]) -> None:
         """Raise TrainingError if the files of the stages that are left to train do not fit on the disk."""
         folder = self.record.folder.path
-        left = [stage for stage in stages if self.results.find(stage.name) is None]
         # a finished stage leaves one model, beside which the next stage writes
         n_kept = max((i + WEIGHTS_KEPT + FORK_KEPT * bool(stage.fork) for i, stage in enumerate(left)), default=1)
         weights = self.build_model().state_dict().values()
@@ -131,6 +133,16 @@ class Schedule:
                 f"{folder}: the run needs {needed / 1e6:.1f} MB for its states, models and pictures; {free / 1e6:.1f} "
                 "MB are free on this disk. Free some space, or choose an --out on another disk."
             )
+
+    def finished(self, stages: tuple[Stage, ...]) -> dict[str, Path]:
+        """Return the models of those stages that are finished, by the stage's name."""
+        return {stage.name: model for stage in stages if (model := self.results.find(stage.name)) is not None}
+
+    def require_history(self, own: Sequence[Stage]) -> None:
+        """Raise ConfigError if the history lacks the last of the stages that this run itself finished."""
+        if own:
+            last = own[-1]
+            self.record.folder.require_history(last.name, last.epochs if last.patience is None else 1)
 
     def train_stages(self, stages: tuple[Stage, ...]) -> MultiTaskModel:
         """Train an untrained model through these stages and return it."""

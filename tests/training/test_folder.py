@@ -1,3 +1,5 @@
+import json
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,6 +108,18 @@ def test_an_incomplete_last_line_is_ignored(folder):
     folder.rewind("joint", 1)
     folder.append(line("joint", 1))
     assert folder.read_history() == [line("joint", 0), line("joint", 1)]
+
+
+def test_a_history_that_was_emptied_or_cut_off_is_refused_and_a_deleted_one_is_not(folder):
+    whole = [line("pretrain", 0), line("joint", 0), line("joint", 1)]
+    for text, n_epochs, sound in (("", 1, False), (whole[:2], 2, False), (whole, 2, True), (whole, 1, True)):
+        folder.history.write_text("".join(json.dumps(one) + "\n" for one in text))
+        refused = pytest.raises(ConfigError, match=rf"lacks epoch {n_epochs} of stage 'joint', which.*; restore a copy")
+        with nullcontext() if sound else refused:
+            folder.rewind("joint", n_epochs)
+    folder.history.unlink()
+    folder.rewind("joint", 2)
+    assert not folder.history.exists()
 
 
 def test_a_finished_stage_is_found_in_a_neighboring_run(folder):

@@ -133,6 +133,18 @@ def test_an_interrupted_stage_resumes_with_the_same_data_and_restarts_with_other
     assert begun == [(interrupted.config.stages, 0, 2 * n_batches, 0 if other else n_batches)]
 
 
+def test_a_run_whose_history_lacks_a_finished_stage_is_not_resumed(few_prepared, tmp_path):
+    run = schedule(few_prepared, tmp_path / "runs/run", {"name": "one", **LABELS}, {"name": "two", **LABELS})
+    run.train_stages(run.config.stages)
+    lines = run.record.folder.history.read_text().splitlines(keepends=True)
+    for text in ("", lines[0]):
+        run.record.folder.history.write_text(text)
+        with pytest.raises(ConfigError, match=r"history\.jsonl: lacks epoch 1 of stage 'two', which was trained"):
+            run.run()
+    run.record.folder.history.unlink()
+    run.run()
+
+
 def test_a_resumed_run_keeps_its_threads_and_its_precision(few_prepared, tmp_path):
     run = schedule(few_prepared, tmp_path / "run", {"name": "labels", **LABELS})
     facts = run.record.folder.facts
@@ -160,8 +172,9 @@ def test_stages_that_train_again_need_the_room_of_their_models_too(few_prepared,
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
 
     def needed(schedule):
+        finished = schedule.finished(schedule.config.stages)
         with pytest.raises(TrainingError) as refusal:
-            schedule.require_room(schedule.config.stages)
+            schedule.require_room([stage for stage in schedule.config.stages if stage.name not in finished])
         return re.search(r"needs ([\d.]+) MB", str(refusal.value))[1]
 
     untrained = needed(run)
