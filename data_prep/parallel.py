@@ -9,9 +9,13 @@ from itertools import chain, islice
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+Engine = Callable[[Callable[..., Any], Sequence[tuple[object, ...]], int], Generator[Any, None, None]]
+"""Function that yields the results of another one for pieces of work, computed by so many workers, in any order."""
+OrderedEngine = Callable[[Callable[..., Any], Iterable[tuple[object, ...]], int], Generator[Any, None, None]]
+"""The same, but in the order of the pieces."""
 
 SECONDS_WORTH_WORKERS = 4.0
 """Remaining work in seconds below which starting workers takes longer than they save."""

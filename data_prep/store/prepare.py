@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from typing import Any
 from data_prep.files import is_partial
 from data_prep.leads import STANDARD_LEADS
 from data_prep.lock import LOCK
-from data_prep.parallel import in_parallel
+from data_prep.parallel import Engine, in_parallel
 from data_prep.places import File
 from data_prep.preprocess import Preprocess
 from data_prep.progress import ProgressCallback
@@ -29,9 +29,6 @@ from data_prep.store.finish import discard, finish
 from data_prep.store.manifest import MANIFEST, PROGRESS, SIGNALS, StoreError, read_failures, write_manifest
 from data_prep.store.open import Store, open_store
 from data_prep.store.signals_file import SAMPLE, SignalsFile, open_signals_file
-
-Engine = Callable[[Callable[..., Any], Sequence[tuple[object, ...]], int], Generator[Any, None, None]]
-"""Function that yields the results of another one for pieces of work, computed by so many workers, in any order."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import typer
 
 from data_prep.safe_text import printable, printable_lines
 from ecgmtl.cli.options import (
-    Engine,
+    EngineName,
     FollowLinks,
     Fs,
     Leads,
@@ -111,7 +111,7 @@ def prepare(
     leads: Leads = None,
     follow_links: FollowLinks = False,
     workers: Workers = 0,
-    engine: Engine = "local",
+    engine: EngineName = "local",
     part: Annotated[
         str | None,
         typer.Option(

@@ -1,17 +1,18 @@
 """Arguments and options that several commands share, each defined once."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from data_prep.lead_set import LeadSet
+    from data_prep.parallel import Engine, OrderedEngine
     from data_prep.readers import ReadOptions
     from data_prep.share import Share
 
-    Run = Callable[[Callable[..., Any], Any, int], Generator[Any, None, None]]
+    AnyEngine = TypeVar("AnyEngine", Engine, OrderedEngine)
 
 ONLY_READ = "remote addresses can only be read; name a local path, and copy the result there."
 """Message where a command would write to a remote address."""
@@ -66,7 +67,7 @@ Overrides = Annotated[
     ),
 ]
 Workers = Annotated[int, typer.Option(min=0, help="Number of processes. 0 means one for each CPU core.")]
-Engine = Annotated[
+EngineName = Annotated[
     Literal["local", "ray"],
     typer.Option(
         help="Where the --workers run: as processes on this machine, or as tasks of the Ray cluster at RAY_ADDRESS. If "
@@ -117,9 +118,9 @@ def read_options(fs: float | None, unit: str | None, leads: str | None, follow_l
         raise typer.BadParameter(str(error)) from None
 
 
-def engine_of(engine: Engine, workers: int, here: "Run") -> tuple["Run", int]:
+def engine_of(name: EngineName, workers: int, here: "AnyEngine") -> tuple["AnyEngine", int]:
     """Return the function that runs pieces of work, the one for this machine or Ray's, and its number of workers."""
-    if engine == "ray":
+    if name == "ray":
         from data_prep.on_ray import in_order_on_ray
 
         return in_order_on_ray, workers

@@ -11,7 +11,7 @@ import typer
 
 from ecgmtl.cli.options import (
     ONLY_READ,
-    Engine,
+    EngineName,
     FollowLinks,
     Fs,
     Leads,
@@ -79,7 +79,7 @@ def predict(
     leads: Leads = None,
     follow_links: FollowLinks = False,
     workers: Workers = 0,
-    engine: Engine = "local",
+    engine: EngineName = "local",
     batch: Annotated[int, typer.Option(min=1, help="Records per batch. Larger is faster and takes more memory.")] = 64,
     window: Annotated[
         Literal["first", "best", "all"],
@@ -201,7 +201,7 @@ class Processes(NamedTuple):
 
     number: int = 0
     """0 is one for each core, or for each CPU of the cluster."""
-    engine: Engine = "local"
+    engine: EngineName = "local"
 
     def predict_parts(self) -> "PredictParts":
         """Return the function that predicts parts in these processes."""

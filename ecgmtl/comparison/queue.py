@@ -16,9 +16,9 @@ from ecgmtl.comparison.run import ArmRun, train_and_evaluate
 from ecgmtl.config.parse import ConfigError
 from ecgmtl.training.errors import TrainingError
 
-Failure = TrainingError | CheckpointError | ConfigError
+RunError = TrainingError | CheckpointError | ConfigError
 """Expected error of one run. Any other error is a bug and stops the comparison."""
-FAILURES = get_args(Failure)
+RUN_ERRORS = get_args(RunError)
 
 
 def run_all(runs: Sequence[ArmRun], n_parallel: int, say: Callable[[str], None]) -> dict[str, str]:
@@ -40,13 +40,13 @@ def run_all(runs: Sequence[ArmRun], n_parallel: int, say: Callable[[str], None])
     return failed
 
 
-def outcomes(runs: Sequence[ArmRun], n_parallel: int) -> Iterator[tuple[ArmRun, RunResult | Failure]]:
+def outcomes(runs: Sequence[ArmRun], n_parallel: int) -> Iterator[tuple[ArmRun, RunResult | RunError]]:
     """Yield each run with its result or its error, in the order in which they finish."""
     if n_parallel == 1:
         for run in runs:
             try:
                 yield run, train_and_evaluate(run)
-            except FAILURES as error:
+            except RUN_ERRORS as error:
                 yield run, error
         return
     # spawn new processes, because torch's threads do not survive a fork
@@ -57,7 +57,7 @@ def outcomes(runs: Sequence[ArmRun], n_parallel: int) -> Iterator[tuple[ArmRun, 
         for future in as_completed(running):
             try:
                 yield running[future], future.result()
-            except FAILURES as error:
+            except RUN_ERRORS as error:
                 yield running[future], error
     except BaseException:
         for process in multiprocessing.active_children():

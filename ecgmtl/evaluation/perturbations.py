@@ -26,7 +26,7 @@ SHORT_SECONDS = 2.5
 ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 
 
-class Signals(NamedTuple):
+class CleanRecords(NamedTuple):
     """Records to perturb."""
 
     values: Float32[np.ndarray, "record 12 time"]
@@ -35,7 +35,7 @@ class Signals(NamedTuple):
     names: Sequence[str]
 
 
-Change = Callable[[Signals], Float32[np.ndarray, "record 12 part"]]
+Change = Callable[[CleanRecords], Float32[np.ndarray, "record 12 part"]]
 
 
 class Perturbation(NamedTuple):
@@ -57,27 +57,27 @@ def electrode_algebra() -> Float64[np.ndarray, "12 electrode"]:
 
 
 def sample_disturbance(
-    signals: Signals, sample: Callable[[np.random.Generator], np.ndarray]
+    signals: CleanRecords, sample: Callable[[np.random.Generator], np.ndarray]
 ) -> Float64[np.ndarray, "record 12 time"]:
     """Sample a disturbance of the electrodes and return it in the 12 leads, whose identities it obeys."""
     potentials = [sample(np.random.default_rng(zlib.crc32(name.encode()))) for name in signals.names]
     return np.einsum("le,ret->rlt", electrode_algebra(), np.stack(potentials))
 
 
-def filter_like_monitor(signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
+def filter_like_monitor(signals: CleanRecords) -> Float32[np.ndarray, "record 12 time"]:
     """Apply the band-pass of monitors, without its upper edge where the sampling rate is too low for it."""
     low, high = BAND
     return band_pass(signals.values, signals.fs, low, high if high < signals.fs / 2 else None)
 
 
-def resample_through(hertz: float, signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
+def resample_through(hertz: float, signals: CleanRecords) -> Float32[np.ndarray, "record 12 time"]:
     """Resample to this rate and back, as a record of this rate is resampled to the model's when it is read."""
     n_records, n_leads, n_samples = signals.values.shape
     at_rate = resample(signals.values.reshape(-1, n_samples), signals.fs, hertz)
     return resample(at_rate, hertz, signals.fs)[:, :n_samples].reshape(n_records, n_leads, n_samples)
 
 
-def add_wander(signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
+def add_wander(signals: CleanRecords) -> Float32[np.ndarray, "record 12 time"]:
     """Add baseline wander: a sine of random frequency and phase at each electrode."""
     seconds = np.arange(signals.values.shape[-1]) / signals.fs
 
@@ -87,7 +87,7 @@ def add_wander(signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
     return (signals.values + sample_disturbance(signals, sample)).astype(np.float32)
 
 
-def add_noise(decibels: float, signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
+def add_noise(decibels: float, signals: CleanRecords) -> Float32[np.ndarray, "record 12 time"]:
     """Add white noise of the electrodes, at this signal-to-noise ratio of each record.
 
     Powers are means over the 12 leads, of the signals about their means.
@@ -99,29 +99,29 @@ def add_noise(decibels: float, signals: Signals) -> Float32[np.ndarray, "record 
     return (signals.values + level[:, None, None] * disturbance).astype(np.float32)
 
 
-def scale(factor: float, signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
+def scale(factor: float, signals: CleanRecords) -> Float32[np.ndarray, "record 12 time"]:
     """Multiply all voltages by a factor."""
     return np.float32(factor) * signals.values
 
 
-def lose_voltage(axes: tuple[int, ...], signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
+def lose_voltage(axes: tuple[int, ...], signals: CleanRecords) -> Float32[np.ndarray, "record 12 time"]:
     """Scale signals to the typical level over these axes, as files without a voltage scale are prepared."""
     return to_typical(signals.values, axes)
 
 
-def flatten(lead: str, signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
+def flatten(lead: str, signals: CleanRecords) -> Float32[np.ndarray, "record 12 time"]:
     """Set a lead to 0 mV."""
     changed = signals.values.copy()
     changed[:, STANDARD_LEADS.index(lead)] = 0.0
     return changed
 
 
-def swap_arms(signals: Signals) -> Float32[np.ndarray, "record 12 time"]:
+def swap_arms(signals: CleanRecords) -> Float32[np.ndarray, "record 12 time"]:
     """Swap the electrodes of the arms: I is inverted, II and III are exchanged, and so are aVR and aVL."""
     return perturb.swap_arms(signals.values)
 
 
-def shorten(signals: Signals) -> Float32[np.ndarray, "record 12 part"]:
+def shorten(signals: CleanRecords) -> Float32[np.ndarray, "record 12 part"]:
     """Keep the first 2.5 s of each record."""
     return signals.values[..., : round(SHORT_SECONDS * signals.fs)]
 

@@ -14,7 +14,7 @@ from data_prep.leads import BASIS_LEADS
 from data_prep.preprocess import Preprocess
 from ecgmtl.data.split import Split
 from ecgmtl.evaluation.classification import Estimate
-from ecgmtl.evaluation.perturbations import FAMILIES, PERTURBATIONS, Change, Signals
+from ecgmtl.evaluation.perturbations import FAMILIES, PERTURBATIONS, Change, CleanRecords
 from ecgmtl.evaluation.protocols import Protocol
 from ecgmtl.metrics.bootstrap import bootstrap, interval
 from ecgmtl.metrics.ranking import auroc, mean_defined
@@ -90,7 +90,7 @@ class Ranker:
             if change is not None or self.preprocess.band is not None:
                 names = [split.names[row] for row in index.tolist()]
                 recorded = signals.cpu().numpy()
-                changed = recorded if change is None else change(Signals(recorded, split.fs, names))
+                changed = recorded if change is None else change(CleanRecords(recorded, split.fs, names))
                 levelled = self.preprocess.level(changed)
                 levelled = np.pad(levelled, ((0, 0), (0, 0), (0, split.n_samples - levelled.shape[-1])))
                 signals = torch.from_numpy(np.ascontiguousarray(levelled)).to(split.device)

@@ -8,7 +8,7 @@ process may write any part. `shares` makes such a folder the result itself.
 import json
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from typing import Any
 
 from data_prep.files import remove_partials, write_text
 from data_prep.lock import locked
-from data_prep.parallel import in_order
+from data_prep.parallel import OrderedEngine, in_order
 from data_prep.places import File, RemotePath
 from data_prep.readers import files_of
 from ecgmtl.identity import sha256
@@ -34,8 +34,6 @@ from ecgmtl.inference.windows import Window
 FILES_A_PART = 256
 """Number of files of a part, or a little less: a whole number of batches. An interruption loses one part per worker."""
 SETTINGS = "_settings.json"
-Engine = Callable[[Callable[..., Any], Iterable[tuple[object, ...]], int], Generator[Any, None, None]]
-"""Function that yields the results of another one in the order of its arguments, computed by so many workers."""
 Piece = tuple[int, tuple[File, ...]]
 """Number of a part, and its files."""
 
@@ -135,7 +133,7 @@ def pieces_of(job: PredictionJob, files: Iterable[File]) -> Iterator[Piece]:
 
 
 def predict_in_parts(
-    job: PredictionJob, pieces: Iterable[Piece], workers: int = 1, engine: Engine = in_order
+    job: PredictionJob, pieces: Iterable[Piece], workers: int = 1, engine: OrderedEngine = in_order
 ) -> Generator[Receipt, None, None]:
     """Write parts of a table, and yield the receipt of each in order. The caller holds the folder.
 

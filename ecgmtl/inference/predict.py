@@ -17,7 +17,7 @@ from ecgmtl.inference.predictor import Predictor
 from ecgmtl.inference.result import NO_DECISION, Failure, Prediction, fail, report_bug
 from ecgmtl.inference.unlike_training import check_typicality
 from ecgmtl.inference.windows import (
-    Signals,
+    RecordSignals,
     Window,
     count_windows,
     is_longer,
@@ -104,19 +104,20 @@ def predict_batch(
 
 def prepare_batch(
     predictor: Predictor, ecgs: Sequence[File | Record], options: ReadOptions, window: Window
-) -> list[tuple[File, Signals | Failure]]:
+) -> list[tuple[File, RecordSignals | Failure]]:
     """Read and preprocess one window of each ECG."""
     return [(path_of(ecg), prepare(predictor, ecg, options, window)) for ecg in ecgs]
 
 
 def classify_batch(
-    predictor: Predictor, items: Sequence[tuple[File, Signals | Failure]], keep_signals: bool = False
+    predictor: Predictor, items: Sequence[tuple[File, RecordSignals | Failure]], keep_signals: bool = False
 ) -> Iterator[Prediction | Failure]:
     """Classify prepared ECGs at once, and yield a result for each."""
-    predictions = iter(classify_all(predictor, [(path, item) for path, item in items if isinstance(item, Signals)]))
+    prepared = [(path, item) for path, item in items if isinstance(item, RecordSignals)]
+    predictions = iter(classify_all(predictor, prepared))
     for _, item in items:
         result = item if isinstance(item, Failure) else next(predictions)
-        if keep_signals and isinstance(result, Prediction) and isinstance(item, Signals):
+        if keep_signals and isinstance(result, Prediction) and isinstance(item, RecordSignals):
             result = replace(result, signals=item)
         yield result
 
@@ -125,16 +126,16 @@ def path_of(ecg: File | Record) -> File:
     return Path(ecg.name) if isinstance(ecg, Record) else ecg
 
 
-def prepare(predictor: Predictor, ecg: File | Record, options: ReadOptions, window: Window) -> Signals | Failure:
+def prepare(predictor: Predictor, ecg: File | Record, options: ReadOptions, window: Window) -> RecordSignals | Failure:
     """Read and preprocess one window of an ECG. Any error is returned as the failure of this ECG."""
     preprocess = predictor.metadata.preprocess
     seconds = preprocess.seconds if window is Window.FIRST else None
 
-    def first_or_best() -> Signals:
+    def first_or_best() -> RecordSignals:
         if window is Window.BEST and is_longer(recording := open_ecg(ecg, options), preprocess):
             return pick_best(recording, preprocess)
         record = ecg if isinstance(ecg, Record) else read_record(ecg, replace(options, seconds=seconds))
-        return Signals(record, preprocess(record))
+        return RecordSignals(record, preprocess(record))
 
     return failing_alone(path_of(ecg), first_or_best)
 
@@ -220,7 +221,7 @@ def combine(metadata: ModelMetadata, results: Sequence[Prediction], n_windows: i
     )
 
 
-def classify_all(predictor: Predictor, prepared: list[tuple[File, Signals]]) -> list[Prediction | Failure]:
+def classify_all(predictor: Predictor, prepared: list[tuple[File, RecordSignals]]) -> list[Prediction | Failure]:
     """Return a result for each record. If a batch raises, its records are run one by one so that only bad ones fail."""
     try:
         return list(classify(predictor, prepared))
@@ -230,7 +231,7 @@ def classify_all(predictor: Predictor, prepared: list[tuple[File, Signals]]) -> 
         return [result for one in prepared for result in classify_all(predictor, [one])]
 
 
-def classify(predictor: Predictor, prepared: list[tuple[File, Signals]]) -> Iterator[Prediction | Failure]:
+def classify(predictor: Predictor, prepared: list[tuple[File, RecordSignals]]) -> Iterator[Prediction | Failure]:
     """Yield a result for each record. It is a failure if the model's output for the record is not finite."""
     if not prepared:
         return

@@ -7,7 +7,7 @@ from typing import TypeVar
 from data_prep.places import File
 from data_prep.quality import Finding, Severity
 from data_prep.readers import OtherFile
-from ecgmtl.inference.windows import Signals
+from ecgmtl.inference.windows import RecordSignals
 
 NO_DECISION = Severity.NO_DECISION
 
@@ -27,7 +27,7 @@ class Prediction:
     """Error of the reconstruction of masked samples, in mV. None for a model without a decoder."""
     findings: tuple[Finding, ...] = ()
     """Findings on the record. Those that forbid a decision come first."""
-    signals: Signals | None = field(default=None, repr=False, compare=False)
+    signals: RecordSignals | None = field(default=None, repr=False, compare=False)
     """Signals that the prediction was made from. None unless `keep_signals` was set."""
     unlike_training: float | None = None
     """How unlike the training records it is: above 1, no decision is made. None for a model that cannot tell."""
@@ -67,10 +67,11 @@ def report_bug(path: File, error: Exception) -> Failure:
     return replace(fail(path, "bug", reason), traceback="".join(format_exception(error)))
 
 
-Result = TypeVar("Result", bound=Prediction | Failure | OtherFile)
+Result = Prediction | Failure | OtherFile
+R = TypeVar("R", bound=Result)
 
 
-def fail_undecided(result: Result) -> Result | Failure:
+def fail_undecided(result: R) -> R | Failure:
     """Return a prediction without a decision as a failure for the same reason, and any other result unchanged."""
     if not isinstance(result, Prediction) or result.undecided is None:
         return result

@@ -17,7 +17,7 @@ AT_ONCE = 64
 """Number of windows that are read at once."""
 
 
-class Signals(NamedTuple):
+class RecordSignals(NamedTuple):
     """Signals of one record."""
 
     record: Record
@@ -57,7 +57,7 @@ def count_windows(recording: Recording, preprocess: Preprocess) -> int:
     return len(window_starts(recording.n_samples, preprocess.n_needed(recording.fs)))
 
 
-def prepare_windows(recording: Recording, preprocess: Preprocess) -> Iterator[tuple[int, Signals]]:
+def prepare_windows(recording: Recording, preprocess: Preprocess) -> Iterator[tuple[int, RecordSignals]]:
     """Yield the first sample of each window that can be used, with the window. Memory holds a few at a time.
 
     Raises:
@@ -77,12 +77,12 @@ def prepare_windows(recording: Recording, preprocess: Preprocess) -> Iterator[tu
                 continue
             any_usable = True
             findings = tuple(finding for finding in prepared.findings if finding.code not in FIT_CODES)
-            yield start, Signals(replace(window, total_seconds=None), replace(prepared, findings=findings))
+            yield start, RecordSignals(replace(window, total_seconds=None), replace(prepared, findings=findings))
     if first is not None and not any_usable:
         raise first
 
 
-def pick_best(recording: Recording, preprocess: Preprocess) -> Signals:
+def pick_best(recording: Recording, preprocess: Preprocess) -> RecordSignals:
     """Return the best window: the fewest findings, and of these windows the least noise.
 
     Raises:

@@ -11,7 +11,7 @@ from data_prep.safe_text import printable
 from ecgmtl.inference.occlusion import WINDOW, occlude
 from ecgmtl.inference.predictor import Predictor, Reconstructor
 from ecgmtl.inference.result import Failure, Prediction
-from ecgmtl.inference.windows import Signals
+from ecgmtl.inference.windows import RecordSignals
 from ecgmtl.report_page.drawing import as_prepared, as_read, pack
 
 MOST_EXPLAINED = 5
@@ -70,7 +70,7 @@ def reasons(failure: Failure) -> list[dict[str, str]]:
     return [first, *map(as_shown, others)]
 
 
-def draw(result: Prediction, signals: Signals, predictor: Predictor, detailed: bool) -> str:
+def draw(result: Prediction, signals: RecordSignals, predictor: Predictor, detailed: bool) -> str:
     """Return the packed drawing of a prediction."""
     fs = float(predictor.metadata.preprocess.fs)
     if not detailed:
@@ -91,7 +91,7 @@ def local_error(error: Float32[np.ndarray, "lead time"], fs: float) -> Float[np.
     return np.sqrt(np.maximum(mean, 0))
 
 
-def explain(result: Prediction, signals: Signals, predictor: Predictor) -> dict[str, Any]:
+def explain(result: Prediction, signals: RecordSignals, predictor: Predictor) -> dict[str, Any]:
     """Return the importance of parts of the signal for the labels nearest to their thresholds, or above.
 
     Values are falls of the calibrated logit, so that a probability without a part is sigmoid(logit - fall). It is empty

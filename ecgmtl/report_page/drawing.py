@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Int16
 from data_prep.filters import resample
 from data_prep.leads import BASIS_LEADS, FROM_I_AND_II, STANDARD_LEADS
 from data_prep.quality.lead_names import find_leads, find_reconstructed
-from ecgmtl.inference.windows import Signals
+from ecgmtl.inference.windows import RecordSignals
 
 STEP_MV = 0.005
 """Rounding of a drawn sample, in mV: 0.05 mm on paper, a fifth of the width of the trace."""
@@ -37,7 +37,7 @@ class Drawing(NamedTuple):
     """Leads of the file that a model reconstructed."""
 
 
-def as_read(signals: Signals, fs: float) -> Drawing:
+def as_read(signals: RecordSignals, fs: float) -> Drawing:
     """Return the signal as the file has it: not filtered, nothing replaced, at its own rate up to 500 Hz.
     It ends where the model's input ends.
 
@@ -62,7 +62,7 @@ def as_read(signals: Signals, fs: float) -> Drawing:
     return drawing._replace(rows=centered(rows), fs=min(record.fs, HIGHEST_RATE), is_read=True, computed=computed)
 
 
-def as_prepared(signals: Signals, fs: float) -> Drawing:
+def as_prepared(signals: RecordSignals, fs: float) -> Drawing:
     """Return the signal that the model reads, at `fs` hertz, without the zeros after a short record."""
     record, prepared = signals
     n_samples = min(round(len(record.signal) / record.fs * fs), prepared.signal.shape[1])

@@ -14,7 +14,7 @@ from data_prep.readers import OtherFile, ReadOptions
 from data_prep.safe_text import printable, printable_lines
 from ecgmtl import __version__
 from ecgmtl.inference.predictor import Predictor
-from ecgmtl.inference.result import Failure, Prediction
+from ecgmtl.inference.result import Failure, Result
 from ecgmtl.inference.windows import Window
 from ecgmtl.report_page.facts import facts
 from ecgmtl.serve.answers import Answer, OtherAnswer, answer_of, others_of
@@ -26,7 +26,6 @@ from ecgmtl.serve.uploads import Limits, Upload
 DESCRIPTION = """Predictions for ECG files. Not a medical device; for research only.
 
 A WFDB record is several files: send its `.hea` and its `.dat` or `.mat` in one request."""
-Result = Prediction | Failure | OtherFile
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 

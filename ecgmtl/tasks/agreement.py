@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ecgmtl.model.network import MAIN
-from ecgmtl.tasks.base import Likelihood, LossInput, ModelFacts, Need, StageFacts, Task, Trunk, View
+from ecgmtl.tasks.base import Likelihood, LossInput, ModelFacts, Need, StageFacts, Task, Trunk, ValidationView
 
 
 class Agreement(Task):
@@ -22,7 +22,7 @@ class Agreement(Task):
     trunk: ClassVar[Trunk] = "classification"
     likelihood: ClassVar[Likelihood] = "bernoulli"
     needs: ClassVar[frozenset[Need]] = frozenset({"masks", "clean_view"})
-    view: ClassVar[View] = "masked"
+    view: ClassVar[ValidationView] = "masked"
 
     def __init__(self, name: str = "agreement") -> None:
         super().__init__(name)

@@ -17,7 +17,7 @@ from ecgmtl.tracking import names
 Likelihood = Literal["gaussian", "bernoulli"]
 Trunk = Literal["reconstruction", "classification"]
 Need = Literal["masks", "views", "mean_encoder", "teachers", "clean_view"]
-View = Literal["whole", "masked", "halves"]
+ValidationView = Literal["whole", "masked", "halves"]
 Targets = tuple[Float[Tensor, "record target"], Float[Tensor, "held_out target"]]
 """Targets of the training and of the validation split; NaN where a record has none."""
 
@@ -80,7 +80,7 @@ class Task(ABC):
     """Likelihood whose negative logarithm the loss is, up to scale. Uncertainty weighting depends on it."""
     needs: ClassVar[frozenset[Need]] = frozenset()
     """Parts of a batch that the task needs in addition to signals and labels."""
-    view: ClassVar[View] = "whole"
+    view: ClassVar[ValidationView] = "whole"
     """View of a record on which the task is validated."""
     learns_labels: ClassVar[bool] = False
     """Whether the task learns from labeled records only."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ecgmtl.data.lead_algebra import N_LEADS
 from ecgmtl.model.network import RECONSTRUCTION
-from ecgmtl.tasks.base import LossInput, ModelFacts, Need, StageFacts, Task, View
+from ecgmtl.tasks.base import LossInput, ModelFacts, Need, StageFacts, Task, ValidationView
 
 
 class Consistency(Task):
@@ -18,7 +18,7 @@ class Consistency(Task):
 
     part: ClassVar[str] = "decoder"
     needs: ClassVar[frozenset[Need]] = frozenset({"masks"})
-    view: ClassVar[View] = "masked"
+    view: ClassVar[ValidationView] = "masked"
 
     def __init__(self, name: str = "consistency") -> None:
         super().__init__(name)

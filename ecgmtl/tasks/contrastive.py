@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ecgmtl.model.heads import Projector
 from ecgmtl.settings import Settings
-from ecgmtl.tasks.base import Likelihood, LossInput, ModelFacts, Need, StageFacts, Task, View
+from ecgmtl.tasks.base import Likelihood, LossInput, ModelFacts, Need, StageFacts, Task, ValidationView
 
 
 class ContrastiveSettings(Settings):
@@ -32,7 +32,7 @@ class Contrastive(Task):
     part: ClassVar[str] = "projector"
     likelihood: ClassVar[Likelihood] = "bernoulli"
     needs: ClassVar[frozenset[Need]] = frozenset({"views"})
-    view: ClassVar[View] = "halves"
+    view: ClassVar[ValidationView] = "halves"
 
     def __init__(self, name: str = "contrastive", settings: ContrastiveSettings = ContrastiveSettings()) -> None:  # noqa: B008
         super().__init__(name)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ecgmtl.model.heads import LatentHead
 from ecgmtl.ranks import average_over_ranks
 from ecgmtl.settings import Settings
-from ecgmtl.tasks.base import LossInput, ModelFacts, Need, StageFacts, Task, View
+from ecgmtl.tasks.base import LossInput, ModelFacts, Need, StageFacts, Task, ValidationView
 
 ERRORS = {"mse": F.mse_loss, "smooth_l1": F.smooth_l1_loss}
 
@@ -31,7 +31,7 @@ class Latent(Task):
 
     part: ClassVar[str] = "predictor"
     needs: ClassVar[frozenset[Need]] = frozenset({"masks", "mean_encoder"})
-    view: ClassVar[View] = "masked"
+    view: ClassVar[ValidationView] = "masked"
 
     def __init__(self, name: str = "latent", settings: LatentSettings = LatentSettings()) -> None:  # noqa: B008
         super().__init__(name)

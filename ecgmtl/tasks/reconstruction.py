@@ -14,7 +14,7 @@ from ecgmtl.model.heads import Reconstructed
 from ecgmtl.model.network import RECONSTRUCTION
 from ecgmtl.ranks import average_over_ranks
 from ecgmtl.settings import Settings
-from ecgmtl.tasks.base import LossInput, ModelFacts, Need, StageFacts, Task, View
+from ecgmtl.tasks.base import LossInput, ModelFacts, Need, StageFacts, Task, ValidationView
 from ecgmtl.tracking import names
 
 NORMAL_95 = 1.96
@@ -50,7 +50,7 @@ class Reconstruction(Task):
 
     part: ClassVar[str] = "decoder"
     needs: ClassVar[frozenset[Need]] = frozenset({"masks"})
-    view: ClassVar[View] = "masked"
+    view: ClassVar[ValidationView] = "masked"
     priority: ClassVar[int] = 1
 
     def __init__(

@@ -31,7 +31,7 @@ from ecgmtl.training.step import Learner, Step, freeze
 from ecgmtl.training.step_figures import StepFigures
 from ecgmtl.training.validation import validate
 
-Report = Callable[[EpochReport], None]
+ReportEpoch = Callable[[EpochReport], None]
 
 
 @dataclass
@@ -79,7 +79,9 @@ class StageTraining:
     def patience_is_over(self) -> bool:
         return self.stage.patience is not None and self.epoch - 1 - self.best_epoch >= self.stage.patience
 
-    def run(self, report: Report, state_path: Path, advance: Callable[[], None] = lambda: None) -> dict[str, Tensor]:
+    def run(
+        self, report: ReportEpoch, state_path: Path, advance: Callable[[], None] = lambda: None
+    ) -> dict[str, Tensor]:
         """Train to the end and return the weights that the stage keeps. `advance` is called after every step.
 
         Raises:

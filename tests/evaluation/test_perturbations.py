@@ -8,7 +8,7 @@ from data_prep.readers import read_record
 from ecgmtl.evaluation.perturbations import (
     FAMILIES,
     PERTURBATIONS,
-    Signals,
+    CleanRecords,
     add_noise,
     add_wander,
     electrode_algebra,
@@ -22,12 +22,12 @@ FS = 100.0
 @pytest.fixture
 def signals():
     values = np.stack([beats().T, 0.5 * beats().T, beats().T[:, ::-1]])
-    return Signals(values.astype(np.float32), FS, ("a", "b", "c"))
+    return CleanRecords(values.astype(np.float32), FS, ("a", "b", "c"))
 
 
 def sine(hertz, seconds=100.0):
     time = np.arange(seconds * FS) / FS
-    return Signals(np.tile(np.sin(2 * np.pi * hertz * time), (1, 12, 1)).astype(np.float32), FS, ("sine",))
+    return CleanRecords(np.tile(np.sin(2 * np.pi * hertz * time), (1, 12, 1)).astype(np.float32), FS, ("sine",))
 
 
 def identities(values):
@@ -52,7 +52,7 @@ def test_every_perturbation_changes_a_copy_and_has_a_description(signals, name):
 @pytest.mark.parametrize("name", PERTURBATIONS)
 def test_perturbations_of_a_record_do_not_depend_on_its_batch(signals, name):
     together = PERTURBATIONS[name].change(signals)
-    alone = PERTURBATIONS[name].change(Signals(signals.values[1:2], FS, ("b",)))
+    alone = PERTURBATIONS[name].change(CleanRecords(signals.values[1:2], FS, ("b",)))
     np.testing.assert_allclose(together[1], alone[0], atol=1e-6)
 
 
@@ -72,7 +72,7 @@ def test_swapping_leads_equals_swapping_electrodes(rng):
     potentials = rng.normal(size=(9, 1000))
     leads = electrode_algebra() @ potentials
     swapped = electrode_algebra() @ potentials[[1, 0, *range(2, 9)]]  # the left arm's wire on the right
-    found = PERTURBATIONS["arms_swapped"].change(Signals(leads[None].astype(np.float32), FS, ("x",)))
+    found = PERTURBATIONS["arms_swapped"].change(CleanRecords(leads[None].astype(np.float32), FS, ("x",)))
     np.testing.assert_allclose(found[0], swapped, atol=1e-5)
 
 
@@ -85,7 +85,7 @@ def test_the_filter_removes_the_baseline_and_keeps_the_beats():
 
 def test_the_upper_edge_is_left_out_where_the_sampling_rate_is_too_low():
     values = np.tile(np.sin(2 * np.pi * 10 * np.arange(1200) / 60), (1, 12, 1)).astype(np.float32)
-    found = filter_like_monitor(Signals(values, 60.0, ("x",)))
+    found = filter_like_monitor(CleanRecords(values, 60.0, ("x",)))
     np.testing.assert_allclose(found[..., 300:-300], values[..., 300:-300], atol=0.01)
 
 
@@ -102,7 +102,7 @@ def test_resampling_is_like_a_record_sampled_at_another_rate(shared_data):
     fine = np.ascontiguousarray(read_record(path).signal.T)
     there = resample(resample(fine, 500.0, 250.0), 250.0, FS)  # a recorder of 250 Hz, then reading
     here = resample(fine, 500.0, FS)
-    found = PERTURBATIONS["from_250_hz"].change(Signals(here[None], FS, ("x",)))[0]
+    found = PERTURBATIONS["from_250_hz"].change(CleanRecords(here[None], FS, ("x",)))[0]
     assert np.sqrt(np.square(there - here).mean()) < 0.005
     assert np.sqrt(np.square(found - here).mean()) < 0.005
 
@@ -116,7 +116,7 @@ def test_noise_has_the_power_that_it_states(signals, decibels):
 
 
 def test_a_flat_record_gets_no_noise():
-    flat = Signals(np.zeros((1, 12, 500), np.float32), FS, ("flat",))
+    flat = CleanRecords(np.zeros((1, 12, 500), np.float32), FS, ("flat",))
     np.testing.assert_array_equal(add_noise(12, flat), 0.0)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ecgmtl.evaluation.evaluate import EvaluationError, Further, evaluate, evaluate_further
-from ecgmtl.evaluation.perturbations import FAMILIES, PERTURBATIONS, SHORT_SECONDS, Signals
+from ecgmtl.evaluation.perturbations import FAMILIES, PERTURBATIONS, SHORT_SECONDS, CleanRecords
 from ecgmtl.evaluation.protocols import PROTOCOLS
 from ecgmtl.evaluation.report import as_text, write_evaluation
 from ecgmtl.evaluation.stress import Ranker, StressError, report_stress
@@ -32,7 +32,7 @@ def test_a_loss_is_the_decrease_of_the_macro_auroc(report):
     split, model = make_split(), make_checkpoint().model
     truth = split.labels.numpy() > 0
     signals = split.signals.numpy() / np.float32(1000)
-    changed = PERTURBATIONS["arms_swapped"].change(Signals(signals.astype(np.float32), split.fs, split.names))
+    changed = PERTURBATIONS["arms_swapped"].change(CleanRecords(signals.astype(np.float32), split.fs, split.names))
     changed -= changed.mean(axis=-1, keepdims=True)
     clean, found = (model.classify(torch.from_numpy(x)).double().numpy() for x in (signals, changed))
     row = report.losses.loc["arms_swapped"]

@@ -18,7 +18,7 @@ from ecgmtl import checkpoint
 from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.result import Failure
-from ecgmtl.inference.windows import Signals
+from ecgmtl.inference.windows import RecordSignals
 from ecgmtl.metrics.calibration import ThresholdFigures
 from ecgmtl.report_page.card import card
 from ecgmtl.report_page.drawing import MISSING, STEP_MV, as_prepared, as_read, pack
@@ -47,7 +47,7 @@ def unpack(text):
 
 
 def signals_of(record):
-    return Signals(record, Preprocess()(record))
+    return RecordSignals(record, Preprocess()(record))
 
 
 def test_a_drawing_has_the_samples_of_the_file(records):
