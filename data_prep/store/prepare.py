@@ -22,7 +22,7 @@ from data_prep.readers import OtherFile, ReadOptions, find_files, summarize
 from data_prep.share import Share
 from data_prep.sources import read_source
 from data_prep.sources.tables import Source, class_remarks, listed
-from data_prep.store import claims, ledger
+from data_prep.store import ledger, locks
 from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk, Preparation, prepare_chunk
 from data_prep.store.duplicates import duplicates
 from data_prep.store.finish import discard, finish
@@ -124,12 +124,12 @@ def prepare(
 
 def prepare_whole(plan: PreparationPlan) -> PrepareReport:
     """Prepare all chunks that neither this process nor another has finished."""
-    with claims.whole(plan.out):
+    with locks.whole(plan.out):
         if is_finished(plan.out):
             return reuse(plan)
         own = ledger.path_of(plan.out, None)
         preparation, done = start(plan)
-        chunks = [*done, *convert(plan, preparation, plan.firsts, done, own)]
+        chunks = [*done, *prepare_chunks(plan, preparation, plan.firsts, done, own)]
         return conclude(plan, preparation.signals, chunks, n_records(done))
 
 
@@ -137,19 +137,19 @@ def prepare_share(plan: PreparationPlan, share: Share) -> PrepareReport:
     """Prepare the chunks of a share that are not finished. Complete the folder if it has all others."""
     own = ledger.path_of(plan.out, share)
     with ExitStack() as held:
-        with claims.gate(plan.out):
+        with locks.gate(plan.out):
             if is_finished(plan.out):
                 return reuse(plan)
-            held.enter_context(claims.one_share(plan.out, share))
+            held.enter_context(locks.one_share(plan.out, share))
             preparation = join(plan, share)
         firsts = [first for number, first in enumerate(plan.firsts) if number in share]
         done = done_before(plan, preparation.signals, share, set(firsts))
         ledger.write(own, done)
-        chunks = [*done, *convert(plan, preparation, firsts, done, own)]
+        chunks = [*done, *prepare_chunks(plan, preparation, firsts, done, own)]
         # the new file is synced, and lets a network file system notice the files of other machines in the folder
         ledger.write(own, chunks)
     report = report_on(plan.source, chunks, n_records(done))
-    with claims.gate(plan.out):
+    with locks.gate(plan.out):
         return reuse(plan) if is_finished(plan.out) else complete(plan, preparation, share, report)
 
 
@@ -177,11 +177,11 @@ def complete(plan: PreparationPlan, preparation: Preparation, share: Share, repo
     chunks = [*ledger.read_begun(plan.out)[1], *ledger.gather(plan.out, share.n_shares)]
     n_finished = len({chunk.first for chunk in chunks} & set(plan.firsts))
     report = dataclasses.replace(report, n_finished=n_finished, n_chunks=len(plan.firsts))
-    if n_finished < len(plan.firsts) or claims.is_in_use(plan.out, share.n_shares):
+    if n_finished < len(plan.firsts) or locks.is_in_use(plan.out, share.n_shares):
         return report
     done = ledger.intact(preparation.signals, chunks)
-    chunks = [*done, *convert(plan, preparation, plan.firsts, done, ledger.path_of(plan.out, share))]
-    claims.forget_jobs(plan.out)
+    chunks = [*done, *prepare_chunks(plan, preparation, plan.firsts, done, ledger.path_of(plan.out, share))]
+    locks.forget_jobs(plan.out)
     n_new = report.n_records - report.n_resumed
     n_done = n_records(done) - sum(len(chunk.failures) for chunk in done)
     return conclude(plan, preparation.signals, chunks, max(n_done - n_new, 0))
@@ -321,7 +321,7 @@ def allocated(plan: PreparationPlan, is_new: bool) -> Preparation:
         raise
 
 
-def convert(
+def prepare_chunks(
     plan: PreparationPlan, preparation: Preparation, firsts: Sequence[int], done: Sequence[Chunk], own: Path
 ) -> Iterator[Chunk]:
     """Prepare those chunks that are not `done`, note each in the ledger `own`, and yield it."""

@@ -18,7 +18,7 @@ from data_prep.lock import FolderInUseError
 from data_prep.preprocess import Preprocess
 from data_prep.readers import ReadOptions
 from data_prep.share import Share
-from data_prep.store import claims, ledger, prepare
+from data_prep.store import ledger, locks, prepare
 from data_prep.store.manifest import StoreError
 from data_prep.store.open import open_store
 from ecgmtl.cli.options import share_of
@@ -74,7 +74,7 @@ def run(folder, out, share=None, **options):
 
 def content(out):
     """Contents of the files by their names. A lock stays, since removing it would let two processes in."""
-    return {path.name: path.read_bytes() for path in out.iterdir() if path.name not in (".lock", claims.GATE)}
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.name not in (".lock", locks.GATE)}
 
 
 @pytest.mark.parametrize("order", ["123", "231", "321"])
@@ -211,7 +211,7 @@ def test_no_job_completes_a_folder_while_another_one_tries_failures_again(folder
 def test_a_job_that_only_waits_for_the_last_one_leaves_the_completion_to_it(folder, whole, tmp_path):
     for index in "23":
         run(folder, tmp_path / "store", f"{index}/3")
-    with claims.one_share(tmp_path / "store", Share(2, 3)):
+    with locks.one_share(tmp_path / "store", Share(2, 3)):
         report = run(folder, tmp_path / "store", "1/3")
     assert (report.n_finished, report.n_chunks) == (N_CHUNKS, N_CHUNKS)
     assert run(folder, tmp_path / "store", "2/3").n_chunks is None
@@ -246,7 +246,7 @@ def test_a_damaged_chunk_of_another_job_is_prepared_again(folder, whole, tmp_pat
 
 def test_a_job_waits_until_another_one_has_begun_the_folder(folder, tmp_path):
     with ThreadPoolExecutor(1) as pool:
-        with claims.gate(tmp_path / "store"):
+        with locks.gate(tmp_path / "store"):
             job = pool.submit(run, folder, tmp_path / "store", "1/2")
             with pytest.raises(TimeoutError):
                 job.result(timeout=0.5)
