@@ -2,7 +2,7 @@
 and sex. Every other column of yes and no is a label."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 import pandas as pd
@@ -50,22 +50,8 @@ def read_labeled_folder(folder: File) -> Source:
     cells = {role: table[name].str.strip() for role, name in columns.roles.items()}
     place = Folder(folder)
     cells["record"] = cells["record"].map(lambda record: plain_record(place, record))
-    patient_id = cells.get("patient_id", cells["record"])
-    nothing = pd.Series(float("nan"), table.index)
-    fold = numbers(cells["fold"]) if "fold" in cells else nothing
     files = tuple(find_file(place, record) for record in cells["record"])
-    records = pd.DataFrame(
-        {
-            "ecg_id": range(1, len(table) + 1),
-            "patient_id": patient_id,
-            "name": [without_suffix(record) for record in cells["record"]],
-            "fold": fold,
-            "split": splits(cells, patient_id, fold),
-            "age": ages(cells["age"]) if "age" in cells else nothing,
-            "sex": sexes(cells["sex"]) if "sex" in cells else nothing,
-            LABEL_SET: label_cells(table, columns.labels),
-        }
-    )
+    records = records_of(table, columns, cells)
     problems = [*columns.problems, *no_label(path, columns), *cell_problems(path, columns, cells, records)]
     records = records.reset_index(drop=True)
     problems += table_problems(records, list(table.index))
@@ -85,6 +71,25 @@ def read_labeled_folder(folder: File) -> Source:
         tuple(problems),
         notes,
         tuple(fold_remarks(records, list(table.index))),
+    )
+
+
+def records_of(table: pd.DataFrame, columns: Columns, cells: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """Return a row for each record. `cells` are those of the columns that have a role, without spaces around them."""
+    nothing = pd.Series(float("nan"), table.index)
+    patient_id = cells.get("patient_id", cells["record"])
+    fold = numbers(cells["fold"]) if "fold" in cells else nothing
+    return pd.DataFrame(
+        {
+            "ecg_id": range(1, len(table) + 1),
+            "patient_id": patient_id,
+            "name": [without_suffix(record) for record in cells["record"]],
+            "fold": fold,
+            "split": splits(cells, patient_id, fold),
+            "age": ages(cells["age"]) if "age" in cells else nothing,
+            "sex": sexes(cells["sex"]) if "sex" in cells else nothing,
+            LABEL_SET: label_cells(table, columns.labels),
+        }
     )
 
 
@@ -151,7 +156,7 @@ def decisions(columns: Columns, cells: dict[str, pd.Series]) -> Iterator[str]:
         yield f"{TABLE}: {meaning}, as in PTB-XL."
 
 
-def splits(cells: dict[str, pd.Series], patient_id: pd.Series, fold: pd.Series) -> pd.Series:
+def splits(cells: Mapping[str, pd.Series], patient_id: pd.Series, fold: pd.Series) -> pd.Series:
     """Return the split that the table names, that of the fold, or one by the patient's hash; empty if it is unknown."""
     if "split" in cells:
         return words(cells["split"]).map(SPLIT_OF_WORD).fillna("")

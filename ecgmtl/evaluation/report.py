@@ -159,39 +159,51 @@ def as_tree(evaluation: Evaluation, title: str) -> dict[str, Any]:
         "model": dict(evaluation.provenance),
     }
     if evaluation.classification:
-        report = evaluation.classification
-        tree["classification"] = {
-            "headline": {name: plain_estimate(estimate) for name, estimate in report.headline.items()},
-            "n_bootstrap": report.n_bootstrap,
-            "undefined_labels": report.undefined,
-            "labels": report.labels.to_dict(orient="index"),
-        }
+        tree["classification"] = classification_tree(evaluation.classification)
     if evaluation.reconstruction:
-        reconstruction = evaluation.reconstruction
-        tree["reconstruction"] = {
-            "masking": reconstruction.masking.model_dump(mode="json"),
-            "overall": asdict(reconstruction.overall),
-            "by_lead": reconstruction.by_lead.to_dict(orient="index"),
-            "by_group": reconstruction.by_group.to_dict(orient="index"),
-        }
+        tree["reconstruction"] = reconstruction_tree(evaluation.reconstruction)
     if evaluation.given_leads:
-        given = evaluation.given_leads
-        tree["given_leads"] = {
-            "given": given.leads.given,
-            "derived": given.leads.derived,
-            "reconstructed": given.leads.reconstructed,
-            "fraction_of_training_records_with_as_many_leads_masked": given.rarity,
-            "figures": given.figures.to_dict(orient="records"),
-        }
+        tree["given_leads"] = given_leads_tree(evaluation.given_leads)
     if evaluation.stress:
-        stress = evaluation.stress
-        tree["stress"] = {
-            "clean_macro_auroc": plain_estimate(stress.clean),
-            "n_bootstrap": stress.n_bootstrap,
-            "perturbations": stress.losses.to_dict(orient="index"),
-            "summary": stress.summary.to_dict(orient="index"),
-        }
+        tree["stress"] = stress_tree(evaluation.stress)
     return as_strict_json(tree)
+
+
+def classification_tree(report: ClassificationReport) -> dict[str, Any]:
+    return {
+        "headline": {name: plain_estimate(estimate) for name, estimate in report.headline.items()},
+        "n_bootstrap": report.n_bootstrap,
+        "undefined_labels": report.undefined,
+        "labels": report.labels.to_dict(orient="index"),
+    }
+
+
+def reconstruction_tree(report: ReconstructionReport) -> dict[str, Any]:
+    return {
+        "masking": report.masking.model_dump(mode="json"),
+        "overall": asdict(report.overall),
+        "by_lead": report.by_lead.to_dict(orient="index"),
+        "by_group": report.by_group.to_dict(orient="index"),
+    }
+
+
+def given_leads_tree(report: GivenLeadsReport) -> dict[str, Any]:
+    return {
+        "given": report.leads.given,
+        "derived": report.leads.derived,
+        "reconstructed": report.leads.reconstructed,
+        "fraction_of_training_records_with_as_many_leads_masked": report.rarity,
+        "figures": report.figures.to_dict(orient="records"),
+    }
+
+
+def stress_tree(report: StressReport) -> dict[str, Any]:
+    return {
+        "clean_macro_auroc": plain_estimate(report.clean),
+        "n_bootstrap": report.n_bootstrap,
+        "perturbations": report.losses.to_dict(orient="index"),
+        "summary": report.summary.to_dict(orient="index"),
+    }
 
 
 def plain_estimate(estimate: Estimate) -> dict[str, float]:

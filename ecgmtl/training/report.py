@@ -132,43 +132,57 @@ def describe(
     stored: Checkpoint, summary: dict[str, float], splits: tuple[Split, Split], folder: RunFolder
 ) -> ModelCard:
     """Return the card of this run's model, with the scores that have an interval and those of reconstruction."""
-    config, calibration, (train, validation) = stored.config, stored.calibration, splits
-    values = zip(stored.label_names, calibration.thresholds, calibration.slope, calibration.intercept, strict=True)
-    n_parameters = sum(parameter.numel() for parameter in stored.model.parameters())
-    trees = (
-        ""
-        if stored.model.forest is None
-        else "; with boosted trees beside it, which read times and voltages of the waves"
-    )
-    parts = (name for name in summary if f"{name}_low" in summary or name.startswith("reconstruction_"))
-    shown = [name for name in parts if not name.endswith("n_samples")]
+    config, (train, validation) = stored.config, splits
     n_labeled = int(train.labeled.sum())
-    stages = (f"{stage.name}: {stage.summary}" for stage in stored.stages_done)
     return ModelCard(
         name=folder.path.name,
         version=__version__,
-        architecture=f"{config.encoder.kind}, {config.sharing.description}, "
-        f"{n_parameters / 1e6:.1f} M parameters with all heads{trees}",
+        architecture=describe_architecture(stored),
         learned=tasks_learned(stored),
         label_set=stored.label_set,
-        labels=tuple(Label(name=n, threshold=t, slope=s, intercept=i) for n, t, s, i in values)
-        if stored.classifies
-        else (),
+        labels=card_labels(stored),
         data=TrainingData(
             name=folder.data_name,
             sha256=stored.provenance["data_sha256"],
             n_records={"train": len(train), "of these labeled": n_labeled, "validation": len(validation)},
         ),
-        stages=tuple(stages),
-        figures=tuple(
-            Figure(name=n, value=summary[n], low=summary.get(f"{n}_low"), high=summary.get(f"{n}_high")) for n in shown
-        ),
+        stages=tuple(f"{stage.name}: {stage.summary}" for stage in stored.stages_done),
+        figures=card_figures(summary),
         figures_on=f"validation split, {len(validation)} records; the epoch was chosen on it, so these scores are "
         f"slightly optimistic{not_scored(int(summary.get(N_UNDEFINED, 0)), len(stored.label_names))}",
         leads=STANDARD_LEADS,
         fs=float(config.preprocess.fs),
         seconds=config.preprocess.seconds,
         code=stored.provenance["code_sha256"],
+    )
+
+
+def describe_architecture(stored: Checkpoint) -> str:
+    """Return the encoder, the way of sharing, the size and the trees in words."""
+    config, n_parameters = stored.config, sum(parameter.numel() for parameter in stored.model.parameters())
+    network = (
+        f"{config.encoder.kind}, {config.sharing.description}, {n_parameters / 1e6:.1f} M parameters with all heads"
+    )
+    if stored.model.forest is None:
+        return network
+    return f"{network}; with boosted trees beside it, which read times and voltages of the waves"
+
+
+def card_labels(stored: Checkpoint) -> tuple[Label, ...]:
+    """Return the labels with their thresholds and calibration, or none if the model does not classify."""
+    if not stored.classifies:
+        return ()
+    fitted = stored.calibration
+    values = zip(stored.label_names, fitted.thresholds, fitted.slope, fitted.intercept, strict=True)
+    return tuple(Label(name=n, threshold=t, slope=s, intercept=i) for n, t, s, i in values)
+
+
+def card_figures(summary: dict[str, float]) -> tuple[Figure, ...]:
+    """Return the scores that have an interval, and those of reconstruction."""
+    parts = (name for name in summary if f"{name}_low" in summary or name.startswith("reconstruction_"))
+    shown = [name for name in parts if not name.endswith("n_samples")]
+    return tuple(
+        Figure(name=n, value=summary[n], low=summary.get(f"{n}_low"), high=summary.get(f"{n}_high")) for n in shown
     )
 
 
