@@ -69,15 +69,15 @@ def main() -> None:
     parser.add_argument("--teraflops", type=float, default=989.0, help="peak TFLOP/s of the accelerator")
     parser.add_argument("--terabytes", type=float, default=4.8, help="peak TB/s of its memory")
     parser.add_argument("--launch", type=float, default=5.0, help="microseconds to launch an operation")
-    given = parser.parse_args()
-    config = load_config(given.config, (*given.set, "precision=bf16", "compile=false"))
-    rates = Rates(1e3 * given.teraflops, 1e3 * given.teraflops, 1e3 * given.terabytes)
-    costs = list(costs_of(config, given.records))
-    print(HEADER, *(cost.line(rates, given.launch) for cost in costs), sep="\n")
+    arguments = parser.parse_args()
+    config = load_config(arguments.config, (*arguments.set, "precision=bf16", "compile=false"))
+    rates = Rates(1e3 * arguments.teraflops, 1e3 * arguments.teraflops, 1e3 * arguments.terabytes)
+    costs = list(costs_of(config, arguments.records))
+    print(HEADER, *(cost.line(rates, arguments.launch) for cost in costs), sep="\n")
     flops = sum(cost.n_steps * cost.step.flops for cost in costs)
     limit = sum(cost.limit(rates) for cost in costs)
-    launches = sum(cost.launches(given.launch) for cost in costs)
-    n_bytes = given.records * 12 * round(config.preprocess.fs * config.preprocess.seconds) * 2
+    launches = sum(cost.launches(arguments.launch) for cost in costs)
+    n_bytes = arguments.records * 12 * round(config.preprocess.fs * config.preprocess.seconds) * 2
     print(f"\nTotal: {flops / 1e15:.2f} PFLOP, {limit:.0f} s at the limit, {launches:.0f} s of launches.")
     print(f"The signals take {n_bytes / 1e9:.2f} GB of the accelerator's memory.")
 

@@ -110,23 +110,23 @@ def main() -> None:
         "--minutes", type=float, default=math.inf, help="begin no more kills of a fault after this many minutes"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="results file, one JSON object per line")
-    options = parser.parse_args()
+    arguments = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}  # before torch is imported
     load_faults()
-    names = options.only or sorted(FAULTS, key=sort_key)
+    names = arguments.only or sorted(FAULTS, key=sort_key)
     if unknown := set(names) - FAULTS.keys():
         parser.error(f"--only {' '.join(sorted(unknown))}: no such fault; there are {', '.join(FAULTS)}")
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    done = {(line.name, line.scale, line.seed) for line in read(options.results) if not line.error}
-    todo = [name for name in names if (name, options.scale, options.seed) not in done]
+    arguments.results.parent.mkdir(parents=True, exist_ok=True)
+    done = {(line.name, line.scale, line.seed) for line in read(arguments.results) if not line.error}
+    todo = [name for name in names if (name, arguments.scale, arguments.seed) not in done]
     with tempfile.TemporaryDirectory(prefix="faults-") as shared:
         for name in todo:
-            line = run_apart(name, options.scale, options.seed, Path(shared), options.minutes)
-            with options.results.open("a") as file:
+            line = run_apart(name, arguments.scale, arguments.seed, Path(shared), arguments.minutes)
+            with arguments.results.open("a") as file:
                 file.write(json.dumps(line._asdict()) + "\n")
             verdict = "survived" if line.is_survived else "NOT SURVIVED"
             print(f"{name}: {verdict} in {line.seconds:g} s", file=sys.stderr)
-    print(table([line for line in read(options.results) if line.name in names]))
+    print(table([line for line in read(arguments.results) if line.name in names]))
 
 
 if __name__ == "__main__":

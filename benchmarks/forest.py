@@ -29,12 +29,14 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path("configs/ptbxl.yaml"))
     parser.add_argument("--labels", help="label set; that of the config by default")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    config = load_config(given.config, (f"labels={given.labels}",) if given.labels else ())
-    train, validation = splits(config, given.data)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    config = load_config(arguments.config, (f"labels={arguments.labels}",) if arguments.labels else ())
+    train, validation = splits(config, arguments.data)
     if config.forest is None:
-        raise SystemExit(f"{given.config}: this config has no forest; use one that does, such as configs/ptbxl.yaml")
+        raise SystemExit(
+            f"{arguments.config}: has no forest; use a config that has one, such as configs/ptbxl.yaml"
+        )
 
     started = perf_counter()
     measured = measure_kinds(train.select(train.labeled))

@@ -48,11 +48,11 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=n_cores())
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        stages = Stages(given, Path(folder))
-        rounds = [{name: timed(stage) for name, stage in stages.all().items()} for _ in range(given.rounds)]
+        stages = Stages(arguments, Path(folder))
+        rounds = [{name: timed(stage) for name, stage in stages.all().items()} for _ in range(arguments.rounds)]
         ms = {name: statistics.median(one[name] for one in rounds) / len(stages.files) * 1e3 for name in rounds[0]}
         print("| stage | ms per record | lower bound, ms | lower bound from |\n|---|--:|--:|---|")
         for name, limit in LIMITS.items():
@@ -63,10 +63,10 @@ def main() -> None:
             f"\nThe plain loop takes {statistics.median(ratios):.1f} times as long as the total with ONNX ({spread})."
         )
         print(f"A forward pass of the network takes {stages.flops / 1e6:.0f} MFLOP.")
-        rate = given.workers / ms["whole, ONNX"] * 1e3
-        print(f"ONNX with {given.workers} workers, a core each: {rate:.0f} records/s")
+        rate = arguments.workers / ms["whole, ONNX"] * 1e3
+        print(f"ONNX with {arguments.workers} workers, a core each: {rate:.0f} records/s")
         started = time.perf_counter()
-        stages.whole(given.model, given.workers)
+        stages.whole(arguments.model, arguments.workers)
         print(f"The same, by the wall clock: {len(stages.files) / (time.perf_counter() - started):.0f} records/s")
 
 
@@ -90,11 +90,12 @@ LIMITS = {
 class Stages:
     """Stages of prediction, as functions without arguments that process all records."""
 
-    def __init__(self, given: argparse.Namespace, folder: Path) -> None:
-        self.given, self.out = given, folder / "p.csv"
-        self.onnx, self.torch = load_predictor(given.model, n_threads=1), load_predictor(given.checkpoint, n_threads=1)
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        self.arguments, self.out = arguments, folder / "p.csv"
+        self.onnx = load_predictor(arguments.model, n_threads=1)
+        self.torch = load_predictor(arguments.checkpoint, n_threads=1)
         self.preprocess, self.model = self.onnx.metadata.preprocess, self.torch.stored.model
-        self.files = list(islice(find_records([given.folder]), given.records))
+        self.files = list(islice(find_records([arguments.folder]), arguments.records))
         self.results = list(predict(self.onnx, self.files, ReadOptions()))
         self.files = [result.path for result in self.results if hasattr(result, "probabilities")]
         self.records = [read_record(path) for path in self.files]
@@ -106,7 +107,7 @@ class Stages:
     def all(self) -> dict[str, Callable[[], object]]:
         batches = [self.signals[first : first + BATCH] for first in range(0, len(self.signals), BATCH)]
         return {
-            "find": lambda: sum(1 for _ in islice(find_records([self.given.folder]), len(self.files))),
+            "find": lambda: sum(1 for _ in islice(find_records([self.arguments.folder]), len(self.files))),
             "read": lambda: [read_record(path) for path in self.files],
             "read the bytes": lambda: [path.read_bytes() for path in self.bytes],
             "preprocess and check": lambda: [self.preprocess(record) for record in self.records],
@@ -120,8 +121,8 @@ class Stages:
             "arithmetic of reconstruction": lambda: self.multiply(self.flops_reconstruct),
             "write": self.write,
             "write the bytes": lambda: self.out.write_bytes(bytes(300 * len(self.files))),
-            "whole, ONNX": lambda: self.whole(self.given.model),
-            "whole, checkpoint": lambda: self.whole(self.given.checkpoint),
+            "whole, ONNX": lambda: self.whole(self.arguments.model),
+            "whole, checkpoint": lambda: self.whole(self.arguments.checkpoint),
             "plain loop": self.plain,
         }
 

@@ -40,12 +40,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    config = parse_config({"labels": given.labels, "validation_fold": given.fold}, "the peer")
-    train, validation = splits(config, given.data)
-    for seed in given.seeds:
-        print(f"seed {seed}: {train_peer(train, validation, seed, given.epochs)}", flush=True)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    config = parse_config({"labels": arguments.labels, "validation_fold": arguments.fold}, "the peer")
+    train, validation = splits(config, arguments.data)
+    for seed in arguments.seeds:
+        print(f"seed {seed}: {train_peer(train, validation, seed, arguments.epochs)}", flush=True)
 
 
 def train_peer(train: Split, validation: Split, seed: int, epochs: int) -> Scores:

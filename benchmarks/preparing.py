@@ -31,19 +31,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--plain", type=int, default=300, help="number of records that the plain loop reads")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        source = full_size(given.folder.resolve(), Path(temporary) / "source")
+        source = full_size(arguments.folder.resolve(), Path(temporary) / "source")
         names = pd.read_csv(source / "ptbxl_database.csv")["filename_lr"]
-        plain = names.iloc[:: max(1, len(names) // given.plain)][: given.plain]
+        plain = names.iloc[:: max(1, len(names) // arguments.plain)][: arguments.plain]
         before = cost(read_plainly, source, plain)
-        whole = cost(prepare_all, source, Path(temporary) / "store", given.workers)
+        whole = cost(prepare_all, source, Path(temporary) / "store", arguments.workers)
         after = cost(read_plainly, source, plain)
     scale = len(names) / len(plain) / 2
     loop = Cost(*(round(scale * (one + other), 1) for one, other in zip(before, after, strict=True)))
     figures = {
         "records": len(names),
-        "workers": given.workers,
+        "workers": arguments.workers,
         "processors": os.cpu_count(),
         "prepare": whole._asdict(),
         "rdsamp_loop": loop._asdict(),

@@ -69,25 +69,25 @@ def main() -> None:
     parser.add_argument(
         "--cards", action="store_true", help="request the cards of the web page, with their explanations"
     )
-    options = parser.parse_args()
-    path = "/api/cards" if options.cards else "/api/predict"
+    arguments = parser.parse_args()
+    path = "/api/cards" if arguments.cards else "/api/predict"
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as uploads:
         body = body_of(Path(scratch))
-        with service(Path(uploads)) as (process, port), ThreadPoolExecutor(options.at_once) as pool:
+        with service(Path(uploads)) as (process, port), ThreadPoolExecutor(arguments.at_once) as pool:
             alone = sorted(send(port, path, body)[0] for _ in range(20))
             before, start = process.memory_info().rss, time.perf_counter()
             results = []
-            for number, result in enumerate(pool.map(lambda _: send(port, path, body), range(options.requests)), 1):
+            for number, result in enumerate(pool.map(lambda _: send(port, path, body), range(arguments.requests)), 1):
                 results.append(result)
-                if number == options.requests // 2:
+                if number == arguments.requests // 2:
                     middle = process.memory_info().rss
             seconds, after = time.perf_counter() - start, process.memory_info().rss
         left = list(Path(uploads).iterdir())
     times = np.array([result[0] for result in results]) * 1000
-    n_ok, rate = sum(ok for _, ok in results), options.requests / seconds
-    print(f"{path}: {n_ok} of {options.requests} requests answered, {rate:.1f} per second")
+    n_ok, rate = sum(ok for _, ok in results), arguments.requests / seconds
+    print(f"{path}: {n_ok} of {arguments.requests} requests answered, {rate:.1f} per second")
     print(
-        f"one at a time: median {1000 * alone[10]:.0f} ms; {options.at_once} at once: "
+        f"one at a time: median {1000 * alone[10]:.0f} ms; {arguments.at_once} at once: "
         f"median {np.percentile(times, 50):.0f} ms, "
         f"99th percentile {np.percentile(times, 99):.0f} ms, longest {times.max():.0f} ms"
     )

@@ -29,16 +29,16 @@ def main() -> None:
     parser.add_argument("--tasks", choices=TASKS, default="one")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     split = random_split(torch.device("cpu"))
     names = [*KINDS, OTHER]
     print(f"| encoder | ms per step | {' | '.join(names)} |\n|---|--:|{'--:|' * len(names)}")
-    for encoder in given.encoders:
-        taken = spent(Training(Way(encoder, TASKS[given.tasks], "bf16", compiled=False), split), given.steps)
+    for encoder in arguments.encoders:
+        taken = spent(Training(Way(encoder, TASKS[arguments.tasks], "bf16", compiled=False), split), arguments.steps)
         total = sum(taken.values())
         shares = " | ".join(f"{taken[name] / total:.0%}" for name in names)
-        print(f"| {encoder} | {1e3 * total / given.steps:.0f} | {shares} |", flush=True)
+        print(f"| {encoder} | {1e3 * total / arguments.steps:.0f} | {shares} |", flush=True)
 
 
 def spent(training: Training, n_steps: int) -> dict[str, float]:

@@ -42,14 +42,14 @@ TARGETS = {"throughput": 15.0, "both tasks": 1.6, "start-up": 60.0, "reach": 10.
 
 
 def main() -> None:
-    given = arguments()
-    if given.first_step:
-        return first_step(given.first_step, given.threads)
-    torch.set_num_threads(given.threads)
+    arguments = parse_arguments()
+    if arguments.first_step:
+        return first_step(arguments.first_step, arguments.threads)
+    torch.set_num_threads(arguments.threads)
     device = pick_device()
-    clock = clock_of(device, given.processor_time)
+    clock = clock_of(device, arguments.processor_time)
     rates = {name: measure(dtype, device, clock) for name, dtype in DTYPES.items()}
-    lines = [f"{device}, {given.threads} thread(s); measured:"]
+    lines = [f"{device}, {arguments.threads} thread(s); measured:"]
     lines += [
         f"{name}: matrix products {rate.matmul:.0f} GFLOP/s, convolutions {rate.convolution:.0f} GFLOP/s, "
         f"memory {rate.memory:.0f} GB/s"
@@ -57,18 +57,18 @@ def main() -> None:
     ]
     print("\n".join(lines), flush=True)
     results: list[str] = []
-    if "throughput" in given.parts:
+    if "throughput" in arguments.parts:
         print("\n" + HEADER, flush=True)
-        results += verdicts(throughput(given, random_split(device), rates, clock))
-    if "start-up" in given.parts:
-        results += start_up(given.threads)
-    if "reach" in given.parts and given.reach:
-        results += compare_courses(given)
+        results += verdicts(throughput(arguments, random_split(device), rates, clock))
+    if "start-up" in arguments.parts:
+        results += start_up(arguments.threads)
+    if "reach" in arguments.parts and arguments.reach:
+        results += compare_courses(arguments)
     print("\n" + "\n".join(f"- {line}" for line in results))
     return None
 
 
-def arguments() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoders", nargs="*", choices=KINDS)
     parser.add_argument(
@@ -89,36 +89,36 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--config", type=Path, nargs="*", default=[LABELS_ALONE], help="configs to train with --reach")
     parser.add_argument("--set", nargs="*", default=[], help="settings to change in them, such as stages.0.epochs=5")
     parser.add_argument("--first-step", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.reach and not given.data:
+    arguments = parser.parse_args()
+    if arguments.reach and not arguments.data:
         parser.error("--reach needs --data, a folder that `ecgmtl data prepare` wrote from PTB-XL")
-    return given
+    return arguments
 
 
-def ways(given: argparse.Namespace) -> Iterator[Way]:
+def ways(arguments: argparse.Namespace) -> Iterator[Way]:
     """Yield the ways of training to measure."""
-    for encoder in given.encoders or ([DEFAULT] if given.quick else KINDS):
-        for precision in ["bf16"] if given.quick else list(DTYPES):
-            for compiled in (False,) if given.eager else (False, True):
+    for encoder in arguments.encoders or ([DEFAULT] if arguments.quick else KINDS):
+        for precision in ["bf16"] if arguments.quick else list(DTYPES):
+            for compiled in (False,) if arguments.eager else (False, True):
                 for tasks in (ONE, BOTH):
                     yield Way(encoder, tasks, precision, compiled)
 
 
-def throughput(given: argparse.Namespace, split: Split, rates: dict[str, Rates], clock: Clock) -> dict[Way, Row]:
+def throughput(arguments: argparse.Namespace, split: Split, rates: dict[str, Rates], clock: Clock) -> dict[Way, Row]:
     """Return a row for each way of training. Print the peer's row and then each of these as soon as it is measured."""
     peer = Peer(split)
     batch = next(peer.epoch())
     peer.step(*batch)
     work = count(lambda: peer.step(*batch))
     own = Row("xresnet1d101 | one task | fp32 | eager", work, rates["fp32"], BATCH, BATCH * SECONDS)
-    rounds = 3 if given.quick else given.rounds
+    rounds = 3 if arguments.quick else arguments.rounds
     for _ in range(rounds):
         own.taken.append(timed(peer, clock))
     own.peer = [own.ecg_seconds / taken for taken in own.taken]
     print(own.line(), flush=True)
     rows: dict[Way, Row] = {}
     counted: dict[tuple[Any, ...], Work] = {}
-    for way in ways(given):
+    for way in ways(arguments):
         training = Training(way, split)
         if way[:3] not in counted:  # a compiled step has the same FLOPs; its fewer bytes are not counted
             training.step()
@@ -128,7 +128,7 @@ def throughput(given: argparse.Namespace, split: Split, rates: dict[str, Rates],
         training.step()
         for _ in range(rounds):
             row.peer.append(own.ecg_seconds / timed(peer, clock))
-            row.taken.append(timed(training, clock, given.steps))
+            row.taken.append(timed(training, clock, arguments.steps))
         print(row.line(), flush=True)
         rows[way] = row
     return rows
@@ -194,25 +194,25 @@ def first_step(run: str, threads: int) -> None:
     clock_of(device)()
 
 
-def compare_courses(given: argparse.Namespace) -> Iterator[str]:
+def compare_courses(arguments: argparse.Namespace) -> Iterator[str]:
     """Train each config and the peer to the target score, and yield how long each took."""
 
     def say(text: str) -> None:
         print("\r" + text.ljust(80), end="", file=sys.stderr, flush=True)
 
-    courses = [ours(path, tuple(given.set), given.data, given.reach, say) for path in given.config]
-    theirs = peers(given.config[0], given.data, given.reach, say)
+    courses = [ours(path, tuple(arguments.set), arguments.data, arguments.reach, say) for path in arguments.config]
+    theirs = peers(arguments.config[0], arguments.data, arguments.reach, say)
     print(file=sys.stderr)
-    yield describe(theirs, given.reach)
+    yield describe(theirs, arguments.reach)
     for course in courses:
         ratio = theirs.training / course.training
         if course.reached:
-            result = f"{describe(course, given.reach)}: {ratio:.1f} times as fast as the peer"
+            result = f"{describe(course, arguments.reach)}: {ratio:.1f} times as fast as the peer"
             yield verdict(result, "reach", ratio, at_least=True) + (
                 "" if theirs.reached else "; the peer did not reach the score"
             )
         else:
-            yield describe(course, given.reach)
+            yield describe(course, arguments.reach)
 
 
 def describe(course: Course, target: float) -> str:

@@ -105,12 +105,12 @@ def convert_found(
     file: Path, relative: Path, out: Path, options: ReadOptions, origins: dict[Path, str]
 ) -> Iterator[Converted]:
     """Convert a file of a folder. `origins` holds what each header was converted from, so that none is used twice."""
-    place = out / relative.parent / record_name(relative)
+    target = out / relative.parent / record_name(relative)
     with open_stack(file, options) as stack:
         if stack is not None and len(stack) != 1:
-            yield from convert_stack(stack, place, options, origins)
+            yield from convert_stack(stack, target, options, origins)
             return
-    header = place.with_name(f"{place.name}.hea")
+    header = target.with_name(f"{target.name}.hea")
     yield refused(file, str(relative), header, origins) or convert_file(file, header, options)
 
 

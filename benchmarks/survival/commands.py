@@ -428,9 +428,9 @@ def fill_disk(trial: Trial) -> Measured:
         try:
             log.unlink(missing_ok=True)
             ended = finish(forked(case, trial.folder, log))
-            told = log.read_text()
-            wrong += ended.code != 1 or TRACEBACK in told
-            unnamed += name not in told
+            output = log.read_text()
+            wrong += ended.code != 1 or TRACEBACK in output
+            unnamed += name not in output
             if case is train:
                 slowest = max(slowest, ended.seconds)
             left += unreadable(disk / "run")

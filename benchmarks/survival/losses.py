@@ -59,12 +59,12 @@ def starve(trial: Trial) -> Measured:
         command(*words)()
 
     ended = finish(forked(run_it, trial.folder / "work", trial.folder / "log"))
-    told = (trial.folder / "log").read_text()
+    output = (trial.folder / "log").read_text()
     return Measured(
-        f"1 training with 400 MB: {told.count('needs more memory')} times halved",
+        f"1 training with 400 MB: {output.count('needs more memory')} times halved",
         {
             "training runs that fail": int(ended.code != 0),
-            "training runs that do not report the halved batch": int("the stage starts again with" not in told),
+            "training runs that do not report the halved batch": int("the stage starts again with" not in output),
         },
     )
 

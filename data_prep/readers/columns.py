@@ -82,9 +82,9 @@ def find_leads(source: str, names: Sequence[str], options: ReadOptions) -> list[
 
 def refuse_electrodes(source: str, leads: Sequence[str]) -> None:
     """Raise RecordError if leads are numbered like the electrodes of an electroencephalogram, as C1 to C32."""
-    found = [match for lead in leads if (match := _NUMBERED.fullmatch(split_unit(lead)[0]))]
+    channels = [match for lead in leads if (match := _NUMBERED.fullmatch(split_unit(lead)[0]))]
     for letter, last in LAST_OF_ECG.items():
-        numbers = sorted(int(match["number"]) for match in found if match["letter"].upper() == letter)
+        numbers = sorted(int(match["number"]) for match in channels if match["letter"].upper() == letter)
         if numbers and numbers[0] <= last < numbers[-1]:
             raise RecordError(
                 f"{source} has channels {letter}{numbers[0]} to {letter}{numbers[-1]}, as an electroencephalogram has. "

@@ -83,8 +83,8 @@ def find_files(
     seen: set[File | OtherFile] = set()
     written = tuple(leave_out)
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
-        found = _find_remote(path, options) if is_remote(path) else _find_local(Path(path), options)
-        for file in found:
+        files = _find_remote(path, options) if is_remote(path) else _find_local(Path(path), options)
+        for file in files:
             name = file.path if isinstance(file, OtherFile) else file
             if file not in seen and not (isinstance(name, Path) and any(is_within(name, path) for path in written)):
                 seen.add(file)
@@ -145,10 +145,10 @@ def _classify_files(folder: Path, names: Sequence[str], options: ReadOptions) ->
 
 def _find_remote(url: str, options: ReadOptions) -> Iterator[RemotePath | OtherFile]:
     place = RemotePath.parse(url)
-    found = [place]
+    matches = [place]
     if glob.has_magic(url) and not places.exists(place):
-        found = places.matches(place) or found
-    for match in found:
+        matches = places.matches(place) or matches
+    for match in matches:
         yield from _walk_remote(match, options) if places.is_folder(match) else (_remote_header_of(match),)
 
 

@@ -57,10 +57,10 @@ def _references(file: BinaryIO, dataset: Dataset) -> np.ndarray:
     if dataset.chunk:
         stored.check()
         return stored.unpack(0, dataset.shape[0])
-    place = dataset.id.get_offset()
-    if place is None:
+    offset = dataset.id.get_offset()
+    if offset is None:
         raise RecordError(f"{dataset.place.source} has texts that were never written.")
-    file.seek(place)
+    file.seek(offset)
     return np.frombuffer(file.read(dataset.shape[0] * REFERENCE.itemsize), REFERENCE)
 
 

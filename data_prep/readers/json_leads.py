@@ -42,7 +42,7 @@ def read(path: Path, options: ReadOptions) -> Record:
     objects = list(_objects(read_json(path), [], 0))
     if not objects:
         raise RecordError(f"{path.name} holds no object with lists of numbers under the names of leads.")
-    best, around = max(objects, key=lambda found: _rank(found[0]))
+    best, around = max(objects, key=lambda pair: _rank(pair[0]))
     rates = {parse_rate(fact) for fact in _facts(around, STATE_RATE)}
     units = {parse_unit(fact) or fact for fact in _facts(around, STATE_UNIT)}
     if None in rates:

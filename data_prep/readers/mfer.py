@@ -37,8 +37,8 @@ def recognizes(head: bytes) -> bool:
     """Return whether a file that begins like this has MFER's preamble, or several of its definitions in a row."""
     if head[:1] == bytes([PREAMBLE]) and head[2:6] == b"MFR ":
         return True
-    found, at = list[int](), 0
-    while at < len(head) and len(found) < 12:
+    tags, at = list[int](), 0
+    while at < len(head) and len(tags) < 12:
         if head[at] == 0:
             at += 1
             continue
@@ -47,11 +47,11 @@ def recognizes(head: bytes) -> bool:
         size, at, tag = *_length(head, at + (2 if head[at] == OF_CHANNEL else 1)), head[at]
         if size is None or not _is_plausible(tag, head[at : at + size], size):
             return False
-        found.append(tag)
+        tags.append(tag)
         if tag in (FRAME, END):
             break
         at += size
-    return len(found) >= 3 and len({LITTLE, BLOCK, CHANNELS, SEQUENCES, TYPE, INTERVAL, STEP} & {*found}) >= 3
+    return len(tags) >= 3 and len({LITTLE, BLOCK, CHANNELS, SEQUENCES, TYPE, INTERVAL, STEP} & {*tags}) >= 3
 
 
 def _is_plausible(tag: int, value: bytes, size: int) -> bool:

@@ -177,8 +177,8 @@ class Stacked:
             content = _read_exactly(self.source, self.stream, count * n_values * width)
             return np.frombuffer(content, self.dtype).reshape(count, *inner)
         values = np.empty((n_values, count), self.dtype)
-        for place, run in enumerate(values):
-            self.stream.seek(self.header.n_bytes + (place * n_total + first) * width)
+        for index, run in enumerate(values):
+            self.stream.seek(self.header.n_bytes + (index * n_total + first) * width)
             run[:] = np.frombuffer(_read_exactly(self.source, self.stream, count * width), self.dtype)
         return values.reshape(*reversed(inner), count).T
 

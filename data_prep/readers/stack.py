@@ -163,14 +163,14 @@ class Stack:
         return record
 
     def _values(self, index: int, label: str) -> Shaped[np.ndarray, "first_axis second_axis"]:
-        batch, place = divmod(index, self.at_a_time)
+        batch, row = divmod(index, self.at_a_time)
         if self.last is None or self.last[0] != batch:
             self.last = None  # its memory is needed
             self.last = batch, self._read(batch * self.at_a_time)
         values = self.last[1]
         if isinstance(values, RecordError):
             raise RecordError(f"{label} is not readable: {values}") from values
-        return values[place]
+        return values[row]
 
     def _read(self, first: int) -> "np.ndarray | RecordError":
         try:

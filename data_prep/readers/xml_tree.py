@@ -114,14 +114,14 @@ def _local(name: str) -> str:
 
 def text_of(element: Element | None, path: str = ".") -> str:
     """Return the text of the first element at `path`, without spaces around it; empty if there is none."""
-    found = None if element is None else element.find(path)
-    return "" if found is None else "".join(found.itertext()).strip()
+    target = None if element is None else element.find(path)
+    return "" if target is None else "".join(target.itertext()).strip()
 
 
 def attribute(element: Element | None, path: str, name: str) -> str:
     """Return an attribute of the first element at `path`; empty if there is none."""
-    found = None if element is None else element.find(path)
-    return "" if found is None else found.get(name, "").strip()
+    target = None if element is None else element.find(path)
+    return "" if target is None else target.get(name, "").strip()
 
 
 def number(text: str) -> float | None:

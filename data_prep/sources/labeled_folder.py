@@ -48,9 +48,9 @@ def read_labeled_folder(folder: File) -> Source:
     columns = understand(path, table)
     require_record(path, table, columns)
     cells = {role: table[name].str.strip() for role, name in columns.roles.items()}
-    place = Folder(folder)
-    cells["record"] = cells["record"].map(lambda record: plain_record(place, record))
-    files = tuple(find_file(place, record) for record in cells["record"])
+    contents = Folder(folder)
+    cells["record"] = cells["record"].map(lambda record: plain_record(contents, record))
+    files = tuple(find_file(contents, record) for record in cells["record"])
     records = records_of(table, columns, cells)
     problems = [*columns.problems, *no_label(path, columns), *cell_problems(path, columns, cells, records)]
     records = records.reset_index(drop=True)

@@ -49,8 +49,8 @@ def read_ptbxl(folder: File, fs: int) -> Source:
     database = database.reset_index(drop=True)
     statements, statements_sha256 = read_statements(folder)
     codes, problems = read_codes(database, rows)
-    place = Folder(folder)
-    filenames, notes = choose_files(place, database, fs)
+    contents = Folder(folder)
+    filenames, notes = choose_files(contents, database, fs)
     records = pd.DataFrame(
         {
             "ecg_id": database["ecg_id"],
@@ -72,7 +72,7 @@ def read_ptbxl(folder: File, fs: int) -> Source:
         PTBXL,
         records,
         tuple(f"{name}.hea" for name in filenames),
-        lines_of_files(place, database, rows),
+        lines_of_files(contents, database, rows),
         {name: tuple(sorted(set(label_of.values()))) for name, label_of in label_sets.items()},
         DEFAULT_LABELS,
         {folder / DATABASE: database_sha256, folder / STATEMENTS: statements_sha256},

@@ -34,13 +34,13 @@ def curves(predictor: Predictor, result: Prediction, rng: np.random.Generator) -
     labels = [list(result.calibrated).index(name) for name, yes in result.decisions.items() if yes]
     orders = [[np.argsort(-importance[:, label]) for label in labels]]
     orders += [[rng.permutation(len(importance))] * len(labels) for _ in range(N_DRAWS)]
-    found = []
+    results = []
     for per_label in orders:
         for label, order in zip(labels, per_label, strict=True):
             copies = np.stack([remove(signal, order[:n].tolist(), size) for n in REMOVED])
             probabilities = predictor.metadata.calibration.probabilities(logits(predictor, copies))
-            found.append(probabilities[:, label])
-    table = np.array(found).reshape(len(orders), len(labels), len(REMOVED))
+            results.append(probabilities[:, label])
+    table = np.array(results).reshape(len(orders), len(labels), len(REMOVED))
     return np.stack([table[0], table[1:].mean(axis=0)])
 
 

@@ -48,13 +48,13 @@ class Point(NamedTuple):
 
 def points(method: Method, figure: str, evidence: Path = DOCS / "evidence") -> list[Point]:
     """Return a figure of each comparison that has the method's arm, by the epoch that is best for the other folds."""
-    found = []
+    results = []
     for share, folder in COMPARISONS.items():
         table = pd.read_csv(evidence / folder / TABLES / "late.csv").set_index("arm")
         if method.arms[share] in table.index:
             row = 100 * table.loc[method.arms[share]]
-            found.append(Point(share, *(row[f"{figure}{end}"] for end in ("", "_low", "_high"))))
-    return [point for point in found if not math.isnan(point.value)]  # the reference has no difference from itself
+            results.append(Point(share, *(row[f"{figure}{end}"] for end in ("", "_low", "_high"))))
+    return [point for point in results if not math.isnan(point.value)]  # the reference has no difference from itself
 
 
 def draw(evidence: Path = DOCS / "evidence") -> Figure:

@@ -111,13 +111,13 @@ def cross_fit(
     logits, truth = logits.astype(np.float64), labels > 0
     known, numbers = np.unique(patients, return_inverse=True)
     fold = (np.random.default_rng(0).permutation(len(known)) % N_FOLDS)[numbers]
-    found = Decisions(np.empty_like(logits), np.empty_like(truth))
+    decisions = Decisions(np.empty_like(logits), np.empty_like(truth))
     for own in (fold == number for number in np.unique(fold)):
         others = ~own if len(known) > 1 else own
         fitted = fit(logits[others], truth[others])
-        found.probabilities[own] = fitted.probabilities(logits[own])
-        found.predicted[own] = fitted.predicted(found.probabilities[own])
-    return found
+        decisions.probabilities[own] = fitted.probabilities(logits[own])
+        decisions.predicted[own] = fitted.predicted(decisions.probabilities[own])
+    return decisions
 
 
 def fit(logits: Float64[np.ndarray, "record label"], truth: Bool[np.ndarray, "record label"]) -> Calibration:

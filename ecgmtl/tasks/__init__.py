@@ -76,16 +76,16 @@ def build_task(name: str, settings: TaskSettings = TaskSettings(), prevalence: P
 def losses_of(
     tasks: Sequence[Task],
     active: Sequence[bool],
-    given: Callable[[Task], Sequence[LossInput]],
+    inputs: Callable[[Task], Sequence[LossInput]],
     device: torch.device,
 ) -> list[Float[Tensor, ""]]:
     """Compute the losses in the order of the tasks, each with a graph of its own; 0 for tasks that are not active.
 
-    given: the input of the loss for each view that a task reads. The losses of several views are averaged.
+    inputs: the input of the loss for each view that a task reads. The losses of several views are averaged.
     """
     zero = torch.zeros((), device=device)
     return [
-        mean([task.loss(each) for each in given(task)]) if now else zero
+        mean([task.loss(each) for each in inputs(task)]) if now else zero
         for task, now in zip(tasks, active, strict=True)
     ]
 

@@ -29,6 +29,6 @@ class Age(ColumnTask):
     def error(self, output: Float[Tensor, "present 1"], target: Float[Tensor, "present 1"]) -> Tensor:
         return (output - target).square()
 
-    def measure(self, given: LossInput) -> dict[str, float]:
-        output, target = self.output_and_target(given)
+    def measure(self, inputs: LossInput) -> dict[str, float]:
+        output, target = self.output_and_target(inputs)
         return {"age_mae_years": SD_YEARS * float((output - target).abs().sum())}

@@ -45,14 +45,14 @@ class Agreement(Task):
                 f"views to {{{MAIN}: both}} or {{{MAIN}: clean}}"
             )
 
-    def loss(self, given: LossInput) -> Float[Tensor, ""]:
-        logits, clean = given.outputs.get(MAIN), (given.clean_outputs or {}).get(MAIN)
+    def loss(self, inputs: LossInput) -> Float[Tensor, ""]:
+        logits, clean = inputs.outputs.get(MAIN), (inputs.clean_outputs or {}).get(MAIN)
         if logits is None or clean is None:
             raise ValueError("agreement needs logits of the masked and of the clean view")
         certain = clean.detach()
         entropy = F.binary_cross_entropy_with_logits(certain, torch.sigmoid(certain))
         return F.binary_cross_entropy_with_logits(logits, torch.sigmoid(certain)) - entropy
 
-    def count(self, given: LossInput) -> float:
+    def count(self, inputs: LossInput) -> float:
         """Return the number of records, over which the loss is a mean."""
-        return len(given.batch.labels)
+        return len(inputs.batch.labels)

@@ -134,7 +134,7 @@ class Task(ABC):
         """Raise ValueError where the model does not fit the task."""
 
     @abstractmethod
-    def loss(self, given: LossInput) -> Float[Tensor, ""]:
+    def loss(self, inputs: LossInput) -> Float[Tensor, ""]:
         """Compute the loss, a mean over its elements.
 
         Raises:
@@ -160,18 +160,18 @@ class Task(ABC):
         """Return the task whose plain loss and figures validation computes."""
         return self
 
-    def count(self, given: LossInput) -> float:
+    def count(self, inputs: LossInput) -> float:
         """Return the number of elements over which the loss is a mean: scored samples, or records."""
-        scored = given.batch.scored
+        scored = inputs.batch.scored
         if self.view == "masked" and scored is not None:
-            return float(given.model.scored(scored).sum())
-        return len(given.batch.labels)
+            return float(inputs.model.scored(scored).sum())
+        return len(inputs.batch.labels)
 
-    def measure(self, given: LossInput) -> dict[str, float]:  # noqa: ARG002  (likewise)
+    def measure(self, inputs: LossInput) -> dict[str, float]:  # noqa: ARG002  (likewise)
         """Compute further figures of a validation batch, each summed over the same elements as the loss."""
         return {}
 
-    def answers(self, given: LossInput) -> tuple[Tensor, Tensor] | None:  # noqa: ARG002  (likewise)
+    def answers(self, inputs: LossInput) -> tuple[Tensor, Tensor] | None:  # noqa: ARG002  (likewise)
         """Return predictions and truth of a validation batch where a figure needs those of all records."""
         return None
 

@@ -76,15 +76,15 @@ class Classification(Task):
         if self.label_set is not None and self.label_set not in facts.auxiliary_labels:
             raise ValueError(f"stage '{stage}' learns {self.name}; name {self.label_set} in auxiliary_labels")
 
-    def loss(self, given: LossInput) -> Float[Tensor, ""]:
-        logits, labels = given.outputs.get(self.name), self.labels(given)
+    def loss(self, inputs: LossInput) -> Float[Tensor, ""]:
+        logits, labels = inputs.outputs.get(self.name), self.labels(inputs)
         if logits is None or labels is None:
             what = "logits" if self.label_set is None else "that label set; name it in auxiliary_labels"
             raise ValueError(f"the loss {self.name} needs {what}")
         return classification(logits, labels, self.settings, self.prevalence)
 
-    def labels(self, given: LossInput) -> Float[Tensor, "batch label"] | None:
-        return given.batch.labels if self.label_set is None else given.batch.auxiliary_labels.get(self.label_set)
+    def labels(self, inputs: LossInput) -> Float[Tensor, "batch label"] | None:
+        return inputs.batch.labels if self.label_set is None else inputs.batch.auxiliary_labels.get(self.label_set)
 
     def untrained(self, batch_size: int) -> float:  # noqa: ARG002
         """Return the loss at the prevalence of each label, where classifiers start; for bce its entropy."""
@@ -95,8 +95,8 @@ class Classification(Task):
     def validated_as(self) -> Task:
         return Classification(self.name)
 
-    def answers(self, given: LossInput) -> tuple[Tensor, Tensor] | None:
-        return (given.outputs[MAIN], given.batch.labels) if self.label_set is None else None
+    def answers(self, inputs: LossInput) -> tuple[Tensor, Tensor] | None:
+        return (inputs.outputs[MAIN], inputs.batch.labels) if self.label_set is None else None
 
     def figures(self, means: dict[str, float], answers: tuple[np.ndarray, np.ndarray] | None) -> dict[str, float]:
         figures = super().figures(means, answers)

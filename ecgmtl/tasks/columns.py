@@ -42,16 +42,16 @@ class ColumnTask(Task):
         """Return which records, or which of their targets, have a value."""
         return torch.isfinite(target).all(dim=1)
 
-    def output_and_target(self, given: LossInput) -> tuple[Tensor, Tensor]:
+    def output_and_target(self, inputs: LossInput) -> tuple[Tensor, Tensor]:
         """Return the head's output and the targets, of the records that have one."""
-        output, target = given.outputs.get(self.name), given.batch.targets.get(self.name)
+        output, target = inputs.outputs.get(self.name), inputs.batch.targets.get(self.name)
         if output is None or target is None:
             raise ValueError(f"the loss {self.name} needs an output and targets from the column '{self.column}'")
         present = self.present(target)
         return output[present], target[present]
 
-    def loss(self, given: LossInput) -> Float[Tensor, ""]:
-        output, target = self.output_and_target(given)
+    def loss(self, inputs: LossInput) -> Float[Tensor, ""]:
+        output, target = self.output_and_target(inputs)
         errors = self.error(output, target)
         # parallel processes have different numbers of values: divide by the mean, so that all values count alike
         n_values = average_over_ranks(errors.new_tensor(float(errors.numel())))
@@ -61,8 +61,8 @@ class ColumnTask(Task):
         """Compute the error of each record."""
         raise NotImplementedError
 
-    def count(self, given: LossInput) -> float:
-        return float(self.present(given.batch.targets[self.name]).sum())
+    def count(self, inputs: LossInput) -> float:
+        return float(self.present(inputs.batch.targets[self.name]).sum())
 
 
 class ClassTask(ColumnTask):
@@ -77,8 +77,8 @@ class ClassTask(ColumnTask):
         """Return the logarithm of the number of classes: the head starts without a preference."""
         return float(np.log(self.n_outputs))
 
-    def measure(self, given: LossInput) -> dict[str, float]:
-        output, target = self.output_and_target(given)
+    def measure(self, inputs: LossInput) -> dict[str, float]:
+        output, target = self.output_and_target(inputs)
         return {f"{self.name}_accuracy": float((output.argmax(dim=1) == target.argmax(dim=1)).sum())}
 
 

@@ -42,10 +42,10 @@ class Consistency(Task):
         if facts.decoder.leads != N_LEADS:
             raise ValueError(f"stage '{stage}' learns consistency, which needs all 12 leads; set decoder.leads")
 
-    def loss(self, given: LossInput) -> Float[Tensor, ""]:
-        output = given.outputs.get(RECONSTRUCTION)
-        if output is None or not given.model.reconstructs_all:
+    def loss(self, inputs: LossInput) -> Float[Tensor, ""]:
+        output = inputs.outputs.get(RECONSTRUCTION)
+        if output is None or not inputs.model.reconstructs_all:
             raise ValueError(
                 "the consistency loss needs a decoder that reconstructs all 12 leads; set decoder.leads to 12"
             )
-        return given.model.violation(output.mean).square().mean()
+        return inputs.model.violation(output.mean).square().mean()

@@ -53,8 +53,8 @@ class Contrastive(Task):
                 f"augment.mixup to 0, or leave contrastive out"
             )
 
-    def loss(self, given: LossInput) -> Float[Tensor, ""]:
-        embedding = given.outputs.get(self.name)
+    def loss(self, inputs: LossInput) -> Float[Tensor, ""]:
+        embedding = inputs.outputs.get(self.name)
         if embedding is None or len(embedding) % 2:
             raise ValueError("the contrastive loss needs embeddings of two views of each record")
         unit = F.normalize(embedding, dim=-1)

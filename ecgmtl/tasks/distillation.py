@@ -38,8 +38,8 @@ class Distillation(Task):
                 f"'distillation'"
             )
 
-    def loss(self, given: LossInput) -> Float[Tensor, ""]:
-        logits, soft_labels = given.outputs.get(MAIN), given.batch.soft_labels
+    def loss(self, inputs: LossInput) -> Float[Tensor, ""]:
+        logits, soft_labels = inputs.outputs.get(MAIN), inputs.batch.soft_labels
         if logits is None or soft_labels is None:
             raise ValueError("the distillation loss needs logits and the teachers' probabilities; set `teachers`")
         return F.binary_cross_entropy_with_logits(logits, soft_labels)

@@ -46,8 +46,8 @@ class Latent(Task):
                 f"stage '{stage.name}' learns latent, but masks nothing; set masking.time or masking.leads"
             )
 
-    def loss(self, given: LossInput) -> Float[Tensor, ""]:
-        predicted, target, scored = given.outputs.get(self.name), given.batch.teacher_features, given.batch.scored
+    def loss(self, inputs: LossInput) -> Float[Tensor, ""]:
+        predicted, target, scored = inputs.outputs.get(self.name), inputs.batch.teacher_features, inputs.batch.scored
         if predicted is None or target is None or scored is None:
             raise ValueError("the latent loss needs a prediction, a teacher's features, and which samples are scored")
         normalized = F.layer_norm(target.transpose(1, 2), target.shape[1:2])

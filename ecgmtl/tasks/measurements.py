@@ -54,8 +54,8 @@ class Measurements(ElementTask):
     def untrained(self, batch_size: int) -> float:  # noqa: ARG002
         return UNTRAINED
 
-    def measure(self, given: LossInput) -> dict[str, float]:
-        output, target = self.output_and_target(given)
+    def measure(self, inputs: LossInput) -> dict[str, float]:
+        output, target = self.output_and_target(inputs)
         return {"measurements_mae_sd": float((output - target).abs().sum())}
 
 

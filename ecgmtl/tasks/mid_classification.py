@@ -35,8 +35,8 @@ class MidClassification(Classification):
     def validated_as(self) -> Task:
         return MidClassification(self.name)
 
-    def answers(self, given: LossInput) -> tuple[Tensor, Tensor] | None:
-        return given.outputs[self.name], given.batch.labels
+    def answers(self, inputs: LossInput) -> tuple[Tensor, Tensor] | None:
+        return inputs.outputs[self.name], inputs.batch.labels
 
     def figures(self, means: dict[str, float], answers: tuple[np.ndarray, np.ndarray] | None) -> dict[str, float]:
         figures = Task.figures(self, means, answers)

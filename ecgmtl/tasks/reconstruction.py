@@ -78,17 +78,17 @@ class Reconstruction(Task):
         if self.settings.kind == "beta_nll" and not facts.decoder.log_var:
             raise ValueError(f"stage '{stage}': reconstruction.kind beta_nll needs a variance; set decoder.log_var too")
 
-    def loss(self, given: LossInput) -> Float[Tensor, ""]:
-        output, settings = given.outputs.get(RECONSTRUCTION), self.settings
-        if output is None or given.batch.scored is None:
+    def loss(self, inputs: LossInput) -> Float[Tensor, ""]:
+        output, settings = inputs.outputs.get(RECONSTRUCTION), self.settings
+        if output is None or inputs.batch.scored is None:
             raise ValueError("the reconstruction loss needs a reconstruction, and which samples are scored")
-        scored = given.model.scored(given.batch.scored)
-        truth = self.truth(given)
+        scored = inputs.model.scored(inputs.batch.scored)
+        truth = self.truth(inputs)
         error = output.mean - truth
         if settings.kind == "huber":
             # error^2 where it is small
             each = 2 * F.huber_loss(output.mean, truth, reduction="none", delta=settings.delta)
-        elif settings.kind == "beta_nll" and given.progress >= settings.warmup:
+        elif settings.kind == "beta_nll" and inputs.progress >= settings.warmup:
             log_var = variance_of(output)
             each = (settings.beta * log_var).exp().detach() * 0.5 * (log_var + error.square() * torch.exp(-log_var))
         else:
@@ -96,9 +96,9 @@ class Reconstruction(Task):
         # parallel processes mask different numbers of samples: divide by the mean, so that all samples count alike
         return (each * scored).sum() / average_over_ranks(scored.sum()).clamp(min=1)
 
-    def truth(self, given: LossInput) -> Float[Tensor, "batch row time"]:
+    def truth(self, inputs: LossInput) -> Float[Tensor, "batch row time"]:
         """Return the target of the decoder. A shuffled one is the next record of the batch."""
-        signals = given.model.standardize.basis(given.batch.signals)
+        signals = inputs.model.standardize.basis(inputs.batch.signals)
         if self.settings.target == "shuffled":
             return signals.roll(1, dims=0)
         return normalize_segments(signals, self.settings.segment) if self.settings.target == "segments" else signals
@@ -108,14 +108,14 @@ class Reconstruction(Task):
         kept = {"target": self.settings.target, "segment": self.settings.segment} if segments else {}
         return Reconstruction(self.name, ReconstructionSettings.model_validate(kept))
 
-    def measure(self, given: LossInput) -> dict[str, float]:
+    def measure(self, inputs: LossInput) -> dict[str, float]:
         """Sum squared errors in mV²; likelihood and coverage where a variance is given, in standardized units."""
         if self.settings.target == "segments":
             return {}  # what the decoder gives has no unit
-        output, standardize = given.outputs[RECONSTRUCTION], given.model.standardize
-        if given.batch.scored is None:
+        output, standardize = inputs.outputs[RECONSTRUCTION], inputs.model.standardize
+        if inputs.batch.scored is None:
             raise ValueError("the figures of a reconstruction need which samples are scored")
-        scored, truth = given.model.scored(given.batch.scored), standardize.basis(given.batch.signals)
+        scored, truth = inputs.model.scored(inputs.batch.scored), standardize.basis(inputs.batch.signals)
         error = standardize.to_mv(output.mean) - standardize.to_mv(truth)
         sums = {"square_mv": float((error.square() * scored).sum())}
         return sums if output.log_var is None else sums | likelihood(output.mean - truth, output.log_var, scored)

@@ -42,8 +42,8 @@ class Report(ElementTask):
         """Return log 2: the head starts without a preference."""
         return LN_2
 
-    def answers(self, given: LossInput) -> tuple[Tensor, Tensor] | None:
-        return given.outputs[self.name], given.batch.targets[self.name]
+    def answers(self, inputs: LossInput) -> tuple[Tensor, Tensor] | None:
+        return inputs.outputs[self.name], inputs.batch.targets[self.name]
 
     def figures(self, means: dict[str, float], answers: tuple[np.ndarray, np.ndarray] | None) -> dict[str, float]:
         """Add the mean AUROC over the words that some validation reports contain and others do not."""

@@ -31,6 +31,6 @@ class Sex(ColumnTask):
         """Return log 2: the head starts without a preference, and either sex is about as common."""
         return LN_2
 
-    def measure(self, given: LossInput) -> dict[str, float]:
-        output, target = self.output_and_target(given)
+    def measure(self, inputs: LossInput) -> dict[str, float]:
+        output, target = self.output_and_target(inputs)
         return {"sex_accuracy": float(((output > 0) == (target > 0.5)).sum())}

@@ -77,15 +77,15 @@ class Learner:
     ) -> list[Tensor]:
         """Return the tasks' losses in their order, each the mean over the views that its task reads."""
         learned = [task for task, now in zip(self.tasks, active, strict=True) if now]
-        given: dict[View, LossInput] = {}
+        inputs: dict[View, LossInput] = {}
         for view in CLEAN_FIRST:
             heads = tuple(dict.fromkeys(task.reads for task in learned if view in self.stage.views_of(task.name)))
             if heads:
                 seen = batch if view == "masked" else clean_view(batch)
-                clean = given["clean"].outputs if "clean" in given else None
-                given[view] = LossInput(self.model, self.read(seen, heads, network), seen, progress, clean)
+                clean = inputs["clean"].outputs if "clean" in inputs else None
+                inputs[view] = LossInput(self.model, self.read(seen, heads, network), seen, progress, clean)
         return losses_of(
-            self.tasks, active, lambda task: [given[v] for v in self.stage.views_of(task.name)], self.device
+            self.tasks, active, lambda task: [inputs[v] for v in self.stage.views_of(task.name)], self.device
         )
 
     def read(self, batch: Batch, heads: tuple[str, ...], network: nn.Module | None) -> dict[str, Any]:

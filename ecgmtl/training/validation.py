@@ -64,13 +64,13 @@ class Tally:
     answers: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     """Predictions and truth, a pair for each batch, where a figure needs those of all records."""
 
-    def add(self, given: LossInput) -> None:
-        count = self.task.count(given)
-        batch_sums = {"loss": count * float(self.task.loss(given)), **self.task.measure(given)}
+    def add(self, inputs: LossInput) -> None:
+        count = self.task.count(inputs)
+        batch_sums = {"loss": count * float(self.task.loss(inputs)), **self.task.measure(inputs)}
         for name, value in batch_sums.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += count
-        answers = self.task.answers(given)
+        answers = self.task.answers(inputs)
         if answers is not None:
             self.answers.append(answers)
 

@@ -51,7 +51,7 @@ def stage_of(name):
 
 
 @pytest.fixture(scope="module")
-def given():
+def inputs():
     """What every task can score: outputs of all heads, and a batch with everything that any of them needs."""
     torch.manual_seed(0)
     heads = tuple(build_task(name).reads for name in NAMES)
@@ -82,9 +82,9 @@ def given():
 
 
 @every_task
-def test_a_loss_is_one_finite_number_with_a_gradient(name, given):
-    loss = build_task(name).loss(given)
-    head = given.outputs[build_task(name).reads]
+def test_a_loss_is_one_finite_number_with_a_gradient(name, inputs):
+    loss = build_task(name).loss(inputs)
+    head = inputs.outputs[build_task(name).reads]
     (gradient,) = torch.autograd.grad(loss, head.mean if hasattr(head, "log_var") else head, retain_graph=True)
     assert loss.shape == ()
     assert loss.isfinite()
@@ -92,8 +92,8 @@ def test_a_loss_is_one_finite_number_with_a_gradient(name, given):
 
 
 @every_task
-def test_an_inactive_task_has_a_loss_of_zero(name, given):
-    (loss,) = losses_of([build_task(name)], [False], lambda _: [given], torch.device("cpu"))
+def test_an_inactive_task_has_a_loss_of_zero(name, inputs):
+    (loss,) = losses_of([build_task(name)], [False], lambda _: [inputs], torch.device("cpu"))
     assert loss.item() == 0
     assert not loss.requires_grad
 
@@ -118,16 +118,16 @@ def test_an_untrained_loss_is_a_number_above_zero(name):
 
 
 @pytest.mark.parametrize("name", COLUMNS)
-def test_records_without_a_value_do_not_change_the_loss(name, given):
-    task, target = build_task(name), given.batch.targets[name]
+def test_records_without_a_value_do_not_change_the_loss(name, inputs):
+    task, target = build_task(name), inputs.batch.targets[name]
     present = torch.isfinite(target).all(dim=1)
     assert 0 < present.sum() < len(target)
-    part = given.batch._replace(targets={name: target[present]}, labels=given.batch.labels[present])
-    alone = task.loss(given._replace(outputs={name: given.outputs[name][present]}, batch=part))
-    torch.testing.assert_close(task.loss(given), alone)
-    nobody = given._replace(batch=given.batch._replace(targets={name: torch.full_like(target, torch.nan)}))
+    part = inputs.batch._replace(targets={name: target[present]}, labels=inputs.batch.labels[present])
+    alone = task.loss(inputs._replace(outputs={name: inputs.outputs[name][present]}, batch=part))
+    torch.testing.assert_close(task.loss(inputs), alone)
+    nobody = inputs._replace(batch=inputs.batch._replace(targets={name: torch.full_like(target, torch.nan)}))
     assert task.loss(nobody).item() == 0
-    assert task.count(given) == task.present(target).sum() > 0
+    assert task.count(inputs) == task.present(target).sum() > 0
 
 
 def test_targets_are_encoded_as_ptb_xl_writes_them():

@@ -18,7 +18,7 @@ def test_the_contrastive_loss_is_low_when_only_views_of_one_record_are_similar(m
 
 def test_the_contrastive_loss_of_a_single_record_is_zero():
     batch = Batch(torch.zeros(2, 12, 4), torch.zeros(2, 2))
-    given = LossInput(None, {"contrastive": torch.randn(2, 3)}, batch, 0.0)
-    assert build_task("contrastive").loss(given).item() == 0
+    inputs = LossInput(None, {"contrastive": torch.randn(2, 3)}, batch, 0.0)
+    assert build_task("contrastive").loss(inputs).item() == 0
     assert build_task("contrastive").untrained(1) == 0
     assert build_task("contrastive").untrained(2) == pytest.approx(math.log(3))

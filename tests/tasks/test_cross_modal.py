@@ -73,12 +73,12 @@ def test_a_report_of_few_words_is_scored_on_those_alone():
     assert target[:, 2:].isnan().all()
     output = torch.randn(4, 100, generator=torch.Generator().manual_seed(0))
     batch = train.batch(torch.arange(4))._replace(targets={"report": target})
-    given = LossInput(None, {"report": output}, batch, 1.0)
+    inputs = LossInput(None, {"report": output}, batch, 1.0)
     scored = [0, 1, 3]
     expected = F.binary_cross_entropy(output[scored, :2].sigmoid(), torch.tensor([[1.0, 1.0], [0.0, 1.0], [1.0, 0.0]]))
-    torch.testing.assert_close(task.loss(given), expected)
-    assert task.count(given) == 6
-    figures = task.figures({"loss": 0.5}, tuple(part.numpy() for part in task.answers(given)))
+    torch.testing.assert_close(task.loss(inputs), expected)
+    assert task.count(inputs) == 6
+    figures = task.figures({"loss": 0.5}, tuple(part.numpy() for part in task.answers(inputs)))
     auroc = roc_auc_score(target[scored, :2], output[scored, :2])
     assert figures == {"loss.report": 0.5, "report_macro_auroc": pytest.approx(auroc)}
 

@@ -15,9 +15,9 @@ def test_a_loss_without_its_output_is_refused_with_what_it_needs(model, task):
 
 def test_the_loss_of_an_inactive_task_is_a_constant_zero(model):
     logits = torch.zeros(1, 2, requires_grad=True)
-    given = LossInput(model, {"classification": logits}, batch_of(torch.zeros(1, 12, 4)), 0.0)
+    inputs = LossInput(model, {"classification": logits}, batch_of(torch.zeros(1, 12, 4)), 0.0)
     losses = losses_of(
-        [build_task("reconstruction"), build_task("classification")], (False, True), lambda _: [given], logits.device
+        [build_task("reconstruction"), build_task("classification")], (False, True), lambda _: [inputs], logits.device
     )
     assert [loss.item() for loss in losses] == pytest.approx([0.0, math.log(2)])
     assert [loss.requires_grad for loss in losses] == [False, True]

@@ -51,6 +51,6 @@ def test_the_latent_loss_compares_normalized_features_of_masked_frames(model):
 def test_a_smooth_latent_loss_is_linear_in_large_errors(model):
     target = torch.tensor([[[1.0], [3.0]]])  # one frame of two features; normalized: -1, 1
     batch = batch_of(torch.zeros(1, 12, 2), torch.ones(1, 8, 2))._replace(teacher_features=target)
-    given = LossInput(model, {"latent": torch.tensor([[[-0.5], [5.0]]])}, batch, 1.0)
-    found = build_task("latent", TaskSettings(latent=LatentSettings(kind="smooth_l1"))).loss(given)
+    inputs = LossInput(model, {"latent": torch.tensor([[[-0.5], [5.0]]])}, batch, 1.0)
+    found = build_task("latent", TaskSettings(latent=LatentSettings(kind="smooth_l1"))).loss(inputs)
     assert found.item() == pytest.approx((0.5 * 0.5**2 + (4 - 0.5)) / 2, rel=1e-4)
