@@ -34,9 +34,7 @@ def main() -> None:
     config = load_config(arguments.config, (f"labels={arguments.labels}",) if arguments.labels else ())
     train, validation = splits(config, arguments.data)
     if config.forest is None:
-        raise SystemExit(
-            f"{arguments.config}: has no forest; use a config that has one, such as configs/ptbxl.yaml"
-        )
+        raise SystemExit(f"{arguments.config}: has no forest; use a config that has one, such as configs/ptbxl.yaml")
 
     started = perf_counter()
     measured = measure_kinds(train.select(train.labeled))

@@ -10,7 +10,15 @@ from jaxtyping import Float64
 from ecgmtl.comparison.comparison import Comparison
 from ecgmtl.comparison.course import course, final_loss, final_train_loss, gap, loss_after, pretraining
 from ecgmtl.comparison.results import Cell, Clock, RunResult
-from ecgmtl.comparison.statistics import UNKNOWN, Interval, late_spread, learning_area, mean_interval, ratio_interval
+from ecgmtl.comparison.statistics import (
+    CHANCE,
+    UNKNOWN,
+    Interval,
+    late_spread,
+    learning_area,
+    mean_interval,
+    ratio_interval,
+)
 from ecgmtl.comparison.survival import (
     EventTimes,
     Units,
@@ -93,11 +101,11 @@ def course_rows(comparison: Comparison) -> list[CourseRow]:
 def course_row(comparison: Comparison, arm: str, *, counts_pretraining: bool) -> CourseRow:
     """Return area and losses of one arm."""
     whole = comparison.budget()
-    height = comparison.reference_final() - 0.5
+    height = comparison.reference_final() - CHANCE
 
     def area(run: RunResult) -> float:
         curve = course(run, amortized=not counts_pretraining)
-        return (learning_area(curve.times, curve.scores, whole) - 0.5) / height if height > 0 else np.nan
+        return (learning_area(curve.times, curve.scores, whole) - CHANCE) / height if height > 0 else np.nan
 
     def loss_at(share: float) -> Interval:
         loss = partial(loss_after, share * whole, counts_pretraining=counts_pretraining)

@@ -12,7 +12,7 @@ from ecgmtl.comparison.comparison import Comparison
 from ecgmtl.comparison.course import course
 from ecgmtl.comparison.learning_curves import SHARES, CourseRow, event_times
 from ecgmtl.comparison.results import Clock, RunResult
-from ecgmtl.comparison.statistics import LEVEL, Interval, mean_interval
+from ecgmtl.comparison.statistics import CHANCE, LEVEL, Interval, mean_interval
 from ecgmtl.comparison.survival import kaplan_meier
 from ecgmtl.comparison.tables import ArmRow
 from ecgmtl.evaluation.pictures import COLORS, GRAY, new_figure
@@ -138,9 +138,9 @@ def zoom(panel: Axes, comparison: Comparison) -> None:
     """Limit the vertical axis to scores near the reference's final score, where arms differ."""
     finals = [run.macro_auroc for runs in comparison.arms.values() for run in runs.values()]
     best = comparison.reference_final()
-    if best <= 0.5:
+    if best <= CHANCE:
         return
-    panel.set_ylim(0.5 + 0.55 * (best - 0.5), max(finals) + 0.1 * (best - 0.5))
+    panel.set_ylim(CHANCE + 0.55 * (best - CHANCE), max(finals) + 0.1 * (best - CHANCE))
 
 
 def plot_thresholds(comparison: Comparison) -> Figure:

@@ -25,6 +25,12 @@ MAX_FLIPS = 2**14
 """Number of sign flips. If there are at most so many, all are listed, otherwise they are sampled."""
 T_SAMPLES = 10
 """Samples of the t distribution per resample of patients: p-values have to survive correction for fifty arms."""
+SEED = 0
+"""Seed of all samples here, so that a report can be repeated."""
+CHANCE = 0.5
+"""Macro AUROC of a model that has learned nothing."""
+POWER = 0.8
+"""Probability with which the smallest effect is found."""
 LEVEL = 0.05
 """Corrected p-value below which an arm is called better or worse, and a claim is decided."""
 N_QUANTILES = 200_000
@@ -50,27 +56,26 @@ UNKNOWN = Interval(np.nan, np.nan, np.nan)
 """Interval of an undefined figure."""
 
 
-def seed_resamples(n_seeds: int, seed: int = 0) -> Int64[np.ndarray, "resample seed"]:
+def seed_resamples(n_seeds: int) -> Int64[np.ndarray, "resample seed"]:
     """Return the indices of the seeds in each resample: all :math:`n^n` if they are few, otherwise a sample."""
     if n_seeds**n_seeds <= MAX_RESAMPLES:
         return np.array(list(product(range(n_seeds), repeat=n_seeds)), dtype=np.int64)
-    return np.random.default_rng(seed).integers(n_seeds, size=(MAX_RESAMPLES, n_seeds))
+    return np.random.default_rng(SEED).integers(n_seeds, size=(MAX_RESAMPLES, n_seeds))
 
 
 def learning_area(
     times: Float[np.ndarray, " evaluation"],
     scores: Float[np.ndarray, " evaluation"],
     budget: float,
-    chance: float = 0.5,
 ) -> float:
     r"""Compute the mean height of a learning curve, :math:`\frac{1}{B} \int_0^B m(t) dt`, by trapezoids.
 
     At time 0, and while the score is nan because the task is not yet learned, the curve is at chance. A curve that ends
     before the budget is extended at its last height.
     """
-    known = np.where(np.isnan(scores), chance, scores)
+    known = np.where(np.isnan(scores), CHANCE, scores)
     if times[0] > 0:
-        times, known = np.append(0.0, times), np.append(chance, known)
+        times, known = np.append(0.0, times), np.append(CHANCE, known)
     within = times < budget
     edges = np.append(times[within], budget)
     heights = np.append(known[within], np.interp(budget, times, known))
@@ -110,7 +115,7 @@ def seed_bootstrap(values: Float[np.ndarray, " seed"], level: float = 0.95) -> I
 
 
 def hierarchical_samples(
-    values: Float[np.ndarray, " seed"], resampled: Float[np.ndarray, "seed resample"], seed: int = 0
+    values: Float[np.ndarray, " seed"], resampled: Float[np.ndarray, "seed resample"]
 ) -> Float64[np.ndarray, " sample"]:
     r"""Sample the mean over seeds as it would be with other seeds and other patients.
 
@@ -125,7 +130,7 @@ def hierarchical_samples(
     if n < 2:
         return samples
     scale = values.std(ddof=1) / np.sqrt(n)
-    return samples + scale * np.random.default_rng(seed).standard_t(n - 1, len(samples))
+    return samples + scale * np.random.default_rng(SEED).standard_t(n - 1, len(samples))
 
 
 def t_samples(values: Float[np.ndarray, " unit"]) -> Float64[np.ndarray, " sample"]:
@@ -146,14 +151,15 @@ def t_quantiles(freedom: int) -> Float64[np.ndarray, " sample"]:
     return np.asarray(student.ppf((np.arange(N_QUANTILES) + 0.5) / N_QUANTILES, freedom), dtype=np.float64)
 
 
-def power_factor(n: int, level: float, power: float = 0.8) -> float:
+def power_factor(n: int, level: float) -> float:
     r"""Return the smallest mean of n values that a two-sided t test detects, as a multiple of the 95 % half-width.
 
     The statistic is noncentral t: :math:`P(T_{n-1}(\delta) > t_{1 - \alpha / 2}) = 1 - \beta` is solved for
-    :math:`\delta`, the mean in standard errors, with the level :math:`\alpha` and the power :math:`1 - \beta`.
+    :math:`\delta`, the mean in standard errors, with the level :math:`\alpha` and the power :math:`1 - \beta`,
+    which is 80 %.
     """
     critical = student.ppf(1 - level / 2, n - 1)
-    delta = brentq(lambda shift: nct.sf(critical, n - 1, shift) - power, 0, 3 * critical + 10)
+    delta = brentq(lambda shift: nct.sf(critical, n - 1, shift) - POWER, 0, 3 * critical + 10)
     return float(delta / student.ppf(0.975, n - 1))
 
 
@@ -179,7 +185,7 @@ def bootstrap_p(samples: Float[np.ndarray, " sample"]) -> float:
     return min(1.0, 2 * (beyond + 1) / (len(samples) + 1))
 
 
-def sign_flip_p(differences: Float[np.ndarray, " seed"], seed: int = 0) -> float:
+def sign_flip_p(differences: Float[np.ndarray, " seed"]) -> float:
     r"""Return the exact two-sided p-value of paired differences by sign flips.
 
     It is the fraction of all sign flips whose mean is at least as large. It assumes only that a difference is as
@@ -189,7 +195,7 @@ def sign_flip_p(differences: Float[np.ndarray, " seed"], seed: int = 0) -> float
     if 2**n <= MAX_FLIPS:
         signs = np.array(list(product((1.0, -1.0), repeat=n)))
     else:
-        signs = np.random.default_rng(seed).choice((1.0, -1.0), size=(MAX_FLIPS, n))
+        signs = np.random.default_rng(SEED).choice((1.0, -1.0), size=(MAX_FLIPS, n))
         signs[0] = 1  # the differences as they are belong to their own distribution
     means = np.abs(signs @ differences) / n
     return float((means >= means[0] - ROUNDING).mean())

@@ -40,6 +40,8 @@ SECONDS_TO_SET_UP = 120.0
 NOTE = "mlflow.note.content"
 PARENT = "mlflow.parentRunId"
 
+EXPERIMENT = "ecgmtl"
+"""MLflow experiment that holds all runs."""
 EXPERIMENT_NOTE = """\
 Multi-task learning on 12-lead ECGs: one network that reconstructs waveforms and predicts diagnoses.
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from ecgmtl.tracking.mlflow_tracker import MlflowTracker
 from ecgmtl.tracking.store import (
+    EXPERIMENT,
     TrackingError,
     end_abandoned_runs,
     find_experiment,
@@ -26,9 +27,6 @@ from ecgmtl.tracking.store import (
 )
 
 __all__ = ["EXPERIMENT", "NoTracker", "Tracker", "TrackingError", "has_store", "open_tracker"]
-
-EXPERIMENT = "ecgmtl"
-"""MLflow experiment that holds all runs."""
 
 
 @runtime_checkable

@@ -18,7 +18,16 @@ from typing import IO
 import psutil
 
 from data_prep.errors import UserError
-from ecgmtl.tracking.store import ENVIRONMENT, VIEW, VIEW_KEY, artifact_root, has_store, refuse_old_store, store_uri
+from ecgmtl.tracking.store import (
+    ENVIRONMENT,
+    EXPERIMENT,
+    VIEW,
+    VIEW_KEY,
+    artifact_root,
+    has_store,
+    refuse_old_store,
+    store_uri,
+)
 
 HOST = "127.0.0.1"
 SECONDS_TO_START = 120.0
@@ -31,7 +40,7 @@ class UiError(UserError):
     """The user interface cannot be shown."""
 
 
-def serve(port: int, say: Callable[[str], object], experiment: str = "ecgmtl") -> int:
+def serve(port: int, say: Callable[[str], object]) -> int:
     """Serve the runs until interrupted, or return the server's exit code if it ends by itself.
 
     `say` receives the addresses once the server answers. Port 0 chooses a free port. Where MLFLOW_TRACKING_URI names a
@@ -42,7 +51,7 @@ def serve(port: int, say: Callable[[str], object], experiment: str = "ecgmtl") -
     """
     uri = store_uri()
     if uri.startswith(("http://", "https://")):
-        announce(uri.rstrip("/"), experiment, say)
+        announce(uri.rstrip("/"), say)
         return 0
     refuse_old_store()
     if not has_store():
@@ -53,7 +62,7 @@ def serve(port: int, say: Callable[[str], object], experiment: str = "ecgmtl") -
     address = f"http://{HOST}:{claim_port(port)}"
     with tempfile.TemporaryFile() as output, server(uri, address, output) as process:
         wait_until_it_answers(address, process, output)
-        announce(address, experiment, say)
+        announce(address, say)
         return process.wait()
 
 
@@ -120,13 +129,13 @@ def wait_until_it_answers(address: str, process: subprocess.Popen[bytes], output
     raise UiError("MLflow's user interface did not start. Its last output is:\n  " + "\n  ".join(lines))
 
 
-def announce(address: str, experiment: str, say: Callable[[str], object]) -> None:
+def announce(address: str, say: Callable[[str], object]) -> None:
     """Report the addresses of the experiment's curves and of the table of its runs."""
-    query = urllib.parse.urlencode({"experiment_name": experiment})
+    query = urllib.parse.urlencode({"experiment_name": EXPERIMENT})
     try:
         answer = json.loads(fetch(f"{address}/api/2.0/mlflow/experiments/get-by-name?{query}"))["experiment"]
     except (OSError, ValueError, KeyError):
-        say(f"MLflow: {address}/#/experiments?{MODELS_VIEW} (no experiment '{experiment}' yet)")
+        say(f"MLflow: {address}/#/experiments?{MODELS_VIEW} (no experiment '{EXPERIMENT}' yet)")
         return
     runs = f"{address}/#/experiments/{answer['experiment_id']}/runs?{MODELS_VIEW}"
     has_columns = VIEW in {tag["key"] for tag in answer.get("tags", ())}
