@@ -7,22 +7,19 @@ the settings and a digest of the list. A job with others is refused, so that the
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.files import PARTIALS, is_partial, write_first
+from data_prep.files import is_partial, remove_abandoned, write_first
 from data_prep.lock import locked
 from data_prep.places import File
 from data_prep.share import Share
 from ecgmtl.inference.parts import SETTINGS, Piece, PredictionJob, pieces_of, read_json
 from ecgmtl.inference.table import PredictionsFileError
 
-SECONDS_OF_A_PARTIAL = 3600
-"""Age of a partial file from which its process has been killed. A part's table is written within a second."""
 LISTING = "the list of files"
 
 
@@ -65,7 +62,7 @@ def shared_folder(job: PredictionJob, file_list: FileList, share: Share) -> Iter
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
         require_same(job.folder, {**job.settings(), LISTING: [file_list.n_files, file_list.digest]})
-        remove_left(job.folder)
+        remove_abandoned(job.folder)
     except OSError as error:
         raise PredictionsFileError(f"{job.folder}: cannot be written: {error.strerror or error}.") from error
     with locked(job.folder, None, share.lock):
@@ -94,16 +91,6 @@ def require_same(folder: Path, settings: dict[str, Any]) -> None:
         f"{folder}: its parts were begun with a different value of {differences}; choose a new folder, or "
         "remove this one."
     )
-
-
-def remove_left(folder: Path) -> None:
-    """Remove partial files that killed processes left. Other processes may be writing theirs."""
-    for path in list(folder.glob(PARTIALS)):
-        try:
-            if time.time() - path.stat().st_mtime > SECONDS_OF_A_PARTIAL:
-                path.unlink()
-        except FileNotFoundError:  # another job removed it, or completed it
-            continue
 
 
 def count_finished(job: PredictionJob) -> int:
