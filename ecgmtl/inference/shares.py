@@ -17,7 +17,7 @@ from data_prep.files import is_partial, remove_abandoned, write_first
 from data_prep.lock import locked
 from data_prep.places import File
 from data_prep.share import Share
-from ecgmtl.inference.parts import SETTINGS, Piece, PredictionJob, pieces_of, read_json
+from ecgmtl.inference.parts import SETTINGS, Piece, PredictionJob, pieces_of, read_json, read_receipt
 from ecgmtl.inference.table import PredictionsFileError
 
 LISTING = "the list of files"
@@ -77,9 +77,7 @@ def require_same(folder: Path, settings: dict[str, Any]) -> None:
     """
     path = folder / SETTINGS
     if not path.exists():
-        holds_others = any(not is_partial(child) for child in folder.iterdir())
-        if holds_others and not path.exists():  # another job may have begun
-            raise PredictionsFileError(f"{folder}: holds files other than predictions; choose a new folder.")
+        refuse_other_files(folder)
         if write_first(path, json.dumps(settings)):
             return
     first = read_json(path)
@@ -91,6 +89,28 @@ def require_same(folder: Path, settings: dict[str, Any]) -> None:
         f"{folder}: its parts were begun with a different value of {differences}; choose a new folder, or "
         "remove this one."
     )
+
+
+def refuse_other_files(folder: Path) -> None:
+    """Raise PredictionsFileError if a folder holds files, but no predictions that were begun."""
+    if not folder.is_dir():
+        return
+    holds_others = any(not is_partial(child) for child in folder.iterdir())
+    if holds_others and not (folder / SETTINGS).exists():  # another job may have begun
+        raise PredictionsFileError(f"{folder}: holds files other than predictions; choose a new folder.")
+
+
+def require_kept(job: PredictionJob, file_list: FileList) -> None:
+    """Raise PredictionsFileError if the folder has lost its settings or a part that this job has written."""
+    lost = [number for number, _ in file_list.pieces if read_receipt(job, number) is None]
+    has_begun = (job.folder / SETTINGS).exists()
+    if lost or (file_list.pieces and not has_begun):
+        what = f"{len(lost)} of the {len(file_list.pieces)} parts that this command wrote" if lost else SETTINGS
+        remedy = "R" if has_begun else "Remove what is left of it, and r"
+        raise PredictionsFileError(
+            f"{job.folder}: {what} can no longer be found. Was the folder removed or moved while this command ran? "
+            f"{remedy}un the same command again."
+        )
 
 
 def count_finished(job: PredictionJob) -> int:
