@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from threading import Event
 from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -48,14 +50,21 @@ class Service:
         if len(files) > self.limits.n_files:
             raise HTTPException(413, f"A request may have at most {self.limits.n_files} files; found {len(files)}.")
         uploads = [Upload(file.filename or "", file.size or 0, file.file) for file in files]
-        return await to_thread.run_sync(lambda: collect(self.results(uploads, wishes)), limiter=self.turn)
+        stop = Event()
+        try:
+            return await to_thread.run_sync(lambda: collect(self.results(uploads, wishes, stop)), limiter=self.turn)
+        finally:
+            stop.set()  # the thread, too, if the request is canceled, since the process waits for it
 
-    def results(self, uploads: list[Upload], wishes: Wishes) -> Iterator[Result]:
-        """Yield the results, and log the traceback of each bug if that was asked for."""
-        for result in predict_uploads(self.predictor, uploads, wishes, self.limits):
-            if self.debug and isinstance(result, Failure) and result.traceback:
-                log.warning(printable_lines(result.traceback))
-            yield result
+    def results(self, uploads: list[Upload], wishes: Wishes, stop: Event) -> Iterator[Result]:
+        """Yield the results until `stop` is set, and log the traceback of each bug if that was asked for."""
+        with closing(predict_uploads(self.predictor, uploads, wishes, self.limits)) as results:
+            for result in results:
+                if stop.is_set():
+                    return
+                if self.debug and isinstance(result, Failure) and result.traceback:
+                    log.warning(printable_lines(result.traceback))
+                yield result
 
     def answer(self, results: Iterator[Result]) -> Answer:
         """Return the response to a program."""

@@ -51,6 +51,10 @@ class Guard:
                     await self.app(scope, Body(receive, self.request_bytes, self.seconds_to_send).read, response.send)
             else:
                 await self.app(scope, receive, response.send)
+        except asyncio.CancelledError:  # the service ends
+            if not response.has_started:
+                refusal = refuse(503, "The service was stopped before it could answer. Start it, and send it again.")
+                await refusal(scope, receive, response.send)
         except Exception as error:  # noqa: BLE001, no request may stop the service, and no text of a file may be logged
             log.error("A request failed by a bug in ecgmtl (%s).", type(error).__name__)  # noqa: TRY400
             if not response.has_started:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,12 @@ from starlette.exceptions import HTTPException
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.result import Failure, Prediction
 from ecgmtl.serve import connection, guard
+from ecgmtl.serve.app import create_app
 from ecgmtl.serve.guard import Guard
 from ecgmtl.serve.predictions import Wishes, make_card, predict_uploads
 from ecgmtl.serve.server import ServeError, Server, hosts_of, is_loopback, listen
 from ecgmtl.serve.uploads import Limits, Upload, store
-from tests.serve.client import files_of
+from tests.serve.client import files_of, multipart
 
 SECRET = "Jane Doe"
 
@@ -189,3 +191,40 @@ async def serve_slow_clients():
             open_writer.close()
         server.should_exit = True
         await asyncio.wait_for(serving, 5)
+
+
+def test_a_request_that_the_end_of_the_service_cuts_off_is_answered_and_its_work_stops(predictor, records):
+    predicted = []
+
+    class Slow(Breaks):
+        def logits(self, signals):
+            predicted.append(len(signals))
+            time.sleep(0.1)
+            return super().logits(signals)
+
+    app = create_app(Slow(predictor, 99), "slow", ("localhost",))
+    body, kind = multipart(files_of(records / "r0.hea") * 48)
+    headers = [(b"host", b"localhost"), (b"content-type", kind.encode())]
+    sent = asyncio.run(canceled(app, body, headers, predicted))
+    time.sleep(0.3)
+    assert (sent[0]["status"], len(predicted)) == (503, 1)
+    assert b"was stopped before it could answer" in sent[1]["body"]
+
+
+async def canceled(app, body, headers, predicted):
+    """Messages that an application sends if it is canceled once something is predicted."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/api/predict", "query_string": b"", "headers": headers}
+    task = asyncio.create_task(app(scope, receive, send))
+    while not predicted:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    await task
+    return sent
