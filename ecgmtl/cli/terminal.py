@@ -81,12 +81,13 @@ def sentence_of(error: UserError | OSError, on_interrupt: Callable[[], str]) -> 
         return full_disk(cause, on_interrupt())
     if isinstance(error, UserError):
         return str(error)
-    if not error.filename:
+    file = error.filename2 or error.filename  # the first one is a partial file that was to become the second
+    if not file:
         return None
     if isinstance(error, FileNotFoundError):
-        return f"{error.filename}: is not there. Was its folder removed or moved while this command ran?"
+        return f"{file}: is not there. Was its folder removed or moved while this command ran?"
     remedy = REFUSED.get(error.errno or 0)
-    return remedy and f"{error.filename}: {error.strerror}. {remedy}, and run the same command again."
+    return remedy and f"{file}: {error.strerror}. {remedy}, and run the same command again."
 
 
 def full_disk(error: OSError, on_interrupt: str) -> str:

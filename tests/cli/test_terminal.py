@@ -55,6 +55,9 @@ def test_a_full_disk_is_a_sentence_and_another_error_keeps_its_traceback(capsys)
     with pytest.raises(typer.Exit), spoken_errors():
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "runs/a/state.pt")
     assert "runs/a/state.pt: is not there. Was its folder removed or moved" in capsys.readouterr().err
+    with pytest.raises(typer.Exit), spoken_errors():
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", ".r.html.7.partial", None, "r.html")
+    assert capsys.readouterr().err.startswith("r.html: is not there. ")
     for bug in (OSError(errno.EACCES, "denied"), OSError(errno.EINVAL, "Invalid argument", "model"), KeyError("x")):
         with pytest.raises(type(bug)), spoken_errors():
             raise bug
