@@ -3,12 +3,15 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from tempfile import gettempdir
 from threading import Event
 from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import Depends, FastAPI, HTTPException, Query, UploadFile
-from fastapi.responses import HTMLResponse
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, UploadFile
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
@@ -121,6 +124,13 @@ def read_wishes(
         raise HTTPException(400, printable(str(error))) from None
 
 
+def no_room(error: OSError) -> JSONResponse:
+    """Return the response to a request whose files cannot be stored, and log the reason, which names no file."""
+    reason = f"The temporary folder of the service cannot be written: {error.strerror or type(error).__name__}."
+    log.error("%s It is %s. Make room in it, or set TMPDIR to another one.", reason, gettempdir())
+    return JSONResponse({"detail": f"{reason} Make room in it, and send the files again."}, 507)
+
+
 Asked = Annotated[Wishes, Depends(read_wishes)]
 
 
@@ -136,6 +146,16 @@ def create_app(
     page = live_page(service.facts, limits)
     app = FastAPI(title="ecgmtl", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+
+    @app.exception_handler(OSError)
+    async def answer_full_disk(_request: Request, error: OSError) -> JSONResponse:
+        return no_room(error)
+
+    @app.exception_handler(StarletteHTTPException)
+    async def answer_error(request: Request, error: StarletteHTTPException) -> Response:
+        if isinstance(error.__cause__, OSError):  # while the body was read, which FastAPI calls the client's fault
+            return no_room(error.__cause__)
+        return await http_exception_handler(request, error)
 
     @app.get("/", include_in_schema=False)
     async def show_page() -> HTMLResponse:

@@ -1,6 +1,7 @@
 """Faults inside the service: each is the failure of one file or of one request, and none reveals a text."""
 
 import asyncio
+import errno
 import io
 import json
 import time
@@ -89,7 +90,7 @@ def test_a_made_name_is_not_shown(predictor):
     assert "file-0" not in result.reason
 
 
-def call(app, body=b"", headers=(), delay=0.0):
+def call(app, body=b"", headers=(), delay=0.0, path="/"):
     """Messages that an application sends for a POST request."""
     sent = []
 
@@ -100,7 +101,7 @@ def call(app, body=b"", headers=(), delay=0.0):
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/", "headers": [*headers]}
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [*headers]}
     asyncio.run(app(scope, receive, send))
     return sent
 
@@ -228,3 +229,18 @@ async def canceled(app, body, headers, predicted):
     task.cancel()
     await task
     return sent
+
+
+@pytest.mark.parametrize("writer", ["shutil.copyfileobj", "starlette.datastructures.UploadFile.write"])
+def test_a_full_disk_is_the_services_fault_and_said(predictor, monkeypatch, caplog, writer):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", SECRET)
+
+    monkeypatch.setattr(writer, fail)
+    body, kind = multipart([("a.csv", b"1,2")])
+    app = create_app(predictor, "bundled", ("localhost",))
+    sent = call(app, body, [(b"host", b"localhost"), (b"content-type", kind.encode())], path="/api/predict")
+    assert sent[0]["status"] == 507
+    assert b"temporary folder of the service cannot be written: No space left on device." in sent[1]["body"]
+    assert "Make room in it, or set TMPDIR" in caplog.text
+    assert SECRET not in caplog.text + str(sent)
