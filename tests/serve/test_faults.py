@@ -90,6 +90,12 @@ def test_a_made_name_is_not_shown(predictor):
     assert "file-0" not in result.reason
 
 
+def test_control_characters_are_spelled_out_in_the_message_too(predictor):
+    (result,) = results(predictor, ("a/x\x1b[2Jy.csv", b"1,2\n"))
+    assert str(result.path) == r"a/x\x1b[2Jy.csv"
+    assert result.reason.startswith(r"x\x1b[2Jy.csv ")
+
+
 def call(app, body=b"", headers=(), delay=0.0, path="/"):
     """Messages that an application sends for a POST request."""
     sent = []
