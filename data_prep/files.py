@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from glob import escape
@@ -76,6 +77,8 @@ PARTIALS = ".*.partial"
 """Pattern of temporary files in a folder."""
 PARTIALS_BELOW = f"**/{PARTIALS}"
 """Pattern of temporary files in a folder and in those below it."""
+SECONDS_OF_A_PARTIAL = 3600
+"""Age of a partial file from which its process has been killed. One that is being written changes more often."""
 
 
 def partial(path: Path) -> Path:
@@ -89,9 +92,24 @@ def remove_matching(folder: Path, pattern: str) -> None:
         path.unlink(missing_ok=True)
 
 
+def remove_abandoned(folder: Path, pattern: str = PARTIALS) -> None:
+    """Remove partial files that killed processes left. Other processes may be writing theirs."""
+    for path in list(folder.glob(pattern)):
+        try:
+            if time.time() - path.stat().st_mtime > SECONDS_OF_A_PARTIAL:
+                path.unlink()
+        except FileNotFoundError:  # another process removed it, or completed it
+            continue
+
+
+def partials_of(path: Path) -> str:
+    """Return the pattern of the temporary files of `path` in its folder."""
+    return f".{escape(path.name)}.*.partial"
+
+
 def remove_partials(path: Path) -> None:
     """Remove temporary files of `path` that killed processes left. The caller is the only one that writes it."""
-    remove_matching(path.parent, f".{escape(path.name)}.*.partial")
+    remove_matching(path.parent, partials_of(path))
 
 
 def is_partial(path: Path) -> bool:

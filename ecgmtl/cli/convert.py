@@ -46,7 +46,7 @@ def convert(
     """
     from data_prep.convert import Converted
     from data_prep.convert import convert as convert_all
-    from data_prep.readers import OtherFile, summarize
+    from data_prep.readers import OtherFile, format_names, summarize
 
     written = existed = failed = 0
     others: list[OtherFile] = []
@@ -61,6 +61,8 @@ def convert(
                         typer.echo(printable(f"{result.path}: {line}"), err=True)
             else:
                 others.append(result)
+    if not written + existed + failed:
+        typer.echo(printable(f"{source}: no ECG file found; the formats are {format_names()}."), err=True)
     there = f", {existed} there already" if existed else ""
     typer.echo(f"{written} records written{there}, {failed} failed; {printable(str(out))}", err=True)
     for line in summarize(others):

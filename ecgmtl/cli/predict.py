@@ -315,6 +315,7 @@ def write_parts(
 
 def stream(model: str, paths: list[str], outputs: Outputs, options: "PredictOptions", debug: bool) -> "Counts":
     """Predict one batch after the other, for the screen or a report."""
+    from data_prep.files import partials_of, remove_abandoned
     from data_prep.readers import OtherFile
     from ecgmtl.inference.counts import Counts
     from ecgmtl.inference.predict import predict
@@ -325,6 +326,8 @@ def stream(model: str, paths: list[str], outputs: Outputs, options: "PredictOpti
     predictor = options.load(model)
     name, counts = introduce(model, predictor), Counts()
     read, written, size = options.read, outputs.written, options.batch_size
+    for path in written:
+        remove_abandoned(path.parent, partials_of(path))
     with (
         table(predictor.metadata.label_names, outputs.table) as write,
         report_page(outputs, predictor, name) as add,

@@ -21,6 +21,22 @@ FULL = {
     errno.EFBIG: ("the file is larger than `ulimit -f` or the file system allows", "Raise that limit"),
 }
 """Reason and remedy by error number: a full disk, an exceeded quota, and a limit on the size of files."""
+NO_RIGHT = "Allow it, or name another place"
+CHECK_PLACE = "Check this disk or network drive"
+REFUSED = {
+    errno.EACCES: NO_RIGHT,
+    errno.EPERM: NO_RIGHT,
+    errno.EROFS: "Name a place that can be written",
+    errno.ENOTDIR: "A part of this path is a file; name another place",
+    errno.EISDIR: "Name a file",
+    errno.ELOOP: "Its links lead back to themselves; name another place",
+    errno.ENAMETOOLONG: "Name a shorter path",
+    errno.EMFILE: "Raise `ulimit -n`",
+    errno.EIO: CHECK_PLACE,
+    getattr(errno, "ESTALE", errno.EIO): CHECK_PLACE,
+    errno.ETIMEDOUT: CHECK_PLACE,
+}
+"""Remedy by error number where the system refuses to read or write a file."""
 
 
 @contextmanager
@@ -52,17 +68,27 @@ def spoken_errors(on_interrupt: Callable[[], str] = lambda: "stopped.") -> Itera
         )
         raise typer.Exit(1) from None
     except (UserError, OSError) as error:
-        cause = error if isinstance(error, OSError) else error.__cause__
-        if isinstance(cause, OSError) and cause.errno in FULL and (cause.filename or cause is error):
-            message = full_disk(cause, on_interrupt())
-        elif isinstance(cause, FileNotFoundError) and cause.filename and not isinstance(error, UserError):
-            message = f"{cause.filename}: is not there. Was its folder removed or moved while this command ran?"
-        elif isinstance(error, UserError):
-            message = str(error)
-        else:
+        message = sentence_of(error, on_interrupt)
+        if message is None:
             raise
         typer.echo(printable_lines(message), err=True)
         raise typer.Exit(1) from None
+
+
+def sentence_of(error: UserError | OSError, on_interrupt: Callable[[], str]) -> str | None:
+    """Return the message of an error, or None if nothing tells the user what to do."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError) and cause.errno in FULL and (cause.filename or cause is error):
+        return full_disk(cause, on_interrupt())
+    if isinstance(error, UserError):
+        return str(error)
+    file = error.filename2 or error.filename  # the first one is a partial file that was to become the second
+    if not file:
+        return None
+    if isinstance(error, FileNotFoundError):
+        return f"{file}: is not there. Was its folder removed or moved while this command ran?"
+    remedy = REFUSED.get(error.errno or 0)
+    return remedy and f"{file}: {error.strerror}. {remedy}, and run the same command again."
 
 
 def full_disk(error: OSError, on_interrupt: str) -> str:

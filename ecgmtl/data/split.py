@@ -167,7 +167,7 @@ def open_for(path: Path, preprocess: Preprocess, validation_fold: int | None = N
         if value != wanted.get(key):
             raise StoreError(
                 f"{path} was prepared with {key} {value}, but this config asks for {wanted.get(key)}; "
-                f"prepare it again, or set preprocess.{key}={value}."
+                f"prepare it again with the config's settings, or train with --set preprocess.{key}={value}."
             )
     return store if validation_fold is None else split_anew(store, validation_fold)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from data_prep.files import naming, write_text
+from data_prep.files import naming, write_text, write_whole
 from data_prep.safe_text import cell
 from ecgmtl.evaluation.classification import ClassificationReport, Estimate
 from ecgmtl.evaluation.given_leads import GivenLeadsReport
@@ -24,6 +24,20 @@ from ecgmtl.evaluation.text import given_leads_section, render, stress_section
 from ecgmtl.run_files import METRICS
 
 PICTURE_DPI = 120
+FILES = (
+    METRICS,
+    "report.md",
+    "per_label.csv",
+    "reconstruction.csv",
+    "given_leads.csv",
+    "stress.csv",
+    "probabilities.npz",
+    "roc_pr.png",
+    "reliability.png",
+    "reconstruction.png",
+    "stress.png",
+)
+"""Files that a report may have."""
 N_UNDEFINED = "n_undefined_labels"
 """Number of labels that all records have or none, so that macro figures leave them out. Absent where there is none."""
 
@@ -67,12 +81,13 @@ class Evaluation:
 
 
 def write_evaluation(evaluation: Evaluation, out: Path, title: str = "Evaluation") -> list[Path]:
-    """Write the report into a folder and return its files.
+    """Write the report into a folder and return its files. Files of an earlier report that it lacks are removed.
 
     Raises:
         OSError: the folder cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
+    earlier = [out / name for name in FILES] if (out / METRICS).is_file() else []
     texts = {
         METRICS: json.dumps(as_tree(evaluation, title), indent=2, allow_nan=False) + "\n",
         "report.md": f"# {escaped(title)}\n\n" + as_text(evaluation, n_shown=None),
@@ -88,7 +103,10 @@ def write_evaluation(evaluation: Evaluation, out: Path, title: str = "Evaluation
         texts["stress.csv"] = as_csv(evaluation.stress.losses)
     for name, text in texts.items():
         write_text(out / name, text)
-    return [*(out / name for name in texts), *write_arrays(evaluation, out), *write_pictures(evaluation, out)]
+    written = [*(out / name for name in texts), *write_arrays(evaluation, out), *write_pictures(evaluation, out)]
+    for path in set(earlier) - set(written):
+        path.unlink(missing_ok=True)
+    return written
 
 
 def as_csv(table: pd.DataFrame) -> str:
@@ -102,17 +120,21 @@ def write_arrays(evaluation: Evaluation, out: Path) -> list[Path]:
     if evaluation.classification is None:
         return []
     answers, path = evaluation.classification.answers, out / "probabilities.npz"
-    with naming(path):
-        np.savez_compressed(
-            path,
-            names=np.array(evaluation.names),
-            patients=answers.patients,
-            label_names=np.array(answers.label_names),
-            truth=answers.truth,
-            logits=answers.logits,
-            probabilities=answers.probabilities,
-            predicted=answers.predicted,
-        )
+
+    def write(beside: Path) -> None:
+        with beside.open("wb") as file:  # to a path, NumPy would add a suffix
+            np.savez_compressed(
+                file,
+                names=np.array(evaluation.names),
+                patients=answers.patients,
+                label_names=np.array(answers.label_names),
+                truth=answers.truth,
+                logits=answers.logits,
+                probabilities=answers.probabilities,
+                predicted=answers.predicted,
+            )
+
+    write_whole(path, write)
     return [path]
 
 

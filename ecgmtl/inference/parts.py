@@ -117,12 +117,15 @@ def partial_table(job: PredictionJob) -> Iterator[tuple[str, ...]]:
     except OSError as error:
         raise PredictionsFileError(f"{job.out}: cannot be written: {error.strerror or error}.") from error
     with locked(job.folder):
-        remove_partials(job.out)
         before, now = read_json(job.folder / SETTINGS), job.settings()
-        if before != now:
-            for path in job.folder.glob("*part-*"):
-                path.unlink()
-            write_text(job.folder / SETTINGS, json.dumps(now))
+        try:
+            remove_partials(job.out)
+            if before != now:
+                for path in job.folder.glob("*part-*"):
+                    path.unlink()
+                write_text(job.folder / SETTINGS, json.dumps(now))
+        except OSError as error:
+            raise PredictionsFileError(f"{job.out}: cannot be written: {error.strerror or error}.") from error
         yield tuple(name for name in now if isinstance(before, dict) and before.get(name) != now[name])
 
 

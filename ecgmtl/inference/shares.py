@@ -7,22 +7,19 @@ the settings and a digest of the list. A job with others is refused, so that the
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.files import PARTIALS, is_partial, write_first
+from data_prep.files import is_partial, remove_abandoned, write_first
 from data_prep.lock import locked
 from data_prep.places import File
 from data_prep.share import Share
-from ecgmtl.inference.parts import SETTINGS, Piece, PredictionJob, pieces_of, read_json
+from ecgmtl.inference.parts import SETTINGS, Piece, PredictionJob, pieces_of, read_json, read_receipt
 from ecgmtl.inference.table import PredictionsFileError
 
-SECONDS_OF_A_PARTIAL = 3600
-"""Age of a partial file from which its process has been killed. A part's table is written within a second."""
 LISTING = "the list of files"
 
 
@@ -65,7 +62,7 @@ def shared_folder(job: PredictionJob, file_list: FileList, share: Share) -> Iter
     try:
         job.folder.mkdir(parents=True, exist_ok=True)
         require_same(job.folder, {**job.settings(), LISTING: [file_list.n_files, file_list.digest]})
-        remove_left(job.folder)
+        remove_abandoned(job.folder)
     except OSError as error:
         raise PredictionsFileError(f"{job.folder}: cannot be written: {error.strerror or error}.") from error
     with locked(job.folder, None, share.lock):
@@ -80,9 +77,7 @@ def require_same(folder: Path, settings: dict[str, Any]) -> None:
     """
     path = folder / SETTINGS
     if not path.exists():
-        holds_others = any(not is_partial(child) for child in folder.iterdir())
-        if holds_others and not path.exists():  # another job may have begun
-            raise PredictionsFileError(f"{folder}: holds files other than predictions; choose a new folder.")
+        refuse_other_files(folder)
         if write_first(path, json.dumps(settings)):
             return
     first = read_json(path)
@@ -96,14 +91,26 @@ def require_same(folder: Path, settings: dict[str, Any]) -> None:
     )
 
 
-def remove_left(folder: Path) -> None:
-    """Remove partial files that killed processes left. Other processes may be writing theirs."""
-    for path in list(folder.glob(PARTIALS)):
-        try:
-            if time.time() - path.stat().st_mtime > SECONDS_OF_A_PARTIAL:
-                path.unlink()
-        except FileNotFoundError:  # another job removed it, or completed it
-            continue
+def refuse_other_files(folder: Path) -> None:
+    """Raise PredictionsFileError if a folder holds files, but no predictions that were begun."""
+    if not folder.is_dir():
+        return
+    holds_others = any(not is_partial(child) for child in folder.iterdir())
+    if holds_others and not (folder / SETTINGS).exists():  # another job may have begun
+        raise PredictionsFileError(f"{folder}: holds files other than predictions; choose a new folder.")
+
+
+def require_kept(job: PredictionJob, file_list: FileList) -> None:
+    """Raise PredictionsFileError if the folder has lost its settings or a part that this job has written."""
+    lost = [number for number, _ in file_list.pieces if read_receipt(job, number) is None]
+    has_begun = (job.folder / SETTINGS).exists()
+    if lost or (file_list.pieces and not has_begun):
+        what = f"{len(lost)} of the {len(file_list.pieces)} parts that this command wrote" if lost else SETTINGS
+        remedy = "R" if has_begun else "Remove what is left of it, and r"
+        raise PredictionsFileError(
+            f"{job.folder}: {what} can no longer be found. Was the folder removed or moved while this command ran? "
+            f"{remedy}un the same command again."
+        )
 
 
 def count_finished(job: PredictionJob) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_prep.errors import UserError
-from data_prep.files import write_whole, written_in_parts
+from data_prep.files import naming, write_whole, written_in_parts
 from data_prep.safe_text import cell, path_cell
 from ecgmtl.inference.result import Failure, Prediction
 
@@ -82,7 +82,12 @@ def open_predictions(path: Path, label_names: tuple[str, ...]) -> Iterator[Write
     """
     writer = format_of(path).write
     with written_in_parts(path, PredictionsFileError) as beside, writer(beside, columns(label_names)) as write:
-        yield write
+
+        def write_named(rows: list[dict[str, Any]]) -> None:
+            with naming(path):  # here, since the error may pass through another file's block
+                write(rows)
+
+        yield write_named
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from ecgmtl.inference.parts import (
     partial_table,
     pieces_of,
 )
-from ecgmtl.inference.shares import FileList, count_finished, shared_folder
+from ecgmtl.inference.shares import FileList, count_finished, refuse_other_files, require_kept, shared_folder
 
 PredictParts = Callable[[PredictionJob, Iterable[Piece]], Generator[Receipt, None, None]]
 """Function that predicts parts, as `predict_in_parts` does."""
@@ -75,10 +75,12 @@ def write_share(
         FolderInUseError: another process writes this share.
     """
     counts = Counts()
+    refuse_other_files(job.folder)  # which are not listed as input
     file_list = FileList.of(job, counts.only_records(find_files(paths, job.options.read, (job.out,))), share)
     counts.require_ecgs(paths, file_list.n_files)
     with shared_folder(job, file_list, share), progress.bar(lambda: file_list.n_files_of_share) as advance:
         count_parts(predict_parts(job, file_list.pieces), counts, advance, progress)
+        require_kept(job, file_list)
     progress.say(f"{count_finished(job)} of {file_list.n_parts} parts are finished")
     return counts
 

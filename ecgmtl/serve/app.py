@@ -2,11 +2,16 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from tempfile import gettempdir
+from threading import Event
 from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import Depends, FastAPI, HTTPException, Query, UploadFile
-from fastapi.responses import HTMLResponse
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, UploadFile
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
@@ -47,14 +52,21 @@ class Service:
         if len(files) > self.limits.n_files:
             raise HTTPException(413, f"A request may have at most {self.limits.n_files} files; found {len(files)}.")
         uploads = [Upload(file.filename or "", file.size or 0, file.file) for file in files]
-        return await to_thread.run_sync(lambda: collect(self.results(uploads, wishes)), limiter=self.turn)
+        stop = Event()
+        try:
+            return await to_thread.run_sync(lambda: collect(self.results(uploads, wishes, stop)), limiter=self.turn)
+        finally:
+            stop.set()  # the thread, too, if the request is canceled, since the process waits for it
 
-    def results(self, uploads: list[Upload], wishes: Wishes) -> Iterator[Result]:
-        """Yield the results, and log the traceback of each bug if that was asked for."""
-        for result in predict_uploads(self.predictor, uploads, wishes, self.limits):
-            if self.debug and isinstance(result, Failure) and result.traceback:
-                log.warning(printable_lines(result.traceback))
-            yield result
+    def results(self, uploads: list[Upload], wishes: Wishes, stop: Event) -> Iterator[Result]:
+        """Yield the results until `stop` is set, and log the traceback of each bug if that was asked for."""
+        with closing(predict_uploads(self.predictor, uploads, wishes, self.limits)) as results:
+            for result in results:
+                if stop.is_set():
+                    return
+                if self.debug and isinstance(result, Failure) and result.traceback:
+                    log.warning(printable_lines(result.traceback))
+                yield result
 
     def answer(self, results: Iterator[Result]) -> Answer:
         """Return the response to a program."""
@@ -111,6 +123,13 @@ def read_wishes(
         raise HTTPException(400, printable(str(error))) from None
 
 
+def no_room(error: OSError) -> JSONResponse:
+    """Return the response to a request whose files cannot be stored, and log the reason, which names no file."""
+    reason = f"The temporary folder of the service cannot be written: {error.strerror or type(error).__name__}."
+    log.error("%s It is %s. Make room in it, or set TMPDIR to another one.", reason, gettempdir())
+    return JSONResponse({"detail": f"{reason} Make room in it, and send the files again."}, 507)
+
+
 Asked = Annotated[Wishes, Depends(read_wishes)]
 
 
@@ -126,6 +145,16 @@ def create_app(
     page = live_page(service.facts, limits)
     app = FastAPI(title="ecgmtl", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+
+    @app.exception_handler(OSError)
+    async def answer_full_disk(_request: Request, error: OSError) -> JSONResponse:
+        return no_room(error)
+
+    @app.exception_handler(StarletteHTTPException)
+    async def answer_error(request: Request, error: StarletteHTTPException) -> Response:
+        if isinstance(error.__cause__, OSError):  # while the body was read, which FastAPI calls the client's fault
+            return no_room(error.__cause__)
+        return await http_exception_handler(request, error)
 
     @app.get("/", include_in_schema=False)
     async def show_page() -> HTMLResponse:

@@ -9,10 +9,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ecgmtl.serve.connection import SLOWEST
+
 AT_ONCE = 8
 """Number of requests with files that are received or answered at once. Others wait."""
 SECONDS_TO_SEND = 60.0
 """Time in which a client must have sent its files."""
+GRACE = 5.0
+"""Time in seconds that each client has, beside one second for each `SLOWEST` bytes that have arrived."""
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
 """Content security policy of a response that is not a page."""
 HEADERS = {
@@ -47,6 +51,10 @@ class Guard:
                     await self.app(scope, Body(receive, self.request_bytes, self.seconds_to_send).read, response.send)
             else:
                 await self.app(scope, receive, response.send)
+        except asyncio.CancelledError:  # the service ends
+            if not response.has_started:
+                refusal = refuse(503, "The service was stopped before it could answer. Start it, and send it again.")
+                await refusal(scope, receive, response.send)
         except Exception as error:  # noqa: BLE001, no request may stop the service, and no text of a file may be logged
             log.error("A request failed by a bug in ecgmtl (%s).", type(error).__name__)  # noqa: TRY400
             if not response.has_started:
@@ -86,7 +94,12 @@ class Body:
     def __init__(self, receive: Receive, most_bytes: int, seconds: float) -> None:
         self.receive, self.most_bytes = receive, most_bytes
         self.n_bytes, self.is_complete = 0, False
-        self.deadline = asyncio.get_running_loop().time() + seconds
+        self.start, self.seconds = asyncio.get_running_loop().time(), seconds
+
+    @property
+    def deadline(self) -> float:
+        """Time until which to wait for the next part. It is short for a client that sends almost nothing."""
+        return self.start + min(self.seconds, GRACE + self.n_bytes / SLOWEST)
 
     async def read(self) -> Message:
         """Return the next part.
@@ -100,12 +113,20 @@ class Body:
             async with asyncio.timeout_at(self.deadline):
                 message = await self.receive()
         except TimeoutError:
-            raise HTTPException(408, "The files did not arrive in time.") from None
+            raise HTTPException(408, self.too_late()) from None
         self.n_bytes += len(message.get("body", b""))
         self.is_complete = not message.get("more_body", False)
         if self.n_bytes > self.most_bytes:
             raise HTTPException(413, too_much(self.most_bytes))
         return message
+
+    def too_late(self) -> str:
+        """Return the reason why the body is not waited for any longer."""
+        seconds = asyncio.get_running_loop().time() - self.start
+        return (
+            f"The files did not arrive in time: {self.n_bytes} bytes in {seconds:.0f} seconds. A client must send at "
+            f"least {SLOWEST} bytes a second, and everything in {self.seconds:g} seconds; send fewer files at a time."
+        )
 
 
 def is_same_origin(headers: Headers) -> bool:

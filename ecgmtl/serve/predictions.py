@@ -1,6 +1,6 @@
 """Predictions for the files of a request, under the names that the client gave them. Nothing that fails stops it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ class Wishes(NamedTuple):
 
 def predict_uploads(
     predictor: Predictor, uploads: Sequence[Upload], wishes: Wishes, limits: Limits
-) -> Iterator[Prediction | Failure | OtherFile]:
+) -> Generator[Prediction | Failure | OtherFile, None, None]:
     """Yield a result for each record among the files, and each file that holds no ECG."""
     with store(uploads, limits) as stored:
         yield from stored.refused

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from data_prep.errors import UserError
+from ecgmtl.serve.connection import Connection
 
 CONNECTIONS = 64
 """Number of open connections from which on further requests are answered with 503."""
@@ -30,6 +31,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: ASGIApp, on_start: Callable[[], object]) -> None:
         config = uvicorn.Config(
             app,
+            http=Connection,
             log_config=None,
             log_level="warning",
             access_log=False,  # it would name what is asked for

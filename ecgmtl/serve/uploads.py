@@ -42,23 +42,37 @@ class Upload(NamedTuple):
     content: BinaryIO
 
 
+class Shown(NamedTuple):
+    """Client's name of a file, printable and not too long."""
+
+    path: str
+    name: str
+    """Part after the folders. It cannot be cut from `path`, where control characters are spelled with a backslash."""
+
+    @classmethod
+    def of(cls, name: str) -> "Shown":
+        """Return a client's name as it is shown."""
+        path, base = (shorten(printable(text)) or "a file without a name" for text in (name, base_name(name)))
+        return cls(path, base)
+
+
 class Stored(NamedTuple):
     """Files of a request on disk."""
 
     folders: tuple[Path, ...]
     """A folder for each folder of the client, so that equal names do not meet."""
-    names: Mapping[File, str]
+    names: Mapping[File, Shown]
     """Name to show for each stored file."""
     refused: tuple[Failure, ...]
 
     def renamed(self, result: Prediction | Failure | OtherFile) -> Prediction | Failure | OtherFile:
         """Return a result under the client's name of the file."""
         shown, stored = self.names[result.path], result.path.name
-        path, name = Path(shown), base_name(shown)
+        path = Path(shown.path)
         if isinstance(result, OtherFile):
             return result._replace(path=path)
         if isinstance(result, Failure):
-            return replace(result, path=path, reason=result.reason.replace(stored, name))
+            return replace(result, path=path, reason=result.reason.replace(stored, shown.name))
         return replace(result, path=path)
 
 
@@ -69,13 +83,13 @@ def store(uploads: Sequence[Upload], limits: Limits) -> Iterator[Stored]:
     A WFDB header names the file of its samples, so names are kept where they are harmless. Others are replaced.
     """
     refused: list[Failure] = []
-    names: dict[File, str] = {}
+    names: dict[File, Shown] = {}
     with TemporaryDirectory(prefix="ecgmtl-serve-") as root:
         folders: dict[tuple[str, int], Path] = {}
         for number, upload in enumerate(uploads):
-            shown = shorten(printable(upload.name)) or "a file without a name"
+            shown = Shown.of(upload.name)
             if upload.size > limits.file_bytes:
-                refused.append(Failure(Path(shown), too_large(base_name(shown), upload.size, limits)))
+                refused.append(Failure(Path(shown.path), too_large(shown.name, upload.size, limits)))
                 continue
             folder, name = folder_of(upload.name), harmless(base_name(upload.name), number)
             path = first_free(Path(root), folders, folder, name)

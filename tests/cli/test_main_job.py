@@ -238,7 +238,7 @@ def test_a_tracked_run_is_found_in_mlflow(folder, trained, migrated):
         (
             ["train", "--data", "store", "--config", "quick", "--set", "preprocess.fs=500"],
             1,
-            "prepare it again, or set preprocess.fs=100",
+            "or train with --set preprocess.fs=100",
         ),
         (["train", "--resume", "nowhere"], 1, "run.json"),
         (["data", "prepare", "nowhere", "out"], 1, "nowhere"),
@@ -254,6 +254,8 @@ def test_a_tracked_run_is_found_in_mlflow(folder, trained, migrated):
         (["reconstruct", "runs/whole/model.safetensors", "x.hea", "--from", "aVF,V1", "--out", "y"], 2, "aVF alone"),
         (["reconstruct", "runs/whole/model.safetensors", "x.hea", "--from", "I,II", "--out", "y"], 1, "x.hea"),
         (["reconstruct", "runs/whole/model.safetensors", "records", "--from", "I,II", "--out", "y"], 1, "one record"),
+        (["reconstruct", "empty", "x.hea", "--from", "I,II", "--out", "y"], 1, "empty: is neither a checkpoint"),
+        (["convert", "empty", "wfdb"], 1, "empty: no ECG file found"),
         (["frobnicate"], 2, "frobnicate"),
     ],
 )

@@ -1,6 +1,7 @@
 """What the command line shows of an error."""
 
 import errno
+import os
 import re
 from importlib import import_module
 from pathlib import Path
@@ -54,7 +55,20 @@ def test_a_full_disk_is_a_sentence_and_another_error_keeps_its_traceback(capsys)
     with pytest.raises(typer.Exit), spoken_errors():
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "runs/a/state.pt")
     assert "runs/a/state.pt: is not there. Was its folder removed or moved" in capsys.readouterr().err
-    for bug in (OSError(errno.EACCES, "denied"), KeyError("x")):
+    with pytest.raises(typer.Exit), spoken_errors():
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", ".r.html.7.partial", None, "r.html")
+    assert capsys.readouterr().err.startswith("r.html: is not there. ")
+    for bug in (OSError(errno.EACCES, "denied"), OSError(errno.EINVAL, "Invalid argument", "model"), KeyError("x")):
         with pytest.raises(type(bug)), spoken_errors():
             raise bug
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EIO, errno.EMFILE])
+def test_a_file_that_the_system_refuses_is_a_sentence(number, capsys):
+    with pytest.raises(typer.Exit) as ended, spoken_errors():
+        raise OSError(number, os.strerror(number), "p.csv.partial/_settings.json")
+    assert ended.value.exit_code == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"p.csv.partial/_settings.json: {os.strerror(number)}. ")
+    assert said.endswith(", and run the same command again.\n")

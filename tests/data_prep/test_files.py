@@ -1,8 +1,10 @@
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from data_prep.files import write_text, write_whole
+from data_prep.files import partials_of, remove_abandoned, write_text, write_whole
 from ecgmtl.cli.terminal import full_disk
 
 
@@ -59,3 +61,15 @@ def test_a_full_disk_is_told_by_the_name_of_the_file(tmp_path):
         f"{tmp_path}/file: the disk is full. Files that were whole are kept. Free some space; go on with: this"
     )
     assert full_disk(told.value, "stopped.").endswith("; then run the same command again")
+
+
+def test_partials_of_killed_processes_are_removed_after_an_hour(tmp_path):
+    left, of_another, running = (
+        tmp_path / f".{name}.partial" for name in ("a[1].csv.7-x", "b.csv.7-x", "a[1].csv.8-y")
+    )
+    for path in (left, of_another, running):
+        path.touch()
+    for path in (left, of_another):
+        os.utime(path, (time.time() - 7200,) * 2)
+    remove_abandoned(tmp_path, partials_of(tmp_path / "a[1].csv"))
+    assert sorted(tmp_path.iterdir()) == sorted([of_another, running])

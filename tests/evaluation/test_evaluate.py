@@ -254,6 +254,17 @@ def test_the_report_is_written_whole(evaluation, tmp_path):
     assert all(path.stat().st_size > 100 for path in paths)
 
 
+def test_files_of_an_earlier_report_are_removed_and_all_others_are_kept(evaluation, tmp_path):
+    """A table of leads or of a stress test would seem to belong to the new report."""
+    for name in ("given_leads.csv", "stress.csv"):
+        (tmp_path / name).write_text("no report is beside it")
+    write_evaluation(evaluation, tmp_path)
+    assert (tmp_path / "stress.csv").exists()
+    (tmp_path / "mine.csv").touch()
+    written = {path.name for path in write_evaluation(evaluation, tmp_path)}
+    assert {path.name for path in tmp_path.iterdir()} == written | {"mine.csv"}
+
+
 def test_the_json_is_strict_with_null_for_undefined_figures(evaluation, tmp_path):
     write_evaluation(evaluation, tmp_path)
 

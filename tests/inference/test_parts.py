@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import subprocess
@@ -24,7 +25,7 @@ from ecgmtl.inference.parts import (
 )
 from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import PredictorError
-from ecgmtl.inference.table import open_predictions, row_of
+from ecgmtl.inference.table import PredictionsFileError, open_predictions, row_of
 from tests.folders import ecg, write_record
 from tests.killed_worker import kill_itself
 from tests.models import job_of
@@ -126,6 +127,20 @@ def test_a_part_is_predicted_again_if_one_of_its_files_has_changed(eighteen, tmp
     _, done = run(job_of(tmp_path / "p.csv"), folder)
     assert [part.kept for part in done] == [True, True, False, True, False]
     assert read(tmp_path / "p.csv") == whole(tmp_path / "whole.csv", folder)
+
+
+def test_a_folder_of_parts_that_can_no_longer_be_written_is_a_sentence(tmp_path, monkeypatch):
+    def refuse(path, text):
+        raise OSError(errno.EROFS, "Read-only file system", ".hidden.partial")
+
+    monkeypatch.setattr(parts, "write_text", refuse)
+    job = job_of(tmp_path / "p.csv")
+    job.folder.mkdir()
+    with (
+        pytest.raises(PredictionsFileError, match=r"p.csv: cannot be written: Read-only file system\."),
+        partial_table(job),
+    ):
+        pytest.fail("the work began")
 
 
 @pytest.mark.parametrize("receipt", ["{}", "[]", "null", '{"failures": 1}', '{"failures": [], "number": 1, "more": 2}'])

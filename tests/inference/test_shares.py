@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,12 @@ from ecgmtl.inference.options import PredictOptions
 from ecgmtl.inference.parts import PredictionJob, predict_in_parts
 from ecgmtl.inference.shares import FileList, shared_folder
 from ecgmtl.inference.table import PredictionsFileError
+from ecgmtl.inference.write import Progress, write_share
 from tests.folders import ecg, write_record
 from tests.models import job_of
 
 ROOT = Path(__file__).parents[2]
+SILENT = Progress(lambda _count: nullcontext(lambda _done: None), lambda *_failure: None, lambda _text: None)
 N_PARTS = 5
 
 
@@ -96,6 +99,36 @@ def test_a_folder_of_other_files_is_refused(eighteen, tmp_path, small_parts):
     (tmp_path / "p/notes.txt").touch()
     with pytest.raises(PredictionsFileError, match="holds files other than predictions; choose a new folder"):
         run(tmp_path / "p", eighteen)
+
+
+def test_a_folder_of_input_is_refused_rather_than_left_out_of_the_input(eighteen, tmp_path, small_parts):
+    folder = tmp_path / "records"
+    shutil.copytree(eighteen, folder)
+    before = sorted(folder.iterdir())
+    with pytest.raises(PredictionsFileError, match="records: holds files other than predictions; choose a new folder"):
+        write_share(job_of(folder, keeps_parts=True), Share(), [str(folder)], predict_in_parts, SILENT)
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("removed", "said"),
+    [
+        ("part-000000.parquet", "1 of the 5 parts that this command wrote can no longer be found. .* Run the same"),
+        ("*", "2 of the 5 parts .* Remove what is left of it, and run the same command again"),
+        ("_settings.json", "_settings.json can no longer be found. .* Remove what is left of it"),
+    ],
+)
+def test_a_folder_that_is_removed_meanwhile_is_an_error(eighteen, tmp_path, small_parts, removed, said):
+    out = tmp_path / "p"
+
+    def lose_files(job, pieces):
+        for receipt in predict_in_parts(job, pieces):
+            for path in out.glob(removed) if receipt.number == 1 else ():
+                path.unlink()
+            yield receipt
+
+    with pytest.raises(PredictionsFileError, match=said):
+        write_share(job_of(out, keeps_parts=True), Share(), [str(eighteen)], lose_files, SILENT)
 
 
 def test_two_processes_write_different_shares_at_once_but_not_the_same(eighteen, tmp_path, small_parts):

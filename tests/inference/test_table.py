@@ -1,6 +1,8 @@
+import errno
 import json
 import os
 import re
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +11,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from data_prep.files import naming
 from data_prep.quality import Finding, Severity
 from ecgmtl.inference.result import Failure, Prediction
-from ecgmtl.inference.table import PredictionsFileError, open_predictions, row_of
+from ecgmtl.inference.table import FORMATS, PredictionsFileError, open_predictions, row_of
 
 LABELS = ("MI", "NORM")
 SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -188,3 +191,20 @@ def test_findings_are_codes_in_a_table_and_objects_in_json(tmp_path, suffix):
         },
         {"code": "short", "sentence": "lasts 7 s.", "value": 7.0, "leads": [], "severity": "note"},
     ]
+
+
+def test_a_full_disk_is_told_by_the_name_of_its_own_table(tmp_path, monkeypatch):
+    """A report that is written at the same time is not blamed."""
+
+    @contextmanager
+    def full(path, names):
+        def write(rows):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        yield write
+
+    monkeypatch.setitem(FORMATS, ".csv", FORMATS[".csv"]._replace(write=full))
+    out, report = tmp_path / "p.csv", tmp_path / "report.html"
+    with pytest.raises(OSError, match="No space") as caught, open_predictions(out, LABELS) as write, naming(report):
+        write([])
+    assert caught.value.filename == str(out)

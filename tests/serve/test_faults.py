@@ -1,19 +1,24 @@
 """Faults inside the service: each is the failure of one file or of one request, and none reveals a text."""
 
 import asyncio
+import errno
 import io
 import json
+import time
 from pathlib import Path
 
 import pytest
+from starlette.exceptions import HTTPException
 
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.result import Failure, Prediction
+from ecgmtl.serve import connection, guard
+from ecgmtl.serve.app import create_app
 from ecgmtl.serve.guard import Guard
 from ecgmtl.serve.predictions import Wishes, make_card, predict_uploads
-from ecgmtl.serve.server import ServeError, hosts_of, is_loopback, listen
+from ecgmtl.serve.server import ServeError, Server, hosts_of, is_loopback, listen
 from ecgmtl.serve.uploads import Limits, Upload, store
-from tests.serve.client import files_of
+from tests.serve.client import files_of, multipart
 
 SECRET = "Jane Doe"
 
@@ -85,7 +90,13 @@ def test_a_made_name_is_not_shown(predictor):
     assert "file-0" not in result.reason
 
 
-def call(app, body=b"", headers=(), delay=0.0):
+def test_control_characters_are_spelled_out_in_the_message_too(predictor):
+    (result,) = results(predictor, ("a/x\x1b[2Jy.csv", b"1,2\n"))
+    assert str(result.path) == r"a/x\x1b[2Jy.csv"
+    assert result.reason.startswith(r"x\x1b[2Jy.csv ")
+
+
+def call(app, body=b"", headers=(), delay=0.0, path="/"):
     """Messages that an application sends for a POST request."""
     sent = []
 
@@ -96,7 +107,7 @@ def call(app, body=b"", headers=(), delay=0.0):
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/", "headers": [*headers]}
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [*headers]}
     asyncio.run(app(scope, receive, send))
     return sent
 
@@ -125,6 +136,30 @@ def test_a_client_that_sends_nothing_is_not_waited_for():
     assert sent[0]["status"] == 408
 
 
+def test_a_client_that_sends_a_byte_now_and_then_is_refused_early(monkeypatch):
+    monkeypatch.setattr(guard, "GRACE", 0.1)
+    with pytest.raises(HTTPException, match=r"in time: \d+ bytes in 0 seconds. .* send fewer files") as refused:
+        asyncio.run(n_bytes_read(size=1, seconds=0.02))
+    assert refused.value.status_code == 408
+    assert asyncio.run(n_bytes_read(size=1000, seconds=0.02)) == 20_000
+
+
+async def n_bytes_read(size, seconds):
+    """Read a body of twenty parts, each of which takes so long."""
+    n_parts = 0
+
+    async def receive():
+        nonlocal n_parts
+        await asyncio.sleep(seconds)
+        n_parts += 1
+        return {"type": "http.request", "body": size * b"x", "more_body": n_parts < 20}
+
+    body = guard.Body(receive, 10**6, 60.0)
+    while not body.is_complete:
+        await body.read()
+    return body.n_bytes
+
+
 def test_only_loopback_addresses_are_taken_for_loopback():
     assert [is_loopback(host) for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost")] == [True] * 4
     assert [is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.2", "localhost.evil")] == [False] * 4
@@ -134,3 +169,84 @@ def test_only_loopback_addresses_are_taken_for_loopback():
 def test_an_address_that_is_none_is_refused():
     with pytest.raises(ServeError, match=r"host nowhere\.invalid: "):
         listen("nowhere.invalid", 0)
+
+
+def test_a_client_that_never_asks_or_never_reads_is_not_waited_for(monkeypatch):
+    """Its connection would count among those that may be open."""
+    monkeypatch.setattr(connection, "SECONDS_TO_ASK", 0.1)
+    asyncio.run(serve_slow_clients())
+
+
+async def serve_slow_clients():
+    async def answer(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(50_000_000)})
+
+    with listen("127.0.0.1", 0) as listener:
+        server = Server(answer, lambda: None)
+        serving = asyncio.create_task(server.serve([listener]))
+        silent, unread = [await asyncio.open_connection(*listener.getsockname()) for _ in range(2)]
+        unread[1].write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        silent[1].write(b"G")
+        assert await asyncio.wait_for(silent[0].read(), 5) == b""
+        while server.server_state.connections:
+            await asyncio.sleep(0.01)
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert len(await asyncio.wait_for(reader.read(), 20)) > 50_000_000
+        for _, open_writer in (silent, unread, (reader, writer)):
+            open_writer.close()
+        server.should_exit = True
+        await asyncio.wait_for(serving, 5)
+
+
+def test_a_request_that_the_end_of_the_service_cuts_off_is_answered_and_its_work_stops(predictor, records):
+    predicted = []
+
+    class Slow(Breaks):
+        def logits(self, signals):
+            predicted.append(len(signals))
+            time.sleep(0.1)
+            return super().logits(signals)
+
+    app = create_app(Slow(predictor, 99), "slow", ("localhost",))
+    body, kind = multipart(files_of(records / "r0.hea") * 48)
+    headers = [(b"host", b"localhost"), (b"content-type", kind.encode())]
+    sent = asyncio.run(canceled(app, body, headers, predicted))
+    time.sleep(0.3)
+    assert (sent[0]["status"], len(predicted)) == (503, 1)
+    assert b"was stopped before it could answer" in sent[1]["body"]
+
+
+async def canceled(app, body, headers, predicted):
+    """Messages that an application sends if it is canceled once something is predicted."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": body}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/api/predict", "query_string": b"", "headers": headers}
+    task = asyncio.create_task(app(scope, receive, send))
+    while not predicted:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    await task
+    return sent
+
+
+@pytest.mark.parametrize("writer", ["shutil.copyfileobj", "starlette.datastructures.UploadFile.write"])
+def test_a_full_disk_is_the_services_fault_and_said(predictor, monkeypatch, caplog, writer):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", SECRET)
+
+    monkeypatch.setattr(writer, fail)
+    body, kind = multipart([("a.csv", b"1,2")])
+    app = create_app(predictor, "bundled", ("localhost",))
+    sent = call(app, body, [(b"host", b"localhost"), (b"content-type", kind.encode())], path="/api/predict")
+    assert sent[0]["status"] == 507
+    assert b"temporary folder of the service cannot be written: No space left on device." in sent[1]["body"]
+    assert "Make room in it, or set TMPDIR" in caplog.text
+    assert SECRET not in caplog.text + str(sent)
