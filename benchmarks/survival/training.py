@@ -315,6 +315,9 @@ def interrupt_trainings(trial: Trial) -> Measured:
             shutil.rmtree(folder)
             continue
         ended = finish(process)
+        if ended.code == 0 and are_same(weights(folder / "run" / MODEL), place.weights):  # it had ended before
+            shutil.rmtree(folder)
+            continue
         done += 1
         wrong += ended.code != {signal.SIGINT: 130, signal.SIGTERM: 143}[how]
         slowest = max(slowest, ended.seconds)
