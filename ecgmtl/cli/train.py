@@ -113,7 +113,9 @@ def train(
             return
     typer.echo(f"model: {model}")
     run = shlex.quote(str(model.parent))
-    typer.echo(f"next: ecgmtl evaluate {run} --data STORE, ecgmtl predict {run} FILES --out predictions.csv, ecgmtl ui")
+    store = shlex.quote(str(data or RunFolder.reopen(model.parent).data))
+    evaluate, predict = f"evaluate {run} --data {store}", f"predict {run} FILES --out predictions.csv"
+    typer.echo(f"next: ecgmtl {evaluate}, ecgmtl {predict}, ecgmtl ui")
 
 
 def synthetic_store(config: "Config") -> Path:

@@ -15,6 +15,7 @@ from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.split import Split
 from ecgmtl.evaluation.evaluate import FITTED_UNDER, evaluate
 from ecgmtl.evaluation.report import N_UNDEFINED, Evaluation, write_evaluation
+from ecgmtl.evaluation.text import FIGURES, HEADLINE
 from ecgmtl.inference import export
 from ecgmtl.inference.export_path import ExportError
 from ecgmtl.inference.run_score import describe_score
@@ -182,8 +183,15 @@ def card_figures(summary: dict[str, float]) -> tuple[Figure, ...]:
     parts = (name for name in summary if f"{name}_low" in summary or name.startswith("reconstruction_"))
     shown = [name for name in parts if not name.endswith("n_samples")]
     return tuple(
-        Figure(name=n, value=summary[n], low=summary.get(f"{n}_low"), high=summary.get(f"{n}_high")) for n in shown
+        Figure(name=in_words(n), value=summary[n], low=summary.get(f"{n}_low"), high=summary.get(f"{n}_high"))
+        for n in shown
     )
+
+
+def in_words(name: str) -> str:
+    """Return a score's name as in the report of an evaluation."""
+    key = name.removeprefix("reconstruction_")
+    return HEADLINE[name] if name in HEADLINE else f"{FIGURES[key][0]} of masked samples" if key in FIGURES else name
 
 
 def not_scored(n_undefined: int, n_labels: int) -> str:

@@ -1,7 +1,7 @@
 import json
 
 from ecgmtl.inference.run_score import score_of
-from ecgmtl.training.report import headline, score_in
+from ecgmtl.training.report import card_figures, headline, score_in
 
 SUMMARY = {"n_records": 267.0, "macro_auroc": 0.92, "macro_auroc_low": 0.9, "macro_auroc_high": 0.94}
 SCORE = "macro AUROC 0.9200 (95 % interval 0.9000 to 0.9400) on the validation split, 267 records"
@@ -16,6 +16,11 @@ def test_the_headline_has_scores_with_intervals():
         "RMSE of masked samples 0.2000 mV on the validation split, 3 records"
     )
     assert headline({"n_records": 3.0}) == "no score on the validation split, 3 records"
+
+
+def test_the_card_names_scores_as_an_evaluation_does():
+    figures = card_figures(SUMMARY | {"reconstruction_rmse_mv": 0.178, "reconstruction_n_samples": 9.0})
+    assert [figure.name for figure in figures] == ["macro AUROC", "RMSE mV of masked samples"]
 
 
 def test_a_score_is_worded_alike_when_it_is_logged_and_when_it_is_exported(tmp_path):
