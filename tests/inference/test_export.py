@@ -229,7 +229,7 @@ def test_a_forest_is_exported_with_the_network(stored, with_forest, tmp_path, ki
 
 
 PAGE = (Path(__file__).parents[2] / "docs/export.md").read_text(encoding="utf-8")
-(BLOCK,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+BLOCK, TORCH_BLOCK = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -255,3 +255,11 @@ def test_the_code_of_the_page_on_exports_gives_the_same_as_the_command(filtering
     np.testing.assert_allclose(names["raw"], list(wanted.probabilities.values()), atol=1e-6)
     np.testing.assert_allclose(names["probabilities"], list(wanted.calibrated.values()), atol=1e-6)
     assert names["decisions"].tolist() == list(wanted.decisions.values())
+
+
+def test_the_torch_code_of_the_page_on_exports_gives_the_logits(exported, rng):
+    names = {"path": exported["pt2"].path, "x": rng.standard_normal((N_LEADS, 1000)).astype(np.float32)}
+    exec(compile(TORCH_BLOCK, "docs/export.md", "exec"), names)
+    predictor = load_predictor(str(exported["pt2"].path))
+    np.testing.assert_allclose(names["logits"], predictor.logits(names["x"][None]), atol=1e-6)
+    assert names["metadata"]["label_names"] == list(predictor.metadata.label_names)
