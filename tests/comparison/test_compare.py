@@ -426,7 +426,10 @@ def test_the_command_exits_with_code_3_if_an_arm_failed(ecgmtl, place, again):
         (["nowhere", "--data", "store"], "nowhere: no such folder"),
         (["arms", "--data", "nowhere"], "nowhere"),
         (["arms", "--data", "store", "--only", "jiont"], "arms: there is no arm jiont; found joint"),
-        (["arms", "--data", "store", "--set", "preprocess.fs=500"], "prepare it again, or set preprocess.fs=100"),
+        (
+            ["arms", "--data", "store", "--set", "preprocess.fs=500"],
+            "or train with --set preprocess.fs=100",
+        ),
         (["arms", "--data", "store", "--set", "labels=rythm"], "no label set 'rythm'"),
         (["arms", "--data", "store", "--set", "sed=1"], "sed: there is no such setting"),
     ],

@@ -21,12 +21,12 @@ from ecgmtl.inference.options import PredictOptions
 from ecgmtl.inference.parts import PredictionJob, predict_in_parts
 from ecgmtl.inference.shares import FileList, shared_folder
 from ecgmtl.inference.table import PredictionsFileError
-from ecgmtl.inference.write import Progress, write_share
+from ecgmtl.inference.write import PredictionCallbacks, write_share
 from tests.folders import ecg, write_record
 from tests.models import job_of
 
 ROOT = Path(__file__).parents[2]
-SILENT = Progress(lambda _count: nullcontext(lambda _done: None), lambda *_failure: None, lambda _text: None)
+SILENT = PredictionCallbacks(lambda _count: nullcontext(lambda _done: None), lambda *_failure: None, lambda _text: None)
 N_PARTS = 5
 
 
