@@ -54,14 +54,14 @@ def starve(trial: Trial) -> Measured:
     words += ("--set", "encoder.widths=[256, 256, 256]", "--set", "stages.0.batch_size=96")
 
     def run_it() -> None:
-        limit = int(address_space() + 200e6)
+        limit = int(address_space() + 250e6)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         command(*words)()
 
     ended = finish(forked(run_it, trial.folder / "work", trial.folder / "log"))
     output = (trial.folder / "log").read_text()
     return Measured(
-        f"1 training with 200 MB: {output.count('needs more memory')} times halved",
+        f"1 training with 250 MB: {output.count('needs more memory')} times halved",
         {
             "training runs that fail": int(ended.code != 0),
             "training runs that do not report the halved batch": int("the stage starts again with" not in output),
