@@ -143,7 +143,7 @@ def late_row(comparison: Comparison, arm: str) -> LateRow:
         arm=arm,
         spread=mean(spread),
         spread_difference=difference(spread),
-        stopped=mean_interval(stopped),
+        stopped=mean_interval(stopped).as_share(),
         stopped_difference=mean_interval(gained) if arm != comparison.reference else UNKNOWN,
         loss=mean(final_loss),
         train_loss=mean(final_train_loss),

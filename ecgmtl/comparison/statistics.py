@@ -51,6 +51,10 @@ class Interval(NamedTuple):
         """Whether the interval has a width. Seeds that all agree give none."""
         return self.high - self.low > ROUNDING * abs(self.value)
 
+    def as_share(self) -> "Interval":
+        """Return the interval of a score that lies between 0 and 1. Of few seeds, a t interval may go beyond."""
+        return Interval(self.value, *np.clip((self.low, self.high), 0.0, 1.0).tolist())
+
 
 UNKNOWN = Interval(np.nan, np.nan, np.nan)
 """Interval of an undefined figure."""

@@ -106,7 +106,7 @@ def arm_row(comparison: Comparison, resampled: Resampled, arm: str) -> ArmRow:
     return ArmRow(
         arm=arm,
         n_seeds=len(runs),
-        final=with_interval(final, final_samples),
+        final=with_interval(final, final_samples).as_share(),
         difference=with_interval(differences, samples),
         p=bootstrap_p(samples) if len(differences) > 1 else np.nan,
         p_holm=np.nan,

@@ -32,6 +32,13 @@ def test_the_interval_of_a_mean_is_that_of_scipys_t_test(n, level):
     assert found == pytest.approx((SEEDS[:n].mean(), expected.low, expected.high))
 
 
+def test_the_interval_of_a_score_stays_between_0_and_1():
+    two_seeds = mean_interval(np.array([0.93, 0.98]))
+    assert two_seeds.high > 1
+    assert two_seeds.as_share() == (two_seeds.value, two_seeds.low, 1.0)
+    assert np.isnan(mean_interval(np.array([0.9])).as_share()[1:]).all()
+
+
 def test_a_single_seed_has_a_mean_and_no_interval():
     np.testing.assert_equal(mean_interval(np.array([0.7])), (0.7, np.nan, np.nan))
     assert np.isnan(mean_interval(np.array([]))).all()
