@@ -18,7 +18,8 @@ from jaxtyping import Float
 
 from ecgmtl.tracking.models import log_model, newest_model, register_model
 from ecgmtl.tracking.outbox import Outbox
-from ecgmtl.tracking.store import NOTE, PARENT, origin_tags, process_tags, unusable, without_password
+from ecgmtl.tracking.store import NOTE, PARENT, SQLITE, origin_tags, process_tags, unusable, without_password
+from ecgmtl.tracking.uninterrupted import uninterrupted
 
 log = logging.getLogger("ecgmtl")
 
@@ -39,7 +40,8 @@ class MlflowTracker:
         self._experiment_id = experiment_id
         self._open: list[OpenRun] = []
         self._kept = ExitStack()
-        self._outbox = Outbox(f"MLflow ({without_password(client.tracking_uri)})", is_hopeless)
+        self._guard = uninterrupted if client.tracking_uri.startswith(SQLITE) else nullcontext
+        self._outbox = Outbox(f"MLflow ({without_password(client.tracking_uri)})", is_hopeless, self._guard)
 
     @property
     def active_run_id(self) -> str | None:
@@ -181,7 +183,8 @@ class MlflowTracker:
             self._outbox.send(lambda: self._create(run, name, tags, resume))
             return
         try:
-            self._create(run, name, tags, resume)
+            with self._guard():
+                self._create(run, name, tags, resume)
         except Exception as error:
             raise unusable(self._client.tracking_uri, error) from error
 

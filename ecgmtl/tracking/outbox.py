@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 log = logging.getLogger("ecgmtl")
 
@@ -18,6 +19,10 @@ PAUSE_RATIO = 20.0
 """Least pause as a multiple of the time that the failure took. Failures thus cost at most 5 % of the time."""
 
 
+Guard = Callable[[], AbstractContextManager[object]]
+"""Function that returns the context of a call."""
+
+
 class Outbox:
     """Queue that makes calls in order. After a failure it keeps them and tries again later.
 
@@ -26,9 +31,10 @@ class Outbox:
     error of a batch that failed and never sends that batch again, so that a server's restart leaves gaps in the curves.
     """
 
-    def __init__(self, service: str, is_hopeless: Callable[[Exception], bool]) -> None:
+    def __init__(self, service: str, is_hopeless: Callable[[Exception], bool], guard: Guard = nullcontext) -> None:
         self._service = service
         self._is_hopeless = is_hopeless
+        self._guard = guard
         self._waiting: deque[Callable[[], object]] = deque()
         self._not_before = 0.0
         self._has_warned = False
@@ -57,7 +63,8 @@ class Outbox:
         while self._waiting:
             started = time.monotonic()
             try:
-                self._waiting[0]()
+                with self._guard():
+                    self._waiting[0]()
             except Exception as error:  # noqa: BLE001 - whatever a service throws, training goes on
                 self._warn(error)
                 if not self._is_hopeless(error):
