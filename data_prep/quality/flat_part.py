@@ -63,8 +63,11 @@ def flat_parts(steady: Bool[np.ndarray, "lead step"], n_samples: float) -> Bool[
     """Return which steps between two samples are in a part of `n_samples` or more without a change."""
     size = max(round(n_samples) - 1, 1)
     flat = np.zeros_like(steady)
-    for lead in np.flatnonzero(steady.sum(axis=1) >= size):
-        edges = np.flatnonzero(np.diff(steady[lead], prepend=False, append=False))
-        for start, stop in edges.reshape(-1, 2):
-            flat[lead, start:stop] = stop - start >= size
+    if steady.sum(axis=1).max(initial=0) < size:
+        return flat
+    ended = np.pad(steady, ((0, 0), (1, 1)))  # each part of a lead begins and ends in its row
+    edges = np.flatnonzero(ended[:, 1:] != ended[:, :-1]).reshape(-1, 2)
+    for start, stop in edges[edges[:, 1] - edges[:, 0] >= size]:
+        lead, step = divmod(start, steady.shape[1] + 1)
+        flat[lead, step : step + stop - start] = True
     return flat

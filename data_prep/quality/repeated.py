@@ -6,8 +6,10 @@ copies of the beginning changes a decision of an earlier bundled model in 21 % o
 """
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
+from jaxtyping import Float64
 
 from data_prep.quality.check_input import CheckInput
 from data_prep.quality.finding import Finding, Severity
@@ -21,7 +23,7 @@ SHORTEST_LAG = 0.2
 def check(subject: CheckInput) -> Iterator[Finding]:
     """Yield no decision if samples of all leads return after one lag for LONGEST seconds or more."""
     fs = subject.recorded_fs
-    samples = subject.recorded.T @ np.random.default_rng(0).standard_normal(len(subject.recorded))
+    samples = subject.recorded.T @ weights(len(subject.recorded))
     order = np.argsort(samples, kind="stable")
     lags = np.diff(order)[np.diff(samples[order]) == 0]
     lags = lags[lags >= SHORTEST_LAG * fs]
@@ -35,3 +37,9 @@ def check(subject: CheckInput) -> Iterator[Finding]:
             "its length?"
         )
         yield Finding("repeated", sentence, Severity.NO_DECISION, value=seconds)
+
+
+@cache
+def weights(n_leads: int) -> Float64[np.ndarray, " lead"]:
+    """Return random weights of the leads, by which samples have the same sum only if all leads are the same."""
+    return np.random.default_rng(0).standard_normal(n_leads)

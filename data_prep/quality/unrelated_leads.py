@@ -15,6 +15,8 @@ V1 to V3 of another patient change a decision of an earlier bundled model in 61 
 """
 
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -26,6 +28,9 @@ from data_prep.quality.noise_leads import RIDGE
 
 BOUNDS = {("V1", "V2", "V3"): 0.3, ("V4", "V5", "V6"): 0.3, ("V1", "V2", "V3", "V4", "V5", "V6"): 0.2}
 """Mean R² of a group of leads below which it belongs to other beats than the leads outside it."""
+
+Index = tuple[Any, ...]
+"""Index of rows and columns, as np.ix_ returns it."""
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:
@@ -50,7 +55,13 @@ def check(subject: CheckInput) -> Iterator[Finding]:
 
 def explain(correlations: Float64[np.ndarray, "8 8"], group: tuple[str, ...]) -> float:
     """Return the mean R² of a regression of each lead of the group on the leads outside it."""
+    outside, between, ridge = parts(group)
+    shared = correlations[between]
+    return float((shared * np.linalg.solve(correlations[outside] + ridge, shared)).sum() / len(group))
+
+
+@cache
+def parts(group: tuple[str, ...]) -> tuple[Index, Index, Float64[np.ndarray, "lead lead"]]:
+    """Return where the correlations outside the group are, and those with it, and what is added to the former."""
     inside = np.array([lead in group for lead in BASIS_LEADS])
-    others = correlations[np.ix_(~inside, ~inside)] + RIDGE * np.eye(len(BASIS_LEADS) - len(group))
-    shared = correlations[np.ix_(~inside, inside)]
-    return float((shared * np.linalg.solve(others, shared)).sum(axis=0).mean())
+    return np.ix_(~inside, ~inside), np.ix_(~inside, inside), RIDGE * np.eye(len(BASIS_LEADS) - len(group))
