@@ -63,8 +63,9 @@ class Outbox:
         while self._waiting:
             started = time.monotonic()
             try:
-                with self._guard():
+                with self._guard():  # which raises a signal that it held back at its end, when the call is done
                     self._waiting[0]()
+                    self._waiting.popleft()
             except Exception as error:  # noqa: BLE001 - whatever a service throws, training goes on
                 self._warn(error)
                 if not self._is_hopeless(error):
@@ -72,7 +73,7 @@ class Outbox:
                     self._not_before = time.monotonic() + max(SHORTEST_PAUSE, PAUSE_RATIO * seconds)
                     return
                 self._n_lost += 1
-            self._waiting.popleft()
+                self._waiting.popleft()
 
     def _warn(self, error: Exception) -> None:
         if not self._has_warned:

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from ecgmtl.tracking.outbox import Outbox
 from ecgmtl.tracking.uninterrupted import uninterrupted
 
 
@@ -45,6 +46,14 @@ def test_without_a_signal_the_handlers_are_as_before():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     run()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_call_during_which_an_interrupt_came_is_made_once():
+    calls, box = [], Outbox("service", lambda _error: True, uninterrupted)
+    with pytest.raises(KeyboardInterrupt):
+        box.send(lambda: (interrupt(), calls.append("first")))
+    box.send(lambda: calls.append("second"))
+    assert (box.close(), calls) == (0, ["first", "second"])
 
 
 def test_other_threads_leave_signals_alone():
