@@ -58,8 +58,13 @@ class MlflowTracker:
         resume: str | None = None,
     ) -> Iterator[str | None]:
         run = OpenRun(self._open[-1] if self._open else None)
-        self._start(run, name, {**tags, NOTE: note[:MAX_NOTE]} if note else tags, resume)
-        self._log_params(run, flatten(params))
+        try:
+            self._start(run, name, {**tags, NOTE: note[:MAX_NOTE]} if note else tags, resume)
+            self._log_params(run, flatten(params))
+        except (KeyboardInterrupt, SystemExit):
+            if run.id is not None:  # otherwise MLflow does not know the run
+                self._end(run, "KILLED")
+            raise
         self._open.append(run)
         status = "FAILED"
         try:
@@ -74,12 +79,15 @@ class MlflowTracker:
             raise
         finally:
             self._open.pop()
-            # a later evaluation adds to a finished run and does not change how it ended
-            end = status if run.finished_at is None else "FINISHED"
-            self._outbox.send(lambda: self._client.set_terminated(run.id, end, run.finished_at))
+            self._end(run, status)
             if not self._open:
                 self._outbox.close()
                 self._kept.close()
+
+    def _end(self, run: "OpenRun", status: str) -> None:
+        # a later evaluation adds to a finished run and does not change how it ended
+        end = status if run.finished_at is None else "FINISHED"
+        self._outbox.send(lambda: self._client.set_terminated(run.id, end, run.finished_at))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int, parent_offset: int | None = None) -> None:
         self.log_steps({name: np.array([value], dtype=float) for name, value in metrics.items()}, step, parent_offset)

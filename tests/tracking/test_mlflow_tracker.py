@@ -1,5 +1,7 @@
 import logging
+import os
 import shutil
+import signal
 import sqlite3
 import time
 from pathlib import Path
@@ -7,6 +9,7 @@ from tempfile import TemporaryFile
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from ecgmtl.tracking.mlflow_tracker import flatten
 from ecgmtl.tracking.tracker import TrackingError, open_tracker
@@ -40,6 +43,23 @@ def test_a_run_logs_how_it_ended_and_raises_the_error(store, error, status):
     assert [run.info.status for run in runs(store).values()] == [status, status]
     message = runs(store)["joint"].data.tags.get("error")
     assert message == ("ValueError: no good" if status == "FAILED" else None)
+
+
+@pytest.mark.parametrize("name", ["quick", "joint"])
+def test_a_run_that_is_interrupted_while_it_is_created_is_killed(store, monkeypatch, name):
+    create = MlflowClient.create_run
+
+    def create_interrupted(client, *arguments, run_name, **others):
+        if run_name == name:
+            os.kill(os.getpid(), signal.SIGINT)
+        return create(client, *arguments, run_name=run_name, **others)
+
+    monkeypatch.setattr(MlflowClient, "create_run", create_interrupted)
+    tracker = open_tracker("ecgmtl")
+    with pytest.raises(KeyboardInterrupt), tracker.run("quick", **NOTHING), tracker.run("joint", **NOTHING):
+        pass
+    assert {run.info.status for run in runs(store).values()} == {"KILLED"}
+    assert len(store.search_runs([run.info.experiment_id for run in runs(store).values()])) == len(runs(store))
 
 
 def test_steps_of_a_stage_are_also_logged_to_the_schedule_on_its_own_axis(store):
