@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from data_prep.units import normalize, parse_unit
 
@@ -47,6 +47,8 @@ FROM_I_AND_II = {
 }
 """Coefficients of I and II in each limb lead (Einthoven, 1913; Goldberger, 1942)."""
 LIMB_LEADS = tuple(FROM_I_AND_II)
+ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
+"""Electrodes of the right arm, the left arm, the left leg and the chest, without the ground electrode."""
 FORMULAS = {"III": "II - I", "aVR": "-(I + II)/2", "aVL": "I - II/2", "aVF": "II - I/2"}
 MARK = " reconstructed"
 """Suffix of the name of a lead that a model reconstructed. It is in the name because viewers show no comments."""
@@ -143,3 +145,10 @@ def identity_errors(leads: dict[str, Float32[np.ndarray, " time"]]) -> dict[str,
         FORMULAS if limbs[:2] == ["I", "II"] else dict.fromkeys(LIMB_LEADS, f"what {' and '.join(limbs[:2])} give")
     )
     return {f"{name} = {formulas[name]}": leads[name] - expected[name] for name in limbs[2:]}
+
+
+def electrode_algebra() -> Float64[np.ndarray, "12 electrode"]:
+    """Return the matrix from nine electrode potentials to 12 leads. Chest leads refer to the mean of the limbs."""
+    ra, la, ll = np.eye(len(ELECTRODES))[:3]
+    limbs = [la - ra, ll - ra, ll - la, ra - (la + ll) / 2, la - (ra + ll) / 2, ll - (ra + la) / 2]
+    return np.stack([*limbs, *(np.eye(len(ELECTRODES))[3:] - (ra + la + ll) / 3)])

@@ -6,9 +6,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from data_prep.filters import band_pass
+from data_prep.leads import BASIS_LEADS
 
 BAND = (0.5, 40.0)
 """Band in hertz in which leads are compared with each other."""
@@ -76,3 +77,10 @@ class CheckInput:
             return self.signal
         low, high = BAND
         return band_pass(self.signal, self.fs, low, min(high, 0.4 * self.fs))
+
+    @cached_property
+    def independent(self) -> Float64[np.ndarray, "8 time"] | None:
+        """The eight independent leads of `filtered`, in the order of BASIS_LEADS, or None unless all were measured."""
+        if self.unmeasured or not set(BASIS_LEADS) <= set(self.leads):
+            return None
+        return self.filtered[[self.leads.index(lead) for lead in BASIS_LEADS]].astype(np.float64)

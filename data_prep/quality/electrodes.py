@@ -36,13 +36,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from data_prep.leads import BASIS_LEADS
+from data_prep.leads import BASIS_LEADS, ELECTRODES, STANDARD_LEADS, electrode_algebra
 from data_prep.quality.check_input import CheckInput
 from data_prep.quality.finding import Finding, Severity
 from data_prep.quality.flat_leads import COVARIANCE
 
 SWAPPED_ARMS = "the arm electrodes are probably swapped (lead I looks inverted relative to the chest leads)."
-ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 PRECISION = np.linalg.inv(COVARIANCE)
 ARMS = 0.0
 """Value above which swapped arms are suspected: from there on they are the likelier explanation."""
@@ -65,9 +64,9 @@ class Mistake(NamedTuple):
 
 def check(subject: CheckInput) -> Iterator[Finding]:
     """Yield no decision on the mistake whose value is farthest above its bound."""
-    if not subject.related or subject.unmeasured or not set(BASIS_LEADS) <= set(subject.leads):
+    signal = subject.independent
+    if not subject.related or signal is None:
         return
-    signal = subject.filtered[[subject.leads.index(lead) for lead in BASIS_LEADS]].astype(np.float64)
     values = measure(signal @ signal.T)
     above = values - [mistake.bound for mistake in mistakes()]
     index = int(above.argmax())
@@ -121,9 +120,7 @@ def _inversion(lead: str) -> Mistake:
 
 def leads_with(moves: dict[str, str]) -> Float64[np.ndarray, "8 8"]:
     """Return the matrix from the independent leads to those with each electrode connected where `moves` says."""
-    potentials = np.zeros((9, 8))  # of each electrode, relative to that of the right arm
-    potentials[1, 0] = potentials[2, 1] = 1.0
-    potentials[3:, 2:] = np.eye(6)
-    potentials[3:, :2] = 1 / 3  # the chest leads are measured from the mean of the limb electrodes
+    leads_of_potentials = electrode_algebra()[[STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]]
+    potentials = np.linalg.pinv(leads_of_potentials)  # up to a potential of all electrodes, which no lead shows
     moved = potentials[[ELECTRODES.index(moves.get(electrode, electrode)) for electrode in ELECTRODES]]
-    return np.vstack([moved[1] - moved[0], moved[2] - moved[0], moved[3:] - moved[:3].mean(axis=0)])
+    return leads_of_potentials @ moved

@@ -35,10 +35,9 @@ Index = tuple[Any, ...]
 
 def check(subject: CheckInput) -> Iterator[Finding]:
     """Yield no decision on the group of leads that the others explain least, if it is below its bound."""
-    if subject.unmeasured or not set(BASIS_LEADS) <= set(subject.leads):
+    if subject.independent is None:
         return
-    signal = subject.filtered[[subject.leads.index(lead) for lead in BASIS_LEADS]].astype(np.float64)
-    signal -= signal.mean(axis=1, keepdims=True)
+    signal = subject.independent - subject.independent.mean(axis=1, keepdims=True)
     sizes = np.linalg.norm(signal, axis=1)
     if not sizes.all():
         return

@@ -16,9 +16,8 @@ from page import fill
 
 from data_prep import Preprocess, Record, read_record
 from data_prep.filters import resample
-from data_prep.leads import BASIS_LEADS, FROM_I_AND_II, STANDARD_LEADS
+from data_prep.leads import ELECTRODES, STANDARD_LEADS, electrode_algebra
 from data_prep.perturb import swap_arms
-from data_prep.quality.electrodes import leads_with
 
 FOLD = 9
 PAGE = Path(__file__).parents[1] / "quality.md"
@@ -64,11 +63,11 @@ def with_gap(x: np.ndarray, _fs: float) -> np.ndarray:
     return changed(x, V2, np.where(np.arange(len(x)) % 500 == 100, np.nan, x[:, V2]))
 
 
-def swap(x: np.ndarray, moves: dict[str, str]) -> np.ndarray:
-    basis = x[:, [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]] @ leads_with(moves).T
-    first, second = basis[:, :2].T
-    limbs = [one * first + other * second for one, other in FROM_I_AND_II.values()]
-    return np.concatenate([np.stack(limbs, axis=1), basis[:, 2:]], axis=1)
+def swap(x: np.ndarray, *electrodes: str) -> np.ndarray:
+    rows = [ELECTRODES.index(electrode) for electrode in electrodes]
+    potentials = x @ np.linalg.pinv(electrode_algebra()).T
+    potentials[:, rows] = potentials[:, rows[::-1]]
+    return potentials @ electrode_algebra().T
 
 
 def delayed(x: np.ndarray, n_samples: int) -> np.ndarray:
@@ -107,7 +106,7 @@ ROWS = (
     Row("arms-swapped", "the arm electrodes are probably swapped", "no decision", "log ratio of 0",
         "arms swapped", lambda x, _: swap_arms(x.T).T),
     Row("electrodes-swapped", "other electrodes are probably swapped", "no decision", "log ratio of 0.2 or 0.5",
-        "right arm and left leg swapped", lambda x, _: swap(x, {"RA": "LL", "LL": "RA"})),
+        "right arm and left leg swapped", lambda x, _: swap(x, "RA", "LL")),
     Row("lead-inverted", "a chest lead is probably inverted", "no decision", "log ratio of 0.5",
         "V3 inverted", lambda x, _: changed(x, V3, -x[:, V3])),
     Row("leads-unrelated", "a group of chest leads shows other beats", "no decision", "R² of 0.3 or 0.2",

@@ -13,7 +13,7 @@ from jaxtyping import Float32, Float64
 
 from data_prep import perturb
 from data_prep.filters import band_pass, resample
-from data_prep.leads import STANDARD_LEADS
+from data_prep.leads import ELECTRODES, STANDARD_LEADS, electrode_algebra
 from data_prep.perturb import WANDER_HERTZ
 from data_prep.quality.lost_voltage import ALL, EACH_LEAD, TYPICAL_MV, to_typical
 
@@ -23,7 +23,6 @@ WANDER_MV = 0.3
 """Amplitude of baseline wander at each electrode, in mV."""
 SHORT_SECONDS = 2.5
 """Duration of each lead in a printout of 3 × 4 leads."""
-ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 
 
 class CleanRecords(NamedTuple):
@@ -47,13 +46,6 @@ class Perturbation(NamedTuple):
     """Name shared by perturbations of each lead in turn, which are reported by their mean and their worst."""
     missing: str = ""
     """Independent lead that is masked for the model."""
-
-
-def electrode_algebra() -> Float64[np.ndarray, "12 electrode"]:
-    """Return the matrix from nine electrode potentials to 12 leads. Chest leads refer to the mean of the limbs."""
-    ra, la, ll = np.eye(len(ELECTRODES))[:3]
-    limbs = [la - ra, ll - ra, ll - la, ra - (la + ll) / 2, la - (ra + ll) / 2, ll - (ra + la) / 2]
-    return np.stack([*limbs, *(np.eye(len(ELECTRODES))[3:] - (ra + la + ll) / 3)])
 
 
 def sample_disturbance(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from data_prep.filters import resample
-from data_prep.leads import STANDARD_LEADS, identity_errors
+from data_prep.leads import STANDARD_LEADS, electrode_algebra, identity_errors
 from data_prep.quality.lost_voltage import TYPICAL_MV
 from data_prep.readers import read_record
 from ecgmtl.evaluation.perturbations import (
@@ -11,7 +11,6 @@ from ecgmtl.evaluation.perturbations import (
     CleanRecords,
     add_noise,
     add_wander,
-    electrode_algebra,
     filter_like_monitor,
 )
 from tests.wfdb_files import beats
