@@ -8,7 +8,7 @@ from data_prep.readers import OtherFile, format_names, summarize
 from data_prep.readers.other_files import OtherFileKind
 from ecgmtl.inference.parts import Receipt
 from ecgmtl.inference.predictor import PredictorError
-from ecgmtl.inference.result import Failure, Prediction
+from ecgmtl.inference.result import Prediction, Result
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Counts:
             else:
                 yield file
 
-    def add(self, result: Prediction | Failure | OtherFile) -> None:
+    def add(self, result: Result) -> None:
         """Count one result."""
         if isinstance(result, OtherFile):
             self.others.append(result)

@@ -14,7 +14,7 @@ from data_prep.readers import OtherFile, ReadOptions, find_files, open_recording
 from data_prep.record import Record, RecordError, Recording
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.predictor import Predictor
-from ecgmtl.inference.result import NO_DECISION, Failure, Prediction, fail, report_bug
+from ecgmtl.inference.result import NO_DECISION, Failure, Prediction, Result, fail, report_bug
 from ecgmtl.inference.unlike_training import check_typicality
 from ecgmtl.inference.windows import (
     RecordSignals,
@@ -62,7 +62,7 @@ def predict(
     leave_out: Iterable[Path] = (),
     keep_signals: bool = False,
     window: Window = Window.FIRST,
-) -> Iterator[Prediction | Failure | OtherFile]:
+) -> Iterator[Result]:
     """Yield a result for each record, in the order of the files, and each other file in the folders among `paths`.
 
     Memory holds one batch at a time. `options` tell what files do not state, such as the sampling rate. `leave_out`

@@ -106,10 +106,10 @@ def require_kept(job: PredictionJob, file_list: FileList) -> None:
     has_begun = (job.folder / SETTINGS).exists()
     if lost or (file_list.pieces and not has_begun):
         what = f"{len(lost)} of the {len(file_list.pieces)} parts that this command wrote" if lost else SETTINGS
-        remedy = "R" if has_begun else "Remove what is left of it, and r"
+        remedy = "Run" if has_begun else "Remove what is left of it, and run"
         raise PredictionsFileError(
             f"{job.folder}: {what} can no longer be found. Was the folder removed or moved while this command ran? "
-            f"{remedy}un the same command again."
+            f"{remedy} the same command again."
         )
 
 

@@ -16,7 +16,7 @@ from ecgmtl.inference.arrays import ECG, require_ecg, require_ecgs
 from ecgmtl.inference.models import BUNDLED
 from ecgmtl.inference.predict import BATCH, predict, predict_records
 from ecgmtl.inference.predictor import Predictor, load_predictor, without_typicality
-from ecgmtl.inference.result import Failure, Prediction
+from ecgmtl.inference.result import Result
 from ecgmtl.inference.table import columns, row_of, with_codes
 from ecgmtl.inference.windows import Window
 
@@ -154,9 +154,7 @@ class TrainedModel:
         return reconstruct(self.predictor.stored, record, leads).to_record(record.name)
 
 
-def predict_each(
-    predictor: Predictor, ecgs: list[ECG], batch_size: int, window: Window
-) -> Iterator[Prediction | Failure | OtherFile]:
+def predict_each(predictor: Predictor, ecgs: list[ECG], batch_size: int, window: Window) -> Iterator[Result]:
     """Yield the results for paths and records, in their order."""
     for are_records, group in groupby(ecgs, key=lambda ecg: isinstance(ecg, Record)):
         if are_records:

@@ -15,11 +15,11 @@ from data_prep.files import written_in_parts
 from data_prep.readers import OtherFile
 from data_prep.safe_text import printable
 from ecgmtl.inference.predictor import Predictor
-from ecgmtl.inference.result import Failure, Prediction
+from ecgmtl.inference.result import Failure, Prediction, Result
 from ecgmtl.report_page.card import Card, card
 from ecgmtl.report_page.facts import facts
 
-Add = Callable[[Prediction | Failure | OtherFile], None]
+Add = Callable[[Result], None]
 """Function that adds a result to the page."""
 MOST_DRAWN = 150_000_000
 """Largest sum of the lengths of all packed signals, in characters. Later records have a card without an ECG."""
@@ -82,7 +82,7 @@ class Writer:
         self.file, self.predictor, self.detail = file, predictor, detail
         self.n_cards, self.n_drawn = 0, 0
 
-    def add(self, result: Prediction | Failure | OtherFile) -> None:
+    def add(self, result: Result) -> None:
         """Add one result."""
         if isinstance(result, OtherFile):
             self.file.write(data_block("other", {"path": printable(str(result.path)), "kind": str(result.kind)}))

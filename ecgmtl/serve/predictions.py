@@ -8,7 +8,7 @@ from data_prep.readers import OtherFile, ReadOptions, find_files
 from data_prep.readers.other_files import OtherFileKind
 from ecgmtl.inference.predict import predict_batch
 from ecgmtl.inference.predictor import Predictor
-from ecgmtl.inference.result import Failure, Prediction, report_bug
+from ecgmtl.inference.result import Failure, Prediction, Result, report_bug
 from ecgmtl.inference.windows import Window
 from ecgmtl.report_page.card import Card, card
 from ecgmtl.serve.uploads import Limits, Upload, store
@@ -28,7 +28,7 @@ class Wishes(NamedTuple):
 
 def predict_uploads(
     predictor: Predictor, uploads: Sequence[Upload], wishes: Wishes, limits: Limits
-) -> Generator[Prediction | Failure | OtherFile, None, None]:
+) -> Generator[Result, None, None]:
     """Yield a result for each record among the files, and each file that holds no ECG."""
     with store(uploads, limits) as stored:
         yield from stored.refused

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 from data_prep.places import File
 from data_prep.readers import OtherFile
 from data_prep.safe_text import printable
-from ecgmtl.inference.result import Failure, Prediction
+from ecgmtl.inference.result import Failure, Result
 
 LONGEST_NAME = 200
 """Length of a file's name in bytes up to which it is kept. Most file systems take 255."""
@@ -65,7 +65,7 @@ class Stored(NamedTuple):
     """Name to show for each stored file."""
     refused: tuple[Failure, ...]
 
-    def renamed(self, result: Prediction | Failure | OtherFile) -> Prediction | Failure | OtherFile:
+    def renamed(self, result: Result) -> Result:
         """Return a result under the client's name of the file."""
         shown, stored = self.names[result.path], result.path.name
         path = Path(shown.path)

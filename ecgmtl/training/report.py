@@ -30,6 +30,8 @@ log = logging.getLogger("ecgmtl")
 
 LOGGED_WEIGHTS = "logged weights"
 """Entry of run.json with the SHA-256 of the weights whose model is logged in MLflow."""
+SCORE_NAMES = HEADLINE | {f"reconstruction_{key}": f"{title} of masked samples" for key, (title, _) in FIGURES.items()}
+"""Names of scores in words, as in the report of an evaluation."""
 
 
 def report_run(
@@ -183,15 +185,9 @@ def card_figures(summary: dict[str, float]) -> tuple[Figure, ...]:
     parts = (name for name in summary if f"{name}_low" in summary or name.startswith("reconstruction_"))
     shown = [name for name in parts if not name.endswith("n_samples")]
     return tuple(
-        Figure(name=in_words(n), value=summary[n], low=summary.get(f"{n}_low"), high=summary.get(f"{n}_high"))
+        Figure(name=SCORE_NAMES.get(n, n), value=summary[n], low=summary.get(f"{n}_low"), high=summary.get(f"{n}_high"))
         for n in shown
     )
-
-
-def in_words(name: str) -> str:
-    """Return a score's name as in the report of an evaluation."""
-    key = name.removeprefix("reconstruction_")
-    return HEADLINE[name] if name in HEADLINE else f"{FIGURES[key][0]} of masked samples" if key in FIGURES else name
 
 
 def not_scored(n_undefined: int, n_labels: int) -> str:
