@@ -18,7 +18,7 @@ class Publisher(ThreadingHTTPServer):
         self.folder = folder
         self.asked = Counter()
         self.faults = {}
-        """What goes wrong with a path, or the status of the answer, and how many times."""
+        """Fault of each path, or the status of its answer, and how many times it occurs."""
         self.pause = 0.0
         """Seconds before each answer."""
 

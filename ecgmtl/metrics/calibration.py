@@ -3,7 +3,7 @@
 Figures that depend on thresholds or calibration are cross-fitted on the records that these were fitted on: each fifth
 of the patients is evaluated with what the other four give.
 
-A threshold is half of the best F1 that the calibrated probabilities let expect (Lipton et al. 2014, arXiv 1402.1892).
+A threshold is half of the best expected F1, by the calibrated probabilities (Lipton et al. 2014, arXiv 1402.1892).
 The threshold of the best F1 on the same records varies much more, because it follows single records: fitted on one
 fold of PTB-XL, it gives a point less macro F1 on the others (docs/methods.md).
 
@@ -92,7 +92,7 @@ def fit_calibration(
     labels: Shaped[np.ndarray, "record label"],
     patients: Int64[np.ndarray, " record"] | None = None,
 ) -> Calibration:
-    """Fit Platt scaling for each label, and the threshold of the best F1 that the calibrated probabilities let expect.
+    """Fit Platt scaling for each label, and the threshold of the best expected F1.
 
     The figures are cross-fitted. patients: the patient of each record; None where each has one record.
     """
@@ -193,7 +193,7 @@ def fit_slope(logits: Float64[np.ndarray, "record label"], truth: Bool[np.ndarra
 
 
 def best_expected_f1(probabilities: Float64[np.ndarray, " record"]) -> float:
-    """Return the best F1 that deciding for the most probable records lets expect.
+    """Return the best expected F1 of deciding for the most probable records.
 
     For the k most probable ones it is 2 Σₖ p / (k + Σ p), the F1 of the expected counts. A record raises it where its
     probability is above half of it, so half of the best is the threshold that attains it.

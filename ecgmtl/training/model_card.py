@@ -144,8 +144,8 @@ def labels(card: ModelCard) -> str:
         f"{table(['label', 'threshold', 'slope', 'intercept'], rows)}\n\n"
         "A probability is sigmoid(slope · logit + intercept), fitted on the validation split (Platt 1999). Labels with "
         "few positives share one fit over all labels. A label is predicted as present from its threshold on. The "
-        "threshold has the best F1 that the probabilities of the validation split let expect (Lipton et al. 2014), or "
-        "is 0.5 where there are too few positives. Several labels can be present at once."
+        "threshold is half of the best expected F1 (Lipton et al. 2014), by the calibrated probabilities of the "
+        "validation split, or 0.5 where there are too few positives. Several labels can be present at once."
     )
 
 
