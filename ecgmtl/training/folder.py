@@ -11,6 +11,7 @@ runs/quick-20261121-101500/
 
 import json
 import shutil
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -192,15 +193,20 @@ class RunFolder:
             raise ConfigError(f"{self.history}, line {number}: should be the figures of an epoch; {WITHOUT_CURVES}.")
         return cast("dict[str, Any]", epoch)
 
-    def require_history(self, stage: str, n_epochs: int) -> None:
-        """Require the last of the epochs for which a stage was trained. A deleted history is no fault.
+    def require_history(self, stage: str, n_epochs: int, later: Collection[str] = ()) -> None:
+        """Require the last of the epochs for which a stage was trained, or any epoch of the stages after it.
+
+        A deleted history is no fault. It begins again at the next epoch, so later stages may be all that it has.
 
         Raises:
             ConfigError: the history was emptied or cut off.
         """
         if not self.history.is_file():
             return
-        if not any(line["stage"] == stage and line["epoch"] >= n_epochs - 1 for line in self.read_history()):
+        lines = self.read_history()
+        if not any(
+            line["stage"] in later or (line["stage"] == stage and line["epoch"] >= n_epochs - 1) for line in lines
+        ):
             raise ConfigError(
                 f"{self.history}: lacks epoch {n_epochs} of stage '{stage}', which was trained; restore a copy of it, "
                 f"or {WITHOUT_CURVES}."
@@ -244,7 +250,7 @@ class SharedFolder(RunFolder):
     def write_facts(self, facts: dict[str, Any]) -> None:
         """Write nothing: the first process does."""
 
-    def require_history(self, stage: str, n_epochs: int) -> None:
+    def require_history(self, stage: str, n_epochs: int, later: Collection[str] = ()) -> None:
         """Require nothing: the first process does."""
 
     def rewind(self, stage: str, epoch: int) -> None:

@@ -142,7 +142,8 @@ class Schedule:
         """Raise ConfigError if the history lacks the last of the stages that this run itself finished."""
         if own:
             last = own[-1]
-            self.record.folder.require_history(last.name, last.epochs if last.patience is None else 1)
+            later = [stage.name for stage in self.config.stages[self.config.place_of(last.name) + 1 :]]
+            self.record.folder.require_history(last.name, last.epochs if last.patience is None else 1, later)
 
     def train_stages(self, stages: tuple[Stage, ...]) -> MultiTaskModel:
         """Train an untrained model through these stages and return it."""

@@ -35,6 +35,16 @@ def with_record(run, **changes):
     return replace(run, record=replace(run.record, **changes))
 
 
+def interrupt_after(n_steps):
+    steps = iter(range(n_steps))
+
+    def advance():
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+
+    return advance
+
+
 def encoder_of(state):
     return {name: value for name, value in state.items() if name.startswith("encoder.")}
 
@@ -117,12 +127,7 @@ def test_an_interrupted_stage_resumes_with_the_same_data_and_restarts_with_other
     expected = whole.train_stages(whole.config.stages).state_dict()
     interrupted, messages, begun = schedule(few_prepared, tmp_path / "cut/run", stage), [], []
     n_batches = len(interrupted.train) // 4
-    steps = iter(range(n_batches + 1))
-
-    def advance():
-        if next(steps, None) is None:
-            raise KeyboardInterrupt
-
+    advance = interrupt_after(n_batches + 1)
     with pytest.raises(KeyboardInterrupt):
         with_record(interrupted, progress=SILENT._replace(advance=advance)).train_stages(interrupted.config.stages)
     progress = SILENT._replace(say=messages.append, begin=lambda *arguments: begun.append(arguments))
@@ -143,6 +148,20 @@ def test_a_run_whose_history_lacks_a_finished_stage_is_not_resumed(few_prepared,
             run.run()
     run.record.folder.history.unlink()
     run.run()
+
+
+def test_a_run_is_resumed_again_after_its_history_was_deleted(few_prepared, tmp_path):
+    stages = {"name": "one", **LABELS}, {"name": "two", **LABELS, "epochs": 3}
+    run = schedule(few_prepared, tmp_path / "runs/run", *stages)
+    run.train_stages(run.config.stages[:1])
+    run.record.folder.history.unlink()
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            with_record(run, progress=SILENT._replace(advance=interrupt_after(len(run.train) // 4))).run()
+    run.run()
+    assert [(line["stage"], line["epoch"]) for line in run.record.folder.read_history()] == [
+        ("two", i) for i in range(3)
+    ]
 
 
 def test_a_resumed_run_keeps_its_threads_and_its_precision(few_prepared, tmp_path):
