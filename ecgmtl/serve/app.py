@@ -1,9 +1,10 @@
 """The web application: the page, its cards, and the endpoint for programs with its OpenAPI description."""
 
+import errno
 import logging
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from tempfile import gettempdir
 from threading import Event
 from typing import Annotated, Any, TypeVar
 
@@ -31,6 +32,8 @@ from ecgmtl.serve.uploads import Limits, Upload
 DESCRIPTION = """Predictions for ECG files. Not a medical device; for research only.
 
 A WFDB record is several files: send its `.hea` and its `.dat` or `.mat` in one request."""
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+"""Error numbers of a full disk, an exceeded quota, and a limit on the size of files."""
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -123,11 +126,18 @@ def read_wishes(
         raise HTTPException(400, printable(str(error))) from None
 
 
-def no_room(error: OSError) -> JSONResponse:
+def cannot_store(error: OSError) -> JSONResponse:
     """Return the response to a request whose files cannot be stored, and log the reason, which names no file."""
-    reason = f"The temporary folder of the service cannot be written: {error.strerror or type(error).__name__}."
-    log.error("%s It is %s. Make room in it, or set TMPDIR to another one.", reason, gettempdir())
-    return JSONResponse({"detail": f"{reason} Make room in it, and send the files again."}, 507)
+    why = error.strerror or type(error).__name__
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        log.error("The service cannot open another file: %s. Raise `ulimit -n`.", why)
+        return JSONResponse(
+            {"detail": f"The service cannot open another file: {why}. Send the files again later."}, 503
+        )
+    reason = f"The temporary folder of the service cannot be written: {why}."
+    remedy = "Make room in it" if error.errno in FULL else "Allow it"
+    log.error("%s It is %s. %s, or set TMPDIR to another one.", reason, tempfile.tempdir, remedy)
+    return JSONResponse({"detail": f"{reason} {remedy}, and send the files again."}, 507)
 
 
 Asked = Annotated[Wishes, Depends(read_wishes)]
@@ -147,13 +157,13 @@ def create_app(
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
 
     @app.exception_handler(OSError)
-    async def answer_full_disk(_request: Request, error: OSError) -> JSONResponse:
-        return no_room(error)
+    async def answer_unstored(_request: Request, error: OSError) -> JSONResponse:
+        return cannot_store(error)
 
     @app.exception_handler(StarletteHTTPException)
     async def answer_error(request: Request, error: StarletteHTTPException) -> Response:
         if isinstance(error.__cause__, OSError):  # while the body was read, which FastAPI calls the client's fault
-            return no_room(error.__cause__)
+            return cannot_store(error.__cause__)
         return await http_exception_handler(request, error)
 
     @app.get("/", include_in_schema=False)

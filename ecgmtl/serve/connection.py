@@ -17,8 +17,8 @@ class Connection(H11Protocol):
     """
 
     watch: asyncio.TimerHandle
-    seen: object = None
-    """Request at the last look, or None if there was none yet."""
+    seen: tuple[object, bool] = (None, True)
+    """Request at the last look, or None if there was none yet, and whether the connection was idle."""
     n_unread: int = 0
     """Bytes of the response that waited for the client at the last look."""
 
@@ -39,10 +39,12 @@ class Connection(H11Protocol):
     def look(self) -> None:
         """End the connection if the client has done almost nothing since the last look."""
         n_unread = self.transport.get_write_buffer_size()
-        if self.cycle is self.seen:
+        is_idle = not n_unread and (self.cycle is None or self.cycle.response_complete)
+        now = (self.cycle, is_idle)
+        if now == self.seen:
             if 0 < self.n_unread < n_unread + SLOWEST * SECONDS_TO_ASK and n_unread:
                 self.transport.abort()
-            elif not n_unread and (self.cycle is None or self.cycle.response_complete):
+            elif is_idle:
                 self.transport.close()
-        self.seen, self.n_unread = self.cycle, n_unread
+        self.seen, self.n_unread = now, n_unread
         self.watch_on()

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import io
 import json
+import os
 import time
 from pathlib import Path
 
@@ -200,6 +201,33 @@ async def serve_slow_clients():
         await asyncio.wait_for(serving, 5)
 
 
+def test_a_connection_stays_open_for_a_while_after_a_long_request(monkeypatch):
+    monkeypatch.setattr(connection, "SECONDS_TO_ASK", 0.6)
+    asyncio.run(ask_again_after_a_long_request())
+
+
+async def ask_again_after_a_long_request():
+    durations = iter((1.1, 0))
+
+    async def answer(_scope, _receive, send):
+        await asyncio.sleep(next(durations))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    with listen("127.0.0.1", 0) as listener:
+        server = Server(answer, lambda: None)
+        serving = asyncio.create_task(server.serve([listener]))
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        for _ in range(2):
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            assert (b"200 OK" in head, await reader.readexactly(2)) == (True, b"ok")
+            await asyncio.sleep(0.3)
+        writer.close()
+        server.should_exit = True
+        await asyncio.wait_for(serving, 5)
+
+
 def test_a_request_that_the_end_of_the_service_cuts_off_is_answered_and_its_work_stops(predictor, records):
     predicted = []
 
@@ -238,15 +266,25 @@ async def canceled(app, body, headers, predicted):
 
 
 @pytest.mark.parametrize("writer", ["shutil.copyfileobj", "starlette.datastructures.UploadFile.write"])
-def test_a_full_disk_is_the_services_fault_and_said(predictor, monkeypatch, caplog, writer):
+@pytest.mark.parametrize(
+    ("number", "status", "detail", "logged"),
+    [
+        (errno.ENOSPC, 507, b"temporary folder of the service cannot be written: No sp", "Make room in it, or set TM"),
+        (errno.EROFS, 507, b"cannot be written: Read-only file system. Allow it, and", "Allow it, or set TMPDIR"),
+        (errno.EMFILE, 503, b"cannot open another file: Too many open files. Send", "Raise `ulimit -n`"),
+    ],
+)
+def test_files_that_cannot_be_stored_are_the_services_fault_and_said(
+    predictor, monkeypatch, caplog, writer, number, status, detail, logged
+):
     def fail(*_):
-        raise OSError(errno.ENOSPC, "No space left on device", SECRET)
+        raise OSError(number, os.strerror(number), SECRET)
 
     monkeypatch.setattr(writer, fail)
     body, kind = multipart([("a.csv", b"1,2")])
     app = create_app(predictor, "bundled", ("localhost",))
     sent = call(app, body, [(b"host", b"localhost"), (b"content-type", kind.encode())], path="/api/predict")
-    assert sent[0]["status"] == 507
-    assert b"temporary folder of the service cannot be written: No space left on device." in sent[1]["body"]
-    assert "Make room in it, or set TMPDIR" in caplog.text
+    assert sent[0]["status"] == status
+    assert detail in sent[1]["body"]
+    assert logged in caplog.text
     assert SECRET not in caplog.text + str(sent)
