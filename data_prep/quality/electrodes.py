@@ -78,7 +78,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
 def measure(covariance: Float64[np.ndarray, "8 8"]) -> Float64[np.ndarray, " mistake"]:
     """Return how much better the covariance of the independent leads fits once each mistake is undone, as log ratios.
 
-    tr(C⁻¹TST') is the sum of the products of S and T'C⁻¹T, which do not depend on the record.
+    For U = T⁻¹, tr(C⁻¹USU') is the sum of the products of S and U'C⁻¹U, which does not depend on the record.
     """
     return np.log((PRECISION * covariance).sum() / (_precisions() * covariance).sum(axis=(1, 2)))
 

@@ -34,13 +34,16 @@ LONGEST_OF_ALL = 0.5
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:
-    """Yield what is flat in all leads, or else a note on the leads with flat parts. Dead leads are left out."""
+    """Yield what is flat in all leads, and a note on the leads with other flat parts. Dead leads are left out."""
     living = [index for index, lead in enumerate(subject.recorded_leads) if lead not in subject.dead]
     fs, signal = subject.recorded_fs, subject.recorded[living]
     steady = np.diff(signal, axis=1) == 0
     if (all_flat := flat_parts(steady.all(axis=0)[None], LONGEST_OF_ALL * fs)[0]).any():
-        yield _all_leads(all_flat, fs)
-        return
+        finding = _all_leads(all_flat, fs)
+        yield finding
+        if finding.severity is Severity.NO_DECISION:
+            return
+        steady &= ~(all_flat[1:] | all_flat[:-1])
     flat = flat_parts(steady, LONGEST * fs).sum(axis=1)
     if flat.any():
         leads = tuple(subject.recorded_leads[living[index]] for index in np.flatnonzero(flat))
@@ -48,7 +51,7 @@ def check(subject: CheckInput) -> Iterator[Finding]:
         yield Finding("flat-part", sentence, leads=leads, value=float(flat.max() / fs))
 
 
-def _all_leads(flat: Bool[np.ndarray, " step"], fs: float) -> Finding:
+def _all_leads(flat: Bool[np.ndarray, " sample"], fs: float) -> Finding:
     """Return a note on padding that leaves enough of an ECG, or no decision."""
     seconds = float(flat.sum() / fs)
     alive = np.flatnonzero(~flat)
@@ -59,15 +62,15 @@ def _all_leads(flat: Bool[np.ndarray, " step"], fs: float) -> Finding:
     return Finding("flat-part", f"{seconds:.2g} s at the beginning or end of all leads are padding.", value=seconds)
 
 
-def flat_parts(steady: Bool[np.ndarray, "lead step"], n_samples: float) -> Bool[np.ndarray, "lead step"]:
-    """Return which steps between two samples are in a part of `n_samples` or more without a change."""
+def flat_parts(steady: Bool[np.ndarray, "lead step"], n_samples: float) -> Bool[np.ndarray, "lead sample"]:
+    """Return which samples are in a part of `n_samples` or more without a change. A step is between two samples."""
     size = max(round(n_samples) - 1, 1)
-    flat = np.zeros_like(steady)
+    flat = np.zeros((len(steady), steady.shape[1] + 1), bool)
     if steady.sum(axis=1).max(initial=0) < size:
         return flat
     ended = np.pad(steady, ((0, 0), (1, 1)))  # each part of a lead begins and ends in its row
     edges = np.flatnonzero(ended[:, 1:] != ended[:, :-1]).reshape(-1, 2)
     for start, stop in edges[edges[:, 1] - edges[:, 0] >= size]:
-        lead, step = divmod(start, steady.shape[1] + 1)
-        flat[lead, step : step + stop - start] = True
+        lead, step = divmod(start, flat.shape[1])
+        flat[lead, step : step + stop - start + 1] = True
     return flat

@@ -21,7 +21,7 @@ SHORTEST_LAG = 0.2
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:
-    """Yield no decision if samples of all leads return after one lag for LONGEST seconds or more."""
+    """Yield no decision if at least LONGEST seconds of all leads, not always in a row, return after the same lag."""
     fs = subject.recorded_fs
     samples = subject.recorded.T @ weights(len(subject.recorded))
     order = np.argsort(samples, kind="stable")

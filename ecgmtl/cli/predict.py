@@ -143,11 +143,11 @@ def predict(
 
     No decision is made if a lead is noise or spans more than 20 mV, if half of the leads are too large, if the limb
     leads contradict each other, if electrodes are probably swapped or a chest lead inverted, if two leads are the
-    same, if chest leads show other beats than the rest, if all leads stay at one value or repeat themselves, if the
-    stated sampling rate is probably wrong, if the record is unlike the training records, or if the reconstruction error
-    exceeds 1 mV. The columns of the decisions are then empty, and the warnings begin with the reason. The last check
-    needs a decoder: checkpoints have one, exported models (.onnx, .pt2, MLflow) do not. docs/quality.md describes all
-    checks.
+    same, if chest leads show other beats than the rest, if all leads stay at one value between beats or repeat
+    themselves, if the stated sampling rate is probably wrong, if the record is unlike the training records, or if the
+    reconstruction error exceeds 1 mV. The columns of the decisions are then empty, and the warnings begin with the
+    reason. The last check needs a decoder: checkpoints have one, exported models (.onnx, .pt2, MLflow) do not.
+    docs/quality.md describes all checks.
 
     The table has a row for each record. A WFDB record that consists of several segments is one record; a segment has a
     row of its own only if you pass its path. Other files in a folder (formats without a reader, tables, notes) are

@@ -187,6 +187,17 @@ def test_padding_in_a_file_is_noted(part):
     assert (finding.code, finding.severity) == ("flat-part", Severity.NOTE)
 
 
+@pytest.mark.parametrize(("stop", "leads"), [(1400, ()), (2500, ("V4",))])
+def test_padding_does_not_hide_a_lead_that_is_flat_for_longer(stop, leads):
+    signal = ecg()
+    signal[:1000] = signal[:stop, 9] = 0
+    findings = Preprocess()(make_record(signal, 500)).findings
+    values = {(): 2, ("V4",): stop / 500 - 2}
+    assert [(one.code, one.leads, one.value) for one in findings] == [
+        ("flat-part", which, pytest.approx(values[which])) for which in dict.fromkeys([(), leads])
+    ]
+
+
 def test_swapped_arms_are_not_judged_where_leads_were_not_measured():
     signal = swapped(ecg(), None)
     signal[:, 7] = 0.0
