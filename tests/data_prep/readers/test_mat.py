@@ -272,7 +272,7 @@ def test_a_damaged_file_is_refused_with_a_sentence(tmp_path, level, compressed):
         path.write_bytes(damage(content, chance))
         with suppress(RecordError):
             read_record(path)
-    for at in range(min(len(content), 1500)):
+    for at in range(0, min(len(content), 1500), 3):
         path.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
         with suppress(RecordError):
             read_record(path)
