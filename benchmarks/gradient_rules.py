@@ -52,23 +52,25 @@ class Row:
 
 
 def main() -> None:
-    given = arguments()
-    torch.set_num_threads(given.threads)
-    config, device = parse_config({"encoder": {"kind": given.encoder}}, "--encoder"), pick_device()
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    config, device = parse_config({"encoder": {"kind": options.encoder}}, "--encoder"), pick_device()
     stage = config.stages[1].model_copy(update={"weighting": FixedSettings()})
     split = random_split(device)
     batches = list(Batches(split, stage, (0, 0)).of_epoch(0))
-    rows = [row for row in build_rows(config, stage, split) if not given.only or is_among(row, given.only)]
+    rows = [row for row in build_rows(config, stage, split) if not options.only or is_among(row, options.only)]
     in_bf16 = computes_in_bf16(device)
-    print(f"{device}, {given.threads} thread(s), {'bf16' if in_bf16 else 'fp32'}, {given.rounds} rounds", flush=True)
+    print(
+        f"{device}, {options.threads} thread(s), {'bf16' if in_bf16 else 'fp32'}, {options.rounds} rounds", flush=True
+    )
     clock = clock_of(device, processor=True)  # processor time depends least on other load
     watch(rows, clock)
-    for number in range(-2, given.rounds):  # two rounds to warm up
+    for number in range(-2, options.rounds):  # two rounds to warm up
         for index in range(len(rows)):
             take_step(rows[(index + number) % len(rows)], batches[number % len(batches)], number + 2, clock)
         print(f"\rround {max(number + 1, 0)}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    print(table(rows, given.rounds))
+    print(table(rows, options.rounds))
 
 
 def arguments() -> argparse.Namespace:

@@ -396,18 +396,18 @@ def open_hostile(trial: Trial) -> Measured:
     },
 )
 def fill_disk(trial: Trial) -> Measured:
-    from benchmarks.survival.training import trained_place, unreadable
+    from benchmarks.survival.training import make_baseline, unreadable
 
-    place, disk = trained_place(trial), trial.folder / "disk"
+    baseline, disk = make_baseline(trial), trial.folder / "disk"
     disk.mkdir()
     log = trial.folder / "log"
     wrong = unnamed = left = 0
     slowest = 0.0
-    train = command(*place.train(disk / "run", track=False))
+    train = command(*baseline.train(disk / "run", track=False))
 
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-        command(*place.train(trial.folder / "limited/run", track=False))()
+        command(*baseline.train(trial.folder / "limited/run", track=False))()
 
     def filling() -> None:  # there is room at first, and another program takes it
         shutil.disk_usage = lambda _: SimpleNamespace(free=10**12)  # type: ignore[assignment]
@@ -418,9 +418,9 @@ def fill_disk(trial: Trial) -> Measured:
         ("size=1m,ro", train, "disk/run"),
         ("size=1m", filling, "disk/run"),
         ("", limited, "limited/run"),
-        ("size=64k", command("predict", place.folder / "records", "--out", disk / "p.csv", "--workers", 1), "disk"),
-        ("size=1m,ro", command("predict", place.folder / "records", "--out", disk / "p.csv"), "disk"),
-        ("size=64k", command("data", "prepare", place.folder / "records", disk / "store"), "disk/store"),
+        ("size=64k", command("predict", baseline.folder / "records", "--out", disk / "p.csv", "--workers", 1), "disk"),
+        ("size=1m,ro", command("predict", baseline.folder / "records", "--out", disk / "p.csv"), "disk"),
+        ("size=64k", command("data", "prepare", baseline.folder / "records", disk / "store"), "disk/store"),
     )
     for options, case, name in cases:
         if options:
@@ -460,15 +460,15 @@ def files_in(folder: Path) -> list[str]:
     {"commands that fail": Most(0)},
 )
 def without_network(trial: Trial) -> Measured:
-    from benchmarks.survival.training import trained_place
+    from benchmarks.survival.training import make_baseline
 
-    place = trained_place(trial)
+    baseline = make_baseline(trial)
     run_folder = trial.folder / "run"
     lines = (
-        ("train", "--data", place.store, "--out", run_folder, "--config", "quick", "--stage", "pretrain"),
-        ("evaluate", place.folder / "whole/run", "--data", place.store, "--split", "test", "--out", "report"),
-        ("predict", place.folder / "whole/run", place.folder / "records", "--out", "p.csv"),
-        ("export", place.folder / "whole/run", "--to", "onnx", "--out", "c.onnx", "--data", place.store),
+        ("train", "--data", baseline.store, "--out", run_folder, "--config", "quick", "--stage", "pretrain"),
+        ("evaluate", baseline.folder / "whole/run", "--data", baseline.store, "--split", "test", "--out", "report"),
+        ("predict", baseline.folder / "whole/run", baseline.folder / "records", "--out", "p.csv"),
+        ("export", baseline.folder / "whole/run", "--to", "onnx", "--out", "c.onnx", "--data", baseline.store),
     )
 
     def alone(words: tuple[object, ...]) -> Callable[[], None]:

@@ -107,9 +107,9 @@ def bombs(folder: Path) -> Iterator[Path]:
     number = count()
 
     def header() -> Path:
-        place = folder / f"b{next(number)}"
-        place.mkdir()
-        return write_wfdb(place)
+        inner = folder / f"b{next(number)}"
+        inner.mkdir()
+        return write_wfdb(inner)
 
     for kind in ("16", "212", "16x999999999", "24"):
         for n_samples in ("1000000000", "1000000000000", "999999999999999999"):
@@ -160,21 +160,21 @@ def outsiders(inside: Path, outside: Path) -> Iterator[Path]:
     names = ("../secret.dat", f"../{outside.name}/00001_lr.dat", str(secret.with_suffix(".dat")), "/etc/passwd")
     names += ("http://127.0.0.1:9/x.dat", "https://example.org/x.dat", "s3://x/y.dat", "sub/00001_lr.dat", "..", "-")
     for number, name in enumerate(names):
-        place = inside / f"n{number}"
-        place.mkdir()
-        yield edit(write_wfdb(place), "00001_lr.dat", name)
+        inner = inside / f"n{number}"
+        inner.mkdir()
+        yield edit(write_wfdb(inner), "00001_lr.dat", name)
     for number, suffix in enumerate((".dat", ".hea")):
         for kind in ("link", "pipe", "device", "folder"):
-            place = inside / f"{kind}{number}"
-            place.mkdir()
-            header = write_wfdb(place)
+            inner = inside / f"{kind}{number}"
+            inner.mkdir()
+            header = write_wfdb(inner)
             path = header.with_suffix(suffix)
             path.unlink()
             match kind:
                 case "link":
                     path.symlink_to(secret.with_suffix(suffix))
                     if suffix == ".hea":  # a header may be a link, so a segment elsewhere is tried instead
-                        header = place / "also.hea"
+                        header = inner / "also.hea"
                         header.write_text(f"also/1 12 100 1000\n../../{outside.name}/00001_lr 1000\n")
                 case "pipe":
                     os.mkfifo(path)
@@ -183,10 +183,10 @@ def outsiders(inside: Path, outside: Path) -> Iterator[Path]:
                 case "folder":
                     path.mkdir()
             yield header
-    place = inside / "self"
-    place.mkdir()
-    write_wfdb(place).write_text("00001_lr/2 12 100 2000\n00001_lr 1000\n00001_lr 1000\n")
-    yield place / "00001_lr.hea"
+    inner = inside / "self"
+    inner.mkdir()
+    write_wfdb(inner).write_text("00001_lr/2 12 100 2000\n00001_lr 1000\n00001_lr 1000\n")
+    yield inner / "00001_lr.hea"
 
 
 def watched(path: Path, outside: Path) -> tuple[Reading, int, int]:

@@ -14,17 +14,17 @@ from tempfile import TemporaryFile
 from benchmarks.survival.commands import TRACEBACK
 from benchmarks.survival.processes import Ended, address_space, command, finish, forked, wait
 from benchmarks.survival.registry import Measured, Most, Trial, fault
-from benchmarks.survival.training import Place, are_same, mlflow_faults, trained_place, weights
+from benchmarks.survival.training import Baseline, are_same, make_baseline, mlflow_faults, weights
 from ecgmtl.run_files import MODEL
 from tests.fuzz.mutants import flip_bit
 from tests.places import free_port
 
 
-def new_run(place: Place, folder: Path) -> Path:
+def new_run(baseline: Baseline, folder: Path) -> Path:
     """Make a working folder with an empty MLflow database, and return the path of a run in it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    shutil.copy(place.database, folder / "mlflow.db")
+    shutil.copy(baseline.database, folder / "mlflow.db")
     return folder / "run"
 
 
@@ -47,9 +47,9 @@ def has_epochs(run: Path, n_epochs: int) -> bool:
     {"training runs that fail": Most(0), "training runs that do not report the halved batch": Most(0)},
 )
 def starve(trial: Trial) -> Measured:
-    place = trained_place(trial)
-    run = new_run(place, trial.folder / "work")
-    words = ("train", "--data", place.store, "--out", run, "--no-track", "--threads", 1, "--config", "quick")
+    baseline = make_baseline(trial)
+    run = new_run(baseline, trial.folder / "work")
+    words = ("train", "--data", baseline.store, "--out", run, "--no-track", "--threads", 1, "--config", "quick")
     words += ("--stage", "pretrain", "--set", "precision=fp32", "--set", "stages.0.epochs=1")
     words += ("--set", "encoder.widths=[256, 256, 256]", "--set", "stages.0.batch_size=96")
 
@@ -75,11 +75,11 @@ def starve(trial: Trial) -> Measured:
     {"exit codes other than 1": Most(0), "tracebacks": Most(0), "slowest exit": Most(30, "s")},
 )
 def remove_folder(trial: Trial) -> Measured:
-    place, codes, slowest = trained_place(trial), 0, 0.0
+    baseline, codes, slowest = make_baseline(trial), 0, 0.0
     n_runs = trial.count(5)
     for number in range(n_runs):
-        run = new_run(place, trial.folder / "work")
-        process = forked(command(*place.train(run, track=False)), trial.folder / "work", trial.folder / "log")
+        run = new_run(baseline, trial.folder / "work")
+        process = forked(command(*baseline.train(run, track=False)), trial.folder / "work", trial.folder / "log")
         wait_until(lambda run=run, number=number: has_epochs(run, 1 + number % 4))
         for _ in range(2):  # the training may write a file while its folder is removed
             shutil.rmtree(run, ignore_errors=True)
@@ -92,12 +92,12 @@ def remove_folder(trial: Trial) -> Measured:
     )
 
 
-def figures_of(place: Place, run: Path, ended: Ended) -> dict[str, float]:
+def figures_of(baseline: Baseline, run: Path, ended: Ended) -> dict[str, float]:
     """Return the figures of a training that lost MLflow for a while."""
-    wrong, running = mlflow_faults(place, run.parent / "mlflow.db")
+    wrong, running = mlflow_faults(baseline, run.parent / "mlflow.db")
     return {
         "training runs that fail": int(ended.code != 0),
-        "weights that differ": int(not are_same(weights(run / MODEL), place.weights)),
+        "weights that differ": int(not are_same(weights(run / MODEL), baseline.weights)),
         "points lost, doubled or changed in MLflow": wrong,
         "runs left RUNNING in MLflow": running,
     }
@@ -113,23 +113,23 @@ MLFLOW = {
 
 @fault("S9", "MLflow's SQLite database is locked for 20 s during training", MLFLOW)
 def lock_database(trial: Trial) -> Measured:
-    place = trained_place(trial)
-    run = new_run(place, trial.folder / "work")
-    process = forked(command(*place.train(run, track=True)), run.parent, trial.folder / "log")
+    baseline = make_baseline(trial)
+    run = new_run(baseline, trial.folder / "work")
+    process = forked(command(*baseline.train(run, track=True)), run.parent, trial.folder / "log")
     wait_until(lambda: has_epochs(run, 1))
     with closing(sqlite3.connect(run.parent / "mlflow.db", timeout=60)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         ended = wait(process, 20.0)
         connection.rollback()
-    return Measured("1 training", figures_of(place, run, ended or finish(process)))
+    return Measured("1 training", figures_of(baseline, run, ended or finish(process)))
 
 
 @fault("S10", "the MLflow server is killed during training, and comes back", MLFLOW)
 def lose_server(trial: Trial) -> Measured:
     from ecgmtl.tracking.ui import server, wait_until_it_answers
 
-    place = trained_place(trial)
-    run = new_run(place, trial.folder / "work")
+    baseline = make_baseline(trial)
+    run = new_run(baseline, trial.folder / "work")
     address = f"http://127.0.0.1:{free_port()}"
     os.environ["MLFLOW_TRACKING_URI"] = address
     with ExitStack() as stack:
@@ -141,7 +141,7 @@ def lose_server(trial: Trial) -> Measured:
             return process
 
         first = serve()
-        training = forked(command(*place.train(run, track=True)), run.parent, trial.folder / "log")
+        training = forked(command(*baseline.train(run, track=True)), run.parent, trial.folder / "log")
         wait_until(lambda: has_epochs(run, 2))
         first.send_signal(signal.SIGTERM)  # type: ignore[attr-defined]
         first.wait(30)  # type: ignore[attr-defined]
@@ -150,7 +150,7 @@ def lose_server(trial: Trial) -> Measured:
         serve()
         os.kill(training, signal.SIGCONT)
         ended = finish(training)
-        figures = figures_of(place, run, ended)
+        figures = figures_of(baseline, run, ended)
     return Measured("1 training", figures)
 
 
@@ -160,15 +160,15 @@ def lose_server(trial: Trial) -> Measured:
     {"pairs in which not exactly one run is refused": Most(0), "weights that differ": Most(0), "tracebacks": Most(0)},
 )
 def train_twice(trial: Trial) -> Measured:
-    place, wrong, different = trained_place(trial), 0, 0
+    baseline, wrong, different = make_baseline(trial), 0, 0
     n_pairs = trial.count(20)
     for _ in range(n_pairs):
-        run = new_run(place, trial.folder / "work")
-        words = (*place.train(run, track=False), "--stage", "pretrain")
+        run = new_run(baseline, trial.folder / "work")
+        words = (*baseline.train(run, track=False), "--stage", "pretrain")
         pair = [forked(command(*words), run.parent, trial.folder / "log") for _ in range(2)]
         wrong += sorted(finish(process).code for process in pair) != [0, 1]
         stage = Path("stages/0-pretrain") / MODEL
-        different += not are_same(weights(run / stage), weights(place.folder / "whole/run" / stage))
+        different += not are_same(weights(run / stage), weights(baseline.folder / "whole/run" / stage))
     log = (trial.folder / "log").read_text()
     wrong += log.count("is in use by process") + log.count("contains a run") != n_pairs
     figures = {"pairs in which not exactly one run is refused": wrong, "weights that differ": different}
@@ -179,8 +179,8 @@ def train_twice(trial: Trial) -> Measured:
 def set_clock_back(trial: Trial) -> Measured:
     from ecgmtl.training.stage import StageTraining
 
-    place = trained_place(trial)
-    run = new_run(place, trial.folder / "work")
+    baseline = make_baseline(trial)
+    run = new_run(baseline, trial.folder / "work")
 
     def run_it() -> None:
         now, run_epoch, back = time.time, StageTraining.run_epoch, [0.0]
@@ -191,10 +191,10 @@ def set_clock_back(trial: Trial) -> Measured:
 
         StageTraining.run_epoch = earlier  # type: ignore[method-assign, assignment]
         time.time = lambda: now() - back[0]  # type: ignore[assignment]
-        command(*place.train(run, track=True))()
+        command(*baseline.train(run, track=True))()
 
     ended = finish(forked(run_it, run.parent, trial.folder / "log"))
-    return Measured("1 training of 6 epochs", figures_of(place, run, ended))
+    return Measured("1 training of 6 epochs", figures_of(baseline, run, ended))
 
 
 @fault(
@@ -203,9 +203,9 @@ def set_clock_back(trial: Trial) -> Measured:
     {"training runs that start": Most(0), "refusals that do not name the file": Most(0)},
 )
 def alter_store(trial: Trial) -> Measured:
-    place, chance, started, unnamed = trained_place(trial), trial.chance, 0, 0
+    baseline, chance, started, unnamed = make_baseline(trial), trial.chance, 0, 0
     store = trial.folder / "store"
-    shutil.copytree(place.store, store)
+    shutil.copytree(baseline.store, store)
     signals = store / "signals.npy"
     whole, n_bits = signals.read_bytes(), trial.count(20)
     for _ in range(n_bits):
@@ -226,10 +226,10 @@ def alter_store(trial: Trial) -> Measured:
     {"training runs whose weights differ": Most(0)},
 )
 def train_again(trial: Trial) -> Measured:
-    place, different = trained_place(trial), 0
+    baseline, different = make_baseline(trial), 0
     n_runs = trial.count(5)
     for _ in range(n_runs):
-        run = new_run(place, trial.folder / "work")
-        ended = finish(forked(command(*place.train(run, track=False)), run.parent, trial.folder / "log"))
-        different += ended.code != 0 or not are_same(weights(run / MODEL), place.weights)
+        run = new_run(baseline, trial.folder / "work")
+        ended = finish(forked(command(*baseline.train(run, track=False)), run.parent, trial.folder / "log"))
+        different += ended.code != 0 or not are_same(weights(run / MODEL), baseline.weights)
     return Measured(f"{n_runs} runs", {"training runs whose weights differ": different})

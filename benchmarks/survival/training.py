@@ -31,7 +31,7 @@ TRACKED = ("train/loss", "train/lr", "train/weight", "validation/")
 MOMENTS = ("any time", "a checkpoint's write", "an epoch's end", "an MLflow call")
 
 
-class Place(NamedTuple):
+class Baseline(NamedTuple):
     """Prepared records, an empty MLflow database, and a training that nothing interrupted."""
 
     folder: Path
@@ -74,17 +74,17 @@ def import_all() -> None:
     import_mlflow()
 
 
-def trained_place(trial: Trial) -> Place:
+def make_baseline(trial: Trial) -> Baseline:
     """Prepare records and train on them once for all faults of a call."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     import_all()
-    folder = trial.shared / "place"
+    folder = trial.shared / "baseline"
     seconds = folder / "seconds"
     if not seconds.is_file():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         seconds.write_text(str(train_once(folder)))
-    return Place(folder, weights(folder / "whole/run" / MODEL), float(seconds.read_text()))
+    return Baseline(folder, weights(folder / "whole/run" / MODEL), float(seconds.read_text()))
 
 
 def train_once(folder: Path) -> float:
@@ -93,7 +93,7 @@ def train_once(folder: Path) -> float:
     prepare(folder / "records", folder / "store", Preprocess(), "superdiagnostic", workers=1)
     make_database(folder)
     ended = finish(
-        forked(command(*Place(folder, {}, 0.0).train(folder / "whole/run", track=True)), folder, folder / "log")
+        forked(command(*Baseline(folder, {}, 0.0).train(folder / "whole/run", track=True)), folder, folder / "log")
     )
     if ended.code:
         raise RuntimeError((folder / "log").read_text())
@@ -170,7 +170,7 @@ KILLED = "killed"
 
 def most_repeated(notes: Path) -> int:
     """Return how many epochs were begun twice after one kill, at the most."""
-    order = {f"{stage} {epoch}": place for place, (stage, epoch) in enumerate(EPOCHS)}
+    order = {f"{stage} {epoch}": index for index, (stage, epoch) in enumerate(EPOCHS)}
     repeated, last, first = 0, -1, True
     for line in notes.read_text().splitlines():
         if line == KILLED:
@@ -196,12 +196,12 @@ class Killed(NamedTuple):
     left_running: int
 
 
-def kill_a_training(place: Place, folder: Path, trial: Trial, number: int, budget: int) -> Killed:
+def kill_a_training(baseline: Baseline, folder: Path, trial: Trial, number: int, budget: int) -> Killed:
     """Train in a new folder, and kill the process again and again, at most `budget` times."""
     chance = trial.chance_of(number)
     track = number % 3 == 2
     run, notes, marker = folder / "run", folder / "epochs", folder / "in-call"
-    shutil.copy(place.database, folder / "mlflow.db")
+    shutil.copy(baseline.database, folder / "mlflow.db")
     notes.touch()
     moments: Counter[str] = Counter()
     n_unreadable = 0
@@ -213,9 +213,9 @@ def kill_a_training(place: Place, folder: Path, trial: Trial, number: int, budge
             with noted_epochs(notes), ExitStack() as stack:
                 if moment in MOMENTS[1:]:
                     stack.enter_context(killed_at(moment, marker, chance))
-                command(*place.train(run, track=track))()
+                command(*baseline.train(run, track=track))()
 
-        longest = place.seconds * (1.0 if track else 0.4) * chance.choice((0.2, 0.5, 1.0))
+        longest = baseline.seconds * (1.0 if track else 0.4) * chance.choice((0.2, 0.5, 1.0))
         process = forked(run_it, folder, folder / "log")
         if moment == "none" or not killed_within(process, chance.uniform(0, longest) if moment == MOMENTS[0] else 600):
             if moment == "none":
@@ -228,8 +228,8 @@ def kill_a_training(place: Place, folder: Path, trial: Trial, number: int, budge
             file.write(f"{KILLED}\n")
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     has_history = [(line["stage"], line["epoch"]) for line in history] == EPOCHS
-    wrong, running = (0, 0) if not track else mlflow_faults(place, folder / "mlflow.db")
-    same = (run / MODEL).is_file() and are_same(weights(run / MODEL), place.weights)
+    wrong, running = (0, 0) if not track else mlflow_faults(baseline, folder / "mlflow.db")
+    same = (run / MODEL).is_file() and are_same(weights(run / MODEL), baseline.weights)
     return Killed(moments, n_unreadable, most_repeated(notes), same, has_history, wrong, running)
 
 
@@ -245,9 +245,9 @@ def killed_at(moment: str, marker: Path, chance: random.Random) -> AbstractConte
     return killed_in(Outbox, "send", marker, chance, 60)
 
 
-def mlflow_faults(place: Place, database: Path) -> tuple[int, int]:
+def mlflow_faults(baseline: Baseline, database: Path) -> tuple[int, int]:
     """Return how many points of the curves are wrong, and how many runs are still said to be running."""
-    expected, found = place.tracked, points(database)
+    expected, found = baseline.tracked, points(database)
     differing = (expected - found) + (found - expected)
     (row,) = query(database, "SELECT COUNT(*) FROM runs WHERE status = 'RUNNING'")
     return differing.total(), int(str(row[0]))
@@ -266,13 +266,13 @@ def mlflow_faults(place: Place, database: Path) -> tuple[int, int]:
     },
 )
 def kill_trainings(trial: Trial) -> Measured:
-    place, wanted = trained_place(trial), trial.count(200)
+    baseline, wanted = make_baseline(trial), trial.count(200)
     done: list[Killed] = []
     moments: Counter[str] = Counter()
     while moments.total() < wanted and not (trial.is_over and done):
         folder = trial.folder / f"{len(done)}"
         folder.mkdir()
-        done.append(kill_a_training(place, folder, trial, len(done), wanted - moments.total()))
+        done.append(kill_a_training(baseline, folder, trial, len(done), wanted - moments.total()))
         moments += done[-1].moments
         shutil.rmtree(folder)
     where = ", ".join(f"{moments[moment]} in {moment}" for moment in MOMENTS[1:])
@@ -300,22 +300,22 @@ def kill_trainings(trial: Trial) -> Measured:
     },
 )
 def interrupt_trainings(trial: Trial) -> Measured:
-    place, chance = trained_place(trial), trial.chance
+    baseline, chance = make_baseline(trial), trial.chance
     wrong = slowest = broken = other = done = 0
     wanted = trial.count(20)
     while done < wanted:
         how = chance.choice([signal.SIGINT, signal.SIGTERM])
         folder = trial.folder / "cut"
         folder.mkdir()
-        shutil.copy(place.database, folder / "mlflow.db")
-        process = forked(command(*place.train(folder / "run", track=True)), folder, folder / "log")
+        shutil.copy(baseline.database, folder / "mlflow.db")
+        process = forked(command(*baseline.train(folder / "run", track=True)), folder, folder / "log")
         while not (folder / "run/run.json").is_file():
             time.sleep(POLL)
-        if not killed_softly(process, chance.uniform(0, place.seconds), how):
+        if not killed_softly(process, chance.uniform(0, baseline.seconds), how):
             shutil.rmtree(folder)
             continue
         ended = finish(process)
-        if ended.code == 0 and are_same(weights(folder / "run" / MODEL), place.weights):  # it had ended before
+        if ended.code == 0 and are_same(weights(folder / "run" / MODEL), baseline.weights):  # it had ended before
             shutil.rmtree(folder)
             continue
         done += 1

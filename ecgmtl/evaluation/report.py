@@ -192,6 +192,7 @@ def as_tree(evaluation: Evaluation, title: str) -> dict[str, Any]:
 
 
 def classification_tree(report: ClassificationReport) -> dict[str, Any]:
+    """Return the figures of the labels as a tree."""
     return {
         "headline": {name: plain_estimate(estimate) for name, estimate in report.headline.items()},
         "n_bootstrap": report.n_bootstrap,
@@ -201,6 +202,7 @@ def classification_tree(report: ClassificationReport) -> dict[str, Any]:
 
 
 def reconstruction_tree(report: ReconstructionReport) -> dict[str, Any]:
+    """Return the errors of the reconstruction as a tree, with the masking by which they were measured."""
     return {
         "masking": report.masking.model_dump(mode="json"),
         "overall": asdict(report.overall),
@@ -210,6 +212,7 @@ def reconstruction_tree(report: ReconstructionReport) -> dict[str, Any]:
 
 
 def given_leads_tree(report: GivenLeadsReport) -> dict[str, Any]:
+    """Return the errors of leads that are reconstructed from others as a tree."""
     return {
         "given": report.leads.given,
         "derived": report.leads.derived,
@@ -220,6 +223,7 @@ def given_leads_tree(report: GivenLeadsReport) -> dict[str, Any]:
 
 
 def stress_tree(report: StressReport) -> dict[str, Any]:
+    """Return the losses by perturbations as a tree."""
     return {
         "clean_macro_auroc": plain_estimate(report.clean),
         "n_bootstrap": report.n_bootstrap,
