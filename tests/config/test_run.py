@@ -85,16 +85,9 @@ def test_a_config_survives_yaml():
         ("preprocess.seconds=.inf", "preprocess.seconds: inf must be a number from 1 to 86400."),
         ("seed=-1", "seed: Input should be greater than or equal to 0; found -1."),
         ("seed=4294967296", "seed: Input should be less than 4294967296; found 4294967296."),
-        *(
-            (override, f"{override.partition('=')[0]}: should be from -9007199254740992 to 9007199254740992")
-            for override in (
-                "stages.0.batch_size=1000000000000000000000",
-                "stages.0.optimizer.lr=1.0e+300",
-            )
-        ),
         (
-            "stages.1.gradients={kind: torchjd, options: {norm: [1.0e+20]}}",
-            "stages.1.gradients.options: should be from -9007199254740992 to 9007199254740992",
+            "stages.0.batch_size=1000000000000000000000",
+            "stages.0.batch_size: should be from -9007199254740992 to 9007199254740992;",
         ),
         ("seed.x=1", "there is no such key"),
         ("name=../elsewhere", "name: should be a plain name"),
