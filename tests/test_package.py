@@ -49,6 +49,15 @@ def test_importing_the_package_imports_no_dependency():
     assert done.returncode == 0, done.stderr
 
 
+def test_training_begins_without_what_only_its_report_needs():
+    code = (
+        "import sys; import ecgmtl.cli.train, ecgmtl.training.session; "
+        "late = {'matplotlib', 'mlflow', 'scipy', 'sklearn'} & set(sys.modules); assert not late, late"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_public_name_is_listed_and_can_be_imported():
     assert set(ecgmtl.__all__) <= set(dir(ecgmtl))
     assert all(hasattr(ecgmtl, name) for name in ecgmtl.__all__)

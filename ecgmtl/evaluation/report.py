@@ -16,7 +16,6 @@ from data_prep.safe_text import cell
 from ecgmtl.evaluation.classification import ClassificationReport, Estimate
 from ecgmtl.evaluation.given_leads import GivenLeadsReport
 from ecgmtl.evaluation.markdown import escaped
-from ecgmtl.evaluation.pictures import plot_rankings, plot_reconstruction, plot_reliability, plot_stress
 from ecgmtl.evaluation.protocols import Protocol
 from ecgmtl.evaluation.reconstruction import ReconstructionReport
 from ecgmtl.evaluation.stress import StressReport
@@ -140,6 +139,9 @@ def write_arrays(evaluation: Evaluation, out: Path) -> list[Path]:
 
 def write_pictures(evaluation: Evaluation, out: Path) -> list[Path]:
     """Write the plots of everything that was measured."""
+    # here, because matplotlib takes half a second, which a training run spends better before its first step
+    from ecgmtl.evaluation.pictures import plot_rankings, plot_reconstruction, plot_reliability, plot_stress
+
     figures = {}
     if evaluation.classification:
         figures["roc_pr.png"] = plot_rankings(evaluation.classification)

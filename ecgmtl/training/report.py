@@ -22,7 +22,6 @@ from ecgmtl.inference.run_score import describe_score
 from ecgmtl.run_files import CARD, MODEL, VALIDATION
 from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import EXPERIMENT, Tracker, has_store, open_tracker
-from ecgmtl.training.curves import training_curves
 from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.model_card import Figure, Label, ModelCard, TrainingData, render_description, render_model_card
 
@@ -38,6 +37,8 @@ def report_run(
     stored: Checkpoint, train: Split, validation: Split, folder: RunFolder, tracker: Tracker
 ) -> dict[str, float]:
     """Write the report into the run's folder, log it, and return the headline scores."""
+    from ecgmtl.training.curves import training_curves  # here, because matplotlib takes half a second
+
     evaluation = evaluate(stored, validation, FITTED_UNDER, cross_fitted=True)
     write_evaluation(evaluation, folder.path / VALIDATION, f"{folder.path.name} on the validation split")
     curves = folder.path / "training.png"
