@@ -171,7 +171,9 @@ def claims_section(rows: Sequence[ClaimRow], left_out: Sequence[str] = ()) -> Se
         f"All rows of '{claim}' together: {JOINT[joint(each)]}." for claim, each in verdicts.items() if len(each) > 1
     )
     others = (
-        (f"Not judged, as they are about a different fraction of labels: {'; '.join(left_out)}.",) if left_out else ()
+        (f"Not evaluated, because they are about a different fraction of labels: {'; '.join(left_out)}.",)
+        if left_out
+        else ()
     )
     return Section("Claims", (FOLDS_RULE if is_over_folds else RULE,), pd.DataFrame(cells), notes=(*several, *others))
 
