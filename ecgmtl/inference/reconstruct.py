@@ -106,8 +106,8 @@ def remarks_on(stored: Checkpoint, leads: LeadSet) -> list[Remark]:
         remarks.append(Remark("rarely-masked", sentence))
     limbs = [lead for lead in leads.given if lead in LIMB_LEADS]
     if len(limbs) < 2:
-        given = f"only {limbs[0]}" if limbs else "none"
-        sentence = f"{given} of the limb leads is given, so the electrical axis is the model's guess."
+        limb = f"only {limbs[0]}" if limbs else "none"
+        sentence = f"{limb} of the limb leads is given, so the electrical axis is the model's guess."
         remarks.append(Remark("guessed-axis", sentence))
     return remarks
 
