@@ -33,7 +33,7 @@ TINY = 1e-12
 """Smallest mean probability that is calibrated, since the logit of 0 is infinite."""
 NOT_FINITE = (
     "the model's output for this record is not a finite number. The model is probably damaged, or its training "
-    "diverged; take another copy of it, or train it again."
+    "diverged; use another copy of it, or train it again."
 )
 
 

@@ -93,7 +93,7 @@ def remarks_on(stored: Checkpoint, leads: LeadSet) -> list[Remark]:
     """
     if not stored.maskings:
         raise ReconstructError(
-            "the model was never trained to reconstruct: none of its stages masked samples; take another model."
+            "the model was never trained to reconstruct: none of its stages masked samples; use another model."
         )
     n_masked = sum(leads.mask)
     in_training = max(rarity(masking, n_masked) for masking in stored.maskings)
