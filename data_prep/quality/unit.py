@@ -62,6 +62,7 @@ def _middle(spans: Float32[np.ndarray, " lead"]) -> float:
 
 
 def _impossible_size(leads: Sequence[str], spans: Float32[np.ndarray, " lead"]) -> str | None:
+    """Return why no ECG in millivolts is of this size, or None."""
     widest = int(spans.argmax())
     middle = _middle(spans)
     if spans[widest] == 0:
