@@ -163,6 +163,7 @@ def check_files(folder: Path, files: Sequence[str], options: ReadOptions) -> lis
 
 
 def check_file(folder: Path, file: str, options: ReadOptions) -> CheckedFile:
+    """Read and examine a file, without findings that depend on a model's input alone."""
     try:
         record = read_record(folder / file, replace(options, seconds=USUAL_SECONDS))
     except RecordError as error:

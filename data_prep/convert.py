@@ -58,7 +58,7 @@ class Converted:
 
 
 def convert(source: Path, out: Path, options: ReadOptions) -> Iterator[Converted | OtherFile]:
-    """Convert a file to the record `out`, or each file below a folder to a record of the same place below `out`.
+    """Convert a file to the record `out`, or each file below a folder to one with the same relative path below `out`.
 
     A file of many ECGs becomes a folder of records: `out` itself, or one of the file's name below `out`. A record that
     is there already is left as it is, so that an interrupted conversion can be continued.

@@ -11,7 +11,7 @@ from pathlib import Path
 from data_prep.errors import UserError
 
 TOKEN = os.urandom(4).hex()
-"""Text that tells this process from one with the same number on another machine."""
+"""Text that distinguishes this process from one with the same number on another machine."""
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -160,15 +160,15 @@ def _design(fs: float, low: float, high: float | None) -> _Matrices:
 
 def _spread(poles: Complex128[np.ndarray, " pole"]) -> Float64[np.ndarray, "states states"]:
     """Return how states follow from earlier ones: over n blocks each is multiplied by its pole to the power n BLOCK."""
-    n_poles, places = len(poles), np.arange(N_BLOCKS + 1)
-    n_later = places - places[:, None]
+    n_poles, positions = len(poles), np.arange(N_BLOCKS + 1)
+    n_later = positions - positions[:, None]
     factors = np.where(n_later >= 0, poles[:, None, None] ** (BLOCK * np.maximum(n_later, 0)), 0)
-    spread = np.zeros((len(places), 2, n_poles, len(places), 2, n_poles))
+    spread = np.zeros((len(positions), 2, n_poles, len(positions), 2, n_poles))
     for pole, factor in enumerate(factors):
         spread[:, 0, pole, :, 0, pole] = spread[:, 1, pole, :, 1, pole] = factor.real
         spread[:, 0, pole, :, 1, pole] = factor.imag
         spread[:, 1, pole, :, 0, pole] = -factor.imag
-    return spread.reshape(len(places) * 2 * n_poles, -1)
+    return spread.reshape(len(positions) * 2 * n_poles, -1)
 
 
 def _butterworth(

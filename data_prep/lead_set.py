@@ -39,7 +39,7 @@ class LeadSet:
             raise ValueError("no lead is named; name those to start from, as in I,II,V2.")
         if len(limbs) == 1 and limbs[0] not in BASIS_LEADS:
             raise ValueError(
-                f"lead {limbs[0]} alone gives neither I nor II; name a second limb lead, or I or II in its place."
+                f"lead {limbs[0]} alone determines neither I nor II; name a second limb lead, or I or II instead."
             )
         if not self.reconstructed:
             raise ValueError(f"nothing is left to reconstruct: all leads follow from {', '.join(self.given)}.")

@@ -70,7 +70,8 @@ def standard_lead(name: str) -> str | None:
     """Return the standard lead that a file means by `name`, or None.
 
     `avr`, `Lead aVR`, `EKG aVR [mV]`, `aVR-lead` and `MDC_ECG_LEAD_AVR` mean aVR, C1 means V1. A lead that a model
-    reconstructed counts too; `is_reconstructed` tells it from a measured one. `-aVR` is inverted and not a lead here.
+    reconstructed counts too; `is_reconstructed` distinguishes it from a measured one. `-aVR` is inverted and not a lead
+    here.
     """
     text, _ = split_unit(name)
     match = _SPELLING.fullmatch(text.removesuffix(MARK))

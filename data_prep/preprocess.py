@@ -55,7 +55,7 @@ class Recorded(NamedTuple):
 
 
 class VoltageScale(NamedTuple):
-    """Voltage scale of a record. All of its samples tell whether it was lost; those of one window may not."""
+    """Voltage scale of a record. All samples decide whether it was lost, because one window may not show it."""
 
     loss: Loss | None
 
@@ -143,7 +143,7 @@ class Preprocess:
     def _standardize(
         self, record: Record, recorded: Recorded, findings: list[Finding]
     ) -> Float32[np.ndarray, "lead part"]:
-        """Return leads without gaps in standard form, with dead and missing ones replaced, and add what is odd of them.
+        """Return leads without gaps in standard form, with dead and missing ones replaced, and add findings on them.
 
         Where too many leads are dead, those that are left are returned. The findings then have a failure.
         """

@@ -216,9 +216,9 @@ def read(path: Path) -> tuple[dict[str, Tensor], Description]:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
     types = {name: type_and_shape(value) for name, value in tensors.items()}
     if description.tensors not in (None, types):
-        raise CheckpointError(f"{path}: its weights are damaged (other types or shapes); take another copy.")
+        raise CheckpointError(f"{path}: its weights are damaged (other types or shapes); use another copy.")
     if tensors_sha256(tensors) != description.weights_sha256:
-        raise CheckpointError(f"{path}: its weights are damaged (SHA-256 differs); take another copy.")
+        raise CheckpointError(f"{path}: its weights are damaged (SHA-256 differs); use another copy.")
     return tensors, description
 
 
@@ -237,12 +237,12 @@ def describe(path: Path) -> Description:
     if KEY not in metadata:
         raise CheckpointError(f"{path}: a safetensors file, but not one that ecgmtl wrote.")
     if sha256(metadata[KEY].encode()) != metadata.get("sha256"):
-        raise CheckpointError(f"{path}: its settings are damaged (SHA-256 differs); take another copy.")
+        raise CheckpointError(f"{path}: its settings are damaged (SHA-256 differs); use another copy.")
     try:
         tree = json.loads(metadata[KEY])
         version = int(tree["version"])
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
-        raise CheckpointError(f"{path}: its settings are damaged ({error}); take another copy.") from error
+        raise CheckpointError(f"{path}: its settings are damaged ({error}); use another copy.") from error
     if version != VERSION:
         age, remedy = ("a newer", "update ecgmtl") if version > VERSION else ("an older", "train it again")
         raise CheckpointError(
@@ -253,9 +253,7 @@ def describe(path: Path) -> Description:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or "labels"
-        raise CheckpointError(
-            f"{path}: its settings are damaged ({key}: {first['msg']}); take another copy."
-        ) from error
+        raise CheckpointError(f"{path}: its settings are damaged ({key}: {first['msg']}); use another copy.") from error
 
 
 @contextmanager

@@ -95,7 +95,7 @@ def full_precision() -> Iterator[None]:
 
 
 def describe_device(device: torch.device) -> str:
-    """Return a device's name, for people: of a GPU its model."""
+    """Return the human-readable name of a device: for a GPU, its model."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 

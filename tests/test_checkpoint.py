@@ -79,7 +79,7 @@ def test_a_changed_digit_in_the_description_is_detected(path, old, new):
     old, new = (text.replace('"', '\\"').encode() for text in (old, new))  # JSON within JSON
     assert content.count(old) == 1
     path.write_bytes(content.replace(old, new))
-    with pytest.raises(CheckpointError, match=r"its settings are damaged \(SHA-256 differs\); take another copy"):
+    with pytest.raises(CheckpointError, match=r"its settings are damaged \(SHA-256 differs\); use another copy"):
         checkpoint.load(path)
 
 

@@ -12,7 +12,7 @@ PTB-XL has such a lead, of 34 mV. A V3 at 60 mV for 0.2 s changes 8.8 % of the r
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:
-    """Yield no decision if a lead spans more than WIDE."""
+    """Yield a finding that rules out a decision if a lead spans more than WIDE."""
     spans = subject.spans
     if spans.max() > WIDE:
         lead = subject.leads[int(spans.argmax())]

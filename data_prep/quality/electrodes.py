@@ -63,7 +63,7 @@ class Mistake(NamedTuple):
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:
-    """Yield no decision on the mistake whose value is farthest above its bound."""
+    """Yield a finding on the mistake whose value is farthest above its bound. It rules out a decision."""
     signal = subject.independent
     if not subject.related or signal is None:
         return

@@ -27,7 +27,7 @@ class Finding:
     code: str
     """Stable name for programs: lower-case words joined by hyphens, as in docs/quality.md."""
     sentence: str
-    """Sentence for people, which names no file and quotes nothing from inside it."""
+    """Human-readable sentence, which names no file and quotes nothing from inside it."""
     severity: Severity = Severity.NOTE
     leads: tuple[str, ...] = ()
     """Leads that the finding is about. Empty where it is about the whole record."""

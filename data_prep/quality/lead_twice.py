@@ -16,7 +16,7 @@ SAME = 0.005
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:
-    """Yield no decision for each two leads that have the same signal."""
+    """Yield a finding for each two leads that have the same signal. It rules out a decision."""
     signal = subject.signal.astype(np.float64)
     signal -= signal.mean(axis=1, keepdims=True)
     products = signal @ signal.T

@@ -29,13 +29,13 @@ aVR, aVL and aVF recorded 2.5 s later         100 %            100 %
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:
-    """Yield no decision if the limb leads contradict each other, where they share one voltage scale."""
+    """Yield a finding that rules out a decision if limb leads of one voltage scale contradict each other."""
     if subject.related:
         yield from check_identities(dict(zip(subject.leads, subject.signal, strict=True)))
 
 
 def check_identities(leads: dict[str, Float32[np.ndarray, " time"]]) -> Iterator[Finding]:
-    """Yield no decision if the limb leads among `leads` contradict each other."""
+    """Yield a finding that rules out a decision if the limb leads among `leads` contradict each other."""
     errors = identity_errors(leads)
     if not errors:
         return

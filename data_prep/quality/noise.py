@@ -19,7 +19,7 @@ LARGEST_NOISE = 0.05
 LAG = 0.01
 """Seconds between the samples of a second difference."""
 LOWEST_RATE = 100.0
-"""Lowest sampling rate in hertz at which such differences tell noise from waves."""
+"""Lowest sampling rate in hertz at which such differences distinguish noise from waves."""
 TO_DEVIATION = 1 / (0.6745 * np.sqrt(6))
 """Standard deviation of white noise, as a multiple of its median absolute second difference."""
 

@@ -36,7 +36,7 @@ RIDGE = 1e-6
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:
-    """Yield no decision if leads are noise."""
+    """Yield a finding that rules out a decision if leads are noise."""
     if noise := find_noise(subject.leads, subject.filtered, subject.unmeasured):
         sentence = f"{leads_are(noise)} only noise, of which the other leads explain nothing."
         yield Finding("noise-lead", sentence, Severity.NO_DECISION, noise, len(noise))
@@ -47,15 +47,15 @@ def find_noise(
 ) -> tuple[str, ...]:
     """Return the independent leads with R² = 1 − 1 / (C_ii C⁻¹_ii) below UNRELATED, for correlations C of the leads.
 
-    `excluded` leads were not measured. They are neither judged nor used to explain others.
+    `excluded` leads were not measured. They are neither tested nor used to explain others.
     """
-    judged = [lead for lead in leads if lead in BASIS_LEADS and lead not in excluded]
-    signal = filtered[[leads.index(lead) for lead in judged]].astype(np.float64)
+    tested = [lead for lead in leads if lead in BASIS_LEADS and lead not in excluded]
+    signal = filtered[[leads.index(lead) for lead in tested]].astype(np.float64)
     signal -= signal.mean(axis=1, keepdims=True)
     products = signal @ signal.T
     sizes = np.sqrt(np.diag(products))
-    if len(judged) < FEWEST or not sizes.all():
+    if len(tested) < FEWEST or not sizes.all():
         return ()
-    correlations = products / np.outer(sizes, sizes) + RIDGE * np.eye(len(judged))
+    correlations = products / np.outer(sizes, sizes) + RIDGE * np.eye(len(tested))
     explained = 1 - 1 / (np.diag(correlations) * np.diag(np.linalg.inv(correlations)))
-    return tuple(lead for lead, share in zip(judged, explained, strict=True) if share < UNRELATED)
+    return tuple(lead for lead, share in zip(tested, explained, strict=True) if share < UNRELATED)

@@ -21,7 +21,10 @@ SHORTEST_LAG = 0.2
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:
-    """Yield no decision if at least LONGEST seconds of all leads, not always in a row, return after the same lag."""
+    """Yield a finding if at least LONGEST seconds of all leads, not always in a row, return after the same lag.
+
+    It rules out a decision.
+    """
     fs = subject.recorded_fs
     samples = subject.recorded.T @ weights(len(subject.recorded))
     order = np.argsort(samples, kind="stable")

@@ -32,12 +32,12 @@ HALF_OF = 6
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:
-    """Yield a failure if no ECG in millivolts is of this size, or no decision if half of the leads are too large."""
+    """Yield a failure if no ECG in mV is of this size. Half of the leads being too large rules out only a decision."""
     leads, spans = subject.leads, subject.spans
-    judged = [index for index, lead in enumerate(leads) if lead not in subject.reconstructed]
-    if judged and (reason := odd_size([leads[index] for index in judged], spans[judged], subject.unit)):
-        code = "no-signal" if not spans[judged].any() else "unit"
-        yield Finding(code, reason, Severity.FAILURE, value=float(spans[judged].max()))
+    measured = [index for index, lead in enumerate(leads) if lead not in subject.reconstructed]
+    if measured and (reason := odd_size([leads[index] for index in measured], spans[measured], subject.unit)):
+        code = "no-signal" if not spans[measured].any() else "unit"
+        yield Finding(code, reason, Severity.FAILURE, value=float(spans[measured].max()))
     elif spans.max() <= WIDE and (middle := median(subject.deviations.tolist())) > LOUD:
         sentence = (
             f"half of the leads deviate by more than {LOUD:g} mV, which no heart produces; is the unit right? "
@@ -62,6 +62,7 @@ def _middle(spans: Float32[np.ndarray, " lead"]) -> float:
 
 
 def _impossible_size(leads: Sequence[str], spans: Float32[np.ndarray, " lead"]) -> str | None:
+    """Return why no ECG in millivolts is of this size, or None."""
     widest = int(spans.argmax())
     middle = _middle(spans)
     if spans[widest] == 0:

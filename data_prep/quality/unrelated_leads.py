@@ -34,7 +34,10 @@ Index = tuple[Any, ...]
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:
-    """Yield no decision on the group of leads that the others explain least, if it is below its bound."""
+    """Yield a finding on the group of leads that the others explain least, if it is below its bound.
+
+    It rules out a decision.
+    """
     if subject.independent is None:
         return
     signal = subject.independent - subject.independent.mean(axis=1, keepdims=True)

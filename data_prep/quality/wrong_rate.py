@@ -92,7 +92,7 @@ def wrong_rates() -> tuple[WrongRate, ...]:
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:
-    """Yield no decision if the waves look as if the record had been read at half or at twice its sampling rate."""
+    """Yield a finding that rules out a decision if the record was probably read at half or twice its sampling rate."""
     measured = [lead for lead in BASIS_LEADS if lead in subject.leads and lead not in subject.unmeasured]
     if len(measured) < FEWEST:
         return

@@ -62,8 +62,8 @@ def to_record(
     columns, left_out = find_columns(name, [leads[i] for i in kept], [channels[i].unit for i in kept], options)
     lengths = sorted({len(channels[i].values) for i in kept})
     if len(lengths) > 1:
-        found = ", ".join(map(str, lengths))
-        raise RecordError(f"{name}: its leads should have one length; found {found} samples.")
+        listed = ", ".join(map(str, lengths))
+        raise RecordError(f"{name}: its leads should have one length; found {listed} samples.")
     if not lengths[0]:
         raise RecordError(f"{name} holds no samples.")
     require_sane_size(name, lengths[0], len(kept))

@@ -34,8 +34,8 @@ def require_whole(path: Path, size: int) -> None:
             return  # pyEDFlib says what is wrong
     promised = n_bytes + n_records * n_samples * (3 if head.startswith(b"\xff") else 2)
     if n_records > 0 and size < promised:
-        found = f"the file has {size} bytes, its header promises {promised}; it is cut off"
-        raise RecordError(f"{path.name} is not a valid EDF or BDF file: {found}.")
+        problem = f"the file has {size} bytes, its header promises {promised}; it is cut off"
+        raise RecordError(f"{path.name} is not a valid EDF or BDF file: {problem}.")
 
 
 def read(path: Path, options: ReadOptions) -> Record:
@@ -59,8 +59,8 @@ def read(path: Path, options: ReadOptions) -> Record:
         columns, remarks = find_columns(name, [labels[i] for i in index], [units[i] or None for i in index], options)
         rates = {float(file.getSampleFrequency(i)) for i in index}
         if len(rates) > 1:
-            found = ", ".join(f"{rate:g}" for rate in sorted(rates))
-            raise RecordError(f"{name}: its leads should have one sampling rate; found {found} Hz.")
+            listed = ", ".join(f"{rate:g}" for rate in sorted(rates))
+            raise RecordError(f"{name}: its leads should have one sampling rate; found {listed} Hz.")
         fs, n_samples = rates.pop(), int(file.getNSamples()[index[0]])
         require_sane_size(name, n_samples, len(index))
         n_read = options.samples_to_read(n_samples, fs)

@@ -7,9 +7,9 @@ from data_prep.extras import MissingExtraError
 from data_prep.record import RecordError
 
 
-def unsupported(found: str) -> RecordError:
-    """Return the error about a file that stores an ECG in a way that is not read. `found` says which file, and how."""
-    return RecordError(f"{found}, which is not supported; export the ECG in another format (docs/own-data.md).")
+def unsupported(problem: str) -> RecordError:
+    """Return the error about a file that stores an ECG in an unsupported way. `problem` names the file and the way."""
+    return RecordError(f"{problem}, which is not supported; export the ECG in another format (docs/own-data.md).")
 
 
 @contextmanager

@@ -144,23 +144,23 @@ def _classify_files(folder: Path, names: Sequence[str], options: ReadOptions) ->
 
 
 def _find_remote(url: str, options: ReadOptions) -> Iterator[RemotePath | OtherFile]:
-    place = RemotePath.parse(url)
-    matches = [place]
-    if glob.has_magic(url) and not places.exists(place):
-        matches = places.matches(place) or matches
+    path = RemotePath.parse(url)
+    matches = [path]
+    if glob.has_magic(url) and not places.exists(path):
+        matches = places.matches(path) or matches
     for match in matches:
         yield from _walk_remote(match, options) if places.is_folder(match) else (_remote_header_of(match),)
 
 
-def _remote_header_of(place: RemotePath) -> RemotePath:
+def _remote_header_of(path: RemotePath) -> RemotePath:
     """Return the .hea for WFDB's other files and for a record's bare name, as for local files."""
-    if place.suffix.lower() in SAMPLE_SUFFIXES:
-        header = place.with_name(f"{place.stem}.hea")
-    elif not place.suffix:
-        header = place.with_name(f"{place.name}.hea")
+    if path.suffix.lower() in SAMPLE_SUFFIXES:
+        header = path.with_name(f"{path.stem}.hea")
+    elif not path.suffix:
+        header = path.with_name(f"{path.name}.hea")
     else:
-        return place
-    return header if places.exists(header) else place
+        return path
+    return header if places.exists(header) else path
 
 
 def _walk_remote(folder: RemotePath, options: ReadOptions) -> Iterator[RemotePath | OtherFile]:

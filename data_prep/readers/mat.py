@@ -148,10 +148,10 @@ def _find_signal(name: str, variables: Sequence[Variable]) -> Variable:
             "recording in a file of its own."
         )
     others = [f"{variable}, {_described(variable)}" for variable in variables if _may_hold_signals(variable)]
-    found = f"found {_listed(others)}" if others else "found none"
+    actual = f"found {_listed(others)}" if others else "found none"
     raise RecordError(
         f"{name} should hold one array of real numbers, (time, up to {MAX_LEADS} leads), at the top level or in a "
-        f"struct; {found}."
+        f"struct; {actual}."
     )
 
 
@@ -218,8 +218,8 @@ def _rate(name: str, facts: Sequence[Variable], options: ReadOptions) -> float |
             raise RecordError(f"{name}: {fact.label} should be a number of hertz above 0; found something else.")
         stated[rate] = fact.label
     if len(stated) > 1:
-        found = _listed(f"{label} of {rate:g} Hz" for rate, label in stated.items())
-        raise RecordError(f"{name} states several sampling rates: {found}; save one of them.")
+        rates = _listed(f"{label} of {rate:g} Hz" for rate, label in stated.items())
+        raise RecordError(f"{name} states several sampling rates: {rates}; save one of them.")
     return next(iter(stated), options.fs)
 
 

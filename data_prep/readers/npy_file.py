@@ -79,8 +79,8 @@ def read(path: Path, options: ReadOptions) -> Record:
     if names is None or options.fs is None or options.unit is None:
         raise RecordError(f"{name} states neither sampling rate nor unit nor leads; {_REMEDY}.")
     if len(header.shape) != 2 or header.dtype.kind not in "iuf" or len(names) not in header.shape:
-        found = f"{header.dtype} of shape {header.shape}"
-        raise RecordError(f"{name} should be an array of numbers, (time, {len(names)} leads); found {found}.")
+        actual = f"{header.dtype} of shape {header.shape}"
+        raise RecordError(f"{name} should be an array of numbers, (time, {len(names)} leads); found {actual}.")
     is_turned = header.shape[1] != len(names)
     n_samples = header.shape[0 if not is_turned else 1]
     columns, remarks = find_columns(name, names, [None] * len(names), options)

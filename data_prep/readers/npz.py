@@ -223,8 +223,8 @@ def _fact(name: str, archive: zipfile.ZipFile, key: str, at_most: int = MAX_TEXT
 def _leads(name: str, header: Header, stated: np.ndarray | None, options: ReadOptions) -> tuple[str, ...]:
     """Return the names of the columns, if the header can be that of a signal."""
     if len(header.shape) != 2 or header.dtype.kind not in "iuf":
-        found = f"{header.dtype} of shape {header.shape}"
-        raise RecordError(f"{name}: 'signal' must be an array of numbers, (time, lead); found {found}.")
+        actual = f"{header.dtype} of shape {header.shape}"
+        raise RecordError(f"{name}: 'signal' must be an array of numbers, (time, lead); found {actual}.")
     leads = options.column_names if stated is None else tuple(to_texts(f"{name}: 'leads'", stated))
     if leads is None:
         raise RecordError(f"{name} names no leads; write it with {_FORM}.")
@@ -255,13 +255,13 @@ def _fs(name: str, stated: np.ndarray | None, options: ReadOptions) -> float:
         if options.fs is None:
             raise RecordError(f"{name} states no sampling rate; save fs=500 with it or pass --fs.")
         return options.fs
-    rate, found = None, f"{stated.dtype} of shape {stated.shape}"
+    rate, actual = None, f"{stated.dtype} of shape {stated.shape}"
     if stated.size == 1 and stated.dtype.kind in "US":
         (text,) = to_texts(f"{name}: 'fs'", stated)
-        rate, found = parse_rate(text), "text that is not such a number"
+        rate, actual = parse_rate(text), "text that is not such a number"
     elif stated.size == 1 and stated.dtype.kind in "iuf":
         number = float(stated.item())
-        rate, found = number if 0 < number < math.inf else None, f"{number:g}"
+        rate, actual = number if 0 < number < math.inf else None, f"{number:g}"
     if rate is None:
-        raise RecordError(f"{name} states a sampling rate of {found}; it must be a number of hertz above 0.")
+        raise RecordError(f"{name} states a sampling rate of {actual}; it must be a number of hertz above 0.")
     return rate

@@ -247,15 +247,15 @@ def read_single(stack: Stack, options: ReadOptions) -> Record:
 
 def _refusal(stack: Stack, options: ReadOptions) -> str:
     """Return a sentence that says what a file of many ECGs is, and the command that converts it."""
-    name, facts, given = stack.path.name, stack.facts, options
+    name, facts = stack.path.name, stack.facts
     stated = any(split_unit(lead)[1] for lead in facts.leads or ())
     words = ["ecgmtl", "convert", name, f"{stack.path.stem}-wfdb"]
     if facts.fs is None:
-        words += ["--fs", "HERTZ" if given.fs is None else f"{given.fs:g}"]
-    if given.unit is not None or not (facts.units or stated):
-        words += ["--unit", given.unit or "UNIT"]
-    if given.leads is not None or facts.leads is None:
-        words += ["--leads", ",".join(given.leads) if given.leads else "NAMES"]
+        words += ["--fs", "HERTZ" if options.fs is None else f"{options.fs:g}"]
+    if options.unit is not None or not (facts.units or stated):
+        words += ["--unit", options.unit or "UNIT"]
+    if options.leads is not None or facts.leads is None:
+        words += ["--leads", ",".join(options.leads) if options.leads else "NAMES"]
     shape = " x ".join(map(str, stack.values.shape))
     return (
         f"{name} is an array of {len(stack)} ECGs ({shape}), not a single one; write each as a record of its own: "

@@ -134,6 +134,7 @@ def unclear(path: File, name: str, message: str) -> SourceFinding:
 
 
 def patient_or_label(path: File, name: str, cells: pd.Series) -> Iterator[SourceFinding]:
+    """Yield a finding if a column of patients by its name holds only yes and no, so that it may be a label."""
     if plain_name(name) in UNSURE_PATIENT and len(cells) > 2 and (is_yes(cells) | is_no(cells)).all():
         yield unclear(
             path,
@@ -145,22 +146,24 @@ def patient_or_label(path: File, name: str, cells: pd.Series) -> Iterator[Source
 
 def holds_labels(cells: pd.Series) -> bool:
     """Return whether at least half of the cells that are not empty are yes or no."""
-    said = cells[~is_missing(cells)]
-    return bool(len(said)) and 2 * int((is_yes(said) | is_no(said)).sum()) >= len(said)
+    filled = cells[~is_missing(cells)]
+    return bool(len(filled)) and 2 * int((is_yes(filled) | is_no(filled)).sum()) >= len(filled)
 
 
 def contents(cells: pd.Series) -> str:
-    said = cells[~is_missing(cells)]
-    if said.empty:
+    """Return in words what the cells of a column hold, which is the reason for leaving it out."""
+    filled = cells[~is_missing(cells)]
+    if filled.empty:
         return "empty"
-    n_words = words(said).nunique()
+    n_words = words(filled).nunique()
     if len(cells) > 2 and (n_words == 2 or (n_words == 1 and is_missing(cells).any())):
         return TWO_VALUES if n_words == 2 else ONE_OR_EMPTY
-    values = numbers(said)
+    values = numbers(filled)
     return "text" if values.isna().any() else SHARES if values.between(0, 1).all() else "numbers"
 
 
 def label_problems(path: File, name: str, cells: pd.Series) -> Iterator[SourceFinding]:
+    """Yield a finding for each reason why a column cannot be a label: its name, other words or empty cells."""
     if not name or SEPARATOR in name or printable(name) != name:
         message = (
             f"{path}: {name!r} cannot name a label: a name must not be empty, or contain '{SEPARATOR}', a line break "

@@ -70,6 +70,11 @@ def read_content(path: File) -> bytes:
 
 
 def decode(path: File, content: bytes) -> tuple[str, tuple[str, ...]]:
+    """Return the text of a table, decoded as UTF-16, UTF-8 or else Windows-1252, and remarks on the encoding.
+
+    Raises:
+        SourceError: it is in none of these encodings.
+    """
     try:
         if content.startswith(UTF_16):
             return content.decode("utf-16"), ()

@@ -54,8 +54,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         if key not in manifest and key != READ:
             raise StoreError(f"{path / MANIFEST}: no entry {key}; prepare the folder again.")
         if key in manifest and not is_one(manifest[key]):
-            found = type(manifest[key]).__name__
-            raise StoreError(f"{path / MANIFEST}: {key} should be {kind}; found a {found}; prepare the folder again.")
+            actual = type(manifest[key]).__name__
+            raise StoreError(f"{path / MANIFEST}: {key} should be {kind}; found a {actual}; prepare the folder again.")
     if CHECKSUM in manifest and manifest[CHECKSUM] != checksum_of(manifest):
         raise StoreError(
             f"{path / MANIFEST}: it has changed since it was written: its checksum differs; prepare the folder again."

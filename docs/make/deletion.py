@@ -47,13 +47,13 @@ def curves(predictor: Predictor, result: Prediction, rng: np.random.Generator) -
 def main(model: str, paths: list[str]) -> None:
     predictor, rng = load_predictor(model), np.random.default_rng(0)
     results = [result for result in predict(predictor, paths, keep_signals=True) if isinstance(result, Prediction)]
-    found = np.concatenate(
+    probabilities = np.concatenate(
         [curves(predictor, result, rng) for result in results if any(result.decisions.values())], axis=1
     )
-    print(f"{len(results)} records, {found.shape[1]} predictions")  # noqa: T201
-    for n, important, chance in zip(REMOVED, *found.mean(axis=1), strict=True):
+    print(f"{len(results)} records, {probabilities.shape[1]} predictions")  # noqa: T201
+    for n, important, chance in zip(REMOVED, *probabilities.mean(axis=1), strict=True):
         print(f"| {n * STEP:.1f} s | {important:.3f} | {chance:.3f} |")  # noqa: T201
-    faster = (found[0, :, 1:].mean(axis=1) < found[1, :, 1:].mean(axis=1)).mean()
+    faster = (probabilities[0, :, 1:].mean(axis=1) < probabilities[1, :, 1:].mean(axis=1)).mean()
     print(f"important parts first lower it faster in {faster:.1%} of the predictions")  # noqa: T201
 
 

@@ -152,7 +152,7 @@ def line(row: Row, some: list[Record], plain: list[set[tuple[str, str]]]) -> str
     wanted = (row.code, row.severity)
     faulty = [replace(r, signal=np.ascontiguousarray(row.make(r.signal, r.fs), np.float32)) for r in some]
     hits = sum(wanted in codes(record) for record in faulty)
-    alarms = sum(wanted in found for found in plain)
+    alarms = sum(wanted in findings for findings in plain)
     rate = "500 Hz" if row.at_500 else "100 Hz"
     share = f"{100 * hits / len(some):.1f} %"
     return (

@@ -50,11 +50,13 @@ def main() -> None:
         calibration = fit(scores[own], truths[own])
         others = [index for index in range(len(runs)) if index != own]
         probabilities, truth = calibration.probabilities(scores[own]), np.concatenate([truths[i] for i in others])
-        found = np.concatenate([calibration.probabilities(scores[i]) for i in others])
+        other_probabilities = np.concatenate([calibration.probabilities(scores[i]) for i in others])
         for index, rule in enumerate(RULES.values()):
             chosen = np.array([rule(*label) for label in zip(probabilities.T, truths[own].T, strict=True)])
             thresholds[index, own] = chosen
-            f1[index, own] = [f1_score(*label) for label in zip(truth.T, (found >= chosen).T, strict=True)]
+            f1[index, own] = [
+                f1_score(*label) for label in zip(truth.T, (other_probabilities >= chosen).T, strict=True)
+            ]
     fill(PAGE, "thresholds.py", table(100 * f1, thresholds, comparison.truth.label_names))
 
 

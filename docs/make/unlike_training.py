@@ -117,9 +117,9 @@ def line(name: str, group: Group, plain: Group) -> str:
     after = group.n_refused + int((group.stopped | unlike).sum())
     truth = np.repeat([0, 1], [len(plain.scores), len(group.scores)])
     area = roc_auc_score(truth, np.concatenate([plain.scores, group.scores])) if len(group.scores) else None
-    told = "all refused" if area is None else f"{int(unlike.sum())} of {len(unlike)}"
+    detected = "all refused" if area is None else f"{int(unlike.sum())} of {len(unlike)}"
     shown = "" if area is None or group is plain else f"{area:.3f}"
-    return f"| {name} | {shown} | {told} | {share(before, group.size)} | {share(after, group.size)} |"
+    return f"| {name} | {shown} | {detected} | {share(before, group.size)} | {share(after, group.size)} |"
 
 
 def share(count: int, size: int) -> str:

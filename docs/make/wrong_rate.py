@@ -26,7 +26,7 @@ WRONG = ("half", "twice")
 PREPROCESS = Preprocess(fs=RATE)
 BASIS = [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]
 C = 10.0
-"""Inverse of the regression's ridge. 1 to 100 tell the same to within 1 %."""
+"""Inverse of the regression's ridge. Values from 1 to 100 give the same results to within 1 %."""
 DIGITS = 7
 """Significant digits of the fitted numbers."""
 
@@ -46,7 +46,7 @@ def numbers_of(record: Record, factor: float) -> np.ndarray:
 
 
 def fit(plain: np.ndarray, wrong: np.ndarray, factor: float) -> WrongRate:
-    """Fit what tells records read at 1 / `factor` times their rate."""
+    """Fit the check for records that were read at 1 / `factor` times their rate."""
     both = np.concatenate([plain, wrong])
     mean, deviation = both.mean(axis=0), both.std(axis=0)
     truth = np.repeat([0, 1], [len(plain), len(wrong)])
@@ -76,7 +76,7 @@ def write(rates: list[WrongRate]) -> None:
 
 
 def are_likely(rates: Sequence[WrongRate], numbers: np.ndarray) -> np.ndarray:
-    """Return which of the records, by their numbers, are judged to have a wrong rate."""
+    """Return which records probably have a wrong rate, by their numbers."""
     return np.array([any(rate.is_likely(one) for rate in rates) for one in numbers])
 
 

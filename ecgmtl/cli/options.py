@@ -133,7 +133,7 @@ def share_of(part: str) -> "Share":
     """Return the share that `--part` names.
 
     Raises:
-        typer.BadParameter: it is none.
+        typer.BadParameter: it is not a share.
     """
     from data_prep.share import Share
 

@@ -281,8 +281,8 @@ def predict_to(
 
     Raises:
         PredictionsFileError, ReportError: the table or the report has an unknown suffix.
-        PredictorError: the model does not exist or cannot tell what it should, there is no ECG file, or an ECG would be
-            replaced.
+        PredictorError: the model does not exist or cannot detect what it should, there is no ECG file, or an ECG would
+            be replaced.
     """
     require_suffixes(outputs)
     refuse_to_replace(outputs, options.read)

@@ -24,7 +24,7 @@ def say(text: str) -> None:
 
 
 def introduce(model: str, predictor: "Predictor") -> str:
-    """Return the model's name for people. Say it if the model is the bundled one, and the device if it may be a GPU."""
+    """Return the model's human-readable name. Print it for the bundled model, and the device if it may be a GPU."""
     from ecgmtl.inference.models import BUNDLED, name_of
     from ecgmtl.inference.predictor import OnDevice
 
@@ -51,7 +51,7 @@ def prediction_bar(count: Callable[[], int], shows: bool = True) -> Iterator[Cal
 
 
 def explain_columns(metadata: "ModelMetadata") -> None:
-    """Say to stderr what the numbers and stars of the lines that follow mean."""
+    """Explain on stderr the numbers and stars of the lines that follow."""
     meanings = ", ".join(f"{name} {meaning}" for name, meaning in metadata.meanings.items())
     say("calibrated probability of each label, with a star where it reaches the label's threshold; for research only")
     if meanings:

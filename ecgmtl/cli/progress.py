@@ -59,7 +59,7 @@ class RunProgress:
 def epoch_line(report: EpochReport) -> str:
     """Return stage and epoch, the median of each loss over the steps, and validation figures.
 
-    The median, because the mean over a few batches with a huge loss looks like divergence.
+    The median is used, because a few batches with a huge loss make the mean look like divergence.
     """
     losses = [
         f"{names.task_of(name)} {np.nanmedian(values):.3f}"

@@ -24,7 +24,7 @@ def serve(
         typer.Option(help="Further host name under which browsers may open the page, without a port. Repeatable."),
     ] = None,
     max_mb: Annotated[
-        float, typer.Option(min=0.1, help="Largest file in megabytes. A request may have four times as much.")
+        float, typer.Option(min=0.1, help="Largest file in megabytes. A request may be four times as large.")
     ] = 16,
     debug: Annotated[
         bool, typer.Option("--debug", help="Print the traceback of an unexpected error, which may quote a file.")

@@ -139,12 +139,12 @@ def joint(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def claims_left_out(comparison: Comparison) -> tuple[str, ...]:
-    """Return the titles of claims about another share of labels than the runs had."""
+    """Return the titles of claims about another fraction of labels than the runs had."""
     return tuple(claim.title for claim in comparison.claims.claims if not has_its_labels(comparison, claim))
 
 
 def has_its_labels(comparison: Comparison, claim: Claim) -> bool:
-    """Return whether the runs had the share of labels that a claim is about."""
+    """Return whether the runs had the fraction of labels that a claim is about."""
     return claim.label_share in (None, comparison.label_share)
 
 
@@ -171,7 +171,9 @@ def claims_section(rows: Sequence[ClaimRow], left_out: Sequence[str] = ()) -> Se
         f"All rows of '{claim}' together: {JOINT[joint(each)]}." for claim, each in verdicts.items() if len(each) > 1
     )
     others = (
-        (f"Not judged, as they are about a different fraction of labels: {'; '.join(left_out)}.",) if left_out else ()
+        (f"Not evaluated, because they are about a different fraction of labels: {'; '.join(left_out)}.",)
+        if left_out
+        else ()
     )
     return Section("Claims", (FOLDS_RULE if is_over_folds else RULE,), pd.DataFrame(cells), notes=(*several, *others))
 

@@ -51,7 +51,7 @@ def lower_loss(evidence: Evidence, claim: Claim) -> Effect:
 
 
 def saved(evidence: Evidence, claim: Claim) -> Effect:
-    """Compute how many percent fewer training records than the reference an arm needs to reach a share of its score.
+    """Compute how many percent fewer training records than the reference an arm needs to reach a fraction of its score.
 
     There is no interval if all seeds agree, because the resolution of evaluations then hides their differences.
     """

@@ -147,7 +147,7 @@ def sections(comparison: Comparison, figures: Figures) -> list[Section]:
         *([tuning_section(figures.tuning)] if figures.tuning else []),
         cost_section(comparison.reference, figures.arms, units),
         Section(
-            "How the figures are made, and what they cannot say",
+            "How the figures are made, and what they cannot show",
             notes=(*(FOLD_METHODS if figures.folds else SEED_METHODS), *SHARED_METHODS),
         ),
     ]
@@ -231,8 +231,8 @@ def power_finding(rows: Sequence[FoldRow]) -> list[str]:
     if not smallest:
         return []
     return [
-        f"With a power of 80 %, this comparison finds true differences from {min(smallest):.4f} to {max(smallest):.4f} "
-        "on, depending on the arm. Smaller ones may exist where the data cannot tell."
+        f"With a power of 80 %, this comparison detects true differences of at least {min(smallest):.4f} to "
+        f"{max(smallest):.4f}, depending on the arm. Smaller ones may exist where the data cannot tell."
     ]
 
 

@@ -91,15 +91,15 @@ def plot_learning_curves(comparison: Comparison, clock: Clock) -> Figure:
 def plot_curvature(comparison: Comparison) -> Figure:
     """Plot curvature figures at the start, middle and end of training, as means with 95 % t intervals."""
     figure, rows = rows_of_panels(comparison, len(CURVATURES), 2.6)
-    places = np.arange(len(MOMENTS), dtype=np.float64)
+    positions = np.arange(len(MOMENTS), dtype=np.float64)
     for panels, arms in rows:
         for panel, name in zip(panels, CURVATURES, strict=True):
             for arm, color in zip([comparison.reference, *arms], [BLACK, *PALETTE], strict=False):
                 series = {cell: run.curvature.get(name, ()) for cell, run in comparison.arms[arm].items()}
                 whole = {cell: values for cell, values in series.items() if len(values) == len(MOMENTS)}
                 if whole:
-                    plot_band(panel, places, comparison.by_unit(whole, np.array(list(whole.values()))), color, arm)
-            panel.set_xticks(places, MOMENTS)
+                    plot_band(panel, positions, comparison.by_unit(whole, np.array(list(whole.values()))), color, arm)
+            panel.set_xticks(positions, MOMENTS)
         if panels[-1].lines:  # no arm of this row may have measured it
             legend_beside(panels[-1])
     for panel, title in zip(rows[0][0], CURVATURES.values(), strict=True):

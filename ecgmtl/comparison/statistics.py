@@ -30,7 +30,7 @@ SEED = 0
 CHANCE = 0.5
 """Macro AUROC of a model that has learned nothing."""
 POWER = 0.8
-"""Probability with which the smallest effect is found."""
+"""Probability with which the smallest effect is detected."""
 LEVEL = 0.05
 """Corrected p-value below which an arm is called better or worse, and a claim is decided."""
 N_QUANTILES = 200_000

@@ -131,7 +131,7 @@ def folds_section(comparison: Comparison, rows: Sequence[FoldRow]) -> Section:
         "The score of an arm is the mean over folds of the macro AUROC of its final models, each on the fold that it "
         "was not trained on. Differences are taken within each fold and seed. Intervals are t intervals over folds, "
         "which differ in patients, training records and seeds.",
-        "Smallest difference shown: the true difference that this comparison finds with a power of 80 %, at the "
+        "Smallest difference shown: the true difference that this comparison detects with a power of 80 %, at the "
         "strictest level of Holm's correction and with the measured spread over folds. Where the data cannot tell, "
         "smaller differences are not excluded.",
         "All folds together: macro AUROC of the logits of all folds in one list, as the mean over seeds. It is not the "

@@ -140,7 +140,7 @@ class Stage(TaskSettings):
         if self.meets_in_encoder and "encoder" not in self.trains:
             raise ValueError(
                 f"stage '{self.name}': {' and '.join(self.meets_in_encoder)} compares the tasks' gradients in the "
-                f"encoder, which the stage does not train; add encoder to trains, or take fixed weights"
+                f"encoder, which the stage does not train; add encoder to trains, or use fixed weights"
             )
         if self.diagnostics.curvature and MAIN not in self.losses:
             raise ValueError(

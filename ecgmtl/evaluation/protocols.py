@@ -19,7 +19,7 @@ from ecgmtl.model.network import MAIN, MultiTaskModel
 
 
 class ProtocolError(UserError):
-    """A protocol that there is not; the message lists those there are."""
+    """An unknown protocol. The message lists the known ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def find_protocol(name: str) -> Protocol:
     """Return the protocol of this name.
 
     Raises:
-        ProtocolError: there is none.
+        ProtocolError: no protocol has this name.
     """
     if name not in PROTOCOLS:
         raise ProtocolError(f"no protocol '{name}'; choose one of {', '.join(PROTOCOLS)}.")

@@ -20,7 +20,7 @@ MLFLOW = "MLmodel"
 
 
 class ModelNameError(UserError):
-    """A name under which there is no model."""
+    """A name that belongs to no model."""
 
 
 def find_model(name: str) -> str:
@@ -94,7 +94,7 @@ def split_model(arguments: Sequence[str]) -> tuple[str, list[str]]:
 def _exists(name: str) -> bool:
     """Return whether a path of an ECG leads to something: a file, a folder, a WFDB record, or files of a pattern.
 
-    Of a remote place it is not known, since a model is never remote.
+    A remote address counts as one that does, because a model is never remote.
     """
     is_pattern = is_remote(name) or any(mark in name for mark in "*?[")
     return Path(name).exists() or Path(f"{name}.hea").exists() or is_pattern

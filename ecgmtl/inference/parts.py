@@ -69,7 +69,7 @@ class PredictionJob:
         return self.folder / f"_part-{number:06d}.json"
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that change the rows, by their names for people."""
+        """Return the settings that change the rows, by human-readable name."""
         from ecgmtl import __version__
 
         settings = {"the version of ecgmtl": __version__, "the model": self.digest, **self.options.as_typed()}

@@ -33,7 +33,7 @@ TINY = 1e-12
 """Smallest mean probability that is calibrated, since the logit of 0 is infinite."""
 NOT_FINITE = (
     "the model's output for this record is not a finite number. The model is probably damaged, or its training "
-    "diverged; take another copy of it, or train it again."
+    "diverged; use another copy of it, or train it again."
 )
 
 
@@ -65,7 +65,7 @@ def predict(
 ) -> Iterator[Result]:
     """Yield a result for each record, in the order of the files, and each other file in the folders among `paths`.
 
-    Memory holds one batch at a time. `options` tell what files do not state, such as the sampling rate. `leave_out`
+    Memory holds one batch at a time. `options` state what files do not, such as the sampling rate. `leave_out`
     names files that results are written to. `keep_signals` adds to each prediction the signals that it was made from.
     Recordings longer than the model's input are predicted by `window`.
 

@@ -76,7 +76,7 @@ class OnDevice(Protocol):
     """A classifier that runs on a GPU where there is one."""
 
     device_name: str
-    """Device, for people."""
+    """Human-readable name of the device."""
 
 
 def load_predictor(model: AnyPath = BUNDLED, n_threads: int = 0, reconstruction_error: bool = True) -> Predictor:

@@ -93,7 +93,7 @@ def remarks_on(stored: Checkpoint, leads: LeadSet) -> list[Remark]:
     """
     if not stored.maskings:
         raise ReconstructError(
-            "the model was never trained to reconstruct: none of its stages masked samples; take another model."
+            "the model was never trained to reconstruct: none of its stages masked samples; use another model."
         )
     n_masked = sum(leads.mask)
     in_training = max(rarity(masking, n_masked) for masking in stored.maskings)
@@ -106,8 +106,8 @@ def remarks_on(stored: Checkpoint, leads: LeadSet) -> list[Remark]:
         remarks.append(Remark("rarely-masked", sentence))
     limbs = [lead for lead in leads.given if lead in LIMB_LEADS]
     if len(limbs) < 2:
-        given = f"only {limbs[0]}" if limbs else "none"
-        sentence = f"{given} of the limb leads is given, so the electrical axis is the model's guess."
+        limb = f"only {limbs[0]}" if limbs else "none"
+        sentence = f"{limb} of the limb leads is given, so the electrical axis is the model's guess."
         remarks.append(Remark("guessed-axis", sentence))
     return remarks
 

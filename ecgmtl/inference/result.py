@@ -30,7 +30,7 @@ class Prediction:
     signals: RecordSignals | None = field(default=None, repr=False, compare=False)
     """Signals that the prediction was made from. None unless `keep_signals` was set."""
     unlike_training: float | None = None
-    """How unlike the training records it is: above 1, no decision is made. None for a model that cannot tell."""
+    """How unlike the training records it is: above 1, no decision is made. None if the model cannot measure it."""
 
     @property
     def undecided(self) -> str | None:

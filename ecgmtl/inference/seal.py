@@ -34,4 +34,4 @@ def refuse_damage(content: bytes, source: str) -> None:
     """Raise MetadataError if a file does not have the checksum that it holds. Those of earlier versions hold none."""
     seals = SEAL.findall(content)
     if len(seals) == 1 and seals[0] != seal_of(content):
-        raise MetadataError(f"{source}: is damaged (SHA-256 differs); take another copy, or export it again.")
+        raise MetadataError(f"{source}: is damaged (SHA-256 differs); use another copy, or export it again.")

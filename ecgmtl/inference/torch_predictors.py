@@ -40,7 +40,7 @@ def metadata_of(stored: Checkpoint) -> ModelMetadata:
         stages = ", ".join(stage.name for stage in stored.stages_done)
         raise MetadataError(
             f"the model was never trained to classify (its stages: {stages}), so its probabilities would mean nothing; "
-            "take a later stage or another model, or use 'ecgmtl reconstruct' with this one."
+            "use a later stage or another model, or use 'ecgmtl reconstruct' with this one."
         )
     standardize = stored.model.standardize
     return ModelMetadata(

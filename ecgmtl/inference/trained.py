@@ -93,11 +93,11 @@ class TrainedModel:
         """
         import pandas as pd
 
-        given = require_ecgs(ecgs)
+        sources = require_ecgs(ecgs)
         if window not in list(Window):
             raise ValueError(f"window: {window!r} is not one of {', '.join(Window)}.")
         predictor = self.predictor if warn_ood else without_typicality(self.predictor)
-        results = list(predict_each(predictor, given, batch_size, Window(window)))
+        results = list(predict_each(predictor, sources, batch_size, Window(window)))
         for line in summarize([result for result in results if isinstance(result, OtherFile)]):
             warnings.warn(line, stacklevel=2)
         rows = [with_codes(row_of(result)) for result in results if not isinstance(result, OtherFile)]

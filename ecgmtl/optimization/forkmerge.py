@@ -51,7 +51,7 @@ class ForkSettings(Settings):
         if weighting.reward_patients:
             raise ValueError(
                 f"stage '{stage.name}': fork and the weighting would both choose by the same held-out patients, so "
-                f"that neither choice could be trusted; take fixed weights, or leave fork out"
+                f"that neither choice could be trusted; use fixed weights, or leave fork out"
             )
 
 

@@ -26,7 +26,7 @@ from ecgmtl.report_page.facts import facts
 from ecgmtl.serve.answers import Answer, OtherAnswer, answer_of, others_of
 from ecgmtl.serve.guard import Guard
 from ecgmtl.serve.page import live_page, policy
-from ecgmtl.serve.predictions import Wishes, make_card, predict_uploads
+from ecgmtl.serve.predictions import RequestOptions, make_card, predict_uploads
 from ecgmtl.serve.uploads import Limits, Upload
 
 DESCRIPTION = """Predictions for ECG files. Not a medical device; for research only.
@@ -46,7 +46,9 @@ class Service:
         self.facts = facts(predictor.metadata, model)
         self.turn = CapacityLimiter(1)
 
-    async def run(self, files: list[UploadFile], wishes: Wishes, collect: Callable[[Iterator[Result]], T]) -> T:
+    async def run(
+        self, files: list[UploadFile], request_options: RequestOptions, collect: Callable[[Iterator[Result]], T]
+    ) -> T:
         """Predict the files of a request, and return what `collect` makes of the results.
 
         Raises:
@@ -57,13 +59,15 @@ class Service:
         uploads = [Upload(file.filename or "", file.size or 0, file.file) for file in files]
         stop = Event()
         try:
-            return await to_thread.run_sync(lambda: collect(self.results(uploads, wishes, stop)), limiter=self.turn)
+            return await to_thread.run_sync(
+                lambda: collect(self.results(uploads, request_options, stop)), limiter=self.turn
+            )
         finally:
             stop.set()  # the thread, too, if the request is canceled, since the process waits for it
 
-    def results(self, uploads: list[Upload], wishes: Wishes, stop: Event) -> Iterator[Result]:
+    def results(self, uploads: list[Upload], request_options: RequestOptions, stop: Event) -> Iterator[Result]:
         """Yield the results until `stop` is set, and log the traceback of each bug if that was asked for."""
-        with closing(predict_uploads(self.predictor, uploads, wishes, self.limits)) as results:
+        with closing(predict_uploads(self.predictor, uploads, request_options, self.limits)) as results:
             for result in results:
                 if stop.is_set():
                     return
@@ -96,7 +100,7 @@ class Service:
         return {"cards": cards, "others": [other.model_dump() for other in others]}
 
 
-def read_wishes(
+def read_request_options(
     fs: Annotated[
         float | None, Query(description="Sampling rate in hertz, for files that state none or an impossible one.")
     ] = None,
@@ -114,14 +118,14 @@ def read_wishes(
             "one (the fewest findings and the least noise), or the mean over all of its windows."
         ),
     ] = Window.FIRST,
-) -> Wishes:
-    """Return what the query of a request asks for.
+) -> RequestOptions:
+    """Return the options in the query of a request.
 
     Raises:
         HTTPException: a value is impossible.
     """
     try:
-        return Wishes(ReadOptions.of_text(fs, unit, leads), window)
+        return RequestOptions(ReadOptions.of_text(fs, unit, leads), window)
     except ValueError as error:
         raise HTTPException(400, printable(str(error))) from None
 
@@ -140,7 +144,7 @@ def cannot_store(error: OSError) -> JSONResponse:
     return JSONResponse({"detail": f"{reason} {remedy}, and send the files again."}, 507)
 
 
-Asked = Annotated[Wishes, Depends(read_wishes)]
+Requested = Annotated[RequestOptions, Depends(read_request_options)]
 
 
 def create_app(
@@ -176,12 +180,12 @@ def create_app(
         return service.facts
 
     @app.post("/api/predict")
-    async def predict(files: list[UploadFile], wishes: Asked) -> Answer:
+    async def predict(files: list[UploadFile], request_options: Requested) -> Answer:
         """Predict the ECGs among the files. A file that fails is a result with its reason; the others go on."""
-        return await service.run(files, wishes, service.answer)
+        return await service.run(files, request_options, service.answer)
 
     @app.post("/api/cards", include_in_schema=False)
-    async def make_cards(files: list[UploadFile], wishes: Asked) -> dict[str, list[Any]]:
-        return await service.run(files, wishes, service.cards)
+    async def make_cards(files: list[UploadFile], request_options: Requested) -> dict[str, list[Any]]:
+        return await service.run(files, request_options, service.cards)
 
     return Guard(app, limits.request_bytes)

@@ -57,10 +57,10 @@ async function group(files) {
 /** Return why a unit cannot be sent, or nothing. */
 function refusal(items) {
   const large = items.find(({ file }) => file.size > limits.file_bytes);
-  if (large) return `${fileName(large.path)} holds ${megabytes(large.file.size)}, and a file may have ${megabytes(limits.file_bytes)} here. Start the service with a larger --max-mb, or use ecgmtl predict.`;
+  if (large) return `${fileName(large.path)} has ${megabytes(large.file.size)}, but a file may have at most ${megabytes(limits.file_bytes)} here. Start the service with a larger --max-mb, or use ecgmtl predict.`;
   const size = items.reduce((sum, { file }) => sum + file.size, 0);
-  if (size > 0.99 * limits.request_bytes) return `Its files hold ${megabytes(size)}, and a record may have ${megabytes(limits.request_bytes)} here.`;
-  if (items.length > limits.n_files) return `It has ${items.length} files, and a record may have ${limits.n_files} here.`;
+  if (size > 0.99 * limits.request_bytes) return `Its files have ${megabytes(size)} together, but a record may have at most ${megabytes(limits.request_bytes)} here.`;
+  if (items.length > limits.n_files) return `It has ${items.length} files, but a record may have at most ${limits.n_files} here.`;
   return null;
 }
 

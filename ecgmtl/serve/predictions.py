@@ -17,7 +17,7 @@ BATCH = 16
 """Number of records that are read and classified at once."""
 
 
-class Wishes(NamedTuple):
+class RequestOptions(NamedTuple):
     """Options of a request."""
 
     options: ReadOptions = ReadOptions()
@@ -27,21 +27,23 @@ class Wishes(NamedTuple):
 
 
 def predict_uploads(
-    predictor: Predictor, uploads: Sequence[Upload], wishes: Wishes, limits: Limits
+    predictor: Predictor, uploads: Sequence[Upload], request_options: RequestOptions, limits: Limits
 ) -> Generator[Result, None, None]:
     """Yield a result for each record among the files, and each file that holds no ECG."""
     with store(uploads, limits) as stored:
         yield from stored.refused
         for folder in stored.folders:
             ecgs = []
-            for file in find_files([folder], wishes.options):
+            for file in find_files([folder], request_options.options):
                 if is_tried(file):
                     ecgs.append(file if isinstance(file, Path) else file.path)
                 elif isinstance(file, OtherFile):
                     yield stored.renamed(file)
             for start in range(0, len(ecgs), BATCH):
                 batch = ecgs[start : start + BATCH]
-                results = predict_batch(predictor, batch, wishes.options, keep_signals=True, window=wishes.window)
+                results = predict_batch(
+                    predictor, batch, request_options.options, keep_signals=True, window=request_options.window
+                )
                 yield from map(stored.renamed, results)
 
 

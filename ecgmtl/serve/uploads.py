@@ -145,6 +145,6 @@ def shorten(name: str) -> str:
 
 def too_large(name: str, size: int, limits: Limits) -> str:
     return (
-        f"{name} holds {size / 1e6:.1f} MB, and a file may have {limits.file_bytes / 1e6:g} MB here. Start the service "
-        "with a larger --max-mb, or use `ecgmtl predict`, which has no such limit."
+        f"{name} has {size / 1e6:.1f} MB, but a file may have at most {limits.file_bytes / 1e6:g} MB here. Start the "
+        "service with a larger --max-mb, or use `ecgmtl predict`, which has no such limit."
     )

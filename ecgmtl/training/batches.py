@@ -66,6 +66,7 @@ class Batches:
         return Generators._make(torch.Generator(self.split.device).manual_seed(seed) for seed in seeds)
 
     def of_epoch(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch, augmented and masked, with the clean view where a task reads it."""
         generators = self.seed_epoch(epoch)
         # labeled records, their crops and mixups stay those of a stage without a masked view of other records
         others = self.generators(seeds_of(*self.seed, epoch, MASKED_VIEW)[1:]) if self.masks_other_records else None

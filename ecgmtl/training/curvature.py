@@ -56,6 +56,7 @@ class Curvature:
         return {f"{names.CURVATURE}{name}": value for name, value in figures.items()}
 
     def of_hessian(self, network: MultiTaskModel, parameters: list[nn.Parameter]) -> dict[str, Tensor]:
+        """Return the largest eigenvalues and the trace of the loss's Hessian."""
         loss = self.task.loss(LossInput(network, network(self.batch.signals, None, (MAIN,)), self.batch, 1.0))
         product = hessian_product(loss, parameters)
         generator = torch.Generator().manual_seed(self.seed)
@@ -65,6 +66,8 @@ class Curvature:
         return numbered("hessian_eigenvalue", top) | {"hessian_trace": hutchinson_trace(product, signs[1:])}
 
     def of_kernel(self, network: MultiTaskModel, parameters: list[nn.Parameter]) -> dict[str, Tensor]:
+        """Return figures of the tangent kernel averaged over labels, and the alignment with the labels that vary."""
+
         def logits_of(record: int) -> Tensor:
             one: Batch = part(self.batch, slice(record, record + 1))
             logits: Tensor = network(one.signals, None, (MAIN,))[MAIN][0]

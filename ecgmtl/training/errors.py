@@ -29,7 +29,7 @@ def refusing_too_large_batches(stage: Stage) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         name, size = stage.name, stage.batch_size
-        found = f"stage '{name}': a batch of {size} record{'s' * (size > 1)} needs more memory than there is"
+        problem = f"stage '{name}': a batch of {size} record{'s' * (size > 1)} needs more memory than there is"
         remedy = "set a smaller batch_size" if size > 1 else "end other programs, or choose a smaller network"
-        message = f"{found}; {remedy}."
+        message = f"{problem}; {remedy}."
         raise BatchTooLargeError(message, name, size) from error

@@ -62,6 +62,7 @@ class Schedule:
 
     @classmethod
     def prepare(cls, store: Store, folder: RunFolder, tracker: Tracker, progress: RunCallbacks) -> "Schedule":
+        """Load both splits of a store, and select the records and labels that the config trains and validates on."""
         config, device = folder.config, pick_device()
         labels = config.labels or store.default_labels
         train = load_split(store, "train", labels, config.auxiliary_labels, device)

@@ -65,6 +65,7 @@ class Tally:
     """Predictions and truth, a pair for each batch, where a figure needs those of all records."""
 
     def add(self, inputs: LossInput) -> None:
+        """Add the figures of a batch, weighted by the elements over which the loss is a mean."""
         count = self.task.count(inputs)
         batch_sums = {"loss": count * float(self.task.loss(inputs)), **self.task.measure(inputs)}
         for name, value in batch_sums.items():

@@ -106,7 +106,7 @@ def test_leads_may_be_missing_in_the_clean_view_of_a_stage_that_masks():
         ),
         (
             {**JOINT, "weighting": DecaySettings(), "gradients": MgdaSettings()},
-            "the gradient rule follows the shortest; take another rule",
+            "the gradient rule follows the shortest; use another rule",
         ),
         (
             {**JOINT, "trains": ("decoder", "classifier"), "gradients": PcgradSettings()},

@@ -55,7 +55,7 @@ def test_independent_leads_that_follow_are_not_hidden():
     [
         ("I,II,V7", "unknown lead V7; the leads are I, II, III, aVR"),
         (" ,", "no lead is named"),
-        ("aVL,V2", "lead aVL alone gives neither I nor II"),
+        ("aVL,V2", "lead aVL alone determines neither I nor II"),
         ("II,III,V1,V2,V3,V4,V5,V6", "nothing is left to reconstruct"),
     ],
 )

@@ -194,7 +194,7 @@ def test_layers_above_the_highest_level_do_not_run():
 
 
 def test_a_level_above_the_top_is_refused():
-    with pytest.raises(ValueError, match="reconstruction cannot read level 4: the encoder has 3; take 1 to 3"):
+    with pytest.raises(ValueError, match="reconstruction cannot read level 4: the encoder has 3; choose 1 to 3"):
         MultiLevelSettings(levels={"reconstruction": 4}).build(CNN, 20, TRUNKS)
 
 

@@ -143,7 +143,7 @@ def test_fixed_weights_that_are_all_zero_are_refused():
 
 
 def test_a_weight_for_a_task_that_is_not_learned_is_refused():
-    with pytest.raises(ValidationError, match="weights are given for classification"):
+    with pytest.raises(ValidationError, match="weights are set for classification"):
         Stage(
             name="s", trains=("decoder",), losses=("reconstruction",), epochs=1,
             weighting=FixedSettings(weights={"classification": 1.0}),

@@ -16,7 +16,7 @@ from ecgmtl.inference.result import Failure, Prediction
 from ecgmtl.serve import connection, guard
 from ecgmtl.serve.app import create_app
 from ecgmtl.serve.guard import Guard
-from ecgmtl.serve.predictions import Wishes, make_card, predict_uploads
+from ecgmtl.serve.predictions import RequestOptions, make_card, predict_uploads
 from ecgmtl.serve.server import ServeError, Server, hosts_of, is_loopback, listen
 from ecgmtl.serve.uploads import Limits, Upload, store
 from tests.serve.client import files_of, multipart
@@ -49,7 +49,7 @@ def uploads(*files):
 
 
 def results(predictor, *files):
-    return [*predict_uploads(predictor, uploads(*files), Wishes(), Limits())]
+    return [*predict_uploads(predictor, uploads(*files), RequestOptions(), Limits())]
 
 
 def test_a_library_that_crashes_fails_its_file_without_quoting_it(predictor, records):

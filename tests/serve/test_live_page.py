@@ -111,7 +111,7 @@ def test_what_cannot_be_sent_is_a_card_that_says_why(show, tmp_path, records):
     drop(page, tmp_path / "large.csv", tmp_path / "alone.dat")
     titles(page, 2)
     said = page.locator("article.failed .findings").all_inner_texts()
-    assert any("large.csv holds 1.0 MB, and a file may have 1.0 MB here." in text for text in said)
+    assert any("large.csv has 1.0 MB, but a file may have at most 1.0 MB here." in text for text in said)
     assert any("needs" in text and ".hea" in text for text in said)
 
 

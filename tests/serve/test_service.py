@@ -149,7 +149,7 @@ def test_other_websites_cannot_send_files(url, records):
 def test_what_is_too_large_is_refused_in_words(url):
     (result,) = ask(url, "/api/predict", [("big.csv", b"0" * 1_000_001)])[2]["results"]
     assert result["status"] == "failed"
-    assert "big.csv holds 1.0 MB, and a file may have 1 MB here." in result["message"]
+    assert "big.csv has 1.0 MB, but a file may have at most 1 MB here." in result["message"]
     status, _, answer = ask(url, "/api/predict", [("big.csv", b"0" * 4_000_001)])
     assert (status, "at most 4 MB" in answer["detail"]) == (413, True)
     status, _, answer = ask(url, "/api/predict", [(f"{i}.csv", b"") for i in range(257)])

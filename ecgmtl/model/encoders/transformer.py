@@ -29,7 +29,9 @@ class AttentionSettings(Settings):
     @model_validator(mode="after")
     def heads_share_the_width(self) -> "AttentionSettings":
         if self.width % self.n_heads:
-            raise ValueError(f"width {self.width} is not divisible by n_heads {self.n_heads}; take a multiple of it")
+            raise ValueError(
+                f"width {self.width} is not divisible by n_heads {self.n_heads}; set width to a multiple of it"
+            )
         return self
 
 

@@ -43,7 +43,9 @@ class MultiLevelSharing(Sharing):
         n_levels = len(encoder.widths)
         for task, level in levels.items():
             if level > n_levels:
-                raise ValueError(f"{task} cannot read level {level}: the encoder has {n_levels}; take 1 to {n_levels}")
+                raise ValueError(
+                    f"{task} cannot read level {level}: the encoder has {n_levels}; choose 1 to {n_levels}"
+                )
         self.trunk = encoder
         self.by_task = dict(levels)
 

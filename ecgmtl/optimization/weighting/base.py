@@ -132,7 +132,7 @@ def by_task(
     """
     unknown = sorted(set(values) - set(tasks))
     if unknown:
-        raise ValueError(f"{what} are given for {', '.join(unknown)}; the stage's losses are {', '.join(tasks)}")
+        raise ValueError(f"{what} are set for {', '.join(unknown)}; the stage's losses are {', '.join(tasks)}")
     defaults = default if isinstance(default, Mapping) else dict.fromkeys(tasks, default)
     return [values.get(task, defaults[task]) for task in tasks]
 

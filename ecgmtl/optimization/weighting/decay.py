@@ -45,7 +45,7 @@ class DecaySettings(MethodSettings):
         if stage.follows_shortest:
             raise ValueError(
                 f"stage '{stage.name}': a weight that decays makes the auxiliary gradient the shortest, and the "
-                f"gradient rule follows the shortest; take another rule, or weights that do not decay"
+                f"gradient rule follows the shortest; use another rule, or weights that do not decay"
             )
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "Decay":

@@ -26,9 +26,7 @@ class UwSoSettings(MethodSettings):
 
     def build(self, tasks: tuple[str, ...], seed: int = 0) -> "UwSo":
         if self.floor * len(tasks) >= 1:
-            raise ValueError(
-                f"{len(tasks)} weights above {self.floor} cannot add up to 1; take a lower weighting.floor"
-            )
+            raise ValueError(f"{len(tasks)} weights above {self.floor} cannot add up to 1; set a lower weighting.floor")
         return UwSo(len(tasks), self)
 
 

@@ -26,5 +26,5 @@ def test_tasks_alternate_by_epoch():
 
 
 def test_turns_of_tasks_outside_the_stage_are_refused():
-    with pytest.raises(ValueError, match="turns are given for rhythm; the stage's losses are reconstruction, classif"):
+    with pytest.raises(ValueError, match="turns are set for rhythm; the stage's losses are reconstruction, classif"):
         AlternatingSettings(turns={"rhythm": 2}).build(PAIR)

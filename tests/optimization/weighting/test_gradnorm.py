@@ -103,7 +103,7 @@ def test_a_pretrained_reconstruction_does_not_count_as_slow():
 def test_starting_losses_are_configured_by_task():
     weighting = GradNormSettings(start={"classification": 0.4}).build(PAIR)
     assert weighting.start.tolist() == pytest.approx([1.0, 0.4])
-    with pytest.raises(ValueError, match="starting losses are given for rhythm; the stage's losses are recon"):
+    with pytest.raises(ValueError, match="starting losses are set for rhythm; the stage's losses are recon"):
         GradNormSettings(start={"rhythm": 0.4}).build(PAIR)
 
 

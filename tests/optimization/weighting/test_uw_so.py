@@ -41,5 +41,5 @@ def test_smoothing_limits_the_change_of_a_single_step():
 
 
 def test_floors_that_add_up_to_more_than_one_are_refused():
-    with pytest.raises(ValueError, match=r"2 weights above 0\.5 cannot add up to 1; take a lower weighting\.floor"):
+    with pytest.raises(ValueError, match=r"2 weights above 0\.5 cannot add up to 1; set a lower weighting\.floor"):
         UwSoSettings(floor=0.5).build(PAIR)
