@@ -53,11 +53,7 @@ class ModelMetadata(Settings):
 
     @model_validator(mode="after")
     def labels_fit(self) -> "ModelMetadata":
-        if len(set(self.label_names)) < len(self.label_names) or not self.label_names:
-            raise ValueError(f"labels should be one or more, each once; found {', '.join(self.label_names) or 'none'}")
-        if len(self.calibration.thresholds) != len(self.label_names):
-            counts = f"{len(self.calibration.thresholds)} for {len(self.label_names)} labels"
-            raise ValueError(f"calibration should have a threshold for each label; found {counts}")
+        self.calibration.require_labels(self.label_names)
         return self
 
     @property
