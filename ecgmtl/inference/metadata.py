@@ -1,8 +1,9 @@
 """Metadata that a classifier needs beside its weights, stored as JSON in every exported model."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -15,6 +16,7 @@ from ecgmtl.metrics.calibration import Calibration
 from ecgmtl.metrics.typicality import Typicality
 from ecgmtl.settings import Settings
 
+T = TypeVar("T")
 VERSION = 1
 MEANINGS = {
     "superdiagnostic": {
@@ -60,6 +62,10 @@ class ModelMetadata(Settings):
     def meanings(self) -> dict[str, str]:
         """Meaning of each label, where the label set is a known one."""
         return MEANINGS.get(self.label_set, {})
+
+    def by_label(self, values: Iterable[T]) -> dict[str, T]:
+        """Return values that are in the order of the labels, by label."""
+        return dict(zip(self.label_names, values, strict=True))
 
     def to_json(self) -> str:
         """Return the metadata as JSON, with the leads, unit and sampling rate of the input."""
