@@ -14,7 +14,7 @@ from data_prep.store.open import Store
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.split import refuse_one_class
 from ecgmtl.inference.export import export, quiet
-from ecgmtl.inference.export_path import ExportError
+from ecgmtl.inference.export_path import ExportError, require_path
 from ecgmtl.inference.fp16 import halve
 from ecgmtl.inference.int8 import BATCH, N_SCALED, Signals, quantize
 from ecgmtl.inference.onnx_predictor import OnnxPredictor
@@ -105,8 +105,7 @@ def export_reduced(
     """
     option, numbers, write = reduction
     import_extra("onnx", option)
-    if out.suffix != ".onnx":
-        raise ExportError(f"{out}: an export to onnx should end in .onnx.")
+    require_path("onnx", out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder, quiet():
