@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 from data_prep import Preprocess, Record, read_record
 from data_prep.filters import resample
-from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
+from data_prep.leads import BASIS_INDEX, STANDARD_LEADS
 from data_prep.quality import CheckInput
 from data_prep.quality.wrong_rate import FITTED, RATE, WrongRate, describe, wrong_rates
 
@@ -24,7 +24,6 @@ FOLD = 9
 FACTORS = {"as recorded": 1.0, "half": 0.5, "twice": 2.0, "4/5": 0.8}
 WRONG = ("half", "twice")
 PREPROCESS = Preprocess(fs=RATE)
-BASIS = [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]
 C = 10.0
 """Inverse of the regression's ridge. Values from 1 to 100 give the same results to within 1 %."""
 DIGITS = 7
@@ -42,7 +41,7 @@ def numbers_of(record: Record, factor: float) -> np.ndarray:
     """Return the numbers that describe a record read at `factor` times its rate."""
     signal = resample(np.ascontiguousarray(record.signal.T), record.fs * factor, RATE)[:, : PREPROCESS.n_samples]
     signal = PREPROCESS.level(signal)
-    return describe(CheckInput(STANDARD_LEADS, signal, RATE, STANDARD_LEADS, signal, RATE).filtered[BASIS])
+    return describe(CheckInput(STANDARD_LEADS, signal, RATE, STANDARD_LEADS, signal, RATE).filtered[BASIS_INDEX])
 
 
 def fit(plain: np.ndarray, wrong: np.ndarray, factor: float) -> WrongRate:

@@ -12,8 +12,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from data_prep.lead_set import LeadSet
-from data_prep.leads import STANDARD_LEADS
-from ecgmtl.data.lead_algebra import BASIS_INDEX, extend_mask
+from data_prep.leads import BASIS_INDEX, STANDARD_LEADS
+from ecgmtl.data.lead_algebra import extend_mask
 from ecgmtl.data.masking import MaskingSettings, rarity
 from ecgmtl.data.split import Split
 from ecgmtl.evaluation.reconstruction import reconstruct

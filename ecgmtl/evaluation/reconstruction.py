@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from data_prep.leads import STANDARD_LEADS
-from ecgmtl.data.lead_algebra import BASIS_INDEX, extend_mask
+from data_prep.leads import BASIS_INDEX, STANDARD_LEADS
+from ecgmtl.data.lead_algebra import extend_mask
 from ecgmtl.data.masking import MaskingSettings, sample_mask
 from ecgmtl.data.split import Split
 from ecgmtl.metrics.reconstruction import MaskedSums, ReconstructionFigures, reconstruction_figures

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from data_prep.leads import BASIS_INDEX
 from ecgmtl.data.lead_algebra import (
-    BASIS_INDEX,
     DERIVED_INDEX,
     N_BASIS,
     N_LEADS,
