@@ -20,8 +20,8 @@ class Distillation(Task):
     needs: ClassVar[frozenset[Need]] = frozenset({"teachers"})
     priority: ClassVar[int] = 2
 
-    def __init__(self, name: str = "distillation", prevalence: Float[Tensor, " label"] | None = None) -> None:
-        super().__init__(name)
+    def __init__(self, prevalence: Float[Tensor, " label"] | None = None) -> None:
+        super().__init__("distillation")
         self.prevalence = prevalence
 
     @property
