@@ -19,6 +19,7 @@ from data_prep.filters import resample
 from data_prep.leads import BASIS_INDEX, STANDARD_LEADS
 from data_prep.quality import CheckInput
 from data_prep.quality.wrong_rate import FITTED, RATE, WrongRate, describe, wrong_rates
+from data_prep.sources.ptbxl import DATABASE
 
 FOLD = 9
 FACTORS = {"as recorded": 1.0, "half": 0.5, "twice": 2.0, "4/5": 0.8}
@@ -32,7 +33,7 @@ DIGITS = 7
 
 def records(folder: Path, column: str) -> tuple[list[Record], np.ndarray]:
     """Return the records whose files are there, and their folds."""
-    table = pd.read_csv(folder / "ptbxl_database.csv").query(f"strat_fold <= {FOLD}")
+    table = pd.read_csv(folder / DATABASE).query(f"strat_fold <= {FOLD}")
     table = table[[(folder / f"{file}.hea").exists() for file in table[column]]]
     return [read_record(folder / f"{file}.hea") for file in table[column]], table["strat_fold"].to_numpy()
 
