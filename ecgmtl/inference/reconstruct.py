@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float32, Int16
 
 from data_prep.errors import UserError
+from data_prep.files import writing
 from data_prep.lead_set import GivenLeads, LeadSet, take_leads
 from data_prep.leads import BASIS_INDEX, BASIS_LEADS, LIMB_LEADS, MARK, STANDARD_LEADS, derive_limb_leads
 from data_prep.record import Record, RecordError, Remark
@@ -157,13 +158,11 @@ def write_reconstruction(result: Reconstruction, header: Path, model: Path) -> N
     """
     require_new(header)
     remarks = comments(result, model)
-    try:
+    with writing(header, ReconstructError):
         header.parent.mkdir(parents=True, exist_ok=True)
         write_whole_record(
             header, lambda beside: write_record(beside, result.signal.T, result.fs, result.names, remarks)
         )
-    except OSError as error:
-        raise ReconstructError(f"{header}: cannot be written: {error.strerror or error}.") from error
 
 
 def new_header(out: Path) -> Path:
