@@ -26,6 +26,7 @@ from data_prep.units import MICROVOLTS
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.run import Config
+from ecgmtl.data.split import AT_A_TIME
 from ecgmtl.inference.export_path import ExportError, is_folder, require_path
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.mlflow_files import COLUMN
@@ -43,8 +44,6 @@ TOLERANCE = 1e-5
 """Largest allowed difference of a probability between the checkpoint and the export."""
 
 
-AT_A_TIME = 256
-"""Number of records that are read from a store at a time."""
 N_COMPARED = 64
 """Number of records on which an export is compared with its checkpoint."""
 

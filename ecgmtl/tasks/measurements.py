@@ -14,8 +14,6 @@ from ecgmtl.model.forest.measurements import LEAST_MV, count_columns, in_rows, m
 from ecgmtl.tasks.base import LossInput, ModelFacts, Targets
 from ecgmtl.tasks.columns import ElementTask
 
-AT_A_TIME = 256
-"""Number of records that are measured at a time."""
 LIMIT = 5.0
 """Largest standardized target in both directions. What lies further out is mostly a wave that was not found."""
 IQR_OF_NORMAL = 1.349
@@ -59,7 +57,7 @@ class Measurements(ElementTask):
 
 def measure_split(split: Split) -> Float[np.ndarray, "record measurement"]:
     """Measure all records; NaN where there was nothing to measure."""
-    rows = torch.cat([in_rows(known_values(batch.signals, split.fs)) for batch in split.in_order(AT_A_TIME)])
+    rows = torch.cat([in_rows(known_values(batch.signals, split.fs)) for batch in split.in_order()])
     measured = rows.double().cpu().numpy()
     lost = split.columns.get(LOST_VOLTAGE, np.full(len(split), ""))
     measured[lost != ""] = np.nan
