@@ -133,5 +133,5 @@ class Peer:
         """
         self.model.eval()
         protocol = PROTOCOLS["helme"]
-        logits = [protocol.logits(self.model, batch.signals, split.fs) for batch in split.in_order(256)]
+        logits = [protocol.logits(self.model, batch.signals, split.fs) for batch in split.in_order()]
         return auroc(torch.cat(logits).cpu().numpy(), split.labels.cpu().numpy())

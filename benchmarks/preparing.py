@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ import pandas as pd
 import wfdb
 
 from data_prep.preprocess import Preprocess
+from data_prep.sources.ptbxl import DATABASE, STATEMENTS
 from data_prep.store.prepare import prepare
 
 PUBLISHED = 21_799
@@ -34,7 +36,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         source = full_size(arguments.folder.resolve(), Path(temporary) / "source")
-        names = pd.read_csv(source / "ptbxl_database.csv")["filename_lr"]
+        names = pd.read_csv(source / DATABASE)["filename_lr"]
         plain = names.iloc[:: max(1, len(names) // arguments.plain)][: arguments.plain]
         before = cost(read_plainly, source, plain)
         whole = cost(prepare_all, source, Path(temporary) / "store", arguments.workers)
@@ -69,15 +71,15 @@ def cost(function: Callable[..., None], *arguments: object) -> Cost:
 
 def full_size(folder: Path, source: Path) -> Path:
     """Make a PTB-XL folder with the published number of records, by repeating the records of `folder`."""
-    table = pd.read_csv(folder / "ptbxl_database.csv")
+    table = pd.read_csv(folder / DATABASE)
     n_copies = math.ceil(PUBLISHED / len(table))
     source.mkdir()
-    (source / "scp_statements.csv").write_bytes((folder / "scp_statements.csv").read_bytes())
+    shutil.copyfile(folder / STATEMENTS, source / STATEMENTS)
     for copy in range(n_copies):
         (source / f"copy{copy}").symlink_to(folder)
     copies = [table.assign(filename_lr=f"copy{copy}/" + table["filename_lr"]) for copy in range(n_copies)]
     full = pd.concat(copies).iloc[:PUBLISHED]
-    full.assign(ecg_id=range(1, len(full) + 1)).to_csv(source / "ptbxl_database.csv", index=False)
+    full.assign(ecg_id=range(1, len(full) + 1)).to_csv(source / DATABASE, index=False)
     return source
 
 

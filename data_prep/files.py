@@ -38,17 +38,28 @@ def written_in_parts(path: Path, error: type[UserError]) -> Iterator[Path]:
     if path.is_dir():
         raise error(f"{path}: is a folder; name a file.")
     beside = partial(path)
-    try:
+    with writing(path, error):
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.touch()
-    except OSError as reason:
-        raise error(f"{path}: cannot be written: {reason.strerror or reason}.") from reason
     try:
         with naming(path):
             yield beside
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path, error: type[UserError]) -> Iterator[None]:
+    """Turn the system's error about a file or folder that cannot be written into an `error` that names it.
+
+    Raises:
+        error: `path` cannot be written.
+    """
+    try:
+        yield
+    except OSError as reason:
+        raise error(f"{path}: cannot be written: {reason.strerror or reason}.") from reason
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from data_prep.units import normalize, parse_unit
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 BASIS_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 """The eight independent leads, from which the other four follow."""
+BASIS_INDEX = [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]
+"""Places of the independent leads among the twelve."""
 LEAD_CODES = dict(enumerate(BASIS_LEADS, start=1)) | dict(enumerate(("III", "aVR", "aVL", "aVF"), start=61))
 """Codes of the standard leads, the same in SCP-ECG (EN 1064, table of section 3), DICOM (PS3.16, CID 3001) and MFER
 (ISO 22077-1)."""

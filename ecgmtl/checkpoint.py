@@ -26,7 +26,7 @@ from ecgmtl.config.run import Config, parse_config
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.identity import sha256
-from ecgmtl.metrics.calibration import Calibration
+from ecgmtl.metrics.calibration import Calibration, require_distinct
 from ecgmtl.metrics.typicality import Typicality
 from ecgmtl.model.forest.forest import Forest
 from ecgmtl.model.forest.measurements import measurement_names
@@ -65,12 +65,9 @@ class Description(Settings):
 
     @model_validator(mode="after")
     def labels_fit(self) -> "Description":
-        for names in (self.label_names, *self.auxiliary_label_names.values()):
-            if len(set(names)) < len(names) or not names:
-                raise ValueError(f"labels should be one or more, each once; found {', '.join(names) or 'none'}")
-        if len(self.calibration.thresholds) != len(self.label_names):
-            counts = f"{len(self.calibration.thresholds)} for {len(self.label_names)} labels"
-            raise ValueError(f"calibration should have a threshold for each label; found {counts}")
+        self.calibration.require_labels(self.label_names)
+        for names in self.auxiliary_label_names.values():
+            require_distinct(names)
         return self
 
 

@@ -20,13 +20,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.survival.processes import Ended, command, confined, finish, forked
+from benchmarks.survival.processes import ROOT, Ended, command, confined, finish, forked
 from benchmarks.survival.registry import Measured, Most, Trial, fault
 from data_prep.errors import UserError
 from tests.folders import LEADS, ecg, write_record
 from tests.fuzz.mutants import flip_bit
 
-ROOT = Path(__file__).parents[2]
 TRACEBACK = "Traceback (most recent call last)"
 
 

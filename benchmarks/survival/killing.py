@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmarks.survival.processes import command, finish, forked, killed_within
+from benchmarks.survival.processes import ROOT, command, finish, forked, killed_within
 from benchmarks.survival.registry import Measured, Most, Trial, fault
 from data_prep.preprocess import Preprocess
 from data_prep.sources import download as downloading
@@ -24,8 +24,6 @@ from data_prep.synthetic.folder import write_ptbxl
 from tests.comparisons import ARM_FILES
 from tests.folders import ecg, write_record
 from tests.publisher import Publisher
-
-ROOT = Path(__file__).parents[2]
 
 
 class Kills(NamedTuple):

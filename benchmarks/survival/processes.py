@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+ROOT = Path(__file__).parents[2]
+"""Folder of the repository."""
 POLL = 0.002
 """Seconds between two checks of a process."""
 

@@ -36,7 +36,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from data_prep.leads import BASIS_LEADS, ELECTRODES, STANDARD_LEADS, electrode_algebra
+from data_prep.leads import BASIS_INDEX, BASIS_LEADS, ELECTRODES, electrode_algebra
 from data_prep.quality.check_input import CheckInput
 from data_prep.quality.finding import Finding, Severity
 from data_prep.quality.flat_leads import COVARIANCE
@@ -120,7 +120,7 @@ def _inversion(lead: str) -> Mistake:
 
 def leads_with(moves: dict[str, str]) -> Float64[np.ndarray, "8 8"]:
     """Return the matrix from the independent leads to those with each electrode connected where `moves` says."""
-    leads_of_potentials = electrode_algebra()[[STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]]
+    leads_of_potentials = electrode_algebra()[BASIS_INDEX]
     potentials = np.linalg.pinv(leads_of_potentials)  # up to a potential of all electrodes, which no lead shows
     moved = potentials[[ELECTRODES.index(moves.get(electrode, electrode)) for electrode in ELECTRODES]]
     return leads_of_potentials @ moved

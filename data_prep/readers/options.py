@@ -1,7 +1,9 @@
 """Options of the readers: facts that a file may lack, and how much of it is read."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from data_prep.leads import STANDARD_LEADS, split_unit, standard_lead
 from data_prep.units import RATES, UNIT_NAMES, parse_unit
@@ -70,6 +72,11 @@ class ReadOptions:
     def rate_of(self, fs: float) -> float:
         """Return the sampling rate of a file that states `fs`: the given one if no ECG has that."""
         return fs if self.fs is None or RATES[0] <= fs <= RATES[1] else self.fs
+
+
+def as_typed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return read options, given by name, under the names that they have on the command line."""
+    return {f"--{name.replace('_', '-')}": value for name, value in options.items()}
 
 
 def _is_map(leads: tuple[str, ...]) -> bool:

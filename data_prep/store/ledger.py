@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.files import naming, remove_matching, write_text
-from data_prep.readers import ReadOptions
+from data_prep.readers.options import ReadOptions, as_typed
 from data_prep.share import Share
 from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk
 from data_prep.store.manifest import PROGRESS, READ, StoreError, is_count, is_object, is_source, is_text
@@ -181,8 +181,8 @@ def intact(signals: SignalsFile, chunks: Iterable[Chunk]) -> list[Chunk]:
 def require_same(out: Path, existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raise StoreError naming the settings in which two preparations differ."""
     unstated = dataclasses.asdict(ReadOptions())  # in folders written before options were recorded
-    before = {**existing["preprocess"], **as_options({**unstated, **existing.get("read", {})})}
-    now = {**wanted["preprocess"], **as_options(wanted["read"])}
+    before = {**existing["preprocess"], **as_typed({**unstated, **existing.get("read", {})})}
+    now = {**wanted["preprocess"], **as_typed(wanted["read"])}
     if N_SHARES in existing:  # its jobs have more in common
         for key, name in OF_JOBS.items():
             if key in wanted:
@@ -199,8 +199,3 @@ def require_same(out: Path, existing: Mapping[str, Any], wanted: Mapping[str, An
     if existing["source"]["sha256"] != wanted["source"]["sha256"]:
         source = f"different records or tables ({existing['source']['name']})"
         raise StoreError(f"{out} was made from {source}; choose another folder or delete it.")
-
-
-def as_options(read: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the read options under the names that they have on the command line."""
-    return {f"--{name.replace('_', '-')}": value for name, value in read.items()}

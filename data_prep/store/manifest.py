@@ -57,9 +57,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
             actual = type(manifest[key]).__name__
             raise StoreError(f"{path / MANIFEST}: {key} should be {kind}; found a {actual}; prepare the folder again.")
     if CHECKSUM in manifest and manifest[CHECKSUM] != checksum_of(manifest):
-        raise StoreError(
-            f"{path / MANIFEST}: it has changed since it was written: its checksum differs; prepare the folder again."
-        )
+        raise changed(path / MANIFEST)
     texts = (*TEXTS, *manifest["label_sets"])
     for column in (*KEYS, *texts):
         kind = manifest["columns"].get(column)
@@ -68,6 +66,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if manifest["labels"] not in manifest["label_sets"]:
         raise StoreError(f"{path / MANIFEST}: labels is not one of its label_sets; prepare the folder again.")
     return manifest
+
+
+def changed(path: Path) -> StoreError:
+    """Return the error about a file of a prepared folder that differs from its checksum."""
+    return StoreError(f"{path}: it has changed since it was written: its checksum differs; prepare the folder again.")
 
 
 def is_signals(value: object) -> bool:

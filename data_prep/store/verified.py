@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from data_prep.files import file_sha256, write_text
-from data_prep.store.manifest import StoreError
+from data_prep.store.manifest import StoreError, changed
 
 VERIFIED = "verified.json"
 """File of verified checksums, with the state of each file at that time. It may be deleted."""
@@ -64,9 +64,7 @@ def require_sha256(path: Path, expected: str) -> None:
     except OSError as error:
         raise unreadable(path, error) from error
     if actual != expected:
-        raise StoreError(
-            f"{path}: it has changed since it was written: its checksum differs; prepare the folder again."
-        )
+        raise changed(path)
 
 
 def unreadable(path: Path, error: OSError) -> StoreError:

@@ -9,6 +9,7 @@ import numpy as np
 
 from data_prep.files import write_text
 from data_prep.progress import ProgressCallback
+from data_prep.sources import ptbxl
 from data_prep.sources.tables import SourceError
 from data_prep.synthetic.waveform import synthesize
 from data_prep.wfdb_writer import write_record
@@ -75,8 +76,8 @@ def write_ptbxl(out: Path, n_records: int, seed: int, fs: int = 100, progress: P
         rows.append(row)
         if progress:
             progress(ecg_id, n_records)
-    write_table(out / "scp_statements.csv", STATEMENT_COLUMNS, [(code, *cells) for code, cells in STATEMENTS.items()])
-    write_table(out / "ptbxl_database.csv", COLUMNS, [[row.get(column, "") for column in COLUMNS] for row in rows])
+    write_table(out / ptbxl.STATEMENTS, STATEMENT_COLUMNS, [(code, *cells) for code, cells in STATEMENTS.items()])
+    write_table(out / ptbxl.DATABASE, COLUMNS, [[row.get(column, "") for column in COLUMNS] for row in rows])
 
 
 def suffix(fs: int) -> str:

@@ -19,7 +19,6 @@ from data_prep.quality import flat_leads, lead_names
 from data_prep.store.open import open_store
 from ecgmtl.inference.predictor import Predictor, load_predictor
 from ecgmtl.metrics.ranking import macro_auroc
-from ecgmtl.metrics.sigmoid import sigmoid
 
 PAGE = Path(__file__).parents[1] / "quality.md"
 ABSENT = ("", "V3", "V6", "V1", "V2 V5", "V1 V2 V3", "V1 V2 V3 V4 V5 V6")
@@ -39,8 +38,7 @@ def logits_of(predictor: Predictor, records: list[Record], absent: list[str]) ->
 
 def decisions_of(predictor: Predictor, logits: np.ndarray) -> np.ndarray:
     calibration = predictor.metadata.calibration
-    calibrated = sigmoid(logits * np.array(calibration.slope) + np.array(calibration.intercept))
-    return calibrated >= np.array(calibration.thresholds)
+    return calibration.predicted(calibration.probabilities(logits))
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from ecgmtl.config.shipped import find_config
 from ecgmtl.data.split import Split, load_split, open_for
 from ecgmtl.metrics.ranking import auroc
 from ecgmtl.model.forest.forest import ForestSettings
-from ecgmtl.model.forest.grow import BATCH, grow_forest
+from ecgmtl.model.forest.grow import grow_forest
 
 PAGE = Path(__file__).parents[1] / "recipe.md"
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
@@ -56,7 +56,7 @@ def logits_of_trees(
     """Train trees, and return their logits with a weight of 1."""
     forest = grow_forest(settings.model_copy(update={"weight": 1.0}), train, seed)
     with torch.no_grad():
-        return torch.cat([forest(batch.signals) for batch in evaluated.in_order(BATCH)]).numpy()
+        return torch.cat([forest(batch.signals) for batch in evaluated.in_order()]).numpy()
 
 
 def table(points: Float64[np.ndarray, "fold weight label"], used: float, label_names: tuple[str, ...]) -> str:

@@ -18,6 +18,7 @@ from data_prep import Preprocess, Record, read_record
 from data_prep.filters import resample
 from data_prep.leads import ELECTRODES, STANDARD_LEADS, electrode_algebra
 from data_prep.perturb import swap_arms
+from data_prep.sources.ptbxl import DATABASE
 
 FOLD = 9
 PAGE = Path(__file__).parents[1] / "quality.md"
@@ -138,7 +139,7 @@ ROWS = (
 
 def records(folder: Path, column: str) -> Iterator[Record]:
     """Yield the records of fold 9."""
-    table = pd.read_csv(folder / "ptbxl_database.csv")
+    table = pd.read_csv(folder / DATABASE)
     for file in table[column][table["strat_fold"] == FOLD]:
         yield read_record(folder / f"{file}.hea")
 

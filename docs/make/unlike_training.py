@@ -21,6 +21,7 @@ from data_prep.leads import STANDARD_LEADS
 from data_prep.perturb import swap_arms
 from data_prep.quality import Severity, has_failure
 from data_prep.readers import find_files
+from data_prep.sources.ptbxl import DATABASE
 from data_prep.synthetic.folder import LEADS
 from data_prep.synthetic.waveform import synthesize
 from ecgmtl.metrics.typicality import Typicality, fit_typicality
@@ -144,7 +145,7 @@ def from_elsewhere(folder: Path) -> Iterator[Record]:
 
 
 def main(folder: Path, others: Path) -> None:
-    table = pd.read_csv(folder / "ptbxl_database.csv").query("strat_fold < 10")
+    table = pd.read_csv(folder / DATABASE).query("strat_fold < 10")
     records = np.array([read_record(folder / f"{file}.hea") for file in table["filename_lr"]], object)
     folds = table["strat_fold"].to_numpy()
     signals = [np.stack([PREPROCESS(r).signal for r in records[kept]]) for kept in (folds < 8, folds == 8)]

@@ -16,15 +16,15 @@ from sklearn.linear_model import LogisticRegression
 
 from data_prep import Preprocess, Record, read_record
 from data_prep.filters import resample
-from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
+from data_prep.leads import BASIS_INDEX, STANDARD_LEADS
 from data_prep.quality import CheckInput
 from data_prep.quality.wrong_rate import FITTED, RATE, WrongRate, describe, wrong_rates
+from data_prep.sources.ptbxl import DATABASE
 
 FOLD = 9
 FACTORS = {"as recorded": 1.0, "half": 0.5, "twice": 2.0, "4/5": 0.8}
 WRONG = ("half", "twice")
 PREPROCESS = Preprocess(fs=RATE)
-BASIS = [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]
 C = 10.0
 """Inverse of the regression's ridge. Values from 1 to 100 give the same results to within 1 %."""
 DIGITS = 7
@@ -33,7 +33,7 @@ DIGITS = 7
 
 def records(folder: Path, column: str) -> tuple[list[Record], np.ndarray]:
     """Return the records whose files are there, and their folds."""
-    table = pd.read_csv(folder / "ptbxl_database.csv").query(f"strat_fold <= {FOLD}")
+    table = pd.read_csv(folder / DATABASE).query(f"strat_fold <= {FOLD}")
     table = table[[(folder / f"{file}.hea").exists() for file in table[column]]]
     return [read_record(folder / f"{file}.hea") for file in table[column]], table["strat_fold"].to_numpy()
 
@@ -42,7 +42,7 @@ def numbers_of(record: Record, factor: float) -> np.ndarray:
     """Return the numbers that describe a record read at `factor` times its rate."""
     signal = resample(np.ascontiguousarray(record.signal.T), record.fs * factor, RATE)[:, : PREPROCESS.n_samples]
     signal = PREPROCESS.level(signal)
-    return describe(CheckInput(STANDARD_LEADS, signal, RATE, STANDARD_LEADS, signal, RATE).filtered[BASIS])
+    return describe(CheckInput(STANDARD_LEADS, signal, RATE, STANDARD_LEADS, signal, RATE).filtered[BASIS_INDEX])
 
 
 def fit(plain: np.ndarray, wrong: np.ndarray, factor: float) -> WrongRate:

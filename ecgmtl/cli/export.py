@@ -80,6 +80,7 @@ def export(
         from ecgmtl.inference.models import find_model
         from ecgmtl.inference.reduced import reduce_and_evaluate
         from ecgmtl.inference.run_score import score_and_card
+        from ecgmtl.metrics.typicality import FEWEST
 
         file = checkpoint.model_file(Path(find_model(model)))
         stored = checkpoint.load(file)
@@ -98,10 +99,12 @@ def export(
     if stored.typicality is None:
         remedy = (
             "It was made by an earlier ecgmtl, so --data with the training data adds this; or it was trained with "
-            "fewer than 99 validation records, which are too few."
+            f"fewer than {FEWEST} validation records, which are too few."
         )
         if store is not None:
-            remedy = f"{data} does not help: it is not the training data, or has fewer than 99 validation records."
+            remedy = (
+                f"{data} does not help: it is not the training data, or has fewer than {FEWEST} validation records."
+            )
         typer.echo(printable(f"It cannot detect records unlike the training records. {remedy}"), err=True)
 
 

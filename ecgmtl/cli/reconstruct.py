@@ -72,11 +72,11 @@ def write_reconstructed(model: Path, file: str, leads: "LeadSet", out: Path, opt
     """
     from data_prep.readers import find_record, read_record
     from ecgmtl import checkpoint
-    from ecgmtl.inference.models import MLFLOW
+    from ecgmtl.inference.models import is_export
     from ecgmtl.inference.reconstruct import ReconstructError, new_header, reconstruct, write_reconstruction
 
     model = checkpoint.model_file(model)
-    if model.suffix in (".onnx", ".pt2") or (model / MLFLOW).is_file() or ":/" in str(model):
+    if is_export(str(model)):
         raise ReconstructError(
             f"{model}: has no decoder; only a checkpoint (.safetensors, or a run's folder) can reconstruct leads."
         )

@@ -82,12 +82,9 @@ def cannot_be_config(path: Path) -> bool:
 
 def describe_model(model: str) -> str:
     """Return what a model holds: of a checkpoint or a run also the sizes and the config, of an export also the card."""
-    from ecgmtl.inference.models import MLFLOW, URIS
+    from ecgmtl.inference.models import is_export
 
-    path = Path(model)
-    if model.startswith(URIS) or path.suffix in (".onnx", ".pt2") or (path / MLFLOW).is_file():
-        return describe_export(model)
-    return describe_checkpoint(path)
+    return describe_export(model) if is_export(model) else describe_checkpoint(Path(model))
 
 
 def describe_export(model: str) -> str:

@@ -120,6 +120,7 @@ def train(
 
 def synthetic_store(config: "Config") -> Path:
     """Return the prepared folder of built-in synthetic ECGs, made on the first call."""
+    from data_prep.sources.ptbxl import DATABASE
     from data_prep.store.prepare import prepare
     from data_prep.synthetic.folder import write_ptbxl
 
@@ -128,7 +129,7 @@ def synthetic_store(config: "Config") -> Path:
         "For PTB-XL: ecgmtl data prepare PTBXL_FOLDER data/ptbxl && ecgmtl train --config ptbxl --data data/ptbxl"
     )
     source = SYNTHETIC / "records"
-    if not (source / "ptbxl_database.csv").is_file():
+    if not (source / DATABASE).is_file():
         with progress_bar("synthesizing") as bar:
             write_ptbxl(source, N_SYNTHETIC, seed=0, progress=bar)
     store = SYNTHETIC / "prepared"

@@ -39,24 +39,46 @@ from ecgmtl.comparison.text import (
     units_of,
 )
 
+
+class NamedFigures(NamedTuple):
+    """Figures of a run that have free names."""
+
+    words: str
+    """Text above their table."""
+    of: Callable[[RunResult], dict[str, float]]
+    """Function that returns those of one run."""
+    plots: tuple[str, ...] = ()
+    """Plots below their table."""
+
+
 NAMED = {
-    "reconstruction": "Reconstruction of masked samples by the final models; means over {units}.",
-    "diagnostics": "Gradient diagnostics of arms that record them; means over each run and over {units}. They explain "
-    "little by themselves: an arm with gradient conflict need not be worse, and one without need not be better.",
-    "curvature": "Curvature of the classification loss on a fixed batch of training records, with the EMA weights at "
-    "the end of training; means over {units}. Eigenvalues depend on how the network is parametrized, so only arms with "
-    "the same network can be compared, and a flatter minimum need not be a better one.",
-    "weights": "Weights of the tasks' losses; means over each run and over {units}.",
+    "reconstruction": NamedFigures(
+        "Reconstruction of masked samples by the final models; means over {units}.", lambda run: run.reconstruction
+    ),
+    "diagnostics": NamedFigures(
+        "Gradient diagnostics of arms that record them; means over each run and over {units}. They explain little by "
+        "themselves: an arm with gradient conflict need not be worse, and one without need not be better.",
+        lambda run: run.diagnostics,
+    ),
+    "curvature": NamedFigures(
+        "Curvature of the classification loss on a fixed batch of training records, with the EMA weights at the end of "
+        "training; means over {units}. Eigenvalues depend on how the network is parametrized, so only arms with the "
+        "same network can be compared, and a flatter minimum need not be a better one.",
+        lambda run: {name: values[-1] for name, values in run.curvature.items()},
+        ("curvature",),
+    ),
+    "weights": NamedFigures(
+        "Weights of the tasks' losses; means over each run and over {units}.", lambda run: run.mean_weights
+    ),
 }
-"""Text above each table of named figures."""
-PLOTTED = {"curvature": ("curvature",)}
-"""Plots below a table of named figures."""
+"""Named figures of the report, by the name of their table."""
 MAX_LISTED = 6
+HOLM = "p, Holm: corrected so that the probability of any false finding among all arms of the table is at most 5 %."
 SEED_METHODS = (
     "Intervals and p-values of final scores and their differences: patients are resampled with replacement, with all "
     "of their records and in the same way for all runs. Seeds contribute the t distribution of their mean. Resampling "
     "the seeds instead would cover too little: 68 % with 3 seeds and 85 % with 5, at a nominal 95 %.",
-    "p, Holm: corrected so that the probability of any false finding among all arms of the table is at most 5 %.",
+    HOLM,
     "p, sign flips: exact, assumes only symmetry, and cannot be below 0.25 with 3 seeds, 0.125 with 4 and 0.0625 with "
     "5. It is a check on the other p-value, which assumes that differences between seeds are nearly normal.",
     "Intervals over seeds, and those named t: the t distribution with n - 1 degrees of freedom for n seeds. With 3 "
@@ -84,7 +106,7 @@ FOLD_METHODS = (
     "patients and seeds, and for other training records only as far as folds differ in them. No unbiased estimate of "
     "the rest exists for a single cross-validation (Bengio and Grandvalet, 2004).",
     "Every fold has random seeds of its own, which all arms share, so chance does not repeat itself over folds.",
-    "p, Holm: corrected so that the probability of any false finding among all arms of the table is at most 5 %.",
+    HOLM,
 )
 
 
@@ -105,12 +127,6 @@ class Figures(NamedTuple):
 
 def measure(comparison: Comparison, n_resamples: int) -> Figures:
     """Compute all figures of a comparison."""
-    named: dict[str, Callable[[RunResult], dict[str, float]]] = {
-        "reconstruction": lambda run: run.reconstruction,
-        "diagnostics": lambda run: run.diagnostics,
-        "curvature": lambda run: {name: values[-1] for name, values in run.curvature.items()},
-        "weights": lambda run: run.mean_weights,
-    }
     resampled = resample_runs(comparison, n_resamples)
     arms = arm_rows(comparison, resampled)
     return Figures(
@@ -122,7 +138,7 @@ def measure(comparison: Comparison, n_resamples: int) -> Figures:
         thresholds=threshold_rows(comparison),
         tuning=tuning_rows(comparison),
         claims=claim_rows(comparison, resampled),
-        named={name: named_figures(comparison, figures) for name, figures in named.items()},
+        named={name: named_figures(comparison, each.of) for name, each in NAMED.items()},
     )
 
 
@@ -131,8 +147,8 @@ def sections(comparison: Comparison, figures: Figures) -> list[Section]:
     units = units_of(comparison)
     final = folds_section(comparison, figures.folds) if figures.folds else final_section(comparison, figures.arms)
     extra = [
-        named_section(name.capitalize(), words, figures.named[name], units, PLOTTED.get(name, ()))
-        for name, words in NAMED.items()
+        named_section(name.capitalize(), each.words, figures.named[name], units, each.plots)
+        for name, each in NAMED.items()
         if len(figures.named[name])
     ]
     return [

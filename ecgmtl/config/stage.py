@@ -16,6 +16,7 @@ from ecgmtl.optimization.weighting import WeightingSettings
 from ecgmtl.optimization.weighting.fixed import FixedSettings
 from ecgmtl.settings import Name
 from ecgmtl.tasks import PREFIX, TASKS, StageFacts, Task, TaskSettings, build_task, is_known
+from ecgmtl.tasks.distillation import GO_TOGETHER
 
 Flow = Annotated[float, Field(ge=0, le=1)]
 
@@ -109,10 +110,7 @@ class Stage(TaskSettings):
                 f"read the clean view"
             )
         if self.teachers and "teachers" not in self.needs:
-            raise ValueError(
-                f"stage '{self.name}': the loss 'distillation' needs `teachers`, and `teachers` need the loss "
-                f"'distillation'"
-            )
+            raise ValueError(f"stage '{self.name}': {GO_TOGETHER}")
         return self
 
     @model_validator(mode="after")

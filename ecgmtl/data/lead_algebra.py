@@ -13,7 +13,6 @@ from data_prep.leads import BASIS_LEADS, FROM_I_AND_II, LIMB_LEADS, STANDARD_LEA
 
 N_LEADS = len(STANDARD_LEADS)
 N_BASIS = len(BASIS_LEADS)
-BASIS_INDEX = [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]
 DERIVED = {lead: FROM_I_AND_II[lead] for lead in LIMB_LEADS if lead not in BASIS_LEADS}
 """Coefficients of I and II, by derived lead."""
 DERIVED_INDEX = [STANDARD_LEADS.index(lead) for lead in DERIVED]

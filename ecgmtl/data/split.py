@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # a store needs pandas, which the modules of a checkpoint do 
     from data_prep.store.open import Store
 
 SplitName = Literal["train", "validation", "test"]
+AT_A_TIME = 256
+"""Number of records that are computed on at a time where nothing is trained."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Split:
         targets = {name: values[index] for name, values in self.targets.items()}
         return Batch(signals.float() / MICROVOLTS, self.labels[index], auxiliary, targets)
 
-    def in_order(self, size: int) -> Iterator[Batch]:
+    def in_order(self, size: int = AT_A_TIME) -> Iterator[Batch]:
         """Yield all records, uncropped, in batches of at most `size`."""
         for index in torch.arange(len(self), device=self.device).split(size):
             yield self.batch(index)

@@ -15,7 +15,7 @@ from data_prep.progress import ProgressCallback
 from ecgmtl import checkpoint as checkpoints
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.masking import MASK_SEED
-from ecgmtl.data.split import Split, SplitName, load_split, open_for
+from ecgmtl.data.split import AT_A_TIME, Split, SplitName, load_split, open_for
 from ecgmtl.device import pick_device
 from ecgmtl.evaluation.classification import Answers, report_classification
 from ecgmtl.evaluation.given_leads import HALVES, report_given_leads, st_samples
@@ -50,7 +50,7 @@ def evaluate(
     *,
     n_bootstrap: int = 1000,
     seed: int = 0,
-    batch_size: int = 256,
+    batch_size: int = AT_A_TIME,
     progress: ProgressCallback | None = None,
     cross_fitted: bool = False,
 ) -> Evaluation:

@@ -12,10 +12,10 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from data_prep.lead_set import LeadSet
-from data_prep.leads import STANDARD_LEADS
-from ecgmtl.data.lead_algebra import BASIS_INDEX, extend_mask
+from data_prep.leads import BASIS_INDEX, STANDARD_LEADS
+from ecgmtl.data.lead_algebra import extend_mask
 from ecgmtl.data.masking import MaskingSettings, rarity
-from ecgmtl.data.split import Split
+from ecgmtl.data.split import AT_A_TIME, Split
 from ecgmtl.evaluation.reconstruction import reconstruct
 from ecgmtl.metrics.reconstruction import MaskedSums, mean_pearson_r, reconstruction_figures
 from ecgmtl.model.network import MultiTaskModel
@@ -109,7 +109,6 @@ def measure(
     st: Bool[Tensor, "record time"],
     seed: int,
     advance: Callable[[int], None],
-    batch_size: int = 256,
 ) -> tuple[Sums, Sums]:
     """Return the sums over all samples and over those in an ST segment.
 
@@ -118,7 +117,7 @@ def measure(
     parts = []
     masking, derived = (given.mask, given.derived) if isinstance(given, LeadSet) else (given, ())
     follows = torch.tensor([[lead in derived] for lead in STANDARD_LEADS], device=split.device)
-    for index in torch.arange(len(split), device=split.device).split(batch_size):
+    for index in torch.arange(len(split), device=split.device).split(AT_A_TIME):
         signals, reconstructed, mask = reconstruct(model, split, index, masking, seed)
         where = extend_mask(mask)
         for among in (torch.ones_like(where), st[index][:, None].expand_as(where)):

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from data_prep.errors import UserError
-from ecgmtl.data.split import Split
+from ecgmtl.data.split import AT_A_TIME, Split
 from ecgmtl.model.network import MAIN, MultiTaskModel
 
 
@@ -112,7 +112,7 @@ def infer_logits(
     model: MultiTaskModel,
     split: Split,
     protocol: Protocol = PROTOCOLS["whole"],
-    batch_size: int = 256,
+    batch_size: int = AT_A_TIME,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Float64[np.ndarray, "record label"]:
     """Compute the logits of all records, in their order. The model is put into eval mode.

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from data_prep.leads import STANDARD_LEADS
-from ecgmtl.data.lead_algebra import BASIS_INDEX, extend_mask
+from data_prep.leads import BASIS_INDEX, STANDARD_LEADS
+from ecgmtl.data.lead_algebra import extend_mask
 from ecgmtl.data.masking import MaskingSettings, sample_mask
-from ecgmtl.data.split import Split
+from ecgmtl.data.split import AT_A_TIME, Split
 from ecgmtl.metrics.reconstruction import MaskedSums, ReconstructionFigures, reconstruction_figures
 from ecgmtl.model.network import MultiTaskModel
 
@@ -48,7 +48,7 @@ def report_reconstruction(
     split: Split,
     masking: MaskingSettings,
     seed: int = 0,
-    batch_size: int = 256,
+    batch_size: int = AT_A_TIME,
     advance: Callable[[int], None] = lambda _: None,
 ) -> ReconstructionReport:
     """Mask parts of every record, reconstruct them, and compare."""

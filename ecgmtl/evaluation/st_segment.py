@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from data_prep.filters import resample
-from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
+from data_prep.leads import BASIS_INDEX
 
 PEAK_SECONDS = 0.1
 """Time after the detection within which the peak of the vector magnitude is searched. Detections come with the first
@@ -30,7 +30,7 @@ def find_peaks(signal: Float[np.ndarray, "12 time"], fs: float) -> Int64[np.ndar
     """Return the sample of each beat at which the vector magnitude is largest; none where no beat is found."""
     from wfdb.processing import gqrs_detect
 
-    basis = signal[[STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]].astype(np.float64)
+    basis = signal[BASIS_INDEX].astype(np.float64)
     magnitude = np.linalg.norm(basis - np.median(basis, axis=1, keepdims=True), axis=0)
     if not magnitude.any():
         return np.zeros(0, np.int64)

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from data_prep.errors import UserError
 from data_prep.leads import BASIS_LEADS
 from data_prep.preprocess import Preprocess
-from ecgmtl.data.split import Split
+from ecgmtl.data.split import AT_A_TIME, Split
 from ecgmtl.evaluation.classification import Estimate
 from ecgmtl.evaluation.perturbations import FAMILIES, PERTURBATIONS, Change, CleanRecords
 from ecgmtl.evaluation.protocols import Protocol
@@ -80,11 +80,11 @@ class Ranker:
         return value, mean_defined(resampled.auroc)
 
     @torch.inference_mode()
-    def logits(self, change: Change | None, missing: str, batch_size: int = 256) -> Float64[np.ndarray, "record label"]:
+    def logits(self, change: Change | None, missing: str) -> Float64[np.ndarray, "record label"]:
         """Compute the logits of the perturbed records. `missing` is a lead that is masked, if any."""
         split, parts = self.split, []
         mask = torch.tensor([lead == missing for lead in BASIS_LEADS], device=split.device)
-        for index in torch.arange(len(split), device=split.device).split(batch_size):
+        for index in torch.arange(len(split), device=split.device).split(AT_A_TIME):
             signals = split.batch(index).signals
             # filtering alone is not stress: records that were filtered in preparation are all filtered again
             if change is not None or self.preprocess.band is not None:

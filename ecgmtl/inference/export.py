@@ -17,6 +17,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from data_prep.extras import import_extra
+from data_prep.files import writing
 from data_prep.record import Record
 from data_prep.store.open import Store
 from data_prep.synthetic.folder import LEADS
@@ -25,6 +26,7 @@ from data_prep.units import MICROVOLTS
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.run import Config
+from ecgmtl.data.split import AT_A_TIME
 from ecgmtl.inference.export_path import ExportError, is_folder, require_path
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.mlflow_files import COLUMN
@@ -42,8 +44,6 @@ TOLERANCE = 1e-5
 """Largest allowed difference of a probability between the checkpoint and the export."""
 
 
-AT_A_TIME = 256
-"""Number of records that are read from a store at a time."""
 N_COMPARED = 64
 """Number of records on which an export is compared with its checkpoint."""
 
@@ -91,7 +91,7 @@ def export(
     if not len(signals):
         raise ExportError(f"{out}: there is no record to compare the export on.")
     metadata = metadata_of(stored).model_copy(update={"score": score, "card": card})
-    try:
+    with writing(out, ExportError):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
             beside = Path(folder) / ("classifier" if is_folder(to) else f"classifier.{to}")
@@ -100,8 +100,6 @@ def export(
                 difference = compare(stored, beside, signals)
             shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
             beside.replace(out)
-    except OSError as error:
-        raise ExportError(f"{out}: cannot be written: {error.strerror or error}.") from error
     files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
     return ExportReport(out, sum(path.stat().st_size for path in files), difference, len(signals))
 

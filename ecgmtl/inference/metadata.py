@@ -1,8 +1,9 @@
 """Metadata that a classifier needs beside its weights, stored as JSON in every exported model."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -15,6 +16,7 @@ from ecgmtl.metrics.calibration import Calibration
 from ecgmtl.metrics.typicality import Typicality
 from ecgmtl.settings import Settings
 
+T = TypeVar("T")
 VERSION = 1
 MEANINGS = {
     "superdiagnostic": {
@@ -53,17 +55,17 @@ class ModelMetadata(Settings):
 
     @model_validator(mode="after")
     def labels_fit(self) -> "ModelMetadata":
-        if len(set(self.label_names)) < len(self.label_names) or not self.label_names:
-            raise ValueError(f"labels should be one or more, each once; found {', '.join(self.label_names) or 'none'}")
-        if len(self.calibration.thresholds) != len(self.label_names):
-            counts = f"{len(self.calibration.thresholds)} for {len(self.label_names)} labels"
-            raise ValueError(f"calibration should have a threshold for each label; found {counts}")
+        self.calibration.require_labels(self.label_names)
         return self
 
     @property
     def meanings(self) -> dict[str, str]:
         """Meaning of each label, where the label set is a known one."""
         return MEANINGS.get(self.label_set, {})
+
+    def by_label(self, values: Iterable[T]) -> dict[str, T]:
+        """Return values that are in the order of the labels, by label."""
+        return dict(zip(self.label_names, values, strict=True))
 
     def to_json(self) -> str:
         """Return the metadata as JSON, with the leads, unit and sampling rate of the input."""

@@ -14,7 +14,9 @@ BUNDLED_FILE = Path(__file__).parent / "bundled" / f"{BUNDLED}.onnx"
 RUNS = Path("runs")
 """Folder of the runs, in the working folder."""
 URIS = ("runs:/", "models:/", "mlflow-artifacts:/")
-SUFFIXES = (".safetensors", ".onnx", ".pt2")
+EXPORTS = (".onnx", ".pt2")
+"""Suffixes of exported files."""
+SUFFIXES = (".safetensors", *EXPORTS)
 MLFLOW = "MLmodel"
 """File by which the folder of an MLflow model is known."""
 
@@ -66,6 +68,12 @@ def is_model(name: str) -> bool:
     if path.exists():
         return is_run(path) or (path / MLFLOW).is_file()
     return _is_bare(name) and is_run(RUNS / name)
+
+
+def is_export(model: str) -> bool:
+    """Return whether a path or URI is that of an export: a file, the folder of an MLflow model, or one in MLflow."""
+    path = Path(model)
+    return model.startswith(URIS) or path.suffix in EXPORTS or (path / MLFLOW).is_file()
 
 
 def split_model(arguments: Sequence[str]) -> tuple[str, list[str]]:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from data_prep.readers import ReadOptions
+from data_prep.readers.options import ReadOptions, as_typed
 from ecgmtl.inference.predict import BATCH
 from ecgmtl.inference.predictor import Predictor, load_predictor, with_typicality
 from ecgmtl.inference.windows import Window
@@ -27,7 +27,7 @@ class PredictOptions:
     def as_typed(self) -> dict[str, Any]:
         """Return the options under the names that they have on the command line."""
         return {
-            **{f"--{name.replace('_', '-')}": value for name, value in asdict(self.read).items()},
+            **as_typed(asdict(self.read)),
             "--batch": self.batch_size,
             "--window": str(self.window),
             "--strict": self.strict,

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from data_prep.files import remove_partials, write_text
+from data_prep.files import remove_partials, write_text, writing
 from data_prep.lock import locked
 from data_prep.parallel import OrderedEngine, in_order
 from data_prep.places import File, RemotePath
@@ -112,20 +112,16 @@ def partial_table(job: PredictionJob) -> Iterator[tuple[str, ...]]:
     format_of(job.out)
     if job.out.is_dir():
         raise PredictionsFileError(f"{job.out}: is a folder; name a file, or let it end in / for a folder of parts.")
-    try:
+    with writing(job.out, PredictionsFileError):
         job.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PredictionsFileError(f"{job.out}: cannot be written: {error.strerror or error}.") from error
     with locked(job.folder):
         before, now = read_json(job.folder / SETTINGS), job.settings()
-        try:
+        with writing(job.out, PredictionsFileError):
             remove_partials(job.out)
             if before != now:
                 for path in job.folder.glob("*part-*"):
                     path.unlink()
                 write_text(job.folder / SETTINGS, json.dumps(now))
-        except OSError as error:
-            raise PredictionsFileError(f"{job.out}: cannot be written: {error.strerror or error}.") from error
         yield tuple(name for name in now if isinstance(before, dict) and before.get(name) != now[name])
 
 

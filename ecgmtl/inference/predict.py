@@ -211,9 +211,9 @@ def combine(metadata: ModelMetadata, results: Sequence[Prediction], n_windows: i
     decisions = metadata.calibration.predicted(calibrated)[0].tolist()
     return Prediction(
         results[0].path,
-        dict(zip(metadata.label_names, mean.tolist(), strict=True)),
-        dict(zip(metadata.label_names, calibrated[0].tolist(), strict=True)),
-        dict(zip(metadata.label_names, decisions, strict=True)) if enough else {},
+        metadata.by_label(mean.tolist()),
+        metadata.by_label(calibrated[0].tolist()),
+        metadata.by_label(decisions) if enough else {},
         float(np.mean(errors)) if errors else None,
         tuple(findings),
         nearest.signals,
@@ -254,11 +254,11 @@ def classify(predictor: Predictor, prepared: list[tuple[File, RecordSignals]]) -
             (*item.findings, *check_rmse(error), *unlike), key=lambda finding: finding.severity is not NO_DECISION
         )
         undecided = any(finding.severity is NO_DECISION for finding in findings)
-        decided = {} if undecided else dict(zip(metadata.label_names, decisions[i].tolist(), strict=True))
+        decided = {} if undecided else metadata.by_label(decisions[i].tolist())
         yield Prediction(
             path,
-            dict(zip(metadata.label_names, uncalibrated[i].tolist(), strict=True)),
-            dict(zip(metadata.label_names, calibrated[i].tolist(), strict=True)),
+            metadata.by_label(uncalibrated[i].tolist()),
+            metadata.by_label(calibrated[i].tolist()),
             decided,
             error,
             tuple(findings),

@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float32, Int16
 
 from data_prep.errors import UserError
+from data_prep.files import writing
 from data_prep.lead_set import GivenLeads, LeadSet, take_leads
-from data_prep.leads import BASIS_LEADS, LIMB_LEADS, MARK, STANDARD_LEADS, derive_limb_leads
+from data_prep.leads import BASIS_INDEX, BASIS_LEADS, LIMB_LEADS, MARK, STANDARD_LEADS, derive_limb_leads
 from data_prep.record import Record, RecordError, Remark
 from data_prep.units import HIGHEST, LARGEST_SAMPLE, MICROVOLTS
 from data_prep.wfdb_writer import header_at, write_record, write_whole_record
@@ -122,7 +123,6 @@ def reconstruct_basis(stored: Checkpoint, given: GivenLeads, leads: LeadSet) -> 
         known[STANDARD_LEADS.index(lead)] = row
     starts = window_starts(n_samples, size)[::-1]  # where the last two overlap, the earlier one is written over it
     reconstructed = np.empty((len(BASIS_LEADS), n_samples), np.float32)
-    basis = [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]
     device = next(stored.model.parameters()).device
     mask = torch.tensor(leads.mask, device=device)[None, :, None]
     for some in (starts[first : first + BATCH] for first in range(0, len(starts), BATCH)):
@@ -130,7 +130,7 @@ def reconstruct_basis(stored: Checkpoint, given: GivenLeads, leads: LeadSet) -> 
         short = size - windows[0].shape[1]
         batch = torch.from_numpy(np.pad(np.stack(windows), ((0, 0), (0, 0), (0, short)))).to(device)
         complete = stored.model.reconstruct(batch, mask.expand(len(batch), -1, size)).cpu().numpy()
-        for start, window in zip(some, complete[:, basis], strict=True):
+        for start, window in zip(some, complete[:, BASIS_INDEX], strict=True):
             reconstructed[:, start : start + size] = window[:, : n_samples - start]
     return reconstructed
 
@@ -158,13 +158,11 @@ def write_reconstruction(result: Reconstruction, header: Path, model: Path) -> N
     """
     require_new(header)
     remarks = comments(result, model)
-    try:
+    with writing(header, ReconstructError):
         header.parent.mkdir(parents=True, exist_ok=True)
         write_whole_record(
             header, lambda beside: write_record(beside, result.signal.T, result.fs, result.names, remarks)
         )
-    except OSError as error:
-        raise ReconstructError(f"{header}: cannot be written: {error.strerror or error}.") from error
 
 
 def new_header(out: Path) -> Path:

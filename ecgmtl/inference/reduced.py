@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float32, Shaped
 
 from data_prep.extras import import_extra
+from data_prep.files import writing
 from data_prep.store.open import Store
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.split import refuse_one_class
 from ecgmtl.inference.export import export, quiet
-from ecgmtl.inference.export_path import ExportError
+from ecgmtl.inference.export_path import ExportError, require_path
 from ecgmtl.inference.fp16 import halve
 from ecgmtl.inference.int8 import BATCH, N_SCALED, Signals, quantize
 from ecgmtl.inference.onnx_predictor import OnnxPredictor
@@ -105,9 +106,8 @@ def export_reduced(
     """
     option, numbers, write = reduction
     import_extra("onnx", option)
-    if out.suffix != ".onnx":
-        raise ExportError(f"{out}: an export to onnx should end in .onnx.")
-    try:
+    require_path("onnx", out)
+    with writing(out, ExportError):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder, quiet():
             whole, small = Path(folder) / "float32.onnx", Path(folder) / "reduced.onnx"
@@ -120,8 +120,6 @@ def export_reduced(
                     f"{LARGEST_DROP}; it was not kept. Export in float32, without {option}."
                 )
             small.replace(out)
-    except OSError as error:
-        raise ExportError(f"{out}: cannot be written: {error.strerror or error}.") from error
     return ReducedReport(out, out.stat().st_size, after, before, len(evaluated.labels), numbers)
 
 

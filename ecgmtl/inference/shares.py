@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.files import is_partial, remove_abandoned, write_first
+from data_prep.files import is_partial, remove_abandoned, write_first, writing
 from data_prep.lock import locked
 from data_prep.places import File
 from data_prep.share import Share
@@ -59,12 +59,10 @@ def shared_folder(job: PredictionJob, file_list: FileList, share: Share) -> Iter
         PredictionsFileError: the folder is of other predictions or holds something else, or it cannot be written.
         FolderInUseError: another process writes this share.
     """
-    try:
+    with writing(job.folder, PredictionsFileError):
         job.folder.mkdir(parents=True, exist_ok=True)
         require_same(job.folder, {**job.settings(), LISTING: [file_list.n_files, file_list.digest]})
         remove_abandoned(job.folder)
-    except OSError as error:
-        raise PredictionsFileError(f"{job.folder}: cannot be written: {error.strerror or error}.") from error
     with locked(job.folder, None, share.lock):
         yield
 

@@ -15,9 +15,10 @@ import torch
 from jaxtyping import Bool, Float32
 from torch import Tensor
 
+from data_prep.leads import BASIS_INDEX
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import Checkpoint
-from ecgmtl.data.lead_algebra import BASIS_INDEX, N_BASIS
+from ecgmtl.data.lead_algebra import N_BASIS
 from ecgmtl.data.masking import MASK_SEED, MaskingSettings, sample_mask
 from ecgmtl.device import describe_device, full_precision, pick_device
 from ecgmtl.inference.metadata import MetadataError, ModelMetadata

@@ -10,6 +10,7 @@ fold of PTB-XL, it gives a point less macro F1 on the others (docs/methods.md).
 SciPy is imported where something is fitted. Predictions do without it, and so begin sooner.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +67,13 @@ class Calibration(Settings):
             )
         return self
 
+    def require_labels(self, names: Sequence[str]) -> None:
+        """Raise ValueError unless these labels are one or more, each once, and each has a threshold."""
+        require_distinct(names)
+        if len(self.thresholds) != len(names):
+            counts = f"{len(self.thresholds)} for {len(names)} labels"
+            raise ValueError(f"calibration should have a threshold for each label; found {counts}")
+
     @classmethod
     def identity(cls, n_labels: int) -> "Calibration":
         """Return the plain sigmoid with the threshold 0.5 for every label."""
@@ -78,6 +86,12 @@ class Calibration(Settings):
     def predicted(self, probabilities: Float[np.ndarray, "record label"]) -> Bool[np.ndarray, "record label"]:
         """Decide which labels are predicted."""
         return probabilities >= np.array(self.thresholds)
+
+
+def require_distinct(names: Sequence[str]) -> None:
+    """Raise ValueError unless the labels of a set are one or more, each once."""
+    if len(set(names)) < len(names) or not names:
+        raise ValueError(f"labels should be one or more, each once; found {', '.join(names) or 'none'}")
 
 
 class Decisions(NamedTuple):

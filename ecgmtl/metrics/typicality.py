@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 from pydantic import FiniteFloat, PositiveFloat, PositiveInt, model_validator
 
-from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
+from data_prep.leads import BASIS_INDEX, BASIS_LEADS
 from ecgmtl.settings import Settings
 
 FALSE_ALARMS = 0.01
@@ -42,7 +42,6 @@ RIDGE = 1e-2
 """Ridge added to the correlation matrix of a part's numbers, so that rarely varying directions do not dominate."""
 DIGITS = 6
 """Significant digits of stored numbers."""
-BASIS = [STANDARD_LEADS.index(lead) for lead in BASIS_LEADS]
 UPRIGHT = [BASIS_LEADS.index(lead) for lead in ("I", "II", "V4", "V5", "V6")]
 """Leads whose QRS complex points upward in most hearts."""
 LAGS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
@@ -94,7 +93,7 @@ def describe_leads(basis: Basis, _fs: float) -> Numbers:
     correlations = basis @ basis.transpose(0, 2, 1) / basis.shape[2]
     deviations = np.sqrt(np.diagonal(correlations, axis1=1, axis2=2))
     correlations = correlations / (deviations[:, :, None] * deviations[:, None, :] + TINY**2)
-    rows, columns = np.triu_indices(len(BASIS), 1)
+    rows, columns = np.triu_indices(len(BASIS_INDEX), 1)
     bounded = correlations[:, rows, columns].clip(-LARGEST_CORRELATION, LARGEST_CORRELATION)
     return np.concatenate([np.arctanh(bounded), skewness(basis), skewness(np.diff(basis))], axis=1)
 
@@ -127,7 +126,7 @@ DESCRIBE: dict[str, Callable[[Basis, float], Numbers]] = {
 N_NUMBERS = {
     "size": 1,
     "course": 2 * len(LAGS) - 1 + len(EDGES) - 1,
-    "leads": len(BASIS) * (len(BASIS) - 1) // 2 + 2 * len(BASIS),
+    "leads": len(BASIS_INDEX) * (len(BASIS_INDEX) - 1) // 2 + 2 * len(BASIS_INDEX),
     "polarity": 2,
 }
 """Number of numbers that describe each part."""
@@ -205,7 +204,7 @@ def describe_batch(signals: Signals, fs: float) -> dict[str, Numbers]:
     numbers: dict[str, Numbers] = {}
     for end in np.unique(n_used):
         rows = np.flatnonzero(n_used == end)
-        basis = signals[rows][:, BASIS, :end]
+        basis = signals[rows][:, BASIS_INDEX, :end]
         basis -= basis.mean(axis=2, keepdims=True)
         for name, describe_part in DESCRIBE.items():
             values = describe_part(basis, fs)

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from data_prep.leads import BASIS_INDEX
 from ecgmtl.data.lead_algebra import (
-    BASIS_INDEX,
     DERIVED_INDEX,
     N_BASIS,
     N_LEADS,
@@ -180,11 +180,10 @@ def read_labels(
     forest: Forest | None,
     pooled: Float[Tensor, "batch _"],
     signals: Float[Tensor, "batch lead time"],
-    mask: Bool[Tensor, "batch basis time"] | None = None,
 ) -> Float[Tensor, "batch label"]:
-    """Compute the classifier's logits, plus the forest's where there is one. Signals are in mV."""
+    """Compute the classifier's logits of unmasked signals, in mV, plus the forest's where there is one."""
     logits = classifier(pooled).float()
-    return logits if forest is None else logits + forest(signals, mask)
+    return logits if forest is None else logits + forest(signals)
 
 
 def mark(

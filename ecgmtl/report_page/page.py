@@ -118,13 +118,21 @@ def source_hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
+def content_policy(script: str, style: str, further: str = "") -> str:
+    """Return the content security policy under which only this script and this style run, and nothing is loaded.
+
+    `further` are more directives, each followed by a semicolon and a space.
+    """
+    return (
+        f"default-src 'none'; script-src {source_hash(script)}; style-src {source_hash(style)}; "
+        f"{further}img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
 def head(title: str) -> str:
     """Return the page's beginning, up to where its data go. Only its own code and style run, and nothing is loaded."""
     style, start = asset("page.css"), asset("page.html").partition("{{data}}")[0]
-    policy = (
-        f"default-src 'none'; script-src {source_hash(script())}; style-src {source_hash(style)}; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    policy = content_policy(script(), style)
     return start.replace("{{policy}}", policy).replace("{{style}}", style).replace("{{title}}", escape(title))
 
 

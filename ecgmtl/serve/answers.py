@@ -75,7 +75,7 @@ def answer_of(result: Prediction | Failure, metadata: ModelMetadata) -> RecordAn
     if isinstance(result, Failure):
         message, findings = printable(result.reason), as_json(result.findings)
         return RecordAnswer(path=path, status="failed", message=message, findings=findings, labels={})
-    thresholds = dict(zip(metadata.label_names, metadata.calibration.thresholds, strict=True))
+    thresholds = metadata.by_label(metadata.calibration.thresholds)
     return RecordAnswer(
         path=path,
         status="ok" if result.undecided is None else "undecided",

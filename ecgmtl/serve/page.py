@@ -4,7 +4,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from ecgmtl.report_page.page import asset, data_block, script, source_hash
+from ecgmtl.report_page.page import asset, content_policy, data_block, script
 from ecgmtl.serve.uploads import Limits
 
 
@@ -27,10 +27,7 @@ def live_page(facts: dict[str, Any], limits: Limits) -> str:
 @cache
 def policy() -> str:
     """Return the content security policy: the page's own code and style run, and it speaks to this service alone."""
-    return (
-        f"default-src 'none'; script-src {source_hash(live_script())}; style-src {source_hash(style())}; "
-        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'"
-    )
+    return content_policy(live_script(), style(), "connect-src 'self'; ")
 
 
 def live_script() -> str:

@@ -41,16 +41,16 @@ Prevalence = Mapping[str, Float[Tensor, " label"]]
 """Fraction of the labeled training records that have each label, by classification task."""
 
 TASKS: dict[str, Callable[[TaskSettings, Prevalence], Task]] = {
-    "reconstruction": lambda settings, _: Reconstruction(settings=settings.reconstruction),
+    "reconstruction": lambda settings, _: Reconstruction(settings.reconstruction),
     "classification": lambda settings, known: Classification(MAIN, settings.classification, known.get(MAIN)),
     "mid_classification": lambda settings, known: MidClassification(
         "mid_classification", settings.classification, known.get(MAIN)
     ),
     "consistency": lambda *_: Consistency(),
     "agreement": lambda *_: Agreement(),
-    "latent": lambda settings, _: Latent(settings=settings.latent),
-    "contrastive": lambda settings, _: Contrastive(settings=settings.contrastive),
-    "distillation": lambda _, known: Distillation(prevalence=known.get(MAIN)),
+    "latent": lambda settings, _: Latent(settings.latent),
+    "contrastive": lambda settings, _: Contrastive(settings.contrastive),
+    "distillation": lambda _, known: Distillation(known.get(MAIN)),
     "age": lambda *_: Age(),
     "sex": lambda *_: Sex(),
     "heart_axis": lambda *_: HeartAxis(),

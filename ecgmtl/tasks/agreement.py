@@ -24,8 +24,8 @@ class Agreement(Task):
     needs: ClassVar[frozenset[Need]] = frozenset({"masks", "clean_view"})
     view: ClassVar[ValidationView] = "masked"
 
-    def __init__(self, name: str = "agreement") -> None:
-        super().__init__(name)
+    def __init__(self) -> None:
+        super().__init__("agreement")
 
     @property
     def reads(self) -> str:

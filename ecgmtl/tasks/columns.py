@@ -19,9 +19,9 @@ class ColumnTask(Task):
     trunk: ClassVar[Trunk] = "classification"
     n_outputs: ClassVar[int] = 1
 
-    def __init__(self, name: str = "") -> None:
-        """Create the task under the name of its part, if no other is given."""
-        super().__init__(name or self.part)
+    def __init__(self) -> None:
+        """Create the task under the name of its part."""
+        super().__init__(self.part)
 
     def build_head(self, n_features: int, stride: int, n_outputs: int, facts: ModelFacts) -> nn.Module:  # noqa: ARG002
         return facts.classifier.build(n_features, self.n_outputs)

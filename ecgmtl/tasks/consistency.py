@@ -20,8 +20,8 @@ class Consistency(Task):
     needs: ClassVar[frozenset[Need]] = frozenset({"masks"})
     view: ClassVar[ValidationView] = "masked"
 
-    def __init__(self, name: str = "consistency") -> None:
-        super().__init__(name)
+    def __init__(self) -> None:
+        super().__init__("consistency")
 
     @property
     def reads(self) -> str:

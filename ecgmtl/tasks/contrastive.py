@@ -34,8 +34,8 @@ class Contrastive(Task):
     needs: ClassVar[frozenset[Need]] = frozenset({"views"})
     view: ClassVar[ValidationView] = "halves"
 
-    def __init__(self, name: str = "contrastive", settings: ContrastiveSettings = ContrastiveSettings()) -> None:  # noqa: B008
-        super().__init__(name)
+    def __init__(self, settings: ContrastiveSettings = ContrastiveSettings()) -> None:  # noqa: B008
+        super().__init__("contrastive")
         self.settings = settings
 
     def build_head(self, n_features: int, stride: int, n_outputs: int, facts: ModelFacts) -> nn.Module:  # noqa: ARG002
@@ -69,4 +69,4 @@ class Contrastive(Task):
         return math.log(2 * batch_size - 1)
 
     def validated_as(self) -> "Contrastive":
-        return Contrastive(self.name)
+        return Contrastive()

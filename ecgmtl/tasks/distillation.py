@@ -10,6 +10,9 @@ from ecgmtl.model.network import MAIN
 from ecgmtl.tasks.base import Likelihood, LossInput, ModelFacts, Need, StageFacts, Task, Trunk
 from ecgmtl.tasks.classification import Classification, ClassificationSettings, untrained_loss
 
+GO_TOGETHER = "the loss 'distillation' needs `teachers`, and `teachers` need the loss 'distillation'"
+"""Message where a stage has one without the other."""
+
 
 class Distillation(Task):
     """Binary cross-entropy to the teachers' mean probabilities (Hinton et al., 2015, with temperature 1)."""
@@ -20,8 +23,8 @@ class Distillation(Task):
     needs: ClassVar[frozenset[Need]] = frozenset({"teachers"})
     priority: ClassVar[int] = 2
 
-    def __init__(self, name: str = "distillation", prevalence: Float[Tensor, " label"] | None = None) -> None:
-        super().__init__(name)
+    def __init__(self, prevalence: Float[Tensor, " label"] | None = None) -> None:
+        super().__init__("distillation")
         self.prevalence = prevalence
 
     @property
@@ -33,10 +36,7 @@ class Distillation(Task):
 
     def check(self, stage: StageFacts) -> None:
         if not stage.has_teachers:
-            raise ValueError(
-                f"stage '{stage.name}': the loss 'distillation' needs `teachers`, and `teachers` need the loss "
-                f"'distillation'"
-            )
+            raise ValueError(f"stage '{stage.name}': {GO_TOGETHER}")
 
     def loss(self, inputs: LossInput) -> Float[Tensor, ""]:
         logits, soft_labels = inputs.outputs.get(MAIN), inputs.batch.soft_labels

@@ -33,8 +33,8 @@ class Latent(Task):
     needs: ClassVar[frozenset[Need]] = frozenset({"masks", "mean_encoder"})
     view: ClassVar[ValidationView] = "masked"
 
-    def __init__(self, name: str = "latent", settings: LatentSettings = LatentSettings()) -> None:  # noqa: B008
-        super().__init__(name)
+    def __init__(self, settings: LatentSettings = LatentSettings()) -> None:  # noqa: B008
+        super().__init__("latent")
         self.settings = settings
 
     def build_head(self, n_features: int, stride: int, n_outputs: int, facts: ModelFacts) -> nn.Module:  # noqa: ARG002
@@ -56,4 +56,4 @@ class Latent(Task):
         return (error * weights).sum() / average_over_ranks(weights.sum()).clamp(min=1)
 
     def validated_as(self) -> "Latent":
-        return Latent(self.name)
+        return Latent()

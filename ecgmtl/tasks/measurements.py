@@ -8,15 +8,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from data_prep.leads import STANDARD_LEADS
 from data_prep.store.manifest import LOST_VOLTAGE
 from ecgmtl.data.split import Split
-from ecgmtl.model.forest.measurements import LEAST_MV, in_rows, measure
+from ecgmtl.model.forest.measurements import LEAST_MV, count_columns, in_rows, measure
 from ecgmtl.tasks.base import LossInput, ModelFacts, Targets
 from ecgmtl.tasks.columns import ElementTask
 
-AT_A_TIME = 256
-"""Number of records that are measured at a time."""
 LIMIT = 5.0
 """Largest standardized target in both directions. What lies further out is mostly a wave that was not found."""
 IQR_OF_NORMAL = 1.349
@@ -39,8 +36,7 @@ class Measurements(ElementTask):
         return f"to measure: none has a heartbeat and its voltage scale; leave {self.name} out"
 
     def build_head(self, n_features: int, stride: int, n_outputs: int, facts: ModelFacts) -> nn.Module:  # noqa: ARG002
-        nothing = torch.zeros(1, len(STANDARD_LEADS), AT_A_TIME)
-        return facts.classifier.build(n_features, in_rows(measure(nothing, None, AT_A_TIME)).shape[1])
+        return facts.classifier.build(n_features, count_columns())
 
     def encode(self, train: Split, validation: Split) -> Targets:
         measured = [measure_split(split) for split in (train, validation)]
@@ -61,7 +57,7 @@ class Measurements(ElementTask):
 
 def measure_split(split: Split) -> Float[np.ndarray, "record measurement"]:
     """Measure all records; NaN where there was nothing to measure."""
-    rows = torch.cat([in_rows(known_values(batch.signals, split.fs)) for batch in split.in_order(AT_A_TIME)])
+    rows = torch.cat([in_rows(known_values(batch.signals, split.fs)) for batch in split.in_order()])
     measured = rows.double().cpu().numpy()
     lost = split.columns.get(LOST_VOLTAGE, np.full(len(split), ""))
     measured[lost != ""] = np.nan

@@ -53,12 +53,8 @@ class Reconstruction(Task):
     view: ClassVar[ValidationView] = "masked"
     priority: ClassVar[int] = 1
 
-    def __init__(
-        self,
-        name: str = RECONSTRUCTION,
-        settings: ReconstructionSettings = ReconstructionSettings(),  # noqa: B008  (it is frozen)
-    ) -> None:
-        super().__init__(name)
+    def __init__(self, settings: ReconstructionSettings = ReconstructionSettings()) -> None:  # noqa: B008
+        super().__init__(RECONSTRUCTION)
         self.settings = settings
 
     @property
@@ -106,7 +102,7 @@ class Reconstruction(Task):
     def validated_as(self) -> "Reconstruction":
         segments = self.settings.target == "segments"
         kept = {"target": self.settings.target, "segment": self.settings.segment} if segments else {}
-        return Reconstruction(self.name, ReconstructionSettings.model_validate(kept))
+        return Reconstruction(ReconstructionSettings.model_validate(kept))
 
     def measure(self, inputs: LossInput) -> dict[str, float]:
         """Sum squared errors in mV²; likelihood and coverage where a variance is given, in standardized units."""

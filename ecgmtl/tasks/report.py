@@ -1,5 +1,6 @@
 """The report's words: which of the 100 most frequent words of the training reports a record's report contains."""
 
+import math
 from collections import Counter
 from typing import Any, ClassVar
 
@@ -16,7 +17,6 @@ from ecgmtl.tasks.columns import ElementTask
 
 N_WORDS = 100
 """Number of words to predict. In PTB-XL, the reports of some three patients in a hundred have the rarest of them."""
-LN_2 = float(np.log(2))
 
 
 class Report(ElementTask):
@@ -40,7 +40,7 @@ class Report(ElementTask):
 
     def untrained(self, batch_size: int) -> float:  # noqa: ARG002
         """Return log 2: the head starts without a preference."""
-        return LN_2
+        return math.log(2)
 
     def answers(self, inputs: LossInput) -> tuple[Tensor, Tensor] | None:
         return inputs.outputs[self.name], inputs.batch.targets[self.name]

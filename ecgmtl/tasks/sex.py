@@ -1,5 +1,6 @@
 """Sex: the patient's sex as PTB-XL codes it, 0 for male and 1 for female."""
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -9,8 +10,6 @@ from torch import Tensor
 
 from ecgmtl.tasks.base import Likelihood, LossInput
 from ecgmtl.tasks.columns import ColumnTask
-
-LN_2 = float(np.log(2))
 
 
 class Sex(ColumnTask):
@@ -29,7 +28,7 @@ class Sex(ColumnTask):
 
     def untrained(self, batch_size: int) -> float:  # noqa: ARG002
         """Return log 2: the head starts without a preference, and either sex is about as common."""
-        return LN_2
+        return math.log(2)
 
     def measure(self, inputs: LossInput) -> dict[str, float]:
         output, target = self.output_and_target(inputs)

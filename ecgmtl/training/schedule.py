@@ -257,7 +257,7 @@ class Schedule:
 
     def typicality(self) -> Typicality | None:
         """Describe the training records, so that records unlike them can be detected."""
-        train, validation = ((b.signals.cpu().numpy() for b in s.in_order(256)) for s in (self.train, self.validation))
+        train, validation = ((b.signals.cpu().numpy() for b in s.in_order()) for s in (self.train, self.validation))
         return fit_typicality(train, validation, self.train.fs)
 
     def checkpoint(self, model: MultiTaskModel, calibration: Calibration, provenance: dict[str, str]) -> Checkpoint:

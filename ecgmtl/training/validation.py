@@ -13,9 +13,6 @@ from ecgmtl.data.split import Split
 from ecgmtl.model.network import MultiTaskModel
 from ecgmtl.tasks import LossInput, Task
 
-BATCH = 256
-"""Number of records that are validated at a time."""
-
 
 @torch.inference_mode()
 def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, float]:
@@ -30,7 +27,7 @@ def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, flo
     by_view: defaultdict[str, list[Tally]] = defaultdict(list)
     for tally in tallies.values():
         by_view[tally.task.view].append(tally)
-    for batch in split.in_order(BATCH):
+    for batch in split.in_order():
         for view, tallied in by_view.items():
             loss_input = run_model(
                 model, [tally.task for tally in tallied], VIEWS[view](stage, batch, split.fs, generator)

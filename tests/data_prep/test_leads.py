@@ -3,15 +3,10 @@
 import numpy as np
 import pytest
 
-from data_prep import Preprocess, RecordError
+from data_prep import Preprocess
 from data_prep.leads import BASIS_LEADS, STANDARD_LEADS, describe_leads, standard_lead
+from tests.refusals import unprepared
 from tests.wfdb_files import beats, make_record, sentences
-
-
-def refusal(record, **fields):
-    with pytest.raises(RecordError) as caught:
-        Preprocess(**fields)(record)
-    return str(caught.value)
 
 
 def only(leads, signal=None):
@@ -109,32 +104,32 @@ def test_any_one_limb_lead_is_computed_from_the_others(missing):
 
 
 def test_missing_leads_are_named():
-    assert refusal(only(["I", "II", "III", "V1", "V2", "V3"])) == (
+    assert unprepared(only(["I", "II", "III", "V1", "V2", "V3"])) == (
         "00001_lr: leads V4, V5 and V6 are missing; the record has I, II, III, V1, V2, V3."
     )
-    assert "leads II, III, aVR" in refusal(only(["I", "V1"]))
+    assert "leads II, III, aVR" in unprepared(only(["I", "V1"]))
 
 
 def test_a_refusal_says_how_to_name_an_unknown_column():
-    assert refusal(make_record(leads=(*STANDARD_LEADS[:11], "chest"))) == (
+    assert unprepared(make_record(leads=(*STANDARD_LEADS[:11], "chest"))) == (
         "00001_lr: lead V6 is missing; the record has I, II, III, aVR, aVL, aVF, V1, V2, V3, V4, V5 and 1 without a "
         "lead's name (first: column 12). If column 12 is among them, pass --leads NAME=LEAD,... with each column's "
         "name for NAME and its lead for LEAD."
     )
     two = make_record(leads=("a", "b", *STANDARD_LEADS[2:10], "c", "d"))
-    assert "If columns 1, 2, 11, 12 are among them, pass --leads NAME=LEAD,..." in refusal(two)
+    assert "If columns 1, 2, 11, 12 are among them, pass --leads NAME=LEAD,..." in unprepared(two)
 
 
 @pytest.mark.parametrize("leads", [("MLII", "V5"), ("II", "V", "PLETH"), (*STANDARD_LEADS[:6], "V1", "chest")])
 def test_no_column_is_named_where_the_record_lacks_more_leads_than_it_has_unknown_columns(leads):
-    assert refusal(make_record(beats()[:, : len(leads)], leads=leads)).endswith(
+    assert unprepared(make_record(beats()[:, : len(leads)], leads=leads)).endswith(
         f"the record has {describe_leads(leads)}."
     )
 
 
 def test_a_lead_that_occurs_twice_is_refused():
     record = make_record(np.hstack([beats(), beats()[:, :1]]), leads=(*STANDARD_LEADS, "Lead I"))
-    assert refusal(record) == "00001_lr: lead I occurs more than once (I, Lead I); keep one of them."
+    assert unprepared(record) == "00001_lr: lead I occurs more than once (I, Lead I); keep one of them."
 
 
 def test_swapped_limb_leads_are_warned_of():

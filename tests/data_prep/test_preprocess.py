@@ -10,19 +10,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from data_prep import Preprocess, RecordError
+from data_prep import Preprocess
 from data_prep.filters import band_pass, ratio_of
 from data_prep.leads import STANDARD_LEADS, identity_errors
 from data_prep.record import Remark
+from tests.refusals import unprepared
 from tests.wfdb_files import beats, make_record, sentences
 
 RATES = (128, 240, 250, 257, 257.5, 360, 400, 480, 500, 512, 997, 1000, 2000)
-
-
-def refusal(record, **fields):
-    with pytest.raises(RecordError) as caught:
-        Preprocess(**fields)(record)
-    return str(caught.value)
 
 
 # the whole
@@ -142,7 +137,7 @@ def test_what_the_target_rate_cannot_hold_is_filtered_out(hertz):
 
 @pytest.mark.parametrize("fs", [0.0, -100.0, float("nan"), float("inf"), 10.0, 1e6])
 def test_rates_of_no_ecg_are_refused(fs):
-    assert "is not that of an ECG" in refusal(make_record(beats(), fs))
+    assert "is not that of an ECG" in unprepared(make_record(beats(), fs))
 
 
 # length
@@ -150,7 +145,7 @@ def test_rates_of_no_ecg_are_refused(fs):
 
 @pytest.mark.parametrize("n_samples", [0, 1, 100, 249])
 def test_a_record_under_two_and_a_half_seconds_is_refused(n_samples):
-    assert refusal(make_record(beats(n_samples))).startswith(
+    assert unprepared(make_record(beats(n_samples))).startswith(
         f"00001_lr: lasts {n_samples / 100:.3g} s ({n_samples} samples"
     )
 

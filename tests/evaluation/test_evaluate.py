@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from data_prep.leads import BASIS_INDEX
 from ecgmtl import checkpoint as checkpoints
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.run import Config
-from ecgmtl.data.lead_algebra import BASIS_INDEX, extend_mask
+from ecgmtl.data.lead_algebra import extend_mask
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.data.split import Split
 from ecgmtl.evaluation.evaluate import EvaluationError, evaluate, evaluate_file

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from data_prep.lead_set import LeadSet
-from data_prep.leads import STANDARD_LEADS
-from ecgmtl.data.lead_algebra import BASIS_INDEX, algebra, extend_mask
+from data_prep.leads import BASIS_INDEX, STANDARD_LEADS
+from ecgmtl.data.lead_algebra import algebra, extend_mask
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.evaluation.evaluate import EvaluationError, Further, evaluate, evaluate_further
 from ecgmtl.evaluation.given_leads import ALL, HALVES, INDEPENDENT, report_given_leads, st_samples

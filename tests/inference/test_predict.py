@@ -1,5 +1,4 @@
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,7 +85,7 @@ class Buggy:
     def __init__(self, sound, stage, name):
         self.sound, self.stage, self.name, self.bad = sound, stage, name, None
         self.seconds = sound.metadata.preprocess.seconds
-        self.metadata = SimpleNamespace(**vars(sound.metadata) | {"preprocess": self})
+        self.metadata = sound.metadata.model_copy(update={"preprocess": self})
 
     def __call__(self, record):
         prepared = self.sound.metadata.preprocess(record)

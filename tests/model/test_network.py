@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from ecgmtl.data.lead_algebra import BASIS_INDEX, DERIVED_INDEX, extend_mask, extend_scores, index_tensor
+from data_prep.leads import BASIS_INDEX
+from ecgmtl.data.lead_algebra import DERIVED_INDEX, extend_mask, extend_scores, index_tensor
 from ecgmtl.data.masking import MaskingSettings, sample_mask
 from ecgmtl.inference.export import ClassifierOnly
 from ecgmtl.model.encoders.cnn import CnnSettings

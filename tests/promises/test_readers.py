@@ -14,14 +14,9 @@ from data_prep.readers import FORMATS, READERS, OtherFile, find_files, summarize
 from data_prep.readers.options import WHOLE
 from data_prep.readers.other_files import OtherFileKind
 from tests.folders import entry_of
+from tests.refusals import refusal
 from tests.vendor_files import muse, muse_waveform
 from tests.wfdb_files import beats, write_wfdb
-
-
-def refusal(path, *options):
-    with pytest.raises(RecordError) as caught:
-        read_record(path, *options)
-    return str(caught.value)
 
 
 def write(path, text):

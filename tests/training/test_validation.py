@@ -6,10 +6,10 @@ from sklearn.metrics import roc_auc_score
 from ecgmtl.config.run import Config
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.masking import MaskingSettings
-from ecgmtl.data.split import Split
+from ecgmtl.data.split import AT_A_TIME, Split
 from ecgmtl.model.encoders.cnn import CnnSettings
 from ecgmtl.model.heads import DecoderSettings
-from ecgmtl.training.validation import BATCH, validate
+from ecgmtl.training.validation import validate
 
 MASKING = MaskingSettings()
 AUTOENCODER = MaskingSettings(time=0, leads=0, visible=1.0)
@@ -80,13 +80,13 @@ def test_predicted_variances_are_evaluated_with_their_own_errors():
 
 
 def test_batches_are_weighted_by_their_number_of_records(model):
-    records = split(BATCH + 5)
-    first, rest = np.arange(BATCH + 5) < BATCH, np.arange(BATCH + 5) >= BATCH
+    records = split(AT_A_TIME + 5)
+    first, rest = np.arange(AT_A_TIME + 5) < AT_A_TIME, np.arange(AT_A_TIME + 5) >= AT_A_TIME
     whole, one, two = (
         validate(model, stage(AUTOENCODER), part) for part in (records, records.select(first), records.select(rest))
     )
     for name in ("loss.classification", "loss.reconstruction"):
-        assert whole[name] == pytest.approx((BATCH * one[name] + 5 * two[name]) / (BATCH + 5), rel=1e-5)
+        assert whole[name] == pytest.approx((AT_A_TIME * one[name] + 5 * two[name]) / (AT_A_TIME + 5), rel=1e-5)
 
 
 def test_every_validation_masks_the_same_samples(model):

@@ -9,12 +9,9 @@ from torch import Tensor
 
 from data_prep.progress import ProgressCallback
 from data_prep.quality.lost_voltage import EACH_LEAD, to_typical
-from ecgmtl.data.split import Split
+from ecgmtl.data.split import AT_A_TIME, Split
 from ecgmtl.model.forest.forest import KINDS, Forest, ForestSettings, grow
 from ecgmtl.model.forest.measurements import in_rows, measure
-
-BATCH = 256
-"""Number of records that are measured at a time."""
 
 
 def grow_forest(
@@ -22,7 +19,7 @@ def grow_forest(
 ) -> Forest:
     """Train boosted trees for the labels of the main task. `progress` is called with the steps done and all steps."""
     labeled = train.select(train.labeled)
-    n_steps = -(-len(labeled) // BATCH) + len(KINDS) * labeled.labels.shape[1]
+    n_steps = -(-len(labeled) // AT_A_TIME) + len(KINDS) * labeled.labels.shape[1]
     done = count(1)
 
     def advance() -> None:
@@ -38,7 +35,7 @@ def measure_kinds(
 ) -> dict[str, Float32[Tensor, "record measurement"]]:
     """Measure records as they are, and with all leads scaled to one size. `advance` is called after every batch."""
     rows = []
-    for batch in split.in_order(BATCH):
+    for batch in split.in_order():
         rows.append((rows_of(batch.signals, split.fs), rows_of(without_voltages(batch.signals), split.fs)))
         advance()
     kept, lost = (torch.cat(kind) for kind in zip(*rows, strict=True))

@@ -81,7 +81,17 @@ def measure(
 
 def measurement_names(fs: float) -> list[str]:
     """Return the names of the measurements, in the order of `measure`. A changed measurement gets another name."""
-    return list(measure(torch.zeros(1, len(STANDARD_LEADS), round(fs)), None, fs))
+    return list(measure_zeros(fs))
+
+
+def count_columns() -> int:
+    """Return the number of columns of `in_rows`, which is the same at every sampling rate."""
+    return in_rows(measure_zeros(100)).shape[1]
+
+
+def measure_zeros(fs: float) -> dict[str, Float[Tensor, "1 _"]]:
+    """Return the measurements of a second without a signal."""
+    return measure(torch.zeros(1, len(STANDARD_LEADS), round(fs)), None, fs)
 
 
 def in_rows(measured: dict[str, Float[Tensor, "batch _"]]) -> Float32[Tensor, "batch measurement"]:

@@ -5,24 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_prep import Preprocess, RecordError, find_records, read_record
+from data_prep import Preprocess, find_records, read_record
 from data_prep.synthetic.waveform import synthesize
 from data_prep.units import UNITS
+from tests.refusals import unprepared
 from tests.wfdb_files import beats, doubts, make_record, sentences
-
-
-def refusal(record, **fields):
-    with pytest.raises(RecordError) as caught:
-        Preprocess(**fields)(record)
-    return str(caught.value)
 
 
 def test_gaps_are_counted_and_their_lead_is_named():
     signal = beats(5000, 500)
     signal[100:137, 8] = np.nan
-    assert refusal(make_record(signal, 500)) == "00001_lr: 37 of 5000 samples of lead V3 are not numbers."
+    assert unprepared(make_record(signal, 500)) == "00001_lr: 37 of 5000 samples of lead V3 are not numbers."
     signal[0, 4] = np.inf
-    assert "lead V3 are not numbers, nor are some of 1 other leads." in refusal(make_record(signal, 500))
+    assert "lead V3 are not numbers, nor are some of 1 other leads." in unprepared(make_record(signal, 500))
 
 
 def test_gaps_after_the_used_part_are_ignored():
@@ -36,13 +31,13 @@ def test_gaps_after_the_used_part_are_ignored():
 )
 def test_the_unit_that_is_named_makes_an_ecg_of_the_values(stated, true):
     record = replace(make_record(beats() * np.float32(UNITS[stated] / UNITS[true])), unit=stated)
-    assert refusal(record).endswith(f"the values are probably in {true}. Pass --unit {true} if so.")
+    assert unprepared(record).endswith(f"the values are probably in {true}. Pass --unit {true} if so.")
 
 
 @pytest.mark.parametrize("factor", [0.1, 0.01])
 def test_an_ecg_ten_or_a_hundred_times_too_small_is_refused_without_a_unit_that_would_not_help(factor):
     for size in (1, 2):
-        reason = refusal(make_record(beats() * np.float32(size * factor)))
+        reason = unprepared(make_record(beats() * np.float32(size * factor)))
         assert reason.endswith("; the gain or the unit in the file is wrong.")
         assert "--unit" not in reason
 
@@ -56,11 +51,11 @@ def test_an_ecg_of_low_voltage_is_accepted():
 def test_one_wild_lead_alone_is_noticed():
     signal = beats()
     signal[:, 8] *= 1000
-    assert "lead V3 spans" in refusal(make_record(signal))
+    assert "lead V3 spans" in unprepared(make_record(signal))
 
 
 def test_twelve_flat_leads_are_refused():
-    assert refusal(make_record(beats() * 0 + 1)) == "00001_lr: every lead is flat; there is no ECG in it."
+    assert unprepared(make_record(beats() * 0 + 1)) == "00001_lr: every lead is flat; there is no ECG in it."
 
 
 def test_an_electrode_that_came_off_is_warned_of_and_its_values_are_clipped():

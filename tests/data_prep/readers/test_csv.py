@@ -3,17 +3,12 @@
 import numpy as np
 import pytest
 
-from data_prep import ReadOptions, RecordError, read_record
+from data_prep import ReadOptions, read_record
 from data_prep.leads import STANDARD_LEADS, standard_lead
+from tests.refusals import refusal
 from tests.wfdb_files import beats
 
 HEAD = "# fs=100 unit=mV\nI,II,III\n"
-
-
-def refusal(path, *options):
-    with pytest.raises(RecordError) as caught:
-        read_record(path, *options)
-    return str(caught.value)
 
 
 def write(path, text):

@@ -1,21 +1,16 @@
 import numpy as np
 import pytest
 
-from data_prep import ReadOptions, RecordError, read_record
+from data_prep import ReadOptions, read_record
 from data_prep.leads import STANDARD_LEADS, standard_lead
 from data_prep.readers.options import WHOLE
 from tests.dicom_files import channel, channels, group, write_dicom
+from tests.refusals import refusal
 
 
 @pytest.fixture
 def samples(rng):
     return rng.integers(-400, 400, (5000, 12)).astype(np.int16)
-
-
-def refusal(path, **options):
-    with pytest.raises(RecordError) as caught:
-        read_record(path, ReadOptions(**options))
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(("unit", "sensitivity"), [("uV", 2.5), ("mV", 0.0025), ("V", 2.5e-6)])

@@ -1,20 +1,15 @@
 import numpy as np
 import pytest
 
-from data_prep import ReadOptions, RecordError, read_record
+from data_prep import ReadOptions, read_record
 from data_prep.leads import STANDARD_LEADS, standard_lead
 from tests.edf_files import write_edf
+from tests.refusals import refusal
 
 
 @pytest.fixture
 def digital(rng):
     return rng.integers(-8000, 8000, (5000, 12))
-
-
-def refusal(path):
-    with pytest.raises(RecordError) as caught:
-        read_record(path, ReadOptions())
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(("unit", "limit"), [("uV", 4000.0), ("mV", 4.0)])

@@ -6,16 +6,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from data_prep import ReadOptions, RecordError, read_record
+from data_prep import ReadOptions, read_record
 from data_prep.leads import STANDARD_LEADS
 from data_prep.readers.npz import NO_CHECKSUM, Member
+from tests.refusals import refusal
 from tests.wfdb_files import beats
-
-
-def refusal(path, *options):
-    with pytest.raises(RecordError) as caught:
-        read_record(path, *options)
-    return str(caught.value)
 
 
 def save(path, **arrays):

@@ -16,6 +16,7 @@ from data_prep.leads import BASIS_LEADS, STANDARD_LEADS
 from data_prep.readers import OtherFile, find_files
 from data_prep.readers.other_files import OtherFileKind
 from tests import vendor_files as vendor
+from tests.refusals import refusal
 from tests.wfdb_files import beats
 
 FS = 500
@@ -25,12 +26,6 @@ OPTIONS = ReadOptions()
 @pytest.fixture
 def signal():
     return beats(1500, FS)
-
-
-def refusal(path, options=OPTIONS):
-    with pytest.raises(RecordError) as caught:
-        read_record(path, options)
-    return str(caught.value)
 
 
 def write(path, content, encoding="utf-8"):

@@ -9,15 +9,10 @@ import pytest
 
 from data_prep import Preprocess, ReadOptions, RecordError, find_records, read_record
 from tests.fuzz.mutants import damage_header
+from tests.refusals import refusal
 from tests.wfdb_files import beats, edit, two_files, write_wfdb
 
 PREPROCESS = Preprocess()
-
-
-def refusal(path):
-    with pytest.raises(RecordError) as caught:
-        read_record(path)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("arrange", [lambda header: header, two_files], ids=["one file", "two files"])

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import wfdb
 
-from data_prep import Preprocess, ReadOptions, RecordError, find_records, read_record
+from data_prep import Preprocess, ReadOptions, find_records, read_record
 from data_prep.leads import STANDARD_LEADS
 from data_prep.readers.options import WHOLE
 from data_prep.readers.wfdb.samples import UNVERIFIED
+from tests.refusals import refusal
 from tests.wfdb_files import beats, edit, sentences, write_wfdb
 
 CUT = 400
@@ -36,12 +37,6 @@ def gapped(tmp_path):
     header = tmp_path / "gapped.hea"
     header.write_text("gapped/4 12 100 1100\ngapped_layout 0\nfirst 400\n~ 100\nsecond 600\n")
     return header
-
-
-def refusal(path):
-    with pytest.raises(RecordError) as caught:
-        read_record(path)
-    return str(caught.value)
 
 
 def test_joined_records_are_read_as_one(joined):
