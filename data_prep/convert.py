@@ -187,12 +187,13 @@ def write(record: Record, header: Path) -> tuple[str, ...]:
     The header appears last, when the record is complete.
 
     Raises:
-        RecordError: the record has no standard lead or no sample.
+        RecordError: the record has no standard lead or no sample, or a lead has infinite values.
         OSError: the folder cannot be written.
     """
     kept = [(index, standard) for index, name in enumerate(record.leads) if (standard := standard_lead(name))]
     if not kept or not len(record.signal):
         raise RecordError(f"{record.name}: there is no {'sample' if kept else 'standard lead'} in it.")
+    refuse_infinite(record, kept)
     names = [lead + MARK * is_reconstructed(record.leads[index]) for index, lead in kept]
     steps = [to_steps(record.signal[:, index]) for index, _ in kept]
     unit = "mV" if record.calibrated else NO_UNIT
@@ -201,6 +202,16 @@ def write(record: Record, header: Path) -> tuple[str, ...]:
     signal, gains = np.stack([step.values for step in steps], axis=1), [step.per_mv for step in steps]
     write_whole_record(header, lambda beside: write_record(beside, signal, record.fs, names, comments, gains, unit))
     return tuple(remarks(record, names, steps))
+
+
+def refuse_infinite(record: Record, kept: Sequence[tuple[int, str]]) -> None:
+    """Raise RecordError if a lead has infinite values. They are damage, which a record of WFDB would mark as a gap."""
+    for index, lead in kept:
+        if n_infinite := int(np.isinf(record.signal[:, index]).sum()):
+            raise RecordError(
+                f"{record.name}: {n_infinite} of {len(record.signal)} samples of lead {lead} are infinite; the file is "
+                "damaged. Copy it again, or write NaN where a sample is missing."
+            )
 
 
 class Steps(NamedTuple):

@@ -45,6 +45,16 @@ def test_a_converted_record_has_the_samples_rate_leads_and_gaps_of_the_file(npz,
         assert (fs, tuple(leads)) == (257.5, STANDARD_LEADS)
 
 
+@pytest.mark.parametrize("damage", [np.inf, -np.inf])
+def test_infinite_values_are_refused_rather_than_written_as_a_gap(npz, tmp_path, damage):
+    signal = npz("a.npz")
+    signal[500, 2] = damage
+    np.savez(tmp_path / "in/a.npz", signal=signal, fs=257.5, leads=np.array(STANDARD_LEADS))
+    (result,) = convert(tmp_path / "in/a.npz", tmp_path / "a", OPTIONS)
+    assert "1 of 1000 samples of lead III are infinite" in result.failure
+    assert not (tmp_path / "a.hea").exists()
+
+
 def test_a_lead_beyond_32_mv_is_written_in_coarser_steps_and_that_is_told(npz, tmp_path):
     signal = npz("a.npz", leads=("I", "II", "foo"), scale=20.0)
     (result,) = convert(tmp_path / "in/a.npz", tmp_path / "a", OPTIONS)
