@@ -63,6 +63,15 @@ def test_a_lead_beyond_32_mv_is_written_in_coarser_steps_and_that_is_told(npz, t
     assert result.warnings[1] == "columns left out, because they are not standard leads: 1."
 
 
+@pytest.mark.parametrize("scale", [1e-2, 5e-4, 1e-6])
+def test_values_far_below_those_of_an_ecg_keep_their_course(npz, tmp_path, scale):
+    signal = npz("a.npz", scale=scale)
+    (result,) = convert(tmp_path / "in/a.npz", tmp_path / "a", OPTIONS)
+    assert result.warnings == ()
+    for converted in (read_record(tmp_path / "a.hea").signal, wfdb.rdrecord(str(tmp_path / "a")).p_signal):
+        assert converted == pytest.approx(signal, abs=1e-3 * scale, nan_ok=True)
+
+
 def test_a_folder_keeps_its_structure_and_every_file_is_accounted_for(npz, tmp_path):
     for name in ("x/a.npz", "x/b c.npz", "y/a.npz"):
         npz(name)
