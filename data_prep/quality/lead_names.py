@@ -102,8 +102,10 @@ def _remedy(record: Record, missing: Sequence[str]) -> str:
     if not unknown or len(unknown) < len(chest) + max(FEWEST_LIMB_LEADS - n_limb, 0):
         return ""
     columns = f"column {unknown[0]} is" if len(unknown) == 1 else f"columns {', '.join(unknown[:12])} are"
+    in_order = "" if len(unknown) < len(record.leads) else "--leads with the leads of all columns in their order, or "
     return (
-        f" If {columns} among them, pass --leads NAME=LEAD,... with each column's name for NAME and its lead for LEAD."
+        f" If {columns} among them, pass {in_order}--leads NAME=LEAD,... with each column's name for NAME and its lead "
+        "for LEAD."
     )
 
 

@@ -52,7 +52,9 @@ def odd_size(leads: Sequence[str], spans: Float32[np.ndarray, " lead"], unit: st
     if size is None or spans.max() == 0:
         return size
     for other in ("V", "mV", "uV", "nV"):
-        if unit is not None and unit != NO_UNIT and SMALL < _middle(spans) * UNITS[other] / UNITS[unit] < LARGE:
+        if unit is None or unit in (NO_UNIT, other):
+            continue
+        if SMALL < _middle(spans) * UNITS[other] / UNITS[unit] < LARGE:
             return f"{size}; the values are probably in {other}. Pass --unit {other} if so."
     return f"{size}; the gain or the unit in the file is wrong."
 

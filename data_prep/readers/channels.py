@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64, Shaped
 
-from data_prep.leads import standard_lead
-from data_prep.readers.columns import find_columns, find_leads, to_millivolts
+from data_prep.readers.columns import find_columns, find_leads, name_columns, to_millivolts
 from data_prep.readers.columns import to_record as columns_to_record
 from data_prep.readers.files import require_sane_size
 from data_prep.readers.options import ReadOptions
@@ -56,7 +55,7 @@ def to_record(
     name = path.name
     if not channels:
         raise RecordError(f"{name} holds no waveform.")
-    leads = _leads(channels, options)
+    leads = name_columns([channel.lead for channel in channels], options)
     fs = _rate(name, fs, options)
     kept = find_leads(name, leads, options)
     columns, left_out = find_columns(name, [leads[i] for i in kept], [channels[i].unit for i in kept], options)
@@ -102,14 +101,6 @@ def _without_pulse(signal: Float32[np.ndarray, "time lead"]) -> Float32[np.ndarr
         return signal
     first = int(np.argmax(is_zero))  # a few samples before may be equal by chance
     return signal[: begin + first] if (is_zero | is_high)[first:].all() else signal
-
-
-def _leads(channels: Sequence[Channel], options: ReadOptions) -> list[str]:
-    """Return the leads' names: the file's own, or else the user's, where no channel is named as a lead."""
-    names = [channel.lead for channel in channels]
-    own = options.column_names
-    is_named = any(standard_lead(options.lead_of(name)) for name in names)
-    return list(own) if own is not None and len(own) == len(names) and not is_named else names
 
 
 def _rate(name: str, fs: float | None, options: ReadOptions) -> float:

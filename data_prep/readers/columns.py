@@ -32,6 +32,13 @@ class Column:
     unit: str
 
 
+def name_columns(names: Sequence[str], options: ReadOptions) -> list[str]:
+    """Return the names of columns: the file's own, or else the user's, where no column is named as a lead."""
+    own = options.column_names
+    is_named = any(standard_lead(options.lead_of(name)) for name in names)
+    return list(own) if own is not None and len(own) == len(names) and not is_named else list(names)
+
+
 def find_columns(
     source: str,
     names: Sequence[str],

@@ -28,6 +28,8 @@ from data_prep.sources.tables import (
 
 TABLE = "labels.csv"
 LABEL_SET = "labels"
+OLDEST = 120
+"""Highest plausible age in years. The task `age` leaves out ages above it, as PTB-XL's 300 for all over 89."""
 SPLIT_OF_WORD = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
@@ -154,6 +156,11 @@ def decisions(columns: Columns, cells: dict[str, pd.Series]) -> Iterator[str]:
         if numbers(cells["sex"]).notna().any():
             meaning = f"0 in {name!r} counts as male, and 1 as female"
         yield f"{TABLE}: {meaning}, as in PTB-XL."
+    if "age" in cells and (odd := cells["age"].index[~ages(cells["age"]).fillna(0).between(0, OLDEST)]).size:
+        yield (
+            f"{TABLE}: {columns.roles['age']!r} is not from 0 to {OLDEST} years in {odd.size:,} of "
+            f"{len(cells['age']):,} rows ({lines(odd)}), which count as unknown; write years, not days."
+        )
 
 
 def splits(cells: Mapping[str, pd.Series], patient_id: pd.Series, fold: pd.Series) -> pd.Series:

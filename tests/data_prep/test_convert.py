@@ -45,12 +45,31 @@ def test_a_converted_record_has_the_samples_rate_leads_and_gaps_of_the_file(npz,
         assert (fs, tuple(leads)) == (257.5, STANDARD_LEADS)
 
 
+@pytest.mark.parametrize("damage", [np.inf, -np.inf])
+def test_infinite_values_are_refused_rather_than_written_as_a_gap(npz, tmp_path, damage):
+    signal = npz("a.npz")
+    signal[500, 2] = damage
+    np.savez(tmp_path / "in/a.npz", signal=signal, fs=257.5, leads=np.array(STANDARD_LEADS))
+    (result,) = convert(tmp_path / "in/a.npz", tmp_path / "a", OPTIONS)
+    assert "1 of 1000 samples of lead III are infinite" in result.failure
+    assert not (tmp_path / "a.hea").exists()
+
+
 def test_a_lead_beyond_32_mv_is_written_in_coarser_steps_and_that_is_told(npz, tmp_path):
     signal = npz("a.npz", leads=("I", "II", "foo"), scale=20.0)
     (result,) = convert(tmp_path / "in/a.npz", tmp_path / "a", OPTIONS)
     assert read_record(tmp_path / "a.hea").signal == pytest.approx(signal[:, :2], abs=2e-3, nan_ok=True)
     assert "lead I in steps of" in result.warnings[0]
     assert result.warnings[1] == "columns left out, because they are not standard leads: 1."
+
+
+@pytest.mark.parametrize("scale", [1e-2, 5e-4, 1e-6])
+def test_values_far_below_those_of_an_ecg_keep_their_course(npz, tmp_path, scale):
+    signal = npz("a.npz", scale=scale)
+    (result,) = convert(tmp_path / "in/a.npz", tmp_path / "a", OPTIONS)
+    assert result.warnings == ()
+    for converted in (read_record(tmp_path / "a.hea").signal, wfdb.rdrecord(str(tmp_path / "a")).p_signal):
+        assert converted == pytest.approx(signal, abs=1e-3 * scale, nan_ok=True)
 
 
 def test_a_folder_keeps_its_structure_and_every_file_is_accounted_for(npz, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from data_prep.leads import describe_lead, describe_leads, standard_lead
-from data_prep.readers.columns import refuse_electrodes, unit_of
+from data_prep.readers.columns import name_columns, refuse_electrodes, unit_of
 from data_prep.readers.files import read_bytes, refuse_pointer
 from data_prep.readers.options import ReadOptions
 from data_prep.readers.wfdb.formats import FORMATS
@@ -100,7 +100,9 @@ def name_leads(name: str, header: Header, options: ReadOptions) -> Header:
         if signal.unit in UNITS:
             label = describe_lead(signal.lead, number, "signal")
             unit_of(f"{name}: {label}", signal.lead, signal.unit, options)
-    return replace(header, signals=tuple([s._replace(lead=options.lead_of(s.lead)) for s in header.signals]))
+    leads = name_columns([signal.lead for signal in header.signals], options)
+    signals = [s._replace(lead=options.lead_of(lead)) for s, lead in zip(header.signals, leads, strict=True)]
+    return replace(header, signals=tuple(signals))
 
 
 def voltage_indices(name: str, header: Header, options: ReadOptions) -> tuple[list[int], tuple[Remark, ...]]:

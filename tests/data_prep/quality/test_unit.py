@@ -48,10 +48,13 @@ def test_an_ecg_of_low_voltage_is_accepted():
     assert sentences(Preprocess()(make_record(small))) == ()
 
 
-def test_one_wild_lead_alone_is_noticed():
+@pytest.mark.parametrize("unit", ["mV", "uV", None])
+def test_one_wild_lead_alone_is_noticed_and_the_unit_that_the_others_have_is_not_proposed(unit):
     signal = beats()
     signal[:, 8] *= 1000
-    assert "lead V3 spans" in unprepared(make_record(signal))
+    reason = unprepared(replace(make_record(signal), unit=unit))
+    assert "lead V3 spans" in reason
+    assert reason.endswith("; the gain or the unit in the file is wrong.")
 
 
 def test_twelve_flat_leads_are_refused():

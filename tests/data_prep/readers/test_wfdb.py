@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import wfdb
 
-from data_prep import ReadOptions, RecordError, find_records, read_record
+from data_prep import Preprocess, ReadOptions, RecordError, find_records, read_record
 from data_prep.leads import STANDARD_LEADS
 from data_prep.readers import open_recording
 from data_prep.readers.wfdb.header import parse_header
@@ -215,6 +215,21 @@ def test_a_header_without_checksums_is_read_with_a_warning(tmp_path, kept):
         "no checksum in the header: damage to the samples would go unnoticed."
     ]
     assert record.leads[0] == "signal 1"
+
+
+def test_signals_without_names_take_those_that_the_user_gives_in_their_order(tmp_path):
+    header = write_wfdb(tmp_path)
+    named = read_record(header)
+    header.write_text(re.sub(r"(?m) 0 \S+$", "", header.read_text()))
+    with pytest.raises(RecordError, match="pass --leads with the leads of all columns in their order"):
+        Preprocess()(read_record(header))
+    record = read_record(header, ReadOptions(leads=STANDARD_LEADS[::-1]))
+    assert record.leads == STANDARD_LEADS[::-1]
+    np.testing.assert_array_equal(record.signal, named.signal)
+
+
+def test_a_user_s_names_in_order_never_replace_those_of_a_header(tmp_path):
+    assert read_record(write_wfdb(tmp_path), ReadOptions(leads=STANDARD_LEADS[::-1])).leads == STANDARD_LEADS
 
 
 def test_zeros_in_place_of_checksums_count_as_none(tmp_path):

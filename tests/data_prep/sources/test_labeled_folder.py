@@ -118,6 +118,15 @@ def test_a_table_with_impossible_content_is_refused(tmp_path, text, message):
         labeled(tmp_path, text).require_sound()
 
 
+@pytest.mark.parametrize("age", ["22645", "1961", "-1", "300", "inf"])
+def test_ages_that_no_task_uses_are_counted(tmp_path, age):
+    source = labeled(tmp_path, f"record,Age,AF\na,{age},1\nb,63,0\nc,,0\nd,0,0\n")
+    source.require_sound()
+    assert any("'Age' is not from 0 to 120 years in 1 of 4 rows (line 2)" in note for note in source.notes)
+    sound = labeled(tmp_path, "record,Age,AF\na,120,1\nb,63Y,0\nc,,0\nd,0,0\n")
+    assert not any("not from 0" in note for note in sound.notes)
+
+
 def test_all_problems_are_listed_at_once_without_quoting_cells(tmp_path):
     text = "record,Patient_ID,Sex,Age,fold,test,AF,MI,device\n"
     text += "Ann,Bob,Zoe,Eve,Kim,1,Joe,,Max\nAnn,,F,63Y,11,0,1,1,Max\n../Ida,Bob,F,,1,0,0,0,Max\n"
