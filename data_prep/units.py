@@ -1,4 +1,4 @@
-"""Units of voltage and sampling rates, in the spellings that files use."""
+"""Units of voltage and sampling rates, in the spellings that files use, and the plausible ranges of values."""
 
 import math
 import re
@@ -7,6 +7,8 @@ from functools import lru_cache
 
 RATES = (50.0, 50_000.0)
 """Lowest and highest sampling rate of an ECG, in hertz."""
+OLDEST = 120
+"""Highest age of a patient, in years. PTB-XL stores ages over 89 as 300, which is not a real age."""
 NO_UNIT = "none"
 """Unit of values whose voltage scale is lost."""
 UNITS = {"nV": 1e-6, "uV": 1e-3, "mV": 1.0, "V": 1e3, NO_UNIT: 1.0}

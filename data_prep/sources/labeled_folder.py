@@ -25,11 +25,10 @@ from data_prep.sources.tables import (
     listed,
     table_problems,
 )
+from data_prep.units import OLDEST
 
 TABLE = "labels.csv"
 LABEL_SET = "labels"
-OLDEST = 120
-"""Highest plausible age in years. The task `age` leaves out ages above it, as PTB-XL's 300 for all over 89."""
 SPLIT_OF_WORD = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),

@@ -6,13 +6,12 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from data_prep.units import OLDEST
 from ecgmtl.tasks.base import LossInput
 from ecgmtl.tasks.columns import ColumnTask
 
 MEAN_YEARS, SD_YEARS = 60.0, 17.0
 """Mean and standard deviation of PTB-XL's training records, rounded, by which targets are standardized."""
-OLDEST = 120.0
-"""Highest plausible age in years. PTB-XL stores ages over 89 as 300, which is not a real age."""
 
 
 class Age(ColumnTask):
