@@ -201,8 +201,9 @@ def write(record: Record, header: Path) -> tuple[str, ...]:
     refuse_infinite(record, kept)
     names = [lead + MARK * is_reconstructed(record.leads[index]) for index, lead in kept]
     rows = [record.signal[:, index] for index, _ in kept]
-    finest = finest_steps(rows)
-    steps = [to_steps(row, finest) for row in rows]
+    largest = [largest_of(row) for row in rows]
+    finest = finest_steps(max(largest))
+    steps = [to_steps(row, most, finest) for row, most in zip(rows, largest, strict=True)]
     unit = "mV" if record.calibrated else NO_UNIT
     comments = ["converted by ecgmtl", *(["the voltage scale is lost"] if unit == NO_UNIT else [])]
     header.parent.mkdir(parents=True, exist_ok=True)
@@ -228,12 +229,11 @@ class Steps(NamedTuple):
     per_mv: float
 
 
-def finest_steps(rows: Sequence[Float[np.ndarray, " time"]]) -> float:
-    """Return the steps per mV of all leads: 1000, or more by a power of ten where no value reaches FAINT.
+def finest_steps(largest: float) -> float:
+    """Return the steps per mV of all leads: 1000, or more by a power of ten where `largest` mV are less than FAINT.
 
     The values are then normalized, or in a larger unit than the file states, and steps of 1 µV would destroy them.
     """
-    largest = max(largest_of(row) for row in rows)
     if not 0 < largest < FAINT:
         return STEPS_PER_MV
     finest = STEPS_PER_MV * 10.0 ** math.floor(math.log10(LARGEST_SAMPLE / (largest * STEPS_PER_MV)))
@@ -245,9 +245,12 @@ def largest_of(row: Float[np.ndarray, " time"]) -> float:
     return float(np.abs(row[np.isfinite(row)]).max(initial=0.0))
 
 
-def to_steps(row: Float[np.ndarray, " time"], finest: float) -> Steps:
-    """Round a lead in mV to `finest` steps per mV, or coarser if 16 bits do not hold it. Missing samples are marked."""
-    known, largest = np.isfinite(row), largest_of(row)
+def to_steps(row: Float[np.ndarray, " time"], largest: float, finest: float) -> Steps:
+    """Round a lead of up to `largest` mV to `finest` steps per mV, or coarser if 16 bits do not hold it.
+
+    Missing samples are marked.
+    """
+    known = np.isfinite(row)
     per_mv = finest if largest * finest <= LARGEST_SAMPLE else LARGEST_SAMPLE / largest
     values = np.where(known, np.rint(np.where(known, row, 0).astype(np.float64) * per_mv), MISSING)
     return Steps(values.astype(np.int16), per_mv)
