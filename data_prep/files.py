@@ -1,5 +1,6 @@
 """Files that are written completely or not at all."""
 
+import errno
 import hashlib
 import os
 import time
@@ -10,6 +11,13 @@ from pathlib import Path
 
 from data_prep.errors import UserError
 
+NO_ROOM = "the disk is full", "Free some space"
+FULL = {
+    errno.ENOSPC: NO_ROOM,
+    getattr(errno, "EDQUOT", errno.ENOSPC): NO_ROOM,
+    errno.EFBIG: ("the file is larger than `ulimit -f` or the file system allows", "Raise that limit"),
+}
+"""Reason and remedy by error number: a full disk, an exceeded quota, and a limit on the size of files."""
 TOKEN = os.urandom(4).hex()
 """Text that distinguishes this process from one with the same number on another machine."""
 

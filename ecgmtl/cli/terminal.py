@@ -11,16 +11,10 @@ from typing import NoReturn
 import typer
 
 from data_prep.errors import UserError
+from data_prep.files import FULL
 from data_prep.progress import ProgressCallback
 from data_prep.safe_text import printable_lines
 
-NO_ROOM = "the disk is full", "Free some space"
-FULL = {
-    errno.ENOSPC: NO_ROOM,
-    getattr(errno, "EDQUOT", errno.ENOSPC): NO_ROOM,
-    errno.EFBIG: ("the file is larger than `ulimit -f` or the file system allows", "Raise that limit"),
-}
-"""Reason and remedy by error number: a full disk, an exceeded quota, and a limit on the size of files."""
 NO_RIGHT = "Allow it, or name another place"
 CHECK_PLACE = "Check this disk or network drive"
 REFUSED = {

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
+from data_prep.files import FULL
 from data_prep.readers import OtherFile, ReadOptions
 from data_prep.safe_text import printable, printable_lines
 from ecgmtl import __version__
@@ -32,8 +33,6 @@ from ecgmtl.serve.uploads import Limits, Upload
 DESCRIPTION = """Predictions for ECG files. Not a medical device; for research only.
 
 A WFDB record is several files: send its `.hea` and its `.dat` or `.mat` in one request."""
-FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
-"""Error numbers of a full disk, an exceeded quota, and a limit on the size of files."""
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
