@@ -20,7 +20,7 @@ BATCH = 16
 class RequestOptions(NamedTuple):
     """Options of a request."""
 
-    options: ReadOptions = ReadOptions()
+    read: ReadOptions = ReadOptions()
     """Facts that the files may lack."""
     window: Window = Window.FIRST
     """Windows that are predicted of a recording longer than the model's input."""
@@ -34,7 +34,7 @@ def predict_uploads(
         yield from stored.refused
         for folder in stored.folders:
             ecgs = []
-            for file in find_files([folder], request_options.options):
+            for file in find_files([folder], request_options.read):
                 if is_tried(file):
                     ecgs.append(file if isinstance(file, Path) else file.path)
                 elif isinstance(file, OtherFile):
@@ -42,7 +42,7 @@ def predict_uploads(
             for start in range(0, len(ecgs), BATCH):
                 batch = ecgs[start : start + BATCH]
                 results = predict_batch(
-                    predictor, batch, request_options.options, keep_signals=True, window=request_options.window
+                    predictor, batch, request_options.read, keep_signals=True, window=request_options.window
                 )
                 yield from map(stored.renamed, results)
 
