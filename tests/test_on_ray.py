@@ -81,13 +81,14 @@ def kill_one_at_work(process):
 @pytest.mark.slow
 def test_a_killed_worker_of_a_ray_cluster_loses_and_doubles_no_row(folder):
     pytest.importorskip("ray", reason="needs Ray: pip install 'ecgmtl[ray]'")
-    process = start(folder, *PREDICT, "--out", "ray.csv", *RAY)
+    process = start(folder, *PREDICT, "--out", "p/", *RAY)
     kill_one_at_work(process)
     code, said = finish(process)
-    assert code == 3, said
-    assert predict_here(folder, "local.csv") == 3
-    assert pd.read_csv(folder / "ray.csv")["path"].tolist() == [f"ecgs/r{number:02d}.hea" for number in range(40)]
-    assert (folder / "ray.csv").read_bytes() == (folder / "local.csv").read_bytes()
+    assert (code, "10 of 10 parts are finished" in said) == (3, True), said
+    assert predict_here(folder, "l/") == 3
+    here, there = pd.read_parquet(folder / "l"), pd.read_parquet(folder / "p")
+    assert there["path"].tolist() == [f"ecgs/r{number:02d}.hea" for number in range(40)]
+    pd.testing.assert_frame_equal(there, here, check_exact=True)
 
 
 @pytest.mark.slow

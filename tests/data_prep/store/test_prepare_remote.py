@@ -195,19 +195,8 @@ def test_ray_prepares_a_part_of_a_web_server(sources, web, tmp_path):
     pytest.importorskip("ray", reason="needs Ray: pip install 'ecgmtl[ray]'")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "HOME": str(tmp_path / "home")}
     environment |= {"RAY_AUTH_MODE": "disabled", "RAY_agent_register_timeout_ms": "120000", "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "ecgmtl",
-        "data",
-        "prepare",
-        f"{web}ptbxl/",
-        "ray",
-        "--engine",
-        "ray",
-        "--part",
-        "1/1",
-    ]
+    words = ("--engine", "ray", "--part", "1/1")
+    command = [sys.executable, "-m", "ecgmtl", "data", "prepare", f"{web}ptbxl/", "ray", *words]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
     prepare.prepare(sources / "ptbxl", tmp_path / "local", Preprocess())
