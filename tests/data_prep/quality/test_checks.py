@@ -186,6 +186,13 @@ def test_swapped_electrodes_and_copied_leads_forbid_a_decision(name):
     assert finding.severity is Severity.NO_DECISION
 
 
+def test_multiples_of_one_lead_are_one_finding():
+    signal = ecg()
+    signal[:, 6:] = np.outer(signal[:, 7], [0.5, 1, 1.5, 0.8, 0.7, 0.6])
+    (label, *others) = [label for label in labels(signal) if label.startswith("lead-twice")]
+    assert (label, others) == ("lead-twice=V1,V2,V3,V4,V5,V6", [])
+
+
 @pytest.mark.real
 def test_no_real_record_lacks_beats_or_has_a_lead_twice(shared_data):
     records = [read_record(path) for path in islice(find_records([shared_data / "ptbxl-sample/records100"]), 60)]
