@@ -80,10 +80,11 @@ def convert(source: Path, out: Path, options: ReadOptions) -> Iterator[Converted
     if out.exists() and not out.is_dir():
         raise ConvertError(f"{out}: is a file; name a folder, because {source} is one.")
     origins: dict[Path, str] = {}
+    may_hold_out = out.resolve() != source.resolve()
     for file in find_files([source], options):
         if isinstance(file, OtherFile):
             yield file
-        else:
+        elif not (may_hold_out and out.resolve() in map(Path.resolve, file.parents)):  # it was converted before
             yield from failing(file, convert_found(file, file.relative_to(source), out, options, origins))
 
 

@@ -102,3 +102,10 @@ def versions() -> str:
         except PackageNotFoundError:
             continue
     return ", ".join(f"{name} {number}" for name, number in names.items())
+
+
+def changed_versions(before: str, now: str) -> str:
+    """Return how `versions` differ, as `torch 2.6.0 instead of 2.7.0`. Empty where they do not."""
+    was, is_now = (dict(part.split(" ", 1) for part in text.split(", ") if " " in part) for text in (before, now))
+    differ = [name for name in {**was, **is_now} if was.get(name) != is_now.get(name)]
+    return ", ".join(f"{name} {was.get(name, 'none')} instead of {is_now.get(name, 'none')}" for name in differ)

@@ -13,6 +13,7 @@ from data_prep.quality import (
     flat_part,
     lead_twice,
     limb_identities,
+    no_beats,
     noise,
     noise_leads,
     pacing,
@@ -37,6 +38,7 @@ USUAL_SIZES: tuple[Check, ...] = (noise_leads.check,)
 CHECKS: tuple[Check, ...] = (
     limb_identities.check,
     flat_part.check,
+    no_beats.check,
     repeated.check,
     saturation.check,
     noise.check,

@@ -127,10 +127,19 @@ def _walk(folder: Path, above: frozenset[str], options: ReadOptions) -> Iterator
     except OSError:
         yield folder
         return
-    yield from _classify_files(folder, [entry.name for entry in entries if not entry.is_dir()], options)
-    for entry in entries:
-        if entry.is_dir() and entry.name != VERSION_CONTROL:
-            yield from _walk(folder / entry.name, above | {real}, options)
+    folders = [entry.name for entry in entries if _is_folder(entry)]
+    files = sorted({entry.name for entry in entries}.difference(folders))
+    yield from _classify_files(folder, files, options)
+    for name in folders:
+        if name != VERSION_CONTROL:
+            yield from _walk(folder / name, above | {real}, options)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # such as a link that leads back to itself
+        return False
 
 
 def _classify_files(folder: Path, names: Sequence[str], options: ReadOptions) -> Iterator[Path | OtherFile]:

@@ -1,5 +1,8 @@
 """Folder of a source, on this machine or at a remote place: which of the files that tables name are there."""
 
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -26,6 +29,13 @@ class Folder:
 
     place: File
     listed: dict[str, Names] = field(default_factory=dict, repr=False, compare=False)
+    stems: dict[PurePosixPath, Mapping[str, Sequence[str]]] = field(default_factory=dict, repr=False, compare=False)
+    """Names in the folders that were looked at, by their stems."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the folder is on this machine, so that looking at its files costs little."""
+        return isinstance(self.place, Path)
 
     def has_folder(self, name: str) -> bool:
         """Return whether a folder of this name is directly in this one."""
@@ -36,15 +46,30 @@ class Folder:
     def has_file(self, name: str) -> bool:
         """Return whether a file of this name, relative to the folder, is there."""
         if isinstance(self.place, Path):
-            return (self.place / name).is_file()
+            try:
+                return (self.place / name).is_file()
+            except OSError:  # such as a name that is too long
+                return False
         return PurePosixPath(name).name in self.names_beside(name)
 
     def suffix_of_ecg(self, record: str) -> str | None:
         """Return the suffix of the first file of a record's name that is an ECG by its content, or None."""
-        stem = PurePosixPath(record).name
-        names = sorted(name for name in self.names_beside(record) if name.startswith(f"{stem}."))
-        suffixes = [path.suffix for path in map(PurePosixPath, names) if path.stem == stem]
-        return next((suffix for suffix in suffixes if self.is_ecg(record + suffix)), None)
+        suffixes = [PurePosixPath(name).suffix for name in self.names_of(record)]
+        return next((suffix for suffix in suffixes if suffix and self.is_ecg(record + suffix)), None)
+
+    def names_of(self, record: str) -> Sequence[str]:
+        """Return the names of the files beside a record that differ from its name only in their suffix."""
+        return self.stems_beside(record).get(same_accents(PurePosixPath(record).name), ())
+
+    def stems_beside(self, record: str) -> Mapping[str, Sequence[str]]:
+        """Return the names of the files in the folder of a record, by stems whose accents are encoded in one way."""
+        parent = PurePosixPath(record).parent
+        if parent not in self.stems:
+            stems: dict[str, list[str]] = defaultdict(list)
+            for name in sorted(self.names_beside(record)):
+                stems[same_accents(PurePosixPath(name).stem)].append(name)
+            self.stems[parent] = dict(stems)
+        return self.stems[parent]
 
     def is_ecg(self, name: str) -> bool:
         """Return whether a file is an ECG by its content."""
@@ -83,3 +108,8 @@ class Folder:
                 frozenset(entry.name for entry in entries if entry.is_folder),
             )
         return self.listed[name]
+
+
+def same_accents(name: str) -> str:
+    """Return a name as most systems encode accents. macOS may store an accent apart from its letter."""
+    return unicodedata.normalize("NFC", name)

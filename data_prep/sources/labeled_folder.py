@@ -2,16 +2,23 @@
 and sex. Every other column of yes and no is a label."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
 from data_prep.places import File
-from data_prep.readers import READERS
 from data_prep.sources.cells import NO_SEX, ages, is_missing, is_yes, lines, numbers, sexes, words
 from data_prep.sources.folder import Folder
 from data_prep.sources.label_columns import Columns, understand
+from data_prep.sources.record_files import (
+    choices,
+    files_twice,
+    find_file,
+    plain_record,
+    plain_spelling,
+    spelled_differently,
+    without_suffix,
+)
 from data_prep.sources.table_file import is_header, read_table
 from data_prep.sources.tables import (
     SEPARATOR,
@@ -20,7 +27,6 @@ from data_prep.sources.tables import (
     Source,
     SourceError,
     SourceFinding,
-    by_line,
     fold_remarks,
     listed,
     table_problems,
@@ -57,7 +63,9 @@ def read_labeled_folder(folder: File) -> Source:
     records = records.reset_index(drop=True)
     problems += table_problems(records, list(table.index))
     problems += files_twice(files, records["name"], list(table.index))
+    problems += spelled_differently(path, contents, files, list(table.index))
     notes = (f"{TABLE}: {columns.describe()}", *notes, *decisions(columns, cells))
+    notes += tuple(choices(contents, TABLE, cells["record"], files))
     empty = [split for split in SPLITS if split not in set(records["split"])]
     notes += tuple(f"No record fell into the split '{split}'." for split in empty)
     return Source(
@@ -116,34 +124,6 @@ def no_label(path: File, columns: Columns) -> Iterator[SourceFinding]:
         yield SourceFinding("no label", path.name, message)
 
 
-def without_suffix(record: str) -> str:
-    return record.removesuffix(next((suffix for suffix in READERS if record.lower().endswith(suffix)), ""))
-
-
-def plain_record(folder: Folder, record: str) -> str:
-    """Return `a/b` for `./a//b`, and for `a\\b` as Windows writes it where no file has that name."""
-    if "\\" in record and not any(folder.has_file(record + suffix) for suffix in ("", *READERS)):
-        record = record.replace("\\", "/")
-    return PurePosixPath(record).as_posix() if record else record
-
-
-def find_file(folder: Folder, record: str) -> str:
-    """Return the record's file, relative to the folder, or the name of a WFDB header if there is none."""
-    if PurePosixPath(record).suffix.lower() in READERS or folder.has_file(record):
-        return record
-    candidates = (record + suffix for suffix in READERS if folder.has_file(record + suffix))
-    return next(candidates, None) or record + (folder.suffix_of_ecg(record) or ".hea")
-
-
-def files_twice(files: Sequence[str], names: pd.Series, rows: Sequence[int]) -> Iterator[SourceFinding]:
-    """Yield files that two records of different names lead to, as `a` and `a.xml` do."""
-    name_of = dict(zip(rows, names, strict=True))
-    for _, repeated in by_line(pd.Series(files), rows):
-        if len({name_of[line] for line in repeated}) > 1:
-            where = lines(repeated)
-            yield SourceFinding("listed twice", where, f"{where.capitalize()} have the same file.")
-
-
 def decisions(columns: Columns, cells: dict[str, pd.Series]) -> Iterator[str]:
     """Yield what was decided on the user's behalf, one sentence each."""
     if "patient_id" not in cells:
@@ -185,9 +165,7 @@ def label_cells(table: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
 
 def spelled_twice(patient_id: pd.Series) -> pd.Series:
     """Return whether each patient also has another spelling: `7`, `007` and `7.0`, or `p7` and `P7`."""
-    whole = patient_id.str.casefold().str.replace(r"^(\d+)[.,]0+$", r"\1", regex=True)
-    plain = whole.str.replace(r"^0+(?=\d+$)", "", regex=True)
-    return patient_id.groupby(plain).transform("nunique") > 1
+    return patient_id.groupby(patient_id.map(plain_spelling)).transform("nunique") > 1
 
 
 def cell_problems(

@@ -9,6 +9,7 @@ from jaxtyping import Float32, Int16
 from data_prep.leads import STANDARD_LEADS
 from data_prep.places import File
 from data_prep.preprocess import Preprocess
+from data_prep.quality import Severity
 from data_prep.readers import ReadOptions, read_record
 from data_prep.record import RecordError
 from data_prep.store.signals_file import SignalsFile
@@ -41,6 +42,8 @@ class Chunk:
     """(row, warnings) of each record that was prepared with warnings."""
     losses: tuple[tuple[int, str], ...]
     """(row, `record` or `lead`) of each record that lost its voltage scale."""
+    undecided: tuple[tuple[int, str], ...] = ()
+    """(row, codes) of each record on whose prediction no decision would be made."""
 
     def is_intact(self, signals: SignalsFile) -> bool:
         """Return whether the rows on disk are the ones that were written."""
@@ -50,7 +53,7 @@ class Chunk:
 def prepare_chunk(preparation: Preparation, first: int, files: Sequence[str]) -> Chunk:
     """Write the rows of records. An OSError means that they cannot be written."""
     rows = np.zeros((len(files), len(STANDARD_LEADS), preparation.preprocess.n_samples), np.int16)
-    failures, warnings, losses = [], [], []
+    failures, warnings, losses, undecided = [], [], [], []
     for index, file in enumerate(files):
         try:
             record = read_record(
@@ -63,10 +66,12 @@ def prepare_chunk(preparation: Preparation, first: int, files: Sequence[str]) ->
             continue
         if prepared.findings:
             warnings.append((first + index, " ".join(finding.sentence for finding in prepared.findings)))
+        if codes := {one.code for one in prepared.findings if one.severity is Severity.NO_DECISION}:
+            undecided.append((first + index, " ".join(sorted(codes))))
         if prepared.loss:
             losses.append((first + index, prepared.loss.of))
     crc32 = preparation.signals.write(first, rows)
-    return Chunk(first, len(files), crc32, tuple(failures), tuple(warnings), tuple(losses))
+    return Chunk(first, len(files), crc32, tuple(failures), tuple(warnings), tuple(losses), tuple(undecided))
 
 
 def to_microvolts(name: str, signal: Float32[np.ndarray, "lead time"]) -> Int16[np.ndarray, "lead time"]:

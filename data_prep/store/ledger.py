@@ -18,7 +18,7 @@ from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk
 from data_prep.store.manifest import PROGRESS, READ, StoreError, is_count, is_object, is_source, is_text
 from data_prep.store.signals_file import SignalsFile
 
-REMARKS = ("failures", "warnings", "losses")
+REMARKS = ("failures", "warnings", "losses", "undecided")
 """Fields of a chunk that hold (row, text) pairs."""
 MOST_RECORDS = 2**31
 N_SHARES = "n_shares"

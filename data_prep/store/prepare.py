@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -346,4 +348,17 @@ def report_on(source: Source, chunks: Sequence[Chunk], n_resumed: int) -> Prepar
     failed = sorted(failure for chunk in chunks for failure in chunk.failures)
     failures = tuple((str(names[row]), reason) for row, reason in failed)
     n_warned = sum(len(chunk.warnings) for chunk in chunks)
-    return PrepareReport(n_records(chunks) - len(failures), failures, n_warned, n_resumed, notes=source.notes)
+    notes = (*source.notes, *undecided_note(chunks))
+    return PrepareReport(n_records(chunks) - len(failures), failures, n_warned, n_resumed, notes=notes)
+
+
+def undecided_note(chunks: Sequence[Chunk]) -> Iterator[str]:
+    """Yield a sentence on the records that a prediction would not decide, as all do in a folder of a wrong rate."""
+    codes = [codes.split() for chunk in chunks for _, codes in chunk.undecided]
+    if codes:
+        counts = Counter(chain.from_iterable(codes)).most_common()
+        yield (
+            f"Prediction would make no decision on {len(codes):,} of these records "
+            f"({', '.join(f'{code} {count:,}' for code, count in counts)}), but training and evaluation use them. "
+            "`ecgmtl data check` names them."
+        )

@@ -79,6 +79,13 @@ def interrupted(x: np.ndarray, fs: float) -> np.ndarray:
     return np.where((np.arange(len(x)) // int(fs) == 5)[:, None], 0, x)
 
 
+def standing_still(x: np.ndarray, fs: float) -> np.ndarray:
+    weak = 0.01 * np.random.default_rng(0).standard_normal(x.shape)
+    weak[:, 2:6] = weak[:, :2] @ np.array([[-1, -0.5, 1, -0.5], [1, -0.5, -0.5, 1]])
+    start = int(3 * fs)
+    return np.concatenate([x[:start], x[start] + weak[start:]])
+
+
 def paced(x: np.ndarray, fs: float) -> np.ndarray:
     spikes = np.zeros_like(x)
     spikes[int(fs) :: int(fs)] = 1.0
@@ -117,11 +124,13 @@ ROWS = (
     Row("flat-part", "a lead stays at one value, or the file is padded", "note", "1 s, 0.5 s of padding",
         "V2 at 0 for 2 s",
         lambda x, fs: changed(x, V2, np.where(np.arange(len(x)) // int(fs) // 2 == 1, 0, x[:, V2]))),
+    Row("no-beats", "no lead has a beat", "no decision", "3 s", "noise of 0.01 mV from 3 s on", standing_still),
     Row("repeated", "samples of all leads are copies of earlier ones", "no decision", "1 s",
         "the first 5 s repeated", lambda x, fs: np.concatenate([x[: int(5 * fs)]] * 2)),
     Row("wrong-rate", "the waves last half or twice as long", "no decision", "log odds of 2.5",
         "read at half the rate", lambda x, fs: resample(np.ascontiguousarray(x.T, np.float32), fs, 2 * fs).T),
-    Row("lead-twice", "two leads are the same", "no decision", "difference of 0.5 %", "V2 copied over V3",
+    Row("lead-twice", "leads are the same, apart from their size", "no decision", "0.5 % unexplained",
+        "V2 copied over V3",
         lambda x, _: changed(x, V3, x[:, V2])),
     Row("lost-voltage", "the voltage scale is lost", "note", "leads of one size within 2 %", "each lead z-scored",
         lambda x, _: (x - x.mean(axis=0)) / x.std(axis=0)),

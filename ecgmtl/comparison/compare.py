@@ -12,12 +12,13 @@ from data_prep.lock import locked
 from data_prep.store.open import Store
 from ecgmtl.comparison.arms import Arm
 from ecgmtl.comparison.claims_file import CLAIMS, read_claims
-from ecgmtl.comparison.comparison import FACTS, KEPT_CLAIMS, facts_of
+from ecgmtl.comparison.comparison import FACTS, KEPT_CLAIMS, facts_of, read_comparison
 from ecgmtl.comparison.plan import Plan
 from ecgmtl.comparison.queue import run_all
 from ecgmtl.comparison.report import PLOTS, REPORT, TABLES, write_report
 from ecgmtl.comparison.results import has_results
 from ecgmtl.comparison.run import open_once
+from ecgmtl.comparison.text import mixed_origins
 from ecgmtl.comparison.truth import TRUTH, ComparisonError, Truth, is_same, read_truth, write_truth
 from ecgmtl.config.run import Config
 from ecgmtl.data.split import load_split, open_for, split_anew
@@ -74,6 +75,8 @@ def compare_in(plan: Plan, store: Store, say: Callable[[str], None]) -> Outcome:
         write_text(plan.out / FACTS, json.dumps(known))
         failed = tune_and_run(plan, store, run_id, say)
         report = write_report(plan.out)
+        for sentence in mixed_origins(read_comparison(plan.out)):
+            say(sentence)
         log_report(tracker, plan.out)
     return Outcome(report, failed)
 

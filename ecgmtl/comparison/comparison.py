@@ -59,6 +59,15 @@ class Comparison:
         return next(iter(self.arms[arm].values()))
 
     @property
+    def by_origin(self) -> dict[str, set[str]]:
+        """Arms that have runs, by what these were trained with. Results of earlier versions do not state it."""
+        arms: dict[str, set[str]] = {}
+        for run in (run for runs in self.arms.values() for run in runs.values()):
+            if run.made_with:
+                arms.setdefault(run.made_with, set()).add(run.arm)
+        return arms
+
+    @property
     def folds(self) -> tuple[int, ...]:
         """Folds that runs are evaluated on, in rising order. Empty without folds."""
         runs = (run for runs in self.arms.values() for run in runs.values())

@@ -75,6 +75,8 @@ class RunResult(ResultFields):
     is_control: bool = False
     identity: str = ""
     """Digest of the run's settings and data."""
+    made_with: str = ""
+    """Code, packages, precision and device that the run was trained with. Empty in results of earlier versions."""
     curve: tuple[Point, ...]
     macro_auroc: float
     """Macro AUROC of the kept model."""

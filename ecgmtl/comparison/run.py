@@ -24,6 +24,7 @@ from ecgmtl.evaluation.perturbations import PERTURBATIONS
 from ecgmtl.evaluation.protocols import PROTOCOLS, infer_logits
 from ecgmtl.evaluation.reconstruction import report_reconstruction
 from ecgmtl.evaluation.stress import Ranker
+from ecgmtl.identity import code_digest
 from ecgmtl.metrics.ranking import macro_auroc
 from ecgmtl.metrics.sigmoid import sigmoid
 from ecgmtl.model.network import MultiTaskModel
@@ -114,8 +115,14 @@ def train_in_folder(run: ArmRun) -> RunResult:
         figures = {names.final("validation", names.MACRO_AUROC): result.macro_auroc}
         tracker.log_final(figures | {names.final("validation", name): v for name, v in result.reconstruction.items()})
         tracker.set_tags({"arm": run.arm})
+        result = result.model_copy(update={"made_with": made_with(schedule.record.folder.facts["computes"])})
         write_result(run.result, result)
     return result
+
+
+def made_with(computes: dict[str, Any]) -> str:
+    """Return with what a run was trained. `computes` is the entry of its run.json."""
+    return f"code {code_digest()[:12]}, {computes['versions']}, {computes['precision']} on {computes['device']}"
 
 
 @lru_cache(maxsize=1)

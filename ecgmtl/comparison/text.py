@@ -51,7 +51,18 @@ def arms_section(comparison: Comparison) -> Section:
         }
         for arm, runs in comparison.arms.items()
     ]
-    return Section("Arms", table=pd.DataFrame(rows))
+    return Section("Arms", table=pd.DataFrame(rows), notes=tuple(mixed_origins(comparison)))
+
+
+def mixed_origins(comparison: Comparison) -> list[str]:
+    """Return a sentence if runs were trained with different code, packages or devices."""
+    if len(comparison.by_origin) < 2:
+        return []
+    parts = [f"{', '.join(sorted(arms))} with {origin}" for origin, arms in comparison.by_origin.items()]
+    return [
+        "Runs were trained with different code, packages or devices, which may explain differences between arms: "
+        f"{'; '.join(parts)}. To compare them under the same conditions, choose another --out."
+    ]
 
 
 MORE_COMPUTE = (

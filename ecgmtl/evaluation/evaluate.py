@@ -24,6 +24,7 @@ from ecgmtl.evaluation.reconstruction import report_reconstruction
 from ecgmtl.evaluation.report import Evaluation, write_evaluation
 from ecgmtl.evaluation.stress import N_PASSES, Ranker, report_stress
 from ecgmtl.metrics.calibration import Decisions, cross_fit
+from ecgmtl.metrics.typicality import Typicality, Unlike, count_unlike
 
 FITTED_UNDER = find_protocol("whole")
 """Protocol under which a training fits calibration and thresholds."""
@@ -85,7 +86,14 @@ def evaluate(
         classification,
         reconstruction,
         checkpoint.provenance,
+        unlike=find_unlike(checkpoint.typicality, kept),
     )
+
+
+def find_unlike(typicality: Typicality | None, split: Split) -> Unlike | None:
+    """Count the records unlike the training records. None for a model that cannot detect them."""
+    signals = (batch.signals.cpu().numpy() for batch in split.in_order())
+    return None if typicality is None else count_unlike(typicality, signals)
 
 
 def evaluate_further(

@@ -20,6 +20,7 @@ from ecgmtl.evaluation.protocols import Protocol
 from ecgmtl.evaluation.reconstruction import ReconstructionReport
 from ecgmtl.evaluation.stress import StressReport
 from ecgmtl.evaluation.text import given_leads_section, render, stress_section
+from ecgmtl.metrics.typicality import CAUSES, Unlike
 from ecgmtl.run_files import METRICS
 
 PICTURE_DPI = 120
@@ -57,6 +58,8 @@ class Evaluation:
     """Stage, data, code and package version that the model came from."""
     given_leads: GivenLeadsReport | None = None
     stress: StressReport | None = None
+    unlike: Unlike | None = None
+    """Records unlike the training records. None for a model that cannot detect them."""
 
     @property
     def n_patients(self) -> int:
@@ -75,6 +78,7 @@ class Evaluation:
         if self.reconstruction:
             figures |= {f"reconstruction_{name}": value for name, value in asdict(self.reconstruction.overall).items()}
         figures |= self.given_leads.headline() if self.given_leads else {}
+        figures |= {"n_unlike_training": self.unlike.n_records} if self.unlike else {}
         figures |= {"stress_worst_loss": self.stress.worst[1]} if self.stress else {}
         return {name: float(value) for name, value in figures.items() if math.isfinite(value)}
 
@@ -166,10 +170,22 @@ def as_text(evaluation: Evaluation, n_shown: int | None) -> str:
         f"label set {escaped(evaluation.label_set)} ({len(evaluation.label_names)} labels). "
         f"Protocol {evaluation.protocol.name}: {evaluation.protocol.description}.\n"
     )
-    text = opening + render(evaluation.classification, evaluation.reconstruction, n_shown)
+    text = opening + unlike_note(evaluation) + render(evaluation.classification, evaluation.reconstruction, n_shown)
     if evaluation.given_leads:
         text += given_leads_section(evaluation.given_leads, n_shown)
     return text + (stress_section(evaluation.stress, n_shown) if evaluation.stress else "")
+
+
+def unlike_note(evaluation: Evaluation) -> str:
+    """Return a paragraph on the records unlike the training records. Empty if there is none."""
+    unlike, n_records = evaluation.unlike, len(evaluation.names)
+    if unlike is None or not unlike.n_records:
+        return ""
+    return (
+        f"\nRecords unlike the training records: {unlike.n_records} of {n_records} "
+        f"({unlike.n_records / n_records:.1%}); about 1 % are usual. `ecgmtl predict` makes no decision on them. Most "
+        f"are unusual in {CAUSES[unlike.part]}\n"
+    )
 
 
 def as_tree(evaluation: Evaluation, title: str) -> dict[str, Any]:
@@ -180,6 +196,7 @@ def as_tree(evaluation: Evaluation, title: str) -> dict[str, Any]:
         "label_set": evaluation.label_set,
         "n_records": len(evaluation.names),
         "n_patients": evaluation.n_patients,
+        "n_unlike_training": evaluation.unlike and evaluation.unlike.n_records,
         "model": dict(evaluation.provenance),
     }
     if evaluation.classification:

@@ -6,15 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from data_prep.quality import Finding, Severity
-from ecgmtl.metrics.typicality import Typicality
-
-CAUSES = {
-    "size": "the size of its leads; check the unit and the gain.",
-    "course": "its course in time; check the sampling rate, the filters of the recorder, and noise.",
-    "leads": "how its leads relate; check their order and the electrodes.",
-    "polarity": "the direction of its waves; check whether the signal is upside down.",
-}
-"""Text that says what is unusual about the record, and what to check, by part of its typicality."""
+from ecgmtl.metrics.typicality import CAUSES, Typicality
 
 
 class Unlikeness(NamedTuple):

@@ -20,6 +20,7 @@ shortened to half       0.995  0.928      0.996
 ======================  =====  =========  ========
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from math import ceil
@@ -132,6 +133,15 @@ N_NUMBERS = {
 """Number of numbers that describe each part."""
 
 
+CAUSES = {
+    "size": "the size of its leads; check the unit and the gain.",
+    "course": "its course in time; check the sampling rate, the filters of the recorder, and noise.",
+    "leads": "how its leads relate; check their order and the electrodes.",
+    "polarity": "the direction of its waves; check whether the signal is upside down.",
+}
+"""Text that says what is unusual about the record, and what to check, by part of its typicality."""
+
+
 class PartDistribution(Settings):
     """Distribution of one part's numbers over the training records."""
 
@@ -157,6 +167,14 @@ class Scores(NamedTuple):
     """Score of each record. Above 1 it is unlike the training records."""
     parts: tuple[str, ...]
     """Part of each record that is the farthest."""
+
+
+class Unlike(NamedTuple):
+    """Records that are unlike the training records."""
+
+    n_records: int
+    part: str
+    """Part in which most of them are the most unusual."""
 
 
 class Typicality(Settings):
@@ -188,6 +206,13 @@ class Typicality(Settings):
         distances = np.stack([part.distances(numbers[name]) for name, part in self.parts.items()], axis=1) / self.bound
         names = tuple(self.parts)
         return Scores(distances.max(axis=1), tuple(names[index] for index in distances.argmax(axis=1)))
+
+
+def count_unlike(typicality: Typicality, batches: Batches) -> Unlike:
+    """Count the records of the batches that are unlike the training records."""
+    scores = typicality.scores_of(describe(batches, typicality.fs))
+    parts = Counter(part for part, score in zip(scores.parts, scores.values, strict=True) if score > 1)
+    return Unlike(parts.total(), next((part for part, _ in parts.most_common(1)), ""))
 
 
 def describe(batches: Batches, fs: float) -> dict[str, Numbers]:

@@ -152,7 +152,7 @@ class RunFolder:
         self.write_facts(facts)
 
     def computes_as(self, now: dict[str, Any]) -> dict[str, Any]:
-        """Return the threads, precision and device with which the run first started. The first call stores `now`."""
+        """Return how the run computed when it started: threads, precision, versions. The first call stores `now`."""
         facts = self.facts
         if "computes" not in facts:
             self.write_facts({**facts, "computes": now})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from ecgmtl.config.stage import UNTRAINED, Stage
 from ecgmtl.data.split import Split, lead_statistics, load_split, require_both_classes
 from ecgmtl.device import Precision, pick_device, resolve
 from ecgmtl.evaluation.protocols import infer_logits
+from ecgmtl.identity import changed_versions, versions
 from ecgmtl.metrics.calibration import Calibration, fit_calibration
 from ecgmtl.metrics.typicality import Typicality, fit_typicality
 from ecgmtl.model.forest.grow import grow_forest
@@ -228,8 +229,10 @@ class Schedule:
 
     def load_stage(self, model: MultiTaskModel, stage: Stage, finished: Path) -> int:
         """Load the weights of a finished stage, and return its number of steps."""
-        self.record.progress.say(f"stage {stage.name}: loaded from {finished} (same settings, data and code)")
         weights, description = checkpoint.read(finished)
+        changed = changed_versions(description.provenance.get("versions", versions()), versions())
+        trained = f"same settings, data and code{f'; trained with {changed}' if changed else ''}"
+        self.record.progress.say(f"stage {stage.name}: loaded from {finished} ({trained})")
         model.load_state_dict(weights)
         self.record.folder.adopt_history(stage.name, finished)
         return int(description.provenance["n_steps"])
@@ -269,16 +272,23 @@ class Schedule:
 
 def compute_as_before(folder: RunFolder, config: Config, device: torch.device, say: Callable[[str], None]) -> Precision:
     """Use the threads and precision with which the run started, because sums round differently with others."""
-    now = {
+    now: dict[str, Any] = {
         "threads": torch.get_num_threads(),
         "precision": resolve(config.precision, device),
         "device": device.type,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "versions": versions(),
     }
     start = folder.computes_as(now)
     torch.set_num_threads(start["threads"])
+    changed = changed_versions(start["versions"], now["versions"])
+    if start["instructions"] != now["instructions"]:
+        changed = ", ".join(filter(None, [changed, f"{start['instructions']} instead of {now['instructions']}"]))
+    if changed:
+        say(f"the run started with {changed}: its weights may differ")
     if start["device"] != device.type:
         say(f"the run started on {start['device']} and continues on {device.type}: its weights will differ")
-    elif start != now:
+    elif (start["threads"], start["precision"]) != (now["threads"], now["precision"]):
         say(f"continues with {start['threads']} threads in {start['precision']}, with which the run started")
     return "bf16" if start["precision"] == "bf16" else "fp32"
 

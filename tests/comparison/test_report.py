@@ -54,6 +54,16 @@ def small(folder, arms, n_seeds, **changes):
     return write_report(folder, n_resamples=50).with_name("report.md").read_text()
 
 
+def test_runs_of_different_code_are_reported(tmp_path):
+    assert "different code" not in small(tmp_path / "same", ["single"], 2, made_with="code 1")
+    folder = tmp_path / "mixed"
+    write_comparison(folder, [(other := next(arm for arm in ARMS if arm != "single")), "single"], 2)
+    for arm, made_with in ((other, "code 2, torch 2"), ("single", "code 1, torch 1")):
+        write_result(result_path(folder, arm, 0), make_run(arm, 0).model_copy(update={"made_with": made_with}))
+    text = write_report(folder, n_resamples=50).with_name("report.md").read_text()
+    assert f"arms: single with code 1, torch 1; {other} with code 2, torch 2. To compare" in text
+
+
 def rows_of(text, section):
     """Return the table of a section, indexed by its first column."""
     part = text.split(f"## {section}\n")[1].split("\n## ")[0]

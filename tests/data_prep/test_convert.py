@@ -45,6 +45,14 @@ def test_a_converted_record_has_the_samples_rate_leads_and_gaps_of_the_file(npz,
         assert (fs, tuple(leads)) == (257.5, STANDARD_LEADS)
 
 
+def test_records_that_were_written_below_the_folder_are_not_converted_again(npz, tmp_path):
+    npz("deep/a.npz")
+    out = tmp_path / "in/out"
+    paths = [[result.path.name for result in convert(tmp_path / "in", out, OPTIONS)] for _ in range(2)]
+    assert paths == [["a.npz"], ["a.npz"]]
+    assert [result.existed for result in convert(out, out, OPTIONS)] == [True]  # a folder that is its own
+
+
 @pytest.mark.parametrize("damage", [np.inf, -np.inf])
 def test_infinite_values_are_refused_rather_than_written_as_a_gap(npz, tmp_path, damage):
     signal = npz("a.npz")

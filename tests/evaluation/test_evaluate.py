@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from ecgmtl.evaluation.text import render
 from ecgmtl.metrics.calibration import Calibration, cross_fit
 from ecgmtl.metrics.decisions import brier
 from ecgmtl.metrics.ranking import macro_auroc
+from ecgmtl.metrics.typicality import fit_typicality
 from ecgmtl.model.encoders.cnn import CnnSettings
 from ecgmtl.model.heads import DecoderSettings
 
@@ -81,6 +83,22 @@ def test_probabilities_are_aggregated_over_windows(name, fold):
     one_by_one = np.stack([model.classify(windows[:, w]).double().sigmoid() for w in range(windows.shape[1])])
     found = protocol.logits(model, signals, FS).sigmoid().numpy()
     np.testing.assert_allclose(found, fold(one_by_one, axis=0), atol=1e-6)
+
+
+def test_records_unlike_the_training_records_are_counted():
+    split = make_split(200)
+    signals = [split.signals.float().numpy() / 1000]
+    model = replace(make_checkpoint(), typicality=fit_typicality(signals, signals, FS))
+    halves = torch.cat([split.signals[:100], split.signals[100:] // 20])
+    found, plain, without = (
+        evaluate(stored, replace(split, signals=x), PROTOCOLS["whole"], n_bootstrap=0)
+        for stored, x in ((model, halves), (model, split.signals), (make_checkpoint(), halves))
+    )
+    assert found.unlike.n_records >= 100 > 10 > plain.unlike.n_records
+    assert found.summary()["n_unlike_training"] == found.unlike.n_records
+    assert "%); about 1 % are usual. `ecgmtl predict` makes no decision on them. Most are unus" in as_text(found, None)
+    assert without.unlike is None
+    assert "unlike" not in as_text(without, None)
 
 
 def test_a_record_shorter_than_a_window_is_one_window():

@@ -167,12 +167,28 @@ def test_a_run_is_resumed_again_after_its_history_was_deleted(few_prepared, tmp_
 def test_a_resumed_run_keeps_its_threads_and_its_precision(few_prepared, tmp_path):
     run = schedule(few_prepared, tmp_path / "run", {"name": "labels", **LABELS})
     facts = run.record.folder.facts
-    assert facts["computes"] == {"threads": 1, "precision": "fp32", "device": run.train.device.type}
+    expected = {"threads": 1, "precision": "fp32", "device": run.train.device.type}
+    assert facts["computes"].items() >= expected.items()
     run.record.folder.write_facts({**facts, "computes": {**facts["computes"], "threads": 2, "precision": "bf16"}})
     messages = []
     again = Schedule.prepare(few_prepared, run.record.folder, NoTracker(), SILENT._replace(say=messages.append))
     assert (torch.get_num_threads(), again.precision) == (2, "bf16")
     assert messages == ["continues with 2 threads in bf16, with which the run started"]
+
+
+def test_other_versions_than_those_of_the_start_are_reported(few_prepared, tmp_path, monkeypatch):
+    run = schedule(few_prepared, tmp_path / "run", {"name": "labels", **LABELS})
+    run.run()
+    facts, messages = run.record.folder.facts, []
+    start = {**facts["computes"], "instructions": "DEFAULT", "versions": "torch 1.0, numpy 2.0"}
+    run.record.folder.write_facts({**facts, "computes": start})
+    monkeypatch.setattr("ecgmtl.training.schedule.versions", lambda: "torch 3.0, numpy 2.0")
+    again = Schedule.prepare(few_prepared, run.record.folder, NoTracker(), SILENT._replace(say=messages.append))
+    again.train_stages(again.config.stages)
+    instructions = torch.backends.cpu.get_cpu_capability()
+    first = f"the run started with torch 1.0 instead of 3.0, DEFAULT instead of {instructions}: its weights may differ"
+    assert messages[0] == first
+    assert "(same settings, data and code; trained with python " in messages[1]
 
 
 def test_a_run_without_enough_disk_space_is_refused_before_it_starts(few_prepared, tmp_path, monkeypatch):

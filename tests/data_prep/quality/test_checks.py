@@ -85,6 +85,11 @@ def partly_flat(signal, time):
     return signal
 
 
+def standing_still(signal, time):
+    signal[2000:] /= 100
+    return signal
+
+
 def repeated(signal, time):
     return np.concatenate([signal[:4000], signal[:1000]])
 
@@ -120,6 +125,7 @@ FAULTS = {
     "lead-twice=V2,V3": copied,
     "flat-part": interrupted,
     "flat-part=V4": partly_flat,
+    "no-beats": standing_still,
     "repeated": repeated,
     "leads-unrelated=V1,V2,V3": from_another_time,
     "electrodes-swapped": with_swapped_leg,
@@ -167,6 +173,7 @@ UNDECIDED = (
     "lead-inverted=V5",
     "lead-twice=V2,V3",
     "leads-unrelated=V1,V2,V3",
+    "no-beats",
     "repeated",
     "wrong-rate",
 )
@@ -177,6 +184,20 @@ def test_swapped_electrodes_and_copied_leads_forbid_a_decision(name):
     record = make_record(FAULTS[name](ecg(), np.arange(SECONDS * 500) / 500), 500)
     (finding,) = Preprocess()(record).findings
     assert finding.severity is Severity.NO_DECISION
+
+
+def test_multiples_of_one_lead_are_one_finding():
+    signal = ecg()
+    signal[:, 6:] = np.outer(signal[:, 7], [0.5, 1, 1.5, 0.8, 0.7, 0.6])
+    (label, *others) = [label for label in labels(signal) if label.startswith("lead-twice")]
+    assert (label, others) == ("lead-twice=V1,V2,V3,V4,V5,V6", [])
+
+
+@pytest.mark.real
+def test_no_real_record_lacks_beats_or_has_a_lead_twice(shared_data):
+    records = [read_record(path) for path in islice(find_records([shared_data / "ptbxl-sample/records100"]), 60)]
+    found = [label for record in records for label in labels(record.signal, record.fs)]
+    assert not [label for label in found if label.startswith(("no-beats", "lead-twice"))]
 
 
 @pytest.mark.parametrize("part", [np.s_[:1000], np.s_[2000:]])

@@ -193,6 +193,12 @@ def test_a_pipe_is_refused_at_once(tmp_path, suffix):
     assert "is a pipe, socket or device" in refusal(header)
 
 
+def test_a_link_that_leads_back_to_itself_ends_no_search(tmp_path):
+    (tmp_path / "x").symlink_to("x")
+    (tmp_path / "a.edf").touch()
+    assert list(find_records([tmp_path])) == [tmp_path / "a.edf"]
+
+
 def test_folders_and_missing_files_say_what_they_are(tmp_path):
     header = write_wfdb(tmp_path)
     header.with_suffix(".dat").unlink()

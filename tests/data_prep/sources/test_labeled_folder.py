@@ -1,4 +1,5 @@
 import hashlib
+import unicodedata
 
 import pandas as pd
 import pytest
@@ -70,6 +71,35 @@ def test_other_formats_are_found_by_their_suffix_or_their_content(tmp_path):
     source = labeled(tmp_path, "record,AF\na.hea,0\nb,1\nc.1.csv,1\nd,0\n")
     assert source.files == ("a.hea", "b.npz", "c.1.csv", "d.xml")
     assert list(source.records["name"]) == ["a", "b", "c.1", "d"]
+
+
+def test_a_file_whose_accents_are_encoded_in_another_way_is_found(tmp_path):
+    (tmp_path / unicodedata.normalize("NFD", "Müller.csv")).touch()
+    source = labeled(tmp_path, unicodedata.normalize("NFC", "record,AF\nMüller,0\n"))
+    assert (source.files, source.problems) == ((unicodedata.normalize("NFD", "Müller.csv"),), ())
+
+
+@pytest.mark.parametrize("record", ["7", "007.0", "A7.csv", "a7.hea"])
+def test_a_file_whose_name_is_spelled_differently_is_named(tmp_path, record):
+    for name in ("007.csv", "a7.csv"):
+        (tmp_path / name).touch()
+    (problem,) = labeled(tmp_path, f"record,AF\n{record},0\nb,1\n").problems
+    assert problem.message.endswith(
+        f"line 2: no file has this name, but {'a' if 'a' in record.lower() else '00'}7.csv differs from it only in "
+        "leading zeros, '.0', capitals or its suffix. Write the names of the files."
+    )
+
+
+def test_a_choice_between_several_files_of_a_record_is_reported(tmp_path):
+    for name in ("a.csv", "a.txt"):
+        (tmp_path / name).write_text("# fs=100 unit=mV\nI,II\n0,0\n0,1\n")
+    notes = labeled(tmp_path, "record,AF\na,0\nb,1\n").notes
+    assert any("in 1 of 2 rows: a.csv is read, and a.txt is not, for example." in note for note in notes)
+    assert not any("several" in note for note in labeled(tmp_path, "record,AF\na.csv,0\n").notes)
+
+
+def test_a_name_too_long_for_a_file_is_no_file(tmp_path):
+    assert labeled(tmp_path, f"record,AF\n{'a' * 255},0\n").files == (f"{'a' * 255}.hea",)
 
 
 @pytest.mark.parametrize(

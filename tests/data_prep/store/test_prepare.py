@@ -240,6 +240,14 @@ def test_warnings_on_a_record_are_kept_in_its_row(folder, tmp_path, rng):
     assert ["lasts 5 s" in text for text in warnings] == [False, True, False, False]
 
 
+def test_records_that_would_get_no_decision_are_counted_by_the_reason(folder, tmp_path, rng):
+    still = ecg(rng)
+    still[300:] /= 100
+    write_record(folder / "records100/00000/00002_lr", still)
+    (note,) = (note for note in prepare(folder, tmp_path / "store", Preprocess()).notes if "no decision" in note)
+    assert note.startswith("Prediction would make no decision on 1 of these records (no-beats 1), but training and ev")
+
+
 def test_upsampling_is_warned_of(tmp_path, rng):
     write_record(tmp_path / "records/a", ecg(rng, 1000), 100)
     (tmp_path / "records/labels.csv").write_text("record,patient_id,AF\na,1,1\n")
