@@ -8,16 +8,18 @@ import typer
 from data_prep.safe_text import printable
 from ecgmtl.cli.options import Checkpoint, local, local_input
 from ecgmtl.cli.terminal import spoken_errors
+from ecgmtl.inference.export_format import ExportFormat, require_path
+
+SUFFIXES = [f".{form}" for form in ExportFormat if not form.is_folder]
+FOLDERS = [form for form in ExportFormat if form.is_folder]
 
 
 def export(
     model: Checkpoint,
     to: Annotated[
-        Literal["onnx", "pt2", "mlflow", "mlflow-files"],
+        ExportFormat,
         typer.Option(
-            help="Format: onnx (runs without torch; needs `pip install 'ecgmtl[onnx]'`), pt2 (a torch program), "
-            "mlflow (an MLflow model folder that takes arrays and needs torch alone) or mlflow-files (one that takes "
-            "ECG files or arrays, with all checks, and needs ecgmtl and onnxruntime).",
+            help=f"Format: {', '.join(f'{form} ({form.description})' for form in ExportFormat)}.",
             show_default=False,
         ),
     ],
@@ -25,7 +27,7 @@ def export(
         Path,
         typer.Option(
             callback=local,
-            help="File to write, ending in .onnx or .pt2; for mlflow and mlflow-files, a new folder.",
+            help=f"File to write, ending in {' or '.join(SUFFIXES)}; for {' and '.join(FOLDERS)}, a new folder.",
             show_default=False,
         ),
     ],
@@ -65,11 +67,9 @@ def export(
     Example: ecgmtl export runs/mine --to onnx --out classifier.onnx
     """
     reduction = reduction_of(int8, fp16)
-    if reduction is not None and (to != "onnx" or data is None):
+    if reduction is not None and (to is not ExportFormat.ONNX or data is None):
         raise typer.BadParameter(f"--{reduction} needs --to onnx, and --data with a prepared folder.")
     with spoken_errors():
-        from ecgmtl.inference.export_path import require_path
-
         require_path(to, out)
         import torch
 

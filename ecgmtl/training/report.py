@@ -17,7 +17,7 @@ from ecgmtl.evaluation.evaluate import FITTED_UNDER, evaluate
 from ecgmtl.evaluation.report import N_UNDEFINED, Evaluation, write_evaluation
 from ecgmtl.evaluation.text import FIGURES, HEADLINE
 from ecgmtl.inference import export
-from ecgmtl.inference.export_path import ExportError
+from ecgmtl.inference.export_format import ExportError, ExportFormat
 from ecgmtl.inference.run_score import describe_score
 from ecgmtl.run_files import CARD, MODEL, VALIDATION
 from ecgmtl.tracking import names
@@ -111,7 +111,7 @@ def log_classifier(
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "classifier"
         try:
-            export.export(stored, "mlflow", model, signals, score, render_model_card(card))
+            export.export(stored, ExportFormat.MLFLOW, model, signals, score, render_model_card(card))
         except ExportError as error:
             log.warning("The model was not logged to MLflow: %s", error)
             return

@@ -19,7 +19,7 @@ from data_prep.synthetic.waveform import synthesize
 from ecgmtl import checkpoint
 from ecgmtl.data.lead_algebra import N_LEADS
 from ecgmtl.inference import export
-from ecgmtl.inference.export_path import ExportError
+from ecgmtl.inference.export_format import ExportError
 from ecgmtl.inference.metadata import MetadataError
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.model.encoders import EncoderSettings
