@@ -57,6 +57,13 @@ class ExportReport(NamedTuple):
     """Largest difference of a probability from the checkpoint's."""
     n_records: int
 
+    @property
+    def summary(self) -> str:
+        return (
+            f"{self.path}: {self.size_bytes / 1e6:.2f} MB, probabilities differ by at most {self.max_difference:.1e} "
+            f"on {self.n_records} records"
+        )
+
 
 class ClassifierOnly(nn.Module):
     """Classifier and forest with the layers they read, without the decoder, other classifiers and their encoder."""
