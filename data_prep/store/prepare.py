@@ -29,6 +29,7 @@ from data_prep.store.finish import discard, finish
 from data_prep.store.manifest import MANIFEST, PROGRESS, SIGNALS, StoreError, read_failures, write_manifest
 from data_prep.store.open import Store, open_store
 from data_prep.store.signals_file import SAMPLE, SignalsFile, open_signals_file
+from data_prep.words import counted
 
 
 @dataclass(frozen=True)
@@ -260,7 +261,7 @@ def reuse(plan: PreparationPlan) -> PrepareReport:
     if lacking:
         notes += (f"{out} lacks the column {', '.join(lacking)}; delete it and prepare again to have it.",)
     if failures:
-        notes += (f"{len(failures)} records were left out; delete {out} to try again.",)
+        notes += (f"{counted(len(failures), 'record')} left out; delete {out} to try again.",)
     notes += tuple(duplicates_in(store))
     n_warned = int((store.records["warnings"] != "").sum())
     return PrepareReport(len(store.records), failures, n_warned, len(store.records), notes=notes)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from data_prep.safe_text import printable, printable_lines
+from data_prep.words import counted
 from ecgmtl.cli.options import (
     EngineName,
     FollowLinks,
@@ -169,9 +170,9 @@ def prepare(
     counts = {"left out": len(report.failures), "with warnings": report.n_warned, "there already": report.n_resumed}
     of_these = "".join(f", {count} {what}" for what, count in counts.items() if count)
     if report.n_chunks is None:
-        typer.echo(printable(f"{report.n_records} records in {out}") + of_these)
+        typer.echo(printable(f"{counted(report.n_records, 'record')} in {out}") + of_these)
     else:
-        typer.echo(f"{report.n_records} records in part {part}" + of_these)
+        typer.echo(f"{counted(report.n_records, 'record')} in part {part}" + of_these)
         rest = "; another job is still at work, and completes it" if report.n_finished == report.n_chunks else ""
         typer.echo(printable(f"{report.n_finished} of {report.n_chunks} chunks of {out} are finished{rest}"))
     raise typer.Exit(3 if report.failures else 0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from data_prep.safe_text import printable, printable_lines
+from data_prep.words import counted
 from ecgmtl.cli.terminal import progress_bar
 
 if TYPE_CHECKING:
@@ -99,12 +100,7 @@ def show_counts(counts: "Counts", written: Sequence[Path]) -> None:
     without = f" ({counts.undecided} without a decision)" if counts.undecided else ""
     where = "".join(f"; {printable(str(path))}" for path in written)
     if counts.kept:
-        typer.echo(f"{records(counts.kept)} predicted before and kept", err=True)
-    typer.echo(f"{records(counts.ok)} predicted{without}, {counts.failed} failed{where}", err=True)
+        typer.echo(f"{counted(counts.kept, 'record')} predicted before and kept", err=True)
+    typer.echo(f"{counted(counts.ok, 'record')} predicted{without}, {counts.failed} failed{where}", err=True)
     for line in summarize(counts.others):
         typer.echo(line, err=True)
-
-
-def records(count: int) -> str:
-    """Return the number of records in words."""
-    return "1 record" if count == 1 else f"{count} records"

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from data_prep.words import counted
 from ecgmtl.data.augment import AugmentSettings
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.model.network import MAIN, RECONSTRUCTION
@@ -157,7 +158,7 @@ class Stage(TaskSettings):
             weighting += ", in two views"
         if self.fork:
             weighting += ", merged with the main task alone"
-        epochs = f"{self.epochs} epoch{'s' * (self.epochs > 1)}"
+        epochs = counted(self.epochs, "epoch")
         parts = ", ".join(part.replace("_", " ") for part in self.trains)
         return f"{' + '.join(self.losses)}{weighting}, {epochs}; trains {parts}"
 

@@ -23,6 +23,7 @@ from data_prep.store.open import Store
 from data_prep.synthetic.folder import LEADS
 from data_prep.synthetic.waveform import synthesize
 from data_prep.units import MICROVOLTS
+from data_prep.words import counted
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.run import Config
@@ -61,7 +62,7 @@ class ExportReport(NamedTuple):
     def summary(self) -> str:
         return (
             f"{self.path}: {self.size_bytes / 1e6:.2f} MB, probabilities differ by at most {self.max_difference:.1e} "
-            f"on {self.n_records} records"
+            f"on {counted(self.n_records, 'record')}"
         )
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from data_prep.store.open import Store
+from data_prep.words import counted
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.parse import ConfigError
@@ -156,7 +157,7 @@ class Schedule:
             step = self.run_stage(model, stages, index, step)
         leave()  # of the processes of a parallel training, the first one goes on alone
         if is_first() and self.config.forest and self.config.learns_to_classify(stages[-1].name):
-            self.record.progress.say(f"training boosted trees for {len(self.train.label_names)} labels")
+            self.record.progress.say(f"training boosted trees for {counted(len(self.train.label_names), 'label')}")
             report_tree = partial(self.record.progress.work, "growing the forest")
             model.forest = grow_forest(self.config.forest, self.train, self.config.seed, report_tree)
         return model
