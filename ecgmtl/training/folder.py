@@ -11,7 +11,6 @@ runs/quick-20261121-101500/
 
 import json
 import shutil
-from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,15 +19,15 @@ from typing import Any, cast
 
 import yaml
 
-from data_prep.files import naming, write_text
+from data_prep.files import write_text
 from data_prep.lock import LOCK
 from ecgmtl.config.parse import ConfigError
 from ecgmtl.config.run import Config, load_config, parse_config
 from ecgmtl.identity import command
 from ecgmtl.run_files import CONFIG, HISTORY, RUN, is_run
+from ecgmtl.training.history import History, SharedHistory
 
 TRAIN_AGAIN = "restore a copy of it, or train again with another --out, which reuses the finished stages"
-WITHOUT_CURVES = "delete the file to continue without the curves of earlier epochs"
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,8 @@ class RunFolder:
         return str(self.facts.get("command", ""))
 
     @property
-    def history(self) -> Path:
-        return self.path / HISTORY
+    def history(self) -> History:
+        return History(self.path / HISTORY)
 
     def stage(self, index: int, name: str) -> Path:
         path = self.path / "stages" / f"{index}-{name}"
@@ -170,62 +169,6 @@ class RunFolder:
         self.write_facts({**facts, "of": of})
         return earlier.split()[:1] != of.split()[:1]
 
-    def read_history(self) -> list[dict[str, Any]]:
-        """Return the history: a dictionary for each epoch.
-
-        Raises:
-            ConfigError: a line is damaged.
-        """
-        if not self.history.is_file():
-            return []
-        try:
-            lines = self.history.read_text(encoding="utf-8").split("\n")[:-1]  # a killed process leaves half a line
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{self.history}: not readable ({error}); {WITHOUT_CURVES}.") from error
-        return [self._read_epoch(number, line) for number, line in enumerate(lines, 1)]
-
-    def _read_epoch(self, number: int, line: str) -> dict[str, Any]:
-        try:
-            epoch = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{self.history}, line {number}: not readable ({error}); {WITHOUT_CURVES}.") from error
-        if not is_epoch(epoch):
-            raise ConfigError(f"{self.history}, line {number}: should be the figures of an epoch; {WITHOUT_CURVES}.")
-        return cast("dict[str, Any]", epoch)
-
-    def require_history(self, stage: str, n_epochs: int, later: Collection[str] = ()) -> None:
-        """Require the last of the epochs for which a stage was trained, or any epoch of the stages after it.
-
-        A deleted history is no fault. It begins again at the next epoch, so later stages may be all that it has.
-
-        Raises:
-            ConfigError: the history was emptied or cut off.
-        """
-        if not self.history.is_file():
-            return
-        lines = self.read_history()
-        if not any(
-            line["stage"] in later or (line["stage"] == stage and line["epoch"] >= n_epochs - 1) for line in lines
-        ):
-            raise ConfigError(
-                f"{self.history}: lacks epoch {n_epochs} of stage '{stage}', which was trained; restore a copy of it, "
-                f"or {WITHOUT_CURVES}."
-            )
-
-    def rewind(self, stage: str, epoch: int) -> None:
-        """Remove a stage's lines from this epoch on. Its state was not kept, so these epochs are trained again.
-
-        Raises:
-            ConfigError: the history lacks the epoch before it.
-        """
-        if epoch:
-            self.require_history(stage, epoch)
-        kept = [line for line in self.read_history() if line["stage"] != stage or line["epoch"] < epoch]
-        if kept:
-            write_text(self.history, "".join(json.dumps(line) + "\n" for line in kept))
-        else:
-            self.history.unlink(missing_ok=True)  # an empty file is one that was emptied
-
     def trained(self, model: Path | None) -> bool:
         """Return whether the model of a finished stage is of this run, and not of one beside it."""
         return model is not None and model.parents[2] == self.path
@@ -234,29 +177,20 @@ class RunFolder:
         """Copy the lines of a stage from the run that trained its model."""
         if self.trained(model):
             return
-        self.rewind(stage, 0)
-        for line in RunFolder(model.parents[2]).read_history():
-            if line["stage"] == stage:
-                self.append(line)
-
-    def append(self, line: dict[str, Any]) -> None:
-        with naming(self.history), self.history.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        self.history.rewind(stage, 0)
+        for line in RunFolder(model.parents[2]).history.read():
+            if line.stage == stage:
+                self.history.append(line)
 
 
 class SharedFolder(RunFolder):
     """Folder of a run in the other processes of a parallel training, which read it and write nothing."""
 
+    @property
+    def history(self) -> History:
+        return SharedHistory(self.path / HISTORY)
+
     def write_facts(self, facts: dict[str, Any]) -> None:
-        """Write nothing: the first process does."""
-
-    def require_history(self, stage: str, n_epochs: int, later: Collection[str] = ()) -> None:
-        """Require nothing: the first process does."""
-
-    def rewind(self, stage: str, epoch: int) -> None:
-        """Remove nothing: the first process does."""
-
-    def append(self, line: dict[str, Any]) -> None:
         """Write nothing: the first process does."""
 
     def remove_unless_begun(self) -> None:
@@ -268,13 +202,6 @@ def are_facts(value: object) -> bool:
         return False
     tracked = value.get("tracked")
     return isinstance(tracked, dict) and all(run_id is None or isinstance(run_id, str) for run_id in tracked.values())
-
-
-def is_epoch(value: object) -> bool:
-    """Return whether a line has a stage, the number of an epoch, and otherwise figures only."""
-    if not isinstance(value, dict) or not isinstance(value.get("stage"), str) or type(value.get("epoch")) is not int:
-        return False
-    return all(isinstance(figure, int | float) for name, figure in value.items() if name != "stage")
 
 
 def named(path: Path) -> Path:

@@ -42,7 +42,7 @@ def report_run(
     evaluation = evaluate(stored, validation, FITTED_UNDER, cross_fitted=True)
     write_evaluation(evaluation, folder.path / VALIDATION, f"{folder.path.name} on the validation split")
     curves = folder.path / "training.png"
-    training_curves(folder.read_history()).savefig(curves, dpi=110)
+    training_curves(folder.history.read()).savefig(curves, dpi=110)
     summary = evaluation.summary()
     card, card_file = describe(stored, summary, (train, validation), folder), folder.path / CARD
     card_file.write_text(render_model_card(card), encoding="utf-8")

@@ -145,7 +145,7 @@ class Schedule:
         if own:
             last = own[-1]
             later = [stage.name for stage in self.config.stages[self.config.place_of(last.name) + 1 :]]
-            self.record.folder.require_history(last.name, last.epochs if last.patience is None else 1, later)
+            self.record.folder.history.require(last.name, last.epochs if last.patience is None else 1, later)
 
     def train_stages(self, stages: tuple[Stage, ...]) -> MultiTaskModel:
         """Train an untrained model through these stages and return it."""
@@ -202,7 +202,7 @@ class Schedule:
         state = here / "state.pt"
         if state.is_file():
             self.resume(training, state)
-        self.record.folder.rewind(stage.name, training.epoch)
+        self.record.folder.history.rewind(stage.name, training.epoch)
         self.record.progress.begin(stages, index, training.n_steps, training.epoch * training.n_batches)
         with self.record.open_stage(stage, global_step) as report:
             model.load_state_dict(training.run(report, state, self.record.progress.advance))
