@@ -15,9 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
+from pydantic import ConfigDict, Field, ValidationError
 
 from data_prep.files import write_text
 from data_prep.lock import LOCK
@@ -25,9 +26,27 @@ from ecgmtl.config.parse import ConfigError
 from ecgmtl.config.run import Config, load_config, parse_config
 from ecgmtl.identity import command
 from ecgmtl.run_files import CONFIG, HISTORY, RUN, is_run
+from ecgmtl.settings import Settings
 from ecgmtl.training.history import History, SharedHistory
 
 TRAIN_AGAIN = "restore a copy of it, or train again with another --out, which reuses the finished stages"
+
+
+class RunFacts(Settings):
+    """Contents of run.json. Entries of later versions of ecgmtl are kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+    data: str
+    """Path of the prepared folder."""
+    command: str = ""
+    """Command that started the run. Folders of earlier versions lack it."""
+    tracked: dict[str, str | None]
+    """MLflow id of the run and of each of its stages."""
+    computes: dict[str, int | str] = Field(default_factory=dict)
+    """Threads, precision and device with which the run started."""
+    of: str = ""
+    """Digests of the data and of the code that the MLflow ids belong to."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +69,7 @@ class RunFolder:
         try:
             (path / "stages").mkdir(parents=True, exist_ok=True)
             folder.write_config(config)
-            folder.write_facts({"data": str(data.resolve()), "command": command(), "tracked": {}})
+            folder.write_facts(RunFacts(data=str(data.resolve()), command=command(), tracked={}))
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written: {error}") from error
         return folder
@@ -81,7 +100,7 @@ class RunFolder:
         return load_config(self.path / CONFIG)
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> RunFacts:
         """Contents of run.json.
 
         Raises:
@@ -92,13 +111,14 @@ class RunFolder:
             facts = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{path}: not readable ({error}); {TRAIN_AGAIN}.") from error
-        if not are_facts(facts):
-            raise ConfigError(f"{path}: should contain `data` and the `tracked` runs; {TRAIN_AGAIN}.")
-        return cast("dict[str, Any]", facts)
+        try:
+            return RunFacts.model_validate(facts)
+        except ValidationError as error:
+            raise ConfigError(f"{path}: should contain `data` and the `tracked` runs; {TRAIN_AGAIN}.") from error
 
     @property
     def data(self) -> Path:
-        return Path(self.facts["data"])
+        return Path(self.facts.data)
 
     @property
     def data_name(self) -> str:
@@ -108,7 +128,7 @@ class RunFolder:
     @property
     def command(self) -> str:
         """Command that started the run. Folders of earlier versions lack it."""
-        return str(self.facts.get("command", ""))
+        return self.facts.command
 
     @property
     def history(self) -> History:
@@ -119,13 +139,15 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def write_facts(self, facts: dict[str, Any]) -> None:
-        write_text(self.path / RUN, json.dumps(facts, indent=2))
+    def write_facts(self, facts: RunFacts) -> None:
+        write_text(self.path / RUN, json.dumps(facts.model_dump(exclude_unset=True), indent=2))
+
+    def update_facts(self, **changes: Any) -> None:
+        self.write_facts(self.facts.model_copy(update=changes))
 
     def tracked(self, name: str) -> str | None:
         """Return the MLflow id of this run or of one of its stages."""
-        run_id: str | None = self.facts["tracked"].get(name)
-        return run_id
+        return self.facts.tracked.get(name)
 
     def write_config(self, config: Config) -> None:
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
@@ -142,20 +164,18 @@ class RunFolder:
         settings["batch_size"] //= 2
         config = parse_config(tree, str(self.path / CONFIG))
         self.write_config(config)
-        self.write_facts({**self.facts, "tracked": {}})
+        self.update_facts(tracked={})
         return int(settings["batch_size"])
 
     def note_tracked(self, name: str, run_id: str | None) -> None:
-        facts = self.facts
-        facts["tracked"][name] = run_id
-        self.write_facts(facts)
+        self.update_facts(tracked={**self.facts.tracked, name: run_id})
 
     def computes_as(self, now: dict[str, Any]) -> dict[str, Any]:
         """Return the threads, precision and device with which the run first started. The first call stores `now`."""
-        facts = self.facts
-        if "computes" not in facts:
-            self.write_facts({**facts, "computes": now})
-        return {**now, **facts.get("computes", {})}
+        before = self.facts.computes
+        if not before:
+            self.update_facts(computes=now)
+        return {**now, **before}
 
     def keep_tracked_if(self, of: str) -> bool:
         """Remove the MLflow ids unless they belong to these data and this code. Only then are the curves continued.
@@ -163,10 +183,8 @@ class RunFolder:
         `of` is the digest of the data and that of the code. Return whether the run began with other data.
         """
         facts = self.facts
-        earlier = str(facts.get("of", of))
-        if earlier != of:
-            facts["tracked"] = {}
-        self.write_facts({**facts, "of": of})
+        earlier = facts.of or of
+        self.update_facts(of=of, tracked=facts.tracked if earlier == of else {})
         return earlier.split()[:1] != of.split()[:1]
 
     def trained(self, model: Path | None) -> bool:
@@ -190,18 +208,11 @@ class SharedFolder(RunFolder):
     def history(self) -> History:
         return SharedHistory(self.path / HISTORY)
 
-    def write_facts(self, facts: dict[str, Any]) -> None:
+    def write_facts(self, facts: RunFacts) -> None:
         """Write nothing: the first process does."""
 
     def remove_unless_begun(self) -> None:
         """Remove nothing: the first process does."""
-
-
-def are_facts(value: object) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("data"), str):
-        return False
-    tracked = value.get("tracked")
-    return isinstance(tracked, dict) and all(run_id is None or isinstance(run_id, str) for run_id in tracked.values())
 
 
 def named(path: Path) -> Path:

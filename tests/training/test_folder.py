@@ -68,7 +68,7 @@ def test_mlflow_ids_are_stored(folder):
     folder.note_tracked("joint", "abc")
     folder.note_tracked("decay", None)
     assert RunFolder.reopen(folder.path).tracked("joint") == "abc"
-    assert folder.facts["tracked"] == {"joint": "abc", "decay": None}
+    assert folder.facts.tracked == {"joint": "abc", "decay": None}
 
 
 def test_mlflow_ids_are_discarded_with_other_data_or_code(folder):

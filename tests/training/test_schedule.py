@@ -165,8 +165,8 @@ def test_a_run_is_resumed_again_after_its_history_was_deleted(few_prepared, tmp_
 def test_a_resumed_run_keeps_its_threads_and_its_precision(few_prepared, tmp_path):
     run = schedule(few_prepared, tmp_path / "run", {"name": "labels", **LABELS})
     facts = run.record.folder.facts
-    assert facts["computes"] == {"threads": 1, "precision": "fp32", "device": run.train.device.type}
-    run.record.folder.write_facts({**facts, "computes": {**facts["computes"], "threads": 2, "precision": "bf16"}})
+    assert facts.computes == {"threads": 1, "precision": "fp32", "device": run.train.device.type}
+    run.record.folder.update_facts(computes={**facts.computes, "threads": 2, "precision": "bf16"})
     messages = []
     again = Schedule.prepare(few_prepared, run.record.folder, NoTracker(), SILENT._replace(say=messages.append))
     assert (torch.get_num_threads(), again.precision) == (2, "bf16")
