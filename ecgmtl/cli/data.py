@@ -162,7 +162,17 @@ def prepare(
             preprocess = load_config(config and find_config(config), tuple(overrides or ())).preprocess
         options = read_options(fs, unit, leads, follow_links)
         run, at_once = engine_of(engine, workers, in_parallel)
-        report = prepare_store(parse_place(source), out, preprocess, labels, at_once, bar, options, run, share)
+        report = prepare_store(
+            parse_place(source),
+            out,
+            preprocess,
+            labels,
+            workers=at_once,
+            progress=bar,
+            options=options,
+            engine=run,
+            share=share,
+        )
     for note in report.notes:
         typer.echo(printable(note))
     for name, reason in report.failures:

@@ -16,7 +16,7 @@ from data_prep.preprocess import Preprocess
 from data_prep.readers import ReadOptions
 from data_prep.share import Share
 from data_prep.sources.tables import SourceError
-from data_prep.store import prepare
+from data_prep.store import plan, prepare
 from ecgmtl.cli import app
 from tests.folders import LEADS, ecg, write_ptbxl, write_record
 from tests.places import Quiet, free_port, s3_server, web_server
@@ -90,7 +90,7 @@ def test_the_slash_at_the_end_of_a_folder_may_be_missing(sources, web, tmp_path)
 
 
 def test_jobs_prepare_the_shares_of_a_web_server(sources, web, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "RECORDS_A_CHUNK", 2)
+    monkeypatch.setattr(plan, "RECORDS_A_CHUNK", 2)
     assert run(f"{web}ptbxl/", tmp_path / "remote", share=Share(1, 2)).n_chunks == 3
     run(sources / "ptbxl", tmp_path / "remote", share=Share(2, 2))  # the same records, wherever they are
     run(sources / "ptbxl", tmp_path / "local")
@@ -113,7 +113,7 @@ def test_an_object_that_is_missing_or_refused_is_one_record_that_is_left_out(sou
 
 
 def test_a_server_that_goes_away_ends_the_preparation_which_then_continues(sources, web, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "RECORDS_A_CHUNK", 2)
+    monkeypatch.setattr(plan, "RECORDS_A_CHUNK", 2)
     monkeypatch.setattr("data_prep.attempts.PAUSE", 0.0)
     local = tmp_path / "copy/ptbxl"
     shutil.copytree(sources / "ptbxl", local)
