@@ -160,7 +160,7 @@ def test_a_server_that_lists_nothing_gives_records_whose_names_have_suffixes(sou
 
 
 def test_a_table_that_is_too_large_is_refused_and_not_cut_off(web, monkeypatch, tmp_path):
-    monkeypatch.setattr("data_prep.places.MOST_BYTES", 40)
+    monkeypatch.setattr("data_prep.remote.MOST_BYTES", 40)
     with pytest.raises(SourceError, match=r"mine/: its tables cannot be read. labels.csv holds more than 40 bytes"):
         run(f"{web}mine/", tmp_path / "store")
 
@@ -169,7 +169,7 @@ def test_a_bucket_to_which_access_is_denied_is_a_sentence(s3, monkeypatch, tmp_p
     def refuse(*_):
         raise PermissionError("Access Denied")
 
-    monkeypatch.setattr("data_prep.places._get", refuse)
+    monkeypatch.setattr("data_prep.remote._get", refuse)
     with pytest.raises(SourceError, match=r"ptbxl/: its tables cannot be read. ptbxl_database.csv: access is denied"):
         run("s3://bucket/ecgs/ptbxl/", tmp_path / "store")
 
