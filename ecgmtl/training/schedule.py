@@ -41,6 +41,7 @@ from ecgmtl.training.record import RunCallbacks, RunRecord
 from ecgmtl.training.report import headline, report_run
 from ecgmtl.training.sample_key import SampleKey
 from ecgmtl.training.stage import StageTraining
+from ecgmtl.training.state_file import load_state
 
 WEIGHTS_KEPT = 11
 """Multiple of the size of the weights: two states (network, EMA, best epoch, two moments of Adam) and the model."""
@@ -216,7 +217,7 @@ class Schedule:
 
     def resume(self, training: StageTraining, state: Path) -> None:
         """Resume the stage where it was interrupted, unless the settings, data or code have changed."""
-        kept = checkpoint.load_state(state)
+        kept = load_state(state)
         wait_for_all()  # before the file is moved
         if kept.get("key") == training.key:
             training.load_state_dict(kept)

@@ -32,6 +32,7 @@ from ecgmtl.inference.predictor import PredictorError, load_predictor
 from ecgmtl.inference.torch_predictors import metadata_of
 from ecgmtl.training.folder import RunFolder
 from ecgmtl.training.history import EpochLine
+from ecgmtl.training.state_file import load_state, save_state
 from tests.comparisons import write_comparison
 from tests.dicom_files import channels, group, write_dicom
 from tests.edf_files import write_edf
@@ -150,11 +151,11 @@ def test_damaged_descriptions_of_checkpoints(tmp_path, n_mutants, chance):
 
 def test_damaged_training_states(tmp_path, n_mutants, chance):
     path = tmp_path / "state.pt"
-    checkpoint.save_state(path, {"weights": torch.arange(6.0), "epoch": 3})
+    save_state(path, {"weights": torch.arange(6.0), "epoch": 3})
     content = path.read_bytes()
     for _ in range(n_mutants):
         path.write_bytes(damage(content, chance))
-        survive(lambda: checkpoint.load_state(path), CheckpointError)
+        survive(lambda: load_state(path), CheckpointError)
 
 
 def test_damaged_configs(tmp_path, n_mutants, chance):
