@@ -18,7 +18,7 @@ from ecgmtl.inference.options import PredictOptions
 from ecgmtl.inference.parts import PredictionJob, load_once, predict_in_parts
 from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import Predictor, PredictorError
-from ecgmtl.inference.result import Failure, Prediction, Result, fail_undecided
+from ecgmtl.inference.result import Failure, Prediction, Result
 from ecgmtl.inference.table import Write, format_of, open_predictions, row_of
 from ecgmtl.inference.write import SILENT, PredictionCallbacks, count_records, write_share, write_table
 
@@ -100,7 +100,6 @@ def predict_in_processes(request: PredictionRequest, table: Path, callbacks: Pre
 def predict_in_batches(request: PredictionRequest, callbacks: PredictionCallbacks) -> Counts:
     """Predict one batch after the other in this process, for a report or to show the predictions."""
     options, written = request.options, request.written
-    read, size = options.read, options.batch_size
     predictor = options.load(request.model)
     callbacks.introduce(request.model, predictor)
     for path in written:
@@ -109,13 +108,11 @@ def predict_in_batches(request: PredictionRequest, callbacks: PredictionCallback
     with (
         open_table(request.table, metadata.label_names) as write,
         open_report(request, predictor) as add,
-        bar(lambda: count_records(request.paths, read, written)) as advance,
+        bar(lambda: count_records(request.paths, options.read, written)) as advance,
     ):
         keep_signals = request.report is not None
-        results = predict(predictor, request.paths, read, size, written, keep_signals, options.window)
-        while batch := list(islice(results, size)):
-            if options.strict:
-                batch = [fail_undecided(result) for result in batch]
+        results = predict(predictor, request.paths, options, written, keep_signals)
+        while batch := list(islice(results, options.batch_size)):
             write([row_of(result) for result in batch if not isinstance(result, OtherFile)])
             for result in batch:
                 add(result)

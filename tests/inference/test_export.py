@@ -147,9 +147,9 @@ def test_every_encoder_is_exported_and_nothing_is_printed(encoder, kind, signals
 
 def test_onnx_is_predicted_without_torch(exported, records):
     code = (
-        "import sys; from data_prep.readers import ReadOptions; from ecgmtl.inference.predict import predict; "
+        "import sys; from ecgmtl.inference.predict import predict; "
         "from ecgmtl.inference.predictor import load_predictor; "
-        f"found = list(predict(load_predictor({str(exported['onnx'].path)!r}), [{str(records)!r}], ReadOptions())); "
+        f"found = list(predict(load_predictor({str(exported['onnx'].path)!r}), [{str(records)!r}])); "
         "assert len(found) == 6; assert 'torch' not in sys.modules, 'torch was imported'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
