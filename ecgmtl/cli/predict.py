@@ -174,9 +174,17 @@ def predict(
         model, paths = split_model(arguments)
         read = read_options(fs, unit, leads, follow_links)
         options = PredictOptions(read, batch, Window(window), strict, reconstruction_error, warn_ood)
-        table, page = None if out is None else Path(out), report_of(report, report_details)
         run_parts, at_once = engine_of(engine, workers, in_order)
-        request = PredictionRequest(model, paths, options, table, share, page, run_parts, at_once)
+        request = PredictionRequest(
+            model,
+            paths,
+            options,
+            table=None if out is None else Path(out),
+            share=share,
+            report=report_of(report, report_details),
+            engine=run_parts,
+            workers=at_once,
+        )
         counts = run_prediction(request, callbacks(debug))
         show_counts(counts, request.written)
     raise typer.Exit(exit_code(counts, strict))
