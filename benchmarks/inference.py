@@ -30,11 +30,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from data_prep.filters import band_pass
 from data_prep.parallel import n_cores
-from data_prep.readers import ReadOptions, files_of, find_records, read_record
+from data_prep.readers import files_of, find_records, read_record
 from ecgmtl.inference.models import BUNDLED_FILE
-from ecgmtl.inference.options import PredictOptions
+from ecgmtl.inference.options import BATCH, PredictOptions
 from ecgmtl.inference.parts import PredictionJob, finish, load_once, partial_table, pieces_of, predict_in_parts
-from ecgmtl.inference.predict import BATCH, predict
+from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.table import open_predictions, row_of
 from ecgmtl.inference.unlike_training import check_typicality
@@ -96,7 +96,7 @@ class Stages:
         self.torch = load_predictor(arguments.checkpoint, n_threads=1)
         self.preprocess, self.model = self.onnx.metadata.preprocess, self.torch.stored.model
         self.files = list(islice(find_records([arguments.folder]), arguments.records))
-        self.results = list(predict(self.onnx, self.files, ReadOptions()))
+        self.results = list(predict(self.onnx, self.files))
         self.files = [result.path for result in self.results if hasattr(result, "probabilities")]
         self.records = [read_record(path) for path in self.files]
         self.signals = np.stack([self.preprocess(record).signal for record in self.records])

@@ -1,12 +1,10 @@
-"""Files of trained models, each sufficient to predict with, and files of training states to resume from.
+"""Files of trained models, each sufficient to predict with.
 
 A model is a safetensors file: its weights are plain numbers and all else is JSON in its metadata, so loading it never
-runs code. A training state is a torch file that is loaded with `weights_only`, so it cannot run code either.
+runs code.
 """
 
-import io
 import json
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -273,36 +271,6 @@ def tensors_sha256(tensors: dict[str, Tensor]) -> str:
 def as_bytes(tensor: Tensor) -> bytes:
     """Return the bytes of a tensor of any type, also of types that NumPy does not have."""
     return tensor.flatten().view(torch.uint8).numpy().tobytes()
-
-
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write a training state, which may hold only tensors, numbers, strings, lists and dicts."""
-    content = io.BytesIO()  # torch's own writer aborts the process on a full disk
-    torch.save(state, content)
-    write_whole(path, lambda beside: beside.write_bytes(content.getbuffer()))
-
-
-def load_state(path: Path) -> dict[str, Any]:
-    """Load a training state.
-
-    Raises:
-        CheckpointError: the file is damaged.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch itself does not check the checksums
-        if damaged:
-            raise ValueError(f"{damaged} is damaged")  # noqa: TRY301
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises six kinds of errors for damaged files
-        raise CheckpointError(
-            f"{path}: the training state is damaged ({error}); delete it to train the stage again."
-        ) from error
-    if not isinstance(state, dict):
-        raise CheckpointError(
-            f"{path}: holds a {type(state).__name__}, not a training state; delete it to train the stage again."
-        )
-    return state
 
 
 def model_file(path: Path) -> Path:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from filelock import FileLock
 
-from data_prep.readers import ReadOptions
 from data_prep.synthetic.folder import LEADS
 from data_prep.synthetic.waveform import synthesize
 from data_prep.wfdb_writer import write_record
@@ -39,7 +38,7 @@ def untrained(encoder=SMALL):
 
 def predictions(model, *paths, batch_size=4):
     """What a model's file says of ECG files."""
-    return list(predict(load_predictor(str(model)), paths, ReadOptions(), batch_size))
+    return list(predict(load_predictor(str(model)), paths, PredictOptions(batch_size=batch_size)))
 
 
 @pytest.fixture(scope="session")

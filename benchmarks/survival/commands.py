@@ -235,12 +235,13 @@ def flip_bits(trial: Trial) -> Measured:
     from ecgmtl import checkpoint
     from ecgmtl.inference import export
     from ecgmtl.inference.predictor import load_predictor
+    from ecgmtl.training.state_file import load_state, save_state
     from tests.models import untrained
 
     stored, folder, n_bits, chance = untrained(), trial.folder, trial.count(100), trial.chance
     signals = 0.2 * torch.randn(3, 12, 1000, generator=torch.Generator().manual_seed(trial.seed))
     checkpoint.save(folder / "m.safetensors", stored)
-    checkpoint.save_state(folder / "state.pt", {"weights": stored.model.state_dict(), "epoch": 3})
+    save_state(folder / "state.pt", {"weights": stored.model.state_dict(), "epoch": 3})
     for kind in ("onnx", "pt2"):
         export.export(stored, kind, folder / f"c.{kind}", signals)
 
@@ -252,7 +253,7 @@ def flip_bits(trial: Trial) -> Measured:
 
     readers: dict[str, Callable[[Path], bytes]] = {
         "m.safetensors": lambda path: values(checkpoint.load(path).model.state_dict()),
-        "state.pt": lambda path: values(checkpoint.load_state(path)["weights"]),
+        "state.pt": lambda path: values(load_state(path)["weights"]),
         "c.onnx": logits,
         "c.pt2": logits,
     }
@@ -292,6 +293,7 @@ def hostile(folder: Path, mark: Path) -> Iterator[tuple[Path, Callable[[Path], o
     from ecgmtl import checkpoint
     from ecgmtl.config.run import load_config
     from ecgmtl.inference.predictor import load_predictor
+    from ecgmtl.training.state_file import load_state
 
     def write(name: str, content: bytes) -> Path:
         (folder / name).write_bytes(content)
@@ -299,7 +301,7 @@ def hostile(folder: Path, mark: Path) -> Iterator[tuple[Path, Callable[[Path], o
 
     loaders: dict[str, Callable[[Path], object]] = {
         "a.safetensors": checkpoint.load,
-        "state.pt": checkpoint.load_state,
+        "state.pt": load_state,
         "b.onnx": lambda path: load_predictor(str(path)),
         "c.pt2": lambda path: load_predictor(str(path)),
         "d.npz": read_record,

@@ -395,6 +395,7 @@ def spoiled(signal: np.ndarray) -> Iterator[np.ndarray]:
     {"probabilities that are not finite": Most(0), "failures by a bug": Most(0)},
 )
 def spoil_signals(trial: Trial) -> Measured:
+    from ecgmtl.inference.options import PredictOptions
     from ecgmtl.inference.predict import predict_records
     from ecgmtl.inference.predictor import load_predictor
     from ecgmtl.inference.result import Failure
@@ -402,7 +403,7 @@ def spoil_signals(trial: Trial) -> Measured:
     predictor = load_predictor(n_threads=1)
     signal = ecg(np.random.default_rng(trial.seed), 5000, 500).astype(np.float32)
     records = [replace(make_record(one, fs=500.0), name=f"r{i}") for i, one in enumerate(spoiled(signal))]
-    results = list(predict_records(predictor, records, batch_size=16))
+    results = list(predict_records(predictor, records, PredictOptions(batch_size=16)))
     failures = [result for result in results if isinstance(result, Failure)]
     rest = [result for result in results if not isinstance(result, Failure)]
     numbers = [list(result.probabilities.values()) + list(result.calibrated.values()) for result in rest]

@@ -23,6 +23,7 @@ from data_prep.synthetic.folder import write_ptbxl
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import CheckpointError
 from ecgmtl.run_files import MODEL
+from ecgmtl.training import state_file
 from tests.commands import EPOCHS, SMALL
 
 N_RECORDS = 120
@@ -137,7 +138,7 @@ def points(database: Path) -> Counter[tuple[object, ...]]:
 def unreadable(run: Path) -> int:
     """Return how many checkpoints and training states of a run cannot be loaded."""
     failed = 0
-    for pattern, load in ((f"**/{MODEL}", checkpoint.load), ("stages/*/state.pt", checkpoint.load_state)):
+    for pattern, load in ((f"**/{MODEL}", checkpoint.load), ("stages/*/state.pt", state_file.load_state)):
         for path in run.glob(pattern):
             try:
                 load(path)
@@ -241,7 +242,7 @@ def killed_at(moment: str, marker: Path, chance: random.Random) -> AbstractConte
     if moment == MOMENTS[2]:
         return killed_in(StageTraining, "run_epoch", marker, chance, 3, after=True)
     if moment == MOMENTS[1]:
-        return killed_in(checkpoint, "write_whole", marker, chance, 5)
+        return killed_in(chance.choice((checkpoint, state_file)), "write_whole", marker, chance, 5)
     return killed_in(Outbox, "send", marker, chance, 60)
 
 

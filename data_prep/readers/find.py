@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import overload
 
-from data_prep import places
+from data_prep import remote
 from data_prep.places import AnyPath, File, RemotePath, is_remote
 from data_prep.readers import npz, parquet, wfdb
 from data_prep.readers.files import HEAD
@@ -155,10 +155,10 @@ def _classify_files(folder: Path, names: Sequence[str], options: ReadOptions) ->
 def _find_remote(url: str, options: ReadOptions) -> Iterator[RemotePath | OtherFile]:
     path = RemotePath.parse(url)
     matches = [path]
-    if glob.has_magic(url) and not places.exists(path):
-        matches = places.matches(path) or matches
+    if glob.has_magic(url) and not remote.exists(path):
+        matches = remote.matches(path) or matches
     for match in matches:
-        yield from _walk_remote(match, options) if places.is_folder(match) else (_remote_header_of(match),)
+        yield from _walk_remote(match, options) if remote.is_folder(match) else (_remote_header_of(match),)
 
 
 def _remote_header_of(path: RemotePath) -> RemotePath:
@@ -169,19 +169,19 @@ def _remote_header_of(path: RemotePath) -> RemotePath:
         header = path.with_name(f"{path.name}.hea")
     else:
         return path
-    return header if places.exists(header) else path
+    return header if remote.exists(header) else path
 
 
 def _walk_remote(folder: RemotePath, options: ReadOptions) -> Iterator[RemotePath | OtherFile]:
     """Yield the files in and below a folder. Sketches of them are classified as local files are."""
     try:
-        entries = sorted(places.list_folder(folder))
+        entries = sorted(remote.list_folder(folder))
     except FileNotFoundError:
         yield folder
         return
-    by_name = {entry.name: entry for entry in entries if not entry.is_folder and places.is_local_name(entry.name)}
+    by_name = {entry.name: entry for entry in entries if not entry.is_folder and remote.is_local_name(entry.name)}
     with TemporaryDirectory(prefix="ecgmtl-") as sketches:
-        places.sketch(folder, {name: _n_bytes_looked_at(name) for name in by_name}, Path(sketches))
+        remote.sketch(folder, {name: _n_bytes_looked_at(name) for name in by_name}, Path(sketches))
         for result in _classify_files(Path(sketches), list(by_name), options):
             if isinstance(result, OtherFile):
                 yield OtherFile(folder / result.path.name, result.kind)
@@ -203,7 +203,7 @@ def _n_bytes_looked_at(name: str) -> int:
     if suffix == ".hea":
         return MAX_HEADER + 1
     if suffix in (*npz.SUFFIXES, *parquet.SUFFIXES):
-        return places.MOST_BYTES
+        return remote.MOST_BYTES
     return 0 if suffix in CERTAIN_SUFFIXES else HEAD
 
 

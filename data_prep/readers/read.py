@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from data_prep import places
+from data_prep import remote
 from data_prep.places import AnyPath, File, RemotePath, parse_place
 from data_prep.readers import wfdb
 from data_prep.readers.csv.beginning import read_beginning
@@ -135,7 +135,7 @@ def local_copy(file: File) -> Iterator[Path]:
 
 
 def _fetch_record(file: RemotePath, folder: Path) -> Path:
-    path = places.fetch(file, folder)
+    path = remote.fetch(file, folder)
     if file.suffix.lower() in SAMPLE_SUFFIXES:
         _fetch_beside(file, f"{file.stem}.hea", folder)
     elif file.suffix.lower() == ".hea":

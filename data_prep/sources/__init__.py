@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.places import File, is_file
+from data_prep.places import File
 from data_prep.readers.npy_file import is_of_prepared_folder
 from data_prep.record import RecordError
+from data_prep.remote import is_file
 from data_prep.sources.labeled_folder import TABLE, read_labeled_folder
 from data_prep.sources.ptbxl import DATABASE, read_ptbxl
 from data_prep.sources.tables import Source, SourceError

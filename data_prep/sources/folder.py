@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from data_prep import places
+from data_prep import remote
 from data_prep.places import File, RemotePath
 from data_prep.readers import is_ecg
 from data_prep.readers.files import HEAD
@@ -77,7 +77,7 @@ class Folder:
         if isinstance(file, Path):
             return is_ecg(file)
         with TemporaryDirectory(prefix="ecgmtl-") as sketches:
-            places.sketch(file.with_name(""), {file.name: HEAD}, Path(sketches))
+            remote.sketch(file.with_name(""), {file.name: HEAD}, Path(sketches))
             return is_ecg(Path(sketches) / file.name)
 
     def names_beside(self, record: str) -> frozenset[str]:
@@ -98,7 +98,7 @@ class Folder:
         """
         if name not in self.listed:
             try:
-                entries = list(places.list_folder(place / name))
+                entries = list(remote.list_folder(place / name))
             except FileNotFoundError:
                 entries = []
             except RecordError as error:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from data_prep.places import File, is_file
+from data_prep.places import File
+from data_prep.remote import is_file
 from data_prep.sources.cells import is_missing, lines, numbers
 from data_prep.sources.folder import Folder
 from data_prep.sources.report_words import common_words

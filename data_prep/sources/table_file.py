@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from data_prep.places import File, read_all
+from data_prep.places import File
+from data_prep.remote import read_all
 from data_prep.sources.cells import NO, SHOWN, YES, lines
 from data_prep.sources.tables import SourceError
 

@@ -1,17 +1,14 @@
 """Preparation of a folder of records, by one process or several jobs, which resumes where it was interrupted."""
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from data_prep.files import is_partial
 from data_prep.leads import STANDARD_LEADS
@@ -20,17 +17,19 @@ from data_prep.parallel import Engine, in_parallel
 from data_prep.places import File
 from data_prep.preprocess import Preprocess
 from data_prep.progress import ProgressCallback
-from data_prep.readers import OtherFile, ReadOptions, find_files, summarize
+from data_prep.readers import ReadOptions
 from data_prep.share import Share
 from data_prep.sources import read_source
-from data_prep.sources.tables import Source, class_remarks, listed
+from data_prep.sources.tables import Source, listed
 from data_prep.store import ledger, locks
-from data_prep.store.chunks import RECORDS_A_CHUNK, Chunk, Preparation, prepare_chunk
+from data_prep.store.chunks import Chunk, Preparation, prepare_chunk
 from data_prep.store.duplicates import duplicates
 from data_prep.store.finish import discard, finish
 from data_prep.store.manifest import MANIFEST, PROGRESS, SIGNALS, StoreError, read_failures, write_manifest
 from data_prep.store.open import Store, open_store
+from data_prep.store.plan import PreparationPlan, not_read, remarked
 from data_prep.store.signals_file import SAMPLE, SignalsFile, open_signals_file
+from data_prep.words import counted
 
 
 @dataclass(frozen=True)
@@ -51,40 +50,6 @@ class PrepareReport:
     """Number of chunks that are finished, whichever job finished them."""
     n_chunks: int | None = None
     """Number of chunks of a folder that other jobs have to complete. None if it is complete."""
-
-
-@dataclass(frozen=True)
-class PreparationPlan:
-    """Plan of a preparation: its records, its folder and its settings."""
-
-    source: Source
-    out: Path
-    preprocess: Preprocess
-    options: ReadOptions
-    labels: str
-    workers: int
-    progress: ProgressCallback | None
-    engine: Engine
-
-    @cached_property
-    def wanted(self) -> dict[str, Any]:
-        """Settings that change the prepared folder, except its default label set."""
-        return {"preprocess": plain(self.preprocess), "read": stated(self.options), "source": identity(self.source)}
-
-    @property
-    def firsts(self) -> range:
-        """Number of the first record of each chunk."""
-        return range(0, len(self.source.files), RECORDS_A_CHUNK)
-
-    def records_of(self, first: int) -> tuple[str, ...]:
-        """Return the files of a chunk."""
-        return self.source.files[first : first + RECORDS_A_CHUNK]
-
-    def allocate(self) -> Preparation:
-        """Allocate the signals on disk, and return what all chunks have in common."""
-        row_shape = (len(STANDARD_LEADS), self.preprocess.n_samples)
-        signals = open_signals_file(self.out / SIGNALS, len(self.source.files), row_shape)
-        return Preparation(self.source.folder, self.preprocess, signals, self.options)
 
 
 def prepare(
@@ -215,40 +180,6 @@ def is_finished(out: Path) -> bool:
     return (out / MANIFEST).is_file()
 
 
-def not_read(source: Source, out: Path, options: ReadOptions) -> list[str]:
-    """Return a line for each kind of file in the source folder that is not read, except tables in use.
-
-    A remote folder is not searched, since all files would be asked for.
-    """
-    if not isinstance(source.folder, Path):
-        return []
-    others = [file for file in find_files([source.folder], options) if isinstance(file, OtherFile)]
-    paths = {other: Path(str(other.path)) for other in others}
-    return summarize([other for other, path in paths.items() if path not in source.tables and out not in path.parents])
-
-
-def remarked(source: Source, labels: str, more: Sequence[str]) -> Source:
-    """Return the source with its remarks, those on the default labels, and `more` added to its notes."""
-    findings, notes = class_remarks(source, labels)
-    remarks = listed([*source.remarks, *findings])
-    return dataclasses.replace(source, notes=(*source.notes, *notes, *remarks, *more))
-
-
-def identity(source: Source) -> dict[str, str]:
-    folder = source.folder.resolve() if isinstance(source.folder, Path) else source.folder
-    return {"kind": source.kind, "name": folder.name, "sha256": source.sha256()}
-
-
-def plain(settings: Preprocess | ReadOptions) -> dict[str, Any]:
-    """Return the settings as JSON restores them."""
-    return json.loads(json.dumps(dataclasses.asdict(settings)))
-
-
-def stated(options: ReadOptions) -> dict[str, Any]:
-    """Return the options that describe the files. How much of a file is read follows from the preprocessing."""
-    return {name: value for name, value in plain(options).items() if name != "seconds"}
-
-
 def reuse(plan: PreparationPlan) -> PrepareReport:
     """Report on a folder that is already prepared with the same settings, and set its default label set."""
     out, source = plan.out, plan.source
@@ -262,7 +193,7 @@ def reuse(plan: PreparationPlan) -> PrepareReport:
     if lacking:
         notes += (f"{out} lacks the column {', '.join(lacking)}; delete it and prepare again to have it.",)
     if failures:
-        notes += (f"{len(failures)} records were left out; delete {out} to try again.",)
+        notes += (f"{counted(len(failures), 'record')} left out; delete {out} to try again.",)
     notes += tuple(duplicates_in(store))
     n_warned = int((store.records["warnings"] != "").sum())
     return PrepareReport(len(store.records), failures, n_warned, len(store.records), notes=notes)
@@ -315,12 +246,14 @@ def require_own(out: Path) -> bool:
 
 def allocated(plan: PreparationPlan, is_new: bool) -> Preparation:
     """Return the preparation of a folder after allocating its signals. Where that fails, leave no new folder begun."""
+    row_shape = (len(STANDARD_LEADS), plan.preprocess.n_samples)
     try:
-        return plan.allocate()
+        signals = open_signals_file(plan.out / SIGNALS, len(plan.source.files), row_shape)
     except OSError:
         if is_new:
             ledger.remove(plan.out)
         raise
+    return Preparation(plan.source.folder, plan.preprocess, signals, plan.options)
 
 
 def prepare_chunks(

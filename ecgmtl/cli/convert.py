@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from data_prep.safe_text import printable
+from data_prep.words import counted
 from ecgmtl.cli.options import FollowLinks, Fs, Leads, Unit, local, local_input, read_options
-from ecgmtl.cli.prediction_output import records
 from ecgmtl.cli.terminal import spoken_errors
 
 
@@ -65,7 +65,7 @@ def convert(
     if not written + existed + failed:
         typer.echo(printable(f"{source}: no ECG file found; the formats are {format_names()}."), err=True)
     there = f", {existed} there already" if existed else ""
-    typer.echo(f"{records(written)} written{there}, {failed} failed; {printable(str(out))}", err=True)
+    typer.echo(f"{counted(written, 'record')} written{there}, {failed} failed; {printable(str(out))}", err=True)
     for line in summarize(others):
         typer.echo(line, err=True)
     raise typer.Exit(1 if not written + existed else 3 if failed else 0)

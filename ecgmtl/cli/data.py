@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from data_prep.safe_text import printable, printable_lines
+from data_prep.words import counted
 from ecgmtl.cli.options import (
     EngineName,
     FollowLinks,
@@ -161,7 +162,17 @@ def prepare(
             preprocess = load_config(config and find_config(config), tuple(overrides or ())).preprocess
         options = read_options(fs, unit, leads, follow_links)
         run, at_once = engine_of(engine, workers, in_parallel)
-        report = prepare_store(parse_place(source), out, preprocess, labels, at_once, bar, options, run, share)
+        report = prepare_store(
+            parse_place(source),
+            out,
+            preprocess,
+            labels,
+            workers=at_once,
+            progress=bar,
+            options=options,
+            engine=run,
+            share=share,
+        )
     for note in report.notes:
         typer.echo(printable(note))
     for name, reason in report.failures:
@@ -169,9 +180,9 @@ def prepare(
     counts = {"left out": len(report.failures), "with warnings": report.n_warned, "there already": report.n_resumed}
     of_these = "".join(f", {count} {what}" for what, count in counts.items() if count)
     if report.n_chunks is None:
-        typer.echo(printable(f"{report.n_records} records in {out}") + of_these)
+        typer.echo(printable(f"{counted(report.n_records, 'record')} in {out}") + of_these)
     else:
-        typer.echo(f"{report.n_records} records in part {part}" + of_these)
+        typer.echo(f"{counted(report.n_records, 'record')} in part {part}" + of_these)
         rest = "; another job is still at work, and completes it" if report.n_finished == report.n_chunks else ""
         typer.echo(printable(f"{report.n_finished} of {report.n_chunks} chunks of {out} are finished{rest}"))
     raise typer.Exit(3 if report.failures else 0)

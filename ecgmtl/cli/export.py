@@ -8,16 +8,18 @@ import typer
 from data_prep.safe_text import printable
 from ecgmtl.cli.options import Checkpoint, local, local_input
 from ecgmtl.cli.terminal import spoken_errors
+from ecgmtl.inference.export_format import ExportFormat, require_path
+
+SUFFIXES = [f".{form}" for form in ExportFormat if not form.is_folder]
+FOLDERS = [form for form in ExportFormat if form.is_folder]
 
 
 def export(
     model: Checkpoint,
     to: Annotated[
-        Literal["onnx", "pt2", "mlflow", "mlflow-files"],
+        ExportFormat,
         typer.Option(
-            help="Format: onnx (runs without torch; needs `pip install 'ecgmtl[onnx]'`), pt2 (a torch program), "
-            "mlflow (an MLflow model folder that takes arrays and needs torch alone) or mlflow-files (one that takes "
-            "ECG files or arrays, with all checks, and needs ecgmtl and onnxruntime).",
+            help=f"Format: {', '.join(f'{form} ({form.description})' for form in ExportFormat)}.",
             show_default=False,
         ),
     ],
@@ -25,7 +27,7 @@ def export(
         Path,
         typer.Option(
             callback=local,
-            help="File to write, ending in .onnx or .pt2; for mlflow and mlflow-files, a new folder.",
+            help=f"File to write, ending in {' or '.join(SUFFIXES)}; for {' and '.join(FOLDERS)}, a new folder.",
             show_default=False,
         ),
     ],
@@ -65,47 +67,16 @@ def export(
     Example: ecgmtl export runs/mine --to onnx --out classifier.onnx
     """
     reduction = reduction_of(int8, fp16)
-    if reduction is not None and (to != "onnx" or data is None):
+    if reduction is not None and (to is not ExportFormat.ONNX or data is None):
         raise typer.BadParameter(f"--{reduction} needs --to onnx, and --data with a prepared folder.")
     with spoken_errors():
-        from ecgmtl.inference.export_path import require_path
-
         require_path(to, out)
-        import torch
+        from ecgmtl.inference.export_request import ExportRequest, run_export
 
-        from ecgmtl import checkpoint
-        from ecgmtl.data.split import open_for
-        from ecgmtl.inference.export import add_typicality, signals_to_compare
-        from ecgmtl.inference.export import export as export_classifier
-        from ecgmtl.inference.models import find_model
-        from ecgmtl.inference.reduced import reduce_and_evaluate
-        from ecgmtl.inference.run_score import score_and_card
-        from ecgmtl.metrics.typicality import FEWEST
-
-        file = checkpoint.model_file(Path(find_model(model)))
-        stored = checkpoint.load(file)
-        store = None if data is None else open_for(data, stored.config.preprocess, stored.config.validation_fold)
-        if store is not None:
-            stored = add_typicality(stored, store)
-            if reduction is not None:
-                typer.echo(reduce_and_evaluate(stored, reduction, out, store, *score_and_card(file)).summary)
-                return
-        signals = torch.from_numpy(signals_to_compare(stored.config, store))
-        report = export_classifier(stored, to, out, signals, *score_and_card(file))
-    typer.echo(
-        f"{report.path}: {report.size_bytes / 1e6:.2f} MB, "
-        f"probabilities differ by at most {report.max_difference:.1e} on {report.n_records} records"
-    )
-    if stored.typicality is None:
-        remedy = (
-            "It was made by an earlier ecgmtl, so --data with the training data adds this; or it was trained with "
-            f"fewer than {FEWEST} validation records, which are too few."
-        )
-        if store is not None:
-            remedy = (
-                f"{data} does not help: it is not the training data, or has fewer than {FEWEST} validation records."
-            )
-        typer.echo(printable(f"It cannot detect records unlike the training records. {remedy}"), err=True)
+        exported = run_export(ExportRequest(model, to, out, data, reduction))
+    typer.echo(exported.summary)
+    if exported.missing:
+        typer.echo(printable(exported.missing), err=True)
 
 
 def reduction_of(int8: bool, fp16: bool) -> Literal["int8", "fp16"] | None:

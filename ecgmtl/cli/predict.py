@@ -1,11 +1,9 @@
 """`ecgmtl predict`: one row per ECG, in a table or on screen. Only what the model needs is imported."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,26 +20,16 @@ from ecgmtl.cli.options import (
     read_options,
     share_of,
 )
-from ecgmtl.cli.prediction_output import (
-    explain_columns,
-    introduce,
-    line_of,
-    prediction_bar,
-    say,
-    show_counts,
-    show_failure,
-)
+from ecgmtl.cli.prediction_output import callbacks, show_counts
 from ecgmtl.cli.terminal import spoken_errors
 
 if TYPE_CHECKING:
-    from data_prep.readers import ReadOptions
     from data_prep.share import Share
     from ecgmtl.inference.counts import Counts
-    from ecgmtl.inference.options import PredictOptions
-    from ecgmtl.inference.predictor import Predictor
-    from ecgmtl.inference.table import Write
-    from ecgmtl.inference.write import PredictParts
-    from ecgmtl.report_page.page import Add
+    from ecgmtl.inference.request import Report
+
+STOPPED, KEPT = "stopped.", "stopped; finished parts are kept, and the same command continues from here."
+"""What to do after an interruption: of a prediction in one process, and of a table that is written in parts."""
 
 
 def predict(
@@ -174,17 +162,68 @@ def predict(
     Text that a spreadsheet would run as a formula is escaped in the table: a path becomes ./=cmd.csv, and a message
     '=cmd.csv. Control characters are written as escape sequences.
     """
-    outputs = Outputs.parse(out, part, report, report_details)
-    with spoken_errors(outputs.advice):
+    share = parse_share(out, part, report)
+    is_in_parts = out is not None and report is None
+    with spoken_errors(lambda: KEPT if is_in_parts else STOPPED):
+        from data_prep.parallel import in_order
         from ecgmtl.inference.models import split_model
         from ecgmtl.inference.options import PredictOptions
+        from ecgmtl.inference.request import PredictionRequest, run_prediction
         from ecgmtl.inference.windows import Window
 
         model, paths = split_model(arguments)
         read = read_options(fs, unit, leads, follow_links)
         options = PredictOptions(read, batch, Window(window), strict, reconstruction_error, warn_ood)
-        counts = predict_to(model, paths, outputs, options, Processes(workers, engine), debug)
+        run_parts, at_once = engine_of(engine, workers, in_order)
+        request = PredictionRequest(
+            model,
+            paths,
+            options,
+            table=None if out is None else Path(out),
+            share=share,
+            report=report_of(report, report_details),
+            engine=run_parts,
+            workers=at_once,
+        )
+        counts = run_prediction(request, callbacks(debug))
+        show_counts(counts, request.written)
     raise typer.Exit(exit_code(counts, strict))
+
+
+def parse_share(out: str | None, part: str | None, report: Path | None) -> "Share | None":
+    """Return the share of the parts to write if the output is a folder of parts, which ends in /, otherwise None.
+
+    Raises:
+        typer.BadParameter: the options do not go together, or `part` is not a share.
+    """
+    from data_prep.places import is_remote
+
+    if out is not None and is_remote(out):
+        raise typer.BadParameter(f"--out: {ONLY_READ}")
+    if out is None or not out.endswith(("/", os.sep)):
+        if part is not None:
+            raise typer.BadParameter("--part writes a folder; name one with --out, ending in /.")
+        return None
+    if report is not None:
+        raise typer.BadParameter("--report is written with one table; let --out end in .csv, .parquet or .jsonl.")
+    from data_prep.share import Share
+
+    return Share() if part is None else share_of(part)
+
+
+def report_of(path: Path | None, n_detailed: int) -> "Report | None":
+    """Return the report to write, or None.
+
+    Raises:
+        ReportError: its name does not end in .html.
+    """
+    if path is None:
+        return None
+    from ecgmtl.inference.request import Report
+    from ecgmtl.report_page.page import open_report, require_page
+
+    require_page(path)
+    return Report(path, partial(open_report, path, n_detailed=n_detailed))
 
 
 def exit_code(counts: "Counts", strict: bool) -> int:
@@ -195,196 +234,3 @@ def exit_code(counts: "Counts", strict: bool) -> int:
     if not counts.ok and counts.failed:
         return 1
     return 3 if counts.failed or (strict and counts.without_reader) else 0
-
-
-class Processes(NamedTuple):
-    """Processes that predict the parts of a table."""
-
-    number: int = 0
-    """0 is one for each core, or for each CPU of the cluster."""
-    engine: EngineName = "local"
-
-    def predict_parts(self) -> "PredictParts":
-        """Return the function that predicts parts in these processes."""
-        from data_prep.parallel import in_order
-        from ecgmtl.inference.parts import predict_in_parts
-
-        engine, workers = engine_of(self.engine, self.number, in_order)
-        return partial(predict_in_parts, workers=workers, engine=engine)
-
-    @property
-    def n_threads(self) -> int:
-        """Number of threads in which each process computes."""
-        from data_prep.parallel import n_cores
-
-        return max(n_cores() // (self.number or n_cores()), 1) if self.engine == "local" else 1
-
-
-class Outputs(NamedTuple):
-    """Files to write. Where both are None, predictions are printed."""
-
-    table: Path | None
-    report: Path | None = None
-    n_detailed: int = 0
-    """Number of records with all details in the report, and of further records with findings that have them."""
-    share: "Share | None" = None
-    """Share of the parts that is written. None unless `table` is a folder of them."""
-
-    @classmethod
-    def parse(cls, out: str | None, part: str | None, report: Path | None, n_detailed: int) -> "Outputs":
-        """Return the outputs that the command line names.
-
-        Raises:
-            typer.BadParameter: they do not go together, or `part` is not a share.
-        """
-        from data_prep.places import is_remote
-
-        if out is not None and is_remote(out):
-            raise typer.BadParameter(f"--out: {ONLY_READ}")
-        if out is None or not out.endswith(("/", os.sep)):
-            if part is not None:
-                raise typer.BadParameter("--part writes a folder; name one with --out, ending in /.")
-            return cls(None if out is None else Path(out), report, n_detailed)
-        if report is not None:
-            raise typer.BadParameter("--report is written with one table; let --out end in .csv, .parquet or .jsonl.")
-        from data_prep.share import Share
-
-        return cls(Path(out), share=Share() if part is None else share_of(part))
-
-    @property
-    def written(self) -> tuple[Path, ...]:
-        return tuple(path for path in (self.table, self.report) if path is not None)
-
-    @property
-    def in_parts(self) -> bool:
-        """Whether nothing but a table is written, which can be continued."""
-        return self.table is not None and self.report is None
-
-    def advice(self) -> str:
-        """Return what to do after an interruption."""
-        if not self.in_parts:
-            return "stopped."
-        return "stopped; finished parts are kept, and the same command continues from here."
-
-
-def predict_to(
-    model: str,
-    paths: list[str],
-    outputs: Outputs,
-    options: "PredictOptions",
-    processes: Processes = Processes(),  # noqa: B008, it is immutable
-    debug: bool = False,
-) -> "Counts":
-    """Predict for all files that `paths` name, and write a table and a report, or print.
-
-    Failures are rows of the table. They are also printed to stderr as they occur.
-
-    Raises:
-        PredictionsFileError, ReportError: the table or the report has an unknown suffix.
-        PredictorError: the model does not exist or cannot detect what it should, there is no ECG file, or an ECG would
-            be replaced.
-    """
-    require_suffixes(outputs)
-    refuse_to_replace(outputs, options.read)
-    if outputs.in_parts:
-        counts = write_parts(model, paths, outputs, options, processes, debug)
-    else:
-        counts = stream(model, paths, outputs, options, debug)
-    show_counts(counts, outputs.written)
-    return counts
-
-
-def write_parts(
-    model: str, paths: list[str], outputs: Outputs, options: "PredictOptions", processes: Processes, debug: bool
-) -> "Counts":
-    """Predict part by part, with several processes, what earlier runs have not finished."""
-    from ecgmtl.inference.parts import PredictionJob, load_once
-    from ecgmtl.inference.write import PredictionCallbacks, write_share, write_table
-
-    assert outputs.table is not None  # noqa: S101, `Outputs.in_parts`
-    predictor, digest = load_once(model, options, processes.n_threads)
-    introduce(model, predictor)
-    job = PredictionJob(
-        model, digest, outputs.table, options, processes.n_threads, keeps_parts=outputs.share is not None
-    )
-    progress = PredictionCallbacks(prediction_bar, partial(show_failure, debug=debug), say)
-    if outputs.share is None:
-        return write_table(job, paths, processes.predict_parts(), progress)
-    return write_share(job, outputs.share, paths, processes.predict_parts(), progress)
-
-
-def stream(model: str, paths: list[str], outputs: Outputs, options: "PredictOptions", debug: bool) -> "Counts":
-    """Predict one batch after the other, for the screen or a report."""
-    from data_prep.files import partials_of, remove_abandoned
-    from data_prep.readers import OtherFile
-    from ecgmtl.inference.counts import Counts
-    from ecgmtl.inference.predict import predict
-    from ecgmtl.inference.result import Failure, Prediction, fail_undecided
-    from ecgmtl.inference.table import row_of
-    from ecgmtl.inference.write import count_records
-
-    predictor = options.load(model)
-    name, counts = introduce(model, predictor), Counts()
-    read, written, size = options.read, outputs.written, options.batch_size
-    for path in written:
-        remove_abandoned(path.parent, partials_of(path))
-    with (
-        table(predictor.metadata.label_names, outputs.table) as write,
-        report_page(outputs, predictor, name) as add,
-        prediction_bar(lambda: count_records(paths, read, written), bool(written)) as advance,
-    ):
-        results = predict(predictor, paths, read, size, written, outputs.report is not None, options.window)
-        while chunk := list(islice(results, size)):
-            if options.strict:
-                chunk = [fail_undecided(result) for result in chunk]
-            write([row_of(result) for result in chunk if not isinstance(result, OtherFile)])
-            for result in chunk:
-                add(result)
-                counts.add(result)
-                if isinstance(result, Failure):
-                    show_failure(str(result.path), result.reason, result.traceback, debug)
-                elif isinstance(result, Prediction) and not written:
-                    if counts.ok == 1:
-                        explain_columns(predictor.metadata)
-                    typer.echo(line_of(result))
-            advance(counts.done)
-        counts.require_ecgs(paths, counts.done)
-    return counts
-
-
-def require_suffixes(outputs: Outputs) -> None:
-    """Raise PredictionsFileError or ReportError if the table or the report has an unknown suffix."""
-    if outputs.table is not None and outputs.share is None:
-        from ecgmtl.inference.table import format_of
-
-        format_of(outputs.table)
-    if outputs.report is not None:
-        from ecgmtl.report_page.page import require_page
-
-        require_page(outputs.report)
-
-
-def refuse_to_replace(outputs: Outputs, options: "ReadOptions") -> None:
-    """Raise PredictorError if the table of predictions or the report would replace an ECG."""
-    from data_prep.readers import holds_ecg
-    from ecgmtl.inference.predictor import PredictorError
-
-    for path, name, option in ((outputs.table, "table", "--out"), (outputs.report, "report", "--report")):
-        if path is not None and holds_ecg(path, options):
-            raise PredictorError(f"{path} is an ECG, which the {name} would replace; choose another {option}.")
-
-
-def report_page(outputs: Outputs, predictor: "Predictor", model: str) -> AbstractContextManager["Add"]:
-    """Open the report. Where there is none its results are dropped."""
-    if outputs.report is None:
-        return nullcontext(lambda _result: None)
-    from ecgmtl.report_page.page import open_report
-
-    return open_report(outputs.report, predictor, model, outputs.n_detailed)
-
-
-def table(label_names: tuple[str, ...], out: Path | None) -> AbstractContextManager["Write"]:
-    """Open the table of predictions. Where `out` is None its rows are dropped."""
-    from ecgmtl.inference.table import open_predictions
-
-    return nullcontext(lambda _rows: None) if out is None else open_predictions(out, label_names)

@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from data_prep.safe_text import printable, printable_lines
+from data_prep.words import counted
 from ecgmtl.cli.terminal import progress_bar
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from ecgmtl.inference.metadata import ModelMetadata
     from ecgmtl.inference.predictor import Predictor
     from ecgmtl.inference.result import Prediction
+    from ecgmtl.inference.write import PredictionCallbacks
 
 
 def say(text: str) -> None:
@@ -23,31 +26,49 @@ def say(text: str) -> None:
     typer.echo(printable(text), err=True)
 
 
-def introduce(model: str, predictor: "Predictor") -> str:
-    """Return the model's human-readable name. Print it for the bundled model, and the device if it may be a GPU."""
+def callbacks(debug: bool) -> "PredictionCallbacks":
+    """Return the callbacks that display a prediction, with the tracebacks of bugs if `debug`."""
+    from ecgmtl.inference.write import PredictionCallbacks
+
+    return PredictionCallbacks(introduce, prediction_bar, Lines().show, partial(show_failure, debug=debug), say)
+
+
+def introduce(model: str, predictor: "Predictor") -> None:
+    """Print the name and score of the bundled model, and the device of one that may run on a GPU."""
     from ecgmtl.inference.models import BUNDLED, name_of
     from ecgmtl.inference.predictor import OnDevice
 
     if isinstance(predictor, OnDevice):
         typer.echo(f"device: {predictor.device_name}", err=True)
-    name = name_of(model)
-    if name == BUNDLED:
-        typer.echo(f"model: {name}, bundled with ecgmtl; {predictor.metadata.score}", err=True)
-    return name
+    if name_of(model) == BUNDLED:
+        typer.echo(f"model: {BUNDLED}, bundled with ecgmtl; {predictor.metadata.score}", err=True)
 
 
 @contextmanager
-def prediction_bar(count: Callable[[], int], shows: bool = True) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar if it `shows` and stderr is a terminal; otherwise do nothing.
+def prediction_bar(count: Callable[[], int]) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar if stderr is a terminal; otherwise do nothing.
 
     The files are counted first, which takes a small fraction of the time to read them.
     """
-    if not shows or not sys.stderr.isatty():
+    if not sys.stderr.isatty():
         yield lambda _done: None
         return
     total = count()
     with progress_bar("predicting") as bar:
         yield lambda done: bar(done, total)
+
+
+class Lines:
+    """Lines on stdout, one for each prediction. What their numbers mean is printed before the first."""
+
+    def __init__(self) -> None:
+        self.is_first = True
+
+    def show(self, prediction: "Prediction", metadata: "ModelMetadata") -> None:
+        if self.is_first:
+            explain_columns(metadata)
+        self.is_first = False
+        typer.echo(line_of(prediction))
 
 
 def explain_columns(metadata: "ModelMetadata") -> None:
@@ -79,12 +100,7 @@ def show_counts(counts: "Counts", written: Sequence[Path]) -> None:
     without = f" ({counts.undecided} without a decision)" if counts.undecided else ""
     where = "".join(f"; {printable(str(path))}" for path in written)
     if counts.kept:
-        typer.echo(f"{records(counts.kept)} predicted before and kept", err=True)
-    typer.echo(f"{records(counts.ok)} predicted{without}, {counts.failed} failed{where}", err=True)
+        typer.echo(f"{counted(counts.kept, 'record')} predicted before and kept", err=True)
+    typer.echo(f"{counted(counts.ok, 'record')} predicted{without}, {counts.failed} failed{where}", err=True)
     for line in summarize(counts.others):
         typer.echo(line, err=True)
-
-
-def records(count: int) -> str:
-    """Return the number of records in words."""
-    return "1 record" if count == 1 else f"{count} records"

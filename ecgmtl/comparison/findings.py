@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from data_prep.words import counted
 from ecgmtl.comparison.claims import ClaimRow, claim_rows, claims_left_out, claims_section
 from ecgmtl.comparison.comparison import Comparison
 from ecgmtl.comparison.folds import CellRow, FoldRow, cell_rows, fold_rows
@@ -214,11 +215,6 @@ def named_reference(comparison: Comparison) -> str:
     """Return the name of the reference arm and what it does, as a sentence ends."""
     about = comparison.about(comparison.reference).about.rstrip(".")
     return f"{comparison.reference}: {about[0].lower()}{about[1:]}." if about else f"{comparison.reference}."
-
-
-def counted(n: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def findings(comparison: Comparison, figures: Figures) -> list[str]:

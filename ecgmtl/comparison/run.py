@@ -1,11 +1,12 @@
 """One run of a comparison: an arm trained with one seed, and the result that the report needs."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -33,6 +34,7 @@ from ecgmtl.tasks import MAIN
 from ecgmtl.tracking import names
 from ecgmtl.tracking.tracker import EXPERIMENT, open_tracker
 from ecgmtl.training.folder import RunFolder
+from ecgmtl.training.history import EpochLine
 from ecgmtl.training.record import SILENT
 from ecgmtl.training.schedule import Schedule
 
@@ -111,16 +113,16 @@ def train_in_folder(run: ArmRun) -> RunResult:
     schedule = Schedule.prepare(store, run.folder(), tracker, SILENT)
     with schedule.record.open(run.config.stages):
         model = schedule.train_stages(run.config.stages).eval()
-        result = evaluate(run, model, schedule.validation, schedule.record.folder.read_history())
+        result = evaluate(run, model, schedule.validation, schedule.record.folder.history.read())
         figures = {names.final("validation", names.MACRO_AUROC): result.macro_auroc}
         tracker.log_final(figures | {names.final("validation", name): v for name, v in result.reconstruction.items()})
         tracker.set_tags({"arm": run.arm})
-        result = result.model_copy(update={"made_with": made_with(schedule.record.folder.facts["computes"])})
+        result = result.model_copy(update={"made_with": made_with(schedule.record.folder.facts.computes)})
         write_result(run.result, result)
     return result
 
 
-def made_with(computes: dict[str, Any]) -> str:
+def made_with(computes: Mapping[str, int | str]) -> str:
     """Return with what a run was trained. `computes` is the entry of its run.json."""
     return f"code {code_digest()[:12]}, {computes['versions']}, {computes['precision']} on {computes['device']}"
 
@@ -132,7 +134,7 @@ def open_once(data: Path, preprocess: Preprocess) -> Store:
     return store if store.band is None else store.in_memory()
 
 
-def evaluate(run: ArmRun, model: MultiTaskModel, validation: Split, history: list[dict[str, Any]]) -> RunResult:
+def evaluate(run: ArmRun, model: MultiTaskModel, validation: Split, history: Sequence[EpochLine]) -> RunResult:
     """Evaluate the model on the validation split."""
     logits = infer_logits(model, validation)
     values = {"probabilities": sigmoid(logits)} if run.fold is None else {"logits": logits}
@@ -174,25 +176,26 @@ def reconstruction(model: MultiTaskModel, split: Split, config: Config) -> dict[
     return {name: value for name, value in figures.items() if name != "n_samples"}  # the same for all arms
 
 
-def means(history: list[dict[str, Any]], prefix: str) -> dict[str, float]:
+def means(history: Sequence[EpochLine], prefix: str) -> dict[str, float]:
     """Return means over epochs of figures whose names start with the prefix, or nan if no value is finite."""
     finite: dict[str, list[float]] = {}
     for line in history:
-        for name in (name for name in line if name.startswith(prefix)):
-            finite.setdefault(name.removeprefix(prefix), []).extend([line[name]] if math.isfinite(line[name]) else [])
+        for name, value in line.figures.items():
+            if name.startswith(prefix):
+                finite.setdefault(name.removeprefix(prefix), []).extend([value] if math.isfinite(value) else [])
     return {name: fmean(values) if values else math.nan for name, values in finite.items()}
 
 
-def curvature(history: list[dict[str, Any]]) -> dict[str, tuple[float, ...]]:
+def curvature(history: Sequence[EpochLine]) -> dict[str, tuple[float, ...]]:
     """Return the curvature figures of the last stage that has them, in the order of its epochs."""
     prefix = names.train(names.CURVATURE)
-    measured = [line for line in history if any(name.startswith(prefix) for name in line)]
-    of_last = [line for line in measured if line["stage"] == measured[-1]["stage"]]
-    figures = dict.fromkeys(name for line in of_last for name in line if name.startswith(prefix))
-    return {name.removeprefix(prefix): tuple(line.get(name, math.nan) for line in of_last) for name in figures}
+    measured = [line for line in history if any(name.startswith(prefix) for name in line.figures)]
+    of_last = [line for line in measured if line.stage == measured[-1].stage]
+    figures = dict.fromkeys(name for line in of_last for name in line.figures if name.startswith(prefix))
+    return {name.removeprefix(prefix): tuple(line.figures.get(name, math.nan) for line in of_last) for name in figures}
 
 
-def points(history: list[dict[str, Any]], config: Config) -> tuple[Point, ...]:
+def points(history: Sequence[EpochLine], config: Config) -> tuple[Point, ...]:
     """Return the run's curve with one point per epoch, in the order of the stages."""
     stages = {stage.name: stage for stage in config.stages}
     order = list(stages)
@@ -200,20 +203,20 @@ def points(history: list[dict[str, Any]], config: Config) -> tuple[Point, ...]:
     passes = seconds = 0.0
     curve = []
     # a stage that is trained again, for example with changed code, is appended after later stages
-    for line in sorted(history, key=lambda line: (order.index(line["stage"]), line["epoch"])):
-        step += line["steps"]
-        records += line["records"]
-        seconds += line["seconds"]
-        passes += line["steps"] * encoder_passes(stages[line["stage"]], config)
+    for line in sorted(history, key=lambda line: (order.index(line.stage), line.epoch)):
+        step += line.steps
+        records += line.records
+        seconds += line.seconds
+        passes += line.steps * encoder_passes(stages[line.stage], config)
         curve.append(
             Point(
                 step=step,
                 samples_seen=records,
                 encoder_passes=passes,
                 seconds=seconds,
-                macro_auroc=line.get(names.validation(names.MACRO_AUROC)),
-                loss=line.get(names.validation(names.loss(MAIN))),
-                train_loss=line.get(names.train(names.loss(MAIN))),
+                macro_auroc=line.figures.get(names.validation(names.MACRO_AUROC)),
+                loss=line.figures.get(names.validation(names.loss(MAIN))),
+                train_loss=line.figures.get(names.train(names.loss(MAIN))),
             )
         )
     return tuple(curve)

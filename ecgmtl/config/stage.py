@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from data_prep.words import counted
 from ecgmtl.data.augment import AugmentSettings
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.model.network import MAIN, RECONSTRUCTION
@@ -157,7 +158,7 @@ class Stage(TaskSettings):
             weighting += ", in two views"
         if self.fork:
             weighting += ", merged with the main task alone"
-        epochs = f"{self.epochs} epoch{'s' * (self.epochs > 1)}"
+        epochs = counted(self.epochs, "epoch")
         parts = ", ".join(part.replace("_", " ") for part in self.trains)
         return f"{' + '.join(self.losses)}{weighting}, {epochs}; trains {parts}"
 
@@ -171,7 +172,7 @@ class Stage(TaskSettings):
         return StageFacts(
             name=self.name,
             tasks=self.tasks,
-            selected_by=self.selected_by,
+            main=self.main,
             masks=self.masking.masks,
             scores_visible=bool(self.masking.visible),
             mixup=bool(self.augment.mixup),
@@ -208,14 +209,19 @@ class Stage(TaskSettings):
         return any(task.learns_labels for task in self.tasks)
 
     @property
-    def selected_by(self) -> str:
+    def main(self) -> Task:
         """Task that selects the best epoch."""
-        return max(self.tasks, key=lambda task: task.priority).name
+        return max(self.tasks, key=lambda task: task.priority)
+
+    @property
+    def selected_by(self) -> str:
+        """Name of the task that selects the best epoch."""
+        return self.main.name
 
     @property
     def main_alone(self) -> "Stage":
         """The same stage, learning only the task that selects the best epoch."""
-        main = build_task(self.selected_by, self)
+        main = self.main
         changes = {
             "losses": (main.name,),
             "trains": tuple(part for part in self.trains if part in ("encoder", main.part)),

@@ -23,11 +23,12 @@ from data_prep.store.open import Store
 from data_prep.synthetic.folder import LEADS
 from data_prep.synthetic.waveform import synthesize
 from data_prep.units import MICROVOLTS
+from data_prep.words import counted
 from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.run import Config
 from ecgmtl.data.split import AT_A_TIME
-from ecgmtl.inference.export_path import ExportError, is_folder, require_path
+from ecgmtl.inference.export_format import ExportError, ExportFormat, require_path
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.mlflow_files import COLUMN
 from ecgmtl.inference.onnx_predictor import MLFLOW_ONNX
@@ -56,6 +57,13 @@ class ExportReport(NamedTuple):
     max_difference: float
     """Largest difference of a probability from the checkpoint's."""
     n_records: int
+
+    @property
+    def summary(self) -> str:
+        return (
+            f"{self.path}: {self.size_bytes / 1e6:.2f} MB, probabilities differ by at most {self.max_difference:.1e} "
+            f"on {counted(self.n_records, 'record')}"
+        )
 
 
 class ClassifierOnly(nn.Module):
@@ -87,16 +95,16 @@ def export(
         ExportError: `to` is not a known format, the result differs from the checkpoint, or `out` cannot be written.
         MissingExtraError: the format needs a package that is not installed.
     """
-    require_path(to, out)
+    form = require_path(to, out)
     if not len(signals):
         raise ExportError(f"{out}: there is no record to compare the export on.")
     metadata = metadata_of(stored).model_copy(update={"score": score, "card": card})
     with writing(out, ExportError):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
-            beside = Path(folder) / ("classifier" if is_folder(to) else f"classifier.{to}")
+            beside = Path(folder) / ("classifier" if form.is_folder else f"classifier.{form}")
             with quiet():
-                WRITERS[to](stored, metadata, beside)
+                WRITERS[form](stored, metadata, beside)
                 difference = compare(stored, beside, signals)
             shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
             beside.replace(out)
@@ -290,9 +298,9 @@ def write_mlflow_files(stored: Checkpoint, metadata: ModelMetadata, path: Path) 
     file.unlink()
 
 
-WRITERS: dict[str, Callable[[Checkpoint, ModelMetadata, Path], None]] = {
-    "onnx": write_onnx,
-    "pt2": write_pt2,
-    "mlflow": write_mlflow,
-    "mlflow-files": write_mlflow_files,
+WRITERS: dict[ExportFormat, Callable[[Checkpoint, ModelMetadata, Path], None]] = {
+    ExportFormat.ONNX: write_onnx,
+    ExportFormat.PT2: write_pt2,
+    ExportFormat.MLFLOW: write_mlflow,
+    ExportFormat.MLFLOW_FILES: write_mlflow_files,
 }

@@ -9,7 +9,8 @@ import numpy as np
 from data_prep.leads import STANDARD_LEADS
 from data_prep.record import Record
 from ecgmtl.inference.onnx_predictor import MLFLOW_ONNX, OnnxPredictor
-from ecgmtl.inference.predict import BATCH, predict_batch
+from ecgmtl.inference.options import BATCH
+from ecgmtl.inference.predict import predict_batch
 from ecgmtl.inference.predictor import Predictor
 from ecgmtl.inference.result import Failure, Prediction
 from ecgmtl.inference.table import columns, row_of, with_codes

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data_prep.errors import UserError
 from data_prep.places import is_remote
+from ecgmtl.inference.export_format import ExportFormat
 from ecgmtl.run_files import RUN, is_run
 
 BUNDLED = "ptbxl-superdiagnostic"
@@ -14,7 +15,7 @@ BUNDLED_FILE = Path(__file__).parent / "bundled" / f"{BUNDLED}.onnx"
 RUNS = Path("runs")
 """Folder of the runs, in the working folder."""
 URIS = ("runs:/", "models:/", "mlflow-artifacts:/")
-EXPORTS = (".onnx", ".pt2")
+EXPORTS = tuple(f".{form}" for form in ExportFormat if not form.is_folder)
 """Suffixes of exported files."""
 SUFFIXES = (".safetensors", *EXPORTS)
 MLFLOW = "MLmodel"

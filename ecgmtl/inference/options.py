@@ -4,19 +4,23 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from data_prep.readers.options import ReadOptions, as_typed
-from ecgmtl.inference.predict import BATCH
 from ecgmtl.inference.predictor import Predictor, load_predictor, with_typicality
 from ecgmtl.inference.windows import Window
+
+BATCH = 64
+"""Number of records that are read and classified at once."""
 
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Options of a prediction for many files. Each of them may change rows of the table."""
+    """Options of a prediction. Each of them may change rows of its table."""
 
     read: ReadOptions = ReadOptions()  # noqa: RUF009, it is frozen
+    """What files do not state, such as the sampling rate."""
     batch_size: int = BATCH
     """Number of records that are read and classified at once."""
     window: Window = Window.FIRST
+    """Windows that are predicted of a recording longer than the model's input."""
     strict: bool = False
     """Whether a record without a decision is a failure."""
     reconstruction_error: bool = True

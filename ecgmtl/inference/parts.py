@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,11 +24,10 @@ from data_prep.places import File, RemotePath
 from data_prep.readers import files_of
 from ecgmtl.identity import sha256
 from ecgmtl.inference.options import PredictOptions
-from ecgmtl.inference.predict import classify_batch, predict_batch, prepare_batch
+from ecgmtl.inference.predict import predict_batches
 from ecgmtl.inference.predictor import Predictor, PredictorError, digest_of
-from ecgmtl.inference.result import Failure, Prediction, fail_undecided
+from ecgmtl.inference.result import Failure, Prediction
 from ecgmtl.inference.table import PredictionsFileError, format_of, join, open_predictions, row_of
-from ecgmtl.inference.windows import Window
 
 FILES_A_PART = 256
 """Number of files of a part, or a little less: a whole number of batches. An interruption loses one part per worker."""
@@ -169,7 +167,9 @@ def predict_part(job: PredictionJob, number: int, files: Sequence[File]) -> Rece
     if (finished := read_receipt(job, number)) and finished.files == digest:
         return finished
     predictor = predictor_of(job)
-    results = list(predict_files(predictor, job, files))
+    size = job.options.batch_size
+    batches = [files[first : first + size] for first in range(0, len(files), size)]
+    results = list(predict_batches(predictor, batches, job.options))
     with open_predictions(table, predictor.metadata.label_names) as write:
         write([row_of(result) for result in results])
     predictions = [result for result in results if isinstance(result, Prediction)]
@@ -185,28 +185,6 @@ def predict_part(job: PredictionJob, number: int, files: Sequence[File]) -> Rece
     )
     write_text(job.receipt(number), json.dumps(asdict(receipt)))
     return receipt
-
-
-def predict_files(predictor: Predictor, job: PredictionJob, files: Sequence[File]) -> Iterator[Prediction | Failure]:
-    """Yield a result for each file. The next batches are read while the model computes."""
-    size = job.options.batch_size
-    batches = [files[first : first + size] for first in range(0, len(files), size)]
-    for result in read_ahead(predictor, job.options, batches):
-        yield fail_undecided(result) if job.options.strict else result
-
-
-def read_ahead(
-    predictor: Predictor, options: PredictOptions, batches: Sequence[Sequence[File]]
-) -> Iterator[Prediction | Failure]:
-    """Yield a result for each file of the batches. A thread reads the next batch meanwhile."""
-    read, window = options.read, options.window
-    if window is Window.ALL:
-        for batch in batches:
-            yield from predict_batch(predictor, batch, read, window=window)
-        return
-    with ThreadPoolExecutor(1) as reader:
-        for items in reader.map(lambda batch: prepare_batch(predictor, batch, read, window), batches):
-            yield from classify_batch(predictor, items)
 
 
 def predictor_of(job: PredictionJob) -> Predictor:

@@ -1,6 +1,7 @@
 """Predictions for ECG files, which are read in batches. A file that fails does not stop the others."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,8 +14,9 @@ from data_prep.quality import Finding, QualityError
 from data_prep.readers import OtherFile, ReadOptions, find_files, open_recording, read_record
 from data_prep.record import Record, RecordError, Recording
 from ecgmtl.inference.metadata import ModelMetadata
+from ecgmtl.inference.options import BATCH, PredictOptions
 from ecgmtl.inference.predictor import Predictor
-from ecgmtl.inference.result import NO_DECISION, Failure, Prediction, Result, fail, report_bug
+from ecgmtl.inference.result import NO_DECISION, Failure, Prediction, Result, fail, fail_undecided, report_bug
 from ecgmtl.inference.unlike_training import check_typicality
 from ecgmtl.inference.windows import (
     RecordSignals,
@@ -27,8 +29,6 @@ from ecgmtl.inference.windows import (
 )
 from ecgmtl.metrics.sigmoid import logit, sigmoid
 
-BATCH = 64
-"""Number of records that are read and classified at once."""
 TINY = 1e-12
 """Smallest mean probability that is calibrated, since the logit of 0 is infinite."""
 NOT_FINITE = (
@@ -57,56 +57,70 @@ V3                120     22 %
 def predict(
     predictor: Predictor,
     paths: AnyPath | Iterable[AnyPath],
-    options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
-    batch_size: int = BATCH,
+    options: PredictOptions = PredictOptions(),  # noqa: B008, it is frozen
     leave_out: Iterable[Path] = (),
     keep_signals: bool = False,
-    window: Window = Window.FIRST,
 ) -> Iterator[Result]:
     """Yield a result for each record, in the order of the files, and each other file in the folders among `paths`.
 
-    Memory holds one batch at a time. `options` state what files do not, such as the sampling rate. `leave_out`
-    names files that results are written to. `keep_signals` adds to each prediction the signals that it was made from.
-    Recordings longer than the model's input are predicted by `window`.
+    Memory holds one batch at a time. `leave_out` names files that results are written to. `keep_signals` adds to each
+    prediction the signals that it was made from.
 
     Raises:
         PlaceError: a remote place cannot be reached.
     """
-    files = find_files(paths, options, leave_out)
-    while batch := list(islice(files, batch_size)):
+    files = find_files(paths, options.read, leave_out)
+    while batch := list(islice(files, options.batch_size)):
         yield from (other for other in batch if isinstance(other, OtherFile))
         ecgs = [file for file in batch if not isinstance(file, OtherFile)]
-        yield from predict_batch(predictor, ecgs, options, keep_signals, window)
+        yield from predict_batch(predictor, ecgs, options, keep_signals)
 
 
 def predict_records(
-    predictor: Predictor, records: Iterable[Record], batch_size: int = BATCH, window: Window = Window.FIRST
+    predictor: Predictor,
+    records: Iterable[Record],
+    options: PredictOptions = PredictOptions(),  # noqa: B008, it is frozen
 ) -> Iterator[Prediction | Failure]:
     """Yield a result for each record that was read already. The path of a result is the record's name."""
     remaining = iter(records)
-    while batch := list(islice(remaining, batch_size)):
-        yield from predict_batch(predictor, batch, window=window)
+    while batch := list(islice(remaining, options.batch_size)):
+        yield from predict_batch(predictor, batch, options)
 
 
 def predict_batch(
     predictor: Predictor,
     ecgs: Sequence[File | Record],
-    options: ReadOptions = ReadOptions(),  # noqa: B008, it is frozen
+    options: PredictOptions = PredictOptions(),  # noqa: B008, it is frozen
     keep_signals: bool = False,
-    window: Window = Window.FIRST,
 ) -> Iterator[Prediction | Failure]:
     """Read, prepare and classify ECGs at once, and yield a result for each."""
-    if window is Window.ALL:  # one by one, because a recording may have thousands of windows
-        yield from (predict_windows(predictor, ecg, options, keep_signals) for ecg in ecgs)
+    results: Iterator[Prediction | Failure]
+    if options.window is Window.ALL:  # one by one, because a recording may have thousands of windows
+        results = (predict_windows(predictor, ecg, options.read, keep_signals) for ecg in ecgs)
+    else:
+        results = classify_batch(predictor, prepare_batch(predictor, ecgs, options), keep_signals)
+    yield from map(fail_undecided, results) if options.strict else results
+
+
+def predict_batches(
+    predictor: Predictor, batches: Iterable[Sequence[File]], options: PredictOptions
+) -> Iterator[Prediction | Failure]:
+    """Yield a result for each file of the batches. A thread reads the next batch while the model computes."""
+    if options.window is Window.ALL:
+        for batch in batches:
+            yield from predict_batch(predictor, batch, options)
         return
-    yield from classify_batch(predictor, prepare_batch(predictor, ecgs, options, window), keep_signals)
+    with ThreadPoolExecutor(1) as reader:
+        for items in reader.map(lambda batch: prepare_batch(predictor, batch, options), batches):
+            results = classify_batch(predictor, items)
+            yield from map(fail_undecided, results) if options.strict else results
 
 
 def prepare_batch(
-    predictor: Predictor, ecgs: Sequence[File | Record], options: ReadOptions, window: Window
+    predictor: Predictor, ecgs: Sequence[File | Record], options: PredictOptions
 ) -> list[tuple[File, RecordSignals | Failure]]:
     """Read and preprocess one window of each ECG."""
-    return [(path_of(ecg), prepare(predictor, ecg, options, window)) for ecg in ecgs]
+    return [(path_of(ecg), prepare(predictor, ecg, options)) for ecg in ecgs]
 
 
 def classify_batch(
@@ -126,15 +140,15 @@ def path_of(ecg: File | Record) -> File:
     return Path(ecg.name) if isinstance(ecg, Record) else ecg
 
 
-def prepare(predictor: Predictor, ecg: File | Record, options: ReadOptions, window: Window) -> RecordSignals | Failure:
+def prepare(predictor: Predictor, ecg: File | Record, options: PredictOptions) -> RecordSignals | Failure:
     """Read and preprocess one window of an ECG. Any error is returned as the failure of this ECG."""
     preprocess = predictor.metadata.preprocess
-    seconds = preprocess.seconds if window is Window.FIRST else None
+    seconds = preprocess.seconds if options.window is Window.FIRST else None
 
     def first_or_best() -> RecordSignals:
-        if window is Window.BEST and is_longer(recording := open_ecg(ecg, options), preprocess):
+        if options.window is Window.BEST and is_longer(recording := open_ecg(ecg, options.read), preprocess):
             return pick_best(recording, preprocess)
-        record = ecg if isinstance(ecg, Record) else read_record(ecg, replace(options, seconds=seconds))
+        record = ecg if isinstance(ecg, Record) else read_record(ecg, replace(options.read, seconds=seconds))
         return RecordSignals(record, preprocess(record))
 
     return failing_alone(path_of(ecg), first_or_best)

@@ -15,7 +15,7 @@ from data_prep.store.open import Store
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.split import refuse_one_class
 from ecgmtl.inference.export import export, quiet
-from ecgmtl.inference.export_path import ExportError, require_path
+from ecgmtl.inference.export_format import ExportError, ExportFormat, require_path
 from ecgmtl.inference.fp16 import halve
 from ecgmtl.inference.int8 import BATCH, N_SCALED, Signals, quantize
 from ecgmtl.inference.onnx_predictor import OnnxPredictor
@@ -106,12 +106,12 @@ def export_reduced(
     """
     option, numbers, write = reduction
     import_extra("onnx", option)
-    require_path("onnx", out)
+    require_path(ExportFormat.ONNX, out)
     with writing(out, ExportError):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder, quiet():
             whole, small = Path(folder) / "float32.onnx", Path(folder) / "reduced.onnx"
-            export(stored, "onnx", whole, torch.from_numpy(scaled_on[:BATCH]), score, card)
+            export(stored, ExportFormat.ONNX, whole, torch.from_numpy(scaled_on[:BATCH]), score, card)
             write(whole, small, scaled_on)
             before, after = (macro_auroc(infer(path, evaluated.signals), evaluated.labels) for path in (whole, small))
             if not before - after <= LARGEST_DROP:

@@ -14,7 +14,8 @@ from data_prep.readers import OtherFile, ReadOptions, find_record, read_record, 
 from data_prep.record import Record
 from ecgmtl.inference.arrays import ECG, require_ecg, require_ecgs
 from ecgmtl.inference.models import BUNDLED
-from ecgmtl.inference.predict import BATCH, predict, predict_records
+from ecgmtl.inference.options import BATCH, PredictOptions
+from ecgmtl.inference.predict import predict, predict_records
 from ecgmtl.inference.predictor import Predictor, load_predictor, without_typicality
 from ecgmtl.inference.result import Result
 from ecgmtl.inference.table import columns, row_of, with_codes
@@ -97,7 +98,8 @@ class TrainedModel:
         if window not in list(Window):
             raise ValueError(f"window: {window!r} is not one of {', '.join(Window)}.")
         predictor = self.predictor if warn_ood else without_typicality(self.predictor)
-        results = list(predict_each(predictor, sources, batch_size, Window(window)))
+        options = PredictOptions(batch_size=batch_size, window=Window(window))
+        results = list(predict_each(predictor, sources, options))
         for line in summarize([result for result in results if isinstance(result, OtherFile)]):
             warnings.warn(line, stacklevel=2)
         rows = [with_codes(row_of(result)) for result in results if not isinstance(result, OtherFile)]
@@ -154,15 +156,15 @@ class TrainedModel:
         return reconstruct(self.predictor.stored, record, leads).to_record(record.name)
 
 
-def predict_each(predictor: Predictor, ecgs: list[ECG], batch_size: int, window: Window) -> Iterator[Result]:
+def predict_each(predictor: Predictor, ecgs: list[ECG], options: PredictOptions) -> Iterator[Result]:
     """Yield the results for paths and records, in their order."""
     for are_records, group in groupby(ecgs, key=lambda ecg: isinstance(ecg, Record)):
         if are_records:
             records = (ecg for ecg in group if isinstance(ecg, Record))
-            yield from predict_records(predictor, records, batch_size, window)
+            yield from predict_records(predictor, records, options)
         else:
             paths = (ecg for ecg in group if not isinstance(ecg, Record))
-            yield from predict(predictor, paths, batch_size=batch_size, window=window)
+            yield from predict(predictor, paths, options)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """Predictions for all files that paths name, written part by part: into one table, or one share of a folder."""
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.readers import OtherFile, ReadOptions, find_files
 from data_prep.share import Share
 from ecgmtl.inference.counts import Counts
+from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.parts import (
     Piece,
     PredictionJob,
@@ -18,6 +19,8 @@ from ecgmtl.inference.parts import (
     partial_table,
     pieces_of,
 )
+from ecgmtl.inference.predictor import Predictor
+from ecgmtl.inference.result import Prediction
 from ecgmtl.inference.shares import FileList, count_finished, refuse_other_files, require_kept, shared_folder
 
 PredictParts = Callable[[PredictionJob, Iterable[Piece]], Generator[Receipt, None, None]]
@@ -29,10 +32,20 @@ Bar = Callable[[Callable[[], int]], AbstractContextManager[Callable[[int], None]
 class PredictionCallbacks(NamedTuple):
     """Callbacks by which a prediction reports its progress. The command line displays it."""
 
+    introduce: Callable[[str, Predictor], None]
+    """Called with the model, as the user gave it, once it is loaded."""
     bar: Bar
+    show: Callable[[Prediction, ModelMetadata], None]
+    """Called with each prediction if no file is written."""
     fail: Callable[[str, str, str], None]
     """Path, reason and traceback of each failure."""
     say: Callable[[str], None]
+
+
+SILENT = PredictionCallbacks(
+    lambda *_: None, lambda _: nullcontext(lambda _: None), lambda *_: None, lambda *_: None, lambda _: None
+)
+"""Callbacks that display nothing."""
 
 
 def write_table(

@@ -36,17 +36,17 @@ class ForkSettings(Settings):
         if len(stage.tasks) < 2:
             raise ValueError(
                 f"stage '{stage.name}': fork trains the main task with and without the others, and the stage learns "
-                f"{stage.selected_by} alone; add a loss, or leave fork out"
+                f"{stage.main.name} alone; add a loss, or leave fork out"
             )
         if "encoder" not in trains:
             raise ValueError(
                 f"stage '{stage.name}': fork merges encoders, and the stage trains none; add encoder to trains, or "
                 f"leave fork out"
             )
-        if stage.selected_by == "distillation":
+        if "teachers" in stage.main.needs:
             raise ValueError(
-                f"stage '{stage.name}': fork merges by the main loss on held-out labels, and distillation learns none; "
-                f"add {MAIN} to the losses"
+                f"stage '{stage.name}': fork merges by the main loss on held-out labels, and {stage.main.name} learns "
+                f"none; add {MAIN} to the losses"
             )
         if weighting.reward_patients:
             raise ValueError(

@@ -20,6 +20,7 @@ from data_prep.files import FULL
 from data_prep.readers import OtherFile, ReadOptions
 from data_prep.safe_text import printable, printable_lines
 from ecgmtl import __version__
+from ecgmtl.inference.options import PredictOptions
 from ecgmtl.inference.predictor import Predictor
 from ecgmtl.inference.result import Failure, Result
 from ecgmtl.inference.windows import Window
@@ -27,12 +28,14 @@ from ecgmtl.report_page.facts import facts
 from ecgmtl.serve.answers import Answer, OtherAnswer, answer_of, others_of
 from ecgmtl.serve.guard import Guard
 from ecgmtl.serve.page import live_page, policy
-from ecgmtl.serve.predictions import RequestOptions, make_card, predict_uploads
+from ecgmtl.serve.predictions import make_card, predict_uploads
 from ecgmtl.serve.uploads import Limits, Upload
 
 DESCRIPTION = """Predictions for ECG files. Not a medical device; for research only.
 
 A WFDB record is several files: send its `.hea` and its `.dat` or `.mat` in one request."""
+BATCH = 16
+"""Number of records that are read and classified at once."""
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -46,7 +49,7 @@ class Service:
         self.turn = CapacityLimiter(1)
 
     async def run(
-        self, files: list[UploadFile], request_options: RequestOptions, collect: Callable[[Iterator[Result]], T]
+        self, files: list[UploadFile], options: PredictOptions, collect: Callable[[Iterator[Result]], T]
     ) -> T:
         """Predict the files of a request, and return what `collect` makes of the results.
 
@@ -58,15 +61,13 @@ class Service:
         uploads = [Upload(file.filename or "", file.size or 0, file.file) for file in files]
         stop = Event()
         try:
-            return await to_thread.run_sync(
-                lambda: collect(self.results(uploads, request_options, stop)), limiter=self.turn
-            )
+            return await to_thread.run_sync(lambda: collect(self.results(uploads, options, stop)), limiter=self.turn)
         finally:
             stop.set()  # the thread, too, if the request is canceled, since the process waits for it
 
-    def results(self, uploads: list[Upload], request_options: RequestOptions, stop: Event) -> Iterator[Result]:
+    def results(self, uploads: list[Upload], options: PredictOptions, stop: Event) -> Iterator[Result]:
         """Yield the results until `stop` is set, and log the traceback of each bug if that was asked for."""
-        with closing(predict_uploads(self.predictor, uploads, request_options, self.limits)) as results:
+        with closing(predict_uploads(self.predictor, uploads, options, self.limits)) as results:
             for result in results:
                 if stop.is_set():
                     return
@@ -117,14 +118,14 @@ def read_request_options(
             "one (the fewest findings and the least noise), or the mean over all of its windows."
         ),
     ] = Window.FIRST,
-) -> RequestOptions:
+) -> PredictOptions:
     """Return the options in the query of a request.
 
     Raises:
         HTTPException: a value is impossible.
     """
     try:
-        return RequestOptions(ReadOptions.of_text(fs, unit, leads), window)
+        return PredictOptions(ReadOptions.of_text(fs, unit, leads), BATCH, window)
     except ValueError as error:
         raise HTTPException(400, printable(str(error))) from None
 
@@ -143,7 +144,7 @@ def cannot_store(error: OSError) -> JSONResponse:
     return JSONResponse({"detail": f"{reason} {remedy}, and send the files again."}, 507)
 
 
-Requested = Annotated[RequestOptions, Depends(read_request_options)]
+Requested = Annotated[PredictOptions, Depends(read_request_options)]
 
 
 def create_app(
@@ -179,12 +180,12 @@ def create_app(
         return service.facts
 
     @app.post("/api/predict")
-    async def predict(files: list[UploadFile], request_options: Requested) -> Answer:
+    async def predict(files: list[UploadFile], options: Requested) -> Answer:
         """Predict the ECGs among the files. A file that fails is a result with its reason; the others go on."""
-        return await service.run(files, request_options, service.answer)
+        return await service.run(files, options, service.answer)
 
     @app.post("/api/cards", include_in_schema=False)
-    async def make_cards(files: list[UploadFile], request_options: Requested) -> dict[str, list[Any]]:
-        return await service.run(files, request_options, service.cards)
+    async def make_cards(files: list[UploadFile], options: Requested) -> dict[str, list[Any]]:
+        return await service.run(files, options, service.cards)
 
     return Guard(app, limits.request_bytes)

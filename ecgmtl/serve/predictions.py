@@ -2,48 +2,33 @@
 
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from data_prep.readers import OtherFile, ReadOptions, find_files
+from data_prep.readers import OtherFile, find_files
 from data_prep.readers.other_files import OtherFileKind
+from ecgmtl.inference.options import PredictOptions
 from ecgmtl.inference.predict import predict_batch
 from ecgmtl.inference.predictor import Predictor
 from ecgmtl.inference.result import Failure, Prediction, Result, report_bug
-from ecgmtl.inference.windows import Window
 from ecgmtl.report_page.card import Card, card
 from ecgmtl.serve.uploads import Limits, Upload, store
 
-BATCH = 16
-"""Number of records that are read and classified at once."""
-
-
-class RequestOptions(NamedTuple):
-    """Options of a request."""
-
-    read: ReadOptions = ReadOptions()
-    """Facts that the files may lack."""
-    window: Window = Window.FIRST
-    """Windows that are predicted of a recording longer than the model's input."""
-
 
 def predict_uploads(
-    predictor: Predictor, uploads: Sequence[Upload], request_options: RequestOptions, limits: Limits
+    predictor: Predictor, uploads: Sequence[Upload], options: PredictOptions, limits: Limits
 ) -> Generator[Result, None, None]:
     """Yield a result for each record among the files, and each file that holds no ECG."""
     with store(uploads, limits) as stored:
         yield from stored.refused
         for folder in stored.folders:
             ecgs = []
-            for file in find_files([folder], request_options.read):
+            for file in find_files([folder], options.read):
                 if is_tried(file):
                     ecgs.append(file if isinstance(file, Path) else file.path)
                 elif isinstance(file, OtherFile):
                     yield stored.renamed(file)
-            for start in range(0, len(ecgs), BATCH):
-                batch = ecgs[start : start + BATCH]
-                results = predict_batch(
-                    predictor, batch, request_options.read, keep_signals=True, window=request_options.window
-                )
+            for start in range(0, len(ecgs), options.batch_size):
+                batch = ecgs[start : start + options.batch_size]
+                results = predict_batch(predictor, batch, options, keep_signals=True)
                 yield from map(stored.renamed, results)
 
 

@@ -38,7 +38,7 @@ class StageFacts(NamedTuple):
 
     name: str
     tasks: tuple["Task", ...]
-    selected_by: str
+    main: "Task"
     """The task that selects the best epoch."""
     masks: bool
     """Whether any sample is masked."""

@@ -1,6 +1,6 @@
 """Plot of a run: losses, task weights and validation scores over all epochs of all stages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64
@@ -10,9 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ecgmtl.evaluation.pictures import COLORS, new_figure
 from ecgmtl.tracking import names
-
-Line = Mapping[str, str | float]
-"""One epoch of a run's history: stage, epoch, and figures by name, such as `validation/macro_auroc`."""
+from ecgmtl.training.history import EpochLine
 
 PANELS = {
     "loss": (names.train(names.LOSS), names.validation(names.LOSS)),
@@ -23,9 +21,9 @@ PANELS = {
 """Prefixes of the names of each panel's figures, by the title of the panel."""
 
 
-def training_curves(history: Sequence[Line]) -> Figure:
+def training_curves(history: Sequence[EpochLine]) -> Figure:
     """Plot a panel for each kind of figure in the history, with the stages shaded and named."""
-    figures = sorted({name for line in history for name in line})
+    figures = sorted({name for line in history for name in line.figures})
     series_of = {title: [name for name in figures if name.startswith(starts)] for title, starts in PANELS.items()}
     shown = {title: series for title, series in series_of.items() if series}
     figure = new_figure(9, 1 + 2.2 * max(len(shown), 1))
@@ -41,7 +39,7 @@ def training_curves(history: Sequence[Line]) -> Figure:
     return figure
 
 
-def plot_panel(panel: Axes, history: Sequence[Line], series: Sequence[str]) -> None:
+def plot_panel(panel: Axes, history: Sequence[EpochLine], series: Sequence[str]) -> None:
     """Plot a line for each series in its task's color, dashed for training and solid for validation."""
     tasks = list(dict.fromkeys(map(names.task_of, series)))
     for name in series:
@@ -59,20 +57,20 @@ def plot_panel(panel: Axes, history: Sequence[Line], series: Sequence[str]) -> N
         panel.legend(fontsize=8)
 
 
-def column(history: Sequence[Line], name: str) -> Float64[np.ndarray, " epoch"]:
+def column(history: Sequence[EpochLine], name: str) -> Float64[np.ndarray, " epoch"]:
     """Return a figure over the epochs, NaN where a stage does not have it."""
-    return np.array([float(line.get(name, np.nan)) for line in history])
+    return np.array([line.figures.get(name, np.nan) for line in history])
 
 
-def stages(history: Sequence[Line]) -> list[tuple[float, float, str]]:
+def stages(history: Sequence[EpochLine]) -> list[tuple[float, float, str]]:
     """Return the first and last position of each stage on the axis, and its name."""
-    stage_names = [str(line["stage"]) for line in history]
+    stage_names = [line.stage for line in history]
     starts = [i for i, name in enumerate(stage_names) if i == 0 or name != stage_names[i - 1]]
     ends = [*starts[1:], len(stage_names)]
     return [(a + 0.5, b + 0.5, stage_names[a]) for a, b in zip(starts, ends, strict=False)]
 
 
-def name_stages(panel: Axes, history: Sequence[Line]) -> None:
+def name_stages(panel: Axes, history: Sequence[EpochLine]) -> None:
     """Write each stage's name above its beginning, in two rows where names of short stages would overlap."""
     spans = stages(history)
     crowded = any(last - first < 0.12 * len(history) for first, last, _ in spans[:-1])
@@ -81,7 +79,7 @@ def name_stages(panel: Axes, history: Sequence[Line]) -> None:
         panel.text(first, height, stage, transform=panel.get_xaxis_transform(), fontsize=9)
 
 
-def shade_stages(panel: Axes, history: Sequence[Line]) -> None:
+def shade_stages(panel: Axes, history: Sequence[EpochLine]) -> None:
     for number, (first, last, _) in enumerate(stages(history)):
         panel.axvspan(first, last, color="#F2F2F2" if number % 2 == 0 else "#FFFFFF", zorder=0)
     if history:

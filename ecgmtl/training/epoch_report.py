@@ -1,10 +1,11 @@
 """Report on one epoch of a stage, for the history, MLflow and the terminal."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ecgmtl.tracking import names
+from ecgmtl.training.history import EpochLine
 
 
 class EpochReport(NamedTuple):
@@ -28,7 +29,7 @@ class EpochReport(NamedTuple):
     def last_step(self) -> int:
         return self.first_step + len(self.steps[names.LEARNING_RATE]) - 1
 
-    def as_line(self) -> dict[str, Any]:
+    def as_line(self) -> EpochLine:
         """Return the line of the history: means over the epoch's steps, and the figures."""
         known = {name: values[~np.isnan(values)] for name, values in self.steps.items()}
         means = {names.train(name): float(values.mean()) for name, values in known.items() if len(values)}
@@ -36,5 +37,4 @@ class EpochReport(NamedTuple):
         latest = {name: value for _, probe in sorted(self.probes.items()) for name, value in probe.items()}
         probed = {names.train(name): value for name, value in latest.items()}
         n_steps = self.last_step - self.first_step + 1
-        spent = {"steps": n_steps, "records": self.n_records, "seconds": self.seconds}
-        return {"stage": self.stage, "epoch": self.epoch, **spent, **means, **figures, **probed}
+        return EpochLine(self.stage, self.epoch, n_steps, self.n_records, self.seconds, {**means, **figures, **probed})

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from data_prep.errors import UserError
+from data_prep.words import counted
 from ecgmtl.config.stage import Stage
 from ecgmtl.device import is_out_of_memory
 
@@ -29,7 +30,7 @@ def refusing_too_large_batches(stage: Stage) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         name, size = stage.name, stage.batch_size
-        problem = f"stage '{name}': a batch of {size} record{'s' * (size > 1)} needs more memory than there is"
+        problem = f"stage '{name}': a batch of {counted(size, 'record')} needs more memory than there is"
         remedy = "set a smaller batch_size" if size > 1 else "end other programs, or choose a smaller network"
         message = f"{problem}; {remedy}."
         raise BatchTooLargeError(message, name, size) from error

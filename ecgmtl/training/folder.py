@@ -11,24 +11,42 @@ runs/quick-20261121-101500/
 
 import json
 import shutil
-from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
+from pydantic import ConfigDict, Field, ValidationError
 
-from data_prep.files import naming, write_text
+from data_prep.files import write_text
 from data_prep.lock import LOCK
 from ecgmtl.config.parse import ConfigError
 from ecgmtl.config.run import Config, load_config, parse_config
 from ecgmtl.identity import command
 from ecgmtl.run_files import CONFIG, HISTORY, RUN, is_run
+from ecgmtl.settings import Settings
+from ecgmtl.training.history import History, SharedHistory
 
 TRAIN_AGAIN = "restore a copy of it, or train again with another --out, which reuses the finished stages"
-WITHOUT_CURVES = "delete the file to continue without the curves of earlier epochs"
+
+
+class RunFacts(Settings):
+    """Contents of run.json. Entries of later versions of ecgmtl are kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+    data: str
+    """Path of the prepared folder."""
+    command: str = ""
+    """Command that started the run. Folders of earlier versions lack it."""
+    tracked: dict[str, str | None]
+    """MLflow id of the run and of each of its stages."""
+    computes: dict[str, int | str] = Field(default_factory=dict)
+    """Threads, precision, device and versions with which the run started."""
+    of: str = ""
+    """Digests of the data and of the code that the MLflow ids belong to."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +69,7 @@ class RunFolder:
         try:
             (path / "stages").mkdir(parents=True, exist_ok=True)
             folder.write_config(config)
-            folder.write_facts({"data": str(data.resolve()), "command": command(), "tracked": {}})
+            folder.write_facts(RunFacts(data=str(data.resolve()), command=command(), tracked={}))
         except OSError as error:
             raise ConfigError(f"{path}: cannot be written: {error}") from error
         return folder
@@ -82,7 +100,7 @@ class RunFolder:
         return load_config(self.path / CONFIG)
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> RunFacts:
         """Contents of run.json.
 
         Raises:
@@ -93,13 +111,14 @@ class RunFolder:
             facts = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{path}: not readable ({error}); {TRAIN_AGAIN}.") from error
-        if not are_facts(facts):
-            raise ConfigError(f"{path}: should contain `data` and the `tracked` runs; {TRAIN_AGAIN}.")
-        return cast("dict[str, Any]", facts)
+        try:
+            return RunFacts.model_validate(facts)
+        except ValidationError as error:
+            raise ConfigError(f"{path}: should contain `data` and the `tracked` runs; {TRAIN_AGAIN}.") from error
 
     @property
     def data(self) -> Path:
-        return Path(self.facts["data"])
+        return Path(self.facts.data)
 
     @property
     def data_name(self) -> str:
@@ -109,24 +128,26 @@ class RunFolder:
     @property
     def command(self) -> str:
         """Command that started the run. Folders of earlier versions lack it."""
-        return str(self.facts.get("command", ""))
+        return self.facts.command
 
     @property
-    def history(self) -> Path:
-        return self.path / HISTORY
+    def history(self) -> History:
+        return History(self.path / HISTORY)
 
     def stage(self, index: int, name: str) -> Path:
         path = self.path / "stages" / f"{index}-{name}"
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def write_facts(self, facts: dict[str, Any]) -> None:
-        write_text(self.path / RUN, json.dumps(facts, indent=2))
+    def write_facts(self, facts: RunFacts) -> None:
+        write_text(self.path / RUN, json.dumps(facts.model_dump(exclude_unset=True), indent=2))
+
+    def update_facts(self, **changes: Any) -> None:
+        self.write_facts(self.facts.model_copy(update=changes))
 
     def tracked(self, name: str) -> str | None:
         """Return the MLflow id of this run or of one of its stages."""
-        run_id: str | None = self.facts["tracked"].get(name)
-        return run_id
+        return self.facts.tracked.get(name)
 
     def write_config(self, config: Config) -> None:
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
@@ -143,20 +164,18 @@ class RunFolder:
         settings["batch_size"] //= 2
         config = parse_config(tree, str(self.path / CONFIG))
         self.write_config(config)
-        self.write_facts({**self.facts, "tracked": {}})
+        self.update_facts(tracked={})
         return int(settings["batch_size"])
 
     def note_tracked(self, name: str, run_id: str | None) -> None:
-        facts = self.facts
-        facts["tracked"][name] = run_id
-        self.write_facts(facts)
+        self.update_facts(tracked={**self.facts.tracked, name: run_id})
 
     def computes_as(self, now: dict[str, Any]) -> dict[str, Any]:
         """Return how the run computed when it started: threads, precision, versions. The first call stores `now`."""
-        facts = self.facts
-        if "computes" not in facts:
-            self.write_facts({**facts, "computes": now})
-        return {**now, **facts.get("computes", {})}
+        before = self.facts.computes
+        if not before:
+            self.update_facts(computes=now)
+        return {**now, **before}
 
     def keep_tracked_if(self, of: str) -> bool:
         """Remove the MLflow ids unless they belong to these data and this code. Only then are the curves continued.
@@ -164,67 +183,9 @@ class RunFolder:
         `of` is the digest of the data and that of the code. Return whether the run began with other data.
         """
         facts = self.facts
-        earlier = str(facts.get("of", of))
-        if earlier != of:
-            facts["tracked"] = {}
-        self.write_facts({**facts, "of": of})
+        earlier = facts.of or of
+        self.update_facts(of=of, tracked=facts.tracked if earlier == of else {})
         return earlier.split()[:1] != of.split()[:1]
-
-    def read_history(self) -> list[dict[str, Any]]:
-        """Return the history: a dictionary for each epoch.
-
-        Raises:
-            ConfigError: a line is damaged.
-        """
-        if not self.history.is_file():
-            return []
-        try:
-            lines = self.history.read_text(encoding="utf-8").split("\n")[:-1]  # a killed process leaves half a line
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{self.history}: not readable ({error}); {WITHOUT_CURVES}.") from error
-        return [self._read_epoch(number, line) for number, line in enumerate(lines, 1)]
-
-    def _read_epoch(self, number: int, line: str) -> dict[str, Any]:
-        try:
-            epoch = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{self.history}, line {number}: not readable ({error}); {WITHOUT_CURVES}.") from error
-        if not is_epoch(epoch):
-            raise ConfigError(f"{self.history}, line {number}: should be the figures of an epoch; {WITHOUT_CURVES}.")
-        return cast("dict[str, Any]", epoch)
-
-    def require_history(self, stage: str, n_epochs: int, later: Collection[str] = ()) -> None:
-        """Require the last of the epochs for which a stage was trained, or any epoch of the stages after it.
-
-        A deleted history is no fault. It begins again at the next epoch, so later stages may be all that it has.
-
-        Raises:
-            ConfigError: the history was emptied or cut off.
-        """
-        if not self.history.is_file():
-            return
-        lines = self.read_history()
-        if not any(
-            line["stage"] in later or (line["stage"] == stage and line["epoch"] >= n_epochs - 1) for line in lines
-        ):
-            raise ConfigError(
-                f"{self.history}: lacks epoch {n_epochs} of stage '{stage}', which was trained; restore a copy of it, "
-                f"or {WITHOUT_CURVES}."
-            )
-
-    def rewind(self, stage: str, epoch: int) -> None:
-        """Remove a stage's lines from this epoch on. Its state was not kept, so these epochs are trained again.
-
-        Raises:
-            ConfigError: the history lacks the epoch before it.
-        """
-        if epoch:
-            self.require_history(stage, epoch)
-        kept = [line for line in self.read_history() if line["stage"] != stage or line["epoch"] < epoch]
-        if kept:
-            write_text(self.history, "".join(json.dumps(line) + "\n" for line in kept))
-        else:
-            self.history.unlink(missing_ok=True)  # an empty file is one that was emptied
 
     def trained(self, model: Path | None) -> bool:
         """Return whether the model of a finished stage is of this run, and not of one beside it."""
@@ -234,47 +195,24 @@ class RunFolder:
         """Copy the lines of a stage from the run that trained its model."""
         if self.trained(model):
             return
-        self.rewind(stage, 0)
-        for line in RunFolder(model.parents[2]).read_history():
-            if line["stage"] == stage:
-                self.append(line)
-
-    def append(self, line: dict[str, Any]) -> None:
-        with naming(self.history), self.history.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        self.history.rewind(stage, 0)
+        for line in RunFolder(model.parents[2]).history.read():
+            if line.stage == stage:
+                self.history.append(line)
 
 
 class SharedFolder(RunFolder):
     """Folder of a run in the other processes of a parallel training, which read it and write nothing."""
 
-    def write_facts(self, facts: dict[str, Any]) -> None:
-        """Write nothing: the first process does."""
+    @property
+    def history(self) -> History:
+        return SharedHistory(self.path / HISTORY)
 
-    def require_history(self, stage: str, n_epochs: int, later: Collection[str] = ()) -> None:
-        """Require nothing: the first process does."""
-
-    def rewind(self, stage: str, epoch: int) -> None:
-        """Remove nothing: the first process does."""
-
-    def append(self, line: dict[str, Any]) -> None:
+    def write_facts(self, facts: RunFacts) -> None:
         """Write nothing: the first process does."""
 
     def remove_unless_begun(self) -> None:
         """Remove nothing: the first process does."""
-
-
-def are_facts(value: object) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("data"), str):
-        return False
-    tracked = value.get("tracked")
-    return isinstance(tracked, dict) and all(run_id is None or isinstance(run_id, str) for run_id in tracked.values())
-
-
-def is_epoch(value: object) -> bool:
-    """Return whether a line has a stage, the number of an epoch, and otherwise figures only."""
-    if not isinstance(value, dict) or not isinstance(value.get("stage"), str) or type(value.get("epoch")) is not int:
-        return False
-    return all(isinstance(figure, int | float) for name, figure in value.items() if name != "stage")
 
 
 def named(path: Path) -> Path:

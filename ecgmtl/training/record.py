@@ -83,7 +83,7 @@ class RunRecord:
 
     def write_epoch(self, epoch: EpochReport, first_step: int) -> None:
         """Write an epoch to the history, to MLflow and to the terminal."""
-        self.folder.append(epoch.as_line())
+        self.folder.history.append(epoch.as_line())
         self.tracker.log_steps({names.train(k): v for k, v in epoch.steps.items()}, epoch.first_step, first_step)
         figures = {names.validation(name): value for name, value in epoch.figures.items()}
         self.tracker.log_metrics(figures, epoch.last_step, first_step)

@@ -17,7 +17,7 @@ from ecgmtl.evaluation.evaluate import FITTED_UNDER, evaluate
 from ecgmtl.evaluation.report import N_UNDEFINED, Evaluation, write_evaluation
 from ecgmtl.evaluation.text import FIGURES, HEADLINE
 from ecgmtl.inference import export
-from ecgmtl.inference.export_path import ExportError
+from ecgmtl.inference.export_format import ExportError, ExportFormat
 from ecgmtl.inference.run_score import describe_score
 from ecgmtl.run_files import CARD, MODEL, VALIDATION
 from ecgmtl.tracking import names
@@ -42,7 +42,7 @@ def report_run(
     evaluation = evaluate(stored, validation, FITTED_UNDER, cross_fitted=True)
     write_evaluation(evaluation, folder.path / VALIDATION, f"{folder.path.name} on the validation split")
     curves = folder.path / "training.png"
-    training_curves(folder.read_history()).savefig(curves, dpi=110)
+    training_curves(folder.history.read()).savefig(curves, dpi=110)
     summary = evaluation.summary()
     card, card_file = describe(stored, summary, (train, validation), folder), folder.path / CARD
     card_file.write_text(render_model_card(card), encoding="utf-8")
@@ -111,7 +111,7 @@ def log_classifier(
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "classifier"
         try:
-            export.export(stored, "mlflow", model, signals, score, render_model_card(card))
+            export.export(stored, ExportFormat.MLFLOW, model, signals, score, render_model_card(card))
         except ExportError as error:
             log.warning("The model was not logged to MLflow: %s", error)
             return

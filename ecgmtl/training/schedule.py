@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from data_prep.store.open import Store
+from data_prep.words import counted
 from ecgmtl import checkpoint
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.parse import ConfigError
@@ -41,6 +42,7 @@ from ecgmtl.training.record import RunCallbacks, RunRecord
 from ecgmtl.training.report import headline, report_run
 from ecgmtl.training.sample_key import SampleKey
 from ecgmtl.training.stage import StageTraining
+from ecgmtl.training.state_file import load_state
 
 WEIGHTS_KEPT = 11
 """Multiple of the size of the weights: two states (network, EMA, best epoch, two moments of Adam) and the model."""
@@ -145,7 +147,7 @@ class Schedule:
         if own:
             last = own[-1]
             later = [stage.name for stage in self.config.stages[self.config.place_of(last.name) + 1 :]]
-            self.record.folder.require_history(last.name, last.epochs if last.patience is None else 1, later)
+            self.record.folder.history.require(last.name, last.epochs if last.patience is None else 1, later)
 
     def train_stages(self, stages: tuple[Stage, ...]) -> MultiTaskModel:
         """Train an untrained model through these stages and return it."""
@@ -157,7 +159,7 @@ class Schedule:
             step = self.run_stage(model, stages, index, step)
         leave()  # of the processes of a parallel training, the first one goes on alone
         if is_first() and self.config.forest and self.config.learns_to_classify(stages[-1].name):
-            self.record.progress.say(f"training boosted trees for {len(self.train.label_names)} labels")
+            self.record.progress.say(f"training boosted trees for {counted(len(self.train.label_names), 'label')}")
             report_tree = partial(self.record.progress.work, "growing the forest")
             model.forest = grow_forest(self.config.forest, self.train, self.config.seed, report_tree)
         return model
@@ -202,7 +204,7 @@ class Schedule:
         state = here / "state.pt"
         if state.is_file():
             self.resume(training, state)
-        self.record.folder.rewind(stage.name, training.epoch)
+        self.record.folder.history.rewind(stage.name, training.epoch)
         self.record.progress.begin(stages, index, training.n_steps, training.epoch * training.n_batches)
         with self.record.open_stage(stage, global_step) as report:
             model.load_state_dict(training.run(report, state, self.record.progress.advance))
@@ -216,7 +218,7 @@ class Schedule:
 
     def resume(self, training: StageTraining, state: Path) -> None:
         """Resume the stage where it was interrupted, unless the settings, data or code have changed."""
-        kept = checkpoint.load_state(state)
+        kept = load_state(state)
         wait_for_all()  # before the file is moved
         if kept.get("key") == training.key:
             training.load_state_dict(kept)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ecgmtl import checkpoint
 from ecgmtl.config.run import Config
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.split import Split
@@ -27,6 +26,7 @@ from ecgmtl.training.fork import Fork
 from ecgmtl.training.held_out import hold_out, reward_weighting
 from ecgmtl.training.probes import Probes
 from ecgmtl.training.requirements import require_even_shares, require_targets
+from ecgmtl.training.state_file import save_state
 from ecgmtl.training.step import Learner, Step, freeze
 from ecgmtl.training.step_figures import StepFigures
 from ecgmtl.training.validation import validate
@@ -95,7 +95,7 @@ class StageTraining:
             self.epoch += 1
             report(finished)
             if is_first():
-                checkpoint.save_state(state_path, self.state_dict())
+                save_state(state_path, self.state_dict())
         return self.best if self.stage.keep == "best" else dict(self.average.mean)
 
     @property

@@ -24,19 +24,20 @@ class Teaching:
         self, model: MultiTaskModel, average: WeightAverage[MultiTaskModel], stage: Stage, split: Split, config: Config
     ) -> None:
         self.model, self.device, self.precision = model, split.device, config.precision
-        self.mean_encoder = average.model.encoder if "mean_encoder" in stage.needs else None
+        self.mean_encoder = average.model.encoder
+        self.taught_by_mean = [task for task in stage.tasks if "mean_encoder" in task.needs]
         self.teachers = [load_teacher(Path(path), split, config.preprocess) for path in stage.teachers]
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Batch:
         """Return the batch with its teachers' features and probabilities, where a task learns them."""
-        if self.mean_encoder is None and not self.teachers:
+        if not self.taught_by_mean and not self.teachers:
             return batch
         if batch.clean is not None:
             batch = batch._replace(clean=self(batch.clean))
         with autocast(self.precision, self.device):
-            if self.mean_encoder is not None:
-                features = self.model.features(batch.signals, "latent", self.mean_encoder)
+            for task in self.taught_by_mean:
+                features = self.model.features(batch.signals, task.reads, self.mean_encoder)
                 batch = batch._replace(teacher_features=features.float())
             if self.teachers:
                 batch = batch._replace(soft_labels=self.soft_labels(batch))

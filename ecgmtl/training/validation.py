@@ -43,8 +43,9 @@ def validate(model: MultiTaskModel, stage: Stage, split: Split) -> dict[str, flo
 def run_model(model: MultiTaskModel, tasks: list[Task], batch: Batch) -> LossInput:
     """Return the model's outputs and the batch, from which the tasks of one view compute their losses."""
     heads = tuple(dict.fromkeys(task.reads for task in tasks))
-    if any("mean_encoder" in task.needs for task in tasks):
-        batch = batch._replace(teacher_features=model.features(batch.signals, "latent", model.encoder))
+    for task in tasks:
+        if "mean_encoder" in task.needs:
+            batch = batch._replace(teacher_features=model.features(batch.signals, task.reads, model.encoder))
     needs_clean = any("clean_view" in task.needs for task in tasks)
     clean = model(batch.signals, None, heads) if needs_clean else None
     return LossInput(model, model(batch.signals, batch.mask, heads), batch, 1.0, clean)

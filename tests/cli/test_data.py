@@ -164,11 +164,11 @@ def test_the_bar_of_a_prediction_counts_with_the_options_of_the_files(stored, fo
     counts = []
 
     @contextmanager
-    def bar(count, _shows=True):
+    def bar(count):
         counts.append(count())
         yield lambda _done: None
 
-    monkeypatch.setattr("ecgmtl.cli.predict.prediction_bar", bar)
+    monkeypatch.setattr("ecgmtl.cli.prediction_output.prediction_bar", bar)
     out = tmp_path / {"--out": "p.csv", "--report": "p.html"}[option]
     leads = ",".join(f"{name}=V{number}" for number, name in enumerate(NAMES[:6], 1))
     read = ["--fs", 250, "--unit", "uV", "--leads", leads]

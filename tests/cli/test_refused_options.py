@@ -9,11 +9,10 @@ from typing import get_args, get_type_hints
 import pytest
 
 from ecgmtl.cli.evaluate import evaluate
-from ecgmtl.cli.export import export
 from ecgmtl.data.split import SplitName
 from ecgmtl.evaluation.protocols import PROTOCOLS
 from ecgmtl.inference.export import WRITERS
-from ecgmtl.inference.export_path import FORMATS
+from ecgmtl.inference.export_format import ExportFormat
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -56,9 +55,8 @@ def test_a_wrong_option_is_refused_before_anything_is_loaded(arguments, code, sa
 
 def test_the_choices_of_options_are_those_of_the_code():
     for command, option, choices in (
-        (export, "to", WRITERS),
         (evaluate, "split", get_args(SplitName)),
         (evaluate, "protocol", PROTOCOLS),
     ):
         assert get_args(get_type_hints(command)[option]) == tuple(choices)
-    assert tuple(WRITERS) == FORMATS
+    assert list(WRITERS) == list(ExportFormat)

@@ -33,6 +33,7 @@ from ecgmtl.tracking.store import import_mlflow
 from ecgmtl.tracking.tracker import NoTracker
 from ecgmtl.training.batches import Batches
 from ecgmtl.training.folder import RunFolder
+from ecgmtl.training.history import History
 from ecgmtl.training.record import SILENT
 from ecgmtl.training.schedule import Schedule
 from tests.comparisons import ARM_FILES, arms_beside_data
@@ -153,14 +154,14 @@ def test_a_further_seed_is_added(place, again):
 
 @WITHOUT_PLOTS
 def test_an_interrupted_run_resumes_to_the_same_result(place, done, tmp_path, monkeypatch):
-    def cut(folder, line):
-        add(folder, line)
-        if folder.path.name == "results-joint.0" and len(folder.read_history()) == 2:
+    def cut(history, line):
+        add(history, line)
+        if history.path.parent.name == "results-joint.0" and len(history.read()) == 2:
             raise SystemExit
 
-    add, out = RunFolder.append, tmp_path / "cut"
+    add, out = History.append, tmp_path / "cut"
     with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "append", cut)
+        patch.setattr(History, "append", cut)
         with pytest.raises(SystemExit):
             compare(plan(place, out, ["single", "joint"], seeds=1), quiet)
     assert (out / "runs/results-joint.0/stages/0-main/state.pt").is_file()

@@ -9,6 +9,7 @@ import torch
 from ecgmtl.comparison import queue
 from ecgmtl.comparison.arms import load_arm, load_arms
 from ecgmtl.comparison.run import encoder_passes, means, points
+from ecgmtl.training.history import EpochLine
 
 SHIPPED = Path(__file__).parents[2] / "configs/compare"
 
@@ -52,11 +53,11 @@ def test_teachers_and_second_views_cost_encoder_passes():
 
 def test_a_curve_follows_the_order_of_the_stages():
     config = load_arm(SHIPPED / "pretrain.yaml").config
-    spent = {"steps": 10, "records": 640, "seconds": 2.0}
+    figures = {"validation/macro_auroc": 0.7, "train/loss.classification": 0.5}
     lines = [
-        {"stage": "finetune", "epoch": 0, **spent, "validation/macro_auroc": 0.7, "train/loss.classification": 0.5},
-        {"stage": "pretrain", "epoch": 1, **spent},
-        {"stage": "pretrain", "epoch": 0, **spent},
+        EpochLine("finetune", 0, 10, 640, 2.0, figures),
+        EpochLine("pretrain", 1, 10, 640, 2.0, {}),
+        EpochLine("pretrain", 0, 10, 640, 2.0, {}),
     ]
     curve = points(lines, config)
     assert [point.macro_auroc for point in curve] == [None, None, 0.7]
@@ -65,8 +66,12 @@ def test_a_curve_follows_the_order_of_the_stages():
 
 
 def test_means_are_over_the_epochs_that_have_a_figure():
-    lines = [{"train/weight.a": 1.0, "train/loss.a": 9.0}, {"train/weight.a": 2.0, "train/weight.b": float("nan")}, {}]
-    found = means(lines, "train/weight.")
+    figures = [
+        {"train/weight.a": 1.0, "train/loss.a": 9.0},
+        {"train/weight.a": 2.0, "train/weight.b": float("nan")},
+        {},
+    ]
+    found = means([EpochLine("joint", i, 1, 1, 1.0, each) for i, each in enumerate(figures)], "train/weight.")
     assert found == pytest.approx({"a": 1.5, "b": float("nan")}, nan_ok=True)
 
 

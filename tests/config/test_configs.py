@@ -79,7 +79,7 @@ def test_a_shipped_config_trains_each_of_its_stages(path, fourteen, tmp_path):
     before = dict(schedule.new_model().named_parameters())
     after = schedule.train_stages(config.stages).named_parameters()
     moved = {part_of(name) for name, value in after if not torch.equal(value, before[name])}
-    history = folder.read_history()
-    assert [line["stage"] for line in history] == [stage.name for stage in config.stages]
-    assert all(line["steps"] >= 2 for line in history)
+    history = folder.history.read()
+    assert [line.stage for line in history] == [stage.name for stage in config.stages]
+    assert all(line.steps >= 2 for line in history)
     assert moved == {part for stage in config.stages for part in stage.trains}

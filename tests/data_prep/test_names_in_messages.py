@@ -14,8 +14,9 @@ from data_prep.preprocess import Preprocess
 from data_prep.sources import read_source
 from data_prep.sources.tables import SourceError
 from ecgmtl import checkpoint
-from ecgmtl.cli.predict import Outputs, predict_to
-from ecgmtl.inference.options import PredictOptions
+from ecgmtl.cli.predict import report_of
+from ecgmtl.cli.prediction_output import callbacks
+from ecgmtl.inference.request import PredictionRequest, run_prediction
 from tests.folders import edit, write_ptbxl
 from tests.wfdb_files import beats, sentences, write_wfdb
 
@@ -142,7 +143,8 @@ def test_the_check_of_a_folder_quotes_no_name(planted):
 def test_neither_the_table_nor_the_report_of_predictions_holds_a_name(planted, stored, tmp_path, capsys):
     stored_at, out, report = (tmp_path / name for name in ("m.safetensors", "predictions.csv", "report.html"))
     checkpoint.save(stored_at, stored)
-    predict_to(str(stored_at), [str(planted[0])], Outputs(out, report, 2), PredictOptions())
+    request = PredictionRequest(str(stored_at), [str(planted[0])], table=out, report=report_of(report, 2))
+    run_prediction(request, callbacks(debug=False))
     with out.open() as file:
         assert len(list(csv.DictReader(file))) == len(planted[1])
     assert not is_quoted(out.read_text())

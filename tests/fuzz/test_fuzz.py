@@ -31,6 +31,8 @@ from ecgmtl.inference.metadata import MetadataError, ModelMetadata
 from ecgmtl.inference.predictor import PredictorError, load_predictor
 from ecgmtl.inference.torch_predictors import metadata_of
 from ecgmtl.training.folder import RunFolder
+from ecgmtl.training.history import EpochLine
+from ecgmtl.training.state_file import load_state, save_state
 from tests.comparisons import write_comparison
 from tests.dicom_files import channels, group, write_dicom
 from tests.edf_files import write_edf
@@ -115,7 +117,7 @@ def test_damaged_ledgers(tmp_path, n_mutants, chance):
 def test_damaged_run_folders(name, tmp_path, n_mutants, chance):
     folder = RunFolder.create(tmp_path / "run", Config(), tmp_path)
     for epoch in range(5):
-        folder.append({"stage": "joint", "epoch": epoch, "steps": 3, "records": 5, "seconds": 1.0, "train/loss.x": 0.5})
+        folder.history.append(EpochLine("joint", epoch, 3, 5, 1.0, {"train/loss.x": 0.5}))
     path = folder.path / name
     content = path.read_bytes()
 
@@ -123,8 +125,8 @@ def test_damaged_run_folders(name, tmp_path, n_mutants, chance):
         run = RunFolder.reopen(folder.path)
         assert run.data
         run.tracked("joint")
-        run.read_history()
-        run.rewind("joint", 3)
+        run.history.read()
+        run.history.rewind("joint", 3)
 
     read()
     for _ in range(n_mutants):
@@ -149,11 +151,11 @@ def test_damaged_descriptions_of_checkpoints(tmp_path, n_mutants, chance):
 
 def test_damaged_training_states(tmp_path, n_mutants, chance):
     path = tmp_path / "state.pt"
-    checkpoint.save_state(path, {"weights": torch.arange(6.0), "epoch": 3})
+    save_state(path, {"weights": torch.arange(6.0), "epoch": 3})
     content = path.read_bytes()
     for _ in range(n_mutants):
         path.write_bytes(damage(content, chance))
-        survive(lambda: checkpoint.load_state(path), CheckpointError)
+        survive(lambda: load_state(path), CheckpointError)
 
 
 def test_damaged_configs(tmp_path, n_mutants, chance):

@@ -19,7 +19,7 @@ from data_prep.synthetic.waveform import synthesize
 from ecgmtl import checkpoint
 from ecgmtl.data.lead_algebra import N_LEADS
 from ecgmtl.inference import export
-from ecgmtl.inference.export_path import ExportError
+from ecgmtl.inference.export_format import ExportError
 from ecgmtl.inference.metadata import MetadataError
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.model.encoders import EncoderSettings
@@ -147,9 +147,9 @@ def test_every_encoder_is_exported_and_nothing_is_printed(encoder, kind, signals
 
 def test_onnx_is_predicted_without_torch(exported, records):
     code = (
-        "import sys; from data_prep.readers import ReadOptions; from ecgmtl.inference.predict import predict; "
+        "import sys; from ecgmtl.inference.predict import predict; "
         "from ecgmtl.inference.predictor import load_predictor; "
-        f"found = list(predict(load_predictor({str(exported['onnx'].path)!r}), [{str(records)!r}], ReadOptions())); "
+        f"found = list(predict(load_predictor({str(exported['onnx'].path)!r}), [{str(records)!r}])); "
         "assert len(found) == 6; assert 'torch' not in sys.modules, 'torch was imported'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -49,7 +49,7 @@ def whole(out, folder):
     """Write the same table in one go."""
     predictor = load_once(str(BUNDLED_FILE), PredictOptions(), 1)[0]
     with open_predictions(out, predictor.metadata.label_names) as write:
-        write([row_of(result) for result in predict(predictor, folder, batch_size=4)])
+        write([row_of(result) for result in predict(predictor, folder, PredictOptions(batch_size=4))])
     return read(out)
 
 

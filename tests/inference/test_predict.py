@@ -10,6 +10,7 @@ from data_prep.readers import READERS, ReadOptions, read_record
 from ecgmtl import checkpoint
 from ecgmtl.inference.export import export
 from ecgmtl.inference.metadata import MetadataError
+from ecgmtl.inference.options import PredictOptions
 from ecgmtl.inference.predict import predict
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.result import Failure, Prediction, fail_undecided
@@ -106,7 +107,7 @@ class Buggy:
 
 @pytest.mark.parametrize("stage", ["preprocess", "model"])
 def test_a_bug_that_one_record_triggers_is_reported_and_the_others_are_predicted(predictor, model, records, stage):
-    results = list(predict(Buggy(predictor, stage, "r2"), [records], ReadOptions(), batch_size=4))
+    results = list(predict(Buggy(predictor, stage, "r2"), [records], PredictOptions(batch_size=4)))
     failed = results.pop(2)
     assert failed.reason.startswith("r2.hea: IndexError, a bug in ecgmtl.")
     assert codes(failed) == ["bug"]
@@ -123,7 +124,7 @@ def test_a_bug_that_one_record_triggers_is_reported_and_the_others_are_predicted
 def test_no_content_of_a_file_raises(predictor, scratch, content, suffix):
     path = scratch / f"x{suffix}"
     path.write_bytes(content)
-    (result,) = predict(predictor, [path], ReadOptions(fs=100.0, unit="mV"))
+    (result,) = predict(predictor, [path], PredictOptions(ReadOptions(fs=100.0, unit="mV")))
     path.unlink()
     assert isinstance(result, Failure)
     assert "x" in result.reason
@@ -162,7 +163,7 @@ def test_records_are_read_lazily(model, records):
         yield records / "r1.hea"
         raise RuntimeError("read too far ahead")
 
-    results = predict(load_predictor(str(model)), paths(), ReadOptions(), batch_size=1)
+    results = predict(load_predictor(str(model)), paths(), PredictOptions(batch_size=1))
     assert [next(results).path.name, next(results).path.name] == ["r0.hea", "r1.hea"]
     with pytest.raises(RuntimeError, match="too far"):
         next(results)
@@ -190,12 +191,12 @@ class Broken:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("part", ["logits", "decoder"])
 def test_an_output_that_is_not_finite_is_a_failure_of_that_record(predictor, records, value, part):
-    results = list(predict(Broken(predictor, value, part), [records], ReadOptions(), batch_size=6))
+    results = list(predict(Broken(predictor, value, part), [records], PredictOptions(batch_size=6)))
     assert [type(result) for result in results] == [Prediction, Failure] * 3
     assert [result.path.name for result in results] == [f"r{i}.hea" for i in range(6)]
     assert "r1.hea: the model's output for this record is not a finite number" in results[1].reason
     assert codes(results[1]) == ["not-finite"]
-    sound = list(predict(predictor, [records], ReadOptions(), batch_size=6))
+    sound = list(predict(predictor, [records], PredictOptions(batch_size=6)))
     assert results[::2] == sound[::2]
 
 
@@ -230,7 +231,7 @@ def test_a_model_without_trained_classifier_is_rejected(stored, tmp_path):
 @pytest.mark.parametrize(("rmse", "reason"), [(1.01, "the reconstruction error is 1.01 mV, above 1;"), (0.99, None)])
 def test_a_large_reconstruction_error_rules_out_a_decision(predictor, records, monkeypatch, rmse, reason):
     monkeypatch.setattr(predictor, "reconstruction_rmse", lambda signals: np.full(len(signals), rmse))
-    result = next(predict(predictor, [records / "r0.hea"], ReadOptions()))
+    result = next(predict(predictor, [records / "r0.hea"]))
     assert len(result.probabilities) == len(result.calibrated) == 5
     assert len(result.decisions) == (0 if reason else 5)
     assert (result.undecided or "None").startswith(str(reason))
@@ -240,14 +241,14 @@ def test_a_record_with_a_lead_of_noise_has_probabilities_but_no_decision(predict
     signal = beats()
     signal[:, 8] = 0.3 * np.random.default_rng(0).standard_normal(len(signal))
     write_wfdb(tmp_path, signal, name="noise")
-    (result,) = predict(predictor, [tmp_path], ReadOptions())
+    (result,) = predict(predictor, [tmp_path])
     assert result.undecided == "lead V3 is only noise, of which the other leads explain nothing."
     assert (len(result.calibrated), result.decisions, codes(result)) == (5, {}, ["noise-lead=V3", "noise=V3"])
 
 
 def test_a_record_whose_limb_leads_contradict_each_other_has_probabilities_and_no_decision(predictor, tmp_path):
     write_wfdb(tmp_path, beats()[:, [1, 0, *range(2, 12)]], name="exchanged")
-    (result,) = predict(predictor, [tmp_path], ReadOptions())
+    (result,) = predict(predictor, [tmp_path])
     assert result.undecided.startswith("III = II - I, aVL = I - II/2, aVF = II - I/2 violated, by up to")
     assert (len(result.calibrated), result.decisions) == (5, {})
     assert codes(result) == ["limb-leads-contradict=III,aVL,aVF"]
@@ -257,7 +258,7 @@ def test_a_record_that_quality_refuses_fails_with_the_codes_of_all_that_is_odd(p
     signal = beats(700)
     signal[:, 7:10] = 0.0
     write_wfdb(tmp_path, signal, name="flat")
-    (failure,) = predict(predictor, [tmp_path], ReadOptions())
+    (failure,) = predict(predictor, [tmp_path])
     assert isinstance(failure, Failure)
     assert failure.reason.startswith("flat: leads V2, V3 and V4 are dead")
     assert codes(failure) == ["short", "flat-lead=V2,V3,V4"]
@@ -266,7 +267,7 @@ def test_a_record_that_quality_refuses_fails_with_the_codes_of_all_that_is_odd(p
 def test_strict_prediction_fails_where_no_decision_is_made(predictor, tmp_path):
     write_wfdb(tmp_path, beats()[:, [1, 0, *range(2, 12)]], name="exchanged")
     write_wfdb(tmp_path, name="sound")
-    results = list(predict(predictor, [tmp_path], ReadOptions()))
+    results = list(predict(predictor, [tmp_path]))
     failure, sound = map(fail_undecided, results)
     assert isinstance(failure, Failure)
     assert failure.reason.startswith("exchanged.hea: III = II - I, aVL = I - II/2, aVF = II - I/2 violated")

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +20,11 @@ from ecgmtl.inference.options import PredictOptions
 from ecgmtl.inference.parts import PredictionJob, predict_in_parts
 from ecgmtl.inference.shares import FileList, shared_folder
 from ecgmtl.inference.table import PredictionsFileError
-from ecgmtl.inference.write import PredictionCallbacks, write_share
+from ecgmtl.inference.write import SILENT, write_share
 from tests.folders import ecg, write_record
 from tests.models import job_of
 
 ROOT = Path(__file__).parents[2]
-SILENT = PredictionCallbacks(lambda _count: nullcontext(lambda _done: None), lambda *_failure: None, lambda _text: None)
 N_PARTS = 5
 
 
@@ -215,12 +213,12 @@ def test_two_jobs_of_which_one_is_killed_and_a_third_that_completes_the_folder(e
 def test_options_that_do_not_go_together_are_a_sentence(arguments, said):
     import typer
 
-    from ecgmtl.cli.predict import Outputs
+    from ecgmtl.cli.predict import parse_share
 
     named = dict(zip(arguments[::2], arguments[1::2], strict=True))
     report = named.get("--report")
     with pytest.raises(typer.BadParameter, match=re.escape(said)):
-        Outputs.parse(named.get("--out"), named.get("--part"), report and Path(report), 0)
+        parse_share(named.get("--out"), named.get("--part"), report and Path(report))
 
 
 def test_a_share_without_parts_is_no_failure(eighteen, tmp_path):

@@ -14,6 +14,7 @@ from data_prep.readers.wfdb.long_record import LongRecord
 from data_prep.record import Record
 from data_prep.synthetic.waveform import synthesize
 from ecgmtl.cli import app
+from ecgmtl.inference.options import PredictOptions
 from ecgmtl.inference.predict import predict, predict_records
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.result import Failure, Prediction
@@ -37,7 +38,7 @@ def make_record(signal, fs=100.0):
 
 
 def predict_one(predictor, record, window):
-    (result,) = predict_records(predictor, [record], window=window)
+    (result,) = predict_records(predictor, [record], PredictOptions(window=window))
     return result
 
 
@@ -112,7 +113,9 @@ def test_a_record_of_the_length_of_the_input_is_the_same_in_every_way(predictor,
 
 @pytest.mark.parametrize("window", list(Window))
 def test_a_file_of_the_length_of_the_input_keeps_its_path(predictor, records, window):
-    assert [result.path for result in predict(predictor, records / "r0.hea", window=window)] == [records / "r0.hea"]
+    assert [result.path for result in predict(predictor, records / "r0.hea", PredictOptions(window=window))] == [
+        records / "r0.hea"
+    ]
 
 
 def test_a_voltage_scale_that_the_whole_recording_lost_is_lost_in_every_window(predictor):
@@ -144,10 +147,10 @@ def in_small_parts(monkeypatch):
 def test_a_record_that_is_read_in_parts_is_predicted_as_one_in_memory(predictor, window, scale, tmp_path, request):
     signal = recording("NORM", "IMI", "NORM", "AFIB")[:3870]
     header = write_wfdb(tmp_path, signal if scale == "kept" else signal / np.abs(signal).max(axis=0))
-    (in_memory,) = predict(predictor, header, window=window)
+    (in_memory,) = predict(predictor, header, PredictOptions(window=window))
     request.getfixturevalue("in_small_parts")
     assert isinstance(open_recording(header), LongRecord)
-    (in_parts,) = predict(predictor, header, window=window)
+    (in_parts,) = predict(predictor, header, PredictOptions(window=window))
     assert in_parts == in_memory
     assert ("lost-voltage" in str(in_parts.findings)) == (scale == "lost")
 
@@ -158,6 +161,6 @@ def test_damage_at_the_end_of_a_record_that_is_read_in_parts_is_noticed(predicto
     data = bytearray(header.with_suffix(".dat").read_bytes())
     data[-3] ^= 4
     header.with_suffix(".dat").write_bytes(data)
-    (result,) = predict(predictor, header, window=Window.ALL)
+    (result,) = predict(predictor, header, PredictOptions(window=Window.ALL))
     assert isinstance(result, Failure)
     assert "the checksum of " in result.reason

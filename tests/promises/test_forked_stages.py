@@ -7,7 +7,6 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ecgmtl.checkpoint import load_state
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.augment import AugmentSettings
 from ecgmtl.optimization.diagnostics import DiagnosticsSettings
@@ -17,6 +16,7 @@ from ecgmtl.optimization.gradient_rules.noise import NoiseSettings
 from ecgmtl.optimization.gradient_rules.protect_main import ProtectMainSettings
 from ecgmtl.optimization.optimizer import OptimizerSettings
 from ecgmtl.optimization.weighting import WeightingSettings
+from ecgmtl.training.state_file import load_state
 from tests.trainings import JOINT, training
 
 REFUSED = {"bandit"}

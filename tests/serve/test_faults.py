@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from starlette.exceptions import HTTPException
 
+from ecgmtl.inference.options import PredictOptions
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.result import Failure, Prediction
 from ecgmtl.serve import connection, guard
 from ecgmtl.serve.app import create_app
 from ecgmtl.serve.guard import Guard
-from ecgmtl.serve.predictions import RequestOptions, make_card, predict_uploads
+from ecgmtl.serve.predictions import make_card, predict_uploads
 from ecgmtl.serve.server import ServeError, Server, hosts_of, is_loopback, listen
 from ecgmtl.serve.uploads import Limits, Upload, store
 from tests.serve.client import files_of, multipart
@@ -49,7 +50,7 @@ def uploads(*files):
 
 
 def results(predictor, *files):
-    return [*predict_uploads(predictor, uploads(*files), RequestOptions(), Limits())]
+    return [*predict_uploads(predictor, uploads(*files), PredictOptions(), Limits())]
 
 
 def test_a_library_that_crashes_fails_its_file_without_quoting_it(predictor, records):

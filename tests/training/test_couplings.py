@@ -130,11 +130,11 @@ def test_an_inactive_task_is_logged_as_nan_and_not_as_divergence(settings, learn
     losses, weights = (np.stack([steps[f"{kind}.{task}"] for task in SHORT.losses], 1) for kind in ("loss", "weight"))
     np.testing.assert_array_equal(~np.isnan(losses), np.array(learned, dtype=bool))
     np.testing.assert_array_equal(weights > 0, np.array(learned, dtype=bool))
-    line = reports[0].as_line()
+    figures = reports[0].as_line().figures
     for column, task in enumerate(SHORT.losses):
         known = losses[~np.isnan(losses[:, column]), column]
-        assert line.get(f"train/loss.{task}") == (pytest.approx(known.mean()) if len(known) else None)
-    assert all(np.isfinite(value) for value in line.values() if isinstance(value, float))
+        assert figures.get(f"train/loss.{task}") == (pytest.approx(known.mean()) if len(known) else None)
+    assert all(np.isfinite(value) for value in figures.values())
 
 
 def test_the_head_of_an_inactive_task_does_not_change():
@@ -153,6 +153,6 @@ def test_an_epoch_reports_its_first_step_its_records_and_its_speed(tmp_path):
     for report in reports:
         assert report.n_records == 48  # 64 records in whole batches of 24
         assert report.figures["records_per_second"] == pytest.approx(48 / report.seconds)
-        assert (report.as_line()["records"], report.as_line()["steps"]) == (48, 2)
+        assert (report.as_line().records, report.as_line().steps) == (48, 2)
     lr = np.concatenate([report.steps["lr"] for report in reports])
     np.testing.assert_allclose(lr, [SHORT.optimizer.lr_at(step / 4) for step in range(4)], rtol=1e-6)

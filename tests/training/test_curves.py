@@ -2,19 +2,27 @@ import numpy as np
 import pytest
 
 from ecgmtl.training.curves import stages, training_curves
+from ecgmtl.training.history import EpochLine
+
+
+def line(stage, epoch, figures):
+    return EpochLine(stage, epoch, 3, 96, 1.5, figures)
+
 
 HISTORY = [
-    {"stage": "pretrain", "epoch": 0, "train/loss.reconstruction": 0.9, "validation/rmse_mv": 0.2},
-    {"stage": "pretrain", "epoch": 1, "train/loss.reconstruction": 0.7, "validation/rmse_mv": 0.1},
-    {
-        "stage": "joint",
-        "epoch": 0,
-        "train/loss.reconstruction": 0.6,
-        "train/loss.classification": 0.5,
-        "train/weight.classification": 1.2,
-        "validation/macro_auroc": 0.8,
-        "validation/rmse_mv": 0.1,
-    },
+    line("pretrain", 0, {"train/loss.reconstruction": 0.9, "validation/rmse_mv": 0.2}),
+    line("pretrain", 1, {"train/loss.reconstruction": 0.7, "validation/rmse_mv": 0.1}),
+    line(
+        "joint",
+        0,
+        {
+            "train/loss.reconstruction": 0.6,
+            "train/loss.classification": 0.5,
+            "train/weight.classification": 1.2,
+            "validation/macro_auroc": 0.8,
+            "validation/rmse_mv": 0.1,
+        },
+    ),
 ]
 
 
@@ -26,9 +34,9 @@ def test_training_curves_have_a_panel_per_kind_of_figure():
         "macro AUROC",
         "RMSE of masked samples, mV",
     ]
-    line = figure.axes[0].lines[1]
-    assert line.get_label() == "reconstruction, train"
-    np.testing.assert_array_equal(line.get_ydata(), [0.9, 0.7, 0.6])
+    plotted = figure.axes[0].lines[1]
+    assert plotted.get_label() == "reconstruction, train"
+    np.testing.assert_array_equal(plotted.get_ydata(), [0.9, 0.7, 0.6])
 
 
 def test_epochs_are_whole_numbers():
@@ -38,8 +46,8 @@ def test_epochs_are_whole_numbers():
 
 
 def test_more_tasks_than_colors_are_told_apart_by_width():
-    line = {"stage": "joint", "epoch": 0} | {f"train/loss.task{i}": 0.1 * i for i in range(11)}
-    lines = training_curves([line, line | {"epoch": 1}]).axes[0].lines
+    losses = {f"train/loss.task{i}": 0.1 * i for i in range(11)}
+    lines = training_curves([line("joint", epoch, losses) for epoch in range(2)]).axes[0].lines
     styles = {(str(one.get_color()), one.get_linewidth()) for one in lines if "train" in one.get_label()}
     assert len(styles) == 11
 

@@ -1,5 +1,3 @@
-import json
-from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,16 +12,13 @@ from ecgmtl.model.encoders.cnn import CnnSettings
 from ecgmtl.run_files import MODEL
 from ecgmtl.training.finished import finished_stage
 from ecgmtl.training.folder import RunFolder
+from ecgmtl.training.history import EpochLine
 from tests.models import untrained
 
 
 @pytest.fixture
 def folder(tmp_path):
     return RunFolder.create(tmp_path / "runs/a", Config(seed=3), tmp_path / "data")
-
-
-def line(stage, epoch):
-    return {"stage": stage, "epoch": epoch, "loss": 0.5 / (epoch + 1)}
 
 
 def test_a_run_stores_its_config_and_its_data_folder(folder, tmp_path):
@@ -73,7 +68,7 @@ def test_mlflow_ids_are_stored(folder):
     folder.note_tracked("joint", "abc")
     folder.note_tracked("decay", None)
     assert RunFolder.reopen(folder.path).tracked("joint") == "abc"
-    assert folder.facts["tracked"] == {"joint": "abc", "decay": None}
+    assert folder.facts.tracked == {"joint": "abc", "decay": None}
 
 
 def test_mlflow_ids_are_discarded_with_other_data_or_code(folder):
@@ -84,42 +79,6 @@ def test_mlflow_ids_are_discarded_with_other_data_or_code(folder):
     assert not folder.keep_tracked_if("data other")
     assert folder.tracked("joint") is None
     assert folder.keep_tracked_if("changed other")
-
-
-def test_the_history_is_read_in_order(folder):
-    assert folder.read_history() == []
-    lines = [line("pretrain", 0), line("pretrain", 1), line("joint", 0)]
-    for one in lines:
-        folder.append(one)
-    assert folder.read_history() == lines
-
-
-def test_rewinding_removes_the_epochs_that_are_trained_again(folder):
-    for one in [line("pretrain", 0), line("pretrain", 1), line("joint", 0), line("joint", 1), line("joint", 2)]:
-        folder.append(one)
-    folder.rewind("joint", 1)
-    assert folder.read_history() == [line("pretrain", 0), line("pretrain", 1), line("joint", 0)]
-
-
-def test_an_incomplete_last_line_is_ignored(folder):
-    folder.append(line("joint", 0))
-    with folder.history.open("a") as file:
-        file.write('{"stage": "joint", "ep')
-    folder.rewind("joint", 1)
-    folder.append(line("joint", 1))
-    assert folder.read_history() == [line("joint", 0), line("joint", 1)]
-
-
-def test_a_history_that_was_emptied_or_cut_off_is_refused_and_a_deleted_one_is_not(folder):
-    whole = [line("pretrain", 0), line("joint", 0), line("joint", 1)]
-    for text, n_epochs, sound in (("", 1, False), (whole[:2], 2, False), (whole, 2, True), (whole, 1, True)):
-        folder.history.write_text("".join(json.dumps(one) + "\n" for one in text))
-        refused = pytest.raises(ConfigError, match=rf"lacks epoch {n_epochs} of stage 'joint', which.*; restore a copy")
-        with nullcontext() if sound else refused:
-            folder.rewind("joint", n_epochs)
-    folder.history.unlink()
-    folder.rewind("joint", 2)
-    assert not folder.history.exists()
 
 
 def test_a_finished_stage_is_found_in_a_neighboring_run(folder):
@@ -134,7 +93,7 @@ def test_a_finished_stage_is_found_in_a_neighboring_run(folder):
 
 
 def test_a_failed_start_is_removed_and_a_started_run_is_kept(folder):
-    folder.append(line("pretrain", 0))
+    folder.history.append(EpochLine("pretrain", 0, 3, 5, 1.0, {}))
     state = folder.stage(0, "pretrain") / "state.pt"
     state.touch()
     folder.remove_unless_begun()
@@ -178,14 +137,3 @@ def test_a_damaged_run_is_refused_with_its_name_and_a_remedy(folder, text):
     (folder.path / "run.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(ConfigError, match=r"run\.json: .*; restore a copy of it, or train again with another --out"):
         _ = RunFolder.reopen(folder.path).data
-
-
-@pytest.mark.parametrize(
-    "text", ["{", "3", '{"stage": 1, "epoch": 0}', '{"stage": "a", "epoch": 0, "loss": "x"}', "\udcff"]
-)
-def test_a_damaged_history_line_is_refused_with_a_remedy(folder, text):
-    folder.append(line("joint", 0))
-    with folder.history.open("ab") as file:
-        file.write(text.encode(errors="surrogateescape") + b"\n")
-    with pytest.raises(ConfigError, match=r"history\.jsonl.*; delete the file to continue without the curves"):
-        folder.read_history()

@@ -192,7 +192,7 @@ def test_alpha_and_the_loss_of_the_main_task_alone_are_logged(tmp_path):
     for report in reports:
         assert report.figures["fork_alpha"] in (0.0, 0.25, 0.5, 0.75, 1.0)
         assert len(report.steps["loss_alone.classification"]) == len(report.steps["lr"])
-        assert "validation/fork_alpha" in report.as_line()
+        assert "validation/fork_alpha" in report.as_line().figures
 
 
 def test_validation_is_of_the_merged_network(tmp_path):

@@ -55,7 +55,7 @@ def trained(stage, **settings):
     reports = [run.run_epoch()]
     run.epoch = 1
     reports.append(run.run_epoch())
-    figures = [{**report.figures, **report.as_line()} for report in reports]
+    figures = [report.figures | report.as_line().figures for report in reports]
     numbers = [{k: v for k, v in each.items() if isinstance(v, float) and "second" not in k} for each in figures]
     return run.model.state_dict(), numbers
 

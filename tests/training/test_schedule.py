@@ -133,7 +133,7 @@ def test_an_interrupted_stage_resumes_with_the_same_data_and_restarts_with_other
     progress = SILENT._replace(say=messages.append, begin=lambda *arguments: begun.append(arguments))
     again = with_record(interrupted, progress=progress, **other)
     assert same(again.train_stages(again.config.stages).state_dict(), expected)
-    assert [line["epoch"] for line in again.record.folder.read_history()] == [0, 1]
+    assert [line.epoch for line in again.record.folder.history.read()] == [0, 1]
     assert ("starts again" in " ".join(messages)) == bool(other)
     assert begun == [(interrupted.config.stages, 0, 2 * n_batches, 0 if other else n_batches)]
 
@@ -141,12 +141,12 @@ def test_an_interrupted_stage_resumes_with_the_same_data_and_restarts_with_other
 def test_a_run_whose_history_lacks_a_finished_stage_is_not_resumed(few_prepared, tmp_path):
     run = schedule(few_prepared, tmp_path / "runs/run", {"name": "one", **LABELS}, {"name": "two", **LABELS})
     run.train_stages(run.config.stages)
-    lines = run.record.folder.history.read_text().splitlines(keepends=True)
+    lines = run.record.folder.history.path.read_text().splitlines(keepends=True)
     for text in ("", lines[0]):
-        run.record.folder.history.write_text(text)
+        run.record.folder.history.path.write_text(text)
         with pytest.raises(ConfigError, match=r"history\.jsonl: lacks epoch 1 of stage 'two', which was trained"):
             run.run()
-    run.record.folder.history.unlink()
+    run.record.folder.history.path.unlink()
     run.run()
 
 
@@ -154,22 +154,20 @@ def test_a_run_is_resumed_again_after_its_history_was_deleted(few_prepared, tmp_
     stages = {"name": "one", **LABELS}, {"name": "two", **LABELS, "epochs": 3}
     run = schedule(few_prepared, tmp_path / "runs/run", *stages)
     run.train_stages(run.config.stages[:1])
-    run.record.folder.history.unlink()
+    run.record.folder.history.path.unlink()
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             with_record(run, progress=SILENT._replace(advance=interrupt_after(len(run.train) // 4))).run()
     run.run()
-    assert [(line["stage"], line["epoch"]) for line in run.record.folder.read_history()] == [
-        ("two", i) for i in range(3)
-    ]
+    assert [(line.stage, line.epoch) for line in run.record.folder.history.read()] == [("two", i) for i in range(3)]
 
 
 def test_a_resumed_run_keeps_its_threads_and_its_precision(few_prepared, tmp_path):
     run = schedule(few_prepared, tmp_path / "run", {"name": "labels", **LABELS})
     facts = run.record.folder.facts
     expected = {"threads": 1, "precision": "fp32", "device": run.train.device.type}
-    assert facts["computes"].items() >= expected.items()
-    run.record.folder.write_facts({**facts, "computes": {**facts["computes"], "threads": 2, "precision": "bf16"}})
+    assert facts.computes.items() >= expected.items()
+    run.record.folder.update_facts(computes={**facts.computes, "threads": 2, "precision": "bf16"})
     messages = []
     again = Schedule.prepare(few_prepared, run.record.folder, NoTracker(), SILENT._replace(say=messages.append))
     assert (torch.get_num_threads(), again.precision) == (2, "bf16")
@@ -180,8 +178,8 @@ def test_other_versions_than_those_of_the_start_are_reported(few_prepared, tmp_p
     run = schedule(few_prepared, tmp_path / "run", {"name": "labels", **LABELS})
     run.run()
     facts, messages = run.record.folder.facts, []
-    start = {**facts["computes"], "instructions": "DEFAULT", "versions": "torch 1.0, numpy 2.0"}
-    run.record.folder.write_facts({**facts, "computes": start})
+    start = {**facts.computes, "instructions": "DEFAULT", "versions": "torch 1.0, numpy 2.0"}
+    run.record.folder.update_facts(computes=start)
     monkeypatch.setattr("ecgmtl.training.schedule.versions", lambda: "torch 3.0, numpy 2.0")
     again = Schedule.prepare(few_prepared, run.record.folder, NoTracker(), SILENT._replace(say=messages.append))
     again.train_stages(again.config.stages)

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from ecgmtl.checkpoint import load_state
 from ecgmtl.config.stage import Stage
 from ecgmtl.data.augment import AugmentSettings
 from ecgmtl.data.masking import MaskingSettings
 from ecgmtl.optimization.optimizer import OptimizerSettings
 from ecgmtl.training.errors import TrainingError
+from ecgmtl.training.state_file import load_state
 from ecgmtl.training.validation import validate
 from tests.trainings import JOINT, PROBE, training
 

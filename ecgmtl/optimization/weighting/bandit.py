@@ -34,14 +34,14 @@ class BanditSettings(MethodSettings):
 
     def check(self, stage: StageFacts) -> None:
         super().check(stage)
-        if self.main != stage.selected_by:
+        if self.main != stage.main.name:
             raise ValueError(
-                f"stage '{stage.name}': the bandit is rewarded by {stage.selected_by}, which selects the best epoch; "
+                f"stage '{stage.name}': the bandit is rewarded by {stage.main.name}, which selects the best epoch; "
                 f"weighting.main cannot be {self.main}"
             )
-        if stage.selected_by == "distillation":
+        if "teachers" in stage.main.needs:
             raise ValueError(
-                f"stage '{stage.name}': the bandit's reward needs labels, and distillation alone learns none; "
+                f"stage '{stage.name}': the bandit's reward needs labels, and {stage.main.name} alone learns none; "
                 f"add {MAIN} to the losses"
             )
 

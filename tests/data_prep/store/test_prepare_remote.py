@@ -16,7 +16,7 @@ from data_prep.preprocess import Preprocess
 from data_prep.readers import ReadOptions
 from data_prep.share import Share
 from data_prep.sources.tables import SourceError
-from data_prep.store import prepare
+from data_prep.store import plan, prepare
 from ecgmtl.cli import app
 from tests.folders import LEADS, ecg, write_ptbxl, write_record
 from tests.places import Quiet, free_port, s3_server, web_server
@@ -90,7 +90,7 @@ def test_the_slash_at_the_end_of_a_folder_may_be_missing(sources, web, tmp_path)
 
 
 def test_jobs_prepare_the_shares_of_a_web_server(sources, web, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "RECORDS_A_CHUNK", 2)
+    monkeypatch.setattr(plan, "RECORDS_A_CHUNK", 2)
     assert run(f"{web}ptbxl/", tmp_path / "remote", share=Share(1, 2)).n_chunks == 3
     run(sources / "ptbxl", tmp_path / "remote", share=Share(2, 2))  # the same records, wherever they are
     run(sources / "ptbxl", tmp_path / "local")
@@ -113,7 +113,7 @@ def test_an_object_that_is_missing_or_refused_is_one_record_that_is_left_out(sou
 
 
 def test_a_server_that_goes_away_ends_the_preparation_which_then_continues(sources, web, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "RECORDS_A_CHUNK", 2)
+    monkeypatch.setattr(plan, "RECORDS_A_CHUNK", 2)
     monkeypatch.setattr("data_prep.attempts.PAUSE", 0.0)
     local = tmp_path / "copy/ptbxl"
     shutil.copytree(sources / "ptbxl", local)
@@ -160,7 +160,7 @@ def test_a_server_that_lists_nothing_gives_records_whose_names_have_suffixes(sou
 
 
 def test_a_table_that_is_too_large_is_refused_and_not_cut_off(web, monkeypatch, tmp_path):
-    monkeypatch.setattr("data_prep.places.MOST_BYTES", 40)
+    monkeypatch.setattr("data_prep.remote.MOST_BYTES", 40)
     with pytest.raises(SourceError, match=r"mine/: its tables cannot be read. labels.csv holds more than 40 bytes"):
         run(f"{web}mine/", tmp_path / "store")
 
@@ -169,7 +169,7 @@ def test_a_bucket_to_which_access_is_denied_is_a_sentence(s3, monkeypatch, tmp_p
     def refuse(*_):
         raise PermissionError("Access Denied")
 
-    monkeypatch.setattr("data_prep.places._get", refuse)
+    monkeypatch.setattr("data_prep.remote._get", refuse)
     with pytest.raises(SourceError, match=r"ptbxl/: its tables cannot be read. ptbxl_database.csv: access is denied"):
         run("s3://bucket/ecgs/ptbxl/", tmp_path / "store")
 

@@ -18,7 +18,7 @@ from data_prep.lock import FolderInUseError
 from data_prep.preprocess import Preprocess
 from data_prep.readers import ReadOptions
 from data_prep.share import Share
-from data_prep.store import ledger, locks, prepare
+from data_prep.store import ledger, locks, plan, prepare
 from data_prep.store.manifest import StoreError
 from data_prep.store.open import open_store
 from ecgmtl.cli.options import share_of
@@ -41,7 +41,7 @@ def kill(done, total):
 @pytest.fixture(autouse=True, scope="module")
 def small_chunks():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "RECORDS_A_CHUNK", A_CHUNK)
+        patch.setattr(plan, "RECORDS_A_CHUNK", A_CHUNK)
         yield
 
 
@@ -288,9 +288,9 @@ def test_a_ledger_with_a_cut_off_line_is_read_up_to_it(folder, whole, tmp_path):
 
 SCRIPT = """
 import itertools, os, sys, time
-from data_prep.store import ledger, prepare
+from data_prep.store import ledger, plan
 from ecgmtl.cli import main
-prepare.RECORDS_A_CHUNK = 2
+plan.RECORDS_A_CHUNK = 2
 note, count = ledger.note, itertools.count(1)
 def note_and_wait(*arguments):
     note(*arguments)
