@@ -44,8 +44,10 @@ def check(subject: CheckInput) -> Iterator[Finding]:
     leads = subject.filtered[[subject.leads.index(lead) for lead in measured]]
     sizes = dict(zip(measured, measure(leads, subject.fs).tolist(), strict=True))
     largest = max(measured, key=sizes.__getitem__)
-    beside = [lead for lead in neighbors(largest) if lead in measured]
-    ratio = sizes[largest] / max(map(sizes.__getitem__, beside)) if beside else 0.0
+    beside = neighbors(largest)
+    if not beside or not set(beside) <= set(measured):  # the second neighbor is often much smaller than the first
+        return
+    ratio = sizes[largest] / max(map(sizes.__getitem__, beside))
     if ratio > LARGEST:
         sentence = f"lead {largest} is {ratio:.2g} times as large as the leads beside it; is its gain or unit wrong?"
         yield Finding("lead-size", sentence, Severity.NO_DECISION, (largest,), ratio)

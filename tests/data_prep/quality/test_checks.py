@@ -193,6 +193,9 @@ def test_a_chest_lead_of_a_wrong_gain_forbids_a_decision(lead, factor, is_found)
     findings = Preprocess()(make_record(signal, 500)).findings
     severities = {finding.severity for finding in findings if finding.label == f"lead-size={STANDARD_LEADS[lead]}"}
     assert severities == ({Severity.NO_DECISION} if is_found else set())
+    signal[:, 8] = 0  # V3 is estimated, so V2 lacks a neighbor
+    assert ("lead-size=V6" in labels(signal)) == (lead == 11)
+    assert "lead-size=V2" not in labels(signal)
 
 
 def test_multiples_of_one_lead_are_one_finding():
