@@ -11,6 +11,7 @@ from data_prep.quality import (
     electrode_off,
     electrodes,
     flat_part,
+    lead_size,
     lead_twice,
     limb_identities,
     no_beats,
@@ -33,7 +34,7 @@ Check = Callable[[CheckInput], Iterator[Finding]]
 
 SIZES: tuple[Check, ...] = (unit.check, electrode_off.check)
 """Checks of the leads' sizes. If the size is not that of an ECG, no other check is made."""
-USUAL_SIZES: tuple[Check, ...] = (noise_leads.check,)
+USUAL_SIZES: tuple[Check, ...] = (lead_size.check, noise_leads.check)
 """Checks that are skipped where a size is unusual, because they would report the same fault again."""
 CHECKS: tuple[Check, ...] = (
     limb_identities.check,

@@ -55,15 +55,20 @@ def check(subject: CheckInput) -> Iterator[Finding]:
 
 def longest_pause(leads: Float32[np.ndarray, "lead time"], fs: float) -> float:
     """Return the longest time in seconds in which the median lead has no steep step."""
-    lag, size = max(round(LAG * fs), 1), max(round(BLOCK * fs), 1)
-    steps = np.abs(leads[:, lag:] - leads[:, :-lag])
-    n_blocks = steps.shape[1] // size
+    moved, size = steps(leads, fs), max(round(BLOCK * fs), 1)
+    n_blocks = moved.shape[1] // size
     if not n_blocks:
         return 0.0
-    blocks = steps[:, : n_blocks * size].reshape(len(leads), n_blocks, size).max(axis=2)
+    blocks = moved[:, : n_blocks * size].reshape(len(leads), n_blocks, size).max(axis=2)
     steep = np.median(blocks >= STEEP * blocks.max(axis=1, keepdims=True), axis=0) >= 0.5
     beats = np.flatnonzero(np.concatenate([[True], steep, [True]]))
     return float((np.diff(beats).max() - 1) * size / fs)
+
+
+def steps(leads: Float32[np.ndarray, "lead time"], fs: float) -> Float32[np.ndarray, "lead step"]:
+    """Return the absolute differences between samples LAG apart."""
+    lag = max(round(LAG * fs), 1)
+    return np.abs(leads[:, lag:] - leads[:, :-lag])
 
 
 def without_padding(leads: Float32[np.ndarray, "lead time"], subject: CheckInput) -> Float32[np.ndarray, "lead part"]:

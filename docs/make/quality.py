@@ -22,7 +22,7 @@ from data_prep.sources.ptbxl import DATABASE
 
 FOLD = 9
 PAGE = Path(__file__).parents[1] / "quality.md"
-V2, V3, V4 = (STANDARD_LEADS.index(lead) for lead in ("V2", "V3", "V4"))
+V2, V3, V4, V6 = (STANDARD_LEADS.index(lead) for lead in ("V2", "V3", "V4", "V6"))
 MARK = "quality.py"
 
 
@@ -107,6 +107,8 @@ ROWS = (
         "4 µV in more than half of the seconds", "V2 at 0", lambda x, _: changed(x, V2, 0 * x[:, V2])),
     Row("electrode-off", "a lead spans too much", "no decision", "20 mV", "V3 at 60 mV for 0.2 s",
         added(V3, lambda time: 60.0 * ((time > 5) & (time < 5.2)))),
+    Row("lead-size", "a chest lead dwarfs those beside it", "no decision", "4 times", "V6 ten times as large",
+        lambda x, _: changed(x, V6, 10 * x[:, V6])),
     Row("noise-lead", "a lead carries no ECG", "no decision", "R² of 0.1 on the other leads",
         "V3 replaced by noise of 0.3 mV", lambda x, _: changed(x, V3, 0.3 * noise(x[:, V3]))),
     Row("limb-leads-contradict", "Einthoven's and Goldberger's identities are violated", "no decision", "0.05 mV rms",

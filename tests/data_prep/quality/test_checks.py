@@ -186,6 +186,18 @@ def test_swapped_electrodes_and_copied_leads_forbid_a_decision(name):
     assert finding.severity is Severity.NO_DECISION
 
 
+@pytest.mark.parametrize(("lead", "factor", "is_found"), [(11, 10, True), (7, 6, True), (7, 2, False), (1, 10, False)])
+def test_a_chest_lead_of_a_wrong_gain_forbids_a_decision(lead, factor, is_found):
+    signal = ecg()
+    signal[:, lead] *= factor
+    findings = Preprocess()(make_record(signal, 500)).findings
+    severities = {finding.severity for finding in findings if finding.label == f"lead-size={STANDARD_LEADS[lead]}"}
+    assert severities == ({Severity.NO_DECISION} if is_found else set())
+    signal[:, 8] = 0  # V3 is estimated, so V2 lacks a neighbor
+    assert ("lead-size=V6" in labels(signal)) == (lead == 11)
+    assert "lead-size=V2" not in labels(signal)
+
+
 def test_multiples_of_one_lead_are_one_finding():
     signal = ecg()
     signal[:, 6:] = np.outer(signal[:, 7], [0.5, 1, 1.5, 0.8, 0.7, 0.6])
@@ -194,10 +206,10 @@ def test_multiples_of_one_lead_are_one_finding():
 
 
 @pytest.mark.real
-def test_no_real_record_lacks_beats_or_has_a_lead_twice(shared_data):
+def test_no_real_record_lacks_beats_or_has_a_lead_twice_or_of_a_wrong_size(shared_data):
     records = [read_record(path) for path in islice(find_records([shared_data / "ptbxl-sample/records100"]), 60)]
     found = [label for record in records for label in labels(record.signal, record.fs)]
-    assert not [label for label in found if label.startswith(("no-beats", "lead-twice"))]
+    assert not [label for label in found if label.startswith(("no-beats", "lead-size", "lead-twice"))]
 
 
 @pytest.mark.parametrize("part", [np.s_[:1000], np.s_[2000:]])
