@@ -24,7 +24,7 @@ traceback. Each class is defined beside the code that raises it:
     ├── PredictorError         ecgmtl.inference.predictor
     ├── PredictionsFileError   ecgmtl.inference.table
     ├── ReconstructError       ecgmtl.inference.reconstruct
-    ├── ExportError            ecgmtl.inference.export_format
+    ├── ExportError            ecgmtl.export.format
     ├── ProtocolError          ecgmtl.evaluation.protocols
     ├── EvaluationError        ecgmtl.evaluation.evaluate
     ├── StressError            ecgmtl.evaluation.stress

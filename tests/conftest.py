@@ -23,7 +23,7 @@ from tests import annotations
 matplotlib.use("Agg")
 # files and databases are flushed many thousand times, which takes milliseconds on a disk and none in memory
 MEMORY = Path("/dev/shm")
-if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4e9:
+if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 8e9:
     os.environ["TMPDIR"] = str(MEMORY)
     tempfile.tempdir = None  # it is looked up once
 # each of the default's frequent collections visits all that torch and mlflow hold: a seventh of the suite's time

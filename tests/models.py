@@ -13,7 +13,7 @@ from data_prep.synthetic.waveform import synthesize
 from data_prep.wfdb_writer import write_record
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.run import Config
-from ecgmtl.inference import export
+from ecgmtl.export.write import export
 from ecgmtl.inference.models import BUNDLED_FILE
 from ecgmtl.inference.options import PredictOptions
 from ecgmtl.inference.parts import PredictionJob, load_once
@@ -71,8 +71,7 @@ def exported(stored, signals, shared_folder):
                 for package in ("ray", "h5py"):  # packages of other extras are not needed
                     patch.setitem(sys.modules, package, None)
                 made = {
-                    kind: export.export(stored, kind, folder / f"c.{kind}", signals, SCORE, CARD)
-                    for kind in ("onnx", "pt2")
+                    kind: export(stored, kind, folder / f"c.{kind}", signals, SCORE, CARD) for kind in ("onnx", "pt2")
                 }
             reports.write_bytes(pickle.dumps(made))
     return pickle.loads(reports.read_bytes())
@@ -81,13 +80,13 @@ def exported(stored, signals, shared_folder):
 @pytest.fixture(scope="session")
 def mlflow_folder(stored, signals, tmp_path_factory):
     """A report on the classifier as an MLflow model."""
-    return export.export(stored, "mlflow", tmp_path_factory.mktemp("exported") / "c", signals, SCORE, CARD)
+    return export(stored, "mlflow", tmp_path_factory.mktemp("exported") / "c", signals, SCORE, CARD)
 
 
 @pytest.fixture(scope="session")
 def mlflow_files(stored, signals, tmp_path_factory):
     """A report on the classifier as an MLflow model that takes files."""
-    return export.export(stored, "mlflow-files", tmp_path_factory.mktemp("exported") / "f", signals)
+    return export(stored, "mlflow-files", tmp_path_factory.mktemp("exported") / "f", signals)
 
 
 def job_of(out, **changes):

@@ -13,7 +13,7 @@ from data_prep.extras import EXTRAS, MissingExtraError, import_extra
 from data_prep.readers import read_record
 from data_prep.record import RecordError
 from ecgmtl.cli.terminal import spoken_errors
-from ecgmtl.inference import export
+from ecgmtl.export.write import export
 
 ROOT = Path(__file__).parent.parent
 PREDICT = """
@@ -59,7 +59,7 @@ def test_a_file_whose_package_is_missing_says_which_one(tmp_path, monkeypatch):
 def test_an_export_to_onnx_is_refused_before_it_begins(package, stored, signals, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"^--to onnx: the package {package} is not installed; .*\[onnx\]'$"):
-        export.export(stored, "onnx", tmp_path / "c.onnx", signals)
+        export(stored, "onnx", tmp_path / "c.onnx", signals)
     assert list(tmp_path.iterdir()) == []
 
 

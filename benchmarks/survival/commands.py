@@ -233,7 +233,7 @@ def flip_bits(trial: Trial) -> Measured:
     import torch
 
     from ecgmtl import checkpoint
-    from ecgmtl.inference import export
+    from ecgmtl.export.write import export
     from ecgmtl.inference.predictor import load_predictor
     from ecgmtl.training.state_file import load_state, save_state
     from tests.models import untrained
@@ -243,7 +243,7 @@ def flip_bits(trial: Trial) -> Measured:
     checkpoint.save(folder / "m.safetensors", stored)
     save_state(folder / "state.pt", {"weights": stored.model.state_dict(), "epoch": 3})
     for kind in ("onnx", "pt2"):
-        export.export(stored, kind, folder / f"c.{kind}", signals)
+        export(stored, kind, folder / f"c.{kind}", signals)
 
     def logits(path: Path) -> bytes:
         return load_predictor(str(path)).logits(signals.numpy()).tobytes()

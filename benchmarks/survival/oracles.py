@@ -12,7 +12,7 @@ from benchmarks.survival.registry import Measured, Most, Trial, fault
     {"difference of a probability": Most(1e-5), "tensors of the decoder in an export": Most(0)},
 )
 def compare_exports(trial: Trial) -> Measured:
-    from ecgmtl.inference import export
+    from ecgmtl.export.write import export
     from ecgmtl.inference.predictor import load_predictor
     from ecgmtl.metrics.sigmoid import sigmoid
     from tests.models import untrained
@@ -26,7 +26,7 @@ def compare_exports(trial: Trial) -> Measured:
     ]
     worst, leaked = 0.0, 0
     for kind in ("onnx", "pt2"):
-        path = export.export(stored, kind, trial.folder / f"c.{kind}", signals[:3]).path
+        path = export(stored, kind, trial.folder / f"c.{kind}", signals[:3]).path
         leaked += sum(values in path.read_bytes() for values in decoder)
         predictor = load_predictor(str(path))
         for size in (1, 2, 7, 64, 257):

@@ -8,7 +8,7 @@ import typer
 from data_prep.safe_text import printable
 from ecgmtl.cli.options import Checkpoint, local, local_input
 from ecgmtl.cli.terminal import spoken_errors
-from ecgmtl.inference.export_format import ExportFormat, require_path
+from ecgmtl.export.format import ExportFormat, require_path
 
 SUFFIXES = [f".{form}" for form in ExportFormat if not form.is_folder]
 FOLDERS = [form for form in ExportFormat if form.is_folder]
@@ -71,7 +71,7 @@ def export(
         raise typer.BadParameter(f"--{reduction} needs --to onnx, and --data with a prepared folder.")
     with spoken_errors():
         require_path(to, out)
-        from ecgmtl.inference.export_request import ExportRequest, run_export
+        from ecgmtl.export.request import ExportRequest, run_export
 
         exported = run_export(ExportRequest(model, to, out, data, reduction))
     typer.echo(exported.summary)

@@ -1,1 +1,1 @@
-"""Inference: predictions and reconstructed leads from ECG files, and exported classifiers."""
+"""Inference: predictions and reconstructed leads from ECG files."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from data_prep.errors import UserError
 from data_prep.places import is_remote
-from ecgmtl.inference.export_format import ExportFormat
 from ecgmtl.run_files import RUN, is_run
 
 BUNDLED = "ptbxl-superdiagnostic"
@@ -15,7 +14,7 @@ BUNDLED_FILE = Path(__file__).parent / "bundled" / f"{BUNDLED}.onnx"
 RUNS = Path("runs")
 """Folder of the runs, in the working folder."""
 URIS = ("runs:/", "models:/", "mlflow-artifacts:/")
-EXPORTS = tuple(f".{form}" for form in ExportFormat if not form.is_folder)
+EXPORTS = (".onnx", ".pt2")
 """Suffixes of exported files."""
 SUFFIXES = (".safetensors", *EXPORTS)
 MLFLOW = "MLmodel"

@@ -17,8 +17,8 @@ from ecgmtl.data.split import Split
 from ecgmtl.evaluation.evaluate import FITTED_UNDER, evaluate
 from ecgmtl.evaluation.report import N_UNDEFINED, Evaluation, write_evaluation
 from ecgmtl.evaluation.text import FIGURES, HEADLINE
-from ecgmtl.inference import export
-from ecgmtl.inference.export_format import ExportError, ExportFormat
+from ecgmtl.export.format import ExportError, ExportFormat
+from ecgmtl.export.write import N_COMPARED, export
 from ecgmtl.inference.run_score import describe_score
 from ecgmtl.run_files import CARD, MODEL, VALIDATION
 from ecgmtl.tracking import names
@@ -108,11 +108,11 @@ def log_classifier(
     when_logged: Callable[[], object],
 ) -> None:
     """Log the classifier as an MLflow model. It is compared with the checkpoint first, as any export."""
-    signals = split.batch(torch.arange(min(export.N_COMPARED, len(split)), device=split.device)).signals.cpu()
+    signals = split.batch(torch.arange(min(N_COMPARED, len(split)), device=split.device)).signals.cpu()
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "classifier"
         try:
-            export.export(stored, ExportFormat.MLFLOW, model, signals, score, render_model_card(card))
+            export(stored, ExportFormat.MLFLOW, model, signals, score, render_model_card(card))
         except ExportError as error:
             log.warning("The model was not logged to MLflow: %s", error)
             return

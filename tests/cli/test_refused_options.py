@@ -11,8 +11,8 @@ import pytest
 from ecgmtl.cli.evaluate import evaluate
 from ecgmtl.data.split import SplitName
 from ecgmtl.evaluation.protocols import PROTOCOLS
-from ecgmtl.inference.export import WRITERS
-from ecgmtl.inference.export_format import ExportFormat
+from ecgmtl.export.format import ExportFormat
+from ecgmtl.export.write import WRITERS
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """

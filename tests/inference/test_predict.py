@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from data_prep.readers import READERS, ReadOptions, read_record
 from ecgmtl import checkpoint
-from ecgmtl.inference.export import export
+from ecgmtl.export.write import export
 from ecgmtl.inference.metadata import MetadataError
 from ecgmtl.inference.options import PredictOptions
 from ecgmtl.inference.predict import predict

@@ -1,7 +1,6 @@
 """Records unlike the training records: the finding in predictions, and the options of the command."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,13 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from data_prep.quality import Severity
-from data_prep.store.open import Store
 from data_prep.synthetic.folder import LEADS
 from data_prep.synthetic.waveform import synthesize
 from data_prep.wfdb_writer import write_record
 from ecgmtl import checkpoint
 from ecgmtl.cli import app
-from ecgmtl.inference import export
+from ecgmtl.export.write import export
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.inference.torch_predictors import metadata_of
@@ -66,7 +64,7 @@ def test_no_decision_is_made_on_a_record_unlike_the_training_records(model, file
 
 
 def test_an_onnx_export_tells_the_same(known, model, files, tmp_path, signals):
-    export.export(known, "onnx", tmp_path / "small.onnx", signals)
+    export(known, "onnx", tmp_path / "small.onnx", signals)
     for ours, exported in zip(predictions(model, files), predictions(tmp_path / "small.onnx", files), strict=True):
         assert exported.unlike_training == ours.unlike_training
         assert exported.decisions == ours.decisions
@@ -99,15 +97,6 @@ def test_the_warning_asked_of_a_model_that_cannot_give_it_is_refused(stored, fil
     assert result.exit_code != 0
     assert "cannot tell which records are unlike its training records" in result.output
     assert predictions(tmp_path / "old.safetensors", files)[0].unlike_training is None
-
-
-def test_an_export_of_an_older_model_learns_it_from_the_data_it_was_trained_on(stored):
-    signals = np.stack([ecg(seed).T for seed in range(100, 220)] * 2).astype(np.int16)
-    records = pd.DataFrame({"split": np.repeat(["train", "validation"], 120)})
-    store = Store(Path("data"), signals, records, {"sha256": {}, "label_sets": {}})
-    trained_on_it = replace(stored, provenance={**stored.provenance, "data_sha256": store.sha256})
-    assert export.add_typicality(trained_on_it, store).typicality.n_validation == 120
-    assert export.add_typicality(stored, store).typicality is None
 
 
 def test_metadata_of_an_earlier_export_are_read(stored):

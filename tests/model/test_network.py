@@ -4,7 +4,7 @@ import torch
 from data_prep.leads import BASIS_INDEX
 from ecgmtl.data.lead_algebra import DERIVED_INDEX, extend_mask, extend_scores, index_tensor
 from ecgmtl.data.masking import MaskingSettings, sample_mask
-from ecgmtl.inference.export import ClassifierOnly
+from ecgmtl.export.write import ClassifierOnly
 from ecgmtl.model.encoders.cnn import CnnSettings
 from ecgmtl.model.encoders.cnn_transformer import CnnTransformerSettings
 from ecgmtl.model.encoders.convnext import ConvNextSettings

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from ecgmtl import checkpoint
-from ecgmtl.inference.export_format import ExportFormat
-from ecgmtl.inference.export_request import ExportRequest, run_export
+from ecgmtl.export.format import ExportFormat
+from ecgmtl.export.request import ExportRequest, run_export
 from ecgmtl.metrics.typicality import fit_typicality
 
 

@@ -14,10 +14,10 @@ from data_prep.files import writing
 from data_prep.store.open import Store
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.split import refuse_one_class
-from ecgmtl.inference.export import export, quiet
-from ecgmtl.inference.export_format import ExportError, ExportFormat, require_path
-from ecgmtl.inference.fp16 import halve
-from ecgmtl.inference.int8 import BATCH, N_SCALED, Signals, quantize
+from ecgmtl.export.format import ExportError, ExportFormat, require_path
+from ecgmtl.export.fp16 import halve
+from ecgmtl.export.int8 import BATCH, N_SCALED, Signals, quantize
+from ecgmtl.export.write import export, quiet
 from ecgmtl.inference.onnx_predictor import OnnxPredictor
 from ecgmtl.metrics.ranking import macro_auroc
 

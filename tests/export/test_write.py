@@ -10,16 +10,19 @@ from typing import get_args
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 import torch
 
+import ecgmtl
 from data_prep.leads import STANDARD_LEADS
 from data_prep.quality.lost_voltage import EACH_LEAD, to_typical
+from data_prep.store.open import Store
 from data_prep.synthetic.waveform import synthesize
 from ecgmtl import checkpoint
 from ecgmtl.data.lead_algebra import N_LEADS
-from ecgmtl.inference import export
-from ecgmtl.inference.export_format import ExportError
+from ecgmtl.export.format import ExportError
+from ecgmtl.export.write import WRITERS, add_typicality, export
 from ecgmtl.inference.metadata import MetadataError
 from ecgmtl.inference.predictor import load_predictor
 from ecgmtl.model.encoders import EncoderSettings
@@ -48,7 +51,7 @@ def texts_of(file):
 def test_an_export_names_no_folder_of_the_machine_that_wrote_it(request, kind):
     path = report_of(request, kind).path
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    for folder in (Path(export.__file__).parents[2], Path(torch.__file__).parents[1], Path.home()):
+    for folder in (Path(ecgmtl.__file__).parents[1], Path(torch.__file__).parents[1], Path.home()):
         assert not [file.name for file in files for text in texts_of(file) if f"{folder}/".encode() in text]
 
 
@@ -140,7 +143,7 @@ EACH_SMALL = [SMALL_ONES.get(kind) or kind() for kind in get_args(get_args(Encod
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
 @pytest.mark.parametrize("encoder", EACH_SMALL, ids=lambda encoder: encoder.kind)
 def test_every_encoder_is_exported_and_nothing_is_printed(encoder, kind, signals, tmp_path, capfd):
-    report = export.export(untrained(encoder), kind, tmp_path / f"c.{kind}", signals)
+    report = export(untrained(encoder), kind, tmp_path / f"c.{kind}", signals)
     assert report.max_difference <= 1e-5
     assert capfd.readouterr() == ("", "")
 
@@ -158,12 +161,12 @@ def test_onnx_is_predicted_without_torch(exported, records):
 
 @pytest.mark.slow
 def test_exporting_an_mlflow_model_prints_nothing(stored, signals, tmp_path, capfd):
-    export.export(stored, "mlflow", tmp_path / "c", signals)
+    export(stored, "mlflow", tmp_path / "c", signals)
     assert capfd.readouterr() == ("", "")
 
 
 def test_an_export_with_a_changed_weight_is_not_kept(stored, signals, tmp_path, monkeypatch):
-    write = export.WRITERS["pt2"]
+    write = WRITERS["pt2"]
 
     def write_another(other, metadata, path):
         changed = untrained()
@@ -171,10 +174,10 @@ def test_an_export_with_a_changed_weight_is_not_kept(stored, signals, tmp_path, 
             next(changed.model.heads["classification"].parameters()).add_(0.01)
         write(changed, metadata, path)
 
-    monkeypatch.setitem(export.WRITERS, "pt2", write_another)
+    monkeypatch.setitem(WRITERS, "pt2", write_another)
     (tmp_path / "c.pt2").write_text("the previous one")
     with pytest.raises(ExportError, match=r"differ from the checkpoint's by .* it was not kept"):
-        export.export(stored, "pt2", tmp_path / "c.pt2", signals)
+        export(stored, "pt2", tmp_path / "c.pt2", signals)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["the previous one"]
 
 
@@ -193,14 +196,14 @@ def test_an_impossible_export_is_rejected_and_no_file_is_lost(stored, signals, t
     (tmp_path / "full/notes").write_text("mine")
     (tmp_path / "model.safetensors").write_text("weights")
     with pytest.raises(ExportError, match=said):
-        export.export(stored, kind, tmp_path / name, signals)
+        export(stored, kind, tmp_path / name, signals)
     assert (tmp_path / "full/notes").read_text() == "mine"
     assert (tmp_path / "model.safetensors").read_text() == "weights"
 
 
 def test_an_export_needs_a_record_to_compare(stored, signals, tmp_path):
     with pytest.raises(ExportError, match="no record to compare"):
-        export.export(stored, "onnx", tmp_path / "c.onnx", signals[:0])
+        export(stored, "onnx", tmp_path / "c.onnx", signals[:0])
 
 
 @pytest.fixture(scope="module")
@@ -222,10 +225,20 @@ def with_forest(stored):
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
 def test_a_forest_is_exported_with_the_network(stored, with_forest, tmp_path, kind):
     both, signals = with_forest
-    report = export.export(both, kind, tmp_path / f"c.{kind}", signals)
+    report = export(both, kind, tmp_path / f"c.{kind}", signals)
     assert report.max_difference <= 1e-5
     found, network = load_predictor(str(report.path)).logits(signals.numpy()), stored.model.classify(signals)
     assert np.abs(found - network.detach().numpy())[[0, 40]].max(axis=1).min() > 0.1
+
+
+def test_an_export_of_an_older_model_learns_it_from_the_data_it_was_trained_on(stored):
+    ecgs = [synthesize(["NORM", "SR"], 100, 10.0, np.random.default_rng(seed)).T for seed in range(100, 220)]
+    signals = np.stack(ecgs * 2).astype(np.int16)
+    records = pd.DataFrame({"split": np.repeat(["train", "validation"], 120)})
+    store = Store(Path("data"), signals, records, {"sha256": {}, "label_sets": {}})
+    trained_on_it = replace(stored, provenance={**stored.provenance, "data_sha256": store.sha256})
+    assert add_typicality(trained_on_it, store).typicality.n_validation == 120
+    assert add_typicality(stored, store).typicality is None
 
 
 PAGE = (Path(__file__).parents[2] / "docs/export.md").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """Formats of exports, and the paths that fit them. These are checked before torch is imported, which nothing here does.
 
-To add a format, list it here, and write its function in WRITERS of `export`.
+To add a format, list it here, write its function in WRITERS of `write`, and let `ecgmtl.inference.predictor` open it.
+The suffix of a file is also listed in EXPORTS of `ecgmtl.inference.models`.
 """
 
 from enum import StrEnum

@@ -8,10 +8,10 @@ import torch
 
 from ecgmtl import checkpoint
 from ecgmtl.data.split import open_for
-from ecgmtl.inference.export import add_typicality, export, signals_to_compare
-from ecgmtl.inference.export_format import ExportFormat
+from ecgmtl.export.format import ExportFormat
+from ecgmtl.export.reduced import reduce_and_evaluate
+from ecgmtl.export.write import add_typicality, export, signals_to_compare
 from ecgmtl.inference.models import find_model
-from ecgmtl.inference.reduced import reduce_and_evaluate
 from ecgmtl.inference.run_score import score_and_card
 from ecgmtl.metrics.typicality import FEWEST
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecgmtl.inference.export_format import ExportError
+from ecgmtl.export.format import ExportError
 from ecgmtl.inference.seal import seal
 
 READERS = ("Conv", "Gemm", "MatMul", "Unsqueeze")

@@ -9,11 +9,11 @@ import pytest
 
 from data_prep.errors import UserError
 from data_prep.store.open import Store
-from ecgmtl.inference import reduced
-from ecgmtl.inference.export_format import ExportError
-from ecgmtl.inference.fp16 import halve
+from ecgmtl.export import reduced
+from ecgmtl.export.format import ExportError
+from ecgmtl.export.fp16 import halve
+from ecgmtl.export.reduced import REDUCTIONS, EvaluationRecords, export_reduced, reduce_and_evaluate
 from ecgmtl.inference.onnx_predictor import OnnxPredictor
-from ecgmtl.inference.reduced import REDUCTIONS, EvaluationRecords, export_reduced, reduce_and_evaluate
 
 
 @pytest.fixture

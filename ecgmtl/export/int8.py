@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from ecgmtl.inference.export_format import ExportError
+from ecgmtl.export.format import ExportError
 from ecgmtl.inference.seal import seal
 
 N_SCALED = 256

@@ -28,7 +28,7 @@ from ecgmtl import __version__
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.config.run import Config
 from ecgmtl.data.split import AT_A_TIME
-from ecgmtl.inference.export_format import ExportError, ExportFormat, require_path
+from ecgmtl.export.format import ExportError, ExportFormat, require_path
 from ecgmtl.inference.metadata import ModelMetadata
 from ecgmtl.inference.mlflow_files import COLUMN
 from ecgmtl.inference.onnx_predictor import MLFLOW_ONNX
