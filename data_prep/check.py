@@ -20,6 +20,7 @@ from data_prep.sources import has_table, read_source, require_folder
 from data_prep.sources.ptbxl import FILENAME_COLUMN, PTBXL
 from data_prep.sources.tables import Source, SourceError, SourceFinding, class_remarks, lies_inside, listed
 from data_prep.store.duplicates import digest_of, with_same_samples
+from data_prep.words import counted
 
 FILES_A_PIECE = 64
 USUAL_SECONDS = 10.0
@@ -77,7 +78,7 @@ class CheckReport:
     def render(self) -> str:
         """Return the report as text: a paragraph for each kind of finding, then the files that are not read."""
         result = "." if not self.is_sound else ", with notes." if self.findings else ", nothing wrong found."
-        count = f"{printable(str(self.folder))}: {self.n_files:,} files read{result}"
+        count = f"{printable(str(self.folder))}: {counted(self.n_files, 'file')} read{result}"
         return "\n".join([*map(printable, self.notes), count, *listed(self.findings), *summarize(self.others)])
 
 

@@ -80,11 +80,12 @@ def convert(source: Path, out: Path, options: ReadOptions) -> Iterator[Converted
     if out.exists() and not out.is_dir():
         raise ConvertError(f"{out}: is a file; name a folder, because {source} is one.")
     origins: dict[Path, str] = {}
-    may_hold_out = out.resolve() != source.resolve()
+    real_out = out.resolve()
+    is_within = source.resolve() in real_out.parents
     for file in find_files([source], options):
         if isinstance(file, OtherFile):
             yield file
-        elif not (may_hold_out and out.resolve() in map(Path.resolve, file.parents)):  # it was converted before
+        elif not (is_within and file.parent.resolve().is_relative_to(real_out)):  # an earlier conversion wrote it
             yield from failing(file, convert_found(file, file.relative_to(source), out, options, origins))
 
 

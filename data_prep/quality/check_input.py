@@ -10,6 +10,7 @@ from jaxtyping import Float32, Float64
 
 from data_prep.filters import band_pass
 from data_prep.leads import BASIS_LEADS
+from data_prep.quality.steps import steps
 
 BAND = (0.5, 40.0)
 """Band in hertz in which leads are compared with each other."""
@@ -77,6 +78,16 @@ class CheckInput:
             return self.signal
         low, high = BAND
         return band_pass(self.signal, self.fs, low, min(high, 0.4 * self.fs))
+
+    @cached_property
+    def measured(self) -> tuple[str, ...]:
+        """Those of the eight independent leads that were measured, in the order of BASIS_LEADS."""
+        return tuple(lead for lead in BASIS_LEADS if lead in self.leads and lead not in self.unmeasured)
+
+    @cached_property
+    def steps(self) -> Float32[np.ndarray, "lead step"]:
+        """Steps of the leads `measured`, in mV."""
+        return steps(self.filtered[[self.leads.index(lead) for lead in self.measured]], self.fs)
 
     @cached_property
     def independent(self) -> Float64[np.ndarray, "8 time"] | None:

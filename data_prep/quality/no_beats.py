@@ -24,27 +24,23 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float32
 
-from data_prep.leads import BASIS_LEADS
 from data_prep.quality.check_input import CheckInput
 from data_prep.quality.finding import Finding, Severity
+from data_prep.quality.steps import lag_of, largest_of_blocks
 
 LONGEST = 3.0
 """Seconds from which on a pause is reported. Cardiology calls a pause of 3 s significant."""
 STEEP = 0.25
 """Step of a lead during a beat, relative to the largest step."""
-LAG = 0.04
-"""Seconds between the samples whose difference is a step."""
 BLOCK = 0.1
 """Seconds whose largest step is taken, of each lead."""
 
 
 def check(subject: CheckInput) -> Iterator[Finding]:
     """Yield a finding that rules out a decision if there are no beats for LONGEST seconds."""
-    measured = [lead for lead in BASIS_LEADS if lead in subject.leads and lead not in subject.unmeasured]
-    if not measured:
+    if not subject.measured:
         return
-    leads = subject.filtered[[subject.leads.index(lead) for lead in measured]]
-    seconds = longest_pause(without_padding(leads, subject), subject.fs)
+    seconds = longest_pause(without_padding(subject), subject.fs)
     if seconds >= LONGEST:
         sentence = (
             f"no heart beats for {seconds:.2g} s; did the heart pause, did electrodes come off, or is the file's "
@@ -53,28 +49,21 @@ def check(subject: CheckInput) -> Iterator[Finding]:
         yield Finding("no-beats", sentence, Severity.NO_DECISION, value=seconds)
 
 
-def longest_pause(leads: Float32[np.ndarray, "lead time"], fs: float) -> float:
+def longest_pause(moved: Float32[np.ndarray, "lead step"], fs: float) -> float:
     """Return the longest time in seconds in which the median lead has no steep step."""
-    moved, size = steps(leads, fs), max(round(BLOCK * fs), 1)
-    n_blocks = moved.shape[1] // size
-    if not n_blocks:
+    size = max(round(BLOCK * fs), 1)
+    blocks = largest_of_blocks(moved, size)
+    if not blocks.size:
         return 0.0
-    blocks = moved[:, : n_blocks * size].reshape(len(leads), n_blocks, size).max(axis=2)
-    steep = np.median(blocks >= STEEP * blocks.max(axis=1, keepdims=True), axis=0) >= 0.5
+    steep = 2 * np.count_nonzero(blocks >= STEEP * blocks.max(axis=1, keepdims=True), axis=0) >= len(blocks)
     beats = np.flatnonzero(np.concatenate([[True], steep, [True]]))
     return float((np.diff(beats).max() - 1) * size / fs)
 
 
-def steps(leads: Float32[np.ndarray, "lead time"], fs: float) -> Float32[np.ndarray, "lead step"]:
-    """Return the absolute differences between samples LAG apart."""
-    lag = max(round(LAG * fs), 1)
-    return np.abs(leads[:, lag:] - leads[:, :-lag])
-
-
-def without_padding(leads: Float32[np.ndarray, "lead time"], subject: CheckInput) -> Float32[np.ndarray, "lead part"]:
-    """Return the part of the leads from the first to the last change in the file. Padding is another finding."""
-    changes = np.flatnonzero((np.diff(subject.recorded, axis=1) != 0).any(axis=0))
+def without_padding(subject: CheckInput) -> Float32[np.ndarray, "lead step"]:
+    """Return the steps from the first to the last change in the file. Padding is another finding."""
+    changes = np.flatnonzero((subject.recorded[:, 1:] != subject.recorded[:, :-1]).any(axis=0))
     if not len(changes):
-        return leads
+        return subject.steps
     start, stop = (round(edge * subject.fs / subject.recorded_fs) for edge in (changes[0], changes[-1] + 2))
-    return leads[:, start:stop]
+    return subject.steps[:, start : max(stop - lag_of(subject.fs), 0)]

@@ -22,12 +22,19 @@ MODEL_SUFFIXES = frozenset({".safetensors", ".onnx", ".pt2"})
 NO_ECG_SUFFIXES = TEXT_SUFFIXES | SETTINGS_SUFFIXES | MODEL_SUFFIXES
 """Suffixes of files that hold no ECG. A file with an unknown suffix may hold one."""
 NAMES_SHOWN = 5
+"""Number of files of a kind whose names are listed."""
 
 
 class OtherFileKind(StrEnum):
     NO_READER = "without a reader"
     TABLE = "tables about records"
     OTHER = "other files"
+
+    def of(self, n: int) -> str:
+        """Return the kind as it follows the number of its files."""
+        if n != 1:
+            return self
+        return {OtherFileKind.TABLE: "table about records", OtherFileKind.OTHER: "other file"}.get(self, self)
 
 
 class OtherFile(NamedTuple):
@@ -93,7 +100,7 @@ def summarize(others: Sequence[OtherFile]) -> list[str]:
         suffixes = Counter(path.suffix.lower() or "no ending" for path in paths)
         counts = printable(", ".join(f"{n:,} {suffix}" for suffix, n in suffixes.items()))
         counts = "" if kind is OtherFileKind.TABLE else f" ({counts})"
-        lines.append(f"not read: {len(paths):,} {kind}{counts}: {names}{more}")
+        lines.append(f"not read: {len(paths):,} {kind.of(len(paths))}{counts}: {names}{more}")
     return lines
 
 

@@ -42,7 +42,7 @@ class Chunk:
     """(row, warnings) of each record that was prepared with warnings."""
     losses: tuple[tuple[int, str], ...]
     """(row, `record` or `lead`) of each record that lost its voltage scale."""
-    undecided: tuple[tuple[int, str], ...] = ()
+    undecided: tuple[tuple[int, str], ...]
     """(row, codes) of each record on whose prediction no decision would be made."""
 
     def is_intact(self, signals: SignalsFile) -> bool:

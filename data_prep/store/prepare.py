@@ -287,7 +287,7 @@ def report_on(source: Source, chunks: Sequence[Chunk], n_resumed: int) -> Prepar
 
 def undecided_note(chunks: Sequence[Chunk]) -> Iterator[str]:
     """Yield a sentence on the records that a prediction would not decide, as all do in a folder of a wrong rate."""
-    codes = [codes.split() for chunk in chunks for _, codes in chunk.undecided]
+    codes = [text.split() for chunk in chunks for _, text in chunk.undecided]
     if codes:
         counts = Counter(chain.from_iterable(codes)).most_common()
         yield (

@@ -52,7 +52,7 @@ def table() -> str:
         cells = " | ".join(storage(size * n) for n in SIZES)
         lines.append(f"| {name} | {size:,} bytes per record | {cells} | |")
     for rate in RATES:
-        measured = f"{rate.records:,} records in {rate.seconds} s on {counted(rate.units, rate.unit)}"
+        measured = f"{counted(rate.records, 'record')} in {rate.seconds} s on {counted(rate.units, rate.unit)}"
         hours = " | ".join(f"{rounded(n / rate.records * rate.seconds * rate.units / 3600)} h" for n in SIZES)
         lines.append(f"| {rate.what}, hours of one {rate.unit} | {measured} | {hours} | {rate.place} |")
     return "\n".join(lines)

@@ -82,7 +82,7 @@ def download(
     for path, reason in done.failures:
         typer.echo(printable(f"{path}: {reason}"), err=True)
     failed = f", {len(done.failures)} failed; the same command tries these again" if done.failures else ""
-    typer.echo(printable(f"{done.n_files} files in {out} are verified, {done.n_fetched} of them fetched now{failed}"))
+    typer.echo(printable(f"{counted(done.n_files, 'file')} verified in {out}, {done.n_fetched} fetched now{failed}"))
     if not done.failures:
         typer.echo(
             printable(f"PTB-XL (Wagner et al., 2020) is CC BY 4.0; next: ecgmtl data prepare {out} {out}-prepared")

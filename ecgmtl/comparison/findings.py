@@ -185,13 +185,14 @@ def opening(comparison: Comparison, figures: Figures) -> Section:
 def seeds_opening(comparison: Comparison) -> str:
     """Say what was compared on the validation records."""
     truth = comparison.truth
-    n_runs = sum(len(runs) for runs in comparison.arms.values())
+    all_runs = counted(sum(len(runs) for runs in comparison.arms.values()), "run")
+    labels = counted(len(comparison.truth.label_names), "label")
     fewest, most = (f([len(runs) for runs in comparison.arms.values()]) for f in (min, max))
     seeds = counted(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
     return (
-        f"{len(comparison.arms)} ways of training (arms), {seeds} each, {n_runs} runs. All are scored by the "
+        f"{len(comparison.arms)} ways of training (arms), {seeds} each, {all_runs}. All are scored by the "
         f"macro AUROC of classification on the same {len(truth.patients)} validation records of "
-        f"{len(set(truth.patients.tolist()))} patients, {len(truth.label_names)} labels, and compared with the arm "
+        f"{len(set(truth.patients.tolist()))} patients, {labels}, and compared with the arm "
         f"{named_reference(comparison)}"
     )
 
@@ -201,13 +202,14 @@ def folds_opening(comparison: Comparison) -> str:
     truth, folds = comparison.truth, comparison.folds
     evaluated = np.isin(truth.folds if truth.folds is not None else (), folds)
     n_seeds = len({run.seed for runs in comparison.arms.values() for run in runs.values()})
-    n_runs = sum(len(runs) for runs in comparison.arms.values())
+    all_runs = counted(sum(len(runs) for runs in comparison.arms.values()), "run")
+    labels = counted(len(comparison.truth.label_names), "label")
     return (
         f"{len(comparison.arms)} ways of training (arms) on {counted(len(folds), 'fold')} "
-        f"({', '.join(map(str, folds))}) with up to {counted(n_seeds, 'seed')} each, {n_runs} runs. Every run is "
+        f"({', '.join(map(str, folds))}) with up to {counted(n_seeds, 'seed')} each, {all_runs}. Every run is "
         f"trained without its fold and scored by the macro AUROC of classification on it. All folds together have "
         f"{evaluated.sum():,} records of {len(np.unique(truth.patients[evaluated])):,} patients, "
-        f"{len(truth.label_names)} labels. Arms are compared with the arm {named_reference(comparison)}"
+        f"{labels}. Arms are compared with the arm {named_reference(comparison)}"
     )
 
 

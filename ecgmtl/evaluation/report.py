@@ -13,6 +13,7 @@ from jaxtyping import Int64
 
 from data_prep.files import naming, write_text, write_whole
 from data_prep.safe_text import cell
+from data_prep.words import counted
 from ecgmtl.evaluation.classification import ClassificationReport, Estimate
 from ecgmtl.evaluation.given_leads import GivenLeadsReport
 from ecgmtl.evaluation.markdown import escaped
@@ -166,8 +167,8 @@ def as_text(evaluation: Evaluation, n_shown: int | None) -> str:
     n_shown: largest number of labels for which the table by label is included; None for the full report.
     """
     opening = (
-        f"{len(evaluation.names)} records of {evaluation.n_patients} patients, "
-        f"label set {escaped(evaluation.label_set)} ({len(evaluation.label_names)} labels). "
+        f"{counted(len(evaluation.names), 'record')} of {counted(evaluation.n_patients, 'patient')}, "
+        f"label set {escaped(evaluation.label_set)} ({counted(len(evaluation.label_names), 'label')}). "
         f"Protocol {evaluation.protocol.name}: {evaluation.protocol.description}.\n"
     )
     text = opening + unlike_note(evaluation) + render(evaluation.classification, evaluation.reconstruction, n_shown)
@@ -181,10 +182,11 @@ def unlike_note(evaluation: Evaluation) -> str:
     unlike, n_records = evaluation.unlike, len(evaluation.names)
     if unlike is None or not unlike.n_records:
         return ""
+    most = "It is" if unlike.n_records == 1 else "Most are"
     return (
         f"\nRecords unlike the training records: {unlike.n_records} of {n_records} "
-        f"({unlike.n_records / n_records:.1%}); about 1 % are usual. `ecgmtl predict` makes no decision on them. Most "
-        f"are unusual in {CAUSES[unlike.part]}\n"
+        f"({100 * unlike.n_records / n_records:.1f} %); about 1 % are usual. `ecgmtl predict` makes no decision on "
+        f"such records. {most} unusual in {CAUSES[unlike.part]}\n"
     )
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float32, Shaped
 from data_prep.extras import import_extra
 from data_prep.files import writing
 from data_prep.store.open import Store
+from data_prep.words import counted
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.split import refuse_one_class
 from ecgmtl.export.format import ExportError, ExportFormat, require_path
@@ -56,7 +57,7 @@ class ReducedReport(NamedTuple):
     def summary(self) -> str:
         return (
             f"{self.path}: {self.size_bytes / 1e6:.2f} MB, macro AUROC {self.macro_auroc:.4f} in {self.numbers} for "
-            f"{self.macro_auroc_float32:.4f} in float32, on {self.n_records} validation records"
+            f"{self.macro_auroc_float32:.4f} in float32, on {counted(self.n_records, 'validation record')}"
         )
 
 

@@ -94,12 +94,10 @@ def predict_batch(
     keep_signals: bool = False,
 ) -> Iterator[Prediction | Failure]:
     """Read, prepare and classify ECGs at once, and yield a result for each."""
-    results: Iterator[Prediction | Failure]
     if options.window is Window.ALL:  # one by one, because a recording may have thousands of windows
         results = (predict_windows(predictor, ecg, options.read, keep_signals) for ecg in ecgs)
-    else:
-        results = classify_batch(predictor, prepare_batch(predictor, ecgs, options), keep_signals)
-    yield from map(fail_undecided, results) if options.strict else results
+        return judge(results, options)
+    return judge(classify_batch(predictor, prepare_batch(predictor, ecgs, options), keep_signals), options)
 
 
 def predict_batches(
@@ -112,8 +110,12 @@ def predict_batches(
         return
     with ThreadPoolExecutor(1) as reader:
         for items in reader.map(lambda batch: prepare_batch(predictor, batch, options), batches):
-            results = classify_batch(predictor, items)
-            yield from map(fail_undecided, results) if options.strict else results
+            yield from judge(classify_batch(predictor, items), options)
+
+
+def judge(results: Iterator[Prediction | Failure], options: PredictOptions) -> Iterator[Prediction | Failure]:
+    """Return the results. If `options.strict`, a record without a decision is a failure."""
+    return map(fail_undecided, results) if options.strict else results
 
 
 def prepare_batch(

@@ -38,6 +38,6 @@ def describe_score(macro_auroc: Mapping[str, float], n_records: int, n_undefined
     `n_undefined` labels, which all records there have or none, are not part of it.
     """
     interval = f" (95 % interval {macro_auroc['low']:.4f} to {macro_auroc['high']:.4f})" if "low" in macro_auroc else ""
-    labels = counted(n_undefined, "label")
+    records, labels = counted(n_records, "record"), counted(n_undefined, "label")
     without = f", without {labels} that all or none of them have" if n_undefined else ""
-    return f"macro AUROC {macro_auroc['value']:.4f}{interval} on the validation split, {n_records} records{without}"
+    return f"macro AUROC {macro_auroc['value']:.4f}{interval} on the validation split, {records}{without}"

@@ -171,11 +171,16 @@ class RunFolder:
         self.update_facts(tracked={**self.facts.tracked, name: run_id})
 
     def computes_as(self, now: dict[str, Any]) -> dict[str, Any]:
-        """Return how the run computed when it started: threads, precision, versions. The first call stores `now`."""
+        """Return how the run computed when it started: threads, precision, versions.
+
+        The first call stores `now`. A folder of an earlier version lacks some entries. They are taken from `now`, which
+        is right, because stages that other code trained are trained again.
+        """
         before = self.facts.computes
-        if not before:
-            self.update_facts(computes=now)
-        return {**now, **before}
+        start = {**now, **before}
+        if start != before:
+            self.update_facts(computes=start)
+        return start
 
     def keep_tracked_if(self, of: str) -> bool:
         """Remove the MLflow ids unless they belong to these data and this code. Only then are the curves continued.

@@ -10,6 +10,7 @@ import torch
 
 from data_prep.leads import STANDARD_LEADS
 from data_prep.store.open import open_store
+from data_prep.words import counted
 from ecgmtl import __version__, checkpoint
 from ecgmtl.checkpoint import Checkpoint
 from ecgmtl.data.split import Split
@@ -63,7 +64,7 @@ def headline(summary: dict[str, float]) -> str:
     masked = "" if rmse is None else f"RMSE of masked samples {rmse:.4f} mV"
     if score:
         return f"{score}; {masked}" if masked else score
-    return f"{masked or 'no score'} on the validation split, {summary['n_records']:.0f} records"
+    return f"{masked or 'no score'} on the validation split, {counted(int(summary['n_records']), 'record')}"
 
 
 def score_in(summary: dict[str, float]) -> str:
@@ -152,8 +153,8 @@ def describe(
         ),
         stages=tuple(f"{stage.name}: {stage.summary}" for stage in stored.stages_done),
         figures=card_figures(summary),
-        figures_on=f"validation split, {len(validation)} records; the epoch was chosen on it, so these scores are "
-        f"slightly optimistic{not_scored(int(summary.get(N_UNDEFINED, 0)), len(stored.label_names))}",
+        figures_on=f"validation split, {counted(len(validation), 'record')}; the epoch was chosen on it, so these "
+        f"scores are slightly optimistic{not_scored(int(summary.get(N_UNDEFINED, 0)), len(stored.label_names))}",
         leads=STANDARD_LEADS,
         fs=float(config.preprocess.fs),
         seconds=config.preprocess.seconds,

@@ -110,8 +110,8 @@ def test_files_that_are_not_read_are_counted_by_check_and_prepare(folder, tmp_pa
         lines = [line for line in ecgmtl("data", command, folder, *more, *STATED).splitlines() if "not read" in line]
         assert lines == [
             "not read: 1 without a reader (1 .xml): b\\x1b.xml",
-            "not read: 1 tables about records: patients.csv",
-            "not read: 1 other files (1 .txt): notes.txt",
+            "not read: 1 table about records: patients.csv",
+            "not read: 1 other file (1 .txt): notes.txt",
         ]
 
 

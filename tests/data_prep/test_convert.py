@@ -53,6 +53,12 @@ def test_records_that_were_written_below_the_folder_are_not_converted_again(npz,
     assert [result.existed for result in convert(out, out, OPTIONS)] == [True]  # a folder that is its own
 
 
+def test_a_folder_is_converted_into_the_one_that_it_lies_in(npz, tmp_path):
+    npz("deep/a.npz")
+    assert [result.path for result in convert(tmp_path / "in", tmp_path, OPTIONS)] == [tmp_path / "in/deep/a.npz"]
+    assert (tmp_path / "deep/a.hea").is_file()
+
+
 @pytest.mark.parametrize("damage", [np.inf, -np.inf])
 def test_infinite_values_are_refused_rather_than_written_as_a_gap(npz, tmp_path, damage):
     signal = npz("a.npz")

@@ -22,7 +22,7 @@ from ecgmtl.evaluation.text import render
 from ecgmtl.metrics.calibration import Calibration, cross_fit
 from ecgmtl.metrics.decisions import brier
 from ecgmtl.metrics.ranking import macro_auroc
-from ecgmtl.metrics.typicality import fit_typicality
+from ecgmtl.metrics.typicality import Unlike, fit_typicality
 from ecgmtl.model.encoders.cnn import CnnSettings
 from ecgmtl.model.heads import DecoderSettings
 
@@ -96,9 +96,16 @@ def test_records_unlike_the_training_records_are_counted():
     )
     assert found.unlike.n_records >= 100 > 10 > plain.unlike.n_records
     assert found.summary()["n_unlike_training"] == found.unlike.n_records
-    assert "%); about 1 % are usual. `ecgmtl predict` makes no decision on them. Most are unus" in as_text(found, None)
+    assert " %); about 1 % are usual. `ecgmtl predict` makes no decision on such records. Most" in as_text(found, None)
     assert without.unlike is None
     assert "unlike" not in as_text(without, None)
+
+
+def test_one_record_unlike_the_training_records_is_singular(evaluation):
+    text = as_text(replace(evaluation, unlike=Unlike(1, "size")), None)
+    assert (
+        "1 of 40 (2.5 %); about 1 % are usual. `ecgmtl predict` makes no decision on such records. It is unusu" in text
+    )
 
 
 def test_a_record_shorter_than_a_window_is_one_window():

@@ -109,6 +109,12 @@ def test_a_run_keeps_the_threads_it_started_with(folder):
     assert RunFolder.reopen(folder.path).computes_as({"threads": 1}) == {"threads": 2}
 
 
+def test_a_run_of_an_earlier_version_is_continued_with_the_versions_of_now(folder):
+    folder.update_facts(computes={"threads": 2})
+    start = folder.computes_as({"threads": 1, "versions": "torch 2"})
+    assert start == folder.facts.computes == {"threads": 2, "versions": "torch 2"}
+
+
 def test_a_damaged_stage_is_not_reused(folder):
     path = folder.stage(0, "pretrain") / MODEL
     checkpoint.save(path, replace(untrained(CnnSettings(widths=(8,))), provenance={"stage_key": "k1"}))
