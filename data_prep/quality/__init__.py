@@ -23,6 +23,7 @@ from data_prep.quality import (
     saturation,
     unit,
     unrelated_leads,
+    wrapped,
     wrong_rate,
 )
 from data_prep.quality.check_input import CheckInput
@@ -37,6 +38,7 @@ SIZES: tuple[Check, ...] = (unit.check, electrode_off.check)
 USUAL_SIZES: tuple[Check, ...] = (lead_size.check, noise_leads.check)
 """Checks that are skipped where a size is unusual, because they would report the same fault again."""
 CHECKS: tuple[Check, ...] = (
+    wrapped.check,
     limb_identities.check,
     flat_part.check,
     no_beats.check,

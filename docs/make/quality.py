@@ -86,6 +86,12 @@ def standing_still(x: np.ndarray, fs: float) -> np.ndarray:
     return np.concatenate([x[:start], x[start] + weak[start:]])
 
 
+def wrapped(x: np.ndarray, _fs: float) -> np.ndarray:
+    """Let chest leads continue from the smallest value above 0.8 times the largest."""
+    limit = 0.8 * np.abs(x[:, 6:]).max()
+    return np.concatenate([x[:, :6], (x[:, 6:] + limit) % (2 * limit) - limit], axis=1)
+
+
 def paced(x: np.ndarray, fs: float) -> np.ndarray:
     spikes = np.zeros_like(x)
     spikes[int(fs) :: int(fs)] = 1.0
@@ -136,6 +142,8 @@ ROWS = (
         lambda x, _: changed(x, V3, x[:, V2])),
     Row("lost-voltage", "the voltage scale is lost", "note", "leads of one size within 2 %", "each lead z-scored",
         lambda x, _: (x - x.mean(axis=0)) / x.std(axis=0)),
+    Row("wrapped", "values beyond the converter's range continue from its other end", "no decision",
+        "ratio of energies of 0.22", "chest leads wrapped at 0.8 of their largest value", wrapped),
     Row("saturated", "a lead stays at its extreme value", "note", "0.05 s", "largest lead cut off at half", clip),
     Row("noise", "high-frequency noise", "note", "0.05 mV", "white noise of 0.1 mV in V4",
         added(V4, lambda time: 0.1 * noise(time))),
