@@ -115,6 +115,8 @@ ROWS = (
         added(V3, lambda time: 60.0 * ((time > 5) & (time < 5.2)))),
     Row("lead-size", "a chest lead dwarfs those beside it", "no decision", "4 times", "V6 ten times as large",
         lambda x, _: changed(x, V6, 10 * x[:, V6])),
+    Row("lead-size", "one of V2 to V6 is dwarfed by those beside it", "no decision", "0.19 times",
+        "V3 a tenth as large", lambda x, _: changed(x, V3, x[:, V3] / 10)),
     Row("noise-lead", "a lead carries no ECG", "no decision", "R² of 0.1 on the other leads",
         "V3 replaced by noise of 0.3 mV", lambda x, _: changed(x, V3, 0.3 * noise(x[:, V3]))),
     Row("limb-leads-contradict", "Einthoven's and Goldberger's identities are violated", "no decision", "0.05 mV rms",

@@ -193,7 +193,10 @@ def test_swapped_electrodes_and_copied_leads_forbid_a_decision(name):
     assert finding.severity is Severity.NO_DECISION
 
 
-@pytest.mark.parametrize(("lead", "factor", "is_found"), [(11, 10, True), (7, 6, True), (7, 2, False), (1, 10, False)])
+@pytest.mark.parametrize(
+    ("lead", "factor", "is_found"),
+    [(11, 10, True), (7, 6, True), (7, 2, False), (1, 10, False), (8, 0.1, True), (11, 0.1, True), (8, 0.5, False)],
+)
 def test_a_chest_lead_of_a_wrong_gain_forbids_a_decision(lead, factor, is_found):
     signal = ecg()
     signal[:, lead] *= factor
