@@ -11,6 +11,7 @@ from data_prep.quality import (
     electrode_off,
     electrodes,
     flat_part,
+    joined,
     lead_size,
     lead_twice,
     limb_identities,
@@ -50,7 +51,13 @@ CHECKS: tuple[Check, ...] = (
     pacing.check,
 )
 """Checks of single leads in mV, and of the limb leads' algebra."""
-RELATIONS: tuple[Check, ...] = (wrong_rate.check, electrodes.check, lead_twice.check, unrelated_leads.check)
+RELATIONS: tuple[Check, ...] = (
+    wrong_rate.check,
+    electrodes.check,
+    lead_twice.check,
+    unrelated_leads.check,
+    joined.check,
+)
 """Checks of how the leads agree. They follow where no other check forbids a decision."""
 
 

@@ -22,7 +22,7 @@ With 7 s of noise below 0.01 mV, the bundled model decided 59 of 60 records, mos
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from data_prep.leads import BASIS_LEADS
 from data_prep.quality.check_input import CheckInput
@@ -71,7 +71,7 @@ def steps(leads: Float32[np.ndarray, "lead time"], fs: float) -> Float32[np.ndar
     return np.abs(leads[:, lag:] - leads[:, :-lag])
 
 
-def without_padding(leads: Float32[np.ndarray, "lead time"], subject: CheckInput) -> Float32[np.ndarray, "lead part"]:
+def without_padding(leads: Float[np.ndarray, "lead time"], subject: CheckInput) -> Float[np.ndarray, "lead part"]:
     """Return the part of the leads from the first to the last change in the file. Padding is another finding."""
     changes = np.flatnonzero((np.diff(subject.recorded, axis=1) != 0).any(axis=0))
     if not len(changes):

@@ -19,6 +19,7 @@ from data_prep.filters import resample
 from data_prep.leads import ELECTRODES, STANDARD_LEADS, electrode_algebra
 from data_prep.perturb import swap_arms
 from data_prep.sources.ptbxl import DATABASE
+from data_prep.synthetic.waveform import synthesize
 
 FOLD = 9
 PAGE = Path(__file__).parents[1] / "quality.md"
@@ -92,6 +93,11 @@ def wrapped(x: np.ndarray, _fs: float) -> np.ndarray:
     return np.concatenate([x[:, :6], (x[:, 6:] + limit) % (2 * limit) - limit], axis=1)
 
 
+def joined(x: np.ndarray, fs: float) -> np.ndarray:
+    other = synthesize(["IMI", "SR"], int(fs), 10, np.random.default_rng(0)) / 1000
+    return np.concatenate([x[: len(x) // 2], other[len(x) // 2 :]])
+
+
 def paced(x: np.ndarray, fs: float) -> np.ndarray:
     spikes = np.zeros_like(x)
     spikes[int(fs) :: int(fs)] = 1.0
@@ -129,6 +135,8 @@ ROWS = (
         "V3 inverted", lambda x, _: changed(x, V3, -x[:, V3])),
     Row("leads-unrelated", "a group of chest leads shows other beats", "no decision", "R² of 0.3 or 0.2",
         "V1 to V3 recorded 1 s later", lambda x, fs: delayed(x, int(fs))),
+    Row("joined", "the beats before and after some second differ in their leads", "no decision",
+        "contrast of 0.01", "an artificial ECG follows after 5 s", joined),
     Row("flat-part", "all leads stay at one value between beats", "no decision", "0.5 s", "all leads at 0 for 1 s",
         interrupted),
     Row("flat-part", "a lead stays at one value, or the file is padded", "note", "1 s, 0.5 s of padding",

@@ -124,7 +124,13 @@ def wrapped(signal, time, limit=1.0):
     return signal
 
 
+def joined(signal, time):
+    other = synthesize(["IMI", "SR"], 500, SECONDS, np.random.default_rng(1)) / 1000
+    return np.concatenate([signal[:2500], other[2500:]]).astype(np.float32)
+
+
 FAULTS = {
+    "joined": joined,
     "wrapped=V4": wrapped,
     "wrong-rate": read_at_half_its_rate,
     "arms-swapped": swapped,
@@ -176,6 +182,7 @@ UNDECIDED = (
     "arms-swapped",
     "electrodes-swapped",
     "flat-part",
+    "joined",
     "lead-inverted=V5",
     "lead-twice=V2,V3",
     "leads-unrelated=V1,V2,V3",
