@@ -14,6 +14,7 @@ continued by another record from 3 s on       88 %
 the same, from 3.6 or 6.4 s on                83 %
 the same, from 5 s on                         87 %
 the same, from 2 or 8 s on                    2 %, 0 %
+continued by one of the same patient at 5 s   28 % of 139
 ============================================  ==============================
 
 The record is 6860 (0.10); the others reach 0.0092.
