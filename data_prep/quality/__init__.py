@@ -11,6 +11,7 @@ from data_prep.quality import (
     electrode_off,
     electrodes,
     flat_part,
+    joined,
     lead_size,
     lead_twice,
     limb_identities,
@@ -23,6 +24,7 @@ from data_prep.quality import (
     saturation,
     unit,
     unrelated_leads,
+    wrapped,
     wrong_rate,
 )
 from data_prep.quality.check_input import CheckInput
@@ -37,6 +39,7 @@ SIZES: tuple[Check, ...] = (unit.check, electrode_off.check)
 USUAL_SIZES: tuple[Check, ...] = (lead_size.check, noise_leads.check)
 """Checks that are skipped where a size is unusual, because they would report the same fault again."""
 CHECKS: tuple[Check, ...] = (
+    wrapped.check,
     limb_identities.check,
     flat_part.check,
     no_beats.check,
@@ -48,7 +51,13 @@ CHECKS: tuple[Check, ...] = (
     pacing.check,
 )
 """Checks of single leads in mV, and of the limb leads' algebra."""
-RELATIONS: tuple[Check, ...] = (wrong_rate.check, electrodes.check, lead_twice.check, unrelated_leads.check)
+RELATIONS: tuple[Check, ...] = (
+    wrong_rate.check,
+    electrodes.check,
+    lead_twice.check,
+    unrelated_leads.check,
+    joined.check,
+)
 """Checks of how the leads agree. They follow where no other check forbids a decision."""
 
 

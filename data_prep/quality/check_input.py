@@ -90,6 +90,19 @@ class CheckInput:
         return steps(self.filtered[[self.leads.index(lead) for lead in self.measured]], self.fs)
 
     @cached_property
+    def unpadded(self) -> slice:
+        """The samples of `filtered` from the first to the last change in the file. Padding is another finding."""
+        recorded = self.recorded
+        first, second, last_but_one, last = recorded.T[[0, 1, -2, -1]]
+        if (first != second).any() and (last_but_one != last).any():  # no padding, which is quicker to see
+            return slice(0, self.filtered.shape[1])
+        changes = np.flatnonzero((recorded[:, 1:] != recorded[:, :-1]).any(axis=0))
+        if not len(changes):
+            return slice(0, self.filtered.shape[1])
+        start, stop = (round(edge * self.fs / self.recorded_fs) for edge in (changes[0], changes[-1] + 2))
+        return slice(start, stop)
+
+    @cached_property
     def independent(self) -> Float64[np.ndarray, "8 time"] | None:
         """The eight independent leads of `filtered`, in the order of BASIS_LEADS, or None unless all were measured."""
         if self.unmeasured or not set(BASIS_LEADS) <= set(self.leads):

@@ -40,7 +40,8 @@ def check(subject: CheckInput) -> Iterator[Finding]:
     """Yield a finding that rules out a decision if there are no beats for LONGEST seconds."""
     if not subject.measured:
         return
-    seconds = longest_pause(without_padding(subject), subject.fs)
+    part = subject.unpadded
+    seconds = longest_pause(subject.steps[:, part.start : max(part.stop - lag_of(subject.fs), 0)], subject.fs)
     if seconds >= LONGEST:
         sentence = (
             f"no heart beats for {seconds:.2g} s; did the heart pause, did electrodes come off, or is the file's "
@@ -58,12 +59,3 @@ def longest_pause(moved: Float32[np.ndarray, "lead step"], fs: float) -> float:
     steep = 2 * np.count_nonzero(blocks >= STEEP * blocks.max(axis=1, keepdims=True), axis=0) >= len(blocks)
     beats = np.flatnonzero(np.concatenate([[True], steep, [True]]))
     return float((np.diff(beats).max() - 1) * size / fs)
-
-
-def without_padding(subject: CheckInput) -> Float32[np.ndarray, "lead step"]:
-    """Return the steps from the first to the last change in the file. Padding is another finding."""
-    changes = np.flatnonzero((subject.recorded[:, 1:] != subject.recorded[:, :-1]).any(axis=0))
-    if not len(changes):
-        return subject.steps
-    start, stop = (round(edge * subject.fs / subject.recorded_fs) for edge in (changes[0], changes[-1] + 2))
-    return subject.steps[:, start : max(stop - lag_of(subject.fs), 0)]

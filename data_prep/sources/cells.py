@@ -29,6 +29,12 @@ def is_missing(cells: pd.Series) -> pd.Series:
     return words(cells).isin(MISSING)
 
 
+def describe_missing(cells: pd.Series) -> str:
+    """Return what cells without a value hold: `empty`, `'unknown'`, or both. Such words name no patient."""
+    held = sorted(set(words(cells[is_missing(cells)])))
+    return " or ".join(repr(word) if word else "empty" for word in held)
+
+
 def is_yes(cells: pd.Series) -> pd.Series:
     """Return whether each cell is a word for yes, or the number 1 as in `1,00`."""
     return words(cells).isin(YES) | is_number(cells, 1)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from data_prep.places import File
 from data_prep.safe_text import printable
-from data_prep.sources.cells import is_missing, is_no, is_yes, lines, numbers, words
+from data_prep.sources.cells import describe_missing, is_missing, is_no, is_yes, lines, numbers, words
 from data_prep.sources.tables import SEPARATOR, SourceFinding
 
 ROLES = {
@@ -183,6 +183,7 @@ def label_problems(path: File, name: str, cells: pd.Series) -> Iterator[SourceFi
         yield SourceFinding(
             "empty label cells",
             name,
-            f"{path}, {lines(cells.index[missing])}: {name} is empty, and an unknown label is not 0. Write 0 "
-            f"where the record is known not to have it; otherwise leave out these records or this column.",
+            f"{path}, {lines(cells.index[missing])}: {name} is {describe_missing(cells)}, and an unknown label is "
+            f"not 0. Write 0 where the record is known not to have it; otherwise leave out these records or this "
+            "column.",
         )

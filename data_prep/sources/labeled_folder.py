@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 
 from data_prep.places import File
-from data_prep.sources.cells import NO_SEX, ages, is_missing, is_yes, lines, numbers, sexes, words
+from data_prep.sources.cells import NO_SEX, ages, describe_missing, is_missing, is_yes, lines, numbers, sexes, words
 from data_prep.sources.folder import Folder
 from data_prep.sources.label_columns import Columns, understand
 from data_prep.sources.record_files import (
@@ -179,13 +179,17 @@ def cell_problems(
             yield SourceFinding(kind, where, f"{path}, {where}: {columns.roles[role]} {text}.")
 
     if "patient_id" in cells:
-        yield from unreadable("patient_id", "no patient", is_missing(cells["patient_id"]), "is empty")
+        missing = is_missing(cells["patient_id"])
+        text = (
+            f"is {describe_missing(cells['patient_id'])}; write which patient the record is of, or leave out the record"
+        )
+        yield from unreadable("patient_id", "no patient", missing, text)
         text = (
             "spells a patient in two ways that differ only in leading zeros, '.0' or capitals; choose one, so that all "
             "records of a patient are in one split. If they are different patients, put a word before each number that "
             "tells them apart, such as that of their hospital: a-7 and b-007"
         )
-        twice = spelled_twice(cells["patient_id"]) & ~is_missing(cells["patient_id"])
+        twice = spelled_twice(cells["patient_id"]) & ~missing
         yield from unreadable("patient_id", "patient spelled in two ways", twice, text)
     if "split" in cells:
         text = "is none of train, validation (val), test"

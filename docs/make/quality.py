@@ -19,6 +19,7 @@ from data_prep.filters import resample
 from data_prep.leads import ELECTRODES, STANDARD_LEADS, electrode_algebra
 from data_prep.perturb import swap_arms
 from data_prep.sources.ptbxl import DATABASE
+from data_prep.synthetic.waveform import synthesize
 
 FOLD = 9
 PAGE = Path(__file__).parents[1] / "quality.md"
@@ -86,6 +87,17 @@ def standing_still(x: np.ndarray, fs: float) -> np.ndarray:
     return np.concatenate([x[:start], x[start] + weak[start:]])
 
 
+def wrapped(x: np.ndarray, _fs: float) -> np.ndarray:
+    """Let chest leads continue from the smallest value above 0.8 times the largest."""
+    limit = 0.8 * np.abs(x[:, 6:]).max()
+    return np.concatenate([x[:, :6], (x[:, 6:] + limit) % (2 * limit) - limit], axis=1)
+
+
+def joined(x: np.ndarray, fs: float) -> np.ndarray:
+    other = synthesize(["IMI", "SR"], int(fs), 10, np.random.default_rng(0)) / 1000
+    return np.concatenate([x[: len(x) // 2], other[len(x) // 2 :]])
+
+
 def paced(x: np.ndarray, fs: float) -> np.ndarray:
     spikes = np.zeros_like(x)
     spikes[int(fs) :: int(fs)] = 1.0
@@ -109,6 +121,8 @@ ROWS = (
         added(V3, lambda time: 60.0 * ((time > 5) & (time < 5.2)))),
     Row("lead-size", "a chest lead dwarfs those beside it", "no decision", "4 times", "V6 ten times as large",
         lambda x, _: changed(x, V6, 10 * x[:, V6])),
+    Row("lead-size", "one of V2 to V6 is dwarfed by those beside it", "no decision", "0.19 times",
+        "V3 a tenth as large", lambda x, _: changed(x, V3, x[:, V3] / 10)),
     Row("noise-lead", "a lead carries no ECG", "no decision", "R² of 0.1 on the other leads",
         "V3 replaced by noise of 0.3 mV", lambda x, _: changed(x, V3, 0.3 * noise(x[:, V3]))),
     Row("limb-leads-contradict", "Einthoven's and Goldberger's identities are violated", "no decision", "0.05 mV rms",
@@ -121,6 +135,8 @@ ROWS = (
         "V3 inverted", lambda x, _: changed(x, V3, -x[:, V3])),
     Row("leads-unrelated", "a group of chest leads shows other beats", "no decision", "R² of 0.3 or 0.2",
         "V1 to V3 recorded 1 s later", lambda x, fs: delayed(x, int(fs))),
+    Row("joined", "the beats before and after some second differ in their leads", "no decision",
+        "contrast of 0.01", "an artificial ECG follows after 5 s", joined),
     Row("flat-part", "all leads stay at one value between beats", "no decision", "0.5 s", "all leads at 0 for 1 s",
         interrupted),
     Row("flat-part", "a lead stays at one value, or the file is padded", "note", "1 s, 0.5 s of padding",
@@ -136,6 +152,8 @@ ROWS = (
         lambda x, _: changed(x, V3, x[:, V2])),
     Row("lost-voltage", "the voltage scale is lost", "note", "leads of one size within 2 %", "each lead z-scored",
         lambda x, _: (x - x.mean(axis=0)) / x.std(axis=0)),
+    Row("wrapped", "values beyond the converter's range continue from its other end", "no decision",
+        "ratio of energies of 0.22", "chest leads wrapped at 0.8 of their largest value", wrapped),
     Row("saturated", "a lead stays at its extreme value", "note", "0.05 s", "largest lead cut off at half", clip),
     Row("noise", "high-frequency noise", "note", "0.05 mV", "white noise of 0.1 mV in V4",
         added(V4, lambda time: 0.1 * noise(time))),

@@ -119,7 +119,19 @@ def connect(right, left, leg, *chest):
     return np.stack([*limbs, *augmented, *(np.array(chest) - (right + left + leg) / 3)], axis=1).astype(np.float32)
 
 
+def wrapped(signal, time, limit=1.0):
+    signal[:, 9] = (signal[:, 9] + limit) % (2 * limit) - limit
+    return signal
+
+
+def joined(signal, time):
+    other = synthesize(["IMI", "SR"], 500, SECONDS, np.random.default_rng(1)) / 1000
+    return np.concatenate([signal[:2500], other[2500:]]).astype(np.float32)
+
+
 FAULTS = {
+    "joined": joined,
+    "wrapped=V4": wrapped,
     "wrong-rate": read_at_half_its_rate,
     "arms-swapped": swapped,
     "lead-twice=V2,V3": copied,
@@ -170,11 +182,13 @@ UNDECIDED = (
     "arms-swapped",
     "electrodes-swapped",
     "flat-part",
+    "joined",
     "lead-inverted=V5",
     "lead-twice=V2,V3",
     "leads-unrelated=V1,V2,V3",
     "no-beats",
     "repeated",
+    "wrapped=V4",
     "wrong-rate",
 )
 
@@ -186,7 +200,10 @@ def test_swapped_electrodes_and_copied_leads_forbid_a_decision(name):
     assert finding.severity is Severity.NO_DECISION
 
 
-@pytest.mark.parametrize(("lead", "factor", "is_found"), [(11, 10, True), (7, 6, True), (7, 2, False), (1, 10, False)])
+@pytest.mark.parametrize(
+    ("lead", "factor", "is_found"),
+    [(11, 10, True), (7, 6, True), (7, 2, False), (1, 10, False), (8, 0.1, True), (11, 0.1, True), (8, 0.5, False)],
+)
 def test_a_chest_lead_of_a_wrong_gain_forbids_a_decision(lead, factor, is_found):
     signal = ecg()
     signal[:, lead] *= factor
@@ -198,6 +215,14 @@ def test_a_chest_lead_of_a_wrong_gain_forbids_a_decision(lead, factor, is_found)
     assert "lead-size=V2" not in labels(signal)
 
 
+@pytest.mark.parametrize(("width", "height"), [(1, 2.0), (2, 2.0), (500, 0.0)])
+def test_spikes_are_not_values_that_wrapped_around(width, height):
+    signal = ecg()
+    for start in range(250, len(signal), 500):
+        signal[start : start + width] += height
+    assert not [label for label in labels(signal) if label.startswith("wrapped")]
+
+
 def test_multiples_of_one_lead_are_one_finding():
     signal = ecg()
     signal[:, 6:] = np.outer(signal[:, 7], [0.5, 1, 1.5, 0.8, 0.7, 0.6])
@@ -206,10 +231,10 @@ def test_multiples_of_one_lead_are_one_finding():
 
 
 @pytest.mark.real
-def test_no_real_record_lacks_beats_or_has_a_lead_twice_or_of_a_wrong_size(shared_data):
+def test_no_real_record_lacks_beats_or_has_a_lead_twice_or_wrapped_or_of_a_wrong_size(shared_data):
     records = [read_record(path) for path in islice(find_records([shared_data / "ptbxl-sample/records100"]), 60)]
     found = [label for record in records for label in labels(record.signal, record.fs)]
-    assert not [label for label in found if label.startswith(("no-beats", "lead-size", "lead-twice"))]
+    assert not [label for label in found if label.startswith(("no-beats", "lead-size", "lead-twice", "wrapped"))]
 
 
 @pytest.mark.parametrize("part", [np.s_[:1000], np.s_[2000:]])

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -377,3 +378,19 @@ def test_the_error_for_an_unknown_label_set_lists_the_known_ones(folder, tmp_pat
 def test_values_that_16_bits_cannot_hold_are_refused(value):
     with pytest.raises(RecordError, match="r1: it reaches"):
         to_microvolts("r1", np.full((12, 4), value, np.float32))
+
+
+def test_files_that_change_while_they_are_read_are_left_out(chunky, whole, tmp_path):
+    source, out = shutil.copytree(chunky, tmp_path / "ptbxl"), tmp_path / "store"
+    last = sorted(source.rglob("*.dat"))[-3:]
+
+    def change(done, total):
+        if done == RECORDS_A_CHUNK:
+            last[0].write_bytes(last[0].read_bytes()[:12000])
+            last[1].unlink()
+            last[2].write_bytes(last[0].read_bytes() * 2)  # of the right length
+
+    report = prepare(source, out, Preprocess(), progress=change)
+    assert [Path(name).name for name, _ in report.failures] == [path.stem for path in last]
+    assert report.n_records == 2 * RECORDS_A_CHUNK
+    np.testing.assert_array_equal(open_store(out).signals, open_store(whole).signals[:-3])
