@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from data_prep.quality.finding import Finding, Severity
 from data_prep.record import Record
 from data_prep.units import RATES
+from data_prep.words import counted
 
 SHORTEST = 2.5
 """Shortest duration in seconds. A shorter record is refused. A longer one that does not fill the input is padded."""
@@ -24,7 +25,8 @@ def check_length(record: Record, shortest: float = SHORTEST) -> Iterator[Finding
     n_samples = record.signal.shape[0]
     if (seconds := n_samples / record.fs) < shortest:
         sentence = (
-            f"lasts {seconds:.3g} s ({n_samples} samples at {record.fs:g} Hz); at least {shortest:g} s are needed."
+            f"lasts {seconds:.3g} s ({counted(n_samples, 'sample')} at {record.fs:g} Hz); at least {shortest:g} s are "
+            "needed."
         )
         yield Finding("too-short", sentence, Severity.FAILURE, value=seconds)
 
