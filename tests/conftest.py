@@ -4,7 +4,6 @@ import gc
 import os
 import shutil
 import signal
-import tempfile
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -23,9 +22,8 @@ from tests import annotations
 matplotlib.use("Agg")
 # files and databases are flushed many thousand times, which takes milliseconds on a disk and none in memory
 MEMORY = Path("/dev/shm")
-if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 8e9:
-    os.environ["TMPDIR"] = str(MEMORY)
-    tempfile.tempdir = None  # it is looked up once
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 8e9:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 # each of the default's frequent collections visits all that torch and mlflow hold: a seventh of the suite's time
 gc.set_threshold(50_000)
 # a shell starts background jobs deaf to Ctrl-C, and their children inherit that: the tests of interruption would hang

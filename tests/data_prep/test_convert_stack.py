@@ -216,7 +216,7 @@ def test_in_a_folder_each_file_becomes_a_folder_and_each_ecg_is_accounted_for(tm
         "sub/X/X_2.hea",
     ]
     assert "7 records written, 2 failed" in done.stderr
-    assert "tables about records: exams.csv" in done.stderr
+    assert "1 table about records: exams.csv" in done.stderr
     again = CliRunner().invoke(app, ["convert", str(tmp_path / "in"), str(tmp_path / "out"), *options])
     assert "0 records written, 7 there already, 2 failed" in again.stderr
 

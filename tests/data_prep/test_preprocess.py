@@ -14,6 +14,7 @@ from data_prep import Preprocess
 from data_prep.filters import band_pass, ratio_of
 from data_prep.leads import STANDARD_LEADS, identity_errors
 from data_prep.record import Remark
+from data_prep.words import counted
 from tests.refusals import unprepared
 from tests.wfdb_files import beats, make_record, sentences
 
@@ -146,7 +147,7 @@ def test_rates_of_no_ecg_are_refused(fs):
 @pytest.mark.parametrize("n_samples", [0, 1, 100, 249])
 def test_a_record_under_two_and_a_half_seconds_is_refused(n_samples):
     assert unprepared(make_record(beats(n_samples))).startswith(
-        f"00001_lr: lasts {n_samples / 100:.3g} s ({n_samples} samples"
+        f"00001_lr: lasts {n_samples / 100:.3g} s ({counted(n_samples, 'sample')} at"
     )
 
 

@@ -133,9 +133,10 @@ def test_a_written_record_is_prepared_unchanged_with_a_warning(written):
     found, _, header = written
     again = Preprocess(baseline="keep")(read_record(header))
     np.testing.assert_allclose(1000 * again.signal, found.signal, atol=1e-3)
-    assert sentences(again) == (
-        "leads V1, V3, V4, V5 and V6 are reconstructed by a model, not measured; the result is less certain.",
+    reconstructed = (
+        "leads V1, V3, V4, V5 and V6 are reconstructed by a model, not measured; the result is less certain."
     )
+    assert reconstructed in sentences(again)  # the output of an untrained model has other findings, too
 
 
 def test_a_reconstruction_of_a_reconstruction_is_rejected(stored, written):
