@@ -92,13 +92,13 @@ class CheckInput:
     @cached_property
     def unpadded(self) -> slice:
         """The samples of `filtered` from the first to the last change in the file. Padding is another finding."""
-        recorded = self.recorded
+        recorded, whole = self.recorded, slice(0, self.filtered.shape[1])
         first, second, last_but_one, last = recorded.T[[0, 1, -2, -1]]
         if (first != second).any() and (last_but_one != last).any():  # no padding, which is quicker to see
-            return slice(0, self.filtered.shape[1])
+            return whole
         changes = np.flatnonzero((recorded[:, 1:] != recorded[:, :-1]).any(axis=0))
         if not len(changes):
-            return slice(0, self.filtered.shape[1])
+            return whole
         start, stop = (round(edge * self.fs / self.recorded_fs) for edge in (changes[0], changes[-1] + 2))
         return slice(start, stop)
 

@@ -1,14 +1,14 @@
 """`ecgmtl export`: write the classifier of a checkpoint for programs that do not use ecgmtl."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from data_prep.safe_text import printable
 from ecgmtl.cli.options import Checkpoint, local, local_input
 from ecgmtl.cli.terminal import spoken_errors
-from ecgmtl.export.format import ExportFormat, require_path
+from ecgmtl.export.format import ExportFormat, ReductionName, require_path
 
 SUFFIXES = [f".{form}" for form in ExportFormat if not form.is_folder]
 FOLDERS = [form for form in ExportFormat if form.is_folder]
@@ -79,7 +79,7 @@ def export(
         typer.echo(printable(exported.missing), err=True)
 
 
-def reduction_of(int8: bool, fp16: bool) -> Literal["int8", "fp16"] | None:
+def reduction_of(int8: bool, fp16: bool) -> ReductionName | None:
     """Return the reduction that the options name, or None.
 
     Raises:

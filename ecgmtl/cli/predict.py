@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ecgmtl.inference.request import Report
 
 STOPPED, KEPT = "stopped.", "stopped; finished parts are kept, and the same command continues from here."
-"""What to do after an interruption: of a prediction in one process, and of a table that is written in parts."""
+"""Advice after an interruption of a prediction in one process, and of a table that is written in parts."""
 
 
 def predict(

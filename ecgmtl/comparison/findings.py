@@ -185,8 +185,7 @@ def opening(comparison: Comparison, figures: Figures) -> Section:
 def seeds_opening(comparison: Comparison) -> str:
     """Say what was compared on the validation records."""
     truth = comparison.truth
-    all_runs = counted(sum(len(runs) for runs in comparison.arms.values()), "run")
-    labels = counted(len(comparison.truth.label_names), "label")
+    all_runs, labels = count_runs_and_labels(comparison)
     fewest, most = (f([len(runs) for runs in comparison.arms.values()]) for f in (min, max))
     seeds = counted(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
     return (
@@ -202,8 +201,7 @@ def folds_opening(comparison: Comparison) -> str:
     truth, folds = comparison.truth, comparison.folds
     evaluated = np.isin(truth.folds if truth.folds is not None else (), folds)
     n_seeds = len({run.seed for runs in comparison.arms.values() for run in runs.values()})
-    all_runs = counted(sum(len(runs) for runs in comparison.arms.values()), "run")
-    labels = counted(len(comparison.truth.label_names), "label")
+    all_runs, labels = count_runs_and_labels(comparison)
     return (
         f"{len(comparison.arms)} ways of training (arms) on {counted(len(folds), 'fold')} "
         f"({', '.join(map(str, folds))}) with up to {counted(n_seeds, 'seed')} each, {all_runs}. Every run is "
@@ -211,6 +209,12 @@ def folds_opening(comparison: Comparison) -> str:
         f"{evaluated.sum():,} records of {len(np.unique(truth.patients[evaluated])):,} patients, "
         f"{labels}. Arms are compared with the arm {named_reference(comparison)}"
     )
+
+
+def count_runs_and_labels(comparison: Comparison) -> tuple[str, str]:
+    """Return in words how many runs and how many labels there are."""
+    n_runs = sum(len(runs) for runs in comparison.arms.values())
+    return counted(n_runs, "run"), counted(len(comparison.truth.label_names), "label")
 
 
 def named_reference(comparison: Comparison) -> str:

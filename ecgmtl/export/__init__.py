@@ -1,1 +1,1 @@
-"""From a trained classifier to a file or folder for programs that do not use ecgmtl."""
+"""Exports: files and folders of trained classifiers for other programs."""

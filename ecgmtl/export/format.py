@@ -6,8 +6,12 @@ The suffix of a file is also listed in EXPORTS of `ecgmtl.inference.models`.
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 from data_prep.errors import UserError
+
+ReductionName = Literal["int8", "fp16"]
+"""Name of a way of writing an ONNX file in fewer bits, as on the command line."""
 
 
 class ExportError(UserError):

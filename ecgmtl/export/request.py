@@ -2,20 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from ecgmtl import checkpoint
 from ecgmtl.data.split import open_for
-from ecgmtl.export.format import ExportFormat
+from ecgmtl.export.format import ExportFormat, ReductionName
 from ecgmtl.export.reduced import reduce_and_evaluate
 from ecgmtl.export.write import add_typicality, export, signals_to_compare
 from ecgmtl.inference.models import find_model
 from ecgmtl.inference.run_score import score_and_card
 from ecgmtl.metrics.typicality import FEWEST
-
-Reduction = Literal["int8", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class ExportRequest:
     out: Path
     data: Path | None = None
     """Prepared folder with the records on which the export is compared. None: synthetic ones."""
-    reduction: Reduction | None = None
+    reduction: ReductionName | None = None
     """Way of writing an ONNX file in fewer bits, for which `data` are needed."""
 
 
@@ -37,7 +35,7 @@ class Exported(NamedTuple):
 
     summary: str
     missing: str
-    """What the export cannot do, why, and what would help. Empty if it lacks nothing."""
+    """Sentence on what the export cannot do, why, and what would help. Empty if it lacks nothing."""
 
 
 def run_export(request: ExportRequest) -> Exported:

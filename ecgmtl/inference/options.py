@@ -16,7 +16,7 @@ class PredictOptions:
     """Options of a prediction. Each of them may change rows of its table."""
 
     read: ReadOptions = ReadOptions()  # noqa: RUF009, it is frozen
-    """What files do not state, such as the sampling rate."""
+    """Facts that files do not state, such as the sampling rate."""
     batch_size: int = BATCH
     """Number of records that are read and classified at once."""
     window: Window = Window.FIRST

@@ -49,9 +49,12 @@ class PredictionRequest:
     """Number of processes that predict these parts. 0 means one for each CPU of a cluster."""
 
     @property
+    def report_path(self) -> Path | None:
+        return None if self.report is None else self.report.path
+
+    @property
     def written(self) -> tuple[Path, ...]:
-        report = None if self.report is None else self.report.path
-        return tuple(path for path in (self.table, report) if path is not None)
+        return tuple(path for path in (self.table, self.report_path) if path is not None)
 
     @property
     def n_threads(self) -> int:
@@ -62,8 +65,7 @@ class PredictionRequest:
         """Raise an error if the table has an unknown suffix, or if it or the report would replace an ECG."""
         if self.table is not None and self.share is None:
             format_of(self.table)
-        report = None if self.report is None else self.report.path
-        for path, name, option in ((self.table, "table", "--out"), (report, "report", "--report")):
+        for path, name, option in ((self.table, "table", "--out"), (self.report_path, "report", "--report")):
             if path is not None and holds_ecg(path, self.options.read):
                 raise PredictorError(f"{path} is an ECG, which the {name} would replace; choose another {option}.")
 
